@@ -1,0 +1,87 @@
+# Two commands on a fresh machine, which needs only make and Python 3.10 to 3.13:
+#   make reproduce    every table and figure, on the bundled miniature
+#   make test         the linter and the tests
+
+# Looked up only when the environment has to be made. Override it: make PYTHON=python3.12 reproduce
+FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python; do \
+	$$p -c '$(FITS)' 2>/dev/null && { echo $$p; break; }; done)
+PROFILE ?= mini
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+# The environment is current while a stamp stands for exactly these pins; another lock, another stamp.
+PINS := requirements-torch.txt requirements.lock pyproject.toml
+STAMP := $(VENV)/installed-$(shell cat $(PINS) | cksum | cut -d' ' -f1)
+
+# A small model gains nothing from a thread per core of a large machine.
+reproduce test bench: export OMP_NUM_THREADS ?= 2
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help reproduce test lint lab train figures bench check lock clean distclean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make reproduce   run what is missing: cells, tables, figures (PROFILE=mini)"
+	@echo "make test        ruff and pytest"
+	@echo "make lab         open the notebooks in JupyterLab"
+	@echo "make figures     run every notebook again, from the results at hand"
+	@echo "make train       train the miniature model from scratch (resumes)"
+	@echo "make bench       what pruning costs over the oracle"
+	@echo "make check       notebooks in step with their sources, assets present"
+	@echo "make lock        solve requirements.lock again (needs uv)"
+	@echo "make clean       remove artifacts/ (results/ stays); make distclean: .venv too"
+
+reproduce: $(STAMP)
+	$(PY) -m sparsevlm reproduce --profile $(PROFILE)
+
+test: lint
+	HF_HUB_OFFLINE=1 $(PY) -m pytest -q
+
+lint: $(STAMP)
+	$(PY) -m ruff check .
+
+lab: $(STAMP)
+	$(PY) -m jupyterlab --notebook-dir=notebooks
+
+figures: $(STAMP)
+	$(PY) -m sparsevlm run --profile $(PROFILE)
+
+train: $(STAMP)
+	$(PY) -m sparsevlm.miniature.train
+
+bench: $(STAMP)
+	$(PY) -m sparsevlm bench
+
+check: $(STAMP)
+	$(PY) -m sparsevlm check
+
+$(STAMP):
+	@test -n "$(PYTHON)" && $(PYTHON) -c '$(FITS)' || { echo \
+	"make: Python 3.10 to 3.13 is needed, and '$(or $(PYTHON),python3)' is not one;" \
+	"install one and name it: make PYTHON=python3.12 reproduce" >&2; exit 1; }
+	@echo "Making $(VENV) (once, a few minutes; torch is the large part)"
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) -r requirements-torch.txt
+	$(PIP) --no-deps --require-hashes -r requirements.lock
+	$(PIP) --no-deps --no-build-isolation --editable .
+	@rm -f $(VENV)/installed-*
+	@touch $@
+
+# Torch and what a CUDA build of it brings stay out: they depend on the machine.
+NOT_LOCKED := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cublas \
+	nvidia-cuda-cupti nvidia-cuda-nvrtc nvidia-cuda-runtime nvidia-cudnn-cu13 nvidia-cufft \
+	nvidia-cufile nvidia-curand nvidia-cusolver nvidia-cusparse nvidia-cusparselt-cu13 \
+	nvidia-nccl-cu13 nvidia-nvjitlink nvidia-nvshmem-cu13 nvidia-nvtx
+UV ?= uv
+lock:
+	$(UV) pip compile pyproject.toml --universal --python-version 3.10 --extra notebooks \
+	--extra dev --constraint requirements-torch.txt --generate-hashes --no-annotate --no-header \
+	$(addprefix --no-emit-package ,$(NOT_LOCKED)) --output-file requirements.lock --quiet
+
+clean:
+	rm -rf artifacts .pytest_cache .ruff_cache
+
+distclean: clean
+	rm -rf $(VENV) *.egg-info

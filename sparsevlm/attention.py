@@ -1,0 +1,126 @@
+"""Access to the queries and keys of a decoder layer, without a full attention map.
+
+A scored layer's attention runs through a registered function that notes queries and keys after
+RoPE (and after query/key norms and head grouping) and then calls the model's own function.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+from sparsevlm.rating import attention_rows
+
+PREFIX = "sparsevlm_"
+
+
+@dataclass(frozen=True)
+class QueriesKeys:
+    """Queries ``[batch, heads, tokens, head_dim]`` and keys (``key_heads``) of one layer.
+
+    ``mask`` is what the layer's own attention was given (4-D), or ``None`` where it is plainly
+    causal but for padding, which `rows` leaves out by its column offset.
+    """
+
+    query: Tensor
+    key: Tensor
+    scaling: float
+    mask: Tensor | None = None
+
+    def rows(self, sample: int, start: int, rows: Tensor, columns: slice) -> Tensor:
+        """Attention ``[heads, rows, columns]`` of one sample whose tokens begin at ``start``.
+
+        ``rows`` and ``columns`` count from ``start``.
+        """
+        mask = None
+        if self.mask is not None:
+            mask = self.mask[min(sample, self.mask.shape[0] - 1), 0, rows + start, start:]
+        return attention_rows(
+            self.query[sample, :, start:], self.key[sample, :, start:], rows, columns,
+            self.scaling, mask,
+        )
+
+
+_SINKS: weakref.WeakKeyDictionary[nn.Module, Callable[[QueriesKeys], None]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _base_function(module: nn.Module, name: str) -> Callable:
+    own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    return AttentionInterface().get_interface(name, own)
+
+
+def _noting(base: str) -> Callable:
+    def forward(module, query, key, value, attention_mask, scaling=None, **kwargs):
+        sink = _SINKS.get(module)
+        if sink is not None:
+            scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+            whole = attention_mask is not None and attention_mask.ndim == 4
+            sink(QueriesKeys(query, key, scale, attention_mask if whole else None))
+        noted = module.config
+        # Some kernels read their own name from the config: show them the real one.
+        module.config = noted.sparsevlm_original
+        try:
+            function = _base_function(module, base)
+            return function(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        finally:
+            module.config = noted
+
+    return forward
+
+
+def note_attention(attention: nn.Module, sink: Callable[[QueriesKeys], None]) -> Callable[[], None]:
+    """Send queries and keys of every forward of ``attention`` to ``sink``.
+
+    Returns
+    -------
+    Callable
+        Undoes it; the module then holds the very config object it held before.
+    """
+    import copy
+
+    original = attention.config
+    base = original._attn_implementation
+    AttentionInterface.register(PREFIX + base, _noting(base))
+    config = copy.copy(original)
+    config.sparsevlm_original = original
+    config._attn_implementation = PREFIX + base
+    attention.config = config
+    _SINKS[attention] = sink
+
+    def undo() -> None:
+        attention.config = original
+        del _SINKS[attention]
+
+    return undo
+
+
+@torch.no_grad()
+def project(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> QueriesKeys:
+    """Queries and keys that a decoder layer is about to compute from ``hidden``.
+
+    Parameters
+    ----------
+    layer
+        Decoder layer of the Llama kind (`input_layernorm`, `self_attn.q_proj`, `k_proj`).
+    hidden
+        Its input, ``[batch, tokens, hidden]``.
+    cos, sin
+        Its rotary tables, ``[batch, tokens, head_dim]``.
+    """
+    attention = layer.self_attn
+    normed = layer.input_layernorm(hidden)
+    shape = (*hidden.shape[:-1], -1, attention.head_dim)
+    query, key = attention.q_proj(normed).view(shape), attention.k_proj(normed).view(shape)
+    if hasattr(attention, "q_norm"):
+        query, key = attention.q_norm(query), attention.k_norm(key)
+    rotate = sys.modules[type(attention).__module__].apply_rotary_pos_emb
+    query, key = rotate(query.transpose(1, 2), key.transpose(1, 2), cos, sin)
+    return QueriesKeys(query, key, attention.scaling)

@@ -1,0 +1,96 @@
+"""From judged answers to a score, in two steps so that a score can be resampled.
+
+Step one turns each group (a sample, an MME pair, a circular question) into a few additive counts.
+Step two turns their sums into the headline number. Every metric of Table 1 has this shape, F1 and
+accuracy+ included, and a bootstrap only has to re-weight the groups between the two steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+Row = Mapping  # a prediction of a record: the fields of a Sample plus "prediction"
+Counts = dict[str, float]
+Judge = Callable[[Row], float]
+
+
+def groups_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the rows of each group, groups and rows in their first order.
+
+    Raises
+    ------
+    ValueError
+        There are no rows, an id comes twice, or a group spans two splits.
+    """
+    if not rows:
+        raise ValueError("a score needs at least one row, got none")
+    seen: set[str] = set()
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["id"] in seen:
+            raise ValueError(f"sample {row['id']!r} is there twice; each may count once")
+        seen.add(row["id"])
+        groups.setdefault(row["group"], []).append(row)
+    for name, members in groups.items():
+        if len({row["split"] for row in members}) > 1:
+            raise ValueError(f"the rows of group {name!r} must share one split")
+    return groups
+
+
+def add_up(groups: Sequence[Counts]) -> Counts:
+    """Return the sum of the groups' counts, key by key."""
+    total: Counts = {}
+    for counts in groups:
+        for key, value in counts.items():
+            total[key] = total.get(key, 0.0) + value
+    return total
+
+
+def ratio(part, whole):
+    """Return part / whole elementwise, 0 where whole is 0 (nothing asked, or nothing found)."""
+    part, whole = np.asarray(part, dtype=float), np.asarray(whole, dtype=float)
+    return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole != 0)
+
+
+def share_right(judge: Judge) -> Callable[[Sequence[Row]], Counts]:
+    """Return the counting step of a plain mean over samples, overall and by split."""
+
+    def counts(group: Sequence[Row]) -> Counts:
+        right = sum(judge(row) for row in group)
+        out = {"right": right, "asked": float(len(group))}
+        if split := group[0]["split"]:
+            out |= {f"{split}/right": right, f"{split}/asked": float(len(group))}
+        return out
+
+    return counts
+
+
+def percent_right(totals: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return 100 * right / asked."""
+    return 100 * ratio(totals["right"], totals["asked"])
+
+
+def splits_of(totals: Mapping[str, object], suffix: str = "asked") -> list[str]:
+    """Return the splits that have their own counts, sorted."""
+    return sorted(k[: -len(suffix) - 1] for k in totals if k.endswith(f"/{suffix}"))
+
+
+def accuracy_parts(totals: Counts) -> dict[str, float]:
+    """Return the accuracy of each split, in percent."""
+    return {
+        split: float(100 * ratio(totals[f"{split}/right"], totals[f"{split}/asked"]))
+        for split in splits_of(totals)
+    }
+
+
+def total_of(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Counts]) -> Counts:
+    """Return the summed counts of all groups of `rows`."""
+    return add_up([counts(group) for group in groups_of(rows).values()])
+
+
+def mean_score(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Counts]) -> dict:
+    """Return the mean in percent under "score" and by split under "parts"."""
+    totals = total_of(rows, counts)
+    return {"score": float(percent_right(totals)), "parts": accuracy_parts(totals)}

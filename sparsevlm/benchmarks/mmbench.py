@@ -1,0 +1,67 @@
+"""MMBench: multiple choice asked once per rotation of its options.
+
+A question counts only if every rotation is answered right (circular evaluation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sparsevlm.benchmarks.answers import infer_option
+from sparsevlm.benchmarks.counting import (
+    Counts,
+    Row,
+    accuracy_parts,
+    percent_right,
+    ratio,
+    share_right,
+    total_of,
+)
+from sparsevlm.benchmarks.sample import Sample
+
+
+def parse(prediction: str, sample: Sample) -> str:
+    """Return the letter the answer picks, or "" (see `sparsevlm.benchmarks.answers`)."""
+    return infer_option(prediction, sample.options)
+
+
+def judge(row: Row) -> float:
+    """Return 1 for the right letter in this rotation, else 0."""
+    sample = Sample.from_json(row)
+    return float(parse(row["prediction"], sample) == sample.answer)
+
+
+def counts(group: Sequence[Row]) -> Counts:
+    """Return the counts of one question, given all its rotations, the original one first.
+
+    Raises
+    ------
+    ValueError
+        A rotation is missing: there must be as many as there are options.
+    """
+    expected = len(group[0]["options"])
+    if len(group) != expected:
+        raise ValueError(
+            f"MMBench question {group[0]['group']!r} needs its {expected} rotations, "
+            f"got {len(group)}; score whole groups"
+        )
+    right = [judge(row) for row in group]
+    whole = {**group[0], "right": float(all(right))}
+    return share_right(lambda row: row["right"])([whole]) | {"vanilla_right": right[0]}
+
+
+headline = percent_right
+
+
+def score(rows: Sequence[Row]) -> dict:
+    """Return the circular accuracy in percent under "score".
+
+    "vanilla" asks only the original order of the options; "parts" is circular, per ability.
+    """
+    totals = total_of(rows, counts)
+    vanilla = float(100 * ratio(totals["vanilla_right"], totals["asked"]))
+    return {
+        "score": float(headline(totals)),
+        "vanilla": vanilla,
+        "parts": accuracy_parts(totals),
+    }

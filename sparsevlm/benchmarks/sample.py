@@ -1,0 +1,65 @@
+"""One question about one image, as every benchmark here sees it.
+
+Read next: counting.py (how answers become a score), then any benchmark, gqa.py being the shortest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A question, its image and what counts as a right answer.
+
+    Attributes
+    ----------
+    id : str
+        Unique within its benchmark.
+    scene_seed : int
+        The image: `sparsevlm.miniature.scenes.make_scene(scene_seed).image`.
+    question : str
+        As a user would type it; multiple-choice options are part of the text.
+    answer : str
+        The reference answer (a letter for multiple choice).
+    group : str
+        Samples that are judged together share it: the two questions of an MME image, the rotations
+        of a circular question. Otherwise it equals `id`.
+    split : str
+        POPE: random | popular | adversarial. MME: subtask. SEED, MMBench, MM-Vet: ability.
+    answers : tuple of str
+        TextVQA: the ten human answers. MM-Vet: the required facts.
+    options : tuple of str
+        The texts of the options, in the order A, B, C, ...
+    """
+
+    id: str
+    scene_seed: int
+    question: str
+    answer: str
+    group: str = ""
+    split: str = ""
+    answers: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name in ("id", "question", "answer"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value.strip():
+                raise ValueError(f"Sample.{name} must be a non-empty string, got {value!r}")
+        object.__setattr__(self, "group", self.group or self.id)
+        object.__setattr__(self, "answers", tuple(self.answers))
+        object.__setattr__(self, "options", tuple(self.options))
+
+    def to_json(self) -> dict:
+        """Return the fields as plain JSON values, to be stored in a record and hashed."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, row: Mapping) -> Sample:
+        """Return the sample stored in a row of a record; other keys of the row are ignored."""
+        missing = [f.name for f in fields(cls) if f.name not in row]
+        if missing:
+            raise ValueError(f"a row needs the keys of a Sample, {', '.join(missing)} missing")
+        return cls(**{f.name: row[f.name] for f in fields(cls)})

@@ -1,0 +1,99 @@
+"""LLaVA, and plain Llama-like language models whose visual tokens are pointed out."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaForCausalLM, LlavaForConditionalGeneration
+
+from sparsevlm.pruning import register_family
+
+
+class Llava:
+    """Any `LlavaForConditionalGeneration`: visual tokens are the image placeholders."""
+
+    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+        if visual_mask is not None:
+            raise ValueError("a LLaVA model finds its visual tokens itself; leave visual_mask out")
+        self.model = model
+        self.base, self.decoder = model.model, model.model.language_model
+
+    def visual_mask(self, arguments: dict) -> Tensor:
+        """True at the image placeholders.
+
+        Raises
+        ------
+        ValueError
+            Without ``input_ids``, and for more images than samples.
+        """
+        ids = arguments.get("input_ids")
+        if ids is None:
+            raise ValueError(
+                "prune() finds the visual tokens by their placeholder, so it needs input_ids; "
+                "inputs_embeds alone do not show them"
+            )
+        pixels = arguments.get("pixel_values")
+        if pixels is not None and len(pixels) > len(ids):
+            raise ValueError(
+                f"{len(pixels)} images for {len(ids)} samples: several images per sample are not "
+                "supported, give each image its own sample"
+            )
+        return ids == self.model.config.image_token_id
+
+    def grid(self, num_visual: int) -> tuple[int, int] | None:
+        """Patches of the vision tower, or a square where that fits."""
+        vision = self.model.config.vision_config
+        side = vision.image_size // vision.patch_size
+        return (side, side) if side * side == num_visual else square(num_visual)
+
+
+class LanguageModel:
+    """A plain `LlamaForCausalLM` whose visual tokens are given as a mask or span."""
+
+    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+        if visual_mask is None:
+            raise ValueError(
+                f"a {type(model).__name__} has no image placeholder; give visual_mask, a bool "
+                "tensor [batch, tokens] or the pair (start, stop)"
+            )
+        self.given = visual_mask
+        self.base = self.decoder = model.model
+
+    def visual_mask(self, arguments: dict) -> Tensor:
+        """The given mask, as long as the input.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit the input.
+        """
+        source = arguments.get("inputs_embeds")
+        source = arguments["input_ids"] if source is None else source
+        batch, length = source.shape[:2]
+        mask = torch.zeros(batch, length, dtype=torch.bool, device=source.device)
+        if isinstance(self.given, tuple):
+            mask[:, slice(*self.given)] = True
+            return mask
+        rows, columns = self.given.shape
+        if rows not in (1, batch) or columns > length:
+            raise ValueError(
+                f"visual_mask {tuple(self.given.shape)} does not fit an input of {batch} x {length}"
+            )
+        mask[:, :columns] = self.given.to(mask)
+        return mask
+
+    def grid(self, num_visual: int) -> tuple[int, int] | None:
+        """A square, where that fits."""
+        return square(num_visual)
+
+
+def square(num_visual: int) -> tuple[int, int] | None:
+    """(side, side) of a square number of tokens, else None."""
+    side = math.isqrt(num_visual)
+    return (side, side) if side * side == num_visual else None
+
+
+register_family("llava", lambda m: isinstance(m, LlavaForConditionalGeneration), Llava)
+register_family("llama", lambda m: isinstance(m, LlamaForCausalLM), LanguageModel)

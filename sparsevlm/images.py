@@ -1,0 +1,66 @@
+"""Open any picture a user has as an upright 8-bit RGB image, or say what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+
+def load_image(source: str | Path | Image.Image) -> Image.Image:
+    """Read an image as a vision-language model expects it.
+
+    EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits by its
+    full range, and grey, palette and CMYK pictures become RGB.
+
+    Parameters
+    ----------
+    source : path or PIL image
+
+    Returns
+    -------
+    PIL.Image.Image
+        Mode "RGB".
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is not an image, is truncated, or is empty.
+    """
+    image = source if isinstance(source, Image.Image) else _open(Path(source))
+    try:
+        image.load()
+        image = ImageOps.exif_transpose(image)
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ValueError(
+            f"the image {_name(source)} is damaged or truncated ({error}); save or download it again"
+        ) from error
+    if image.mode.startswith("I") or image.mode == "F":
+        image = _to_8_bit(image)
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+def _name(source) -> str:
+    return "given" if isinstance(source, Image.Image) else str(source)
+
+
+def _open(path: Path) -> Image.Image:
+    if not path.exists():
+        raise FileNotFoundError(f"no image at {path}; check the path")
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"{path} is not an image that Pillow can read; convert it to PNG or JPEG"
+        ) from error
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    """Scale 16-bit grey by its full range; other deep modes by their own largest value."""
+    full = 65535 if image.mode.startswith("I;16") or image.getextrema()[1] > 255 else 255
+    return image.convert("F").point(lambda v: v * (255.0 / full)).convert("L")

@@ -1,0 +1,165 @@
+"""Training losses of the miniature: captioning alignment, then look-ups and questions.
+
+A loss takes the model, the seeds of its scenes and the stage's options, and returns the scalar to
+minimise with a dictionary of measures, each a pair (sum, count) over this step's fresh scenes.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from .facts import Facts
+from .glyphs import GLYPHS
+from .packed import turn_hidden
+from .questions import training_drafts
+from .scenes import GRID, SHAPE_COLOURS, SHAPES, SIDES, Scene, make_scene
+from .statements import MAX_WORDS, STATEMENTS
+from .vision import alignment_logits, alignment_loss, depicted_words, encode_images, project
+from .vocabulary import BEFORE_IMAGE, DEPICTED, INDEX, PAD, encode
+
+Measures = dict[str, tuple[float, float]]
+
+
+@torch.no_grad()
+def alignment_accuracy(model, visual, target) -> Measures:
+    """Patches whose best word of a kind is the depicted one, per kind of word."""
+    logits = alignment_logits(model, visual)
+    result = {}
+    kinds = {"shape": SHAPES, "color": SHAPE_COLOURS, "letter": GLYPHS, "side": SIDES}
+    for kind, words in kinds.items():
+        wanted = target[..., [DEPICTED.index(w) for w in words]]
+        patches = wanted.any(-1)
+        best = logits[..., [INDEX[w] for w in words]].argmax(-1)
+        right = wanted.gather(-1, best[..., None])[..., 0][patches]
+        result[kind] = (right.float().sum().item(), right.numel())
+    return result
+
+
+def vision_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
+    """Alignment of every patch of the scenes with the words it depicts."""
+    scenes = [make_scene(seed, grid) for seed in seeds]
+    device = model.lm_head.weight.device
+    target = depicted_words(scenes).to(device)
+    visual = project(model, encode_images(model, scenes))
+    return alignment_loss(model, visual, target), alignment_accuracy(model, visual, target)
+
+
+def kept_patches(scenes: list[Scene], rng: np.random.Generator, background: int) -> np.ndarray:
+    """Patches that a training step shows the decoder, [scenes, kept], ascending.
+
+    All patches of objects and at least ``background`` others at random (the scene with most object
+    patches decides the number), because a processor core trains twice as fast without the rest.
+    With ``background`` 0 or more than there are, every patch is kept.
+    """
+    owners = [s.patch_objects.reshape(-1) for s in scenes]
+    total = owners[0].size
+    kept = min(total, max((o >= 0).sum() for o in owners) + background) if background else total
+    order = [np.argsort((o < 0) + rng.random(total) * 0.5, kind="stable") for o in owners]
+    return np.sort(np.stack([o[:kept] for o in order]), axis=1)
+
+
+def visual_positions(scenes: list[Scene], kept: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Rotary positions of kept tokens and where the text starts, ([scenes, kept], [scenes]).
+
+    Half of the scenes keep the positions of the full picture, half are renumbered without gaps:
+    pruners do either, and the decoder should have met both, as a large model has met every length.
+    """
+    first = len(BEFORE_IMAGE)
+    positions = np.empty_like(kept)
+    starts = np.empty(len(scenes), int)
+    for number, scene in enumerate(scenes):
+        grid = scene.patch_objects.shape[0]
+        rows, columns = kept[number] // grid, kept[number] % grid
+        original = (rows + scene.origin[0]) * GRID + columns + scene.origin[1]
+        renumber = rng.random() < 0.5
+        positions[number] = first + (np.arange(kept.shape[1]) if renumber else original)
+        starts[number] = first + (kept.shape[1] if renumber else GRID * GRID)
+    return positions, starts
+
+
+def scene_turns(facts: Facts, rng, lists: int, questions: int):
+    """Turns of one scene: (label, words, weights); the weight is 0 where nothing is predicted."""
+    turns = []
+    names = [n for n in rng.permutation(list(STATEMENTS)).tolist()]
+    names = (names * (lists // len(names) + 1))[:lists]
+    for name in names:
+        words, wanted = STATEMENTS[name](facts, rng)
+        turns.append((f"list/{name}", words, [float(w) for w in wanted]))
+    for name, draft in training_drafts(facts, rng, questions):
+        question = [*draft.question.split(), "ASSISTANT", ":"]
+        answer = draft.answer.split()
+        weights = [0.0] * len(question) + [1.0 / len(answer)] * len(answer) + [0.1]
+        turns.append((f"ask/{name}", [*question, *answer, "</s>"], weights))
+    return turns
+
+
+def pack_turns(turns, device):
+    """Ids [scenes, turns, words] and weights of predicting each next word, same shape."""
+    shape = (len(turns), len(turns[0]), MAX_WORDS)
+    ids, weights = np.full(shape, PAD), np.zeros(shape, np.float32)
+    for i, scene in enumerate(turns):
+        for j, (_, words, wanted) in enumerate(scene):
+            ids[i, j, : len(words)] = encode(words)
+            weights[i, j, : len(words) - 1] = wanted[1:]
+    return torch.from_numpy(ids).to(device), torch.from_numpy(weights).to(device)
+
+
+def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
+    """Look-up lists and questions about scenes, with a little of the alignment kept up.
+
+    Options: ``lists`` and ``questions`` per scene, ``background`` (see `kept_patches`),
+    ``alignment`` (weight of the alignment loss).
+    """
+    scenes = [make_scene(seed, grid) for seed in seeds]
+    rng = np.random.default_rng((seeds[0], 2))
+    device = model.lm_head.weight.device
+    with torch.no_grad():
+        features = encode_images(model, scenes)
+    kept = kept_patches(scenes, rng, int(options["background"]))
+    positions, starts = visual_positions(scenes, kept, rng)
+    kept_ids = torch.from_numpy(kept).to(device)
+    rows = torch.arange(len(scenes), device=device)[:, None]
+    visual = project(model, features[rows, kept_ids])
+    lists, questions = int(options["lists"]), int(options["questions"])
+    turns = [scene_turns(Facts(s), rng, lists, questions) for s in scenes]
+    ids, weights = pack_turns(turns, device)
+    hidden = turn_hidden(
+        model,
+        visual,
+        torch.from_numpy(positions).to(device),
+        ids,
+        torch.from_numpy(starts).to(device),
+    )
+    where = weights.nonzero(as_tuple=True)
+    logits = model.lm_head(hidden[where])
+    targets = ids[where[0], where[1], where[2] + 1]
+    each = F.cross_entropy(logits, targets, reduction="none")
+    loss = _mean_by_kind(each, weights[where], where[1] < lists)
+    target = depicted_words(scenes).to(device)[rows, kept_ids]
+    loss = loss + options["alignment"] * alignment_loss(model, visual, target)
+    return loss, _accuracy(turns, where, logits.argmax(-1) == targets, weights[where])
+
+
+def _mean_by_kind(each, weights, is_list) -> torch.Tensor:
+    """Mean loss of look-ups plus mean loss of questions (whichever are there)."""
+    parts = [weights * kind for kind in (is_list, ~is_list)]
+    return sum((each * part).sum() / part.sum() for part in parts if part.sum() > 0)
+
+
+def _accuracy(turns, where, right, weights) -> Measures:
+    """Accuracy per kind of turn, the end of an answer not counted."""
+    totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    places = zip(*(w.tolist() for w in where[:2]), right.tolist(), weights.tolist(), strict=True)
+    for scene, turn, correct, weight in places:
+        if weight > 0.2:
+            total = totals[turns[scene][turn][0]]
+            total[0] += correct
+            total[1] += 1
+    return {name: (a, b) for name, (a, b) in sorted(totals.items())}
+
+
+LOSSES = {"vision": vision_loss, "language": language_loss}

@@ -1,0 +1,84 @@
+"""The miniature LLaVA: an unmodified Hugging Face architecture with a tiny configuration."""
+
+from __future__ import annotations
+
+import torch
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+from .scenes import GRID, PATCH
+from .vocabulary import BOS, EOS, IMAGE, PAD, VOCABULARY_SIZE
+
+HIDDEN = 128
+NUM_LAYERS = 8
+NUM_HEADS = 4
+PIXEL_MEAN, PIXEL_STD = 115 / 255, 65 / 255
+
+
+def build_config(num_layers: int = NUM_LAYERS, hidden: int = HIDDEN) -> LlavaConfig:
+    """Configuration of the miniature: CLIP tower of 3 layers, MLP projector, Llama decoder."""
+    vision = CLIPVisionConfig(
+        hidden_size=hidden,
+        intermediate_size=3 * hidden,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=GRID * PATCH,
+        patch_size=PATCH,
+    )
+    text = LlamaConfig(
+        vocab_size=VOCABULARY_SIZE,
+        hidden_size=hidden,
+        intermediate_size=int(2.75 * hidden),
+        num_hidden_layers=num_layers,
+        num_attention_heads=NUM_HEADS,
+        num_key_value_heads=NUM_HEADS,
+        max_position_embeddings=2048,
+        rms_norm_eps=1e-5,
+        bos_token_id=BOS,
+        eos_token_id=EOS,
+        pad_token_id=PAD,
+        tie_word_embeddings=False,
+    )
+    return LlavaConfig(
+        vision_config=vision,
+        text_config=text,
+        image_token_index=IMAGE,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        image_seq_length=GRID * GRID,
+        tie_word_embeddings=False,
+    )
+
+
+def build_model(seed: int, num_layers: int = NUM_LAYERS) -> LlavaForConditionalGeneration:
+    """A randomly initialised miniature (float32); the same seed gives the same weights."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = LlavaForConditionalGeneration(build_config(num_layers))
+        _initialise(model)
+    return model
+
+
+@torch.no_grad()
+def _initialise(model: LlavaForConditionalGeneration) -> None:
+    """Start the position table as 2-D sines, so that neighbours are alike from the first step."""
+    table = model.model.vision_tower.embeddings.position_embedding.weight
+    half, quarter = HIDDEN // 2, HIDDEN // 4
+    frequency = 1.0 / (30.0 ** (torch.arange(quarter) / quarter))
+    angle = torch.arange(GRID)[:, None] * frequency
+    one = torch.cat([angle.sin(), angle.cos()], dim=1)
+    grid = torch.cat(
+        [
+            one[:, None].expand(GRID, GRID, half),
+            one[None].expand(GRID, GRID, half),
+        ],
+        dim=-1,
+    )
+    table[1:] = 0.5 * grid.reshape(GRID * GRID, HIDDEN)
+    for layer in model.model.language_model.layers:
+        # Small residual writes: with eight layers from scratch this trains faster.
+        layer.self_attn.o_proj.weight.mul_(0.5)
+        layer.mlp.down_proj.weight.mul_(0.5)
+    for linear in (model.model.multi_modal_projector.linear_1, model.model.multi_modal_projector.linear_2):
+        linear.weight.normal_(0, HIDDEN**-0.5)
+    model.model.language_model.embed_tokens.weight.normal_(0, 0.25)
+    model.lm_head.weight.normal_(0, 0.05)

@@ -1,0 +1,134 @@
+"""Dense look-up lists: the captions that teach the decoder to look at what a word names.
+
+A list such as ``color : ring purple triangle none frame orange`` holds one supervised look-up
+for every other word, and the naming word itself must predict the attribute. Trained on questions
+alone, a small decoder moves the question to its last token and looks up from there, so its text
+tokens never rate the image; captions prevent that, as LLaVA's captioning stage does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from .facts import CARD_WORDS, Facts, shuffled
+from .scenes import CORNERS, SHAPE_COLOURS, SHAPES
+
+# A turn: its words, and for each word whether it is to be predicted.
+Turn = tuple[list[str], list[bool]]
+MAX_WORDS = 21
+
+
+def _list(head: str, entries: list[tuple[list[str], str]]) -> Turn:
+    words, wanted = [head, ":"], [False, False]
+    for reference, value in entries:
+        if len(words) + len(reference) + 1 > MAX_WORDS:
+            break
+        words += [*reference, value]
+        wanted += [False] * len(reference) + [True]
+    return words, wanted
+
+
+def _present_first(rng, words, value_of, absent: int) -> list[tuple[list[str], str]]:
+    """Entries for all words that have one value in the scene and a few that are absent."""
+    values = {w: value_of(w) for w in words}
+    present = [w for w in words if values[w] not in (None, "none")]
+    missing = shuffled(rng, [w for w in words if values[w] == "none"])[:absent]
+    return [([w], values[w]) for w in shuffled(rng, present + missing)]
+
+
+def color(facts: Facts, rng) -> Turn:
+    return _list("color", _present_first(rng, SHAPES, facts.colour_of, 3))
+
+
+def shape(facts: Facts, rng) -> Turn:
+    return _list("shape", _present_first(rng, SHAPE_COLOURS, facts.shape_of, 3))
+
+
+def letter(facts: Facts, rng) -> Turn:
+    return _list("letter", _present_first(rng, CARD_WORDS, facts.letter_of, 1))
+
+
+def corners(facts: Facts, rng) -> Turn:
+    entries = [([c], CORNERS[o.kind]) for c, o in facts.by_colour.items()]
+    return _list("corners", shuffled(rng, entries))
+
+
+def count(facts: Facts, rng) -> Turn:
+    words = [w for w in (*SHAPES, *SHAPE_COLOURS) if facts.counts[w]]
+    absent = [w for w in (*SHAPES, *SHAPE_COLOURS) if not facts.counts[w]]
+    many = [w for w in words if facts.counts[w] > 1]
+    one = shuffled(rng, [w for w in words if facts.counts[w] == 1])[: len(many) // 2 + 2]
+    chosen = shuffled(rng, many + one + shuffled(rng, absent)[:2])
+    return _list("count", [([w], str(facts.counts[w])) for w in chosen])
+
+
+def there(facts: Facts, rng) -> Turn:
+    present = [(pair, "yes") for pair in shuffled(rng, sorted(facts.pairs))[:3]]
+    absent = {facts.absent_pair(rng, adversarial=bool(i % 3)) for i in range(3)}
+    entries = present + [(pair, "no") for pair in sorted(absent)]
+    return _list("there", [(list(pair), value) for pair, value in shuffled(rng, entries)])
+
+
+def _clear(facts: Facts, rng) -> list:
+    return shuffled(rng, [o for o in facts.scene.objects if o.placed_clearly])
+
+
+def side(facts: Facts, rng) -> Turn:
+    return _list("side", [([o.colour, o.kind], o.side) for o in _clear(facts, rng)])
+
+
+def height(facts: Facts, rng) -> Turn:
+    return _list("height", [([o.colour, o.kind], o.height) for o in _clear(facts, rng)])
+
+
+def choose(facts: Facts, rng) -> Turn:
+    """``choose A red B blue C pink D green . circle B ring D``: options, then look-ups."""
+    kinds = {
+        "color": ({k: o.colour for k, o in facts.by_kind.items()}, list(SHAPE_COLOURS)),
+        "shape": ({c: o.kind for c, o in facts.by_colour.items()}, list(SHAPES)),
+        "letter": ({c: o.glyph for c, o in facts.cards.items()}, None),
+        "corners": ({c: CORNERS[o.kind] for c, o in facts.by_colour.items()}, None),
+    }
+    kind = str(rng.choice(list(kinds)))
+    values, pool = kinds[kind]
+    options = option_words(rng, list(values.values()), pool or other_values(kind))
+    words = ["choose"]
+    for label, option in zip("ABCD", options, strict=False):
+        words += [label, option]
+    words += ["."]
+    wanted = [False] * len(words)
+    for reference in shuffled(rng, values):
+        if values[reference] in options and len(words) + 2 <= MAX_WORDS:
+            words += [reference, "ABCD"[options.index(values[reference])]]
+            wanted += [False, True]
+    return words, wanted
+
+
+def other_values(kind: str) -> list[str]:
+    """Every value that an attribute can take, for the wrong options of a question."""
+    from .glyphs import GLYPHS
+    from .vocabulary import CORNER_WORDS
+
+    return list({"letter": GLYPHS, "corners": CORNER_WORDS}[kind])
+
+
+def option_words(rng: np.random.Generator, wanted: list[str], pool: list[str], size=4) -> list[str]:
+    """``size`` different options in random order, true values first choice, the rest from the pool."""
+    chosen = list(dict.fromkeys(shuffled(rng, wanted)))[: max(1, size - 1)]
+    rest = [w for w in shuffled(rng, pool) if w not in chosen]
+    return shuffled(rng, chosen + rest[: size - len(chosen)])
+
+
+STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], Turn]] = {
+    "color": color,
+    "shape": shape,
+    "letter": letter,
+    "there": there,
+    "side": side,
+    "height": height,
+    "count": count,
+    "corners": corners,
+    "choose": choose,
+}

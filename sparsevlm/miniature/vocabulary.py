@@ -1,0 +1,90 @@
+"""The words of the miniature and its tokenizer: one word, one token."""
+
+from __future__ import annotations
+
+from .glyphs import GLYPHS
+from .scenes import CARD_COLOURS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
+
+SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
+COUNTS = ("0", "1", "2", "3")
+OPTIONS = ("A", "B", "C", "D")
+CORNER_WORDS = ("zero", "three", "four", "many")
+
+# Words a patch can depict, and the one that every other patch depicts.
+DEPICTED = (
+    *SHAPES,
+    "card",
+    *SHAPE_COLOURS,
+    *CARD_COLOURS,
+    *GLYPHS,
+    *SIDES,
+    *HEIGHTS,
+    "background",
+)
+_TEMPLATE = ("USER", "ASSISTANT", ":", "?", ".", ",")
+_STATEMENTS = ("color", "shape", "there", "letter", "side", "height", "count", "corners", "beside")
+_ENGLISH = (
+    "what which how where is are there a an the of on in at it this has have many high image "
+    "picture thing things written yes no none or and to describe side does can you see "
+    "tell me about choose correct answer option with one"
+).split()
+
+WORDS = tuple(
+    dict.fromkeys(
+        (
+            *SPECIAL,
+            *_TEMPLATE,
+            *DEPICTED,
+            *COUNTS,
+            *OPTIONS,
+            *CORNER_WORDS,
+            *_STATEMENTS,
+            *_ENGLISH,
+        )
+    )
+)
+INDEX = {word: index for index, word in enumerate(WORDS)}
+VOCABULARY_SIZE = -(-len(WORDS) // 16) * 16
+
+PAD, BOS, EOS, UNK, IMAGE = range(5)
+BEFORE_IMAGE = ("<s>", "USER", ":")
+
+
+def encode(words: list[str]) -> list[int]:
+    """Ids of words; a word outside the vocabulary raises KeyError (training text is closed)."""
+    return [INDEX[word] for word in words]
+
+
+def prompt(question: str) -> str:
+    """The text to give the processor beside an image.
+
+    Raises
+    ------
+    ValueError
+        The question is empty.
+    """
+    if not question.strip():
+        raise ValueError("the question is empty; ask something such as 'what color is the ring ?'")
+    return f"USER : <image> {' '.join(question.split())} ASSISTANT :"
+
+
+def build_tokenizer():
+    """A word-level `PreTrainedTokenizerFast`; unknown words become <unk>."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel(INDEX, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", BOS)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        pad_token="<pad>",
+        additional_special_tokens=["<image>"],
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )

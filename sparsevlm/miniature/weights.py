@@ -1,0 +1,124 @@
+"""Ship and load the trained miniature: Hugging Face files, half precision, with checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import torch
+from transformers import GenerationConfig, LlavaForConditionalGeneration, LlavaProcessor
+
+from .model import PIXEL_MEAN, PIXEL_STD
+from .scenes import GRID, PATCH
+from .vocabulary import BOS, EOS, PAD, build_tokenizer
+
+DATA = Path(__file__).resolve().parents[2] / "data" / "miniature"
+NAMES = ("mini-llava",)
+CHECKSUMS = "SHA256SUMS"
+
+
+class MissingAssetError(FileNotFoundError):
+    """A file that the suite needs is not there, or is not the file that was shipped."""
+
+
+def build_processor() -> LlavaProcessor:
+    """Processor of the miniature: 96 x 96 pixels, 576 image tokens, word-level tokenizer.
+
+    A picture of another size is resized to 96 x 96 (bicubic, aspect not kept).
+    """
+    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+
+    side = GRID * PATCH
+    image_processor = CLIPImageProcessorPil(
+        do_resize=True,
+        size={"height": side, "width": side},
+        do_center_crop=False,
+        image_mean=[PIXEL_MEAN] * 3,
+        image_std=[PIXEL_STD] * 3,
+    )
+    return LlavaProcessor(
+        image_processor=image_processor,
+        tokenizer=build_tokenizer(),
+        patch_size=PATCH,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        image_token="<image>",
+    )
+
+
+def export(model: LlavaForConditionalGeneration, folder: Path) -> None:
+    """Write a trained model as float16 safetensors with processor and checksums.
+
+    The folder appears whole or not at all: everything is written beside it and renamed.
+    """
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    model.generation_config = GenerationConfig(
+        bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, do_sample=False, max_new_tokens=8
+    )
+    model.half().save_pretrained(partial)
+    build_processor().save_pretrained(partial)
+    lines = [f"{sha256(path)}  {path.name}\n" for path in sorted(partial.iterdir())]
+    (partial / CHECKSUMS).write_text("".join(lines))
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(partial, folder)
+
+
+def sha256(path: Path) -> str:
+    """Hex digest of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def verify(folder: Path) -> str:
+    """Check every file of a shipped model; returns the digest of its weights.
+
+    Raises
+    ------
+    MissingAssetError
+        The folder or a file is missing, or a file differs from the one that was shipped.
+    """
+    remedy = "restore it with 'git checkout -- data/miniature' or train it anew with 'make train'"
+    listing = folder / CHECKSUMS
+    if not listing.exists():
+        raise MissingAssetError(f"no miniature in {folder} ({CHECKSUMS} is missing); {remedy}")
+    digests = {}
+    for line in listing.read_text().splitlines():
+        wanted, name = line.split(maxsplit=1)
+        path = folder / name
+        if not path.exists():
+            raise MissingAssetError(f"{path} is missing; {remedy}")
+        digests[name] = sha256(path)
+        if digests[name] != wanted:
+            raise MissingAssetError(
+                f"{path} fails its checksum (expected {wanted[:12]}, got {digests[name][:12]}): "
+                f"the file is damaged or was changed; {remedy}"
+            )
+    return digests["model.safetensors"]
+
+
+def miniature_folder(name: str, folder: Path | None = None) -> Path:
+    """Where a miniature lives; an unknown name raises ValueError with the known ones."""
+    if name not in NAMES:
+        raise ValueError(f"unknown miniature {name!r}; choose from {', '.join(NAMES)}")
+    return folder or DATA / name
+
+
+def load_miniature(
+    name: str = "mini-llava", folder: Path | None = None
+) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
+    """The trained miniature in float32 evaluation mode, and its processor.
+
+    Raises
+    ------
+    ValueError
+        Unknown name.
+    MissingAssetError
+        Weights missing or damaged.
+    """
+    place = miniature_folder(name, folder)
+    verify(place)
+    model = LlavaForConditionalGeneration.from_pretrained(place, dtype=torch.float32)
+    return model.eval(), build_processor()

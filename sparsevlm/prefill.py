@@ -1,0 +1,298 @@
+"""One prefill under pruning: its cuts, and what later layers and decode steps need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from transformers.masking_utils import create_causal_mask
+
+from sparsevlm import layout
+from sparsevlm.attention import QueriesKeys
+from sparsevlm.layout import Sample
+from sparsevlm.pruners import Pruner, Selection
+from sparsevlm.trace import CutTrace, SampleTrace
+
+
+@dataclass
+class Segment:
+    """The layers between two cuts: they all see the same tokens.
+
+    Attributes
+    ----------
+    length
+        Row length of the prefill, padding included.
+    mask
+        ``[batch, length]`` bool, True for real tokens; ``None`` without padding.
+    cos, sin
+        Rotary tables of the prefill.
+    next_position
+        ``[batch, 1]`` position of the first decoded token when positions are renumbered.
+    arguments
+        Keyword arguments for the layers of this segment, for the forward now running.
+    """
+
+    length: int
+    mask: Tensor | None
+    cos: Tensor
+    sin: Tensor
+    next_position: Tensor | None = None
+    arguments: dict = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """What the trace needs of one sample's selection; tensors, read only when asked for."""
+
+    after_layer: int
+    before: Sample
+    after: Sample
+    selection: Selection
+
+
+class Prefill:
+    """State of one prompt, from its prefill to its last decoded token.
+
+    Parameters
+    ----------
+    pruner
+        Decides.
+    decoder
+        The text model: ``layers``, ``rotary_emb``, ``config``.
+    samples
+        Layout of the rows.
+    attention_mask
+        ``[batch, tokens]`` or ``None``.
+    grid
+        Function of the number of visual tokens.
+    prompt_key
+        Function of the row number; see `View`.
+    """
+
+    def __init__(
+        self,
+        pruner: Pruner,
+        decoder: nn.Module,
+        samples: tuple[Sample, ...],
+        attention_mask: Tensor | None,
+        grid: Callable[[int], tuple[int, int] | None],
+        prompt_key: Callable[[int, Tensor], int],
+    ) -> None:
+        self.pruner, self.decoder = pruner, decoder
+        self.first, self.samples = samples, samples
+        self.grid, self.prompt_key = grid, prompt_key
+        padded = len({sample.tokens for sample in samples}) > 1
+        self.padded = padded or self._row_length(attention_mask) > samples[0].tokens
+        self.mask = attention_mask.bool() if self.padded else None
+        self.segments: list[Segment] = []
+        self.segment_of: dict[int, int] = {}
+        self.noted: list[list[_Noted]] = [[] for _ in samples]
+        self.captured: dict[int, QueriesKeys] = {}
+
+    def _row_length(self, attention_mask: Tensor | None) -> int:
+        return self.first[0].tokens if attention_mask is None else attention_mask.shape[1]
+
+    def start(self, hidden: Tensor, arguments: dict) -> None:
+        """Note the input of layer 0: embeddings, rotary tables, positions."""
+        self.inputs = hidden
+        cos, sin = arguments["position_embeddings"]
+        positions = arguments.get("position_ids")
+        if positions is None:
+            positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
+        starts = [hidden.shape[1] - sample.tokens for sample in self.first]
+        rows = positions.expand(len(self.first), -1)
+        self.first_position = torch.stack([row[s] for row, s in zip(rows, starts, strict=True)])
+        self.segments.append(Segment(hidden.shape[1], self.mask, cos, sin))
+
+    def capture(self, layer: int, found: QueriesKeys) -> None:
+        """Keep queries and keys of a scored layer until its cut."""
+        self.captured[layer] = found
+
+    def cut(self, after_layer: int, hidden: Tensor) -> Tensor:
+        """Ask the pruner for every sample and carry the selections out; returns the new rows."""
+        found = self.captured.pop(after_layer, None)
+        rows, samples = [], []
+        for number, sample in enumerate(self.samples):
+            row = hidden[number, hidden.shape[1] - sample.tokens :]
+            if sample.visual:
+                selection = self._select(number, sample, row, after_layer, found)
+                sample_after, row_after = sample, row
+                if len(selection.keep) < sample.visual or selection.vectors is not None:
+                    sample_after, row_after = layout.apply(sample, row, selection)
+                noted = _Noted(after_layer, sample, sample_after, _without_vectors(selection))
+                self.noted[number].append(noted)
+                sample, row = sample_after, row_after
+            samples.append(sample)
+            rows.append(row)
+        if all(new is old for new, old in zip(samples, self.samples, strict=True)):
+            return hidden
+        self.samples = tuple(samples)
+        hidden = layout.pad_left(rows)
+        self.segments.append(self._segment(hidden))
+        return hidden
+
+    def _select(
+        self, number: int, sample: Sample, row: Tensor, layer: int, found: QueriesKeys | None
+    ) -> Selection:
+        start = self.segments[-1].length - sample.tokens
+        inputs = self.inputs[number, self.inputs.shape[1] - self.first[number].tokens :]
+
+        def rows(queries: Tensor, columns: slice) -> Tensor:
+            if found is None:
+                raise RuntimeError(
+                    f"{type(self.pruner).__name__} asked for attention it did not announce; set "
+                    "needs_attention = True on the pruner"
+                )
+            return found.rows(number, start, queries, columns)
+
+        view = layout.view_of(
+            sample, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
+            grid=self.grid(sample.num_visual), rows=rows,
+            prompt_key=lambda: self.prompt_key(number, inputs),
+        )
+        with torch.no_grad():
+            return self.pruner.select(view)
+
+    def _segment(self, hidden: Tensor) -> Segment:
+        length, device = hidden.shape[1], hidden.device
+        sizes = [sample.tokens for sample in self.samples]
+        mask = None
+        if self.padded or len(set(sizes)) > 1:
+            starts = torch.tensor([length - size for size in sizes], device=device)
+            mask = torch.arange(length, device=device) >= starts[:, None]
+            self.padded = True
+        if self.pruner.positions == "renumbered":
+            offsets = [torch.arange(size, device=device) for size in sizes]
+            positions = layout.pad_left(offsets) + self.first_position[:, None]
+            cos, sin = self.decoder.rotary_emb(hidden, position_ids=positions)
+            return Segment(length, mask, cos, sin, positions[:, -1:] + 1)
+        slots = layout.pad_left([sample.slots for sample in self.samples])
+        cos, sin = (_gather(table, slots) for table in (self.segments[0].cos, self.segments[0].sin))
+        return Segment(length, mask, cos, sin)
+
+    def enter(self, layer: int, hidden: Tensor, arguments: dict) -> dict:
+        """Arguments for this layer in the prefill."""
+        segment = self.segments[-1]
+        self.segment_of[layer] = len(self.segments) - 1
+        if len(self.segments) == 1:
+            return arguments
+        if not segment.arguments:
+            mask = self._causal_mask(segment.mask, hidden, arguments, layer)
+            segment.arguments = _changed(segment.cos, segment.sin, mask)
+        return {**arguments, **segment.arguments}
+
+    def finish(self) -> None:
+        """Drop what only the prefill itself needed."""
+        self.captured.clear()
+        self.inputs = None
+        for segment in self.segments:
+            segment.arguments = {}
+
+    def proceed(
+        self, layer: int, hidden: Tensor, arguments: dict, attention_mask: Tensor | None
+    ) -> dict:
+        """Arguments for this layer in a forward that continues the cache."""
+        number = self.segment_of[layer]
+        if number == 0:
+            return arguments
+        segment = self.segments[number]
+        if not segment.arguments:
+            cached = arguments["past_key_values"].get_seq_length(layer)
+            new = cached - segment.length + hidden.shape[1]
+            mask = self._continued_mask(segment, new, attention_mask)
+            mask = self._causal_mask(mask, hidden, arguments, layer)
+            cos, sin = arguments["position_embeddings"]
+            if segment.next_position is not None:
+                steps = torch.arange(new - hidden.shape[1], new, device=hidden.device)
+                positions = segment.next_position + steps
+                cos, sin = self.decoder.rotary_emb(hidden, position_ids=positions)
+            segment.arguments = _changed(cos, sin, mask)
+        return {**arguments, **segment.arguments}
+
+    def _continued_mask(
+        self, segment: Segment, new: int, attention_mask: Tensor | None
+    ) -> Tensor | None:
+        if segment.mask is None and attention_mask is None:
+            return None
+        batch = len(self.samples)
+        device = self.first_position.device
+        head, tail = segment.mask, None
+        if head is None:
+            head = torch.ones(batch, segment.length, dtype=torch.bool, device=device)
+        if attention_mask is not None:
+            tail = attention_mask[:, attention_mask.shape[1] - new :].bool()
+        else:
+            tail = torch.ones(batch, new, dtype=torch.bool, device=device)
+        return torch.cat([head, tail], dim=1)
+
+    def _causal_mask(
+        self, mask: Tensor | None, hidden: Tensor, arguments: dict, layer: int
+    ) -> Tensor | None:
+        # Each layer of a pruned model has its own cache length; layer_idx sizes the mask for it.
+        return create_causal_mask(
+            config=self.decoder.config, inputs_embeds=hidden, attention_mask=mask,
+            past_key_values=arguments.get("past_key_values"), layer_idx=layer,
+        )
+
+    def trace(self) -> list[SampleTrace]:
+        """Turn what was noted into plain numbers."""
+        return [self._trace(*pair) for pair in zip(self.first, self.samples, self.noted,
+                                                   strict=True)]
+
+    def _trace(self, first: Sample, last: Sample, noted: list[_Noted]) -> SampleTrace:
+        num_layers = len(self.decoder.layers)
+        members = {index: [index] for index in range(first.num_visual)}
+        cuts = [_cut_trace(note, members) for note in noted]
+        left = {note.after_layer: note.after.visual for note in noted}
+        current, tokens_in, tokens_out = first.num_visual, [], []
+        for layer in range(-1, num_layers):
+            entering, current = current, left.get(layer, current)
+            if layer >= 0:
+                tokens_in.append(entering)
+                tokens_out.append(current if self.pruner.scored_layer == "this" else entering)
+        grid = self.grid(first.num_visual) if first.num_visual else None
+        return SampleTrace(
+            first.num_visual, grid, cuts, tokens_in, tokens_out, last.slots.tolist()
+        )
+
+
+def _without_vectors(selection: Selection) -> Selection:
+    return Selection(
+        selection.keep, selection.groups, None, None, selection.scores, selection.raters
+    )
+
+
+def _changed(cos: Tensor, sin: Tensor, mask: Tensor | None) -> dict:
+    # Flash kernels would take the gaps in the position ids for packed sequences, so none are given.
+    return {"position_embeddings": (cos, sin), "attention_mask": mask, "position_ids": None}
+
+
+def _gather(table: Tensor, slots: Tensor) -> Tensor:
+    table = table.expand(len(slots), -1, -1)
+    return table.gather(1, slots[..., None].expand(-1, -1, table.shape[-1]))
+
+
+def _cut_trace(note: _Noted, members: dict[int, list[int]]) -> CutTrace:
+    selection, before = note.selection, note.before
+    source = before.source.tolist()
+    if selection.groups is not None:
+        merged = zip(selection.groups.members.tolist(), selection.groups.labels.tolist(),
+                     strict=True)
+        for member, label in merged:
+            identity = before.num_visual + before.num_recycled + label
+            members.setdefault(identity, []).extend(members[source[member]])
+    after = note.after.source.tolist()
+    recycled = [identity for identity in after if identity >= before.num_visual]
+    scored = selection.scores is not None
+    return CutTrace(
+        after_layer=note.after_layer,
+        kept=[identity for identity in after if identity < before.num_visual],
+        groups=[sorted(members[identity]) for identity in recycled],
+        group_ids=recycled,
+        scores=[float(f"{value:.6g}") for value in selection.scores.tolist()] if scored else [],
+        score_ids=source if scored else [],
+        raters=selection.raters.tolist() if selection.raters is not None else [],
+        num_left=len(after),
+    )

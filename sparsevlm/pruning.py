@@ -1,0 +1,304 @@
+"""prune(model, pruner): the only entry that touches a model.
+
+Hooks only: the model is pruned inside the with block and exactly as before after it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Protocol
+from zlib import crc32
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from sparsevlm import layout
+from sparsevlm.attention import note_attention, project
+from sparsevlm.prefill import Prefill
+from sparsevlm.pruners import Pruner
+from sparsevlm.trace import Trace
+
+
+class Family(Protocol):
+    """What `prune` needs to know about a family of models.
+
+    Attributes
+    ----------
+    base
+        The module that is called with ``input_ids``, the masks and the pixels.
+    decoder
+        The text model: ``layers``, ``rotary_emb``, ``config``.
+    """
+
+    base: nn.Module
+    decoder: nn.Module
+
+    def visual_mask(self, arguments: dict) -> Tensor:
+        """``[batch, tokens]`` bool, True at visual tokens, from the arguments of ``base``."""
+
+    def grid(self, num_visual: int) -> tuple[int, int] | None:
+        """(rows, columns) of the visual tokens, where known."""
+
+
+FAMILIES: dict[str, tuple[Callable[[nn.Module], bool], Callable[..., Family]]] = {}
+_ACTIVE: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+
+def register_family(
+    name: str, matches: Callable[[nn.Module], bool], build: Callable[..., Family]
+) -> None:
+    """Make `prune` accept the models for which ``matches(model)`` is true."""
+    FAMILIES[name] = (matches, build)
+
+
+def find_family(model: nn.Module, visual_mask: Tensor | tuple[int, int] | None = None) -> Family:
+    """Adapter of a model.
+
+    Raises
+    ------
+    TypeError
+        If no known family fits.
+    """
+    for matches, build in FAMILIES.values():
+        if matches(model):
+            return build(model, visual_mask)
+    raise TypeError(
+        f"cannot prune a {type(model).__name__}; known families: {', '.join(FAMILIES)}. Others "
+        "can be added with sparsevlm.pruning.register_family"
+    )
+
+
+@contextmanager
+def prune(
+    model: nn.Module,
+    pruner: Pruner,
+    *,
+    visual_mask: Tensor | tuple[int, int] | None = None,
+    trace: bool = True,
+) -> Iterator[Trace | None]:
+    """Prune the visual tokens of ``model`` inside the with block.
+
+    Calls and `generate` both work, with left-padded batches, sampling or beams. Logits and hidden
+    states come back shorter by the dropped tokens (`SampleTrace.output_index` is the map). A cache
+    filled inside the block must be used inside it.
+
+    Parameters
+    ----------
+    model
+        A model of a known family, e.g. `LlavaForConditionalGeneration`.
+    pruner
+        The method, e.g. from `make_pruner`.
+    visual_mask
+        Only for models that have no image placeholder (plain language models called with
+        ``inputs_embeds``): ``[batch, tokens]`` bool, or (start, stop) for all rows.
+    trace
+        Whether to record a trace.
+
+    Yields
+    ------
+    Trace or None
+        Of the last prefill.
+
+    Raises
+    ------
+    TypeError
+        For a model of an unknown family.
+    RuntimeError
+        If the model is already being pruned.
+    ValueError
+        For cuts outside the model, and at a call for what is not supported: labels, a static
+        cache, right padding, several images per sample, no text after the image.
+    """
+    session = _Session(model, pruner, find_family(model, visual_mask), trace)
+    if model in _ACTIVE:
+        raise RuntimeError("this model is already being pruned; leave the outer with block first")
+    _ACTIVE.add(model)
+    try:
+        with ExitStack() as stack:
+            session.attach(stack)
+            yield session.trace
+    finally:
+        _ACTIVE.discard(model)
+
+
+class _Session:
+    def __init__(self, model: nn.Module, pruner: Pruner, family: Family, trace: bool) -> None:
+        self.model, self.pruner, self.family = model, pruner, family
+        self.trace = Trace(pruner.to_json()) if trace else None
+        self.states: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
+        self.current: Prefill | None = None
+        self.continuing = False
+        self.attention_mask: Tensor | None = None
+        self.prompt: tuple[Tensor, int] | None = None
+        layers = family.decoder.layers
+        self.cuts = [i for i in range(-1, len(layers) - 1) if pruner.prunes_after(i)]
+        self._check(len(layers))
+
+    def _check(self, num_layers: int) -> None:
+        outside = [cut.after_layer for cut in getattr(self.pruner, "cuts", ())]
+        outside = sorted(set(outside) - set(self.cuts))
+        if outside:
+            raise ValueError(
+                f"cuts after layers {outside} lie outside this model: with {num_layers} layers "
+                f"they may come after layers -1 to {num_layers - 2}"
+            )
+        scored_here = self.pruner.needs_attention and self.pruner.scored_layer == "this"
+        if -1 in self.cuts and scored_here:
+            raise ValueError(
+                "a cut before layer 0 (after_layer=-1) has no attention of this layer to look at; "
+                'use scored_layer="next" or a later cut'
+            )
+        if -1 in self.cuts and self.pruner.positions == "original":
+            raise ValueError('a cut before layer 0 needs positions="renumbered"')
+
+    def attach(self, stack: ExitStack) -> None:
+        def hook(register: Callable, function: Callable, **how: bool) -> None:
+            stack.callback(register(function, with_kwargs=True, **how).remove)
+
+        hook(self.model.register_forward_pre_hook, self._refuse_labels)
+        hook(self.family.base.register_forward_pre_hook, self._before_base)
+        # Also after an exception, so that the next call starts clean.
+        hook(self.family.base.register_forward_hook, self._after_base, always_call=True)
+        for index, layer in enumerate(self.family.decoder.layers):
+            before = _bind(self._before_layer, index)
+            hook(layer.register_forward_pre_hook, before)
+        if self.pruner.needs_attention and self.pruner.scored_layer == "this":
+            for index in self.cuts:
+                attention = self.family.decoder.layers[index].self_attn
+                stack.callback(note_attention(attention, _bind(self._note, index)))
+
+    def _refuse_labels(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        if _arguments(module, args, kwargs).get("labels") is not None:
+            raise ValueError(
+                "labels cannot be used under prune(): the logits are shorter than the labels; "
+                "compute the loss outside, with SampleTrace.output_index as the map"
+            )
+
+    def _before_base(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        arguments = _arguments(module, args, kwargs)
+        cache = arguments.get("past_key_values")
+        _check_cache(cache)
+        mask = arguments.get("attention_mask")
+        if mask is not None and mask.ndim != 2:
+            raise ValueError(
+                f"prune() needs a 2-D attention_mask [batch, tokens], got {mask.ndim} dimensions"
+            )
+        self.attention_mask = mask
+        self.continuing = cache is not None and cache.get_seq_length() > 0
+        if self.continuing:
+            self.current = self.states.get(cache)
+            if self.current is None:
+                raise ValueError(
+                    "this cache was not filled under this prune(); run the prompt inside the "
+                    "same with block"
+                )
+            return
+        visual = self.family.visual_mask(arguments)
+        samples = layout.locate(visual, mask, self._prompt_length(arguments, visual.shape[1]))
+        key = _prompt_key(arguments, visual, self.prompt)
+        self.current = Prefill(
+            self.pruner, self.family.decoder, samples, mask, self.family.grid, key
+        )
+
+    def _prompt_length(self, arguments: dict, length: int) -> int:
+        """Tokens of the prompt: generation without a cache sends it again, one token longer."""
+        ids, known = arguments.get("input_ids"), self.prompt
+        if ids is None:
+            return length
+        if arguments.get("use_cache") is False and known is not None:
+            prompt, last = known
+            grown = ids.shape[0] == prompt.shape[0] and length == last + 1
+            if grown and torch.equal(ids[:, : prompt.shape[1]], prompt):
+                self.prompt = (prompt, length)
+                return prompt.shape[1]
+        self.prompt = (ids, length)
+        return length
+
+    def _after_base(self, module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
+        state, self.current = self.current, None
+        if state is None:
+            return
+        state.finish()
+        # On an exception the hook runs with output None: an unfinished prefill is no trace.
+        if output is not None and not self.continuing and self.trace is not None:
+            self.trace.record(state.trace)
+
+    def _note(self, index: int, found: object) -> None:
+        if self.current is not None and not self.continuing:
+            self.current.capture(index, found)
+
+    def _before_layer(self, index: int, module: nn.Module, args: tuple, kwargs: dict):
+        state = self.current
+        if state is None:
+            raise ValueError(
+                f"under prune() call the whole {type(self.model).__name__}, not a part of it"
+            )
+        hidden, *rest = args
+        if self.continuing:
+            return args, state.proceed(index, hidden, kwargs, self.attention_mask)
+        if index == 0:
+            state.start(hidden, kwargs)
+            cache = kwargs.get("past_key_values")
+            if cache is not None:
+                self.states[cache] = state
+        if index - 1 in self.cuts:
+            if self.pruner.needs_attention and self.pruner.scored_layer == "next":
+                segment = state.segments[-1]
+                found = project(module, hidden, segment.cos, segment.sin)
+                state.capture(index - 1, found)
+            hidden = state.cut(index - 1, hidden)
+        return (hidden, *rest), state.enter(index, hidden, kwargs)
+
+
+def _bind(function: Callable, index: int) -> Callable:
+    return lambda *args: function(index, *args)
+
+
+def _arguments(module: nn.Module, args: tuple, kwargs: dict) -> dict:
+    if not args:
+        return kwargs
+    bound = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
+    return {**bound, **bound.pop("kwargs", {})}
+
+
+def _check_cache(cache: object) -> None:
+    if cache is None:
+        return
+    plain = isinstance(cache, DynamicCache) and all(type(x) is DynamicLayer for x in cache.layers)
+    if not plain:
+        raise ValueError(
+            f"prune() works with a DynamicCache, whose layers may differ in length; got "
+            f"{type(cache).__name__}. Leave cache_implementation unset"
+        )
+
+
+def _prompt_key(
+    arguments: dict, visual: Tensor, prompt: tuple[Tensor, int] | None
+) -> Callable[[int, Tensor], int]:
+    ids, pixels = arguments.get("input_ids"), arguments.get("pixel_values")
+    mask = arguments.get("attention_mask")
+
+    def key(row: int, inputs: Tensor) -> int:
+        if ids is None:
+            return _checksum(inputs)
+        chosen = ~visual[row] if mask is None else ~visual[row] & mask[row].bool()
+        text = ids[row][chosen][: int(chosen[: prompt[0].shape[1]].sum())]
+        value = _checksum(text)
+        if pixels is not None:
+            image = int(visual[:row].any(dim=1).sum())
+            value = crc32(value.to_bytes(4, "little"), _checksum(pixels[image]))
+        return value
+
+    return key
+
+
+def _checksum(tensor: Tensor) -> int:
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    return crc32(tensor.contiguous().numpy().tobytes())

@@ -1,0 +1,74 @@
+"""Which text tokens may rate the visual tokens.
+
+Source
+------
+Paper, section 3.2; official `modelling_sparse_llama.py` (all branches), before the layer loop.
+
+Difference
+----------
+A text of one token has no rater under the official rule; here it rates itself (DEVIATIONS.md).
+"""
+
+from __future__ import annotations
+
+import torch
+
+RATER_RULES = ("above_mean", "at_least_mean", "all_text")
+
+
+def text_relevance(visual: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+    """Relevance of every text token to the image.
+
+    Parameters
+    ----------
+    visual
+        Embeddings of the visual tokens at the input of layer 0, ``[num_visual, hidden]``.
+    text
+        Embeddings of the text tokens after the image, ``[num_text, hidden]``.
+
+    Returns
+    -------
+    Tensor
+        ``[num_text]``, sums to 1: softmax over the text of the plain dot products (not
+        normalised, not scaled), mean over the visual tokens.
+    """
+    similarity = visual.float() @ text.float().T
+    return similarity.softmax(dim=-1).mean(dim=0)
+
+
+def select_raters(visual: torch.Tensor, text: torch.Tensor, rule: str = "above_mean"
+                  ) -> torch.Tensor:
+    """Indices of the text tokens that rate, ascending.
+
+    Parameters
+    ----------
+    visual, text
+        As in `text_relevance`.
+    rule
+        ``"above_mean"`` (official code), ``"at_least_mean"`` (paper) or ``"all_text"``.
+
+    Returns
+    -------
+    Tensor
+        ``[num_raters]`` int64 positions in the text.
+
+    Raises
+    ------
+    ValueError
+        For an unknown rule or a text without tokens.
+    """
+    if rule not in RATER_RULES:
+        raise ValueError(f"unknown rater rule {rule!r}; known: {', '.join(RATER_RULES)}")
+    if text.shape[0] == 0:
+        raise ValueError(
+            "there is no text token after the image, so nothing can rate the visual tokens: "
+            "put the question after the image"
+        )
+    if rule == "all_text" or text.shape[0] == 1:
+        return torch.arange(text.shape[0], device=text.device)
+    relevance = text_relevance(visual, text)
+    mean = relevance.mean()
+    chosen = relevance > mean if rule == "above_mean" else relevance >= mean
+    raters = chosen.nonzero().flatten()
+    # Identical text tokens: rounding alone may leave nobody above (or at) the mean.
+    return raters if raters.numel() else torch.arange(text.shape[0], device=text.device)

@@ -1,0 +1,82 @@
+"""Rater rows of the attention -> one score per visual token.
+
+Source
+------
+Paper, section 3.2 (P and its column mean); official `score.py`.
+
+Difference
+----------
+Only the rows of the raters are computed, never the full attention map; the numbers are the same.
+"""
+
+from __future__ import annotations
+
+import torch
+
+
+def attention_rows(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    rows: torch.Tensor,
+    columns: slice,
+    scaling: float,
+    mask: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """Causal softmax attention of a few query rows, at a block of columns.
+
+    Parameters
+    ----------
+    query
+        Queries of one sample after RoPE, ``[heads, tokens, head_dim]``.
+    key
+        Keys of the same tokens, ``[key_heads, tokens, head_dim]``; ``heads`` is a multiple of
+        ``key_heads``.
+    rows
+        Query tokens, ``[num_rows]`` int64.
+    columns
+        Key tokens to return. The softmax runs over all tokens that a row may see.
+    scaling
+        Factor of the dot products, usually ``head_dim ** -0.5``.
+    mask
+        What the model's own attention was given for these rows, ``[num_rows, tokens]``, bool
+        (True: may be seen) or additive. ``None``: plain causal.
+
+    Returns
+    -------
+    Tensor
+        ``[heads, num_rows, columns]`` float32.
+    """
+    heads, _, head_dim = query.shape
+    key_heads, tokens, _ = key.shape
+    chosen = query[:, rows].reshape(key_heads, -1, head_dim)
+    logits = (chosen @ key.transpose(1, 2)).float() * scaling
+    logits = logits.view(heads, rows.numel(), tokens)
+    if mask is None:
+        visible = torch.arange(tokens, device=key.device) <= rows[:, None]
+        logits = logits.masked_fill(~visible, -torch.inf)
+    elif mask.dtype == torch.bool:
+        logits = logits.masked_fill(~mask, -torch.inf)
+    else:
+        logits = logits + mask
+    return logits.softmax(dim=-1)[..., columns]
+
+
+def rate(rows: torch.Tensor) -> torch.Tensor:
+    """Mean over heads of the rater rows: the matrix P.
+
+    Parameters
+    ----------
+    rows
+        ``[heads, num_raters, num_visual]``.
+
+    Returns
+    -------
+    Tensor
+        ``[num_raters, num_visual]``.
+    """
+    return rows.mean(dim=0)
+
+
+def score(rated: torch.Tensor) -> torch.Tensor:
+    """Mean over the raters of P: one score per visual token, ``[num_visual]``; higher = keep."""
+    return rated.mean(dim=0)

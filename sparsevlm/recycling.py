@@ -1,0 +1,149 @@
+"""Keep the best, and recycle the best of the dropped: select, cluster, reconstruct.
+
+Source
+------
+Paper, section 3.4; official `utils.py` (`cluster_and_merge`, density peaks with kNN density).
+
+Difference
+----------
+Ties of the density go to the lower index instead of 1e-6 random noise, so runs repeat; the
+distances come from one matrix product instead of an n x n x hidden broadcast (DEVIATIONS.md).
+"""
+
+from __future__ import annotations
+
+import torch
+
+MERGES = ("mean", "sum")
+ASSIGNMENTS = ("l2", "cosine")
+# The official mean divides by (size + 1e-6), so a group of one is scaled by 1 / (1 + 1e-6).
+MEAN_EPSILON = 1e-6
+
+
+def select_top(
+    scores: torch.Tensor, num_kept: int, num_recycled: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Indices of the kept tokens and of the best dropped ones.
+
+    Parameters
+    ----------
+    scores
+        ``[num_visual]``, higher = keep.
+    num_kept, num_recycled
+        How many of each.
+
+    Returns
+    -------
+    keep, recycled
+        Two int64 tensors, each ascending. Equal scores keep the lower index.
+    """
+    order = scores.argsort(descending=True, stable=True)
+    keep = order[:num_kept].sort().values
+    return keep, order[num_kept : num_kept + num_recycled].sort().values
+
+
+def pairwise_distance(tokens: torch.Tensor) -> torch.Tensor:
+    """Euclidean distances over sqrt(hidden), ``[n, n]``, of tokens ``[n, hidden]``."""
+    # Centred first: the distances stay and the cancellation in |a|^2 + |b|^2 - 2ab shrinks.
+    centred = tokens.float() - tokens.float().mean(dim=0)
+    squared = centred.square().sum(dim=1)
+    distance2 = squared[:, None] + squared - 2 * (centred @ centred.T)
+    distance2.fill_diagonal_(0)
+    return distance2.clamp_min_(0).sqrt_() / tokens.shape[1] ** 0.5
+
+
+def knn_density(distance: torch.Tensor, neighbours: int) -> torch.Tensor:
+    """exp(-mean squared distance to the nearest ``neighbours`` tokens, itself included), [n]."""
+    nearest = distance.topk(neighbours, dim=1, largest=False).values
+    return (-nearest.square().mean(dim=1)).exp()
+
+
+def density_peaks(
+    distance: torch.Tensor, density: torch.Tensor, num_groups: int
+) -> torch.Tensor:
+    """Centres: the tokens with the highest density x distance to a denser token.
+
+    Parameters
+    ----------
+    distance
+        ``[n, n]`` of `pairwise_distance`.
+    density
+        ``[n]``.
+    num_groups
+        Number of centres.
+
+    Returns
+    -------
+    Tensor
+        ``[num_groups]`` indices, best first.
+    """
+    index = torch.arange(len(density), device=density.device)
+    denser = density > density[:, None]
+    denser |= (density == density[:, None]) & (index < index[:, None])
+    to_denser = distance.masked_fill(~denser, torch.inf).amin(dim=1)
+    to_denser = torch.where(to_denser.isinf(), distance.amax(), to_denser)
+    peaks = (to_denser * density).argsort(descending=True, stable=True)
+    return peaks[:num_groups]
+
+
+def assign(
+    tokens: torch.Tensor, distance: torch.Tensor, centres: torch.Tensor, by: str = "l2"
+) -> torch.Tensor:
+    """Group of every token, ``[n]`` int64: the nearest centre; centres are in their own group.
+
+    Parameters
+    ----------
+    tokens
+        ``[n, hidden]``.
+    distance
+        ``[n, n]`` of `pairwise_distance`.
+    centres
+        ``[num_groups]``.
+    by
+        ``"l2"`` (official code) or ``"cosine"`` (paper).
+    """
+    if by == "cosine":
+        unit = torch.nn.functional.normalize(tokens.float(), dim=1)
+        groups = (unit @ unit[centres].T).argmax(dim=1)
+    else:
+        groups = distance[:, centres].argmin(dim=1)
+    return groups.scatter(0, centres, torch.arange(len(centres), device=tokens.device))
+
+
+def merge(
+    tokens: torch.Tensor, groups: torch.Tensor, num_groups: int, how: str = "mean"
+) -> torch.Tensor:
+    """One vector per group, ``[num_groups, hidden]``: the mean (official) or sum (paper)."""
+    membership = groups == torch.arange(num_groups, device=tokens.device)[:, None]
+    membership = membership.float()
+    total = membership @ tokens.float()
+    if how == "mean":
+        total = total / (membership.sum(dim=1, keepdim=True) + MEAN_EPSILON)
+    return total.to(tokens.dtype)
+
+
+def reconstruct(
+    tokens: torch.Tensor, num_groups: int, merge_by: str = "mean", assign_by: str = "l2"
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Cluster recycled tokens by density peaks and merge every group.
+
+    Parameters
+    ----------
+    tokens
+        Hidden states of the recycled tokens, ``[n, hidden]``.
+    num_groups
+        Groups to form; also the number of neighbours in the density.
+    merge_by
+        ``"mean"`` (official code) or ``"sum"`` (paper).
+    assign_by
+        ``"l2"`` (official code) or ``"cosine"`` (paper).
+
+    Returns
+    -------
+    vectors, groups, centres
+        ``[num_groups, hidden]``, ``[n]`` and ``[num_groups]``; groups in order of their centres.
+    """
+    distance = pairwise_distance(tokens)
+    centres = density_peaks(distance, knn_density(distance, num_groups), num_groups)
+    groups = assign(tokens, distance, centres, assign_by)
+    return merge(tokens, groups, num_groups, merge_by), groups, centres

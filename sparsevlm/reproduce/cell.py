@@ -1,0 +1,169 @@
+"""A cell: one measurement, named by everything that can change its result.
+
+Read next: plan.py (which cells a profile has), store.py (how results are kept), runner.py (how
+they are made).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from statistics import fmean
+
+from sparsevlm.benchmarks import Sample
+
+ID_LENGTH = 16  # hexadecimal digits; enough for any number of cells one can run
+
+
+def canonical_json(value: object) -> str:
+    """Return JSON in which equal values give equal text: keys sorted, no blanks, no nan."""
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False
+    )
+
+
+def digest(*parts: str | bytes) -> str:
+    """Return the first 16 hexadecimal digits of the SHA-256 of `parts`, kept apart by length."""
+    total = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        total.update(len(data).to_bytes(8, "big") + data)
+    return total.hexdigest()[:ID_LENGTH]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One model on one benchmark under one pruner.
+
+    Attributes
+    ----------
+    model, revision : str
+        Name, and digest of weights and processor.
+    benchmark, samples : str
+        Name, and digest of the chosen questions and images.
+    num_samples, seed : int
+        How many there are, and what they were chosen with.
+    method : str
+        Name in `sparsevlm.METHODS`.
+    tokens : int or None
+        Budget; None for the dense model.
+    pruner : str
+        Canonical JSON of the pruner that these give.
+    dtype, attention : str
+        As torch and transformers name them.
+    batch : int
+        Samples in one forward pass.
+    max_new_tokens : int
+        Longest answer.
+    device : str
+        Where it runs; not part of the id, but of the record's provenance.
+    """
+
+    model: str
+    revision: str
+    benchmark: str
+    samples: str
+    num_samples: int
+    seed: int
+    method: str
+    tokens: int | None
+    pruner: str
+    dtype: str
+    attention: str
+    batch: int
+    max_new_tokens: int = 8
+    device: str = field(default="cpu", compare=False)
+
+    def __post_init__(self) -> None:
+        for name in ("num_samples", "batch", "max_new_tokens"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise ValueError(f"Cell.{name} must be a positive integer, got {value!r}")
+        object.__setattr__(self, "pruner", canonical_json(json.loads(self.pruner)))
+
+    @property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits that change with every field but the device."""
+        named = self.to_json()
+        del named["device"]
+        return digest(canonical_json(named))
+
+    @property
+    def title(self) -> str:
+        """For people: "pope, sparsevlm at 64 tokens"."""
+        budget = "" if self.tokens is None else f" at {self.tokens} tokens"
+        return f"{self.benchmark}, {self.method}{budget}"
+
+    def to_json(self) -> dict:
+        """Return the fields as plain JSON values."""
+        return {**asdict(self), "pruner": json.loads(self.pruner)}
+
+    @classmethod
+    def from_json(cls, values: Mapping) -> Cell:
+        """Return the cell of `to_json`.
+
+        Raises
+        ------
+        ValueError
+            A field is missing or unknown: the file was written by another version.
+        """
+        known = {f.name for f in fields(cls)}
+        if odd := known.symmetric_difference(values):
+            raise ValueError(f"not a cell of this version, it differs in: {', '.join(sorted(odd))}")
+        return cls(**{**values, "pruner": canonical_json(values["pruner"])})
+
+
+@dataclass(frozen=True)
+class Record:
+    """A finished cell.
+
+    Attributes
+    ----------
+    cell : Cell
+        What was measured.
+    predictions : tuple of dict
+        One row per sample, in the samples' order: the fields of `Sample`, "prompt", "prediction",
+        "tokens_in" and "tokens_out" (visual tokens entering and left by each layer), "text_tokens"
+        and "seconds".
+    scores : dict
+        What the benchmark's `score` made of them.
+    sessions : tuple of dict
+        Provenance of every run that added samples; several where a run was stopped and resumed.
+    seconds : float
+        Time spent answering, without loading the model.
+    """
+
+    cell: Cell
+    predictions: tuple[dict, ...]
+    scores: dict
+    sessions: tuple[dict, ...]
+    seconds: float
+
+    @property
+    def id(self) -> str:
+        """The cell's id."""
+        return self.cell.id
+
+    @property
+    def tokens_in(self) -> float:
+        """Visual tokens entering a layer, mean over layers and samples: what is computed."""
+        return _mean_over_layers(row["tokens_in"] for row in self.predictions)
+
+    @property
+    def tokens_out(self) -> float:
+        """Visual tokens left by a layer, mean over layers and samples: the paper's budget."""
+        return _mean_over_layers(row["tokens_out"] for row in self.predictions)
+
+
+def _mean_over_layers(per_layer: Iterable[list[float]]) -> float:
+    return fmean(fmean(layers) for layers in per_layer)
+
+
+def samples_digest(samples: Iterable[Sample], images: Iterable) -> str:
+    """Return the digest of questions and pixels together: the version of a benchmark."""
+    parts: list[str | bytes] = []
+    for sample, image in zip(samples, images, strict=True):
+        parts += [canonical_json(sample.to_json()), f"{image.mode} {image.size}", image.tobytes()]
+    return digest(*parts)

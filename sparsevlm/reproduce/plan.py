@@ -1,0 +1,132 @@
+"""Which cells a profile has.
+
+Naming a cell takes the digest of its questions and images, and making them takes seconds, so the
+plan is kept in a file and read back as long as no source, setting or weight has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from sparsevlm.reproduce import provenance
+from sparsevlm.reproduce.atomic import write_text
+from sparsevlm.reproduce.cell import Cell, canonical_json, digest, samples_digest
+from sparsevlm.reproduce.paths import ROOT
+from sparsevlm.reproduce.profiles import Profile, get_profile
+from sparsevlm.reproduce.sources import MiniatureSource, Source
+from sparsevlm.reproduce.store import Store
+
+log = logging.getLogger(__name__)
+
+DENSE = "dense"
+
+
+def as_profile(profile: Profile | str) -> Profile:
+    """Return the profile itself, or the one of this name."""
+    return get_profile(profile) if isinstance(profile, str) else profile
+
+
+def source_of(profile: Profile) -> Source:
+    """Return where the profile's model and questions come from.
+
+    Raises
+    ------
+    NotImplementedError
+        The profile cannot run yet; the message says what is missing.
+    """
+    profile.require_runnable()
+    return MiniatureSource()
+
+
+@cache
+def code_digest(folder: Path = ROOT / "sparsevlm") -> str:
+    """Return the digest of the package's Python files."""
+    parts: list[str | bytes] = []
+    for path in sorted(folder.rglob("*.py")):
+        parts += [path.relative_to(folder).as_posix(), path.read_bytes()]
+    return digest(*parts)
+
+
+def plan_cells(
+    profile: Profile | str, *, source: Source | None = None, store: Store | None = None
+) -> list[Cell]:
+    """Return the cells of Table 1: per benchmark the dense model, then methods by budget.
+
+    Parameters
+    ----------
+    profile : Profile or str
+        What to run.
+    source : Source, optional
+        Default: the profile's.
+    store : Store, optional
+        Where the plan is kept; default: `results/`.
+
+    Raises
+    ------
+    NotImplementedError
+        The profile cannot run yet.
+    FileNotFoundError
+        The weights are missing.
+    ValueError
+        An unknown profile, benchmark or method, or an impossible budget.
+    """
+    profile = as_profile(profile)
+    source = source or source_of(profile)
+    revision = source.revision(profile.model)
+    path = _plan_path(profile, source, revision, store or Store())
+    try:
+        return [Cell.from_json(cell) for cell in json.loads(path.read_text(encoding="utf-8"))]
+    except FileNotFoundError:
+        log.info("planning the cells of profile %s", profile.name)
+    except (ValueError, TypeError) as error:
+        log.warning("the plan %s is damaged (%s) and is made again", path, error)
+    cells = list(_cells(profile, source, revision))
+    for old in path.parent.glob(f"{profile.name}-*.json"):
+        old.unlink()
+    write_text(path, json.dumps([cell.to_json() for cell in cells], indent=0))
+    return cells
+
+
+def _plan_path(profile: Profile, source: Source, revision: str, store: Store) -> Path:
+    inputs = {
+        "profile": asdict(profile),
+        "source": repr(source),
+        "revision": revision,
+        "code": code_digest(),
+        "versions": provenance.versions(),
+    }
+    return store.folder / "plans" / f"{profile.name}-{digest(canonical_json(inputs))}.json"
+
+
+def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
+    from sparsevlm.baselines import make_pruner
+
+    shape = source.shape(profile.model)
+    settings = [(DENSE, None)] + [(m, b) for m in profile.methods for b in profile.budgets]
+    for benchmark in profile.benchmarks:
+        samples = source.samples(benchmark, profile.samples_per_benchmark, profile.seed)
+        version = samples_digest(samples, source.images(samples))
+        for method, tokens in settings:
+            pruner = make_pruner(
+                method, tokens=tokens, num_layers=shape.num_layers, num_visual=shape.num_visual
+            )
+            yield Cell(
+                model=profile.model,
+                revision=revision,
+                benchmark=benchmark,
+                samples=version,
+                num_samples=len(samples),
+                seed=profile.seed,
+                method=method,
+                tokens=tokens,
+                pruner=canonical_json(pruner.to_json()),
+                dtype=profile.dtype,
+                attention=profile.attention,
+                batch=profile.batch,
+                device=profile.device,
+            )

@@ -1,0 +1,121 @@
+"""Profiles: which model, which benchmarks, how much of each, and on what."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BENCHMARKS = ("gqa", "mmbench", "mme", "pope", "scienceqa", "seed", "textvqa", "mmvet")
+METHODS = ("sparsevlm", "fastv", "pdrop", "tome", "random", "uniform")
+BUDGETS = (192, 128, 64)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What `reproduce --profile NAME` runs.
+
+    Attributes
+    ----------
+    name : str
+        As it is asked for on the command line and in a notebook.
+    model : str
+        A bundled miniature or a checkpoint on the hub.
+    benchmarks : tuple of str
+        Names in `sparsevlm.benchmarks.BENCHMARKS`.
+    samples_per_benchmark : int
+        How many samples of each; 0 means all of them.
+    seed : int
+        Chooses the samples, and the draws of the random baseline.
+    dtype, attention, device : str
+        As transformers and torch name them: "float32", "sdpa", "cpu".
+    batch : int
+        Samples in one forward pass.
+    methods : tuple of str
+        Names in `sparsevlm.METHODS`, compared at every budget; the dense model is always run too.
+    budgets : tuple of int
+        Visual tokens kept, as the paper counts them (the mean over layers of `tokens_out`).
+    marker : str
+        A line that every figure and table of this profile shows; "" where none is due.
+    missing : str
+        Why the profile cannot run yet; "" where it can.
+    """
+
+    name: str
+    model: str
+    benchmarks: tuple[str, ...]
+    samples_per_benchmark: int
+    seed: int
+    dtype: str
+    attention: str
+    batch: int
+    device: str
+    methods: tuple[str, ...]
+    budgets: tuple[int, ...]
+    marker: str
+    missing: str = ""
+
+    def require_runnable(self) -> None:
+        """Raise `NotImplementedError` with the reason if this profile cannot run yet."""
+        if self.missing:
+            raise NotImplementedError(f"profile {self.name!r} cannot run yet: {self.missing}")
+
+
+_MINI = Profile(
+    name="mini",
+    model="mini-llava",
+    benchmarks=BENCHMARKS,
+    samples_per_benchmark=96,
+    seed=0,
+    dtype="float32",
+    attention="sdpa",
+    batch=16,
+    device="cpu",
+    methods=METHODS,
+    budgets=BUDGETS,
+    marker="miniature model, not LLaVA-1.5",
+)
+_A100 = Profile(
+    name="a100",
+    model="llava-hf/llava-1.5-7b-hf",
+    benchmarks=BENCHMARKS,
+    samples_per_benchmark=0,
+    seed=0,
+    dtype="float16",
+    attention="sdpa",
+    batch=1,
+    device="cuda",
+    methods=METHODS,
+    budgets=BUDGETS,
+    marker="",
+    missing="the loaders of the eight real benchmarks are not written; "
+    "to prune the real model in your own code, use `sparsevlm.prune` (README)",
+)
+_SHAPE = Profile(
+    name="shape",
+    model="llava-hf/llava-1.5-7b-hf",
+    benchmarks=(),
+    samples_per_benchmark=0,
+    seed=0,
+    dtype="float16",
+    attention="sdpa",
+    batch=1,
+    device="cuda",
+    methods=METHODS,
+    budgets=BUDGETS,
+    marker="random weights at full size: speed only, no accuracy",
+    missing="the measurements of latency and memory at full size are not written",
+)
+PROFILES: dict[str, Profile] = {profile.name: profile for profile in (_MINI, _A100, _SHAPE)}
+
+
+def get_profile(name: str) -> Profile:
+    """Return the profile called `name`.
+
+    Raises
+    ------
+    ValueError
+        If there is none; the message lists the known ones.
+    """
+    try:
+        return PROFILES[name]
+    except KeyError:
+        raise ValueError(f"unknown profile {name!r}; known: {', '.join(PROFILES)}") from None

@@ -1,0 +1,235 @@
+"""How sure is a difference? Paired bootstrap over groups of samples, and McNemar's test.
+
+Methods answer the same questions, so what they get right is compared question by question. The
+unit that is resampled is the group (a sample, an MME pair, a circular question), inside its split,
+because the sizes of the splits belong to the benchmark and not to chance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from sparsevlm.benchmarks.counting import Counts, Row, groups_of
+
+RESAMPLES = 10_000
+LEVEL = 0.95
+SEED = 20240604
+
+Headline = Callable[[Mapping[str, np.ndarray]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class GroupCounts:
+    """The additive counts of every group of one record.
+
+    Attributes
+    ----------
+    groups : tuple of str
+        Names, sorted by split and name, so that two records of the same samples line up.
+    splits : tuple of str
+        The split of each group.
+    keys : tuple of str
+        Names of the counts.
+    values : float array [groups, keys]
+        The counts.
+    """
+
+    groups: tuple[str, ...]
+    splits: tuple[str, ...]
+    keys: tuple[str, ...]
+    values: np.ndarray
+
+    def totals(self, weights: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the weighted sums by key; `weights` is [..., groups], the sums are [...]."""
+        sums = weights.astype(float) @ self.values
+        return {key: sums[..., i] for i, key in enumerate(self.keys)}
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its interval.
+
+    Attributes
+    ----------
+    value, low, high : float
+        The estimate on the samples themselves, and the ends of its percentile interval.
+    level : float
+        Coverage aimed at.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float = LEVEL
+
+    @property
+    def excludes_zero(self) -> bool:
+        """True where the whole interval is above or below zero."""
+        return self.low > 0 or self.high < 0
+
+    def __str__(self) -> str:
+        return f"{self.value:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
+
+
+def count_groups(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Counts]) -> GroupCounts:
+    """Return the counts of every group of `rows`.
+
+    Parameters
+    ----------
+    rows : sequence of rows
+        The predictions of one record.
+    counts : (rows of one group) -> dict of float
+        `Benchmark.counts`.
+    """
+    groups = groups_of(rows)
+    order = sorted(groups, key=lambda name: (groups[name][0]["split"], name))
+    per_group = [counts(groups[name]) for name in order]
+    keys = tuple(sorted({key for one in per_group for key in one}))
+    values = np.array([[one.get(key, 0.0) for key in keys] for one in per_group])
+    return GroupCounts(tuple(order), tuple(groups[n][0]["split"] for n in order), keys, values)
+
+
+def resample_weights(
+    splits: Sequence[str], *, resamples: int = RESAMPLES, seed: int = SEED
+) -> np.ndarray:
+    """Return how often each group is drawn in each resample, int array [resamples, groups].
+
+    Every split keeps its size. The same splits and seed give the same weights, which is what pairs
+    the methods.
+
+    Raises
+    ------
+    ValueError
+        There are no groups, or fewer than one resample.
+    """
+    if not len(splits) or resamples < 1:
+        raise ValueError(f"needs groups and resamples, got {len(splits)} and {resamples}")
+    rng = np.random.default_rng(seed)
+    splits = np.asarray(splits)
+    weights = np.zeros((resamples, len(splits)), dtype=np.int32)
+    for split in sorted(set(splits.tolist())):
+        members = np.flatnonzero(splits == split)
+        even = np.full(len(members), 1 / len(members))
+        weights[:, members] = rng.multinomial(len(members), even, size=resamples)
+    return weights
+
+
+def resampled_scores(
+    table: GroupCounts, headline: Headline, *, resamples: int = RESAMPLES, seed: int = SEED
+) -> np.ndarray:
+    """Return the score on the samples, then on every resample: float array [1 + resamples]."""
+    drawn = resample_weights(table.splits, resamples=resamples, seed=seed)
+    observed = np.ones((1, len(table.groups)), dtype=np.int32)
+    return np.asarray(headline(table.totals(np.concatenate([observed, drawn]))))
+
+
+def estimate(values: np.ndarray, *, level: float = LEVEL) -> Estimate:
+    """Return the first of `values` with the percentile interval of the others.
+
+    A number that does not exist (a relative accuracy where the dense model scores 0) gives nan.
+    """
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(values[1:], [tail, 100 - tail])
+    return Estimate(float(values[0]), float(low), float(high), level)
+
+
+def check_paired(first: GroupCounts, second: GroupCounts) -> None:
+    """Raise ValueError unless both hold the same groups: only then may they be compared."""
+    if first.groups != second.groups or first.splits != second.splits:
+        odd = sorted(set(first.groups) ^ set(second.groups))
+        raise ValueError(
+            "a paired comparison needs the same samples on both sides, "
+            f"{len(odd)} groups are only on one: {', '.join(odd[:3])}"
+        )
+
+
+def paired_difference(
+    first: GroupCounts,
+    second: GroupCounts,
+    headline: Headline,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+) -> Estimate:
+    """Return score(first) - score(second) with its paired bootstrap interval.
+
+    Raises
+    ------
+    ValueError
+        The two hold different samples.
+    """
+    check_paired(first, second)
+    ends = [
+        resampled_scores(table, headline, resamples=resamples, seed=seed)
+        for table in (first, second)
+    ]
+    return estimate(ends[0] - ends[1])
+
+
+def relative_accuracy(method: Sequence[np.ndarray], dense: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the mean over benchmarks of 100 * method / dense, elementwise.
+
+    Parameters
+    ----------
+    method, dense : sequence over benchmarks of float arrays [1 + resamples]
+        From `resampled_scores`, with one seed per benchmark shared by all methods.
+
+    Returns
+    -------
+    float array [1 + resamples]
+        In percent; nan where the dense model scores 0.
+
+    Source
+    ------
+    The paper's "Acc." column is the plain mean of its eight percentages.
+    """
+    if not len(method) or len(method) != len(dense):
+        raise ValueError(f"needs the same benchmarks twice, got {len(method)} and {len(dense)}")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = [np.where(d == 0, np.nan, 100 * m / d) for m, d in zip(method, dense, strict=True)]
+    return np.mean(shares, axis=0)
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """McNemar's exact test on paired right/wrong outcomes.
+
+    Attributes
+    ----------
+    only_first, only_second : int
+        Samples that one side alone has right.
+    p_value : float
+        Two-sided: the chance of a split at least as uneven if both were equally good.
+    """
+
+    only_first: int
+    only_second: int
+    p_value: float
+
+
+def mcnemar(first: Sequence[float], second: Sequence[float]) -> McNemar:
+    """Compare two lists of 0/1 outcomes on the same samples.
+
+    Raises
+    ------
+    ValueError
+        The lists differ in length, are empty, or hold anything but 0 and 1 (partial credit).
+    """
+    a, b = np.asarray(first, dtype=float), np.asarray(second, dtype=float)
+    if a.shape != b.shape or a.ndim != 1 or not len(a):
+        raise ValueError(f"needs two lists of one length, got shapes {a.shape} and {b.shape}")
+    if not np.isin(np.concatenate([a, b]), (0.0, 1.0)).all():
+        raise ValueError("McNemar's test needs outcomes of 0 or 1; use paired_difference instead")
+    only_first, only_second = int(np.sum(a > b)), int(np.sum(b > a))
+    return McNemar(only_first, only_second, _two_sided_binomial(only_first, only_second))
+
+
+def _two_sided_binomial(heads: int, tails: int) -> float:
+    tosses = heads + tails
+    fewest = min(heads, tails)
+    tail = sum(math.comb(tosses, k) for k in range(fewest + 1))
+    return min(1.0, 2 * tail / 2**tosses)

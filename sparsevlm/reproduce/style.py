@@ -1,0 +1,191 @@
+"""One look for every figure: sizes of a paper's columns, one colour per method, provenance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from sparsevlm.reproduce import provenance
+from sparsevlm.reproduce.atomic import replacing
+from sparsevlm.reproduce.paths import ROOT
+from sparsevlm.reproduce.profiles import get_profile
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class MethodStyle(NamedTuple):
+    """How a method looks in every figure."""
+
+    colour: str
+    marker: str
+    label: str
+
+
+# The palette of Okabe and Ito (2008), safe for the common colour-vision deficiencies; markers tell
+# the methods apart without colour. Grey for the controls, black for the dense model.
+METHOD_STYLE: dict[str, MethodStyle] = {
+    "dense": MethodStyle("#000000", "*", "Dense"),
+    "sparsevlm": MethodStyle("#D55E00", "o", "SparseVLM"),
+    "sparsevlm-paper": MethodStyle("#CC79A7", "D", "SparseVLM (as in the paper)"),
+    "fastv": MethodStyle("#0072B2", "s", "FastV"),
+    "pdrop": MethodStyle("#009E73", "^", "PDrop"),
+    "tome": MethodStyle("#E69F00", "v", "ToMe"),
+    "random": MethodStyle("#999999", "x", "Random"),
+    "uniform": MethodStyle("#666666", "+", "Uniform grid"),
+}
+
+COLUMN_INCHES = {1: 3.25, 2: 6.75}
+FORMATS = ("pdf", "png", "svg")
+_MARKER_POINTS = 5.5
+_MARKER_ID = "profile-marker"
+
+_RC = {
+    # DejaVu comes with matplotlib, so a figure is set the same on every machine.
+    "font.family": "DejaVu Sans",
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "grid.color": "#e5e5e5",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "figure.dpi": 150,
+    "figure.constrained_layout.use": True,
+    # Type 42 keeps text as text in a PDF; in an SVG the glyphs are drawn as paths, so that no
+    # reader needs the font.
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "sparsevlm",
+}
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults to those of this suite; call it before a figure is made."""
+    import matplotlib
+
+    matplotlib.rcParams.update(_RC)
+
+
+def figure_size(columns: Literal[1, 2] = 1, height: float | None = None) -> tuple[float, float]:
+    """Return (width, height) in inches, for one or two columns of a paper.
+
+    Parameters
+    ----------
+    columns : 1 or 2
+        3.25 or 6.75 inches wide.
+    height : float, optional
+        In inches; by default the width over the golden ratio.
+    """
+    if columns not in COLUMN_INCHES:
+        raise ValueError(f"columns must be 1 or 2, got {columns!r}")
+    if height is not None and not height > 0:
+        raise ValueError(f"height must be positive inches, got {height!r}")
+    width = COLUMN_INCHES[columns]
+    return width, height if height is not None else width / 1.618
+
+
+def save_figure(
+    fig: Figure,
+    name: str,
+    profile: str,
+    sources: Sequence[str] = (),
+    folder: str | Path = "figures",
+) -> list[Path]:
+    """Write `fig` as PDF, PNG (300 dpi) and SVG, each whole or not at all.
+
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+        Saved at its own size: make it with `figure_size`.
+    name : str
+        The file name without an extension.
+    profile : str
+        The profile whose results it shows. Its marker is drawn on the figure, and what is not of
+        the bundled miniature goes to a folder of its own inside `folder`.
+    sources : sequence of str
+        Ids of the cells it was drawn from, written into the files' metadata.
+    folder : str or path
+        Relative to the repository.
+
+    Returns
+    -------
+    list of Path
+        The three files.
+
+    Raises
+    ------
+    ValueError
+        If the name carries an extension or a folder, or the profile is unknown.
+    """
+    if not name or Path(name).name != name or Path(name).suffix:
+        raise ValueError(f"name must be a file name without folder and extension, got {name!r}")
+    marker = get_profile(profile).marker
+    if marker:
+        _draw_marker(fig, marker)
+    target = ROOT / folder if profile == "mini" else ROOT / folder / profile
+    note = _note(name, profile, sources)
+    files = []
+    for kind in FORMATS:
+        path = target / f"{name}.{kind}"
+        with replacing(path) as partial:
+            fig.savefig(partial, dpi=300, metadata=_metadata(kind, name, note))
+        files.append(path)
+    return files
+
+
+def _note(name: str, profile: str, sources: Sequence[str]) -> str:
+    """Provenance as one line of JSON. No time: the same results give the same file."""
+    commit, dirty = provenance.git_state()
+    return json.dumps(
+        {
+            "figure": name,
+            "profile": profile,
+            "marker": get_profile(profile).marker,
+            "cells": sorted(sources),
+            "commit": commit,
+            "dirty": dirty,
+            "versions": provenance.versions(),
+        },
+        sort_keys=True,
+    )
+
+
+def _metadata(kind: str, name: str, note: str) -> dict[str, object]:
+    """The note under the keys that each format allows."""
+    creator = "sparsevlm-repro"
+    if kind == "png":
+        return {"Title": name, "Software": creator, "Description": note}
+    if kind == "svg":
+        return {"Title": name, "Creator": creator, "Description": note, "Date": None}
+    return {"Title": name, "Creator": creator, "Subject": note, "CreationDate": None}
+
+
+def _draw_marker(fig: Figure, text: str) -> None:
+    """Write `text` small in the lower right corner, below everything else; once."""
+    if any(artist.get_gid() == _MARKER_ID for artist in fig.texts):
+        return
+    # The constrained layout of the axes does not know of the line, so it gets a strip of its own.
+    strip = 1.6 * _MARKER_POINTS / 72 / fig.get_figheight()
+    engine = fig.get_layout_engine()
+    if engine is not None and hasattr(engine, "get") and "rect" in engine.get():
+        left, bottom, width, height = engine.get()["rect"]
+        engine.set(rect=(left, bottom + strip, width, height - strip))
+    fig.text(
+        0.995, 0.3 * strip, text, ha="right", va="bottom", size=_MARKER_POINTS, color="#777777",
+        style="italic", gid=_MARKER_ID,
+    )  # fmt: skip

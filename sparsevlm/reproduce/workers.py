@@ -1,0 +1,182 @@
+"""Answering the questions of a cell, batch by batch; runs in the worker processes."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from multiprocessing import parent_process
+
+from sparsevlm.benchmarks import Sample, get_benchmark
+from sparsevlm.reproduce import provenance
+from sparsevlm.reproduce.cell import Cell, Record, canonical_json, samples_digest
+from sparsevlm.reproduce.sources import Source
+from sparsevlm.reproduce.store import CellBusyError, Store, Writer
+
+Report = Callable[[int], None]  # called with the number of samples just done
+
+_state: dict = {}
+
+
+def start_worker(source: Source, store: Store, messages) -> None:
+    """Set up a worker process: one torch thread, and an end when the parent ends.
+
+    Parameters
+    ----------
+    source : Source
+        Supplies models and questions.
+    store : Store
+        Takes the results.
+    messages : queue
+        Gets the number of samples done after each batch.
+    """
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
+    import torch
+
+    torch.set_num_threads(1)
+    # A parent that was killed cannot stop its workers, and theirs would hold the locks.
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _state.update(source=source, store=store, messages=messages)
+
+
+def _end_with_parent() -> None:
+    parent_process().join()
+    os._exit(1)
+
+
+def work(cell: Cell) -> bool:
+    """Run one cell in a worker; return False if another process is at it."""
+    try:
+        run_cell(cell, _state["store"], _state["source"], _state["messages"].put)
+    except CellBusyError:
+        return False
+    return True
+
+
+def run_cell(cell: Cell, store: Store, source: Source, report: Report) -> Record:
+    """Answer what is still open of a cell, and finish it.
+
+    Raises
+    ------
+    ValueError
+        The code at hand makes other samples or another pruner than the cell names.
+    CellBusyError, StoreError
+        See `Store.writing`.
+    """
+    samples = _samples(source, cell)
+    with store.writing(cell, [sample.id for sample in samples]) as writer:
+        report(len(writer.rows))
+        if len(writer.rows) < len(samples):
+            writer.start_session(provenance.collect())
+            _answer_open(cell, samples, writer, source, report)
+        rows = [writer.rows[sample.id] for sample in samples]
+        return writer.finish(get_benchmark(cell.benchmark).score(rows))
+
+
+def _answer_open(
+    cell: Cell, samples: Sequence[Sample], writer: Writer, source: Source, report: Report
+) -> None:
+    for batch in _batches(samples, cell.batch):
+        open_ids = {sample.id for sample in batch} - writer.rows.keys()
+        if not open_ids:
+            continue
+        # A batch that was half kept is answered whole again, so that its padding, and with it the
+        # last digits of every number, are those of a run that was never stopped.
+        rows = answer(cell, batch, source)
+        writer.append([row for row in rows if row["id"] in open_ids])
+        report(len(open_ids))
+
+
+def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]
+
+
+def _samples(source: Source, cell: Cell) -> list[Sample]:
+    samples, version = _versioned_samples(source, cell.benchmark, cell.num_samples, cell.seed)
+    if version != cell.samples:
+        raise ValueError(
+            f"the samples of {cell.title} have changed since the cell was named "
+            f"({cell.samples}, now {version}); plan the cells again"
+        )
+    return samples
+
+
+@lru_cache(maxsize=8)
+def _versioned_samples(source: Source, benchmark: str, n: int, seed: int):
+    samples = source.samples(benchmark, n, seed)
+    return samples, samples_digest(samples, source.images(samples))
+
+
+def answer(cell: Cell, batch: Sequence[Sample], source: Source) -> list[dict]:
+    """Return one row per sample: what the pruned model says, and what it cost.
+
+    The texts are padded on the left to one length; decoding is greedy.
+    """
+    import torch
+
+    from sparsevlm import prune
+
+    start = time.perf_counter()
+    model, processor, pruner = _ready(source, cell)
+    prompts = [source.prompt(sample) for sample in batch]
+    inputs = processor(
+        images=source.images(batch), text=prompts, padding=True, return_tensors="pt"
+    ).to(model.device, model.dtype)
+    with torch.inference_mode(), prune(model, pruner) as trace:
+        output = model.generate(**inputs, max_new_tokens=cell.max_new_tokens, do_sample=False)
+    new_tokens = output[:, inputs["input_ids"].shape[1] :]
+    texts = processor.batch_decode(new_tokens, skip_special_tokens=True)
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    seconds = (time.perf_counter() - start) / len(batch)
+    return [
+        {
+            **sample.to_json(),
+            "prompt": prompt,
+            "prediction": text.strip(),
+            "tokens_in": list(seen.tokens_in),
+            "tokens_out": list(seen.tokens_out),
+            "text_tokens": length - seen.num_visual,
+            "seconds": round(seconds, 6),
+        }
+        for sample, prompt, text, seen, length in zip(
+            batch, prompts, texts, trace.samples, lengths, strict=True
+        )
+    ]
+
+
+def _ready(source: Source, cell: Cell):
+    model, processor = _loaded(source, cell.model, cell.revision, cell)
+    from sparsevlm.baselines import make_pruner
+
+    shape = source.shape(cell.model)
+    pruner = make_pruner(
+        cell.method,
+        tokens=cell.tokens,
+        num_layers=shape.num_layers,
+        num_visual=shape.num_visual,
+    )
+    if canonical_json(pruner.to_json()) != cell.pruner:
+        raise ValueError(
+            f"{cell.method!r} has other settings than {cell.title} names; plan the cells again"
+        )
+    return model, processor, pruner
+
+
+_models: dict = {}
+
+
+def _loaded(source: Source, model: str, revision: str, cell: Cell):
+    """Return model and processor, loaded once per process and kept until another is asked for."""
+    key = (repr(source), model, revision, cell.dtype, cell.attention, cell.device)
+    if key not in _models:
+        if source.revision(model) != revision:
+            raise ValueError(
+                f"the weights of {model!r} have changed since {cell.title} was named; "
+                "plan the cells again"
+            )
+        _models.clear()
+        _models[key] = source.load(cell)
+    return _models[key]

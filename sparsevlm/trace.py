@@ -1,0 +1,180 @@
+"""What survived, where and why: enough to redraw every survivor figure without a model."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+FORMAT = "sparsevlm-trace-1"
+MAX_BYTES = 1_000_000
+
+
+@dataclass(frozen=True)
+class CutTrace:
+    """One cut of one sample. All indices are ORIGINAL ones, of the tokens before any cut.
+
+    Attributes
+    ----------
+    after_layer
+        0-based layer after which the cut was made.
+    kept
+        Original visual tokens that are still there as themselves.
+    groups, group_ids
+        Every recycled token that is there after this cut, as the list of original visual tokens
+        merged into it (also through earlier merges), and its id (``num_visual + j``).
+    scores, score_ids
+        Score of every visual token before the cut (higher = keep), and whose it is: an original
+        index, or the id of a recycled token. Empty for a method without scores.
+    raters
+        Positions in the text after the image that rated. Empty for a method without raters.
+    num_left
+        Visual tokens after the cut: ``len(kept) + len(groups)``.
+    """
+
+    after_layer: int
+    kept: list[int]
+    groups: list[list[int]]
+    group_ids: list[int]
+    scores: list[float]
+    score_ids: list[int]
+    raters: list[int]
+    num_left: int
+
+
+@dataclass(frozen=True)
+class SampleTrace:
+    """One sample.
+
+    Attributes
+    ----------
+    num_visual, grid
+        Visual tokens before any cut; (rows, columns) where known.
+    cuts
+        In order.
+    tokens_in, tokens_out
+        Visual tokens entering and leaving every layer, recycled ones included.
+    output_index
+        For every row of the model's output for this sample: its index in the input, padding
+        included; -1 for a recycled token.
+    """
+
+    num_visual: int
+    grid: tuple[int, int] | None
+    cuts: list[CutTrace]
+    tokens_in: list[int]
+    tokens_out: list[int]
+    output_index: list[int] = field(default_factory=list)
+
+
+class Trace:
+    """The record of the last prefill under `prune`.
+
+    Parameters
+    ----------
+    pruner
+        Canonical settings of the pruner.
+    samples
+        Ready samples (from a file); while pruning they are filled in by `prune`.
+    """
+
+    def __init__(self, pruner: dict, samples: list[SampleTrace] | None = None) -> None:
+        self.pruner = pruner
+        self._samples = samples
+        self._resolve: Callable[[], list[SampleTrace]] | None = None
+
+    def record(self, resolve: Callable[[], list[SampleTrace]]) -> None:
+        """Note a finished prefill; it is turned into numbers when first asked for."""
+        self._samples, self._resolve = None, resolve
+
+    @property
+    def samples(self) -> list[SampleTrace]:
+        """One `SampleTrace` per row of the last prefill.
+
+        Raises
+        ------
+        RuntimeError
+            If nothing was run yet.
+        """
+        if self._samples is None:
+            if self._resolve is None:
+                raise RuntimeError("the trace is empty: run the model inside the with block first")
+            self._samples, self._resolve = self._resolve(), None
+        return self._samples
+
+    @property
+    def mean_tokens_in(self) -> float:
+        """Mean over layers and samples (with an image) of the visual tokens entering."""
+        return _mean([s.tokens_in for s in self.samples if s.num_visual])
+
+    @property
+    def mean_tokens_out(self) -> float:
+        """Mean over layers and samples (with an image) of the visual tokens left."""
+        return _mean([s.tokens_out for s in self.samples if s.num_visual])
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write to a gzipped JSON file under 1 MB; complete or not at all.
+
+        Raises
+        ------
+        ValueError
+            If the file would be larger than 1 MB (save fewer samples at a time).
+        """
+        content = {
+            "format": FORMAT,
+            "pruner": self.pruner,
+            "samples": [asdict(sample) for sample in self.samples],
+        }
+        text = json.dumps(content, separators=(",", ":"))
+        data = gzip.compress(text.encode(), mtime=0)
+        if len(data) > MAX_BYTES:
+            raise ValueError(
+                f"the trace of {len(self.samples)} samples takes {len(data)} bytes, more than "
+                f"{MAX_BYTES}; save fewer samples at a time"
+            )
+        path = Path(path)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Trace:
+        """Read a file of `save`.
+
+        Raises
+        ------
+        ValueError
+            If the file is not a complete trace.
+        """
+        try:
+            content = json.loads(gzip.decompress(Path(path).read_bytes()))
+            if content["format"] != FORMAT:
+                raise KeyError(content["format"])
+            samples = [_sample(row) for row in content["samples"]]
+            return cls(content["pruner"], samples)
+        except (gzip.BadGzipFile, EOFError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not a complete trace file ({FORMAT}); write it again with Trace.save"
+            ) from error
+
+
+def _sample(row: dict) -> SampleTrace:
+    grid = None if row["grid"] is None else tuple(row["grid"])
+    cuts = [CutTrace(**cut) for cut in row["cuts"]]
+    return SampleTrace(**{**row, "grid": grid, "cuts": cuts})
+
+
+def _mean(per_sample: list[list[int]]) -> float:
+    if not per_sample:
+        raise RuntimeError("no sample of the last prefill has an image")
+    return sum(sum(counts) / len(counts) for counts in per_sample) / len(per_sample)
