@@ -161,7 +161,7 @@ def _check(options: argparse.Namespace) -> int:
     found = problems() + missing_assets()
     for problem in found:
         print(problem)
-    print("check: all is well" if not found else f"check: {len(found)} problems")
+    print("check: all is well" if not found else f"check: {len(found)} problem(s)")
     return FAILED if found else DONE
 
 

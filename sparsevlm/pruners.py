@@ -226,6 +226,9 @@ class SparseVLM(CutPruner):
         Share of the dropped tokens that is recycled; 0 for none.
     merge, assignment
         ``"mean"``, ``"l2"`` (v1.5) or ``"sum"``, ``"cosine"`` (paper).
+    ties
+        Equal densities: ``"index"`` (in place of the official random noise) or ``"strict"`` (the
+        official code with its noise set to 0).
     positions
         ``"renumbered"`` (official) or ``"original"``; a merged token then takes the position of
         its group's centre.
@@ -253,6 +256,7 @@ class SparseVLM(CutPruner):
     recycle: float = RECYCLE_FRACTION
     merge: str = "mean"
     assignment: str = "l2"
+    ties: str = "index"
     positions: str = "renumbered"
     variant: str = "v1.5"
 
@@ -264,6 +268,7 @@ class SparseVLM(CutPruner):
             "level": ("fixed", "rank"),
             "merge": ("mean", "sum"),
             "assignment": ("l2", "cosine"),
+            "ties": ("index", "strict"),
             "positions": POSITIONS,
         }
         for option, known in options.items():
@@ -305,7 +310,7 @@ class SparseVLM(CutPruner):
         if not num_groups:
             return Selection(keep, scores=scores, raters=raters)
         vectors, labels, centres = reconstruct(
-            view.visual[members], num_groups, self.merge, self.assignment
+            view.visual[members], num_groups, self.merge, self.assignment, self.ties
         )
         anchors = members[centres] if self.positions == "original" else None
         return Selection(keep, Groups(members, labels), vectors, anchors, scores, raters)

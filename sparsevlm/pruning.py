@@ -140,8 +140,9 @@ class _Session:
         self._check(len(layers))
 
     def _check(self, num_layers: int) -> None:
-        outside = [cut.after_layer for cut in getattr(self.pruner, "cuts", ())]
-        outside = sorted(set(outside) - set(self.cuts))
+        named = {cut.after_layer for cut in getattr(self.pruner, "cuts", ())}
+        named |= {num_layers - 1} if self.pruner.prunes_after(num_layers - 1) else set()
+        outside = sorted(named - set(self.cuts))
         if outside:
             raise ValueError(
                 f"cuts after layers {outside} lie outside this model: with {num_layers} layers "

@@ -6,8 +6,9 @@ Paper, section 3.4; official `utils.py` (`cluster_and_merge`, density peaks with
 
 Difference
 ----------
-Ties of the density go to the lower index instead of 1e-6 random noise, so runs repeat; the
-distances come from one matrix product instead of an n x n x hidden broadcast (DEVIATIONS.md).
+Ties of the density go to the token with the higher score; the official code adds 1e-6 random noise for that, so
+its runs do not repeat. Ties are common: with two neighbours the closest pair always ties for the
+top. The distances come from one matrix product instead of an n x n x hidden broadcast.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 
 MERGES = ("mean", "sum")
 ASSIGNMENTS = ("l2", "cosine")
+TIES = ("index", "strict")
 # The official mean divides by (size + 1e-6), so a group of one is scaled by 1 / (1 + 1e-6).
 MEAN_EPSILON = 1e-6
 
@@ -35,11 +37,12 @@ def select_top(
     Returns
     -------
     keep, recycled
-        Two int64 tensors, each ascending. Equal scores keep the lower index.
+        Two int64 tensors: the kept ones ascending, the recycled ones best first. Of equal scores
+        the lower index comes first.
     """
     order = scores.argsort(descending=True, stable=True)
     keep = order[:num_kept].sort().values
-    return keep, order[num_kept : num_kept + num_recycled].sort().values
+    return keep, order[num_kept : num_kept + num_recycled]
 
 
 def pairwise_distance(tokens: torch.Tensor) -> torch.Tensor:
@@ -48,6 +51,8 @@ def pairwise_distance(tokens: torch.Tensor) -> torch.Tensor:
     centred = tokens.float() - tokens.float().mean(dim=0)
     squared = centred.square().sum(dim=1)
     distance2 = squared[:, None] + squared - 2 * (centred @ centred.T)
+    # Exactly symmetric, so that mutual neighbours tie exactly and not by the rounding of a BLAS.
+    distance2 = (distance2 + distance2.T) / 2
     distance2.fill_diagonal_(0)
     return distance2.clamp_min_(0).sqrt_() / tokens.shape[1] ** 0.5
 
@@ -59,7 +64,7 @@ def knn_density(distance: torch.Tensor, neighbours: int) -> torch.Tensor:
 
 
 def density_peaks(
-    distance: torch.Tensor, density: torch.Tensor, num_groups: int
+    distance: torch.Tensor, density: torch.Tensor, num_groups: int, ties: str = "index"
 ) -> torch.Tensor:
     """Centres: the tokens with the highest density x distance to a denser token.
 
@@ -71,19 +76,22 @@ def density_peaks(
         ``[n]``.
     num_groups
         Number of centres.
+    ties
+        Of two equal densities, ``"index"``: the lower index (the better score) is the denser one,
+        in place of the official noise; ``"strict"``: neither is (the official code with its noise set to 0).
 
     Returns
     -------
     Tensor
         ``[num_groups]`` indices, best first.
     """
-    index = torch.arange(len(density), device=density.device)
     denser = density > density[:, None]
-    denser |= (density == density[:, None]) & (index < index[:, None])
+    if ties == "index":
+        index = torch.arange(len(density), device=density.device)
+        denser |= (density == density[:, None]) & (index < index[:, None])
     to_denser = distance.masked_fill(~denser, torch.inf).amin(dim=1)
     to_denser = torch.where(to_denser.isinf(), distance.amax(), to_denser)
-    peaks = (to_denser * density).argsort(descending=True, stable=True)
-    return peaks[:num_groups]
+    return (to_denser * density).topk(num_groups).indices
 
 
 def assign(
@@ -123,7 +131,11 @@ def merge(
 
 
 def reconstruct(
-    tokens: torch.Tensor, num_groups: int, merge_by: str = "mean", assign_by: str = "l2"
+    tokens: torch.Tensor,
+    num_groups: int,
+    merge_by: str = "mean",
+    assign_by: str = "l2",
+    ties: str = "index",
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Cluster recycled tokens by density peaks and merge every group.
 
@@ -137,6 +149,8 @@ def reconstruct(
         ``"mean"`` (official code) or ``"sum"`` (paper).
     assign_by
         ``"l2"`` (official code) or ``"cosine"`` (paper).
+    ties
+        ``"index"`` or ``"strict"``, see `density_peaks`.
 
     Returns
     -------
@@ -144,6 +158,6 @@ def reconstruct(
         ``[num_groups, hidden]``, ``[n]`` and ``[num_groups]``; groups in order of their centres.
     """
     distance = pairwise_distance(tokens)
-    centres = density_peaks(distance, knn_density(distance, num_groups), num_groups)
+    centres = density_peaks(distance, knn_density(distance, num_groups), num_groups, ties)
     groups = assign(tokens, distance, centres, assign_by)
     return merge(tokens, groups, num_groups, merge_by), groups, centres

@@ -26,7 +26,7 @@ def judge(row: Row) -> float:
     Raises
     ------
     ValueError
-        The sample names no facts.
+        The sample names no facts, or one that is only an article.
 
     Source
     ------
@@ -42,7 +42,9 @@ def judge(row: Row) -> float:
 
 def _contains(answer: str, fact: str) -> bool:
     wordings = [normalise(wording) for wording in fact.split(EITHER)]
-    return any(wording and f" {wording} " in answer for wording in wordings)
+    if not all(wordings):
+        raise ValueError(f"the fact {fact!r} has no word left once articles and marks are gone")
+    return any(f" {wording} " in answer for wording in wordings)
 
 
 counts = share_right(judge)

@@ -59,9 +59,9 @@ VISION = "vision_tower"
 RECIPE = (
     Stage("vision-windows", "vision", 1500, 32, 12, ("layers.", "lm_head"), 0.02, 2e-3, 0.6, 0.3),
     Stage("vision-scenes", "vision", 240, 16, 24, ("layers.", "lm_head"), 0.008, 1e-3, 0.0, 0.05),
-    Stage("lists-windows", "language", 900, 10, 12, (VISION,), 0.01, 2e-3, 1.0, 1.0,
+    Stage("lists-windows", "language", 450, 10, 12, (VISION,), 0.01, 2e-3, 1.0, 1.0,
           (("lists", 8), ("questions", 0), ("background", 10), ("alignment", 0.2))),
-    Stage("scenes", "language", 5400, 8, 24, (VISION,), 0.01, 2e-3, 0.4, 0.02,
+    Stage("scenes", "language", 4200, 8, 24, (VISION,), 0.01, 2e-3, 0.4, 0.02,
           (("lists", 6), ("questions", 8), ("background", 16), ("alignment", 0.2))),
 )  # fmt: skip
 

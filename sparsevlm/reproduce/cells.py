@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from queue import Empty
 
 from sparsevlm.reproduce.cell import Cell, Record
 from sparsevlm.reproduce.plan import as_profile, plan_cells, source_of
 from sparsevlm.reproduce.profiles import Profile
 from sparsevlm.reproduce.sources import MiniatureSource, Source
-from sparsevlm.reproduce.store import CellBusyError, Store, StoreError
+from sparsevlm.reproduce.store import CellBusyError, CellError, Store
 
 __all__ = [
     "Cell",
     "CellBusyError",
     "Record",
     "Store",
-    "StoreError",
+    "CellError",
     "load_records",
     "missing_cells",
     "plan_cells",
@@ -86,8 +87,11 @@ def run_cells(
     ------
     CellBusyError
         Another process works on some of the cells; all others are finished.
-    StoreError
-        The disk is full, or a worker died. What was answered is kept.
+    CellError
+        The disk is full, a worker died, or the code at hand is not what the cells were planned
+        with. What was answered is kept.
+    RuntimeError
+        A worker failed in a way nobody foresaw; its traceback is in the message.
     ValueError
         `jobs` is not a positive integer.
     """
@@ -109,47 +113,82 @@ def run_cells(
 def _run_all(
     todo: list[Cell], store: Store, jobs: int, progress: bool, source: Source
 ) -> list[Cell]:
-    """Run cells in a pool of workers; return those that were busy elsewhere."""
+    """Run cells in worker processes; return those that were busy elsewhere."""
     from tqdm import tqdm
 
-    from sparsevlm.reproduce.workers import start_worker, work
-
-    context = get_context("spawn")  # a forked torch can hang
-    messages = context.Queue()
     samples = sum(cell.num_samples for cell in todo)
     with (
-        ProcessPoolExecutor(jobs, context, start_worker, (source, store, messages)) as pool,
         tqdm(total=samples, unit="samples", disable=not progress, mininterval=1) as bar,
+        _workers(todo, store, jobs, source) as (workers, messages),
     ):
-        futures = {pool.submit(work, cell): cell for cell in todo}
+        bar.set_description(f"0/{len(todo)} cells")
+        return _follow(len(todo), workers, messages, bar)
+
+
+@contextmanager
+def _workers(todo: list[Cell], store: Store, jobs: int, source: Source) -> Iterator[tuple]:
+    """Start workers with all cells queued; end them on the way out, done or not."""
+    from sparsevlm.reproduce.workers import serve
+
+    context = get_context("spawn")  # a forked torch can hang
+    tasks, messages = context.Queue(), context.Queue()
+    for task in [*todo, *[None] * jobs]:
+        tasks.put(task)
+    arguments = (source, store, tasks, messages)
+    workers = [context.Process(target=serve, args=arguments, daemon=True) for _ in range(jobs)]
+    with _one_thread_each():
+        for worker in workers:
+            worker.start()
+    try:
+        yield workers, messages
+    finally:
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
+        tasks.cancel_join_thread()
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let children start with one OpenMP thread, which is fixed when torch is imported."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+def _follow(cells: int, workers: list[BaseProcess], messages, bar) -> list[Cell]:
+    """Move the bar until every cell is done or busy; raise what a worker ended with."""
+    done, busy = 0, []
+    while done + len(busy) < cells:
         try:
-            _follow(futures, messages, bar)
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return [cell for future, cell in futures.items() if not future.result()]
-
-
-def _follow(futures: dict[Future, Cell], messages, bar) -> None:
-    """Move the bar until all is done; raise the first error of a worker."""
-    open_futures = set(futures)
-    while open_futures:
-        done, open_futures = wait(open_futures, POLL_SECONDS, FIRST_COMPLETED)
-        bar.set_description(f"{len(futures) - len(open_futures)}/{len(futures)} cells")
-        _drain(messages, bar)
-        for future in done:
-            try:
-                future.result()
-            except BrokenProcessPool as error:
-                raise StoreError(
-                    "a worker process died (killed, or out of memory); what was answered is kept. "
-                    "Run the same command again, with fewer --jobs if memory is short"
-                ) from error
-
-
-def _drain(messages, bar) -> None:
-    while True:
-        try:
-            bar.update(messages.get_nowait())
+            kind, content = messages.get(timeout=POLL_SECONDS)
         except Empty:
-            return
+            _check_alive(workers)
+            continue
+        if kind == "samples":
+            bar.update(content)
+        elif kind == "stopped":
+            raise CellError(content)
+        elif kind == "failed":
+            raise RuntimeError(f"a worker process failed:\n{content}")
+        elif kind == "busy":
+            busy.append(content)
+        else:
+            done += 1
+            bar.set_description(f"{done}/{cells} cells", refresh=False)
+    return busy
+
+
+def _check_alive(workers: list[BaseProcess]) -> None:
+    if any(worker.exitcode not in (None, 0) for worker in workers):
+        raise CellError(
+            "a worker process died (killed, or out of memory); what was answered is kept. "
+            "Run the same command again, with fewer --jobs if memory is short"
+        )

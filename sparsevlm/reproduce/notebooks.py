@@ -99,10 +99,14 @@ def declared_parameters(source: Path) -> dict[str, Parameter]:
     cell = _parameters_cell(source.read_text(encoding="utf-8"))
     declared = {}
     for node in ast.parse(cell.text).body:
-        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
-            raise ValueError(f"{source.name}: a parameter is written `name: type = literal`")
-        name, annotation = node.target.id, ast.unparse(node.annotation)
-        default = ast.literal_eval(node.value) if node.value is not None else None
+        try:
+            name, annotation = node.target.id, ast.unparse(node.annotation)
+            default = ast.literal_eval(node.value)
+        except (AttributeError, ValueError):
+            raise ValueError(
+                f"{source.name}: a parameter is written `name: type = literal`, "
+                f"got `{ast.unparse(node)}`"
+            ) from None
         declared[name] = Parameter(name, annotation, default)
     return declared
 

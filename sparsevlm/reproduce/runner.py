@@ -7,7 +7,6 @@ change is not run again.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -18,8 +17,10 @@ from pathlib import Path
 
 from sparsevlm.reproduce import parameters as checked
 from sparsevlm.reproduce.atomic import write_text
+from sparsevlm.reproduce.cell import canonical_json, digest
 from sparsevlm.reproduce.notebooks import SOURCES, generate, source_path
 from sparsevlm.reproduce.paths import ARTIFACTS, DATA, FIGURES, ROOT, relative
+from sparsevlm.reproduce.plan import code_digest
 
 
 class NotebookError(RuntimeError):
@@ -55,12 +56,11 @@ class NotebookRun:
 
     def inputs_id(self) -> str:
         """Return the hash of all that the result depends on."""
-        digest = hashlib.sha256(self.source.read_bytes())
         choices = {"parameters": dict(self.parameters), "records": sorted(self.records)}
-        digest.update(json.dumps(choices, sort_keys=True).encode())
-        for path in _package_inputs():
-            digest.update(relative(path).encode() + b"\0" + path.read_bytes())
-        return digest.hexdigest()
+        parts: list[str | bytes] = [self.source.read_bytes(), canonical_json(choices)]
+        for path in sorted(path for path in DATA.rglob("*") if path.is_file()):
+            parts += [relative(path), path.read_bytes()]
+        return digest(code_digest(), (ROOT / "requirements.lock").read_bytes(), *parts)
 
     def is_done(self) -> bool:
         """Whether it was run from just these inputs, and all that it wrote is still there."""
@@ -82,13 +82,6 @@ def prepare(name: str, given: Mapping[str, object], records: Sequence[str] = ())
     """
     source = source_path(name)
     return NotebookRun(name, checked.check(source, given), records, source)
-
-
-def _package_inputs() -> list[Path]:
-    """The package's own code and the data that comes with it."""
-    code = (ROOT / "sparsevlm").rglob("*.py")
-    data = (path for path in DATA.rglob("*") if path.is_file())
-    return sorted([*code, *data, ROOT / "requirements.lock"])
 
 
 def execute(run: NotebookRun, *, progress: bool = False) -> Path:

@@ -73,26 +73,25 @@ class MiniatureSource:
 
     folder: str = str(DATA / "miniature")
 
-    def _files(self, model: str) -> list[Path]:
-        home = Path(self.folder) / model
-        if not (home / "config.json").is_file():
+    def _file(self, model: str, name: str) -> Path:
+        path = Path(self.folder) / model / name
+        if not path.is_file():
             raise FileNotFoundError(
-                f"the weights of {model!r} are missing: expected {home}; check out the whole "
-                "repository, or train them with `make train`"
+                f"the miniature {model!r} is incomplete: {path} is missing; restore it with "
+                "`git checkout -- data/miniature` or train it anew with `make train`"
             )
-        return [p for p in sorted(home.iterdir()) if p.suffix in (".safetensors", ".json")]
+        return path
 
     def revision(self, model: str) -> str:
-        """Return the digest of the weights and of the configuration files beside them."""
-        parts: list[str | bytes] = []
-        for path in self._files(model):
-            parts += [path.name, path.read_bytes()]
-        return digest(*parts)
+        """Return the digest of the checksums that the model was shipped with.
+
+        Loading verifies the files against them.
+        """
+        return digest(self._file(model, "SHA256SUMS").read_bytes())
 
     def shape(self, model: str) -> ModelShape:
         """Return the sizes that config.json states."""
-        path = next(p for p in self._files(model) if p.name == "config.json")
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json.loads(self._file(model, "config.json").read_text(encoding="utf-8"))
         text, vision = config["text_config"], config["vision_config"]
         return ModelShape(
             num_layers=text["num_hidden_layers"],
@@ -120,7 +119,7 @@ class MiniatureSource:
 
         from sparsevlm.miniature import load_miniature
 
-        model, processor = load_miniature(cell.model)
+        model, processor = load_miniature(cell.model, Path(self.folder) / cell.model)
         model.set_attn_implementation(cell.attention)
         return model.to(cell.device, getattr(torch, cell.dtype)).eval(), processor
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -108,13 +109,18 @@ def resample_weights(
     """
     if not len(splits) or resamples < 1:
         raise ValueError(f"needs groups and resamples, got {len(splits)} and {resamples}")
+    return _weights(tuple(splits), resamples, seed)
+
+
+@lru_cache(maxsize=8)  # all methods of a benchmark share theirs
+def _weights(splits: tuple[str, ...], resamples: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    splits = np.asarray(splits)
     weights = np.zeros((resamples, len(splits)), dtype=np.int32)
-    for split in sorted(set(splits.tolist())):
-        members = np.flatnonzero(splits == split)
+    for split in sorted(set(splits)):
+        members = np.flatnonzero(np.array(splits) == split)
         even = np.full(len(members), 1 / len(members))
         weights[:, members] = rng.multinomial(len(members), even, size=resamples)
+    weights.flags.writeable = False
     return weights
 
 

@@ -25,11 +25,11 @@ FORMAT = 1
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class StoreError(RuntimeError):
-    """A result cannot be kept or read; the message says what to do."""
+class CellError(RuntimeError):
+    """A cell cannot be run, kept or read; the message says what to do."""
 
 
-class CellBusyError(StoreError):
+class CellBusyError(CellError):
     """Another process works on the cell."""
 
 
@@ -41,7 +41,7 @@ def _saying_when_full(what_is_kept: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise StoreError(
+        raise CellError(
             f"cannot write results: {os.strerror(error.errno).lower()}. {what_is_kept} "
             "Free some space and run the same command again; it goes on from there."
         ) from error
@@ -74,7 +74,7 @@ class Store:
         ------
         FileNotFoundError
             It is not finished.
-        StoreError
+        CellError
             The file is damaged, or holds another cell.
         """
         path = self.path(cell.id)
@@ -93,11 +93,11 @@ class Store:
                 f"no result yet for {cell.title} ({cell.id}); run `python -m sparsevlm reproduce`"
             ) from None
         except (ValueError, KeyError, TypeError) as error:
-            raise StoreError(
+            raise CellError(
                 f"{path} is damaged ({error}); delete it and run `python -m sparsevlm reproduce`"
             ) from error
         if stored.id != cell.id:
-            raise StoreError(f"{path} holds cell {stored.id}; delete it and measure again")
+            raise CellError(f"{path} holds cell {stored.id}; delete it and measure again")
         return record
 
     @contextmanager
@@ -115,7 +115,7 @@ class Store:
         ------
         CellBusyError
             Another process works on the cell.
-        StoreError
+        CellError
             The cell is finished already, or the disk is full.
         """
         from filelock import FileLock, Timeout
@@ -132,7 +132,7 @@ class Store:
                 ) from None
         try:
             if self.has(cell):
-                raise StoreError(f"{cell.title} ({cell.id}) is finished; it is not run twice")
+                raise CellError(f"{cell.title} ({cell.id}) is finished; it is not run twice")
             writer = Writer(self, cell, sample_ids)
             try:
                 yield writer
@@ -193,7 +193,7 @@ class Writer:
         ------
         ValueError
             A row is of no sample of this cell, or is there already.
-        StoreError
+        CellError
             The disk is full. What was kept before is kept still.
         """
         for row in rows:
@@ -223,7 +223,7 @@ class Writer:
         ------
         ValueError
             Samples are missing.
-        StoreError
+        CellError
             The disk is full; the samples are kept.
         """
         if missing := [i for i in self._ids if i not in self.rows]:

@@ -29,7 +29,7 @@ class MethodStyle(NamedTuple):
 METHOD_STYLE: dict[str, MethodStyle] = {
     "dense": MethodStyle("#000000", "*", "Dense"),
     "sparsevlm": MethodStyle("#D55E00", "o", "SparseVLM"),
-    "sparsevlm-paper": MethodStyle("#CC79A7", "D", "SparseVLM (as in the paper)"),
+    "sparsevlm-paper": MethodStyle("#CC79A7", "D", "SparseVLM (paper)"),
     "fastv": MethodStyle("#0072B2", "s", "FastV"),
     "pdrop": MethodStyle("#009E73", "^", "PDrop"),
     "tome": MethodStyle("#E69F00", "v", "ToMe"),

@@ -9,7 +9,7 @@ from sparsevlm.reproduce import parameters as checked
 from sparsevlm.reproduce import runner
 from sparsevlm.reproduce.cells import Cell, plan_cells, run_cells
 from sparsevlm.reproduce.notebooks import declared_parameters, known_notebooks, source_path
-from sparsevlm.reproduce.paths import RESULTS, relative
+from sparsevlm.reproduce.paths import relative
 from sparsevlm.reproduce.profiles import Profile
 from sparsevlm.reproduce.store import Store
 
@@ -29,15 +29,21 @@ class Plan:
         Needed by the notebooks; which of them are missing is the store's to say.
     notebooks : tuple of NotebookRun
         In the order in which they run.
+    store : Store
+        Where the results of the cells are.
     """
 
     profile: Profile
     cells: tuple[Cell, ...]
     notebooks: tuple[runner.NotebookRun, ...]
+    store: Store
 
 
 def make_plan(
-    profile: Profile, names: Sequence[str] = (), overrides: Mapping[str, str] | None = None
+    profile: Profile,
+    names: Sequence[str] = (),
+    overrides: Mapping[str, str] | None = None,
+    store: Store | None = None,
 ) -> Plan:
     """Check what is asked for and lay it out; nothing runs.
 
@@ -49,6 +55,8 @@ def make_plan(
         Notebooks; none means all of them.
     overrides : mapping of str to str
         Parameters as typed on the command line. Every notebook asked for has to declare each.
+    store : Store, optional
+        By default `results/`.
 
     Raises
     ------
@@ -63,15 +71,14 @@ def make_plan(
     names = list(dict.fromkeys(names)) or known_notebooks()
     given = {name: _read_parameters(name, overrides, profile) for name in names}
     profile.require_runnable()
-    cells = tuple(plan_cells(profile)) if USES_CELLS.intersection(names) else ()
+    store = store or Store()
+    needs_cells = USES_CELLS.intersection(names)
+    cells = tuple(plan_cells(profile, store=store)) if needs_cells else ()
     ids = tuple(cell.id for cell in cells)
-    return Plan(
-        profile,
-        cells,
-        tuple(
-            runner.prepare(name, given[name], ids if name in USES_CELLS else ()) for name in names
-        ),
+    notebooks = tuple(
+        runner.prepare(name, given[name], ids if name in needs_cells else ()) for name in names
     )
+    return Plan(profile, cells, notebooks, store)
 
 
 def _read_parameters(
@@ -112,8 +119,8 @@ def run_plan(
     int
         How many notebooks were executed.
     """
-    if cells and plan.cells:
-        run_cells(plan.cells, Store(RESULTS), jobs, progress)
+    if cells:
+        run_cells(plan.cells, plan.store, jobs, progress)
     executed = 0
     for notebook in plan.notebooks:
         if not force and notebook.is_done():

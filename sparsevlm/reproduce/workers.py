@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from multiprocessing import parent_process
@@ -13,15 +15,13 @@ from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.reproduce import provenance
 from sparsevlm.reproduce.cell import Cell, Record, canonical_json, samples_digest
 from sparsevlm.reproduce.sources import Source
-from sparsevlm.reproduce.store import CellBusyError, Store, Writer
+from sparsevlm.reproduce.store import CellBusyError, CellError, Store, Writer
 
 Report = Callable[[int], None]  # called with the number of samples just done
 
-_state: dict = {}
 
-
-def start_worker(source: Source, store: Store, messages) -> None:
-    """Set up a worker process: one torch thread, and an end when the parent ends.
+def serve(source: Source, store: Store, tasks, messages) -> None:
+    """Run cells from `tasks` until it gives None; the body of a worker process.
 
     Parameters
     ----------
@@ -29,30 +29,40 @@ def start_worker(source: Source, store: Store, messages) -> None:
         Supplies models and questions.
     store : Store
         Takes the results.
-    messages : queue
-        Gets the number of samples done after each batch.
+    tasks : queue of Cell or None
+        What to run.
+    messages : queue of (str, object)
+        Gets ("samples", number just done), ("done", cell), ("busy", cell), and, before an early
+        end, ("stopped", sentence for the user) or ("failed", traceback).
     """
-    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
-    import torch
-
-    torch.set_num_threads(1)
-    # A parent that was killed cannot stop its workers, and theirs would hold the locks.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    _state.update(source=source, store=store, messages=messages)
+    try:
+        _one_thread()
+        while (cell := tasks.get()) is not None:
+            try:
+                run_cell(cell, store, source, lambda n: messages.put(("samples", n)))
+                messages.put(("done", cell))
+            except CellBusyError:
+                messages.put(("busy", cell))
+    except (CellError, OSError) as error:
+        messages.put(("stopped", str(error)))
+    except Exception:
+        messages.put(("failed", traceback.format_exc()))
 
 
 def _end_with_parent() -> None:
+    """Leave when the parent is gone: one that was killed cannot stop us, and we hold locks."""
     parent_process().join()
     os._exit(1)
 
 
-def work(cell: Cell) -> bool:
-    """Run one cell in a worker; return False if another process is at it."""
-    try:
-        run_cell(cell, _state["store"], _state["source"], _state["messages"].put)
-    except CellBusyError:
-        return False
-    return True
+def _one_thread() -> None:
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(1)
+    logging.disable_progress_bar()  # the parent shows one
 
 
 def run_cell(cell: Cell, store: Store, source: Source, report: Report) -> Record:
@@ -60,10 +70,9 @@ def run_cell(cell: Cell, store: Store, source: Source, report: Report) -> Record
 
     Raises
     ------
-    ValueError
-        The code at hand makes other samples or another pruner than the cell names.
-    CellBusyError, StoreError
-        See `Store.writing`.
+    CellError
+        The weights, samples or pruner at hand are not those that the cell names; or the store
+        refuses (see `Store.writing`).
     """
     samples = _samples(source, cell)
     with store.writing(cell, [sample.id for sample in samples]) as writer:
@@ -97,7 +106,7 @@ def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]
 def _samples(source: Source, cell: Cell) -> list[Sample]:
     samples, version = _versioned_samples(source, cell.benchmark, cell.num_samples, cell.seed)
     if version != cell.samples:
-        raise ValueError(
+        raise CellError(
             f"the samples of {cell.title} have changed since the cell was named "
             f"({cell.samples}, now {version}); plan the cells again"
         )
@@ -159,7 +168,7 @@ def _ready(source: Source, cell: Cell):
         num_visual=shape.num_visual,
     )
     if canonical_json(pruner.to_json()) != cell.pruner:
-        raise ValueError(
+        raise CellError(
             f"{cell.method!r} has other settings than {cell.title} names; plan the cells again"
         )
     return model, processor, pruner
@@ -173,7 +182,7 @@ def _loaded(source: Source, model: str, revision: str, cell: Cell):
     key = (repr(source), model, revision, cell.dtype, cell.attention, cell.device)
     if key not in _models:
         if source.revision(model) != revision:
-            raise ValueError(
+            raise CellError(
                 f"the weights of {model!r} have changed since {cell.title} was named; "
                 "plan the cells again"
             )

@@ -1,0 +1,41 @@
+"""SparseVLM: text-guided pruning of visual tokens, reproduced.
+
+Names load on first use, so reading records or settings needs no torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+_HOMES = {
+    "sparsevlm.pruning": ("prune",),
+    "sparsevlm.trace": ("Trace", "SampleTrace", "CutTrace"),
+    "sparsevlm.schedule": (
+        "Cut",
+        "schedule_for",
+        "tokens_per_layer",
+        "mean_tokens_in",
+        "mean_tokens_out",
+    ),
+    "sparsevlm.pruners": ("Pruner", "View", "Selection", "Groups", "SparseVLM", "Dense"),
+    "sparsevlm.baselines": ("METHODS", "Method", "make_pruner"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = sorted(_HOME_OF)
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'sparsevlm' has no attribute {name!r}")
+    if name == "prune":
+        # The facade wires the parts: prune itself knows no family by name.
+        importlib.import_module("sparsevlm.families")
+    value = getattr(importlib.import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(set(globals()) | set(__all__))

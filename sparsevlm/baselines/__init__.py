@@ -1,0 +1,127 @@
+"""All methods by name: SparseVLM, the baselines of the paper and the controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+from sparsevlm.baselines.controls import Random, Uniform
+from sparsevlm.baselines.fastv import FastV
+from sparsevlm.baselines.pyramiddrop import PyramidDrop
+from sparsevlm.baselines.tome import ToMe
+from sparsevlm.pruners import CutPruner, Dense, SparseVLM
+from sparsevlm.schedule import RECYCLE_FRACTION, Cut, schedule_for
+
+
+@dataclass(frozen=True)
+class Method:
+    """A method as tables and figures know it.
+
+    Attributes
+    ----------
+    name
+        For commands and records.
+    label
+        For readers.
+    build
+        ``build(tokens, num_layers, num_visual, **overrides)`` returns a pruner.
+    """
+
+    name: str
+    label: str
+    build: Callable[..., CutPruner]
+
+
+def _dense(tokens: None, num_layers: int, num_visual: int) -> Dense:
+    if tokens is not None:
+        raise ValueError(f"the dense model has no budget; tokens must be None, got {tokens!r}")
+    return Dense()
+
+
+def _v15(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
+    layers = options.pop("layers", None)
+    recycle = options.get("recycle", RECYCLE_FRACTION)
+    cuts = schedule_for(tokens, num_layers, num_visual, recycle=recycle, layers=layers)
+    return SparseVLM(cuts, **options)
+
+
+def _paper(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
+    nominal = _v15(tokens, num_layers, num_visual, layers=options.pop("layers", None))
+    defaults = {
+        "raters": "at_least_mean",
+        "level": "rank",
+        "tokens": tokens,
+        "merge": "sum",
+        "assignment": "cosine",
+        "variant": "paper",
+    }
+    cuts = tuple(Cut(cut.after_layer) for cut in nominal.cuts)
+    return SparseVLM(cuts, **{**defaults, **options})
+
+
+def _simple(kind: type[CutPruner]) -> Callable[..., CutPruner]:
+    def build(tokens: int, num_layers: int, num_visual: int, **options: object) -> CutPruner:
+        return replace(kind.for_budget(tokens, num_layers, num_visual), **options)
+
+    return build
+
+
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method("dense", "Dense", _dense),
+        Method("sparsevlm", "SparseVLM", _v15),
+        Method("sparsevlm-paper", "SparseVLM (paper)", _paper),
+        Method("fastv", "FastV", _simple(FastV)),
+        Method("pdrop", "PDrop", _simple(PyramidDrop)),
+        Method("tome", "ToMe", _simple(ToMe)),
+        Method("random", "Random", _simple(Random)),
+        Method("uniform", "Uniform grid", _simple(Uniform)),
+    )
+}
+
+
+def make_pruner(
+    name: str, *, tokens: int | None, num_layers: int, num_visual: int, **overrides: object
+) -> CutPruner:
+    """Build a method at a budget.
+
+    Parameters
+    ----------
+    name
+        A key of `METHODS`.
+    tokens
+        The budget: mean over the layers of the visual tokens left. ``None`` for ``"dense"``.
+    num_layers, num_visual
+        Decoder layers of the model and visual tokens of an image.
+    **overrides
+        Fields of the method's dataclass, e.g. ``raters="all_text"`` or ``seed=1``; for SparseVLM
+        also ``layers``.
+
+    Returns
+    -------
+    Pruner
+        Meets the budget within one token.
+
+    Raises
+    ------
+    ValueError
+        For an unknown method or option, and for an impossible budget.
+    """
+    if name not in METHODS:
+        raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    known = _options(name)
+    unknown = sorted(set(overrides) - known)
+    if unknown:
+        options = ", ".join(sorted(known)) or "none"
+        raise ValueError(f"{name} has no option {', '.join(unknown)}; its options: {options}")
+    return METHODS[name].build(tokens, num_layers, num_visual, **overrides)
+
+
+_KINDS = {"fastv": FastV, "pdrop": PyramidDrop, "tome": ToMe, "random": Random, "uniform": Uniform}
+
+
+def _options(name: str) -> set[str]:
+    if name.startswith("sparsevlm"):
+        return {f.name for f in fields(SparseVLM)} - {"cuts"} | {"layers"}
+    return {f.name for f in fields(_KINDS[name])} - {"cuts"} if name in _KINDS else set()

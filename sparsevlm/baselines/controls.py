@@ -1,0 +1,107 @@
+"""Controls: what any method must beat at the same budget.
+
+They cut after the same layers as SparseVLM, without recycling, at the same budget.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+from zlib import crc32
+
+from sparsevlm.pruners import CutPruner, Selection, View
+from sparsevlm.schedule import schedule_for
+
+
+@dataclass(frozen=True)
+class Control(CutPruner):
+    """Base of the controls."""
+
+    needs_attention: ClassVar[bool] = False
+
+    @classmethod
+    def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> Control:
+        """SparseVLM's cut layers, counts solved for without recycling."""
+        return cls(schedule_for(tokens, num_layers, num_visual, recycle=0))
+
+
+@dataclass(frozen=True)
+class Random(Control):
+    """Keep a uniformly random subset; another draw at every cut.
+
+    Parameters
+    ----------
+    seed
+        The draw depends on it, the layer and the prompt (text and pixels), and on nothing else:
+        not on the batch, the order of the samples or earlier draws.
+    """
+
+    seed: int = 0
+
+    name: ClassVar[str] = "random"
+
+    def select(self, view: View) -> Selection:
+        """Draw one number per token, keep the largest."""
+        import torch
+
+        from sparsevlm.recycling import select_top
+
+        kept = min(self.keep_at(view.layer), view.num_current)
+        seed = crc32(f"{self.seed} {view.layer} {view.prompt_key()}".encode())
+        draw = torch.rand(view.num_current, generator=torch.Generator().manual_seed(seed))
+        keep, _ = select_top(draw, kept, 0)
+        return Selection(keep.to(view.visual.device))
+
+
+@dataclass(frozen=True)
+class Uniform(Control):
+    """Keep an even spread over the grid; the spread of a later cut lies within the earlier."""
+
+    name: ClassVar[str] = "uniform"
+
+    def select(self, view: View) -> Selection:
+        """Keep the first tokens of a fixed order that spreads over the grid."""
+        import torch
+
+        from sparsevlm.recycling import select_top
+
+        kept = min(self.keep_at(view.layer), view.num_current)
+        rank = spread_rank(*(view.grid or (1, view.num_visual)))
+        rank = torch.tensor(rank, device=view.visual.device)[view.source]
+        keep, _ = select_top(-rank, kept, 0)
+        return Selection(keep)
+
+
+@lru_cache(maxsize=16)
+def spread_rank(rows: int, columns: int) -> tuple[int, ...]:
+    """Rank of every cell in an order in which each next cell is farthest from all before it.
+
+    Parameters
+    ----------
+    rows, columns
+        Size of the grid.
+
+    Returns
+    -------
+    tuple of int
+        ``rows * columns`` ranks in raster order; the middle cell has rank 0. Distances are
+        Euclidean; a border counts as a neighbour half a gap away, so that the cells do not pile
+        up on the rim.
+    """
+    import torch
+
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    place = torch.stack([row.flatten(), column.flatten()], dim=1).double()
+    size = torch.tensor([rows, columns]).double()
+    rim = 2 * torch.minimum(place + 0.5, size - place - 0.5).amin(dim=1)
+    gap = rim.square()
+    middle = (rows // 2) * columns + columns // 2
+    rank = torch.empty(len(place), dtype=torch.int64)
+    next_cell = middle
+    for step in range(len(place)):
+        rank[next_cell] = step
+        gap = torch.minimum(gap, (place - place[next_cell]).square().sum(dim=1))
+        gap[next_cell] = -1
+        next_cell = int(gap.argmax())
+    return tuple(rank.tolist())

@@ -1,0 +1,122 @@
+"""Drawing what became of every visual token: kept, recycled into a group, or dropped."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from PIL.Image import Image
+
+DROPPED = 0.10  # share of the picture that shows through where a token was dropped
+RECYCLED = 0.28
+ENLARGE = 10
+
+# Okabe-Ito without black; groups repeat them, since a colour only has to differ from its neighbours.
+GROUP_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
+RATER_COLOUR = "#D55E00"
+
+
+def _rgb(colour: str) -> np.ndarray:
+    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float)
+
+
+def survivor_picture(
+    image: Image, grid: tuple[int, int], kept: Sequence[int], groups: Sequence[Sequence[int]]
+) -> np.ndarray:
+    """The picture with its dropped patches whitened and its recycled ones tinted by group.
+
+    Parameters
+    ----------
+    image : PIL image
+        As the model saw it: the grid covers all of it.
+    grid : (int, int)
+        Rows and columns of visual tokens.
+    kept : sequence of int
+        Raster indices of the surviving tokens.
+    groups : sequence of sequences of int
+        Raster indices that were recycled together.
+
+    Returns
+    -------
+    ndarray
+        uint8 [rows * k, columns * k, 3].
+    """
+    rows, columns = grid
+    patch = image.width // columns
+    height, width = rows * patch * ENLARGE, columns * patch * ENLARGE
+    picture = np.asarray(image.resize((width, height), 0), float)
+    cell = patch * ENLARGE
+    shown = np.full(rows * columns, DROPPED)
+    tint = np.full((rows * columns, 3), 255.0)
+    for number, members in enumerate(groups):
+        shown[list(members)] = RECYCLED
+        colour = _rgb(GROUP_COLOURS[number % len(GROUP_COLOURS)])
+        tint[list(members)] = 0.45 * colour + 0.55 * 255
+    shown[list(kept)] = 1.0
+    share = np.kron(shown.reshape(rows, columns), np.ones((cell, cell)))[..., None]
+    wash = np.kron(tint.reshape(rows, columns, 3), np.ones((cell, cell, 1)))
+    return (picture * share + wash * (1 - share)).round().astype(np.uint8)
+
+
+def kept_outline(grid: tuple[int, int], kept: Sequence[int]) -> np.ndarray:
+    """Edges between surviving patches and the rest, [edges, 2 points, (x, y)] in patches."""
+    rows, columns = grid
+    # Padded by one, so that the border of the picture counts as "the rest".
+    inside = np.zeros((rows + 2, columns + 2), bool)
+    flat = np.zeros(rows * columns, bool)
+    flat[list(kept)] = True
+    inside[1:-1, 1:-1] = flat.reshape(rows, columns)
+    edges = []
+    for y, x in zip(*np.nonzero(inside[1:, 1:-1] != inside[:-1, 1:-1]), strict=True):
+        edges.append(((x, y), (x + 1, y)))
+    for y, x in zip(*np.nonzero(inside[1:-1, 1:] != inside[1:-1, :-1]), strict=True):
+        edges.append(((x, y), (x, y + 1)))
+    return np.array(edges, float).reshape(-1, 2, 2)
+
+
+def draw_survivors(
+    axes: Axes,
+    image: Image,
+    grid: tuple[int, int],
+    kept: Sequence[int] | None = None,
+    groups: Sequence[Sequence[int]] = (),
+) -> None:
+    """Draw one panel; without ``kept``, the picture as it is."""
+    from matplotlib.collections import LineCollection
+
+    rows, columns = grid
+    everything = range(rows * columns)
+    picture = survivor_picture(image, grid, everything if kept is None else kept, groups)
+    axes.imshow(picture, extent=(0, columns, rows, 0), interpolation="nearest")
+    if kept is not None:
+        axes.add_collection(LineCollection(kept_outline(grid, kept), colors="#222222", lw=0.5))
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set(visible=True, color="#bbbbbb", linewidth=0.5)
+
+
+def draw_words(
+    axes: Axes, words: Sequence[str], raters: Sequence[int], x: float, y: float, size: float = 7.5
+) -> None:
+    """Write words one after another, raters in colour and bold; (x, y) in axes fractions."""
+    renderer = axes.figure.canvas.get_renderer()
+    at = axes.transAxes.transform((x, y))[0]
+    space = size * 0.33 / 72 * axes.figure.dpi
+    for index, word in enumerate(words):
+        rates = index in raters
+        text = axes.text(
+            axes.transAxes.inverted().transform((at, 0))[0],
+            y,
+            word,
+            transform=axes.transAxes,
+            size=size,
+            va="bottom",
+            color=RATER_COLOUR if rates else "#333333",
+            weight="bold" if rates else "normal",
+        )
+        at += text.get_window_extent(renderer).width + space

@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import tiny_inputs, tiny_llava
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session", params=["sdpa", "eager"])
+def model(request):
+    """A tiny random LLaVA under each attention kernel."""
+    return tiny_llava(attention=request.param)
+
+
+@pytest.fixture(scope="session")
+def sdpa_model():
+    return tiny_llava()
+
+
+@pytest.fixture
+def inputs():
+    """A left-padded batch of three."""
+    return tiny_inputs()

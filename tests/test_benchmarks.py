@@ -1,0 +1,381 @@
+"""The scorers of the eight benchmarks, on the traps that make reimplementations differ."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from sparsevlm.benchmarks import BENCHMARKS, Sample, get_benchmark
+from sparsevlm.benchmarks.answers import CONTRACTIONS, infer_option, normalise
+from sparsevlm.benchmarks.counting import groups_of, total_of
+
+
+def row(prediction, answer, id="1", **fields):
+    sample = Sample(id=id, scene_seed=0, question="q", answer=answer, **fields)
+    return {**sample.to_json(), "prediction": prediction}
+
+
+def score(name, rows):
+    return get_benchmark(name).score(rows)
+
+
+def test_names_are_those_of_the_papers_columns():
+    columns = [b.paper_column for b in BENCHMARKS.values()]
+    assert columns == ["GQA", "MMB", "MME", "POPE", "SQA", "SEED", "TextVQA", "MMVet"]
+
+
+def test_an_unknown_benchmark_is_answered_with_the_known_ones():
+    with pytest.raises(ValueError, match="unknown benchmark 'vqa'; known: gqa, .*mmvet"):
+        get_benchmark("vqa")
+
+
+@pytest.mark.parametrize("n", [0, -1, True, 2.5])
+def test_the_number_of_samples_must_be_a_positive_integer(n):
+    with pytest.raises(ValueError, match="n must be a positive integer"):
+        get_benchmark("gqa").samples(n, 0)
+
+
+def test_scoring_needs_no_torch():
+    code = "import sys, sparsevlm.benchmarks; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_a_sample_goes_through_json_and_an_incomplete_row_is_refused():
+    sample = Sample("1", 2, "q", "A", split="s", options=("x", "y"))
+    assert Sample.from_json({**sample.to_json(), "prediction": "A"}) == sample
+    assert sample.group == "1"
+    with pytest.raises(ValueError, match="question missing"):
+        Sample.from_json({k: v for k, v in sample.to_json().items() if k != "question"})
+    with pytest.raises(ValueError, match="Sample.answer must be a non-empty string"):
+        Sample("1", 2, "q", " ")
+
+
+def test_a_row_counts_once_and_a_group_has_one_split():
+    with pytest.raises(ValueError, match="'1' is there twice"):
+        groups_of([row("a", "a"), row("a", "a")])
+    with pytest.raises(ValueError, match="must share one split"):
+        groups_of([row("a", "a", "1", group="g"), row("a", "a", "2", group="g", split="x")])
+    with pytest.raises(ValueError, match="at least one row"):
+        groups_of([])
+
+
+# GQA
+
+
+@pytest.mark.parametrize(
+    ("prediction", "right"),
+    [("yes", 1), ("Yes.", 1), (" YES ", 1), ("yes..", 1), ("yes!", 0), ("a dog", 0), ("", 0)],
+)
+def test_gqa_lowers_the_case_and_drops_closing_periods_only(prediction, right):
+    answer = "dog" if "dog" in prediction else "yes"
+    assert score("gqa", [row(prediction, answer)])["score"] == 100 * right
+
+
+def test_parts_are_accuracies_by_split():
+    rows = [row("x", "x", "1", split="a"), row("x", "y", "2", split="a"), row("x", "x", "3")]
+    assert score("gqa", rows) == {"score": pytest.approx(200 / 3), "parts": {"a": 50.0}}
+
+
+# POPE
+
+
+@pytest.mark.parametrize(
+    ("prediction", "said"),
+    [
+        ("yes", "yes"),
+        ("Yes.", "yes"),
+        ("No", "no"),
+        ("no.", "no"),
+        ("No, there is none", "no"),
+        ("It is not there", "no"),
+        ("Yes. There is no dog", "yes"),
+        ("nothing", "yes"),
+        ("NO", "yes"),
+        ("", "yes"),
+        ("cannot say", "yes"),
+    ],
+)
+def test_pope_looks_for_no_among_the_words_of_the_first_sentence(prediction, said):
+    sample = Sample("1", 0, "q", "yes", split="random")
+    assert get_benchmark("pope").parse(prediction, sample) == said
+
+
+def _pope(split, tp, fp, tn, fn):
+    kinds = (
+        [("yes", "yes")] * tp + [("yes", "no")] * fp + [("no", "no")] * tn + [("no", "yes")] * fn
+    )
+    return [row(p, a, f"{split}{i}", split=split) for i, (p, a) in enumerate(kinds)]
+
+
+def test_pope_is_the_mean_of_three_f1_not_the_f1_of_all():
+    rows = (
+        _pope("random", 9, 1, 9, 1)
+        + _pope("popular", 5, 5, 5, 5)
+        + _pope("adversarial", 1, 0, 3, 0)
+    )
+    result = score("pope", rows)
+    assert result["score"] == pytest.approx((90 + 50 + 100) / 3)
+    assert result["parts"]["random"] == pytest.approx(
+        {"f1": 90, "accuracy": 90, "precision": 90, "recall": 90, "yes_ratio": 50}
+    )
+    assert result["parts"]["adversarial"]["yes_ratio"] == 25
+    tp, wrong = 9 + 5 + 1, 2 + 10
+    assert result["score"] != pytest.approx(100 * 2 * tp / (2 * tp + wrong))
+
+
+def test_pope_is_zero_where_nothing_is_found():
+    assert score("pope", _pope("random", 0, 0, 4, 4))["score"] == 0
+
+
+def test_pope_refuses_unknown_splits_and_answers():
+    with pytest.raises(ValueError, match="unknown POPE split 'easy'; known: random, popular"):
+        score("pope", [row("yes", "yes", split="easy")])
+    with pytest.raises(ValueError, match="answers are yes or no"):
+        score("pope", [row("yes", "maybe", split="random")])
+
+
+# MME
+
+
+@pytest.mark.parametrize(
+    ("prediction", "said"),
+    [
+        ("Yes", "yes"),
+        ("yes.", "yes"),
+        ("No, it is not", "no"),
+        (" no", "no"),
+        ("not", "no"),
+        ("the answer is yes", "other"),
+        ("maybe", "other"),
+        ("", "other"),
+    ],
+)
+def test_mme_reads_the_first_four_characters(prediction, said):
+    sample = Sample("1", 0, "q", "yes", split="count")
+    assert get_benchmark("mme").parse(prediction, sample) == said
+
+
+def _mme_pair(image, subtask, first, second):
+    pair = {"group": image, "split": subtask}
+    return [
+        row("yes" if first else "no", "yes", f"{image}.0", **pair),
+        row("no" if second else "yes", "no", f"{image}.1", **pair),
+    ]
+
+
+def test_mme_adds_accuracy_and_accuracy_plus_of_every_subtask():
+    rows = (
+        _mme_pair("i1", "existence", True, True)
+        + _mme_pair("i2", "existence", True, False)
+        + _mme_pair("i3", "code_reasoning", True, True)
+    )
+    result = score("mme", rows)
+    assert result["parts"] == {"code_reasoning": 200.0, "existence": 75.0 + 50.0}
+    assert (result["perception"], result["cognition"]) == (125.0, 200.0)
+    assert (result["score"], result["best"]) == (325.0, 400.0)
+
+
+def test_mme_pairs_belong_to_an_image_whatever_the_order_of_the_rows():
+    rows = _mme_pair("i1", "count", True, True) + _mme_pair("i2", "count", False, False)
+    mixed = [rows[0], rows[2], rows[3], rows[1]]
+    assert score("mme", mixed) == score("mme", rows)
+    assert score("mme", rows)["score"] == 50 + 50
+
+
+def test_mme_refuses_half_a_pair_and_unknown_subtasks():
+    with pytest.raises(ValueError, match="'i1' needs its two questions, got 1"):
+        score("mme", _mme_pair("i1", "count", True, True)[:1])
+    with pytest.raises(ValueError, match="unknown MME subtask 'smell'; known: existence"):
+        score("mme", _mme_pair("i1", "smell", True, True))
+
+
+# MMBench
+
+
+def _circular(question, predictions, options=("red", "green", "blue")):
+    """The right option is the first; rotation i moves it to another letter."""
+    rows = []
+    for turn, prediction in enumerate(predictions):
+        rotated = options[turn:] + options[:turn]
+        answer = "ABC"[rotated.index(options[0])]
+        rows.append(
+            row(
+                prediction, answer, f"{question}.{turn}", group=question, split="s", options=rotated
+            )
+        )
+    return rows
+
+
+def test_mmbench_counts_a_question_only_if_every_rotation_is_right():
+    always_a = _circular("q1", ["A", "A", "A"])
+    knows = _circular("q2", ["A", "C", "B"])
+    result = score("mmbench", always_a + knows)
+    assert result == {"score": 50.0, "vanilla": 100.0, "parts": {"s": 50.0}}
+
+
+def test_mmbench_refuses_a_question_without_all_its_rotations():
+    with pytest.raises(ValueError, match="'q1' needs its 3 rotations, got 2"):
+        score("mmbench", _circular("q1", ["A", "C", "B"])[:2])
+
+
+@pytest.mark.parametrize(
+    ("prediction", "letter"),
+    [
+        ("B", "B"),
+        ("B.", "B"),
+        ("(B)", "B"),
+        ("Answer: B", "B"),
+        ("A", "A"),
+        ("A red thing", "A"),
+        ("A very nice green thing", "B"),
+        ("green", "B"),
+        ("It is Green", "B"),
+        ("A or B", ""),
+        ("red or green", ""),
+        ("D", ""),
+        ("", ""),
+    ],
+)
+def test_mmbench_infers_the_option_and_mistrusts_a_leading_article(prediction, letter):
+    assert infer_option(prediction, ("red", "green", "blue")) == letter
+
+
+# ScienceQA and SEED
+
+
+@pytest.mark.parametrize(
+    ("prediction", "letter"),
+    [
+        ("B", "B"),
+        (" B ", "B"),
+        ("B. because", "B"),
+        ("B\nbecause", "B"),
+        ("I think. The answer is B.", "B"),
+        ("The answer is B", "B"),
+        ("B.", ""),
+        ("b", ""),
+        ("E", ""),
+        ("A dog", ""),
+        ("The answer is E.", ""),
+    ],
+)
+def test_scienceqa_accepts_the_three_official_forms(prediction, letter):
+    sample = Sample("1", 0, "q", "B", options=("x", "y", "z"))
+    assert get_benchmark("scienceqa").parse(prediction, sample) == letter
+
+
+def test_seed_wants_the_bare_letter():
+    rows = [row(p, "A", str(i), split="s") for i, p in enumerate(("A", "A ", "A.", "a"))]
+    assert score("seed", rows) == {"score": 50.0, "parts": {"s": 50.0}}
+
+
+# TextVQA
+
+
+@pytest.mark.parametrize(
+    ("text", "normal"),
+    [
+        ("The Two Dogs!", "2 dogs"),
+        ("none", "0"),
+        ("dont", "don't"),
+        ("couldntve", "couldntve"),
+        ("couldnt've", "couldn't've"),
+        ("Wont stop", "won't stop"),
+        ("bob's", "bob 's"),
+        ("1.5", "1.5"),
+        ("Mr. X", "mr x"),
+        ("1,000", "1000"),
+        ("coca-cola", "coca cola"),
+        ("coca - cola", "coca cola"),
+        ("a\nb", "b"),
+        ("A", ""),
+        ("eleven", "eleven"),
+        ("what?", "what"),
+    ],
+)
+def test_answers_are_normalised_as_by_the_vqa_server(text, normal):
+    assert normalise(text) == normal
+
+
+def test_the_contractions_are_the_official_ones():
+    assert len(CONTRACTIONS) == 114
+    assert CONTRACTIONS["somebody'd"] == "somebodyd"
+    assert CONTRACTIONS["'ows'at"] == "'ow's'at"
+    assert CONTRACTIONS["yall'd've"] == CONTRACTIONS["y'all'dve"] == "y'all'd've"
+    assert not {"its", "were", "id've", "im"} & CONTRACTIONS.keys()
+
+
+@pytest.mark.parametrize(
+    ("agreeing", "credit"), [(0, 0), (1, 30), (2, 60), (3, 90), (4, 100), (10, 100)]
+)
+def test_textvqa_gives_partial_credit(agreeing, credit):
+    humans = ("two",) * agreeing + tuple(f"other{i}" for i in range(10 - agreeing))
+    assert score("textvqa", [row("2", "two", answers=humans)])["score"] == pytest.approx(credit)
+
+
+def test_textvqa_needs_ten_humans():
+    with pytest.raises(ValueError, match="needs 10 human answers per sample, '1' has 3"):
+        score("textvqa", [row("x", "x", answers=("x",) * 3)])
+
+
+# MM-Vet
+
+
+@pytest.mark.parametrize(
+    ("prediction", "share"),
+    [
+        ("A red circle, left.", 1),
+        ("the circle is red", 1 / 2),
+        ("redder leftover", 0),
+        ("left of two", 1 / 2),
+        ("", 0),
+    ],
+)
+def test_mmvet_gives_each_required_fact_its_share(prediction, share):
+    rows = [row(prediction, "red left", answers=("red", "left"))]
+    assert score("mmvet", rows)["score"] == pytest.approx(100 * share)
+
+
+def test_mmvet_takes_either_wording_of_a_fact_and_whole_words_in_order():
+    rows = [row("it says stop sign", "stop", answers=("stop sign<OR>halt",))]
+    assert score("mmvet", rows)["score"] == 100
+    assert score("mmvet", [{**rows[0], "prediction": "sign stop"}])["score"] == 0
+
+
+def test_mmvet_refuses_samples_that_cannot_be_answered():
+    with pytest.raises(ValueError, match="has none"):
+        score("mmvet", [row("x", "x")])
+    with pytest.raises(ValueError, match="'A' has no word left"):
+        score("mmvet", [row("A", "A", answers=("A",))])
+
+
+# All
+
+
+def _valid_rows(name):
+    if name == "mme":
+        return [r for i in range(6) for r in _mme_pair(f"i{i}", "count", i % 2, True)]
+    if name == "pope":
+        return _pope("random", 2, 1, 3, 1) + _pope("popular", 1, 1, 1, 1)
+    if name == "mmbench":
+        return [r for i in range(4) for r in _circular(f"q{i}", ["A", "C", "B" if i else "A"])]
+    if name == "mmvet":
+        return [
+            row("red top", "-", str(i), answers=("red", "top" if i == "1" else "low")) for i in "01"
+        ]
+    fields = {"split": "s", "answers": ("A",) * 10, "options": ("x", "y")}
+    return [row("A" if i % 3 else "B", "A", str(i), **fields) for i in range(7)]
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_the_headline_of_the_counts_is_the_score_also_for_resampled_sums(name):
+    benchmark, rows = get_benchmark(name), _valid_rows(name)
+    totals = total_of(rows, benchmark.counts)
+    expected = benchmark.score(rows)["score"]
+    assert 0 < expected < benchmark.score(rows).get("best", 100)
+    assert float(benchmark.headline(totals)) == pytest.approx(expected)
+    twice = {key: np.array([value, 2 * value]) for key, value in totals.items()}
+    np.testing.assert_allclose(benchmark.headline(twice), [expected, expected])

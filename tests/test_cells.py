@@ -1,0 +1,269 @@
+"""Cells run in real worker processes on a real (untrained) miniature, and survive kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from dataclasses import replace
+
+import pytest
+
+from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.reproduce.cells import load_records, missing_cells, plan_cells, run_cells
+from sparsevlm.reproduce.profiles import PROFILES
+from sparsevlm.reproduce.sources import MiniatureSource
+from sparsevlm.reproduce.store import CellBusyError, CellError, Store
+from sparsevlm.reproduce.workers import run_cell
+
+PROFILE = replace(
+    PROFILES["mini"],
+    benchmarks=("pope", "mme"),
+    samples_per_benchmark=6,
+    methods=("sparsevlm", "random"),
+    budgets=(192,),
+    batch=4,
+)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    from sparsevlm.miniature.model import build_model
+    from sparsevlm.miniature.weights import export
+
+    folder = tmp_path_factory.mktemp("models")
+    model = build_model(0, num_layers=4)
+    for name, weights in model.named_parameters():  # or it would say the same of every image
+        if name.endswith(("q_proj.weight", "k_proj.weight", "o_proj.weight")):
+            weights.data.mul_(12)
+    export(model, folder / "mini-llava")
+    return MiniatureSource(str(folder))
+
+
+@pytest.fixture(scope="module")
+def cells(source, tmp_path_factory):
+    return plan_cells(PROFILE, source=source, store=Store(tmp_path_factory.mktemp("plan")))
+
+
+def quiet(n):
+    pass
+
+
+def without_times(record):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in record.predictions]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(source, cells, tmp_path_factory):
+    """Every cell, made in this process."""
+    store = Store(tmp_path_factory.mktemp("uninterrupted"))
+    return {cell: run_cell(cell, store, source, quiet) for cell in cells}
+
+
+def script(code, *arguments):
+    prologue = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
+    source = prologue + "from test_cells import *\n" + textwrap.dedent(code)
+    return [sys.executable, "-c", source, *map(str, arguments)]
+
+
+def test_a_profile_has_the_dense_model_and_every_method_at_every_budget(cells):
+    assert [c.title for c in cells] == [
+        f"{b}, {m}" for b in ("pope", "mme")
+        for m in ("dense", "sparsevlm at 192 tokens", "random at 192 tokens")
+    ]  # fmt: skip
+    assert len({c.id for c in cells}) == 6
+    assert {c.samples for c in cells[:3]}.isdisjoint(c.samples for c in cells[3:])
+
+
+def test_table_1_of_the_miniature_has_152_cells(source, tmp_path):
+    full = replace(PROFILES["mini"], samples_per_benchmark=4, budgets=(200, 192, 180))
+    assert len(plan_cells(full, source=source, store=Store(tmp_path))) == 8 * (1 + 6 * 3)
+
+
+def test_a_plan_is_read_back_and_made_again_when_anything_changes(source, tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    first = plan_cells(PROFILE, source=source, store=store)
+    (plan,) = (tmp_path / "plans").iterdir()
+    marked = json.loads(plan.read_text())[:1]
+    plan.write_text(json.dumps(marked))
+    assert plan_cells(PROFILE, source=source, store=store) == first[:1]
+    assert len(plan_cells(replace(PROFILE, seed=1), source=source, store=store)) == 6
+    assert not plan.exists(), "an outdated plan is removed"
+    monkeypatch.setattr("sparsevlm.reproduce.plan.code_digest", lambda: "other code")
+    assert plan_cells(PROFILE, source=source, store=store) == first
+    (plan,) = (tmp_path / "plans").iterdir()
+    plan.write_text("[{")
+    assert plan_cells(PROFILE, source=source, store=store) == first
+
+
+def test_another_seed_or_other_weights_are_other_cells(source, cells, tmp_path):
+    other = plan_cells(replace(PROFILE, seed=1), source=source, store=Store(tmp_path))
+    assert {c.id for c in other}.isdisjoint(c.id for c in cells)
+    sums = os.path.join(source.folder, "mini-llava", "SHA256SUMS")
+    before = open(sums).read()
+    try:
+        with open(sums, "a") as file:
+            file.write("0  extra\n")
+        assert source.revision("mini-llava") != cells[0].revision
+    finally:
+        with open(sums, "w") as file:
+            file.write(before)
+
+
+def test_missing_weights_and_unfinished_profiles_are_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match="'mini-llava' is incomplete.*make train"):
+        plan_cells("mini", source=MiniatureSource(str(tmp_path)), store=Store(tmp_path))
+    with pytest.raises(NotImplementedError, match="'a100' cannot run yet"):
+        plan_cells("a100", store=Store(tmp_path))
+    with pytest.raises(ValueError, match="unknown profile 'mega'; known: mini"):
+        plan_cells("mega", store=Store(tmp_path))
+
+
+def test_a_record_has_prompts_answers_and_what_each_layer_processed(cells, uninterrupted, source):
+    record = uninterrupted[cells[1]]
+    samples = source.samples("pope", 6, 0)
+    for row, sample in zip(record.predictions, samples, strict=True):
+        assert {k: row[k] for k in sample.to_json()} == sample.to_json()
+        assert row["prompt"] == f"USER : <image> {sample.question} ASSISTANT :"
+        assert row["text_tokens"] == len(row["prompt"].split())  # <s> for <image>
+        assert row["tokens_in"][0] == 576 and len(row["tokens_in"]) == 4
+        assert row["seconds"] > 0
+    assert record.tokens_out == pytest.approx(192, abs=1)
+    assert record.tokens_in > record.tokens_out
+    assert record.scores == get_benchmark("pope").score(record.predictions)
+    assert set(record.sessions[0]) >= {"commit", "dirty", "versions", "device", "time"}
+    dense = uninterrupted[cells[0]]
+    assert dense.tokens_in == dense.tokens_out == 576
+
+
+def test_pruning_changes_what_the_model_says(cells, uninterrupted):
+    dense, sparse, random = (without_times(uninterrupted[c]) for c in cells[:3])
+    said = [[row["prediction"] for row in rows] for rows in (dense, sparse, random)]
+    assert said[0] != said[1] and said[0] != said[2] and said[1] != said[2]
+
+
+def test_workers_make_the_same_records_and_finished_cells_are_left_alone(
+    source, cells, uninterrupted, tmp_path
+):
+    store = Store(tmp_path)
+    some = [cells[1], cells[0], cells[4], cells[1]]
+    run_cells(some, store, jobs=2, progress=False, source=source)
+    for cell in some:
+        assert without_times(store.load(cell)) == without_times(uninterrupted[cell])
+    assert len(missing_cells(cells, store)) == 3
+    times = {c: store.path(c.id).stat().st_mtime_ns for c in some}
+    broken = MiniatureSource("/nonexistent")  # would fail if anything ran
+    run_cells(some, store, jobs=2, progress=False, source=broken)
+    assert times == {c: store.path(c.id).stat().st_mtime_ns for c in some}
+
+
+def test_a_killed_run_goes_on_where_it_stopped_with_the_same_answers(
+    source, cells, uninterrupted, tmp_path
+):
+    """The whole run is killed with SIGKILL; its worker must not live on with the lock."""
+    cell, store = cells[1], Store(tmp_path)
+    code = """
+    if __name__ == "__main__":
+        cells = plan_cells(PROFILE, source=MiniatureSource(sys.argv[2]), store=Store(sys.argv[1]))
+        run_cells([cells[1]], Store(sys.argv[1]), source=MiniatureSource(sys.argv[2]))
+    """
+    process = subprocess.Popen(
+        script(code, store.folder, source.folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+    journal = store.path(cell.id, "jsonl")
+    _wait(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 1 + 4, process)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    if not store.has(cell):  # else the machine was too fast for this test, and all is well
+        _wait(lambda: _is_free(store, cell, source))
+        with store.writing(cell, [s.id for s in source.samples("pope", 6, 0)]) as writer:
+            assert len(writer.rows) in (4, 6), "batches are kept whole"
+        run_cell(cell, store, source, quiet)
+    assert without_times(store.load(cell)) == without_times(uninterrupted[cell])
+
+
+def _wait(happened, process=None, seconds=120):
+    end = time.monotonic() + seconds
+    while not happened():
+        assert process is None or process.poll() is None, process.stderr.read().decode()[-2000:]
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.02)
+
+
+def _is_free(store, cell, source):
+    try:
+        with store.writing(cell, [s.id for s in source.samples("pope", 6, 0)]):
+            return True
+    except CellBusyError:
+        return False
+
+
+def test_a_batch_that_was_half_kept_is_answered_whole_and_kept_once(
+    source, cells, uninterrupted, tmp_path
+):
+    cell, store, asked = cells[0], Store(tmp_path), []
+    rows = uninterrupted[cell].predictions
+    with store.writing(cell, [row["id"] for row in rows]) as writer:
+        writer.append([rows[1]])
+    record = run_cell(cell, store, source, asked.append)
+    assert asked == [1, 3, 2]
+    assert without_times(record) == without_times(uninterrupted[cell])
+
+
+def test_a_cell_that_another_process_runs_is_left_to_it(source, cells, tmp_path):
+    store = Store(tmp_path)
+    ids = [s.id for s in source.samples("pope", 6, 0)]
+    with store.writing(cells[0], ids), pytest.raises(CellBusyError, match="1 cells .*pope, dense"):
+        run_cells(cells[:2], store, progress=False, source=source)
+    assert missing_cells(cells[:2], store) == [cells[0]]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("samples", "0" * 16, "the samples of pope, dense have changed"),
+        ("revision", "0" * 16, "the weights of 'mini-llava' have changed"),
+        ("pruner", '{"name":"other"}', "'dense' has other settings than pope, dense names"),
+    ],
+)
+def test_a_cell_is_not_filled_with_something_else(source, cells, tmp_path, field, value, message):
+    with pytest.raises(CellError, match=message):
+        run_cell(replace(cells[0], **{field: value}), Store(tmp_path), source, quiet)
+
+
+def test_what_stops_a_worker_reaches_the_user_as_one_sentence(source, cells, tmp_path):
+    with pytest.raises(CellError, match="plan the cells again") as error:
+        run_cells(
+            [replace(cells[0], samples="0" * 16)], Store(tmp_path), progress=False, source=source
+        )
+    assert "Traceback" not in str(error.value)
+
+
+@pytest.mark.parametrize("jobs", [0, -1, True, 1.5])
+def test_jobs_must_be_a_positive_integer(jobs, cells, tmp_path):
+    with pytest.raises(ValueError, match="jobs must be a positive integer"):
+        run_cells(cells, Store(tmp_path), jobs=jobs)
+
+
+def test_reading_finished_records_is_quick_and_needs_no_torch(source, uninterrupted, tmp_path):
+    store = Store(tmp_path)
+    for record in uninterrupted.values():
+        ids = [row["id"] for row in record.predictions]
+        with store.writing(record.cell, ids) as writer:
+            writer.append(record.predictions)
+            writer.finish(record.scores)
+    code = """
+    store, source = Store(sys.argv[1]), MiniatureSource(sys.argv[2])
+    cells = plan_cells(PROFILE, source=source, store=store)
+    run_cells(cells, store, source=source)
+    assert len(load_records(PROFILE, source=source, store=store)) == 6
+    sys.exit("torch" in sys.modules or "pandas" in sys.modules)
+    """
+    assert subprocess.run(script(code, store.folder, source.folder)).returncode == 0
+    os.remove(store.path(next(iter(uninterrupted)).id))
+    with pytest.raises(FileNotFoundError, match="1 of 6 results of profile 'mini' are missing"):
+        load_records(PROFILE, source=source, store=store)

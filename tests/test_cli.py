@@ -1,0 +1,131 @@
+"""The command line: exit codes, and errors that are one sentence and list what is known."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sparsevlm import __main__ as cli
+from sparsevlm.reproduce.notebooks import known_notebooks
+from sparsevlm.reproduce.paths import ROOT
+from sparsevlm.reproduce.profiles import PROFILES
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    """Exit code, standard output and standard error of one command, in this process."""
+    try:
+        code = cli.main(arguments)
+    except SystemExit as stop:  # argparse
+        code = stop.code
+    printed = capsys.readouterr()
+    return code, printed.out, printed.err
+
+
+@pytest.mark.parametrize("command", ["reproduce", "run"])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--profile", "maxi"], "unknown profile 'maxi'; known: mini, a100, shape"),
+        (["-p", "profile", "a100"], "chosen with --profile"),
+        (["-p", "tokens", "1", "-p", "tokens", "2"], "a parameter is set twice: tokens, tokens"),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys, command, arguments, message):
+    code, out, err = run(capsys, command, *arguments)
+    assert (code, out) == (2, "")
+    assert message in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("only", [["reproduce", "--only"], ["run"]])
+def test_an_unknown_notebook_lists_the_known_ones(capsys, only):
+    code, _, err = run(capsys, *only, "figure_99")
+    assert code == 2
+    assert f"unknown notebook 'figure_99'; known: {', '.join(known_notebooks())}" in err
+
+
+def test_an_unknown_parameter_lists_the_known_ones(capsys):
+    code, _, err = run(capsys, "run", "figure_6", "-p", "token", "64")
+    assert code == 2
+    assert "unknown parameter 'token' of notebook figure_6; known: profile, tokens" in err
+
+
+def test_a_parameter_of_another_type_is_refused(capsys):
+    code, _, err = run(capsys, "run", "figure_6", "-p", "tokens", "many")
+    assert code == 2 and "'tokens' must be int (for example 64), got 'many'" in err
+
+
+@pytest.mark.parametrize("name", [name for name, profile in PROFILES.items() if profile.missing])
+def test_a_profile_that_cannot_run_fails_with_the_reason(capsys, name):
+    code, _, err = run(capsys, "reproduce", "--profile", name)
+    assert code == 1 and PROFILES[name].missing in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
+def test_jobs_must_be_a_positive_number(capsys, jobs):
+    code, _, err = run(capsys, "reproduce", f"--jobs={jobs}")
+    assert code == 2 and "must be a whole number from 1 on" in err
+
+
+def test_an_unknown_command_lists_the_known_ones(capsys):
+    code, _, err = run(capsys, "reproduse")
+    assert code == 2 and "reproduce" in err and "bench" in err
+
+
+def test_list_names_everything(capsys):
+    from sparsevlm.baselines import METHODS
+    from sparsevlm.benchmarks import BENCHMARKS
+
+    code, out, _ = run(capsys, "list")
+    names = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
+    assert code == 0
+    assert names == [*METHODS, *BENCHMARKS, *PROFILES, *known_notebooks()]
+    assert out.count("cannot run yet") == sum(bool(p.missing) for p in PROFILES.values())
+
+
+def test_a_bug_keeps_its_traceback_and_an_error_of_ours_does_not(monkeypatch, capsys):
+    def bug(options):
+        json.loads("{")  # a ValueError from the depths of a library
+
+    def ours(options):
+        from sparsevlm.reproduce.profiles import get_profile
+
+        get_profile("maxi")
+
+    monkeypatch.setattr(cli, "_list", bug)
+    with pytest.raises(json.JSONDecodeError):
+        cli.main(["list"])
+    monkeypatch.setattr(cli, "_list", ours)
+    code, _, err = run(capsys, "list")
+    assert code == 1 and err.startswith("sparsevlm: unknown profile") and err.count("\n") == 1
+
+
+def test_an_interrupt_says_that_nothing_is_lost(monkeypatch, capsys):
+    def interrupted(options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_list", interrupted)
+    code, _, err = run(capsys, "list")
+    assert code == 1 and "what is finished is kept" in err
+
+
+def test_check_reports_and_fails(monkeypatch, capsys):
+    from sparsevlm.reproduce import check, notebooks
+
+    monkeypatch.setattr(notebooks, "problems", lambda: [])
+    monkeypatch.setattr(check, "missing_assets", lambda: ["weights are missing"])
+    code, out, _ = run(capsys, "check")
+    assert code == 1 and out.splitlines() == ["weights are missing", "check: 1 problem(s)"]
+    monkeypatch.setattr(check, "missing_assets", list)
+    assert run(capsys, "check")[:2] == (0, "check: all is well\n")
+
+
+def test_it_runs_as_a_module():
+    done = subprocess.run(
+        [sys.executable, "-m", "sparsevlm", "reproduce", "--profile", "maxi"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "sparsevlm: unknown profile 'maxi'; known: mini, a100, shape\n"

@@ -1,0 +1,67 @@
+"""The analytic costs reproduce the paper's columns."""
+
+from __future__ import annotations
+
+import pytest
+
+from sparsevlm.baselines import make_pruner
+from sparsevlm.reproduce import published
+from sparsevlm.reproduce.flops import DecoderShape, kv_bytes, prefill_flops
+from sparsevlm.schedule import tokens_per_layer
+
+LLAVA_7B = DecoderShape(hidden=4096, intermediate=11008, num_kv_heads=32, head_dim=128)
+TEXT_TOKENS = 117  # inferred: with it all 13 published values fall into place at once
+PAPER_NAMES = {"sparsevlm": "SparseVLM", "fastv": "FastV", "pdrop": "PDrop", "tome": "ToMe"}
+ROWS = [("dense", None)] + [(m, b) for m in PAPER_NAMES for b in (192, 128, 64)]
+
+
+def _visual_tokens(method, tokens):
+    """Entering and leaving each of 32 layers."""
+    pruner = make_pruner(method, tokens=tokens, num_layers=32, num_visual=576)
+    recycle = getattr(pruner, "recycle", 0)
+    return tokens_per_layer(pruner.cuts, 32, 576, recycle=recycle, scored_layer=pruner.scored_layer)
+
+
+@pytest.mark.parametrize(("method", "tokens"), ROWS)
+def test_the_flops_column_of_table_1_follows_from_the_schedules(method, tokens):
+    entering = [visual + TEXT_TOKENS for visual in _visual_tokens(method, tokens)[0]]
+    ours = prefill_flops(entering, LLAVA_7B) / 1e12
+    paper = published.value(
+        "table1", PAPER_NAMES.get(method, "Dense"), tokens or 576, "prefill_tflops"
+    )
+    assert ours == pytest.approx(paper, abs=0.03)
+
+
+def test_counting_what_layers_leave_would_miss_the_published_flops():
+    leaving = [n + TEXT_TOKENS for n in _visual_tokens("sparsevlm", 192)[1]]
+    paper = published.value("table1", "SparseVLM", 192, "prefill_tflops")
+    assert abs(prefill_flops(leaving, LLAVA_7B) / 1e12 - paper) > 0.08
+
+
+def test_one_layer_by_hand():
+    shape = DecoderShape(hidden=2, intermediate=5, num_kv_heads=1, head_dim=2)
+    assert prefill_flops([3], shape) == 4 * 3 * 4 + 2 * 9 * 2 + 3 * 3 * 2 * 5
+    assert prefill_flops([3, 3], shape) == 2 * prefill_flops([3], shape)
+
+
+def test_the_kv_cache_of_the_paper():
+    """Section 5.3: 302.4 and 100.8 MB, from a token rounded to 0.525 MB."""
+    assert kv_bytes([576] * 32, LLAVA_7B) / 1e6 == pytest.approx(301.99, abs=0.005)
+    assert kv_bytes([192] * 32, LLAVA_7B) / 1e6 == pytest.approx(100.66, abs=0.005)
+    assert kv_bytes([8], LLAVA_7B, bytes_per_value=4) == 2 * kv_bytes([8], LLAVA_7B)
+
+
+def test_grouped_queries_shrink_the_cache_only():
+    config = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 8}
+    full = DecoderShape.from_text_config(config)
+    grouped = DecoderShape.from_text_config({**config, "num_key_value_heads": 2})
+    assert kv_bytes([10], full) == 4 * kv_bytes([10], grouped)
+    assert prefill_flops([10], full) == prefill_flops([10], grouped)
+
+
+@pytest.mark.parametrize("tokens", [[], [5, -1]])
+def test_token_counts_must_make_sense(tokens):
+    with pytest.raises(ValueError, match="tokens that enter each layer"):
+        prefill_flops(tokens, LLAVA_7B)
+    with pytest.raises(ValueError, match="hidden must be a positive integer"):
+        DecoderShape(0, 1, 1, 1)

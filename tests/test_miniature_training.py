@@ -1,0 +1,157 @@
+"""Training of the miniature: the fast forward is the real one, and a run can be repeated."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from sparsevlm.miniature import train
+from sparsevlm.miniature.losses import language_loss, vision_loss
+from sparsevlm.miniature.model import build_model
+from sparsevlm.miniature.optim import Muon, orthogonalise
+from sparsevlm.miniature.packed import turn_hidden
+from sparsevlm.miniature.scenes import make_scene
+from sparsevlm.miniature.vision import (
+    alignment_loss,
+    depicted_words,
+    encode_images,
+    pixel_tensor,
+    project,
+)
+from sparsevlm.miniature.vocabulary import BEFORE_IMAGE, DEPICTED, IMAGE, encode
+
+OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2}
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_model(0)
+
+
+@torch.no_grad()
+def test_packed_turns_equal_the_hugging_face_forward(model):
+    scenes = [make_scene(7)]
+    turns = [
+        "what color is the circle ? ASSISTANT : red </s>".split(),
+        "is there a red ring in the image ? ASSISTANT".split(),
+    ]
+    visual = project(model, encode_images(model, scenes))
+    ids = torch.tensor([[encode(t) for t in turns]])
+    hidden = turn_hidden(model, visual, torch.arange(3, 579)[None], ids, torch.tensor([579]))
+    for number, turn in enumerate(turns):
+        full = torch.tensor([[*encode(list(BEFORE_IMAGE)), *[IMAGE] * 576, *encode(turn)]])
+        reference = model(input_ids=full, pixel_values=pixel_tensor(scenes)).logits
+        difference = (model.lm_head(hidden[0, number]) - reference[0, -len(turn) :]).abs().max()
+        assert difference < 1e-5, difference
+
+
+@torch.no_grad()
+def test_whole_scenes_are_encoded_as_by_the_vision_tower(model):
+    scenes = [make_scene(1), make_scene(2)]
+    expected = model.model.vision_tower(pixel_tensor(scenes)).last_hidden_state[:, 1:]
+    assert torch.equal(encode_images(model, scenes), expected)
+
+
+def test_every_patch_depicts_its_place_and_an_object_or_background():
+    scene = make_scene(4)
+    target = depicted_words([scene])[0]
+    background = target[:, DEPICTED.index("background")]
+    assert (background.numpy() == (scene.patch_objects.reshape(-1) < 0)).all()
+    assert (target.sum(1)[background] == 3).all()  # background, side, height
+    obj = scene.shapes[0]
+    words = {DEPICTED[i] for i in target[scene.patches_of(obj)[0]].nonzero()[:, 0].tolist()}
+    assert {obj.kind, obj.colour} < words and len(words) == 4
+
+
+def test_alignment_is_minimal_when_every_depicted_word_wins():
+    model = build_model(1)
+    target = depicted_words([make_scene(4)])
+    visual = torch.randn(1, 576, 128) * 0.1
+    embeddings = model.model.language_model.embed_tokens.weight.detach()
+    ids = torch.tensor(encode(list(DEPICTED)))
+    wanted = torch.full((576, len(embeddings)), -20.0)
+    wanted[:, ids] = torch.where(target[0], 20.0, -20.0)
+    solved = torch.linalg.lstsq(embeddings, wanted.T).solution.T[None]
+    assert alignment_loss(model, solved, target) < 1e-3 < alignment_loss(model, visual, target)
+
+
+def test_orthogonalised_updates_have_singular_values_near_one():
+    update = torch.randn(3, 40, 16, generator=torch.Generator().manual_seed(0))
+    singular = torch.linalg.svdvals(orthogonalise(update))
+    assert singular.min() > 0.5 and singular.max() < 1.3
+
+
+def test_muon_refuses_vectors():
+    with pytest.raises(ValueError, match="matrices"):
+        Muon([torch.nn.Parameter(torch.zeros(3))])
+
+
+@pytest.mark.parametrize("loss", [vision_loss, language_loss])
+def test_losses_fall_on_a_repeated_batch(loss):
+    model = build_model(0)
+    stage = train.Stage("test", "", 30, 4, 12, (), 0.01, 2e-3, 1.0, 1.0)
+    parameters = train.trainable(model, stage)
+    optimizers = train.build_optimizers(parameters, stage)
+    values = []
+    for _ in range(12):
+        value, measures = loss(model, range(4), 12, OPTIONS)
+        value.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        values.append(value.item())
+    assert values[-1] < 0.6 * values[0], values
+    assert all(0 <= right <= total for right, total in measures.values())
+
+
+TINY = (
+    train.Stage("one", "vision", 4, 2, 12, ("layers.", "lm_head"), 0.01, 1e-3, 0.5, 0.1),
+    train.Stage(
+        "two", "language", 4, 2, 12, ("vision_tower",), 0.01, 1e-3, 0.5, 0.1, tuple(OPTIONS.items())
+    ),
+)
+
+
+def test_a_run_repeats_bit_for_bit_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "RECIPE", TINY)
+    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(train, "LOG_EVERY", 2)
+    states = []
+    for name in ("whole", "again", "stopped"):
+        folder = tmp_path / name
+        folder.mkdir()
+        if name == "stopped":
+            _stop_at_step(monkeypatch, folder, 3)
+        train.worker(0, 1, folder, 0, "cpu", None)
+        states.append(torch.load(folder / "checkpoint.pt", weights_only=True)["model"])
+    for other in states[1:]:
+        assert all(torch.equal(value, other[key]) for key, value in states[0].items())
+    rows = [json.loads(r) for r in (tmp_path / "whole" / "curves.jsonl").read_text().splitlines()]
+    assert [(r["stage"], r["step"]) for r in rows] == [
+        ("one", 2), ("one", 4), ("two", 2), ("two", 4),
+    ]  # fmt: skip
+
+
+def _stop_at_step(monkeypatch, folder, limit):
+    """Run until the language stage has made ``limit`` steps, then break off without warning."""
+    calls = []
+
+    def breaking(*arguments):
+        calls.append(1)
+        if len(calls) > limit:
+            raise KeyboardInterrupt
+        return language_loss(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(train.LOSSES, "language", breaking)
+        with pytest.raises(KeyboardInterrupt):
+            train.worker(0, 1, folder, 0, "cpu", None)
+
+
+def test_a_checkpoint_of_another_seed_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "RECIPE", TINY[:1])
+    train.worker(0, 1, tmp_path, 0, "cpu", None)
+    with pytest.raises(ValueError, match="seed 0 with 1 processes"):
+        train.worker(0, 1, tmp_path, 3, "cpu", None)

@@ -1,0 +1,143 @@
+"""Notebook sources: in step with the notebooks, within their limits, parameters declared."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sparsevlm.reproduce import notebooks
+from sparsevlm.reproduce.notebooks import (
+    Parameter, declared_parameters, generate, known_notebooks, problems, source_cells, source_path,
+    write_notebooks,
+)  # fmt: skip
+
+GOOD = """\
+# %% [markdown]
+# # A notebook
+
+# %% tags=["parameters"]
+profile: str = "mini"  # which profile
+tokens: int = 64  # how many are kept
+methods: list[str] = ["sparsevlm", "fastv"]
+
+# %%
+print(profile, tokens)
+"""
+
+
+@pytest.fixture
+def sources(tmp_path):
+    """A folder of sources with one good notebook, generated."""
+    folder = tmp_path / "notebooks" / "src"
+    folder.mkdir(parents=True)
+    (folder / "good.py").write_text(GOOD)
+    write_notebooks(folder)
+    return folder
+
+
+def test_the_notebooks_of_the_repository_have_no_problem():
+    assert known_notebooks(), "no notebook was found"
+    assert problems() == []
+
+
+@pytest.mark.parametrize("name", known_notebooks())
+def test_committed_notebooks_carry_no_output(name):
+    text = (notebooks.NOTEBOOKS / f"{name}.ipynb").read_text()
+    cells = json.loads(text)["cells"]
+    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in cells)
+
+
+def test_a_good_notebook_has_no_problem(sources):
+    assert problems(sources) == []
+
+
+def test_generation_is_byte_stable_and_keeps_the_parameters_tag(sources):
+    first, second = (generate(sources / "good.py") for _ in range(2))
+    assert first == second
+    tags = [cell["metadata"].get("tags") for cell in json.loads(first)["cells"]]
+    assert tags == [None, ["parameters"], None]
+
+
+def test_an_edited_source_is_out_of_step_until_it_is_generated_again(sources):
+    (sources / "good.py").write_text(GOOD.replace("print(profile", "print(profile, 1"))
+    (problem,) = problems(sources)
+    assert "good.ipynb differs from its source" in problem and "check --fix" in problem
+    assert write_notebooks(sources) == [sources.parent / "good.ipynb"]
+    assert problems(sources) == [] and write_notebooks(sources) == []
+
+
+def test_a_notebook_with_outputs_is_out_of_step(sources):
+    path = sources.parent / "good.ipynb"
+    executed = json.loads(path.read_text())
+    executed["cells"][-1]["execution_count"] = 3
+    path.write_text(json.dumps(executed))
+    assert ["differs" in problem for problem in problems(sources)] == [True]
+
+
+def test_a_notebook_without_a_source_is_a_problem(sources):
+    (sources.parent / "stray.ipynb").write_text("{}")
+    assert problems(sources) == ["stray: stray.ipynb has no source in notebooks/src"]
+
+
+LONG_DEF = "def f():\n" + "    x = 1\n" * 5
+
+
+@pytest.mark.parametrize(
+    ("extra", "what"),
+    [
+        ("\n# %%\nx = 1\n" * 18, "21 cells, at most 20"),
+        ("\n# %%\n" + "x = 1\n" * 13, "cell 4 has 13 lines, at most 12"),
+        (("\n# %%\n" + "x = 1\n" * 12) * 7, "88 lines of code, at most 80"),
+        (f"\n# %%\n{LONG_DEF}", "`f` is longer than 5 lines"),
+        ("\n# %%\n!pip install x\n", "shell and magic commands"),
+        ("\n# %%\nopen('/home/me/data')\n", "absolute path"),
+    ],
+)
+def test_a_limit_that_is_passed_is_named(sources, extra, what):
+    (sources / "good.py").write_text(GOOD + extra)
+    write_notebooks(sources)
+    assert [problem for problem in problems(sources) if what in problem], problems(sources)
+
+
+@pytest.mark.parametrize("extra", ["\n# %%\nx = 1\n" * 17, f"\n# %%\n{LONG_DEF[:-10]}"])
+def test_a_limit_that_is_just_met_is_no_problem(sources, extra):
+    (sources / "good.py").write_text(GOOD + extra)
+    write_notebooks(sources)
+    assert problems(sources) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        (' tags=["parameters"]', "", "exactly one cell"),
+        ('profile: str = "mini"', 'other: str = "mini"', "the first parameter must be"),
+        ("tokens: int = 64", "tokens = 64", "name: type = literal"),
+        ("tokens: int = 64", "tokens: int = len('ab')", "name: type = literal"),
+        ("# how many are kept", "# tokens = 64 is usual", "papermill drops"),
+    ],
+)
+def test_a_badly_declared_parameter_is_named(sources, old, new, what):
+    (sources / "good.py").write_text(GOOD.replace(old, new))
+    write_notebooks(sources)
+    assert [problem for problem in problems(sources) if what in problem], problems(sources)
+
+
+def test_parameters_are_read_with_their_types_and_defaults(sources):
+    assert list(declared_parameters(sources / "good.py").values()) == [
+        Parameter("profile", "str", "mini"),
+        Parameter("tokens", "int", 64),
+        Parameter("methods", "list[str]", ["sparsevlm", "fastv"]),
+    ]
+
+
+def test_our_split_into_cells_is_that_of_jupytext(sources):
+    for source in [sources / "good.py", *(source_path(name) for name in known_notebooks())]:
+        theirs = json.loads(generate(source))["cells"]
+        ours = source_cells(source.read_text())
+        assert [cell.is_code for cell in ours] == [c["cell_type"] == "code" for c in theirs]
+
+
+def test_an_unknown_notebook_lists_the_known_ones(sources):
+    with pytest.raises(ValueError, match="unknown notebook 'bad'; known: good"):
+        source_path("bad", sources)

@@ -1,0 +1,56 @@
+"""Provenance: of a git checkout, and without one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import datetime, timezone
+
+import pytest
+
+from sparsevlm.reproduce import provenance
+
+
+def git(folder, *arguments):
+    subprocess.run(
+        ["git", "-c", "user.name=n", "-c", "user.email=e", *arguments],
+        cwd=folder, check=True, capture_output=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    """A git checkout with one source and one figure, in place of this repository."""
+    monkeypatch.setattr(provenance, "ROOT", tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    (tmp_path / "sparsevlm").mkdir()
+    (tmp_path / "sparsevlm" / "code.py").write_text("x = 1\n")
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "f.svg").write_text("<svg/>")
+    return tmp_path
+
+
+def test_without_git_the_commit_is_unknown(checkout):
+    assert provenance.git_state() == (None, None)
+
+
+def test_a_clean_checkout_a_new_figure_and_a_changed_source(checkout):
+    git(checkout, "init")
+    git(checkout, "add", ".")
+    git(checkout, "commit", "-m", "first")
+    commit, dirty = provenance.git_state()
+    assert len(commit) == 40 and dirty is False
+
+    (checkout / "figures" / "f.svg").write_text("<svg>new</svg>")
+    assert provenance.git_state() == (commit, False)  # what a run writes is no change of source
+
+    (checkout / "sparsevlm" / "code.py").write_text("x = 2\n")
+    assert provenance.git_state() == (commit, True)
+
+
+def test_it_is_json_with_versions_device_and_time():
+    found = json.loads(json.dumps(provenance.collect()))
+    assert set(found) == {"commit", "dirty", "versions", "device", "platform", "time"}
+    assert found["versions"]["torch"] and found["versions"]["python"] and found["device"]
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(found["time"])
+    assert 0 <= age.total_seconds() < 60

@@ -1,0 +1,448 @@
+"""prune() on a whole model: right numbers, right batches, and the model as before."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import pytest
+import torch
+from tiny import BEFORE, IMAGE_TOKEN, NUM_LAYERS, NUM_VISUAL, row, tiny_inputs, tiny_llava
+from transformers import DynamicCache, StaticCache
+
+import sparsevlm as sv
+from sparsevlm.pruners import CutPruner
+
+GENERATE = {
+    "max_new_tokens": 6, "do_sample": False, "suppress_tokens": [IMAGE_TOKEN], "pad_token_id": 0,
+}
+KINDS = [name for name in sv.METHODS if name != "dense"]
+
+
+def build(name, tokens=128, **options):
+    tokens = None if name == "dense" else tokens
+    return sv.make_pruner(
+        name, tokens=tokens, num_layers=NUM_LAYERS, num_visual=NUM_VISUAL, **options
+    )
+
+
+@torch.no_grad()
+def generate(model, inputs, **options):
+    return model.generate(**inputs, **GENERATE, **options)[:, inputs["input_ids"].shape[1] :]
+
+
+@torch.no_grad()
+def logits(model, inputs, **options):
+    return model(**inputs, **options).logits
+
+
+# --- The same numbers as something known -----------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dense", "fastv", "sparsevlm", "random"])
+def test_keeping_everything_is_bitwise_dense(model, inputs, name):
+    keep_all = {
+        "dense": build("dense"),
+        "fastv": sv.METHODS["fastv"].build(NUM_VISUAL, NUM_LAYERS, NUM_VISUAL),
+        "sparsevlm": build("sparsevlm", NUM_VISUAL, recycle=0),
+        "random": build("random", NUM_VISUAL),
+    }[name]
+    want, want_tokens = logits(model, inputs), generate(model, inputs)
+    with sv.prune(model, keep_all) as trace:
+        assert torch.equal(logits(model, inputs), want)
+        assert torch.equal(generate(model, inputs), want_tokens)
+    assert trace.mean_tokens_out == NUM_VISUAL
+    scored = [len(cut.scores) for sample in trace.samples for cut in sample.cuts]
+    assert all(scored) == (name != "random")
+
+
+def masked_reference(model, inputs, trace):
+    """Full length, no pruning: from each cut on, the keys of dropped tokens are masked."""
+    ids, real = inputs["input_ids"], inputs["attention_mask"].bool()
+    batch, length = ids.shape
+    visible = torch.ones(length, length).tril().bool() & real[:, None, :]
+    masks = {}
+    for layer in range(NUM_LAYERS):
+        for index, sample in enumerate(trace.samples):
+            for cut in sample.cuts:
+                if cut.after_layer == layer - 1:
+                    first = int((ids[index] == IMAGE_TOKEN).nonzero()[0])
+                    gone = sorted(set(range(NUM_VISUAL)) - set(cut.kept))
+                    visible = visible.clone()
+                    visible[index][:, [first + g for g in gone]] = False
+        # A row that sees nothing would be NaN; nobody looks at such a row.
+        seen = visible | torch.eye(length, dtype=torch.bool)
+        masks[layer] = torch.zeros(batch, 1, length, length).masked_fill(~seen[:, None], -torch.inf)
+    handles = [
+        layer.register_forward_pre_hook(
+            lambda module, args, kwargs, mask=masks[i]: (args, {**kwargs, "attention_mask": mask}),
+            with_kwargs=True,
+        )
+        for i, layer in enumerate(model.model.language_model.layers)
+    ]
+    try:
+        return logits(model, inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("fastv", {}), ("random", {}), ("uniform", {}),
+     ("sparsevlm", {"recycle": 0, "positions": "original"}),
+     ("sparsevlm-paper", {"recycle": 0, "positions": "original"})],
+)
+@pytest.mark.parametrize("index", [None, 1])
+def test_dropping_equals_masking(model, inputs, name, options, index):
+    inputs = inputs if index is None else row(inputs, index)
+    with sv.prune(model, build(name, **options)) as trace:
+        pruned = logits(model, inputs)
+    dense = logits(model, inputs)
+    reference = masked_reference(model, inputs, trace)
+    for i, sample in enumerate(trace.samples):
+        rows = torch.tensor(sample.output_index)
+        assert len(rows) < int(inputs["attention_mask"][i].sum())
+        found = pruned[i, -len(rows) :]
+        assert (found - reference[i, rows]).abs().max() < 2e-4
+        assert (found[-1] - dense[i, -1]).abs().max() > 0.05, "pruning must matter"
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_cache_equals_recomputation(model, inputs, name):
+    with sv.prune(model, build(name)):
+        assert torch.equal(generate(model, inputs), generate(model, inputs, use_cache=False))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_batch_equals_one_by_one(model, inputs, name):
+    pruner = build(name)
+    with sv.prune(model, pruner) as trace:
+        together = generate(model, inputs)
+    batch = trace.samples
+    for index in range(3):
+        with sv.prune(model, pruner) as trace:
+            alone = generate(model, row(inputs, index))
+        assert torch.equal(alone[0], together[index])
+        (sample,) = trace.samples
+        assert sample.tokens_in == batch[index].tokens_in
+        for one, other in zip(sample.cuts, batch[index].cuts, strict=True):
+            assert (one.kept, one.groups, one.raters) == (other.kept, other.groups, other.raters)
+
+
+def test_ragged_counts_in_one_batch(model, inputs):
+    """A rank-based level keeps another number in every sample."""
+    pruner = build("sparsevlm-paper", raters="all_text", strength=0.97, tokens=None)
+    with sv.prune(model, pruner) as trace:
+        together = generate(model, inputs)
+        recomputed = generate(model, inputs, use_cache=False)
+        assert torch.equal(together, recomputed)
+        counts = [[cut.num_left for cut in sample.cuts] for sample in trace.samples]
+    assert len({tuple(c) for c in counts}) == 3
+    for index in range(3):
+        with sv.prune(model, pruner):
+            assert torch.equal(generate(model, row(inputs, index))[0], together[index])
+
+
+def test_a_loop_of_plain_calls(model, inputs):
+    inputs = row(inputs, 1)
+    with torch.no_grad(), sv.prune(model, build("sparsevlm")):
+        want = generate(model, inputs)
+        out = model(**inputs, use_cache=True)
+        tokens = []
+        for _ in range(6):
+            scores = out.logits[:, -1].index_fill(1, torch.tensor([IMAGE_TOKEN]), -torch.inf)
+            tokens.append(scores.argmax(-1, keepdim=True))
+            out = model(input_ids=tokens[-1], past_key_values=out.past_key_values)
+    assert torch.equal(torch.cat(tokens, 1), want)
+
+
+@pytest.mark.parametrize("name", ["sparsevlm", "fastv", "pdrop"])
+def test_beams_and_prompt_lookup(sdpa_model, inputs, name):
+    inputs = row(inputs, 2)
+    with sv.prune(sdpa_model, build(name)):
+        beams = generate(sdpa_model, inputs, num_beams=3)
+        assert torch.equal(beams, generate(sdpa_model, inputs, num_beams=3, use_cache=False))
+        greedy = generate(sdpa_model, inputs)
+        assert torch.equal(greedy, generate(sdpa_model, inputs, prompt_lookup_num_tokens=2))
+
+
+def test_only_the_rows_of_the_raters_are_computed(sdpa_model, inputs, monkeypatch):
+    from sparsevlm import attention
+
+    asked = []
+    real = attention.attention_rows
+
+    def count(query, key, rows, *rest):
+        asked.append(len(rows))
+        return real(query, key, rows, *rest)
+
+    monkeypatch.setattr(attention, "attention_rows", count)
+    with sv.prune(sdpa_model, build("sparsevlm")) as trace:
+        generate(sdpa_model, row(inputs, 1))
+        raters = len(trace.samples[0].cuts[0].raters)
+    assert asked == [raters] * 3
+
+
+def test_text_only_rows_stay_dense(sdpa_model, inputs):
+    ids = torch.where(inputs["input_ids"][2] == IMAGE_TOKEN, 7, inputs["input_ids"][2])
+    mixed = {
+        "input_ids": torch.stack([inputs["input_ids"][0], ids]),
+        "attention_mask": inputs["attention_mask"][[0, 2]],
+        "pixel_values": inputs["pixel_values"][:1],
+    }
+    alone = {k: v[1:] for k, v in mixed.items() if k != "pixel_values"}
+    alone = {k: v[:, -(NUM_VISUAL + 12) :] for k, v in alone.items()}
+    want = generate(sdpa_model, alone)
+    with sv.prune(sdpa_model, build("sparsevlm")) as trace:
+        assert torch.equal(generate(sdpa_model, mixed)[1], want[0])
+        assert [sample.num_visual for sample in trace.samples] == [NUM_VISUAL, 0]
+        assert trace.mean_tokens_out == pytest.approx(128, abs=1)
+        assert torch.equal(generate(sdpa_model, alone), want)
+
+
+# --- Every method keeps its promises -----------------------------------------------------------
+
+
+@pytest.mark.parametrize("tokens", [192, 128, 64])
+@pytest.mark.parametrize("name", KINDS)
+def test_contract(sdpa_model, inputs, name, tokens):
+    pruner = build(name, tokens)
+    assert isinstance(pruner, sv.Pruner)
+    with sv.prune(sdpa_model, pruner) as trace:
+        first = logits(sdpa_model, inputs)
+    assert abs(trace.mean_tokens_out - tokens) <= 1
+    assert trace.pruner == pruner.to_json()
+    for index, sample in enumerate(trace.samples):
+        check_sample(sample, inputs["attention_mask"][index])
+        assert first[index, -len(sample.output_index) :].isfinite().all()
+    with sv.prune(sdpa_model, pruner) as again:
+        assert torch.equal(logits(sdpa_model, inputs), first)
+    assert again.samples == trace.samples
+
+
+def check_sample(sample, mask):
+    assert (sample.num_visual, sample.grid) == (NUM_VISUAL, (24, 24))
+    assert sample.cuts
+    before, alive = NUM_VISUAL, set(range(NUM_VISUAL))
+    for cut in sample.cuts:
+        assert cut.num_left == len(cut.kept) + len(cut.groups) < before
+        assert cut.kept == sorted(set(cut.kept)) and set(cut.kept) <= alive
+        gone = [index for group in cut.groups for index in group]
+        assert not set(gone) & set(cut.kept), "recycled and kept at once"
+        if cut.scores:
+            assert len(cut.scores) == len(cut.score_ids) == before
+        before, alive = cut.num_left, set(cut.kept)
+    assert sample.tokens_in[1:] + [before] >= sample.tokens_out[1:]
+    padding = int((mask == 0).sum())
+    text = [i for i in sample.output_index if i >= padding + len(BEFORE) + NUM_VISUAL]
+    first = padding + len(BEFORE) + NUM_VISUAL
+    assert text == list(range(first, len(mask))), "a text token was dropped"
+    assert sample.output_index[: len(BEFORE)] == [padding + i for i in range(len(BEFORE))]
+
+
+def test_the_question_changes_what_survives(sdpa_model, inputs):
+    one = row(inputs, 0)
+    other = {**one, "input_ids": torch.cat([one["input_ids"][:, :-6],
+                                            torch.tensor([[90, 91, 92, 93, 94, 95]])], 1)}
+    for name in ("sparsevlm", "sparsevlm-paper", "fastv", "pdrop"):
+        with sv.prune(sdpa_model, build(name)) as trace:
+            logits(sdpa_model, one)
+            before = trace.samples[0].cuts[-1].kept
+            logits(sdpa_model, other)
+            assert trace.samples[0].cuts[-1].kept != before, name
+
+
+# --- The model is as before --------------------------------------------------------------------
+
+
+def state_of(model):
+    hooks = [
+        (len(module._forward_pre_hooks), len(module._forward_hooks),
+         len(module._forward_hooks_always_called), len(module._forward_pre_hooks_with_kwargs))
+        for module in model.modules()
+    ]
+    configs = [id(layer.self_attn.config) for layer in model.model.language_model.layers]
+    return hooks, configs
+
+
+def test_model_is_restored(model, inputs):
+    before, want = state_of(model), logits(model, inputs)
+    with sv.prune(model, build("sparsevlm")):
+        assert state_of(model) != before
+        generate(model, inputs)
+    assert state_of(model) == before
+    assert torch.equal(logits(model, inputs), want)
+
+
+@dataclass(frozen=True)
+class Failing(CutPruner):
+    name: ClassVar[str] = "failing"
+
+    def select(self, view):
+        raise ZeroDivisionError("on purpose")
+
+
+def test_model_is_restored_after_an_exception(model, inputs):
+    before, want = state_of(model), logits(model, inputs)
+    with pytest.raises(ZeroDivisionError):
+        with sv.prune(model, Failing((sv.Cut(2, 5),))) as trace:
+            generate(model, inputs)
+    assert state_of(model) == before
+    assert torch.equal(logits(model, inputs), want)
+    with pytest.raises(RuntimeError, match="empty"):
+        trace.samples  # noqa: B018 - an unfinished prefill must not pass for a trace
+    with sv.prune(model, build("fastv")):
+        generate(model, inputs)
+
+
+def test_a_failed_call_leaves_the_session_usable(sdpa_model, inputs):
+    with sv.prune(sdpa_model, build("sparsevlm")):
+        want = generate(sdpa_model, inputs)
+        with pytest.raises(ValueError, match="labels"):
+            logits(sdpa_model, inputs, labels=inputs["input_ids"])
+        assert torch.equal(generate(sdpa_model, inputs), want)
+
+
+def test_nested_prune_raises(sdpa_model):
+    with sv.prune(sdpa_model, build("fastv")):
+        before = state_of(sdpa_model)
+        with pytest.raises(RuntimeError, match="already being pruned"):
+            with sv.prune(sdpa_model, build("fastv")):
+                pass
+        assert state_of(sdpa_model) == before
+
+
+# --- What is refused -----------------------------------------------------------------------------
+
+
+def refused(model, inputs, match, pruner=None, error=ValueError, **options):
+    with sv.prune(model, pruner or build("sparsevlm")):
+        with pytest.raises(error, match=match):
+            logits(model, {**inputs, **options})
+
+
+def test_refusals(sdpa_model, inputs):
+    model, one = sdpa_model, row(inputs, 0)
+    refused(model, one, "labels cannot be used", labels=one["input_ids"])
+    static = StaticCache(config=model.config.text_config, max_cache_len=700)
+    refused(model, one, "works with a DynamicCache", past_key_values=static)
+    embeds = model.get_input_embeddings()(one["input_ids"])
+    without_ids = {"inputs_embeds": embeds, "input_ids": None, "pixel_values": None}
+    refused(model, one, "needs input_ids", **without_ids)
+    two = one["pixel_values"].repeat(2, 1, 1, 1)
+    ids = torch.cat([one["input_ids"], one["input_ids"]], 1)
+    both = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    refused(model, one, "several images per sample", pixel_values=two, **both)
+    refused(model, one, "not one block", pixel_values=None, **both)
+    ids = one["input_ids"][:, : len(BEFORE) + NUM_VISUAL]
+    no_question = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    refused(model, one, "question is empty", **no_question)
+    flipped = {"input_ids": inputs["input_ids"].flip(1), "attention_mask":
+               inputs["attention_mask"].flip(1), "pixel_values": inputs["pixel_values"]}
+    refused(model, flipped, "padding_side='left'")
+    mask = torch.ones(1, 1, 5, 5)
+    refused(model, one, "2-D attention_mask", attention_mask=mask)
+
+
+def test_generate_with_a_static_cache_is_refused(sdpa_model, inputs):
+    with sv.prune(sdpa_model, build("sparsevlm")):
+        with pytest.raises(ValueError, match="works with a DynamicCache"):
+            generate(sdpa_model, row(inputs, 0), cache_implementation="static")
+
+
+def test_foreign_cache_is_refused(sdpa_model, inputs):
+    cache = DynamicCache(config=sdpa_model.config.text_config)
+    logits(sdpa_model, row(inputs, 0), past_key_values=cache)
+    step = {"input_ids": torch.tensor([[9]]), "past_key_values": cache}
+    refused(sdpa_model, step, "not filled under this prune")
+
+
+def test_parts_of_the_model_are_refused(sdpa_model):
+    with sv.prune(sdpa_model, build("sparsevlm")):
+        with pytest.raises(ValueError, match="call the whole LlavaForConditionalGeneration"):
+            sdpa_model.model.language_model(input_ids=torch.tensor([[1, 2, 3]]))
+
+
+def test_cuts_outside_the_model(sdpa_model):
+    for layer in (NUM_LAYERS - 1, NUM_LAYERS, 31):
+        with pytest.raises(ValueError, match="outside this model"):
+            with sv.prune(sdpa_model, sv.SparseVLM((sv.Cut(layer, 5),))):
+                pass
+    with pytest.raises(ValueError, match="no attention"):
+        with sv.prune(sdpa_model, sv.SparseVLM((sv.Cut(-1, 5),))):
+            pass
+
+
+def test_unknown_models_list_the_families():
+    with pytest.raises(TypeError, match="Linear; known families: llava, llama"):
+        with sv.prune(torch.nn.Linear(2, 2), build("dense")):
+            pass
+
+
+def test_bad_selections_are_refused(sdpa_model, inputs):
+    @dataclass(frozen=True)
+    class Bad(CutPruner):
+        keep: int = 0
+        name: ClassVar[str] = "bad"
+
+        def select(self, view):
+            return sv.Selection(torch.arange(self.keep))
+
+    for keep in (0, NUM_VISUAL + 1):
+        refused(sdpa_model, row(inputs, 0), "Selection keeps", Bad((sv.Cut(1, 1),), keep))
+    bad = replace(build("random"), cuts=(sv.Cut(1, 5),))
+    object.__setattr__(bad, "select", lambda view: sv.Selection(torch.ones(5)))
+    refused(sdpa_model, row(inputs, 0), "int64", bad)
+
+
+# --- Language models with a given mask --------------------------------------------------------
+
+
+def test_visual_mask_of_a_language_model():
+    from golden_data import tiny64
+
+    model = tiny64()
+    with pytest.raises(ValueError, match="give visual_mask"):
+        with sv.prune(model, build("fastv")):
+            pass
+    ids = torch.randint(5, 100, (2, 60), generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(2, 60, dtype=torch.bool)
+    mask[:, 3:50] = True
+    pruner = sv.METHODS["fastv"].build(20, 20, 47)
+    with torch.no_grad():
+        with sv.prune(model, pruner, visual_mask=mask) as trace:
+            want = model(ids).logits
+        first = trace.samples
+        with sv.prune(model, pruner, visual_mask=(3, 50)) as trace:
+            assert torch.equal(model(ids).logits, want)
+        assert trace.samples == first and first[0].grid is None
+        with sv.prune(model, pruner, visual_mask=mask[:, :2].repeat(2, 1)):
+            with pytest.raises(ValueError, match="does not fit"):
+                model(ids)
+
+
+def test_llava_finds_its_tokens_itself(sdpa_model):
+    with pytest.raises(ValueError, match="leave visual_mask out"):
+        with sv.prune(sdpa_model, build("fastv"), visual_mask=(0, 5)):
+            pass
+
+
+def test_trace_can_be_left_out(sdpa_model, inputs):
+    with sv.prune(sdpa_model, build("sparsevlm"), trace=False) as trace:
+        generate(sdpa_model, inputs)
+    assert trace is None
+
+
+def test_half_precision_runs(inputs):
+    model = tiny_llava().bfloat16()
+    inputs = {**inputs, "pixel_values": inputs["pixel_values"].bfloat16()}
+    for name in KINDS:
+        with sv.prune(model, build(name)) as trace:
+            assert generate(model, inputs).shape == (3, 6)
+        assert abs(trace.mean_tokens_out - 128) <= 1
+
+
+def test_inputs_are_what_they_seem():
+    inputs = tiny_inputs()
+    assert (inputs["attention_mask"].sum(1) - NUM_VISUAL - len(BEFORE)).tolist() == [6, 11, 9]

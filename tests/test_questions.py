@@ -1,0 +1,115 @@
+"""Questions of the miniature: answers are true of the scene, and the text is in the vocabulary."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.questions import BENCHMARK_SEEDS, FAMILIES, benchmark_samples
+from sparsevlm.miniature.scenes import CORNERS, make_scene
+from sparsevlm.miniature.statements import MAX_WORDS, STATEMENTS
+from sparsevlm.miniature.vocabulary import INDEX, WORDS, prompt
+
+
+@pytest.mark.parametrize("benchmark", FAMILIES)
+def test_samples_are_deterministic_and_whole_groups(benchmark):
+    first, again = (benchmark_samples(benchmark, 30, seed=5) for _ in range(2))
+    assert first == again
+    assert len({s.id for s in first}) == len(first)
+    assert first[:7] == benchmark_samples(benchmark, 30, seed=5)[:7]
+    assert first != benchmark_samples(benchmark, 30, seed=6)
+    sizes = Counter(s.group for s in first)
+    if benchmark == "mme":
+        assert set(sizes.values()) == {2}
+    if benchmark == "mmbench":
+        assert all(sizes[s.group] == len(s.options) for s in first)
+
+
+@pytest.mark.parametrize("benchmark", FAMILIES)
+def test_every_word_is_in_the_vocabulary(benchmark):
+    for sample in benchmark_samples(benchmark, 100, seed=3):
+        words = [*sample.question.split(), *sample.answer.split()]
+        assert not [w for w in words if w not in INDEX]
+
+
+@pytest.mark.parametrize("benchmark", FAMILIES)
+def test_benchmark_scenes_are_never_training_scenes(benchmark):
+    assert all(s.scene_seed >= BENCHMARK_SEEDS for s in benchmark_samples(benchmark, 20, 0))
+
+
+def test_existence_answers_are_true():
+    samples = benchmark_samples("pope", 200, 0)
+    for sample in samples:
+        _, _, _, colour, kind, *_ = sample.question.split()
+        there = (colour, kind) in Facts(make_scene(sample.scene_seed)).pairs
+        assert sample.answer == ("yes" if there else "no")
+    assert 0.4 < np.mean([s.answer == "yes" for s in samples]) < 0.6
+    assert {s.split for s in samples} == {"random", "popular", "adversarial"}
+
+
+def test_adversarial_absences_have_both_halves_present():
+    for sample in benchmark_samples("pope", 200, 0):
+        if sample.split == "adversarial" and sample.answer == "no":
+            _, _, _, colour, kind, *_ = sample.question.split()
+            counts = Facts(make_scene(sample.scene_seed)).counts
+            assert counts[colour] and counts[kind]
+
+
+def test_circular_questions_keep_the_answer_under_every_rotation():
+    groups: dict[str, list] = {}
+    for sample in benchmark_samples("mmbench", 80, 0):
+        groups.setdefault(sample.group, []).append(sample)
+    for members in groups.values():
+        values = {s.options["ABCD".index(s.answer)] for s in members}
+        assert len(values) == 1
+        assert len({s.answer for s in members}) == len(members)
+
+
+def test_an_mme_pair_holds_one_yes_and_one_no():
+    samples = benchmark_samples("mme", 100, 0)
+    for yes, no in zip(samples[::2], samples[1::2], strict=True):
+        assert (yes.answer, no.answer) == ("yes", "no")
+        assert yes.scene_seed == no.scene_seed and yes.group == no.group
+
+
+def test_science_answers_follow_the_number_of_corners():
+    for sample in benchmark_samples("scienceqa", 60, 0):
+        value = sample.options["ABCD".index(sample.answer)]
+        thing = sample.question.split(" has ")[1].split(" ?")[0].split()
+        facts = Facts(make_scene(sample.scene_seed))
+        kind = thing[1] if sample.split == "text" else facts.by_colour[thing[1]].kind
+        assert value == CORNERS[kind]
+
+
+def test_statements_state_what_is_true():
+    for seed in range(30):
+        facts, rng = Facts(make_scene(seed)), np.random.default_rng(seed)
+        for name, make in STATEMENTS.items():
+            words, wanted = make(facts, rng)
+            assert len(words) == len(wanted) <= MAX_WORDS, name
+        words, wanted = STATEMENTS["color"](facts, rng)
+        for place in np.flatnonzero(wanted):
+            assert words[place] == facts.colour_of(words[place - 1])
+        words, wanted = STATEMENTS["there"](facts, rng)
+        for place in np.flatnonzero(wanted):
+            there = tuple(words[place - 2 : place]) in facts.pairs
+            assert words[place] == ("yes" if there else "no")
+
+
+def test_an_unknown_benchmark_and_a_bad_count_are_refused():
+    with pytest.raises(ValueError, match="unknown benchmark 'vqa'.*gqa"):
+        benchmark_samples("vqa", 10, 0)
+    with pytest.raises(ValueError, match="at least 1"):
+        benchmark_samples("gqa", 0, 0)
+
+
+def test_an_empty_question_is_refused():
+    with pytest.raises(ValueError, match="question is empty"):
+        prompt("   ")
+
+
+def test_words_are_unique():
+    assert len(set(WORDS)) == len(WORDS)

@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from golden_data import arrays, cases
+
+from sparsevlm.rating import attention_rows, rate, score
+from sparsevlm.recycling import select_top
+
+GOLDEN = [case for case in cases("functions") if case.startswith(("topk_v15", "rank_"))]
+
+
+@pytest.mark.parametrize("case", GOLDEN)
+def test_official_scores_and_kept(case):
+    info, gold = cases("functions")[case], arrays("functions", case)
+    scores = score(rate(gold["rel"]))
+    torch.testing.assert_close(scores, gold["score"])
+    if "kept" in gold:
+        keep, _ = select_top(scores, info["n_kept"], 0)
+        assert torch.equal(keep, gold["kept"])
+
+
+def reference(query, key, scaling, visible):
+    repeat = query.shape[0] // key.shape[0]
+    logits = query @ key.repeat_interleave(repeat, 0).transpose(1, 2) * scaling
+    return logits.masked_fill(~visible, -torch.inf).softmax(-1)
+
+
+@pytest.mark.parametrize("key_heads", [1, 2, 4])
+def test_rows_equal_the_full_map(key_heads):
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(4, 20, 8, generator=generator)
+    key = torch.randn(key_heads, 20, 8, generator=generator)
+    causal = torch.ones(20, 20).tril().bool()
+    full = reference(query, key, 0.3, causal)
+    rows, columns = torch.tensor([13, 17, 19]), slice(3, 12)
+    want = full[:, rows, columns]
+    assert (attention_rows(query, key, rows, columns, 0.3) - want).abs().max() < 1e-6
+    window = causal & ~torch.ones(20, 20).tril(-9).bool()
+    want = reference(query, key, 0.3, window)[:, rows, columns]
+    found = attention_rows(query, key, rows, columns, 0.3, window[rows])
+    assert (found - want).abs().max() < 1e-6
+    additive = torch.zeros(20, 20).masked_fill(~window, torch.finfo(torch.float32).min)
+    found = attention_rows(query, key, rows, columns, 0.3, additive[rows])
+    assert (found - want).abs().max() < 1e-6
+
+
+def test_score_is_the_mean_over_heads_then_raters():
+    rows = torch.tensor([[[1.0, 0.0], [0.0, 4.0]], [[3.0, 0.0], [0.0, 0.0]]])
+    assert rate(rows).tolist() == [[2.0, 0.0], [0.0, 2.0]]
+    assert score(rate(rows)).tolist() == [1.0, 1.0]

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from golden_data import arrays, cases
+
+from sparsevlm import recycling
+from sparsevlm.layout import Sample, apply
+from sparsevlm.pruners import Groups, Selection
+from sparsevlm.schedule import recycled_counts
+
+CLUSTERS = [case for case in cases("functions") if case.startswith("cluster/")]
+SEQUENCES = [case for case in cases("functions") if case.startswith("recycle_")]
+
+
+@pytest.mark.parametrize("case", CLUSTERS)
+def test_official_clusters(case):
+    gold, count = arrays("functions", case), cases("functions")[case]["k"]
+    x = gold["x"]
+    distance = recycling.pairwise_distance(x)
+    density = recycling.knn_density(distance, count)
+    torch.testing.assert_close(density, gold["density"], rtol=0, atol=2e-6)
+    if "noise" in gold:
+        density = density + gold["noise"].flatten() * 1e-6
+    centres = recycling.density_peaks(distance, density, count, ties="strict")
+    assert torch.equal(centres, gold["centers"])
+    groups = recycling.assign(x, distance, centres)
+    assert torch.equal(groups, gold["assign"])
+    torch.testing.assert_close(recycling.merge(x, groups, count), gold["out"])
+
+
+@pytest.mark.parametrize("case", SEQUENCES)
+def test_official_sequence(case):
+    """[before][kept, in order][merged, in order of centres][text]."""
+    info, gold = cases("functions")[case], arrays("functions", case)
+    hidden, first, count = gold["hidden"], info["v_start"], info["n_vis"]
+    recycled, groups = recycled_counts(count - info["n_kept"])
+    assert groups == info["n_merged"]
+    keep = gold["kept"]
+    dropped = gold["score"].index_fill(0, keep, -torch.inf)
+    members, _ = dropped.topk(recycled)[::-1]
+    vectors, labels, _ = recycling.reconstruct(hidden[first + members], groups, ties="strict")
+    sample = Sample(
+        first, count, info["n_text"], info["n_text"], count, torch.arange(count),
+        torch.arange(len(hidden)),
+    )
+    after, out = apply(sample, hidden, Selection(keep, Groups(members, labels), vectors))
+    assert after.visual == info["v_token_num_after"]
+    torch.testing.assert_close(out, gold["out"])
+
+
+def test_distances_are_exactly_symmetric_and_right():
+    tokens = torch.randn(40, 64, generator=torch.Generator().manual_seed(1)) + 30
+    distance = recycling.pairwise_distance(tokens)
+    assert torch.equal(distance, distance.T)
+    want = torch.cdist(tokens.double(), tokens.double()) / 8
+    assert (distance - want).abs().max() < 1e-4
+
+
+def test_ties_are_what_noise_would_do():
+    # Two neighbours: the closest pair ties for the top density. Noise makes one of the two the
+    # densest; its twin is then no centre. Without noise both would be.
+    tokens = torch.tensor([[0.0], [0.1], [5.0], [5.3], [9.0]])
+    distance = recycling.pairwise_distance(tokens)
+    density = recycling.knn_density(distance, 2)
+    assert density[0] == density[1] == density.max()
+    strict = recycling.density_peaks(distance, density, 2, ties="strict")
+    assert sorted(strict.tolist()) == [0, 1]
+    ours = set(recycling.density_peaks(distance, density, 2).tolist())
+    noisy = [
+        set(recycling.density_peaks(distance, density + 1e-6 * torch.eye(5)[winner], 2).tolist())
+        for winner in (0, 1)
+    ]
+    assert ours == noisy[0] and ours != {0, 1} and noisy[1] != {0, 1}
+
+
+def test_merge_mean_and_sum():
+    tokens = torch.tensor([[1.0, 0.0], [3.0, 0.0], [0.0, 5.0]])
+    groups = torch.tensor([0, 0, 1])
+    mean = recycling.merge(tokens, groups, 2)
+    torch.testing.assert_close(mean, torch.tensor([[2.0, 0.0], [0.0, 5.0]]), rtol=1e-5, atol=0)
+    assert mean[1, 1] != 5.0, "the official mean divides by size + 1e-6"
+    assert recycling.merge(tokens, groups, 2, "sum").tolist() == [[4.0, 0.0], [0.0, 5.0]]
+
+
+def test_cosine_assignment_ignores_length():
+    tokens = torch.tensor([[1.0, 0.0], [0.0, 1.0], [9.0, 1.0]])
+    distance = recycling.pairwise_distance(tokens)
+    centres = torch.tensor([0, 1])
+    far = torch.tensor([[1.0, 0.0], [0.0, 4.0], [1.0, 9.0]])
+    assert recycling.assign(tokens, distance, centres, "cosine").tolist() == [0, 1, 0]
+    distance = recycling.pairwise_distance(far)
+    assert recycling.assign(far, distance, centres, "l2").tolist() == [0, 1, 1]
+    near = torch.tensor([[1.0, 0.0], [0.0, 9.0], [0.5, 1.0]])
+    distance = recycling.pairwise_distance(near)
+    assert recycling.assign(near, distance, centres, "l2").tolist() == [0, 1, 0]
+    assert recycling.assign(near, distance, centres, "cosine").tolist() == [0, 1, 1]
+
+
+def test_half_precision_stays_finite():
+    tokens = torch.randn(30, 16).half() * 100
+    vectors, groups, centres = recycling.reconstruct(tokens, 4)
+    assert vectors.dtype == torch.float16 and vectors.isfinite().all()
+    assert groups[centres].tolist() == [0, 1, 2, 3]
+
+
+def test_select_top_orders():
+    scores = torch.tensor([0.1, 0.9, 0.5, 0.9, 0.2])
+    keep, recycled = recycling.select_top(scores, 2, 2)
+    assert keep.tolist() == [1, 3] and recycled.tolist() == [2, 4]

@@ -1,0 +1,117 @@
+"""Figures: three files of the named width, fonts inside, provenance inside, marker visible."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import matplotlib
+import pytest
+from PIL import Image
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt  # noqa: E402
+
+from sparsevlm.reproduce import style  # noqa: E402
+from sparsevlm.reproduce.profiles import get_profile  # noqa: E402
+
+MARKER = get_profile("mini").marker
+
+
+@pytest.fixture
+def figure():
+    with matplotlib.rc_context():
+        style.use_style()
+        fig, axes = plt.subplots(figsize=style.figure_size(1, 2.0))
+        axes.plot([64, 192], [80, 90])
+        axes.set_xlabel("visual tokens")
+        yield fig
+        plt.close(fig)
+
+
+def note_in_png(path) -> dict:
+    with Image.open(path) as image:
+        return json.loads(image.info["Description"])
+
+
+def test_three_files_and_nothing_else(figure, tmp_path):
+    files = style.save_figure(figure, "probe", "mini", ["b", "a"], folder=tmp_path)
+    assert [path.name for path in files] == ["probe.pdf", "probe.png", "probe.svg"]
+    assert sorted(tmp_path.iterdir()) == files
+
+
+def test_provenance_is_in_all_three(figure, tmp_path):
+    pdf, png, svg = style.save_figure(figure, "probe", "mini", ["b", "a"], folder=tmp_path)
+    note = note_in_png(png)
+    assert note["cells"] == ["a", "b"] and note["profile"] == "mini" and note["marker"] == MARKER
+    assert note["versions"]["python"] and "commit" in note and "dirty" in note
+    assert b'"cells": ["a", "b"]' in pdf.read_bytes()
+    assert '"cells": ["a", "b"]' in svg.read_text().replace("&quot;", '"')
+
+
+def test_fonts_are_embedded(figure, tmp_path):
+    pdf, _, svg = style.save_figure(figure, "probe", "mini", folder=tmp_path)
+    fonts = pdf.read_bytes()
+    assert b"/FontFile2" in fonts and b"/Type3" not in fonts
+    assert "<text" not in svg.read_text() and "font-family" not in svg.read_text()
+
+
+def test_width_is_that_of_a_column(figure, tmp_path):
+    pdf, png, _ = style.save_figure(figure, "probe", "mini", folder=tmp_path)
+    box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ([\d.]+) \]", pdf.read_bytes())
+    assert [round(float(side) / 72, 3) for side in box.groups()] == [3.25, 2.0]
+    with Image.open(png) as image:
+        assert image.size == (975, 600)
+
+
+def test_the_marker_is_drawn_once_and_below_the_axes(figure, tmp_path):
+    for _ in range(2):
+        style.save_figure(figure, "probe", "mini", folder=tmp_path)
+    (line,) = [text for text in figure.texts if text.get_text() == MARKER]
+    figure.canvas.draw()
+    renderer = figure.canvas.get_renderer()
+    label = figure.axes[0].xaxis.label.get_window_extent(renderer)
+    assert line.get_window_extent(renderer).y1 <= label.y0
+
+
+def test_other_profiles_have_a_folder_and_a_marker_of_their_own(figure, tmp_path):
+    style.save_figure(figure, "probe", "a100", folder=tmp_path)
+    assert note_in_png(tmp_path / "a100" / "probe.png")["marker"] == ""
+    assert figure.texts == []
+
+
+def test_the_same_figure_gives_the_same_bytes(figure, tmp_path):
+    first = [p.read_bytes() for p in style.save_figure(figure, "a", "mini", folder=tmp_path)]
+    again = [p.read_bytes() for p in style.save_figure(figure, "a", "mini", folder=tmp_path)]
+    assert first == again
+
+
+def test_a_failed_write_leaves_the_old_figure(figure, tmp_path, monkeypatch):
+    (pdf, *_) = style.save_figure(figure, "probe", "mini", folder=tmp_path)
+    old = pdf.read_bytes()
+    figure.axes[0].set_xlabel("$\\frac{$")  # cannot be set, so that drawing fails midway
+    with pytest.raises(ValueError):
+        style.save_figure(figure, "probe", "mini", folder=tmp_path)
+    assert pdf.read_bytes() == old and not list(tmp_path.glob("*.partial*"))
+
+
+@pytest.mark.parametrize("name", ["probe.pdf", "sub/probe", ""])
+def test_a_name_is_only_a_name(figure, name):
+    with pytest.raises(ValueError, match="without folder and extension"):
+        style.save_figure(figure, name, "mini")
+
+
+def test_an_unknown_profile_is_refused(figure, tmp_path):
+    with pytest.raises(ValueError, match="unknown profile"):
+        style.save_figure(figure, "probe", "maxi", folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_figure_sizes():
+    assert style.figure_size(1, 2.0) == (3.25, 2.0)
+    width, height = style.figure_size(2)
+    assert width == 6.75 and 1.6 < width / height < 1.63
+    for wrong in ({"columns": 3}, {"height": 0}, {"height": -1}):
+        with pytest.raises(ValueError, match="must be"):
+            style.figure_size(**wrong)

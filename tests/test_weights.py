@@ -1,0 +1,67 @@
+"""Shipping the miniature: whole or not at all, checked by digest, half precision harmless."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from sparsevlm.miniature import load_miniature
+from sparsevlm.miniature.model import build_model
+from sparsevlm.miniature.scenes import make_scene
+from sparsevlm.miniature.vision import pixel_tensor
+from sparsevlm.miniature.vocabulary import IMAGE, prompt
+from sparsevlm.miniature.weights import DATA, MissingAssetError, build_processor, export, verify
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights") / "mini-llava"
+    export(build_model(0), folder)
+    return folder
+
+
+def test_what_was_shipped_loads_unchanged(shipped):
+    model, _ = load_miniature(folder=shipped)
+    fresh = build_model(0).half().float().state_dict()
+    assert all(torch.equal(value, fresh[key]) for key, value in model.state_dict().items())
+    assert not model.training and model.dtype == torch.float32
+
+
+def test_a_missing_file_is_named_with_the_remedy(shipped, tmp_path):
+    with pytest.raises(MissingAssetError, match="git checkout|make train"):
+        load_miniature(folder=tmp_path / "nothing")
+    (shipped / "config.json").rename(shipped / "away")
+    with pytest.raises(MissingAssetError, match="config.json is missing"):
+        verify(shipped)
+    (shipped / "away").rename(shipped / "config.json")
+
+
+def test_a_damaged_file_fails_its_checksum(shipped):
+    path = shipped / "model.safetensors"
+    good = path.read_bytes()
+    path.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+    with pytest.raises(MissingAssetError, match="model.safetensors fails its checksum"):
+        load_miniature(folder=shipped)
+    path.write_bytes(good)
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(ValueError, match="unknown miniature 'llava'.*mini-llava"):
+        load_miniature("llava")
+
+
+def test_the_processor_gives_the_pixels_and_words_of_training():
+    scenes = [make_scene(1), make_scene(2)]
+    texts = [prompt("what color is the ring ?"), prompt("is there a red ring in the image ?")]
+    batch = build_processor()(
+        images=[s.image for s in scenes], text=texts, padding=True, return_tensors="pt"
+    )
+    assert torch.equal(batch["pixel_values"], pixel_tensor(scenes))
+    assert (batch["input_ids"] == IMAGE).sum(1).tolist() == [576, 576]
+    assert batch["attention_mask"][0, 0] == 0  # the shorter text is padded on the left
+
+
+def test_the_bundled_weights_are_whole_and_small():
+    folder = DATA / "mini-llava"
+    assert len(verify(folder)) == 64
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 20 * 2**20
