@@ -12,13 +12,15 @@ _HOMES = {
     "sparsevlm.trace": ("Trace", "SampleTrace", "CutTrace"),
     "sparsevlm.schedule": (
         "Cut",
-        "schedule_for",
         "tokens_per_layer",
         "mean_tokens_in",
         "mean_tokens_out",
     ),
-    "sparsevlm.pruners": ("Pruner", "View", "Selection", "Groups", "SparseVLM", "Dense"),
+    "sparsevlm.budget": ("schedule_for",),
+    "sparsevlm.contract": ("Pruner", "View", "Selection", "Groups"),
+    "sparsevlm.pruners": ("SparseVLM", "Dense"),
     "sparsevlm.baselines": ("METHODS", "Method", "make_pruner"),
+    "sparsevlm.images": ("load_image",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

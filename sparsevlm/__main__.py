@@ -7,7 +7,6 @@ Imports are inside the commands, so that "nothing to do" answers at once.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -87,6 +86,9 @@ def _parser() -> argparse.ArgumentParser:
     check.set_defaults(command=_check)
 
     bench = commands.add_parser("bench", help="what pruning costs over the oracle of the same cuts")
+    bench.add_argument(
+        "--rounds", type=_positive, default=9, metavar="N", help="interleaved rounds (default: 9)"
+    )
     bench.set_defaults(command=_bench)
     return parser
 
@@ -166,9 +168,9 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from sparsevlm.reproduce.bench import run_bench
+    from sparsevlm.reproduce import bench
 
-    print(json.dumps(run_bench()))
+    bench.main(options.rounds)
     return DONE
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from sparsevlm.pruners import Selection, View
+from sparsevlm.contract import Selection, View
 
 
 @dataclass(frozen=True)
@@ -132,14 +132,8 @@ def apply(sample: Sample, hidden: Tensor, selection: Selection) -> tuple[Sample,
     -------
     sample, hidden
         The same, after it.
-
-    Raises
-    ------
-    ValueError
-        If the selection does not fit the view it was made for.
     """
     keep, vectors, anchors = selection.keep, selection.vectors, selection.anchors
-    _check(sample, selection)
     columns = sample.columns
     slots = sample.slots[columns]
     pieces, ids, places = [hidden[columns][keep]], [sample.source[keep]], [slots[keep]]
@@ -164,7 +158,14 @@ def apply(sample: Sample, hidden: Tensor, selection: Selection) -> tuple[Sample,
     return new, torch.cat([hidden[: sample.before], middle, hidden[after:]])
 
 
-def _check(sample: Sample, selection: Selection) -> None:
+def check_selection(sample: Sample, selection: Selection) -> None:
+    """Check that a selection fits the sample it was made for.
+
+    Raises
+    ------
+    ValueError
+        If it keeps nothing, or more than there is, or is not made of indices.
+    """
     created = 0 if selection.vectors is None else len(selection.vectors)
     if selection.keep.ndim != 1 or selection.keep.dtype != torch.int64:
         raise ValueError("Selection.keep must be a one-dimensional int64 tensor of indices")

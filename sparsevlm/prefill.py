@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ from transformers.masking_utils import create_causal_mask
 
 from sparsevlm import layout
 from sparsevlm.attention import QueriesKeys
+from sparsevlm.contract import Pruner, Selection
 from sparsevlm.layout import Sample
-from sparsevlm.pruners import Pruner, Selection
 from sparsevlm.trace import CutTrace, SampleTrace
 
 
@@ -121,7 +121,7 @@ class Prefill:
                 sample_after, row_after = sample, row
                 if len(selection.keep) < sample.visual or selection.vectors is not None:
                     sample_after, row_after = layout.apply(sample, row, selection)
-                noted = _Noted(after_layer, sample, sample_after, _without_vectors(selection))
+                noted = _Noted(after_layer, sample, sample_after, replace(selection, vectors=None))
                 self.noted[number].append(noted)
                 sample, row = sample_after, row_after
             samples.append(sample)
@@ -153,7 +153,9 @@ class Prefill:
             prompt_key=lambda: self.prompt_key(number, inputs),
         )
         with torch.no_grad():
-            return self.pruner.select(view)
+            selection = self.pruner.select(view)
+        layout.check_selection(sample, selection)
+        return selection
 
     def _segment(self, hidden: Tensor) -> Segment:
         length, device = hidden.shape[1], hidden.device
@@ -256,12 +258,6 @@ class Prefill:
         return SampleTrace(
             first.num_visual, grid, cuts, tokens_in, tokens_out, last.slots.tolist()
         )
-
-
-def _without_vectors(selection: Selection) -> Selection:
-    return Selection(
-        selection.keep, selection.groups, None, None, selection.scores, selection.raters
-    )
 
 
 def _changed(cos: Tensor, sin: Tensor, mask: Tensor | None) -> dict:

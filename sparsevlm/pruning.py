@@ -10,7 +10,6 @@ import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
-from zlib import crc32
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +18,9 @@ from transformers.cache_utils import DynamicLayer
 
 from sparsevlm import layout
 from sparsevlm.attention import note_attention, project
+from sparsevlm.contract import Pruner
 from sparsevlm.prefill import Prefill
-from sparsevlm.pruners import Pruner
+from sparsevlm.prompts import prompt_key
 from sparsevlm.trace import Trace
 
 
@@ -201,7 +201,7 @@ class _Session:
             return
         visual = self.family.visual_mask(arguments)
         samples = layout.locate(visual, mask, self._prompt_length(arguments, visual.shape[1]))
-        key = _prompt_key(arguments, visual, self.prompt)
+        key = prompt_key(arguments, visual, self.prompt)
         self.current = Prefill(
             self.pruner, self.family.decoder, samples, mask, self.family.grid, key
         )
@@ -276,30 +276,3 @@ def _check_cache(cache: object) -> None:
             f"prune() works with a DynamicCache, whose layers may differ in length; got "
             f"{type(cache).__name__}. Leave cache_implementation unset"
         )
-
-
-def _prompt_key(
-    arguments: dict, visual: Tensor, prompt: tuple[Tensor, int] | None
-) -> Callable[[int, Tensor], int]:
-    ids, pixels = arguments.get("input_ids"), arguments.get("pixel_values")
-    mask = arguments.get("attention_mask")
-
-    def key(row: int, inputs: Tensor) -> int:
-        if ids is None:
-            return _checksum(inputs)
-        chosen = ~visual[row] if mask is None else ~visual[row] & mask[row].bool()
-        text = ids[row][chosen][: int(chosen[: prompt[0].shape[1]].sum())]
-        value = _checksum(text)
-        if pixels is not None:
-            image = int(visual[:row].any(dim=1).sum())
-            value = crc32(value.to_bytes(4, "little"), _checksum(pixels[image]))
-        return value
-
-    return key
-
-
-def _checksum(tensor: Tensor) -> int:
-    tensor = tensor.detach().cpu()
-    if tensor.dtype == torch.bfloat16:
-        tensor = tensor.float()
-    return crc32(tensor.contiguous().numpy().tobytes())

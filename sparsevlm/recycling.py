@@ -6,9 +6,10 @@ Paper, section 3.4; official `utils.py` (`cluster_and_merge`, density peaks with
 
 Difference
 ----------
-Ties of the density go to the token with the higher score; the official code adds 1e-6 random noise for that, so
-its runs do not repeat. Ties are common: with two neighbours the closest pair always ties for the
-top. The distances come from one matrix product instead of an n x n x hidden broadcast.
+Equal densities: the official code adds 1e-6 random noise, so its runs do not repeat; here the
+token with the higher score counts as denser. Such ties are common: with two neighbours the closest
+pair always ties for the top. The distances come from one matrix product instead of an
+n x n x hidden broadcast. See DEVIATIONS.md.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ def density_peaks(
         Number of centres.
     ties
         Of two equal densities, ``"index"``: the lower index (the better score) is the denser one,
-        in place of the official noise; ``"strict"``: neither is (the official code with its noise set to 0).
+        in place of the official noise; ``"strict"``: neither is (the official code with its noise
+        set to 0).
 
     Returns
     -------

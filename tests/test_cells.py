@@ -202,15 +202,15 @@ def _is_free(store, cell, source):
         return False
 
 
-def test_a_batch_that_was_half_kept_is_answered_whole_and_kept_once(
+def test_a_batch_that_was_half_kept_is_answered_whole_and_a_kept_one_not_again(
     source, cells, uninterrupted, tmp_path
 ):
     cell, store, asked = cells[0], Store(tmp_path), []
     rows = uninterrupted[cell].predictions
     with store.writing(cell, [row["id"] for row in rows]) as writer:
-        writer.append([rows[1]])
+        writer.append([rows[1], rows[4], rows[5]])  # a part of the first batch, all of the second
     record = run_cell(cell, store, source, asked.append)
-    assert asked == [1, 3, 2]
+    assert asked == [3, 3]
     assert without_times(record) == without_times(uninterrupted[cell])
 
 

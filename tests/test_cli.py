@@ -129,3 +129,10 @@ def test_it_runs_as_a_module():
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "sparsevlm: unknown profile 'maxi'; known: mini, a100, shape\n"
+
+
+def test_bench_ends_with_one_line_of_json(capsys):
+    code, out, _ = run(capsys, "bench", "--rounds", "1")
+    result = json.loads(out.splitlines()[-1])
+    assert code == 0 and set(result["budgets"]) == {"192", "128", "64"}
+    assert run(capsys, "bench", "--rounds", "0")[0] == 2

@@ -10,7 +10,7 @@ from golden_run import check_decoding, check_scores, run
 from sparsevlm.baselines.fastv import FastV
 from sparsevlm.baselines.pyramiddrop import PyramidDrop
 from sparsevlm.baselines.tome import match, merge_round
-from sparsevlm.pruners import View
+from sparsevlm.contract import View
 from sparsevlm.schedule import Cut
 
 FUNCTIONS = cases("baseline_functions")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 import torch
-
 from golden_data import arrays, cases
 from golden_run import check_decoding, check_scores, run
 

@@ -8,7 +8,13 @@ import pytest
 
 from sparsevlm.reproduce import notebooks
 from sparsevlm.reproduce.notebooks import (
-    Parameter, declared_parameters, generate, known_notebooks, problems, source_cells, source_path,
+    Parameter,
+    declared_parameters,
+    generate,
+    known_notebooks,
+    problems,
+    source_cells,
+    source_path,
     write_notebooks,
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from tiny import BEFORE, IMAGE_TOKEN, NUM_LAYERS, NUM_VISUAL, row, tiny_inputs, 
 from transformers import DynamicCache, StaticCache
 
 import sparsevlm as sv
-from sparsevlm.pruners import CutPruner
+from sparsevlm.contract import CutPruner
 
 GENERATE = {
     "max_new_tokens": 6, "do_sample": False, "suppress_tokens": [IMAGE_TOKEN], "pad_token_id": 0,
@@ -132,7 +132,7 @@ def test_batch_equals_one_by_one(model, inputs, name):
 
 def test_ragged_counts_in_one_batch(model, inputs):
     """A rank-based level keeps another number in every sample."""
-    pruner = build("sparsevlm-paper", raters="all_text", strength=0.97, tokens=None)
+    pruner = build("sparsevlm-paper", raters="all_text", strength=0.97)
     with sv.prune(model, pruner) as trace:
         together = generate(model, inputs)
         recomputed = generate(model, inputs, use_cache=False)

@@ -90,9 +90,13 @@ def test_statements_state_what_is_true():
         for name, make in STATEMENTS.items():
             words, wanted = make(facts, rng)
             assert len(words) == len(wanted) <= MAX_WORDS, name
+            assert all(word in INDEX for word in words), name
         words, wanted = STATEMENTS["color"](facts, rng)
         for place in np.flatnonzero(wanted):
             assert words[place] == facts.colour_of(words[place - 1])
+        words, wanted = STATEMENTS["match"](facts, rng)
+        for place in np.flatnonzero(wanted):
+            assert words[words.index(words[place - 1]) - 1] == words[place]
         words, wanted = STATEMENTS["there"](facts, rng)
         for place in np.flatnonzero(wanted):
             there = tuple(words[place - 2 : place]) in facts.pairs

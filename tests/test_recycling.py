@@ -5,8 +5,8 @@ import torch
 from golden_data import arrays, cases
 
 from sparsevlm import recycling
+from sparsevlm.contract import Groups, Selection
 from sparsevlm.layout import Sample, apply
-from sparsevlm.pruners import Groups, Selection
 from sparsevlm.schedule import recycled_counts
 
 CLUSTERS = [case for case in cases("functions") if case.startswith("cluster/")]

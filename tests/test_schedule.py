@@ -2,15 +2,13 @@ from __future__ import annotations
 
 import pytest
 
+from sparsevlm.budget import OFFICIAL_KEEP, scale_layers, schedule_for
 from sparsevlm.schedule import (
-    OFFICIAL_KEEP,
     Cut,
     check_cuts,
     mean_tokens_in,
     mean_tokens_out,
     recycled_counts,
-    scale_layers,
-    schedule_for,
     tokens_per_layer,
 )
 

@@ -9,8 +9,10 @@ from sparsevlm.baselines.controls import Random, Uniform
 from sparsevlm.baselines.fastv import FastV
 from sparsevlm.baselines.pyramiddrop import PyramidDrop
 from sparsevlm.baselines.tome import ToMe
-from sparsevlm.pruners import CutPruner, Dense, SparseVLM
-from sparsevlm.schedule import RECYCLE_FRACTION, Cut, schedule_for
+from sparsevlm.budget import schedule_for
+from sparsevlm.contract import CutPruner
+from sparsevlm.pruners import Dense, SparseVLM
+from sparsevlm.schedule import RECYCLE_FRACTION, Cut
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from functools import lru_cache
 from typing import ClassVar
 from zlib import crc32
 
-from sparsevlm.pruners import CutPruner, Selection, View
-from sparsevlm.schedule import schedule_for
+from sparsevlm.budget import schedule_for
+from sparsevlm.contract import CutPruner, Selection, View
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,15 @@ def spread_rank(rows: int, columns: int) -> tuple[int, ...]:
     size = torch.tensor([rows, columns]).double()
     rim = 2 * torch.minimum(place + 0.5, size - place - 0.5).amin(dim=1)
     gap = rim.square()
+    # Squared gaps are whole numbers and many tie: without a mixing order of the ties the cells
+    # would fill up from the top.
+    mixing = (torch.arange(len(place)).double() * 0.6180339887498949).frac()
     middle = (rows // 2) * columns + columns // 2
     rank = torch.empty(len(place), dtype=torch.int64)
     next_cell = middle
     for step in range(len(place)):
         rank[next_cell] = step
         gap = torch.minimum(gap, (place - place[next_cell]).square().sum(dim=1))
-        gap[next_cell] = -1
-        next_cell = int(gap.argmax())
+        gap[next_cell] = -2  # taken: below any free cell, mixing included
+        next_cell = int((gap + mixing).argmax())
     return tuple(rank.tolist())

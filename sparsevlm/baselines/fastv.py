@@ -15,8 +15,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from sparsevlm.pruners import CutPruner, Selection, View
-from sparsevlm.schedule import OFFICIAL_LAYERS, scale_layers, schedule_for
+from sparsevlm.budget import OFFICIAL_LAYERS, scale_layers, schedule_for
+from sparsevlm.contract import CutPruner, Selection, View
 
 if TYPE_CHECKING:
     from torch import Tensor

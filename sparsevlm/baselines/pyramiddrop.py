@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sparsevlm.baselines.fastv import last_token_scores
-from sparsevlm.pruners import CutPruner, Selection, View
-from sparsevlm.schedule import Cut, check_budget, mean_tokens_out, scale_layers
+from sparsevlm.budget import check_budget, scale_layers
+from sparsevlm.contract import CutPruner, Selection, View
+from sparsevlm.schedule import Cut, mean_tokens_out
 
 # Prune before these layers of 32: the late stages for 192 tokens, the early ones for 128 and 64.
 STAGES = ((8, 16, 24), (2, 8, 16))

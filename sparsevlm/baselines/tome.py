@@ -16,8 +16,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from sparsevlm.pruners import CutPruner, Groups, Selection, View
-from sparsevlm.schedule import Cut, check_budget
+from sparsevlm.budget import check_budget
+from sparsevlm.contract import CutPruner, Groups, Selection, View
+from sparsevlm.schedule import Cut
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,7 +76,6 @@ def match(
     """
     import math
 
-    import torch
 
     protected = int(class_token) + int(distill_token)
     num_merged = min(num_merged, (metric.shape[0] - protected) // 2)

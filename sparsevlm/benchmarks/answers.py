@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Sequence
+from functools import lru_cache
 
 NUMBERS = dict(
     zip(
@@ -40,6 +41,7 @@ CONTRACTIONS = {
 } | {"somebody'd": "somebodyd"}  # the official table has this one the wrong way round
 
 
+@lru_cache(maxsize=4096)  # ten humans often give one answer
 def normalise(text: str) -> str:
     """Normalise an answer as the VQA evaluation server does, before answers are compared.
 

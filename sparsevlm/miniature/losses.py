@@ -21,6 +21,9 @@ from .statements import MAX_WORDS, STATEMENTS
 from .vision import alignment_logits, alignment_loss, depicted_words, encode_images, project
 from .vocabulary import BEFORE_IMAGE, DEPICTED, INDEX, PAD, encode
 
+# Lists that need more than one look-up; they are learned last, so every scene carries them.
+HARD = ("choose", "match", "verify")
+
 Measures = dict[str, tuple[float, float]]
 
 
@@ -81,12 +84,17 @@ def visual_positions(scenes: list[Scene], kept: np.ndarray, rng) -> tuple[np.nda
     return positions, starts
 
 
+def statement_names(rng, lists: int) -> list[str]:
+    """Kinds of look-up lists for one scene: the hard ones always (if there is room), then others."""
+    others = [n for n in rng.permutation(list(STATEMENTS)).tolist() if n not in HARD]
+    hard = list(HARD) if lists > len(HARD) else []
+    return (hard + others)[:lists]
+
+
 def scene_turns(facts: Facts, rng, lists: int, questions: int):
     """Turns of one scene: (label, words, weights); the weight is 0 where nothing is predicted."""
     turns = []
-    names = [n for n in rng.permutation(list(STATEMENTS)).tolist()]
-    names = (names * (lists // len(names) + 1))[:lists]
-    for name in names:
+    for name in statement_names(rng, lists):
         words, wanted = STATEMENTS[name](facts, rng)
         turns.append((f"list/{name}", words, [float(w) for w in wanted]))
     for name, draft in training_drafts(facts, rng, questions):

@@ -287,6 +287,9 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
 }
 
 
+TRAINING_SHARES = (*FAMILIES, "mmbench", "mme", "mme", "seed")
+
+
 def benchmark_samples(benchmark: str, n: int, seed: int) -> list[Sample]:
     """The first ``n`` samples of a miniature benchmark, whole groups only.
 
@@ -330,13 +333,12 @@ def benchmark_samples(benchmark: str, n: int, seed: int) -> list[Sample]:
 def training_drafts(facts: Facts, rng, count: int) -> list[tuple[str, Draft]]:
     """``count`` questions about a training scene with the name of their kind.
 
-    Families come in equal shares, but no question is one of a reported benchmark: training scenes
-    have other seeds.
+    Families that need two steps of reasoning come more often (`TRAINING_SHARES`). No question is
+    one of a reported benchmark: training scenes have other seeds.
     """
-    names = list(FAMILIES)
     drafts: list[tuple[str, Draft]] = []
     while len(drafts) < count:
-        name = names[int(rng.integers(len(names)))]
+        name = TRAINING_SHARES[int(rng.integers(len(TRAINING_SHARES)))]
         family = FAMILIES[name][int(rng.integers(len(FAMILIES[name])))]
         made = family(facts, rng)
         if made:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .facts import CARD_WORDS, Facts, shuffled
-from .scenes import CORNERS, SHAPE_COLOURS, SHAPES
+from .scenes import CORNERS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
 
 # A turn: its words, and for each word whether it is to be predicted.
 Turn = tuple[list[str], list[bool]]
@@ -106,6 +106,43 @@ def choose(facts: Facts, rng) -> Turn:
     return words, wanted
 
 
+def match(facts: Facts, rng) -> Turn:
+    """``choose A red B blue C pink D green . blue B pink C``: find a word among the options.
+
+    No look-up in the picture; it trains the matching that multiple choice needs on top of one.
+    """
+    pool = shuffled(rng, (*SHAPES, *SHAPE_COLOURS, *other_values("letter"), *SIDES, *HEIGHTS))
+    options = pool[:4]
+    words = ["choose"]
+    for label, option in zip("ABCD", options, strict=True):
+        words += [label, option]
+    words += ["."]
+    wanted = [False] * len(words)
+    for option in shuffled(rng, options):
+        words += [option, "ABCD"[options.index(option)]]
+        wanted += [False, True]
+    return words, wanted
+
+
+def verify(facts: Facts, rng) -> Turn:
+    """``is : circle red yes white K no``: attributes to be confirmed, half of them false."""
+    claims = [([k], o.colour, SHAPE_COLOURS) for k, o in facts.by_kind.items()]
+    claims += [([c], o.kind, SHAPES) for c, o in facts.by_colour.items()]
+    claims += [([c], o.glyph, other_values("letter")) for c, o in facts.cards.items()]
+    for obj in facts.scene.objects:
+        if obj.placed_clearly:
+            claims.append(([obj.colour, obj.kind], obj.side, SIDES))
+            claims.append(([obj.colour, obj.kind], obj.height, HEIGHTS))
+    words = shuffled(rng, [w for w in (*SHAPES, *SHAPE_COLOURS) if facts.counts[w]])[:3]
+    claims += [([w], str(facts.counts[w]), ("1", "2", "3")) for w in words]
+    entries = []
+    for reference, value, others in shuffled(rng, claims):
+        true = rng.random() < 0.5
+        claimed = value if true else str(rng.choice([w for w in others if w != value]))
+        entries.append(([*reference, claimed], "yes" if true else "no"))
+    return _list("is", entries)
+
+
 def other_values(kind: str) -> list[str]:
     """Every value that an attribute can take, for the wrong options of a question."""
     from .glyphs import GLYPHS
@@ -131,4 +168,6 @@ STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], Turn]] = {
     "count": count,
     "corners": corners,
     "choose": choose,
+    "match": match,
+    "verify": verify,
 }

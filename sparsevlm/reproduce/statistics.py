@@ -68,6 +68,11 @@ class Estimate:
     level: float = LEVEL
 
     @property
+    def exists(self) -> bool:
+        """False for a relative accuracy where the dense model scores 0."""
+        return not math.isnan(self.value + self.low + self.high)
+
+    @property
     def excludes_zero(self) -> bool:
         """True where the whole interval is above or below zero."""
         return self.low > 0 or self.high < 0

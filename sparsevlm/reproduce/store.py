@@ -140,6 +140,8 @@ class Store:
                 writer.close()
         finally:
             lock.release()
+            if self.has(cell):  # whoever had the file open by now finds the cell finished
+                Path(lock.lock_file).unlink(missing_ok=True)
 
 
 class Writer:

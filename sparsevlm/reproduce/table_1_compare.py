@@ -61,6 +61,8 @@ class Ordering:
 
 def in_words(estimate: Estimate) -> str:
     """Return "+1.2 points, 95 % interval +0.3 to +2.1"."""
+    if not estimate.exists:
+        return "no relative accuracy, for the dense model scores 0 on a benchmark"
     percent = f"{100 * estimate.level:.0f} %"
     low, high = (f"{end:+.1f}" for end in (estimate.low, estimate.high))
     return f"{estimate.value:+.1f} points, {percent} interval {low} to {high}"

@@ -11,6 +11,7 @@ from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.reproduce.atomic import write_text
 from sparsevlm.reproduce.paths import ROOT
 from sparsevlm.reproduce.plan import DENSE
+from sparsevlm.reproduce.statistics import Estimate
 from sparsevlm.reproduce.table_1 import Results, Row, published_row, settings_of
 from sparsevlm.reproduce.table_1_compare import agreement, controls, orderings
 
@@ -111,7 +112,9 @@ def readable(results: Results) -> pd.DataFrame:
     return shown
 
 
-def _interval(estimate, sign: str) -> str:
+def _interval(estimate: Estimate, sign: str) -> str:
+    if not estimate.exists:
+        return NONE
     value, low, high = (
         f"{number:{sign}.1f}" for number in (estimate.value, estimate.low, estimate.high)
     )
@@ -239,7 +242,7 @@ def figure(results: Results) -> Figure:
     from sparsevlm.reproduce.style import figure_size, use_style
 
     use_style()
-    fig, (here, paper) = plt.subplots(1, 2, figsize=figure_size(2, 2.9), sharex=True, sharey=True)
+    fig, (here, paper) = plt.subplots(1, 2, figsize=figure_size(2, 3.0), sharex=True, sharey=True)
     methods, budgets = results.profile.methods, sorted(results.profile.budgets)
     for place, method in enumerate(methods):
         shift = 1 + 0.012 * (place - (len(methods) - 1) / 2)  # or the whiskers hide each other
@@ -252,7 +255,7 @@ def figure(results: Results) -> Figure:
     paper.set_title("published: LLaVA-1.5-7B\nTable 1 of the paper")
     _axes(here, paper, budgets)
     fig.legend(
-        *here.get_legend_handles_labels(), loc="outside lower center", ncols=len(methods) + 1
+        *here.get_legend_handles_labels(), loc="outside upper center", ncols=len(methods) + 1
     )
     return fig
 
