@@ -35,7 +35,8 @@ def load_image(source: str | Path | Image.Image) -> Image.Image:
         image = ImageOps.exif_transpose(image)
     except (OSError, SyntaxError, ValueError) as error:
         raise ValueError(
-            f"the image {_name(source)} is damaged or truncated ({error}); save or download it again"
+            f"the image {_name(source)} is damaged or truncated ({error}); "
+            "save or download it again"
         ) from error
     if image.mode.startswith("I") or image.mode == "F":
         image = _to_8_bit(image)

@@ -64,11 +64,12 @@ def select_raters(visual: torch.Tensor, text: torch.Tensor, rule: str = "above_m
             "there is no text token after the image, so nothing can rate the visual tokens: "
             "put the question after the image"
         )
-    if rule == "all_text" or text.shape[0] == 1:
+    if rule == "all_text":
         return torch.arange(text.shape[0], device=text.device)
     relevance = text_relevance(visual, text)
     mean = relevance.mean()
     chosen = relevance > mean if rule == "above_mean" else relevance >= mean
     raters = chosen.nonzero().flatten()
-    # Identical text tokens: rounding alone may leave nobody above (or at) the mean.
+    # One text token, or identical ones: nobody is above the mean, and rounding may even leave
+    # nobody at it.
     return raters if raters.numel() else torch.arange(text.shape[0], device=text.device)

@@ -18,7 +18,7 @@ from sparsevlm.reproduce.cells import load_records, missing_cells, plan_cells, r
 from sparsevlm.reproduce.profiles import PROFILES
 from sparsevlm.reproduce.sources import MiniatureSource
 from sparsevlm.reproduce.store import CellBusyError, CellError, Store
-from sparsevlm.reproduce.workers import run_cell
+from sparsevlm.reproduce.workers import answer, run_cell
 
 PROFILE = replace(
     PROFILES["mini"],
@@ -176,8 +176,11 @@ def test_a_killed_run_goes_on_where_it_stopped_with_the_same_answers(
     )
     journal = store.path(cell.id, "jsonl")
     _wait(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 1 + 4, process)
+    children = _children(process.pid)
+    assert children
     process.send_signal(signal.SIGKILL)
     process.communicate()
+    _wait(lambda: not any(_is_alive(pid) for pid in children), seconds=60)
     if not store.has(cell):  # else the machine was too fast for this test, and all is well
         _wait(lambda: _is_free(store, cell, source))
         with store.writing(cell, [s.id for s in source.samples("pope", 6, 0)]) as writer:
@@ -194,6 +197,16 @@ def _wait(happened, process=None, seconds=120):
         time.sleep(0.02)
 
 
+def _children(pid):
+    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True)
+    return [int(word) for word in listing.stdout.split()]
+
+
+def _is_alive(pid):
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True).stdout
+    return bool(state.strip()) and not state.startswith(b"Z")
+
+
 def _is_free(store, cell, source):
     try:
         with store.writing(cell, [s.id for s in source.samples("pope", 6, 0)]):
@@ -203,14 +216,21 @@ def _is_free(store, cell, source):
 
 
 def test_a_batch_that_was_half_kept_is_answered_whole_and_a_kept_one_not_again(
-    source, cells, uninterrupted, tmp_path
+    source, cells, uninterrupted, tmp_path, monkeypatch
 ):
-    cell, store, asked = cells[0], Store(tmp_path), []
+    cell, store, asked, batches = cells[0], Store(tmp_path), [], []
+
+    def watched(cell, batch, source):
+        batches.append(len(batch))
+        return answer(cell, batch, source)
+
+    monkeypatch.setattr("sparsevlm.reproduce.workers.answer", watched)
     rows = uninterrupted[cell].predictions
     with store.writing(cell, [row["id"] for row in rows]) as writer:
         writer.append([rows[1], rows[4], rows[5]])  # a part of the first batch, all of the second
     record = run_cell(cell, store, source, asked.append)
     assert asked == [3, 3]
+    assert batches == [4]
     assert without_times(record) == without_times(uninterrupted[cell])
 
 

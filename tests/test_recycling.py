@@ -108,3 +108,10 @@ def test_select_top_orders():
     scores = torch.tensor([0.1, 0.9, 0.5, 0.9, 0.2])
     keep, recycled = recycling.select_top(scores, 2, 2)
     assert keep.tolist() == [1, 3] and recycled.tolist() == [2, 4]
+
+
+def test_a_centre_stays_in_its_own_group():
+    twins = torch.zeros(2, 3)
+    distance, centres = recycling.pairwise_distance(twins), torch.tensor([0, 1])
+    assert recycling.assign(twins, distance, centres).tolist() == [0, 1]
+    assert recycling.assign(twins + 1, distance, centres, "cosine").tolist() == [0, 1]

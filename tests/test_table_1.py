@@ -98,8 +98,9 @@ def test_the_lead_of_sparsevlm_is_paired_and_at_the_same_budget(results):
     assert rows["tome", 64].ahead.high < 0
     ours, other = rows["sparsevlm", 64].relative, rows["random", 64].relative
     assert rows["random", 64].ahead.value == pytest.approx(ours.value - other.value)
-    independent = np.hypot(ours.high - ours.low, other.high - other.low)
-    assert rows["random", 64].ahead.high - rows["random", 64].ahead.low < 0.9 * independent
+    # Nearly the same answers: paired, hardly any doubt is left; unpaired, each side's own would be.
+    alike = rows["uniform", 64].ahead
+    assert alike.high - alike.low < 0.4 * (ours.high - ours.low)
 
 
 def test_flops_come_from_the_tokens_that_enter_each_layer(results):

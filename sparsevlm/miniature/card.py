@@ -118,8 +118,8 @@ def write_card(folder: Path, samples_per_benchmark: int, name: str = NAMES[0]) -
     last = RECIPE[-1]
     if (state["stage"], state["step"]) != (last.name, last.steps):
         raise ValueError(
-            f"the run in {folder} stands at step {state['step']} of {state['stage']}, and the recipe "
-            f"ends at step {last.steps} of {last.name}; go on with make train"
+            f"the run in {folder} stands at step {state['step']} of {state['stage']}, and the "
+            f"recipe ends at step {last.steps} of {last.name}; go on with make train"
         )
     model = build_model(state["seed"])
     model.load_state_dict(state["model"])

@@ -54,10 +54,12 @@ class Facts:
 
     def absent_pair(self, rng: np.random.Generator, adversarial: bool) -> tuple[str, str]:
         """A (colour, kind) that is not in the scene; adversarial: both halves of it are."""
-        present = [w for w in SHAPE_COLOURS if self.counts[w]], [w for w in SHAPES if self.counts[w]]
+        colours, kinds = list(SHAPE_COLOURS), list(SHAPES)
+        if adversarial:
+            colours = [w for w in colours if self.counts[w]] or colours
+            kinds = [w for w in kinds if self.counts[w]] or kinds
         for _ in range(50):
-            colour = str(rng.choice(present[0] if adversarial and present[0] else list(SHAPE_COLOURS)))
-            kind = str(rng.choice(present[1] if adversarial and present[1] else SHAPES))
+            colour, kind = str(rng.choice(colours)), str(rng.choice(kinds))
             if (colour, kind) not in self.pairs:
                 return colour, kind
         return self.absent_pair(rng, adversarial=False)

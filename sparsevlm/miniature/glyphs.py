@@ -6,7 +6,7 @@ question, the others look like each other at this size.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -34,7 +34,7 @@ _ROWS = {
 GLYPHS = tuple(_ROWS)
 
 
-@lru_cache(maxsize=None)
+@cache
 def glyph_mask(letter: str) -> np.ndarray:
     """The letter as a [7, 5] float32 mask of zeros and ones."""
     rows = [int(row, 16) for row in _ROWS[letter].split()]

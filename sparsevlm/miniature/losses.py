@@ -85,7 +85,7 @@ def visual_positions(scenes: list[Scene], kept: np.ndarray, rng) -> tuple[np.nda
 
 
 def statement_names(rng, lists: int) -> list[str]:
-    """Kinds of look-up lists for one scene: the hard ones always (if there is room), then others."""
+    """Kinds of look-up lists for one scene: the hard ones first (if there is room), then others."""
     others = [n for n in rng.permutation(list(STATEMENTS)).tolist() if n not in HARD]
     hard = list(HARD) if lists > len(HARD) else []
     return (hard + others)[:lists]

@@ -78,7 +78,8 @@ def _initialise(model: LlavaForConditionalGeneration) -> None:
         # Small residual writes: with eight layers from scratch this trains faster.
         layer.self_attn.o_proj.weight.mul_(0.5)
         layer.mlp.down_proj.weight.mul_(0.5)
-    for linear in (model.model.multi_modal_projector.linear_1, model.model.multi_modal_projector.linear_2):
+    projector = model.model.multi_modal_projector
+    for linear in (projector.linear_1, projector.linear_2):
         linear.weight.normal_(0, HIDDEN**-0.5)
     model.model.language_model.embed_tokens.weight.normal_(0, 0.25)
     model.lm_head.weight.normal_(0, 0.05)

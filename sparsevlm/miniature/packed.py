@@ -73,9 +73,7 @@ def turn_hidden(model, visual, visual_positions, turns, text_start) -> torch.Ten
     rotary = decoder.rotary_emb(x, positions)
     causal = torch.full((length, length), float("-inf"), device=device).triu(1)
     for layer in decoder.layers:
-        attended = _attend(
-            layer.self_attn, layer.input_layernorm(x), rotary, num_image, (num_turns, length), causal
-        )
-        x = x + attended
+        normed, shape = layer.input_layernorm(x), (num_turns, length)
+        x = x + _attend(layer.self_attn, normed, rotary, num_image, shape, causal)
         x = x + layer.mlp(layer.post_attention_layernorm(x))
     return decoder.norm(x[:, num_image:]).unflatten(1, (num_turns, length))

@@ -228,7 +228,8 @@ def _multiple_choice(facts, rng, makers) -> Draft | None:
 
 def mmbench(facts, rng):
     """All rotations of the options of one question."""
-    first = _multiple_choice(facts, rng, (_choose_color, _choose_shape, _choose_place, _choose_letter))
+    makers = (_choose_color, _choose_shape, _choose_place, _choose_letter)
+    first = _multiple_choice(facts, rng, makers)
     if first is None:
         return None
     stem = first.question[: first.question.index("?") + 1]

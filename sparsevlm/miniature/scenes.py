@@ -7,7 +7,7 @@ A scene is a 96 x 96 picture cut into 24 x 24 patches of 4 x 4 pixels, so the mi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -115,7 +115,7 @@ class Scene:
         return np.flatnonzero(self.patch_objects.reshape(-1) == self.objects.index(obj))
 
 
-@lru_cache(maxsize=None)
+@cache
 def shape_mask(kind: str) -> np.ndarray:
     """Anti-aliased coverage in [0, 1] of a shape, [11, 11] float32."""
     n = SHAPE_PIXELS * _SUPERSAMPLE

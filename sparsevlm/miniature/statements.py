@@ -152,7 +152,7 @@ def other_values(kind: str) -> list[str]:
 
 
 def option_words(rng: np.random.Generator, wanted: list[str], pool: list[str], size=4) -> list[str]:
-    """``size`` different options in random order, true values first choice, the rest from the pool."""
+    """``size`` different options in random order: true values, then others from the pool."""
     chosen = list(dict.fromkeys(shuffled(rng, wanted)))[: max(1, size - 1)]
     rest = [w for w in shuffled(rng, pool) if w not in chosen]
     return shuffled(rng, chosen + rest[: size - len(chosen)])

@@ -237,7 +237,8 @@ def worker(rank: int, world: int, folder: Path, seed: int, device: str, until: s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m sparsevlm.miniature.train", description=__doc__)
+    program = "python -m sparsevlm.miniature.train"
+    parser = argparse.ArgumentParser(prog=program, description=__doc__)
     parser.add_argument("--folder", type=Path, default=Path("results/training/mini-llava"))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="CPU processes (1 on a GPU)")

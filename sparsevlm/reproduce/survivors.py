@@ -15,7 +15,7 @@ DROPPED = 0.10  # share of the picture that shows through where a token was drop
 RECYCLED = 0.28
 ENLARGE = 10
 
-# Okabe-Ito without black; groups repeat them, since a colour only has to differ from its neighbours.
+# Okabe-Ito without black. Groups repeat them: a colour has to differ from its neighbours only.
 GROUP_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
 RATER_COLOUR = "#D55E00"
 
