@@ -126,6 +126,9 @@ class Pruner(Protocol):
     scored_layer
         ``"this"``: the attention of the layer just run is looked at; ``"next"``: that of the layer
         about to run, at whose entry the cut then is made.
+    counted_layer
+        Whose tokens a cut reduces in the accounting (`schedule.tokens_per_layer`): ``"this"`` or
+        ``"next"``.
     needs_attention
         Whether `View.attention_rows` is used.
     positions
@@ -134,6 +137,7 @@ class Pruner(Protocol):
     """
 
     scored_layer: str
+    counted_layer: str
     needs_attention: bool
     positions: str
 
@@ -161,6 +165,7 @@ class CutPruner:
 
     name: ClassVar[str]
     scored_layer: ClassVar[str] = "this"
+    counted_layer: ClassVar[str] = "this"
     needs_attention: ClassVar[bool] = True
     positions: ClassVar[str] = "original"
 

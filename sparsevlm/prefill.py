@@ -253,7 +253,7 @@ class Prefill:
             entering, current = current, left.get(layer, current)
             if layer >= 0:
                 tokens_in.append(entering)
-                tokens_out.append(current if self.pruner.scored_layer == "this" else entering)
+                tokens_out.append(current if self.pruner.counted_layer == "this" else entering)
         grid = self.grid(first.num_visual) if first.num_visual else None
         return SampleTrace(
             first.num_visual, grid, cuts, tokens_in, tokens_out, last.slots.tolist()

@@ -116,7 +116,7 @@ def tokens_per_layer(
     num_layers: int,
     num_visual: int,
     recycle: float = RECYCLE_FRACTION,
-    scored_layer: str = "this",
+    counted_layer: str = "this",
 ) -> tuple[list[int], list[int]]:
     """Visual tokens entering and leaving every layer, recycled ones included.
 
@@ -128,9 +128,9 @@ def tokens_per_layer(
         Decoder layers of the model and visual tokens of the image.
     recycle
         Share of the dropped tokens that is recycled at every cut.
-    scored_layer
+    counted_layer
         ``"this"``: the cut after layer l belongs to layer l, which then *leaves* fewer tokens.
-        ``"next"`` (PyramidDrop, ToMe): the cut is made at the entry of layer l + 1, so layer l
+        ``"next"`` (PyramidDrop, ToMe): the cut belongs to the entry of layer l + 1, so layer l
         leaves what it processed.
 
     Returns
@@ -148,7 +148,7 @@ def tokens_per_layer(
             current = kept + recycled_counts(current - kept, recycle)[1]
         if layer >= 0:
             tokens_in.append(entering)
-            tokens_out.append(current if scored_layer == "this" else entering)
+            tokens_out.append(current if counted_layer == "this" else entering)
     return tokens_in, tokens_out
 
 

@@ -16,7 +16,7 @@ FIXED = [name for name in sv.METHODS if name not in ("dense", "sparsevlm-paper")
 def spent(pruner, num_layers, num_visual=576):
     recycle = getattr(pruner, "recycle", 0)
     return mean_tokens_out(
-        pruner.cuts, num_layers, num_visual, recycle=recycle, scored_layer=pruner.scored_layer
+        pruner.cuts, num_layers, num_visual, recycle=recycle, counted_layer=pruner.counted_layer
     )
 
 
@@ -54,6 +54,11 @@ def test_published_accounting_of_the_baselines():
 def test_scaled_baselines():
     pdrop = sv.make_pruner("pdrop", tokens=192, num_layers=8, num_visual=576)
     assert [cut.after_layer for cut in pdrop.cuts] == [1, 3, 5], "before layers 2, 4, 6 of 8"
+    early = sv.make_pruner("pdrop", tokens=64, num_layers=8, num_visual=576)
+    assert [cut.after_layer for cut in early.cuts] == [0, 1, 3], "never before layer 0"
+    assert (pdrop.counted_layer, early.counted_layer) == ("this", "this")
+    deep = sv.make_pruner("pdrop", tokens=64, num_layers=32, num_visual=576)
+    assert deep.counted_layer == "next"
     fastv = sv.make_pruner("fastv", tokens=192, num_layers=8, num_visual=576)
     assert [cut.after_layer for cut in fastv.cuts] == [0]
 

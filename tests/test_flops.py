@@ -19,7 +19,8 @@ def _visual_tokens(method, tokens):
     """Entering and leaving each of 32 layers."""
     pruner = make_pruner(method, tokens=tokens, num_layers=32, num_visual=576)
     recycle = getattr(pruner, "recycle", 0)
-    return tokens_per_layer(pruner.cuts, 32, 576, recycle=recycle, scored_layer=pruner.scored_layer)
+    counted = pruner.counted_layer
+    return tokens_per_layer(pruner.cuts, 32, 576, recycle=recycle, counted_layer=counted)
 
 
 @pytest.mark.parametrize(("method", "tokens"), ROWS)

@@ -192,6 +192,21 @@ def test_controls_compare_accuracy_and_single_answers(results):
     assert ", which may be chance." not in random.sentence
 
 
+def test_partial_credit_is_left_out_of_the_count_of_single_answers(records, results):
+    def first_fact_only(record):
+        if (record.cell.benchmark, record.cell.method) != ("mmvet", "sparsevlm"):
+            return record
+        rows = tuple({**row, "prediction": row["answers"][0]} for row in record.predictions)
+        return replace(record, predictions=rows)
+
+    partial = controls(from_records(PROFILE, map(first_fact_only, records), SHAPE))
+    for before, after in zip(controls(results), partial, strict=True):
+        assert after.answers.only_first <= before.answers.only_first
+    assert sum(c.answers.only_first for c in partial) < sum(
+        c.answers.only_first for c in controls(results)
+    )
+
+
 # Views
 
 

@@ -6,13 +6,15 @@ PyramidDrop (arXiv 2410.17247), official `modeling_llama_pdrop.py` (`pdrop_forwa
 
 Difference
 ----------
-The rate is solved for from the budget; the stages scale with the depth (DEVIATIONS.md).
+The rate is solved for from the budget; the stages scale with the depth, and a stage that would
+come before layer 0 comes before layer 1 (DEVIATIONS.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from sparsevlm.baselines.fastv import last_token_scores
@@ -26,7 +28,18 @@ STAGES = ((8, 16, 24), (2, 8, 16))
 
 @dataclass(frozen=True)
 class PyramidDrop(CutPruner):
-    """Keep what the last prompt token is about to attend to most; positions are renumbered."""
+    """Keep what the last prompt token is about to attend to most; positions are renumbered.
+
+    Parameters
+    ----------
+    cuts
+        Where, and how many stay.
+    counted_layer
+        ``"next"``: `tokens_out` as PyramidDrop's authors count. ``"this"``: as SparseVLM counts,
+        used in models so shallow that the first stage has to be moved.
+    """
+
+    counted_layer: str = "next"
 
     name: ClassVar[str] = "pdrop"
     scored_layer: ClassVar[str] = "next"
@@ -42,13 +55,21 @@ class PyramidDrop(CutPruner):
             If neither can.
         """
         check_budget(tokens, num_layers, num_visual)
+        scaled = [scale_layers(stages, num_layers) for stages in STAGES]
+        # Before layer 0 the last token has seen nothing of the question, so no stage comes there.
+        # Counting entries, a full layer 0 of a shallow model could be more than the budget.
+        counted = "this" if any(layers[0] == 0 for layers in scaled) else "next"
         fewest = []
-        for stages in STAGES:
-            layers = scale_layers(stages, num_layers)
-            cuts = _solve(tokens, layers, num_layers, num_visual)
-            if abs(_spent(cuts, num_layers, num_visual) - tokens) <= 1:
-                return cls(cuts)
-            fewest.append(_spent(geometric(layers, 0.0, num_visual), num_layers, num_visual))
+        for layers in scaled:
+            layers = tuple(sorted({max(1, layer) for layer in layers}))
+            spent = partial(
+                mean_tokens_out, num_layers=num_layers, num_visual=num_visual, recycle=0,
+                counted_layer=counted,
+            )  # fmt: skip
+            cuts = _solve(tokens, layers, num_visual, spent)
+            if abs(spent(cuts) - tokens) <= 1:
+                return cls(cuts, counted)
+            fewest.append(spent(geometric(layers, 0.0, num_visual)))
         raise ValueError(
             f"a budget of {tokens} tokens is impossible for PyramidDrop with {num_layers} layers: "
             f"its stages leave at least {min(fewest):.1f}"
@@ -72,17 +93,13 @@ def geometric(layers: Sequence[int], rate: float, num_visual: int) -> tuple[Cut,
     )
 
 
-def _spent(cuts: Sequence[Cut], num_layers: int, num_visual: int) -> float:
-    return mean_tokens_out(cuts, num_layers, num_visual, recycle=0, scored_layer="next")
-
-
 def _solve(
-    tokens: int, layers: Sequence[int], num_layers: int, num_visual: int
+    tokens: int, layers: Sequence[int], num_visual: int, spent: Callable[[Sequence[Cut]], float]
 ) -> tuple[Cut, ...]:
     low, high = 0.0, 1.0
     for _ in range(50):
         rate = (low + high) / 2
-        spent = _spent(geometric(layers, rate, num_visual), num_layers, num_visual)
-        low, high = (rate, high) if spent < tokens else (low, rate)
+        too_few = spent(geometric(layers, rate, num_visual)) < tokens
+        low, high = (rate, high) if too_few else (low, rate)
     candidates = [geometric(layers, rate, num_visual) for rate in (low, high)]
-    return min(candidates, key=lambda cuts: abs(_spent(cuts, num_layers, num_visual) - tokens))
+    return min(candidates, key=lambda cuts: abs(spent(cuts) - tokens))

@@ -30,6 +30,7 @@ class ToMe(CutPruner):
 
     name: ClassVar[str] = "tome"
     scored_layer: ClassVar[str] = "next"
+    counted_layer: ClassVar[str] = "next"
     needs_attention: ClassVar[bool] = False
     positions: ClassVar[str] = "renumbered"
 
