@@ -39,12 +39,13 @@ CHANGED = {
     "attention": "eager",
     "batch": 1,
     "max_new_tokens": 9,
+    "algorithm": "changed code",
 }
 
 
 def test_the_id_of_a_cell_stays_the_same_between_versions_of_this_code():
     """If this fails, every stored result loses its name: change it only on purpose."""
-    assert CELL.id == "2eee9e81cc8b1752"
+    assert CELL.id == "f3cac98b05726de0"
 
 
 @pytest.mark.parametrize("name", CHANGED)

@@ -15,6 +15,7 @@ import pytest
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.reproduce.cells import load_records, missing_cells, plan_cells, run_cells
+from sparsevlm.reproduce.plan import algorithm_digest
 from sparsevlm.reproduce.profiles import PROFILES
 from sparsevlm.reproduce.sources import MiniatureSource
 from sparsevlm.reproduce.store import CellBusyError, CellError, Store
@@ -98,6 +99,21 @@ def test_a_plan_is_read_back_and_made_again_when_anything_changes(source, tmp_pa
     (plan,) = (tmp_path / "plans").iterdir()
     plan.write_text("[{")
     assert plan_cells(PROFILE, source=source, store=store) == first
+
+
+def test_code_that_prunes_or_scores_is_part_of_the_name_and_comments_are_not(tmp_path):
+    def write(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+        return algorithm_digest.__wrapped__(tmp_path)
+
+    first = write("rating.py", '"""Rates."""\n\ndef rate(x):\n    return x\n')
+    assert write("rating.py", '"""Other words."""\n\ndef rate(x):  # why\n    return x\n') == first
+    assert write("reproduce/style.py", "colour = 1\n") == first, "a figure re-runs nothing"
+    changed = write("rating.py", '"""Rates."""\n\ndef rate(x):\n    return -x\n')
+    assert changed != first
+    assert write("benchmarks/pope.py", "score = 1\n") != changed
 
 
 def test_another_seed_or_other_weights_are_other_cells(source, cells, tmp_path):

@@ -1,6 +1,6 @@
 """A cell: one measurement, named by everything that can change its result.
 
-Read next: plan.py (which cells a profile has), store.py (how results are kept), runner.py (how
+Read next: plan.py (which cells a profile has), store.py (how results are kept), workers.py (how
 they are made).
 """
 
@@ -57,6 +57,9 @@ class Cell:
         Samples in one forward pass.
     max_new_tokens : int
         Longest answer.
+    algorithm : str
+        Digest of the code that prunes, answers and scores (`plan.algorithm_digest`), so that no
+        result outlives the code that made it.
     device : str
         Where it runs; not part of the id, but of the record's provenance.
     """
@@ -74,6 +77,7 @@ class Cell:
     attention: str
     batch: int
     max_new_tokens: int = 8
+    algorithm: str = ""
     device: str = field(default="cpu", compare=False)
 
     def __post_init__(self) -> None:

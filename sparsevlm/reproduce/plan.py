@@ -6,6 +6,7 @@ plan is kept in a file and read back as long as no source, setting or weight has
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 from collections.abc import Iterator
@@ -50,6 +51,32 @@ def code_digest(folder: Path = ROOT / "sparsevlm") -> str:
     for path in sorted(folder.rglob("*.py")):
         parts += [path.relative_to(folder).as_posix(), path.read_bytes()]
     return digest(*parts)
+
+
+# What can change an answer or its score; a change elsewhere (a figure, say) re-runs nothing.
+ALGORITHM = ("*.py", "baselines/*.py", "families/*.py", "benchmarks/*.py", "reproduce/workers.py")
+
+
+@cache
+def algorithm_digest(folder: Path = ROOT / "sparsevlm") -> str:
+    """Return the digest of the code that prunes, answers and scores; comments do not count."""
+    parts: list[str | bytes] = []
+    for path in sorted({path for pattern in ALGORITHM for path in folder.glob(pattern)}):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            body = getattr(node, "body", None)
+            if isinstance(body, list) and body and _is_docstring(body[0]):
+                body[0] = ast.Pass()
+        parts += [path.relative_to(folder).as_posix(), ast.dump(tree)]
+    return digest(*parts)
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
 
 
 def plan_cells(
@@ -128,5 +155,6 @@ def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
                 dtype=profile.dtype,
                 attention=profile.attention,
                 batch=profile.batch,
+                algorithm=algorithm_digest(),
                 device=profile.device,
             )
