@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from sparsevlm.miniature.facts import Facts
-from sparsevlm.miniature.questions import BENCHMARK_SEEDS, FAMILIES, benchmark_samples
+from sparsevlm.miniature.question_families import FAMILIES
+from sparsevlm.miniature.questions import BENCHMARK_SEEDS, benchmark_samples
 from sparsevlm.miniature.scenes import CORNERS, make_scene
 from sparsevlm.miniature.statements import MAX_WORDS, STATEMENTS
 from sparsevlm.miniature.vocabulary import INDEX, WORDS, prompt

@@ -47,6 +47,11 @@ def _v15(tokens: int, num_layers: int, num_visual: int, **options: object) -> Sp
     return SparseVLM(cuts, **options)
 
 
+def _all_text(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
+    """The ablation of the paper's Figure 5: no selection of raters."""
+    return _v15(tokens, num_layers, num_visual, **{"raters": "all_text", **options})
+
+
 def _paper(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
     nominal = _v15(tokens, num_layers, num_visual, layers=options.pop("layers", None))
     defaults = {
@@ -73,6 +78,7 @@ METHODS: dict[str, Method] = {
     for method in (
         Method("dense", "Dense", _dense),
         Method("sparsevlm", "SparseVLM", _v15),
+        Method("sparsevlm-all-text", "SparseVLM, all text", _all_text),
         Method("sparsevlm-paper", "SparseVLM (paper)", _paper),
         Method("fastv", "FastV", _simple(FastV)),
         Method("pdrop", "PDrop", _simple(PyramidDrop)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 BENCHMARKS = ("gqa", "mmbench", "mme", "pope", "scienceqa", "seed", "textvqa", "mmvet")
-METHODS = ("sparsevlm", "fastv", "pdrop", "tome", "random", "uniform")
+METHODS = ("sparsevlm", "sparsevlm-all-text", "fastv", "pdrop", "tome", "random", "uniform")
 BUDGETS = (192, 128, 64)
 
 

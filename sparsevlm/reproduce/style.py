@@ -29,6 +29,7 @@ class MethodStyle(NamedTuple):
 METHOD_STYLE: dict[str, MethodStyle] = {
     "dense": MethodStyle("#000000", "*", "Dense"),
     "sparsevlm": MethodStyle("#D55E00", "o", "SparseVLM"),
+    "sparsevlm-all-text": MethodStyle("#56B4E9", "P", "SparseVLM, all text"),
     "sparsevlm-paper": MethodStyle("#CC79A7", "D", "SparseVLM (paper)"),
     "fastv": MethodStyle("#0072B2", "s", "FastV"),
     "pdrop": MethodStyle("#009E73", "^", "PDrop"),

@@ -12,7 +12,8 @@ from sparsevlm.reproduce import statistics
 from sparsevlm.reproduce.statistics import Estimate, McNemar
 from sparsevlm.reproduce.table_1 import OURS, Results, Setting, published_row
 
-CONTROLS = ("random", "uniform")
+# Two that look at nothing, and SparseVLM itself without the selection of raters.
+CONTROLS = ("random", "uniform", "sparsevlm-all-text")
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def agreement(results: Results) -> str:
 
 @dataclass(frozen=True)
 class Control:
-    """SparseVLM against a method that looks at nothing, at the same budget.
+    """SparseVLM against a control at the same budget.
 
     Attributes
     ----------

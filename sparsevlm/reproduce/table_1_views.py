@@ -254,9 +254,8 @@ def figure(results: Results) -> Figure:
     here.set_title(f"measured: {results.profile.model}\n{results.profile.marker}".strip())
     paper.set_title("published: LLaVA-1.5-7B\nTable 1 of the paper")
     _axes(here, paper, budgets)
-    fig.legend(
-        *here.get_legend_handles_labels(), loc="outside upper center", ncols=len(methods) + 1
-    )
+    entries = here.get_legend_handles_labels()
+    fig.legend(*entries, loc="outside upper center", ncols=-(-len(entries[1]) // 2))
     return fig
 
 

@@ -1,0 +1,288 @@
+"""Question families of the miniature, each a mirror of one of the paper's eight image benchmarks.
+
+Every family is one function ``(facts, rng) -> list[Draft] | None``; it returns the questions that
+are judged together (an MME pair, the rotations of a circular question) or None when the scene
+cannot carry the question. Training draws from the same functions on other scenes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .facts import Facts
+from .scenes import CORNERS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
+from .statements import option_words, other_values
+
+# Questions ask for one or two; the trained miniature does not tell three things from two.
+LARGEST_COUNT = 2
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A question and its answer before it belongs to a benchmark; ``split`` as in `Sample`."""
+
+    question: str
+    answer: str
+    split: str = ""
+    answers: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+
+
+def _pick(rng, items):
+    items = list(items)
+    return items[int(rng.integers(len(items)))] if items else None
+
+
+def _other(rng, word: str, words) -> str:
+    return _pick(rng, [w for w in words if w != word])
+
+
+def _clear_shapes(facts: Facts):
+    return [o for o in facts.scene.objects if o.placed_clearly]
+
+
+# GQA: attributes and places, one word.
+
+
+def gqa_color(facts, rng):
+    kind = _pick(rng, facts.by_kind)
+    if kind is None:
+        return None
+    return [Draft(f"what color is the {kind} ?", facts.by_kind[kind].colour, "color")]
+
+
+def gqa_shape(facts, rng):
+    colour = _pick(rng, facts.by_colour)
+    if colour is None:
+        return None
+    return [Draft(f"what shape is the {colour} thing ?", facts.by_colour[colour].kind, "shape")]
+
+
+def gqa_side(facts, rng):
+    obj = _pick(rng, _clear_shapes(facts))
+    return obj and [Draft(f"which side is the {obj} on ?", obj.side, "place")]
+
+
+def gqa_height(facts, rng):
+    obj = _pick(rng, _clear_shapes(facts))
+    return obj and [Draft(f"how high is the {obj} ?", obj.height, "place")]
+
+
+# POPE: existence in three difficulties, yes and no equally often.
+
+
+def _exists(colour: str, kind: str, answer: str, split: str) -> Draft:
+    return Draft(f"is there a {colour} {kind} in the image ?", answer, split)
+
+
+def pope(facts, rng, split: str):
+    """One question; random: any absent pair; popular: a colour of the scene with an absent shape;
+    adversarial: both the colour and the shape are there, but not together."""
+    if rng.random() < 0.5:
+        colour, kind = _pick(rng, sorted(facts.pairs))
+        return [_exists(colour, kind, "yes", split)]
+    colour, kind = facts.absent_pair(rng, adversarial=split == "adversarial")
+    if split == "popular":
+        absent = [k for k in SHAPES if not facts.counts[k]]
+        colour, kind = _pick(rng, [c for c in SHAPE_COLOURS if facts.counts[c]]), _pick(rng, absent)
+        if kind is None:
+            return None
+    return [_exists(colour, kind, "no", split)]
+
+
+def pope_random(facts, rng):
+    return pope(facts, rng, "random")
+
+
+def pope_popular(facts, rng):
+    return pope(facts, rng, "popular")
+
+
+def pope_adversarial(facts, rng):
+    return pope(facts, rng, "adversarial")
+
+
+# TextVQA: the letter on a card.
+
+
+def textvqa(facts, rng):
+    colour = _pick(rng, facts.cards)
+    if colour is None:
+        return None
+    letter = facts.cards[colour].glyph
+    form = _pick(rng, ("what letter is on the {} card ?", "what is written on the {} card ?"))
+    return [Draft(form.format(colour), letter, "text", answers=(letter,) * 10)]
+
+
+# MME: one yes and one no question per image, by subtask.
+
+
+def mme_existence(facts, rng):
+    colour, kind = _pick(rng, sorted(facts.pairs))
+    absent = facts.absent_pair(rng, adversarial=bool(rng.random() < 0.5))
+    return [
+        _exists(colour, kind, "yes", "existence"),
+        _exists(*absent, "no", "existence"),
+    ]
+
+
+def mme_color(facts, rng):
+    kind = _pick(rng, facts.by_kind)
+    if kind is None:
+        return None
+    colour = facts.by_kind[kind].colour
+    wrong = _other(rng, colour, SHAPE_COLOURS)
+    return [
+        Draft(f"is the {kind} {colour} ?", "yes", "color"),
+        Draft(f"is the {kind} {wrong} ?", "no", "color"),
+    ]
+
+
+def mme_count(facts, rng):
+    number = int(rng.integers(1, LARGEST_COUNT + 1))
+    words = [w for w in (*SHAPE_COLOURS, *SHAPES) if facts.counts[w] == number]
+    word = _pick(rng, words)
+    if word is None:
+        return None
+    thing = f"{word} things" if word in SHAPE_COLOURS else f"{word}"
+    wrong = _other(rng, number, range(1, LARGEST_COUNT + 1))
+    return [
+        Draft(f"are there {number} {thing} in the image ?", "yes", "count"),
+        Draft(f"are there {wrong} {thing} in the image ?", "no", "count"),
+    ]
+
+
+def mme_position(facts, rng):
+    obj = _pick(rng, _clear_shapes(facts))
+    if obj is None:
+        return None
+    horizontal = rng.random() < 0.5
+    right, words = (obj.side, SIDES) if horizontal else (obj.height, HEIGHTS)
+    return [
+        Draft(f"is the {obj} on the {right} ?", "yes", "position"),
+        Draft(f"is the {obj} on the {_other(rng, right, words)} ?", "no", "position"),
+    ]
+
+
+def mme_ocr(facts, rng):
+    colour = _pick(rng, facts.cards)
+    if colour is None:
+        return None
+    letter = facts.cards[colour].glyph
+    wrong = _other(rng, letter, other_values("letter"))
+    return [
+        Draft(f"is the letter on the {colour} card {letter} ?", "yes", "OCR"),
+        Draft(f"is the letter on the {colour} card {wrong} ?", "no", "OCR"),
+    ]
+
+
+# Multiple choice: the same question under options; circular for MMBench.
+
+
+def _choice(stem: str, value: str, options: list[str], split: str) -> Draft:
+    text = " ".join(f"{label} {option}" for label, option in zip("ABCD", options, strict=False))
+    label = "ABCD"[options.index(value)]
+    return Draft(f"{stem} {text}", label, split, options=tuple(options))
+
+
+def _choose_color(facts, rng):
+    draft = gqa_color(facts, rng)
+    return draft and (draft[0], list(SHAPE_COLOURS), "attribute")
+
+
+def _choose_shape(facts, rng):
+    draft = gqa_shape(facts, rng)
+    return draft and (draft[0], list(SHAPES), "identity")
+
+
+def _choose_place(facts, rng):
+    side = rng.random() < 0.5
+    draft = (gqa_side if side else gqa_height)(facts, rng)
+    return draft and (draft[0], list(SIDES if side else HEIGHTS), "location")
+
+
+def _choose_letter(facts, rng):
+    draft = textvqa(facts, rng)
+    return draft and (draft[0], other_values("letter"), "text")
+
+
+def _choose_count(facts, rng):
+    colour = _pick(rng, [c for c in SHAPE_COLOURS if 1 <= facts.counts[c] <= LARGEST_COUNT])
+    if colour is None:
+        return None
+    draft = Draft(f"how many {colour} things are there ?", str(facts.counts[colour]))
+    return draft, ["0", "1", "2", "3"], "count"
+
+
+def _multiple_choice(facts, rng, makers) -> Draft | None:
+    made = makers[int(rng.integers(len(makers)))](facts, rng)
+    if not made:
+        return None
+    draft, pool, split = made
+    options = option_words(rng, [draft.answer], pool, size=min(4, len(pool)))
+    return _choice(draft.question, draft.answer, options, split)
+
+
+def mmbench(facts, rng):
+    """All rotations of the options of one question."""
+    makers = (_choose_color, _choose_shape, _choose_place, _choose_letter)
+    first = _multiple_choice(facts, rng, makers)
+    if first is None:
+        return None
+    stem = first.question[: first.question.index("?") + 1]
+    value = first.options["ABCD".index(first.answer)]
+    turns = range(len(first.options))
+    rotations = [list(first.options[i:] + first.options[:i]) for i in turns]
+    return [_choice(stem, value, options, first.split) for options in rotations]
+
+
+def seed(facts, rng):
+    makers = (_choose_color, _choose_shape, _choose_place, _choose_letter, _choose_count)
+    draft = _multiple_choice(facts, rng, makers)
+    return draft and [draft]
+
+
+def scienceqa(facts, rng):
+    """A fact about shapes: of one in the picture, or (one in four) of one that is only named."""
+    text_only = rng.random() < 0.25
+    colour = _pick(rng, facts.by_colour)
+    if colour is None:
+        return None
+    kind = _pick(rng, SHAPES) if text_only else facts.by_colour[colour].kind
+    thing = f"a {kind}" if text_only else f"the {colour} thing"
+    options = option_words(rng, [CORNERS[kind]], other_values("corners"))
+    split = "text" if text_only else "image"
+    return [_choice(f"how many corners has {thing} ?", CORNERS[kind], options, split)]
+
+
+# MM-Vet: open answers that need several facts.
+
+
+def mmvet(facts, rng):
+    named = [(f"the {k}", (o.colour, o)) for k, o in facts.by_kind.items()]
+    named += [(f"the {c} thing", (o.kind, o)) for c, o in facts.by_colour.items()]
+    named += [(f"the {c} card", (o.glyph, o)) for c, o in facts.cards.items()]
+    named = [entry for entry in named if entry[1][1].placed_clearly]
+    chosen = _pick(rng, named)
+    if chosen is None:
+        return None
+    name, (what, obj) = chosen
+    facts_needed = (what, obj.side, obj.height)
+    split = "ocr+place" if obj.is_card else "recognition+place"
+    return [Draft(f"describe {name} .", " ".join(facts_needed), split, answers=facts_needed)]
+
+
+Family = Callable[[Facts, np.random.Generator], "list[Draft] | None"]
+FAMILIES: dict[str, tuple[Family, ...]] = {
+    "gqa": (gqa_color, gqa_shape, gqa_side, gqa_height),
+    "mmbench": (mmbench,),
+    "mme": (mme_existence, mme_color, mme_count, mme_position, mme_ocr),
+    "pope": (pope_random, pope_popular, pope_adversarial),
+    "scienceqa": (scienceqa,),
+    "seed": (seed,),
+    "textvqa": (textvqa,),
+    "mmvet": (mmvet,),
+}
