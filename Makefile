@@ -27,7 +27,7 @@ help:
 	@echo "make test        ruff and pytest"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make figures     run every notebook again, from the results at hand"
-	@echo "make train       train the miniature model from scratch (resumes)"
+	@echo "make train       train the miniature from scratch (resumes), ship it and write its card"
 	@echo "make bench       what pruning costs over the oracle"
 	@echo "make check       notebooks in step with their sources, assets present"
 	@echo "make lock        solve requirements.lock again (needs uv)"
@@ -50,6 +50,7 @@ figures: $(STAMP)
 
 train: $(STAMP)
 	$(PY) -m sparsevlm.miniature.train
+	$(PY) -m sparsevlm.miniature.card
 
 bench: $(STAMP)
 	$(PY) -m sparsevlm bench

@@ -77,6 +77,19 @@ def test_alignment_is_minimal_when_every_depicted_word_wins():
     assert alignment_loss(model, solved, target) < 1e-3 < alignment_loss(model, visual, target)
 
 
+def test_nothing_is_left_on_the_processor_when_the_model_is_elsewhere():
+    # The meta device has no numbers, but it refuses every mix of devices, as a GPU would.
+    model = build_model(0).to("meta")
+    scenes = [make_scene(1, 12)]
+    visual = project(model, encode_images(model, scenes))
+    loss = alignment_loss(model, visual, depicted_words(scenes).to("meta"))
+    words = torch.zeros(1, 2, 5, dtype=torch.long, device="meta")
+    places = torch.arange(144, device="meta")[None]
+    start = torch.zeros(1, dtype=torch.long, device="meta")
+    hidden = turn_hidden(model, visual, places, words, start)
+    assert {loss.device.type, hidden.device.type} == {"meta"}
+
+
 def test_orthogonalised_updates_have_singular_values_near_one():
     update = torch.randn(3, 40, 16, generator=torch.Generator().manual_seed(0))
     singular = torch.linalg.svdvals(orthogonalise(update))

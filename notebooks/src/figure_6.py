@@ -12,7 +12,8 @@
 # two questions keeps different patches, and the answer is still right (paper, Figures 1, 6 and 11).
 #
 # **What would falsify it.** The same survivors for both questions, or survivors that miss the
-# object asked for.
+# object asked for. One row does just that: where only "card" may rate, and not "brown", the card is
+# lost and with it the answer; `table_1` measures what the choice of raters costs.
 #
 # The paper shows photographs and LLaVA-1.5-7B. This notebook shows the bundled miniature: a real
 # LLaVA architecture, trained on drawn scenes, so it is evidence about the mechanism and not about
@@ -34,7 +35,8 @@ found = figure_6.examples(profile, tokens)
 
 # %%
 figure = figure_6.draw(found, tokens)
-save_figure(figure, "figure_6", profile)
+name = "figure_6" if tokens == 64 else f"figure_6_{tokens}"
+files = save_figure(figure, name, profile)
 
 # %% [markdown]
 # How much two questions about one scene share: 1 is the same survivors, and two random choices of

@@ -25,14 +25,14 @@ def encode_images(model, scenes: list[Scene]) -> torch.Tensor:
     """
     tower = model.model.vision_tower
     embeddings = tower.embeddings
-    pixels = pixel_tensor(scenes)
-    patches = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
     table = embeddings.position_embedding.weight
+    pixels = pixel_tensor(scenes).to(table.device)
+    patches = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
     grid = scenes[0].patch_objects.shape[0]
     rows = torch.tensor([s.origin[0] for s in scenes])[:, None] + torch.arange(grid)
     columns = torch.tensor([s.origin[1] for s in scenes])[:, None] + torch.arange(grid)
     places = (rows[:, :, None] * GRID + columns[:, None, :]).flatten(1)
-    tokens = patches + table[1:][places]
+    tokens = patches + table[1:][places.to(table.device)]
     start = (embeddings.class_embedding + table[0]).expand(len(scenes), 1, -1)
     hidden = tower.pre_layrnorm(torch.cat([start, tokens], dim=1))
     return tower.encoder(inputs_embeds=hidden).last_hidden_state[:, 1:]
@@ -89,12 +89,12 @@ def alignment_loss(model, visual: torch.Tensor, target: torch.Tensor) -> torch.T
     target : bool Tensor [..., len(DEPICTED)]
     """
     logits = alignment_logits(model, visual)
-    positive = logits[..., _DEPICTED_IDS]
-    others = logits.index_fill(-1, _DEPICTED_IDS, 0.0)
-    masked = positive.masked_fill(target, torch.finfo(logits.dtype).min)
-    rest = others.clone()
-    rest[..., _DEPICTED_IDS] = masked
-    normaliser = rest.logsumexp(-1, keepdim=True)
+    ids = _DEPICTED_IDS.to(logits.device)
+    positive = logits[..., ids]
+    negative = logits.index_copy(
+        -1, ids, positive.masked_fill(target, torch.finfo(logits.dtype).min)
+    )
+    normaliser = negative.logsumexp(-1, keepdim=True)
     loss = F.softplus(normaliser - positive)
     background = target[..., DEPICTED.index("background")]
     share = torch.where(background, 0.5 / background.sum(), 0.5 / (~background).sum())

@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from transformers import GenerationConfig, LlavaForConditionalGeneration, LlavaProcessor
+from transformers.utils import logging
 
 from .model import PIXEL_MEAN, PIXEL_STD
 from .scenes import GRID, PATCH
@@ -120,5 +123,18 @@ def load_miniature(
     """
     place = miniature_folder(name, folder)
     verify(place)
-    model = LlavaForConditionalGeneration.from_pretrained(place, dtype=torch.float32)
+    with _quiet():
+        model = LlavaForConditionalGeneration.from_pretrained(place, dtype=torch.float32)
     return model.eval(), build_processor()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bar for a load of milliseconds; the user's setting comes back afterwards."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

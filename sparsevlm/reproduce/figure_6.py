@@ -173,6 +173,7 @@ def _answer(model_name: str, pruner, image, question: str):
 def draw(found: Sequence[Example], tokens: int = 64) -> Figure:
     """One row per question: the input, the survivors of every cut, the answers."""
     import matplotlib.pyplot as plt
+    from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
     from sparsevlm.reproduce.style import figure_size, use_style
     from sparsevlm.reproduce.survivors import draw_survivors, draw_words
@@ -181,6 +182,8 @@ def draw(found: Sequence[Example], tokens: int = 64) -> Figure:
     cuts = len(found[0].cuts)
     width, height = figure_size(2, 1.36 * len(found) + 0.45)
     fig = plt.figure(figsize=(width, height), layout="none")
+    # The panels are placed by hand, and a figure without an engine gets the default one when saved.
+    fig.set_layout_engine(PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
     side, gap, left = 1.16, 0.09, 0.05
     for row, example in enumerate(found):
         top = height - 0.42 - row * 1.36

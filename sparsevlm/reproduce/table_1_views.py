@@ -144,7 +144,7 @@ def styled(table: pd.DataFrame, caption: str) -> Styler:
     ]  # fmt: skip
     base = [
         {"selector": "caption", "props": "font-weight: bold; text-align: left; padding: 4px 0"},
-        {"selector": "td, th", "props": "text-align: right; padding: 2px 8px"},
+        {"selector": "td, th", "props": "text-align: right; padding: 2px 8px; white-space: nowrap"},
         {"selector": "th.row_heading", "props": "text-align: left; vertical-align: top"},
     ]
 
