@@ -10,8 +10,9 @@ import pytest
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.question_families import FAMILIES
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, benchmark_samples
-from sparsevlm.miniature.scenes import CORNERS, make_scene
+from sparsevlm.miniature.scenes import CORNERS, SHAPE_COLOURS, make_scene
 from sparsevlm.miniature.statements import MAX_WORDS, STATEMENTS
+from sparsevlm.miniature.train import RECIPE, TRAINING_SEEDS
 from sparsevlm.miniature.vocabulary import INDEX, WORDS, prompt
 
 
@@ -22,6 +23,7 @@ def test_samples_are_deterministic_and_whole_groups(benchmark):
     assert len({s.id for s in first}) == len(first)
     assert first[:7] == benchmark_samples(benchmark, 30, seed=5)[:7]
     assert first != benchmark_samples(benchmark, 30, seed=6)
+    assert len(benchmark_samples(benchmark, 5, seed=5)) <= 5, "what does not fit is left out"
     sizes = Counter(s.group for s in first)
     if benchmark == "mme":
         assert set(sizes.values()) == {2}
@@ -36,9 +38,12 @@ def test_every_word_is_in_the_vocabulary(benchmark):
         assert not [w for w in words if w not in INDEX]
 
 
-@pytest.mark.parametrize("benchmark", FAMILIES)
-def test_benchmark_scenes_are_never_training_scenes(benchmark):
-    assert all(s.scene_seed >= BENCHMARK_SEEDS for s in benchmark_samples(benchmark, 20, 0))
+@pytest.mark.parametrize("checksum", [0, 1, 2**32 - 1])
+def test_benchmark_scenes_are_never_training_scenes(checksum, monkeypatch):
+    monkeypatch.setattr("zlib.crc32", lambda data: checksum)
+    assert all(s.scene_seed >= BENCHMARK_SEEDS for s in benchmark_samples("gqa", 20, 0))
+    last_training_seed = TRAINING_SEEDS * (1 + len(RECIPE) + 100 * 9)
+    assert last_training_seed < BENCHMARK_SEEDS, "for the first ten training seeds"
 
 
 def test_existence_answers_are_true():
@@ -86,6 +91,7 @@ def test_science_answers_follow_the_number_of_corners():
 
 
 def test_statements_state_what_is_true():
+    verified = 0
     for seed in range(30):
         facts, rng = Facts(make_scene(seed)), np.random.default_rng(seed)
         for name, make in STATEMENTS.items():
@@ -95,6 +101,13 @@ def test_statements_state_what_is_true():
         words, wanted = STATEMENTS["color"](facts, rng)
         for place in np.flatnonzero(wanted):
             assert words[place] == facts.colour_of(words[place - 1])
+        words, wanted = STATEMENTS["verify"](facts, rng)
+        colours = {(k, o.colour) for k, o in facts.by_kind.items()}
+        for place in np.flatnonzero(wanted):
+            kind, claimed = words[place - 2 : place]
+            if kind in facts.by_kind and claimed in SHAPE_COLOURS:
+                assert words[place] == ("yes" if (kind, claimed) in colours else "no")
+                verified += 1
         words, wanted = STATEMENTS["match"](facts, rng)
         for place in np.flatnonzero(wanted):
             assert words[words.index(words[place - 1]) - 1] == words[place]
@@ -102,6 +115,7 @@ def test_statements_state_what_is_true():
         for place in np.flatnonzero(wanted):
             there = tuple(words[place - 2 : place]) in facts.pairs
             assert words[place] == ("yes" if there else "no")
+    assert verified > 5
 
 
 def test_an_unknown_benchmark_and_a_bad_count_are_refused():

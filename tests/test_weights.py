@@ -61,6 +61,13 @@ def test_the_processor_gives_the_pixels_and_words_of_training():
     assert batch["attention_mask"][0, 0] == 0  # the shorter text is padded on the left
 
 
+def test_a_picture_of_another_size_is_resized_to_576_tokens():
+    image = make_scene(1).image.resize((200, 150))
+    batch = build_processor()(images=[image], text=[prompt("how ?")], return_tensors="pt")
+    assert batch["pixel_values"].shape == (1, 3, 96, 96)
+    assert (batch["input_ids"] == IMAGE).sum() == 576
+
+
 def test_the_bundled_weights_are_whole_and_small():
     folder = DATA / "mini-llava"
     assert len(verify(folder)) == 64
