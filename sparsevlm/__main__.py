@@ -148,7 +148,7 @@ def _list(options: argparse.Namespace) -> int:
     for title, entries in sections.items():
         print(title)
         for name, what in entries.items():
-            print(f"  {name:<16} {what}")
+            print(f"  {name:<19} {what}")
     return DONE
 
 

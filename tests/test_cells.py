@@ -80,9 +80,9 @@ def test_a_profile_has_the_dense_model_and_every_method_at_every_budget(cells):
     assert {c.samples for c in cells[:3]}.isdisjoint(c.samples for c in cells[3:])
 
 
-def test_table_1_of_the_miniature_has_152_cells(source, tmp_path):
+def test_table_1_of_the_miniature_has_176_cells(source, tmp_path):
     full = replace(PROFILES["mini"], samples_per_benchmark=4, budgets=(200, 192, 180))
-    assert len(plan_cells(full, source=source, store=Store(tmp_path))) == 8 * (1 + 6 * 3)
+    assert len(plan_cells(full, source=source, store=Store(tmp_path))) == 8 * (1 + 7 * 3)
 
 
 def test_a_plan_is_read_back_and_made_again_when_anything_changes(source, tmp_path, monkeypatch):
@@ -111,6 +111,7 @@ def test_code_that_prunes_or_scores_is_part_of_the_name_and_comments_are_not(tmp
     first = write("rating.py", '"""Rates."""\n\ndef rate(x):\n    return x\n')
     assert write("rating.py", '"""Other words."""\n\ndef rate(x):  # why\n    return x\n') == first
     assert write("reproduce/style.py", "colour = 1\n") == first, "a figure re-runs nothing"
+    assert write("__main__.py", "width = 1\n") == first, "nor does the command line"
     changed = write("rating.py", '"""Rates."""\n\ndef rate(x):\n    return -x\n')
     assert changed != first
     assert write("benchmarks/pope.py", "score = 1\n") != changed

@@ -67,9 +67,9 @@ def results(records):
 
 def test_rows_are_dense_then_every_method_by_budget(results):
     assert [(r.method, r.tokens) for r in results.rows][:3] == [
-        ("dense", None), ("sparsevlm", 192), ("fastv", 192),
+        ("dense", None), ("sparsevlm", 192), ("sparsevlm-all-text", 192),
     ]  # fmt: skip
-    assert len(results.rows) == 19
+    assert len(results.rows) == 1 + 7 * 3
 
 
 def test_scores_are_those_of_the_benchmarks(results, records):
@@ -182,7 +182,7 @@ def test_an_ordering_is_a_plain_sentence(estimate, words):
 
 def test_controls_compare_accuracy_and_single_answers(results):
     found = {(c.tokens, c.control): c for c in controls(results)}
-    assert len(found) == 6
+    assert len(found) == 9
     random = found[64, "Random"]
     assert random.measured.low > 0
     # Harder questions are answered only by the more skilled, so no answer is lost.
@@ -233,7 +233,7 @@ def test_markdown_marks_the_miniature_and_shows_both_tables(results):
     assert "| 192 | Random | – | –" in page
     assert "MME is in points, at most 1000 here and 2800 in the paper." in page
     assert "Measured at commit c0ffee." in page
-    assert sum(line.startswith("- At 64 tokens") for line in lines) == 6 + 2
+    assert sum(line.startswith("- At 64 tokens") for line in lines) == 6 + 3
 
 
 def test_a_model_that_cannot_answer_at_all_gives_dashes_not_numbers(records):
@@ -250,7 +250,7 @@ def test_the_files_are_written_whole_and_read_back(results, tmp_path):
     files = {p.name: p for p in table_1_views.save(results, tmp_path)}
     assert set(files) == {"table_1.md", "table_1.csv", "table_1.html"}
     back = pd.read_csv(files["table_1.csv"])
-    assert len(back) == 19 and "miniature" in back["model"][0]
+    assert len(back) == 1 + 7 * 3 and "miniature" in back["model"][0]
     ours = table_1_views.frame(results)["Acc. (%)"].to_numpy()
     np.testing.assert_allclose(back["Acc. (%)"], ours)
     page = files["table_1.html"].read_text()

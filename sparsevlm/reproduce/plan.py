@@ -61,7 +61,8 @@ ALGORITHM = ("*.py", "baselines/*.py", "families/*.py", "benchmarks/*.py", "repr
 def algorithm_digest(folder: Path = ROOT / "sparsevlm") -> str:
     """Return the digest of the code that prunes, answers and scores; comments do not count."""
     parts: list[str | bytes] = []
-    for path in sorted({path for pattern in ALGORITHM for path in folder.glob(pattern)}):
+    found = {path for pattern in ALGORITHM for path in folder.glob(pattern)}
+    for path in sorted(found - {folder / "__main__.py"}):  # the command line decides nothing
         tree = ast.parse(path.read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             body = getattr(node, "body", None)
