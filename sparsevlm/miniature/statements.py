@@ -94,14 +94,20 @@ def choose(facts: Facts, rng) -> Turn:
     kind = str(rng.choice(list(kinds)))
     values, pool = kinds[kind]
     options = option_words(rng, list(values.values()), pool or other_values(kind))
+    asked = [(w, values[w]) for w in shuffled(rng, values) if values[w] in options]
+    return _options_then(options, asked)
+
+
+def _options_then(options: list[str], asked: list[tuple[str, str]]) -> Turn:
+    """The labelled options, then (word, its option) pairs whose labels are to be predicted."""
     words = ["choose"]
     for label, option in zip("ABCD", options, strict=False):
         words += [label, option]
     words += ["."]
     wanted = [False] * len(words)
-    for reference in shuffled(rng, values):
-        if values[reference] in options and len(words) + 2 <= MAX_WORDS:
-            words += [reference, "ABCD"[options.index(values[reference])]]
+    for word, option in asked:
+        if len(words) + 2 <= MAX_WORDS:
+            words += [word, "ABCD"[options.index(option)]]
             wanted += [False, True]
     return words, wanted
 
@@ -113,15 +119,7 @@ def match(facts: Facts, rng) -> Turn:
     """
     pool = shuffled(rng, (*SHAPES, *SHAPE_COLOURS, *other_values("letter"), *SIDES, *HEIGHTS))
     options = pool[:4]
-    words = ["choose"]
-    for label, option in zip("ABCD", options, strict=True):
-        words += [label, option]
-    words += ["."]
-    wanted = [False] * len(words)
-    for option in shuffled(rng, options):
-        words += [option, "ABCD"[options.index(option)]]
-        wanted += [False, True]
-    return words, wanted
+    return _options_then(options, [(option, option) for option in shuffled(rng, options)])
 
 
 def verify(facts: Facts, rng) -> Turn:
