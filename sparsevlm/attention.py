@@ -6,6 +6,7 @@ RoPE (and after query/key norms and head grouping) and then calls the model's ow
 
 from __future__ import annotations
 
+import copy
 import sys
 import weakref
 from collections.abc import Callable
@@ -76,6 +77,22 @@ def _noting(base: str) -> Callable:
     return forward
 
 
+def _noted_config(original: object) -> object:
+    """A copy of a config, which itself copies and pickles as the original."""
+
+    def reduce(self: object, protocol: int) -> tuple:
+        return _same, (original,)
+
+    config = copy.copy(original)
+    config.sparsevlm_original = original
+    config.__class__ = type(type(original).__name__, (type(original),), {"__reduce_ex__": reduce})
+    return config
+
+
+def _same(config: object) -> object:
+    return config
+
+
 def note_attention(attention: nn.Module, sink: Callable[[QueriesKeys], None]) -> Callable[[], None]:
     """Send queries and keys of every forward of ``attention`` to ``sink``.
 
@@ -84,13 +101,10 @@ def note_attention(attention: nn.Module, sink: Callable[[QueriesKeys], None]) ->
     Callable
         Undoes it; the module then holds the very config object it held before.
     """
-    import copy
-
     original = attention.config
     base = original._attn_implementation
     AttentionInterface.register(PREFIX + base, _noting(base))
-    config = copy.copy(original)
-    config.sparsevlm_original = original
+    config = _noted_config(original)
     config._attn_implementation = PREFIX + base
     attention.config = config
     _SINKS[attention] = sink

@@ -38,7 +38,8 @@ class View:
     num_visual
         Visual tokens of the image before any cut.
     grid
-        (rows, columns) of the original visual tokens, where known.
+        (rows, columns), or (frames, rows, columns) of a video, of the original visual tokens,
+        where known.
     inputs_visual, inputs_text
         The same tokens at the input of layer 0, before any cut.
     attention_rows
@@ -46,6 +47,9 @@ class View:
         the current visual tokens, ``[heads, num_rows, num_current]``, softmax over all tokens.
     prompt_key
         Function without arguments; an integer that depends on the prompt's ids and pixels only.
+    rotary_visual, rotary_text
+        Cosines and sines, each ``[tokens, head_dim]``, by which the layer looked at rotates the
+        current visual tokens and the text.
     memo
         Dictionary that lives for one prefill of one sample.
     """
@@ -56,11 +60,13 @@ class View:
     text: Tensor
     source: Tensor
     num_visual: int
-    grid: tuple[int, int] | None
+    grid: tuple[int, ...] | None
     inputs_visual: Tensor
     inputs_text: Tensor
     attention_rows: Callable[[Tensor], Tensor]
     prompt_key: Callable[[], int]
+    rotary_visual: tuple[Tensor, Tensor] | None = None
+    rotary_text: tuple[Tensor, Tensor] | None = None
     memo: dict = field(default_factory=dict)
 
     @property

@@ -185,18 +185,22 @@ def view_of(
     *,
     layer: int,
     num_layers: int,
-    grid: tuple[int, int] | None,
+    grid: tuple[int, ...] | None,
+    rotary: tuple[Tensor, Tensor],
     rows: Callable[[Tensor, slice], Tensor],
     prompt_key: Callable[[], int],
 ) -> View:
-    """The read-only view of one sample. ``hidden`` and ``inputs`` come without padding."""
+    """The read-only view of one sample. ``hidden``, ``inputs`` and the rotary tables (cosines and
+    sines of the current tokens) come without padding.
+    """
     columns, text = sample.columns, sample.columns.stop
+    prompt = slice(text, text + sample.prompt_text)
     first_text = sample.before + sample.num_visual
     return View(
         layer=layer,
         num_layers=num_layers,
         visual=hidden[columns],
-        text=hidden[text : text + sample.prompt_text],
+        text=hidden[prompt],
         source=sample.source,
         num_visual=sample.num_visual,
         grid=grid,
@@ -204,6 +208,8 @@ def view_of(
         inputs_text=inputs[first_text : first_text + sample.prompt_text],
         attention_rows=lambda raters: rows(raters + text, columns),
         prompt_key=prompt_key,
+        rotary_visual=tuple(table[columns] for table in rotary),
+        rotary_text=tuple(table[prompt] for table in rotary),
         memo=sample.memo,
     )
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.masking_utils import create_causal_mask
 
 from sparsevlm import layout
 from sparsevlm.attention import QueriesKeys
 from sparsevlm.contract import Pruner, Selection
+from sparsevlm.family import Family, Grid
 from sparsevlm.layout import Sample
-from sparsevlm.trace import CutTrace, SampleTrace
+from sparsevlm.trace import SampleTrace
+from sparsevlm.tracing import Noted, sample_trace
 
 
 @dataclass
@@ -29,7 +31,8 @@ class Segment:
     cos, sin
         Rotary tables of the prefill.
     next_position
-        ``[batch, 1]`` position of the first decoded token when positions are renumbered.
+        ``[batch, 1]`` position of the first decoded token, where it is not the one that the model
+        itself would give.
     arguments
         Keyword arguments for the layers of this segment, for the forward now running.
     """
@@ -42,16 +45,6 @@ class Segment:
     arguments: dict = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Noted:
-    """What the trace needs of one sample's selection; tensors, read only when asked for."""
-
-    after_layer: int
-    before: Sample
-    after: Sample
-    selection: Selection
-
-
 class Prefill:
     """State of one prompt, from its prefill to its last decoded token.
 
@@ -59,14 +52,14 @@ class Prefill:
     ----------
     pruner
         Decides.
-    decoder
-        The text model: ``layers``, ``rotary_emb``, ``config``.
+    family
+        The model's parts.
     samples
         Layout of the rows.
     attention_mask
         ``[batch, tokens]`` or ``None``.
-    grid
-        Function of the number of visual tokens.
+    grids
+        Shape of every row's visual tokens, where known.
     prompt_key
         Function of the row number; see `View`.
     """
@@ -74,36 +67,38 @@ class Prefill:
     def __init__(
         self,
         pruner: Pruner,
-        decoder: nn.Module,
+        family: Family,
         samples: tuple[Sample, ...],
         attention_mask: Tensor | None,
-        grid: Callable[[int], tuple[int, int] | None],
+        grids: Sequence[Grid | None],
         prompt_key: Callable[[int, Tensor], int],
     ) -> None:
-        self.pruner, self.decoder = pruner, decoder
+        self.pruner, self.family, self.decoder = pruner, family, family.decoder
         self.first, self.samples = samples, samples
-        self.grid, self.prompt_key = grid, prompt_key
+        self.grids, self.prompt_key = grids, prompt_key
         padded = len({sample.tokens for sample in samples}) > 1
         self.padded = padded or self._row_length(attention_mask) > samples[0].tokens
         self.mask = attention_mask.bool() if self.padded else None
         self.segments: list[Segment] = []
         self.segment_of: dict[int, int] = {}
-        self.noted: list[list[_Noted]] = [[] for _ in samples]
+        self.noted: list[list[Noted]] = [[] for _ in samples]
         self.captured: dict[int, QueriesKeys] = {}
 
     def _row_length(self, attention_mask: Tensor | None) -> int:
         return self.first[0].tokens if attention_mask is None else attention_mask.shape[1]
 
-    def start(self, hidden: Tensor, arguments: dict) -> None:
-        """Note the input of layer 0: embeddings, rotary tables, positions."""
+    def start(self, hidden: Tensor, arguments: dict, positions: Tensor | None) -> None:
+        """Note the input of layer 0: embeddings, rotary tables and the decoder's position ids."""
         self.inputs = hidden
         cos, sin = arguments["position_embeddings"]
-        positions = arguments.get("position_ids")
         if positions is None:
             positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
-        starts = [hidden.shape[1] - sample.tokens for sample in self.first]
+        # With M-RoPE the first and the last token, being text, have one position on all axes.
+        positions = positions if positions.ndim == 2 else positions[-1]
         rows = positions.expand(len(self.first), -1)
+        starts = [hidden.shape[1] - sample.tokens for sample in self.first]
         self.first_position = torch.stack([row[s] for row, s in zip(rows, starts, strict=True)])
+        self.last_position = rows[:, -1:]
         self.segments.append(Segment(hidden.shape[1], self.mask, cos, sin))
 
     def capture(self, layer: int, found: QueriesKeys) -> None:
@@ -121,7 +116,7 @@ class Prefill:
                 sample_after, row_after = sample, row
                 if len(selection.keep) < sample.visual or selection.vectors is not None:
                     sample_after, row_after = layout.apply(sample, row, selection)
-                noted = _Noted(after_layer, sample, sample_after, replace(selection, vectors=None))
+                noted = Noted(after_layer, sample, sample_after, replace(selection, vectors=None))
                 self.noted[number].append(noted)
                 sample, row = sample_after, row_after
             samples.append(sample)
@@ -136,7 +131,8 @@ class Prefill:
     def _select(
         self, number: int, sample: Sample, row: Tensor, layer: int, found: QueriesKeys | None
     ) -> Selection:
-        start = self.segments[-1].length - sample.tokens
+        segment = self.segments[-1]
+        start = segment.length - sample.tokens
         inputs = self.inputs[number, self.inputs.shape[1] - self.first[number].tokens :]
 
         def rows(queries: Tensor, columns: slice) -> Tensor:
@@ -149,7 +145,9 @@ class Prefill:
 
         view = layout.view_of(
             sample, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
-            grid=self.grid(sample.num_visual), rows=rows,
+            grid=self.grids[number], rows=rows,
+            rotary=tuple(table.expand(len(self.samples), -1, -1)[number, start:]
+                         for table in (segment.cos, segment.sin)),
             prompt_key=lambda: self.prompt_key(number, inputs),
         )
         with torch.no_grad():
@@ -168,11 +166,13 @@ class Prefill:
         if self.pruner.positions == "renumbered":
             offsets = [torch.arange(size, device=device) for size in sizes]
             positions = layout.pad_left(offsets) + self.first_position[:, None]
-            cos, sin = self.decoder.rotary_emb(hidden, position_ids=positions)
+            cos, sin = self.family.rotary(hidden, positions)
             return Segment(length, mask, cos, sin, positions[:, -1:] + 1)
         slots = layout.pad_left([sample.slots for sample in self.samples])
         cos, sin = (_gather(table, slots) for table in (self.segments[0].cos, self.segments[0].sin))
-        return Segment(length, mask, cos, sin)
+        # The model counts positions by the cache of layer 0; where that is cut, it counts too few.
+        shortened = self.segment_of.get(0) != 0
+        return Segment(length, mask, cos, sin, self.last_position + 1 if shortened else None)
 
     def enter(self, layer: int, hidden: Tensor, arguments: dict) -> dict:
         """Arguments for this layer in the prefill."""
@@ -209,7 +209,7 @@ class Prefill:
             if segment.next_position is not None:
                 steps = torch.arange(new - hidden.shape[1], new, device=hidden.device)
                 positions = segment.next_position + steps
-                cos, sin = self.decoder.rotary_emb(hidden, position_ids=positions)
+                cos, sin = self.family.rotary(hidden, positions)
             segment.arguments = _changed(cos, sin, mask)
         return {**arguments, **segment.arguments}
 
@@ -240,24 +240,15 @@ class Prefill:
 
     def trace(self) -> list[SampleTrace]:
         """Turn what was noted into plain numbers."""
-        return [self._trace(*pair) for pair in zip(self.first, self.samples, self.noted,
-                                                   strict=True)]
-
-    def _trace(self, first: Sample, last: Sample, noted: list[_Noted]) -> SampleTrace:
-        num_layers = len(self.decoder.layers)
-        members = {index: [index] for index in range(first.num_visual)}
-        cuts = [_cut_trace(note, members) for note in noted]
-        left = {note.after_layer: note.after.visual for note in noted}
-        current, tokens_in, tokens_out = first.num_visual, [], []
-        for layer in range(-1, num_layers):
-            entering, current = current, left.get(layer, current)
-            if layer >= 0:
-                tokens_in.append(entering)
-                tokens_out.append(current if self.pruner.counted_layer == "this" else entering)
-        grid = self.grid(first.num_visual) if first.num_visual else None
-        return SampleTrace(
-            first.num_visual, grid, cuts, tokens_in, tokens_out, last.slots.tolist()
-        )
+        return [
+            sample_trace(
+                first, last, noted, num_layers=len(self.decoder.layers), grid=grid,
+                counted_layer=self.pruner.counted_layer,
+            )
+            for first, last, noted, grid in zip(
+                self.first, self.samples, self.noted, self.grids, strict=True
+            )
+        ]
 
 
 def _changed(cos: Tensor, sin: Tensor, mask: Tensor | None) -> dict:
@@ -268,27 +259,3 @@ def _changed(cos: Tensor, sin: Tensor, mask: Tensor | None) -> dict:
 def _gather(table: Tensor, slots: Tensor) -> Tensor:
     table = table.expand(len(slots), -1, -1)
     return table.gather(1, slots[..., None].expand(-1, -1, table.shape[-1]))
-
-
-def _cut_trace(note: _Noted, members: dict[int, list[int]]) -> CutTrace:
-    selection, before = note.selection, note.before
-    source = before.source.tolist()
-    if selection.groups is not None:
-        merged = zip(selection.groups.members.tolist(), selection.groups.labels.tolist(),
-                     strict=True)
-        for member, label in merged:
-            identity = before.num_visual + before.num_recycled + label
-            members.setdefault(identity, []).extend(members[source[member]])
-    after = note.after.source.tolist()
-    recycled = [identity for identity in after if identity >= before.num_visual]
-    scored = selection.scores is not None
-    return CutTrace(
-        after_layer=note.after_layer,
-        kept=[identity for identity in after if identity < before.num_visual],
-        groups=[sorted(members[identity]) for identity in recycled],
-        group_ids=recycled,
-        scores=[float(f"{value:.6g}") for value in selection.scores.tolist()] if scored else [],
-        score_ids=source if scored else [],
-        raters=selection.raters.tolist() if selection.raters is not None else [],
-        num_left=len(after),
-    )

@@ -8,15 +8,17 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
+from sparsevlm.family import Family
+
 
 def prompt_key(
-    arguments: dict, visual: Tensor, prompt: tuple[Tensor, int] | None
+    family: Family, arguments: dict, visual: Tensor, prompt: tuple[Tensor, int] | None
 ) -> Callable[[int, Tensor], int]:
     """Function of a row and its embeddings: a checksum of the prompt's ids and pixels.
 
     Embeddings differ in the last bits between batches, so they count only where there are no ids.
     """
-    ids, pixels = arguments.get("input_ids"), arguments.get("pixel_values")
+    ids = arguments.get("input_ids")
     mask = arguments.get("attention_mask")
 
     def key(row: int, inputs: Tensor) -> int:
@@ -25,9 +27,9 @@ def prompt_key(
         chosen = ~visual[row] if mask is None else ~visual[row] & mask[row].bool()
         text = ids[row][chosen][: int(chosen[: prompt[0].shape[1]].sum())]
         value = _checksum(text)
+        pixels = family.pixels(arguments, visual, row)
         if pixels is not None:
-            image = int(visual[:row].any(dim=1).sum())
-            value = crc32(value.to_bytes(4, "little"), _checksum(pixels[image]))
+            value = crc32(value.to_bytes(4, "little"), _checksum(pixels))
         return value
 
     return key

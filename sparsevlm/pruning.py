@@ -6,10 +6,11 @@ Hooks only: the model is pruned inside the with block and exactly as before afte
 from __future__ import annotations
 
 import inspect
+import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,58 +20,13 @@ from transformers.cache_utils import DynamicLayer
 from sparsevlm import layout
 from sparsevlm.attention import note_attention, project
 from sparsevlm.contract import Pruner
+from sparsevlm.family import Family, find_family
 from sparsevlm.prefill import Prefill
 from sparsevlm.prompts import prompt_key
 from sparsevlm.trace import Trace
 
-
-class Family(Protocol):
-    """What `prune` needs to know about a family of models.
-
-    Attributes
-    ----------
-    base
-        The module that is called with ``input_ids``, the masks and the pixels.
-    decoder
-        The text model: ``layers``, ``rotary_emb``, ``config``.
-    """
-
-    base: nn.Module
-    decoder: nn.Module
-
-    def visual_mask(self, arguments: dict) -> Tensor:
-        """``[batch, tokens]`` bool, True at visual tokens, from the arguments of ``base``."""
-
-    def grid(self, num_visual: int) -> tuple[int, int] | None:
-        """(rows, columns) of the visual tokens, where known."""
-
-
-FAMILIES: dict[str, tuple[Callable[[nn.Module], bool], Callable[..., Family]]] = {}
 _ACTIVE: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-
-
-def register_family(
-    name: str, matches: Callable[[nn.Module], bool], build: Callable[..., Family]
-) -> None:
-    """Make `prune` accept the models for which ``matches(model)`` is true."""
-    FAMILIES[name] = (matches, build)
-
-
-def find_family(model: nn.Module, visual_mask: Tensor | tuple[int, int] | None = None) -> Family:
-    """Adapter of a model.
-
-    Raises
-    ------
-    TypeError
-        If no known family fits.
-    """
-    for matches, build in FAMILIES.values():
-        if matches(model):
-            return build(model, visual_mask)
-    raise TypeError(
-        f"cannot prune a {type(model).__name__}; known families: {', '.join(FAMILIES)}. Others "
-        "can be added with sparsevlm.pruning.register_family"
-    )
+_LOCK = threading.Lock()
 
 
 @contextmanager
@@ -115,15 +71,37 @@ def prune(
         cache, right padding, several images per sample, no text after the image.
     """
     session = _Session(model, pruner, find_family(model, visual_mask), trace)
-    if model in _ACTIVE:
-        raise RuntimeError("this model is already being pruned; leave the outer with block first")
-    _ACTIVE.add(model)
+    decoder = session.family.decoder
+    with _LOCK:
+        if decoder in _ACTIVE:
+            raise RuntimeError(
+                "this model is already being pruned; leave the outer with block first (another "
+                "thread needs a model of its own)"
+            )
+        _ACTIVE.add(decoder)
     try:
         with ExitStack() as stack:
             session.attach(stack)
             yield session.trace
     finally:
-        _ACTIVE.discard(model)
+        _ACTIVE.discard(decoder)
+
+
+class Hook:
+    """A hook of one session. A copy of the model, or a pickle of it, gets an inert one."""
+
+    def __init__(self, function: Callable) -> None:
+        self.function = function
+
+    def __call__(self, *args: object) -> object:
+        return self.function(*args)
+
+    def __reduce__(self) -> tuple:
+        return Hook, (_nothing,)
+
+
+def _nothing(*args: object) -> None:
+    """What the hooks of a copied model do."""
 
 
 class _Session:
@@ -134,6 +112,7 @@ class _Session:
         self.current: Prefill | None = None
         self.continuing = False
         self.attention_mask: Tensor | None = None
+        self.position_ids: Tensor | None = None
         self.prompt: tuple[Tensor, int] | None = None
         layers = family.decoder.layers
         self.cuts = [i for i in range(-1, len(layers) - 1) if pruner.prunes_after(i)]
@@ -154,15 +133,27 @@ class _Session:
                 "a cut before layer 0 (after_layer=-1) has no attention of this layer to look at; "
                 'use scored_layer="next" or a later cut'
             )
-        if -1 in self.cuts and self.pruner.positions == "original":
-            raise ValueError('a cut before layer 0 needs positions="renumbered"')
+        kinds = set(getattr(self.family.decoder.config, "layer_types", None) or ["full_attention"])
+        if self.cuts and kinds != {"full_attention"}:
+            raise ValueError(
+                f"this model has layers of kind {', '.join(sorted(kinds))}; prune() knows full "
+                "attention only: switch the sliding window off in the config"
+            )
+        if self.cuts and self.family.has_mrope and self.pruner.positions == "renumbered":
+            warnings.warn(
+                f'positions="renumbered" gives the visual tokens of a {type(self.model).__name__} '
+                "the positions of plain text: rows and columns are lost. No release of SparseVLM "
+                'says what to do with M-RoPE; positions="original" keeps them',
+                stacklevel=5,
+            )
 
     def attach(self, stack: ExitStack) -> None:
         def hook(register: Callable, function: Callable, **how: bool) -> None:
-            stack.callback(register(function, with_kwargs=True, **how).remove)
+            stack.callback(register(Hook(function), with_kwargs=True, **how).remove)
 
         hook(self.model.register_forward_pre_hook, self._refuse_labels)
         hook(self.family.base.register_forward_pre_hook, self._before_base)
+        hook(self.family.decoder.register_forward_pre_hook, self._before_decoder)
         # Also after an exception, so that the next call starts clean.
         hook(self.family.base.register_forward_hook, self._after_base, always_call=True)
         for index, layer in enumerate(self.family.decoder.layers):
@@ -201,10 +192,12 @@ class _Session:
             return
         visual = self.family.visual_mask(arguments)
         samples = layout.locate(visual, mask, self._prompt_length(arguments, visual.shape[1]))
-        key = prompt_key(arguments, visual, self.prompt)
-        self.current = Prefill(
-            self.pruner, self.family.decoder, samples, mask, self.family.grid, key
-        )
+        key = prompt_key(self.family, arguments, visual, self.prompt)
+        grids = self.family.grids(arguments, [sample.visual for sample in samples])
+        self.current = Prefill(self.pruner, self.family, samples, mask, grids, key)
+
+    def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        self.position_ids = _arguments(module, args, kwargs).get("position_ids")
 
     def _prompt_length(self, arguments: dict, length: int) -> int:
         """Tokens of the prompt: generation without a cache sends it again, one token longer."""
@@ -243,7 +236,7 @@ class _Session:
         if self.continuing:
             return args, state.proceed(index, hidden, kwargs, self.attention_mask)
         if index == 0:
-            state.start(hidden, kwargs)
+            state.start(hidden, kwargs, self.position_ids)
             cache = kwargs.get("past_key_values")
             if cache is not None:
                 self.states[cache] = state

@@ -53,7 +53,7 @@ class SampleTrace:
     Attributes
     ----------
     num_visual, grid
-        Visual tokens before any cut; (rows, columns) where known.
+        Visual tokens before any cut; (rows, columns), or (frames, rows, columns), where known.
     cuts
         In order.
     tokens_in, tokens_out
@@ -64,7 +64,7 @@ class SampleTrace:
     """
 
     num_visual: int
-    grid: tuple[int, int] | None
+    grid: tuple[int, ...] | None
     cuts: list[CutTrace]
     tokens_in: list[int]
     tokens_out: list[int]

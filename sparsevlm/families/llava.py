@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM, LlavaForConditionalGeneration
 
-from sparsevlm.pruning import register_family
+from sparsevlm.family import Family, Grid, placeholders, register_family
 
 
-class Llava:
+class Llava(Family):
     """Any `LlavaForConditionalGeneration`: visual tokens are the image placeholders."""
 
     def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
@@ -21,35 +22,18 @@ class Llava:
         self.base, self.decoder = model.model, model.model.language_model
 
     def visual_mask(self, arguments: dict) -> Tensor:
-        """True at the image placeholders.
+        """True at the image placeholders."""
+        ids = [self.model.config.image_token_id]
+        return placeholders(arguments, ids, [("pixel_values", "image")])
 
-        Raises
-        ------
-        ValueError
-            Without ``input_ids``, and for more images than samples.
-        """
-        ids = arguments.get("input_ids")
-        if ids is None:
-            raise ValueError(
-                "prune() finds the visual tokens by their placeholder, so it needs input_ids; "
-                "inputs_embeds alone do not show them"
-            )
-        pixels = arguments.get("pixel_values")
-        if pixels is not None and len(pixels) > len(ids):
-            raise ValueError(
-                f"{len(pixels)} images for {len(ids)} samples: several images per sample are not "
-                "supported, give each image its own sample"
-            )
-        return ids == self.model.config.image_token_id
-
-    def grid(self, num_visual: int) -> tuple[int, int] | None:
+    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """Patches of the vision tower, or a square where that fits."""
         vision = self.model.config.vision_config
         side = vision.image_size // vision.patch_size
-        return (side, side) if side * side == num_visual else square(num_visual)
+        return [(side, side) if side * side == count else square(count) for count in counts]
 
 
-class LanguageModel:
+class LanguageModel(Family):
     """A plain `LlamaForCausalLM` whose visual tokens are given as a mask or span."""
 
     def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
@@ -84,13 +68,15 @@ class LanguageModel:
         mask[:, :columns] = self.given.to(mask)
         return mask
 
-    def grid(self, num_visual: int) -> tuple[int, int] | None:
+    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """A square, where that fits."""
-        return square(num_visual)
+        return [square(count) for count in counts]
 
 
-def square(num_visual: int) -> tuple[int, int] | None:
+def square(num_visual: int) -> Grid | None:
     """(side, side) of a square number of tokens, else None."""
+    if not num_visual:
+        return None
     side = math.isqrt(num_visual)
     return (side, side) if side * side == num_visual else None
 
