@@ -2,7 +2,7 @@
 
 Source
 ------
-The lists of the official v1.5 release (`score.py`, `sparse_token_list_*`).
+The lists of the official v1.5 and v2.0 releases (`score.py`, `sparse_token_list_*`).
 
 Difference
 ----------
@@ -13,7 +13,7 @@ image size is solved for in the same shape. See DEVIATIONS.md.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from sparsevlm.schedule import RECYCLE_FRACTION, Cut, check_cuts, is_int, mean_tokens_out
 
@@ -22,6 +22,8 @@ OFFICIAL_NUM_LAYERS = 32
 OFFICIAL_NUM_VISUAL = 576
 # v1.5 has 192, 128 and 64; 96 was added, unchanged in every other way, by v2.0 in mode 1_0.
 OFFICIAL_KEEP = {192: (300, 200, 110), 128: (303, 110, 36), 96: (238, 48, 26), 64: (66, 30, 17)}
+# v2.0 in mode 2_0 (SparseVLM+), which does not recycle.
+PLUS_KEEP = {192: (300, 200, 118), 128: (238, 108, 60), 96: (246, 54, 28), 64: (66, 34, 20)}
 Spent = Callable[[Sequence[Cut]], float]
 
 
@@ -58,6 +60,8 @@ def schedule_for(
     *,
     recycle: float = RECYCLE_FRACTION,
     layers: Sequence[int] | None = None,
+    lists: Mapping[int, tuple[int, int, int]] = OFFICIAL_KEEP,
+    always_drop: bool | None = None,
 ) -> tuple[Cut, ...]:
     """Cuts whose mean ``tokens_out`` meets the budget within one token.
 
@@ -71,12 +75,16 @@ def schedule_for(
         Share of the dropped tokens recycled at every cut; 0 for none.
     layers
         Cut after these 0-based layers. Default: (2, 6, 15) of 32, scaled with the depth.
+    lists
+        Official counts by budget: `OFFICIAL_KEEP` or `PLUS_KEEP`.
+    always_drop
+        As in `schedule.tokens_per_layer`.
 
     Returns
     -------
     tuple of Cut
-        The official list where one exists (32 layers, 576 visual tokens, default recycling and
-        layers); else the official lists' shape, interpolated in the budget.
+        The official list where one exists (32 layers, 576 visual tokens, recycling as released,
+        default layers); else the official lists' shape, interpolated in the budget.
 
     Raises
     ------
@@ -85,18 +93,20 @@ def schedule_for(
         layers, and for layers outside the model.
     """
     check_budget(tokens, num_layers, num_visual)
-    official = layers is None and recycle == RECYCLE_FRACTION and tokens in OFFICIAL_KEEP
+    released = recycle == (0 if lists is PLUS_KEEP else RECYCLE_FRACTION)
+    official = layers is None and released and tokens in lists
     if official and (num_layers, num_visual) == (OFFICIAL_NUM_LAYERS, OFFICIAL_NUM_VISUAL):
-        keep = OFFICIAL_KEEP[tokens]
-        return tuple(Cut(*pair) for pair in zip(OFFICIAL_LAYERS, keep, strict=True))
+        return tuple(Cut(*pair) for pair in zip(OFFICIAL_LAYERS, lists[tokens], strict=True))
     stages = _stages(layers, num_layers)
     check_cuts([Cut(layer) for layer, _ in stages], num_layers)
 
     def cuts_at(level: float) -> tuple[Cut, ...]:
-        return _shaped_cuts(level, stages, num_visual)
+        return _shaped_cuts(level, stages, num_visual, lists)
 
     def spent(cuts: Sequence[Cut]) -> float:
-        return mean_tokens_out(cuts, num_layers, num_visual, recycle=recycle)
+        return mean_tokens_out(
+            cuts, num_layers, num_visual, recycle=recycle, always_drop=always_drop
+        )
 
     cuts = _closest(cuts_at, spent, tokens)
     cuts = _trim(cuts, spent, tokens)
@@ -124,13 +134,16 @@ def _stages(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, fl
 
 
 def _shaped_cuts(
-    level: float, stages: Sequence[tuple[int, float]], num_visual: int
+    level: float,
+    stages: Sequence[tuple[int, float]],
+    num_visual: int,
+    lists: Mapping[int, tuple[int, int, int]],
 ) -> tuple[Cut, ...]:
     """Cuts at ``level`` in [0, 1]: the official lists, interpolated (0: one token, 1: all)."""
     knots = [(0.0, (0.0, 0.0, 0.0)), (1.0, (1.0, 1.0, 1.0))]
     knots += [
         (budget / OFFICIAL_NUM_VISUAL, tuple(k / OFFICIAL_NUM_VISUAL for k in keep))
-        for budget, keep in OFFICIAL_KEEP.items()
+        for budget, keep in lists.items()
     ]
     knots.sort()
     (low, shape_low), (high, shape_high) = next(

@@ -177,6 +177,9 @@ class CutPruner:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "cuts", check_cuts(self.cuts))
+        if self.positions not in POSITIONS:
+            known = ", ".join(POSITIONS)
+            raise ValueError(f"positions must be one of {known}; got {self.positions!r}")
         self._check_level()
 
     def _check_level(self) -> None:

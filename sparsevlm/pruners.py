@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from sparsevlm.contract import POSITIONS, CutPruner, Groups, Selection, View
-from sparsevlm.schedule import RECYCLE_FRACTION, kept_count, recycled_counts
+from sparsevlm.contract import CutPruner, Groups, Selection, View
+from sparsevlm.schedule import RECYCLE_FRACTION, is_int, kept_count, recycled_counts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,26 +34,36 @@ class SparseVLM(CutPruner):
     Parameters
     ----------
     cuts
-        Where, and how many stay. ``Cut(layer)`` without a count for ``level="rank"``.
+        Where, and how many stay. ``Cut(layer)`` without a count for a level by rank.
     raters
-        ``"above_mean"`` (v1.5), ``"at_least_mean"`` (paper) or ``"all_text"``.
+        ``"above_mean"`` (all releases), ``"at_least_mean"`` (paper) or ``"all_text"``.
     level
-        ``"fixed"`` (v1.5: the counts of the cuts) or ``"rank"`` (paper: lambda (L_v - rank P)).
+        ``"fixed"`` (v1.5, SparseVLM+: the counts of the cuts), ``"rank"`` (paper: lambda (L_v -
+        rank P) are dropped) or ``"scaled_rank"`` (v1.0, video: rank * scale + bias are kept).
     strength
         The paper's lambda in (0, 1], for ``level="rank"``. ``None``: solved for from ``tokens``
         at every cut.
     tokens
-        The budget that a rank-based level is solved for.
+        The budget that ``level="rank"`` is solved for.
+    scale, bias
+        For ``level="scaled_rank"``.
+    always_drop
+        ``level="fixed"``: whether at least one token is dropped at every cut, even where fewer
+        are there than the cut keeps (all releases).
     recycle
-        Share of the dropped tokens that is recycled; 0 for none.
+        Share of the dropped tokens that is recycled; 0 for none (SparseVLM+).
     merge, assignment
-        ``"mean"``, ``"l2"`` (v1.5) or ``"sum"``, ``"cosine"`` (paper).
+        ``"mean"``, ``"l2"`` (all releases) or ``"sum"``, ``"cosine"`` (paper).
     ties
         Equal densities: ``"index"`` (in place of the official random noise) or ``"strict"`` (the
         official code with its noise set to 0).
     positions
-        ``"renumbered"`` (official) or ``"original"``; a merged token then takes the position of
-        its group's centre.
+        ``"renumbered"`` (v1.0, v1.5, video) or ``"original"`` (SparseVLM+); a merged token then
+        takes the position of its group's centre.
+    gravity
+        Whether the attention is corrected for distance before it rates (SparseVLM+).
+    heads
+        Average over this many of the most attentive heads (SparseVLM+: 14); ``None``: over all.
     variant
         Name of the variant, for records.
 
@@ -64,7 +74,8 @@ class SparseVLM(CutPruner):
 
     Source
     ------
-    Paper, section 3; official v1.5 (`modelling_sparse_llama.py`, `score.py`, `utils.py`).
+    Paper, section 3; the official releases (`modelling_sparse_llama.py`, `score.py`, `utils.py`).
+    `variants` names the combinations that exist.
 
     Difference
     ----------
@@ -75,11 +86,16 @@ class SparseVLM(CutPruner):
     level: str = "fixed"
     strength: float | None = None
     tokens: int | None = None
+    scale: float | None = None
+    bias: float = 0.0
+    always_drop: bool = True
     recycle: float = RECYCLE_FRACTION
     merge: str = "mean"
     assignment: str = "l2"
     ties: str = "index"
     positions: str = "renumbered"
+    gravity: bool = False
+    heads: int | None = None
     variant: str = "v1.5"
 
     name: ClassVar[str] = "sparsevlm"
@@ -87,11 +103,10 @@ class SparseVLM(CutPruner):
     def __post_init__(self) -> None:
         options = {
             "raters": ("above_mean", "at_least_mean", "all_text"),
-            "level": ("fixed", "rank"),
+            "level": ("fixed", "rank", "scaled_rank"),
             "merge": ("mean", "sum"),
             "assignment": ("l2", "cosine"),
             "ties": ("index", "strict"),
-            "positions": POSITIONS,
         }
         for option, known in options.items():
             if getattr(self, option) not in known:
@@ -99,11 +114,20 @@ class SparseVLM(CutPruner):
                 raise ValueError(f"{option} must be one of {', '.join(known)}; got {got!r}")
         if isinstance(self.recycle, bool) or not 0 <= self.recycle < 1:
             raise ValueError(f"recycle must be a share from 0 to below 1, got {self.recycle!r}")
+        if self.heads is not None and (not is_int(self.heads) or self.heads < 1):
+            raise ValueError(f"heads must be an integer of at least 1, got {self.heads!r}")
         super().__post_init__()
 
     def _check_level(self) -> None:
         if self.level == "fixed":
             super()._check_level()
+            return
+        if self.level == "scaled_rank":
+            if self.scale is None or self.scale < 0:
+                raise ValueError(
+                    'level="scaled_rank" needs scale, the factor of the rank (official: 13.5, 9 or '
+                    f"0.8; video: 1), got {self.scale!r}"
+                )
             return
         if self.strength is None and self.tokens is None:
             raise ValueError('level="rank" needs strength (the paper\'s lambda) or tokens')
@@ -115,13 +139,13 @@ class SparseVLM(CutPruner):
         import torch
 
         from sparsevlm.raters import select_raters
-        from sparsevlm.rating import rate, score
+        from sparsevlm.rating import score
         from sparsevlm.recycling import reconstruct, select_top
 
         if "raters" not in view.memo:
             view.memo["raters"] = select_raters(view.inputs_visual, view.inputs_text, self.raters)
         raters = view.memo["raters"]
-        rating = rate(view.attention_rows(raters))
+        rating = self._rating(view, raters)
         scores = score(rating)
         kept = self._num_kept(view, rating)
         if kept == view.num_current:
@@ -137,12 +161,27 @@ class SparseVLM(CutPruner):
         anchors = members[centres] if self.positions == "original" else None
         return Selection(keep, Groups(members, labels), vectors, anchors, scores, raters)
 
+    def _rating(self, view: View, raters: Tensor) -> Tensor:
+        """The matrix P ``[num_raters, num_visual]``."""
+        from sparsevlm.gravity import correct, gravity, priority_heads
+        from sparsevlm.rating import rate
+
+        attention = view.attention_rows(raters)
+        if self.gravity:
+            rows = tuple(table[raters] for table in view.rotary_text)
+            attention = correct(attention, gravity(rows, view.rotary_visual))
+        if self.heads is not None:
+            attention = attention[priority_heads(attention, self.heads)]
+        return rate(attention)
+
     def _num_kept(self, view: View, rating: Tensor) -> int:
         if self.level == "fixed":
-            return kept_count(self.keep_at(view.layer), view.num_current, self.recycle)
-        from sparsevlm.sparsity import num_dropped, numerical_rank
+            return kept_count(self.keep_at(view.layer), view.num_current, self.always_drop)
+        from sparsevlm.sparsity import num_dropped, num_kept, numerical_rank
 
         rank = numerical_rank(rating)
+        if self.level == "scaled_rank":
+            return num_kept(view.num_current, rank, self.scale, self.bias)
         strength = self._strength(view, rank)
         kept = view.num_current - num_dropped(view.num_current, rank, strength)
         # Never everything: a rating of rank 0 (all zero) must still leave one token.

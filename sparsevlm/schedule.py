@@ -103,12 +103,12 @@ def recycled_counts(num_dropped: int, fraction: float = RECYCLE_FRACTION) -> tup
     return recycled, int(recycled / CLUSTER_DIVISOR) + 1
 
 
-def kept_count(keep: int, num_current: int, fraction: float = RECYCLE_FRACTION) -> int:
+def kept_count(keep: int, num_current: int, always_drop: bool = True) -> int:
     """Clamp ``keep`` to the current number of visual tokens.
 
-    With recycling at least one token is dropped, as in the official code (`min(k, n - 1)`).
+    With ``always_drop`` at least one token is dropped, as in the official code (`min(k, n - 1)`).
     """
-    return max(0, min(keep, num_current - 1 if fraction > 0 else num_current))
+    return max(0, min(keep, num_current - 1 if always_drop else num_current))
 
 
 def tokens_per_layer(
@@ -117,6 +117,7 @@ def tokens_per_layer(
     num_visual: int,
     recycle: float = RECYCLE_FRACTION,
     counted_layer: str = "this",
+    always_drop: bool | None = None,
 ) -> tuple[list[int], list[int]]:
     """Visual tokens entering and leaving every layer, recycled ones included.
 
@@ -132,6 +133,8 @@ def tokens_per_layer(
         ``"this"``: the cut after layer l belongs to layer l, which then *leaves* fewer tokens.
         ``"next"`` (PyramidDrop, ToMe): the cut belongs to the entry of layer l + 1, so layer l
         leaves what it processed.
+    always_drop
+        Whether every cut drops at least one token. Default: while there is recycling.
 
     Returns
     -------
@@ -139,12 +142,13 @@ def tokens_per_layer(
         Two lists of ``num_layers`` integers.
     """
     cuts = check_cuts(cuts, num_layers)
+    always_drop = recycle > 0 if always_drop is None else always_drop
     keep_after = {cut.after_layer: cut.keep for cut in cuts}
     current, tokens_in, tokens_out = num_visual, [], []
     for layer in range(-1, num_layers):
         entering = current
         if layer in keep_after:
-            kept = kept_count(keep_after[layer], current, recycle)
+            kept = kept_count(keep_after[layer], current, always_drop)
             current = kept + recycled_counts(current - kept, recycle)[1]
         if layer >= 0:
             tokens_in.append(entering)

@@ -6,7 +6,8 @@ Paper, section 3.3: N = lambda * (L_v - rank(P)).
 
 Difference
 ----------
-The released v1.5 has fixed counts instead (`schedule.py`), v1.0 *keeps* rank * scale + bias.
+The released v1.5 has fixed counts instead (`schedule.py`); v1.0 *keeps* rank * scale + bias and the
+video release keeps rank tokens (`num_kept`).
 lambda is given nowhere; here it is an option, or solved for from the budget (DEVIATIONS.md).
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 import torch
 
-from sparsevlm.schedule import kept_count, recycled_counts
+from sparsevlm.schedule import recycled_counts
 
 
 def numerical_rank(rating: torch.Tensor) -> int:
@@ -50,6 +51,31 @@ def numerical_rank(rating: torch.Tensor) -> int:
 def num_dropped(num_current: int, rank: int, strength: float) -> int:
     """N = int(lambda * (L_v - rank)), never negative. 0 means that the layer is skipped."""
     return max(0, int(strength * (num_current - rank)))
+
+
+def num_kept(num_current: int, rank: int, scale: float, bias: float) -> int:
+    """Tokens that the official v1.0 and the video release (scale 1, bias 0) keep at a cut.
+
+    Parameters
+    ----------
+    num_current, rank
+        Visual tokens before the cut, and the rank of their rating.
+    scale, bias
+        ``--scale`` and ``--bias`` of the official scripts.
+
+    Returns
+    -------
+    int
+        All of them where the rank is full; else ``int(rank * scale + bias)``, at most
+        ``num_current - 1``. It may be 0: then only recycled tokens stay.
+
+    Source
+    ------
+    v1.0 `score.py`, `attn_postprocess_rank`.
+    """
+    if rank == num_current:
+        return num_current
+    return max(0, min(int(rank * scale + bias), num_current - 1))
 
 
 def solve_strength(
@@ -86,7 +112,7 @@ def solve_strength(
     def spent(strength: float) -> int:
         total, current = 0, num_current
         for span in spans:
-            kept = kept_count(current - num_dropped(current, rank, strength), current, 0)
+            kept = current - num_dropped(current, rank, strength)
             current = kept + recycled_counts(current - kept, recycle)[1]
             total += span * current
         return total

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM
 
 FOLDER = Path(__file__).parent / "golden"
 
@@ -35,7 +35,21 @@ def arrays(name: str, case: str) -> dict[str, torch.Tensor]:
 
 
 @cache
-def tiny64(attention: str = "sdpa") -> LlamaForCausalLM:
-    return LlamaForCausalLM.from_pretrained(
-        FOLDER / "weights_tiny64", dtype=torch.float32, attn_implementation=attention
-    ).eval()
+def golden_model(weights: str = "tiny64", attention: str = "sdpa") -> LlamaForCausalLM:
+    """The recorded model, with one more layer that changes nothing.
+
+    v1.0 cuts after layer 19, which is the last one of the recorded model; `prune` refuses such a
+    cut because nothing is saved by it. With the idle layer it can be made and compared.
+    """
+    folder = FOLDER / f"weights_{weights}"
+    config = LlamaConfig.from_pretrained(folder)
+    config.num_hidden_layers += 1
+    model = LlamaForCausalLM._from_config(config, attn_implementation=attention).float().eval()
+    missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), False)
+    idle = f"model.layers.{config.num_hidden_layers - 1}."
+    assert not unexpected and all(name.startswith(idle) for name in missing), missing
+    last = model.model.layers[-1]
+    with torch.no_grad():
+        last.self_attn.o_proj.weight.zero_()
+        last.mlp.down_proj.weight.zero_()
+    return model

@@ -12,8 +12,10 @@ ROOT = Path(__file__).parent.parent
 SETTINGS = """
 import sys
 import sparsevlm as sv
-pruners = [sv.make_pruner(name, tokens=None if name == "dense" else 64, num_layers=32,
-                          num_visual=576).to_json() for name in sv.METHODS]
+tokens = {"dense": None, "sparsevlm-video": 194}
+pruners = [sv.make_pruner(name, tokens=tokens.get(name, 64), num_layers=32, num_visual=576)
+           for name in sv.METHODS]
+settings = [pruner.to_json() for pruner in pruners]
 sv.schedule_for(100, 8, 576), sv.Trace
 assert "torch" not in sys.modules and "transformers" not in sys.modules
 """

@@ -17,10 +17,13 @@ GENERATE = {
     "max_new_tokens": 6, "do_sample": False, "suppress_tokens": [IMAGE_TOKEN], "pad_token_id": 0,
 }
 KINDS = [name for name in sv.METHODS if name != "dense"]
+# The tiny model has 4 heads; the 14 of SparseVLM+ are half of Qwen2-VL's.
+OPTIONS = {"sparsevlm-plus": {"heads": 2}}
 
 
 def build(name, tokens=128, **options):
-    tokens = None if name == "dense" else tokens
+    tokens = None if name in ("dense", "sparsevlm-video") else tokens
+    options = {**OPTIONS.get(name, {}), **options}
     return sv.make_pruner(
         name, tokens=tokens, num_layers=NUM_LAYERS, num_visual=NUM_VISUAL, **options
     )
@@ -44,7 +47,7 @@ def test_keeping_everything_is_bitwise_dense(model, inputs, name):
     keep_all = {
         "dense": build("dense"),
         "fastv": sv.METHODS["fastv"].build(NUM_VISUAL, NUM_LAYERS, NUM_VISUAL),
-        "sparsevlm": build("sparsevlm", NUM_VISUAL, recycle=0),
+        "sparsevlm": build("sparsevlm", NUM_VISUAL, recycle=0, always_drop=False),
         "random": build("random", NUM_VISUAL),
     }[name]
     want, want_tokens = logits(model, inputs), generate(model, inputs)
@@ -91,7 +94,7 @@ def masked_reference(model, inputs, trace):
     ("name", "options"),
     [("fastv", {}), ("random", {}), ("uniform", {}),
      ("sparsevlm", {"recycle": 0, "positions": "original"}),
-     ("sparsevlm-paper", {"recycle": 0, "positions": "original"})],
+     ("sparsevlm-paper", {"recycle": 0, "positions": "original"}), ("sparsevlm-plus", {})],
 )
 @pytest.mark.parametrize("index", [None, 1])
 def test_dropping_equals_masking(model, inputs, name, options, index):
@@ -211,7 +214,8 @@ def test_contract(sdpa_model, inputs, name, tokens):
     assert isinstance(pruner, sv.Pruner)
     with sv.prune(sdpa_model, pruner) as trace:
         first = logits(sdpa_model, inputs)
-    assert abs(trace.mean_tokens_out - tokens) <= 1
+    if sv.METHODS[name].meets_budget:
+        assert abs(trace.mean_tokens_out - tokens) <= 1
     assert trace.pruner == pruner.to_json()
     for index, sample in enumerate(trace.samples):
         check_sample(sample, inputs["attention_mask"][index])
@@ -226,7 +230,7 @@ def check_sample(sample, mask):
     assert sample.cuts
     before, alive = NUM_VISUAL, set(range(NUM_VISUAL))
     for cut in sample.cuts:
-        assert cut.num_left == len(cut.kept) + len(cut.groups) < before
+        assert cut.num_left == len(cut.kept) + len(cut.groups) <= before
         assert cut.kept == sorted(set(cut.kept)) and set(cut.kept) <= alive
         gone = [index for group in cut.groups for index in group]
         assert not set(gone) & set(cut.kept), "recycled and kept at once"
@@ -400,9 +404,9 @@ def test_bad_selections_are_refused(sdpa_model, inputs):
 
 
 def test_visual_mask_of_a_language_model():
-    from golden_data import tiny64
+    from golden_data import golden_model
 
-    model = tiny64()
+    model = golden_model()
     with pytest.raises(ValueError, match="give visual_mask"):
         with sv.prune(model, build("fastv")):
             pass
@@ -440,7 +444,8 @@ def test_half_precision_runs(inputs):
     for name in KINDS:
         with sv.prune(model, build(name)) as trace:
             assert generate(model, inputs).shape == (3, 6)
-        assert abs(trace.mean_tokens_out - 128) <= 1
+        if sv.METHODS[name].meets_budget:
+            assert abs(trace.mean_tokens_out - 128) <= 1
 
 
 def test_inputs_are_what_they_seem():

@@ -9,10 +9,9 @@ from sparsevlm.baselines.controls import Random, Uniform
 from sparsevlm.baselines.fastv import FastV
 from sparsevlm.baselines.pyramiddrop import PyramidDrop
 from sparsevlm.baselines.tome import ToMe
-from sparsevlm.budget import schedule_for
 from sparsevlm.contract import CutPruner
 from sparsevlm.pruners import Dense, SparseVLM
-from sparsevlm.schedule import RECYCLE_FRACTION, Cut
+from sparsevlm.variants import VARIANTS, v15
 
 
 @dataclass(frozen=True)
@@ -27,11 +26,14 @@ class Method:
         For readers.
     build
         ``build(tokens, num_layers, num_visual, **overrides)`` returns a pruner.
+    meets_budget
+        Whether the tokens left follow the budget, and not the question.
     """
 
     name: str
     label: str
     build: Callable[..., CutPruner]
+    meets_budget: bool = True
 
 
 def _dense(tokens: None, num_layers: int, num_visual: int) -> Dense:
@@ -40,30 +42,9 @@ def _dense(tokens: None, num_layers: int, num_visual: int) -> Dense:
     return Dense()
 
 
-def _v15(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
-    layers = options.pop("layers", None)
-    recycle = options.get("recycle", RECYCLE_FRACTION)
-    cuts = schedule_for(tokens, num_layers, num_visual, recycle=recycle, layers=layers)
-    return SparseVLM(cuts, **options)
-
-
 def _all_text(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
     """The ablation of the paper's Figure 5: no selection of raters."""
-    return _v15(tokens, num_layers, num_visual, **{"raters": "all_text", **options})
-
-
-def _paper(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
-    nominal = _v15(tokens, num_layers, num_visual, layers=options.pop("layers", None))
-    defaults = {
-        "raters": "at_least_mean",
-        "level": "rank",
-        "tokens": tokens,
-        "merge": "sum",
-        "assignment": "cosine",
-        "variant": "paper",
-    }
-    cuts = tuple(Cut(cut.after_layer) for cut in nominal.cuts)
-    return SparseVLM(cuts, **{**defaults, **options})
+    return v15(tokens, num_layers, num_visual, **{"raters": "all_text", **options})
 
 
 def _simple(kind: type[CutPruner]) -> Callable[..., CutPruner]:
@@ -77,9 +58,12 @@ METHODS: dict[str, Method] = {
     method.name: method
     for method in (
         Method("dense", "Dense", _dense),
-        Method("sparsevlm", "SparseVLM", _v15),
+        Method("sparsevlm", "SparseVLM", VARIANTS["v1.5"]),
         Method("sparsevlm-all-text", "SparseVLM, all text", _all_text),
-        Method("sparsevlm-paper", "SparseVLM (paper)", _paper),
+        Method("sparsevlm-paper", "SparseVLM (paper)", VARIANTS["paper"]),
+        Method("sparsevlm-v1.0", "SparseVLM (v1.0)", VARIANTS["v1.0"], meets_budget=False),
+        Method("sparsevlm-video", "SparseVLM (video)", VARIANTS["video"], meets_budget=False),
+        Method("sparsevlm-plus", "SparseVLM+", VARIANTS["plus"]),
         Method("fastv", "FastV", _simple(FastV)),
         Method("pdrop", "PDrop", _simple(PyramidDrop)),
         Method("tome", "ToMe", _simple(ToMe)),
@@ -99,7 +83,8 @@ def make_pruner(
     name
         A key of `METHODS`.
     tokens
-        The budget: mean over the layers of the visual tokens left. ``None`` for ``"dense"``.
+        The budget: mean over the layers of the visual tokens left. ``None`` for ``"dense"``, and
+        for the variants whose counts follow the question where other settings are given.
     num_layers, num_visual
         Decoder layers of the model and visual tokens of an image.
     **overrides
@@ -109,7 +94,7 @@ def make_pruner(
     Returns
     -------
     Pruner
-        Meets the budget within one token.
+        Meets the budget within one token, where the method's ``meets_budget`` says so.
 
     Raises
     ------

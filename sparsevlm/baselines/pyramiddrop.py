@@ -28,7 +28,7 @@ STAGES = ((8, 16, 24), (2, 8, 16))
 
 @dataclass(frozen=True)
 class PyramidDrop(CutPruner):
-    """Keep what the last prompt token is about to attend to most; positions are renumbered.
+    """Keep what the last prompt token is about to attend to most.
 
     Parameters
     ----------
@@ -37,13 +37,15 @@ class PyramidDrop(CutPruner):
     counted_layer
         ``"next"``: `tokens_out` as PyramidDrop's authors count. ``"this"``: as SparseVLM counts,
         used in models so shallow that the first stage has to be moved.
+    positions
+        ``"renumbered"`` (official) or ``"original"`` (for models with M-RoPE).
     """
 
     counted_layer: str = "next"
+    positions: str = "renumbered"
 
     name: ClassVar[str] = "pdrop"
     scored_layer: ClassVar[str] = "next"
-    positions: ClassVar[str] = "renumbered"
 
     @classmethod
     def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> PyramidDrop:

@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 class ToMe(CutPruner):
     """Bipartite soft matching, size-weighted mean. Knows nothing of the question."""
 
+    positions: str = "renumbered"
+
     name: ClassVar[str] = "tome"
     scored_layer: ClassVar[str] = "next"
     counted_layer: ClassVar[str] = "next"
     needs_attention: ClassVar[bool] = False
-    positions: ClassVar[str] = "renumbered"
 
     @classmethod
     def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> ToMe:
