@@ -14,10 +14,14 @@ code rotates two all-ones tensors and divides the full maps. The numbers are the
 
 from __future__ import annotations
 
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def gravity(rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]) -> Tensor:
+def gravity(
+    rows: tuple[Float[Tensor, "num_rows head_dim"], Float[Tensor, "num_rows head_dim"]],
+    columns: tuple[Float[Tensor, "num_columns head_dim"], Float[Tensor, "num_columns head_dim"]],
+) -> Float[Tensor, "num_rows num_columns"]:
     """The attention logit that RoPE alone gives to a distance: between two rotated all-ones.
 
     Parameters
@@ -41,12 +45,17 @@ def gravity(rows: tuple[Tensor, Tensor], columns: tuple[Tensor, Tensor]) -> Tens
     return total / cos_row.shape[-1] ** 0.5
 
 
-def correct(attention: Tensor, weight: Tensor) -> Tensor:
+def correct(
+    attention: Float[Tensor, "heads num_raters num_visual"],
+    weight: Float[Tensor, "num_raters num_visual"],
+) -> Float[Tensor, "heads num_raters num_visual"]:
     """Divide attention ``[heads, num_raters, num_visual]`` by `gravity`."""
     return attention / weight
 
 
-def priority_heads(attention: Tensor, num_heads: int) -> Tensor:
+def priority_heads(
+    attention: Float[Tensor, "heads num_raters num_visual"], num_heads: int
+) -> Int[Tensor, "num_heads"]:
     """The heads with the most attention from raters to visual tokens.
 
     Parameters

@@ -12,11 +12,15 @@ A text of one token has no rater under the official rule; here it rates itself (
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 RATER_RULES = ("above_mean", "at_least_mean", "all_text")
 
 
-def text_relevance(visual: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
+def text_relevance(
+    visual: Float[Tensor, "num_visual hidden"], text: Float[Tensor, "num_text hidden"]
+) -> Float[Tensor, "num_text"]:
     """Relevance of every text token to the image.
 
     Parameters
@@ -36,8 +40,11 @@ def text_relevance(visual: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
     return similarity.softmax(dim=-1).mean(dim=0)
 
 
-def select_raters(visual: torch.Tensor, text: torch.Tensor, rule: str = "above_mean"
-                  ) -> torch.Tensor:
+def select_raters(
+    visual: Float[Tensor, "num_visual hidden"],
+    text: Float[Tensor, "num_text hidden"],
+    rule: str = "above_mean",
+) -> Int[Tensor, "num_raters"]:
     """Indices of the text tokens that rate, ascending.
 
     Parameters

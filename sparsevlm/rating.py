@@ -12,16 +12,18 @@ Only the rows of the raters are computed, never the full attention map; the numb
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
 
 
 def attention_rows(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    rows: torch.Tensor,
+    query: Float[Tensor, "heads tokens head_dim"],
+    key: Float[Tensor, "key_heads tokens head_dim"],
+    rows: Int[Tensor, "num_rows"],
     columns: slice,
     scaling: float,
-    mask: torch.Tensor | None = None,
-) -> torch.Tensor:
+    mask: Shaped[Tensor, "num_rows tokens"] | None = None,
+) -> Float[Tensor, "heads num_rows num_columns"]:
     """Causal softmax attention of a few query rows, at a block of columns.
 
     Parameters
@@ -61,7 +63,9 @@ def attention_rows(
     return logits.softmax(dim=-1)[..., columns]
 
 
-def rate(rows: torch.Tensor) -> torch.Tensor:
+def rate(
+    rows: Float[Tensor, "heads num_raters num_visual"],
+) -> Float[Tensor, "num_raters num_visual"]:
     """Mean over heads of the rater rows: the matrix P.
 
     Parameters
@@ -77,6 +81,6 @@ def rate(rows: torch.Tensor) -> torch.Tensor:
     return rows.mean(dim=0)
 
 
-def score(rated: torch.Tensor) -> torch.Tensor:
+def score(rated: Float[Tensor, "num_raters num_visual"]) -> Float[Tensor, "num_visual"]:
     """Mean over the raters of P: one score per visual token, ``[num_visual]``; higher = keep."""
     return rated.mean(dim=0)

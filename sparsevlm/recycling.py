@@ -15,6 +15,8 @@ n x n x hidden broadcast. See DEVIATIONS.md.
 from __future__ import annotations
 
 import torch
+from jaxtyping import Float, Int
+from torch import Tensor
 
 MERGES = ("mean", "sum")
 ASSIGNMENTS = ("l2", "cosine")
@@ -24,8 +26,8 @@ MEAN_EPSILON = 1e-6
 
 
 def select_top(
-    scores: torch.Tensor, num_kept: int, num_recycled: int
-) -> tuple[torch.Tensor, torch.Tensor]:
+    scores: Float[Tensor, "num_visual"], num_kept: int, num_recycled: int
+) -> tuple[Int[Tensor, "num_kept"], Int[Tensor, "num_recycled"]]:
     """Indices of the kept tokens and of the best dropped ones.
 
     Parameters
@@ -46,7 +48,7 @@ def select_top(
     return keep, order[num_kept : num_kept + num_recycled]
 
 
-def pairwise_distance(tokens: torch.Tensor) -> torch.Tensor:
+def pairwise_distance(tokens: Float[Tensor, "n hidden"]) -> Float[Tensor, "n n"]:
     """Euclidean distances over sqrt(hidden), ``[n, n]``, of tokens ``[n, hidden]``."""
     # Centred first: the distances stay and the cancellation in |a|^2 + |b|^2 - 2ab shrinks.
     centred = tokens.float() - tokens.float().mean(dim=0)
@@ -58,15 +60,18 @@ def pairwise_distance(tokens: torch.Tensor) -> torch.Tensor:
     return distance2.clamp_min_(0).sqrt_() / tokens.shape[1] ** 0.5
 
 
-def knn_density(distance: torch.Tensor, neighbours: int) -> torch.Tensor:
+def knn_density(distance: Float[Tensor, "n n"], neighbours: int) -> Float[Tensor, "n"]:
     """exp(-mean squared distance to the nearest ``neighbours`` tokens, itself included), [n]."""
     nearest = distance.topk(neighbours, dim=1, largest=False).values
     return (-nearest.square().mean(dim=1)).exp()
 
 
 def density_peaks(
-    distance: torch.Tensor, density: torch.Tensor, num_groups: int, ties: str = "index"
-) -> torch.Tensor:
+    distance: Float[Tensor, "n n"],
+    density: Float[Tensor, "n"],
+    num_groups: int,
+    ties: str = "index",
+) -> Int[Tensor, "num_groups"]:
     """Centres: the tokens with the highest density x distance to a denser token.
 
     Parameters
@@ -97,8 +102,11 @@ def density_peaks(
 
 
 def assign(
-    tokens: torch.Tensor, distance: torch.Tensor, centres: torch.Tensor, by: str = "l2"
-) -> torch.Tensor:
+    tokens: Float[Tensor, "n hidden"],
+    distance: Float[Tensor, "n n"],
+    centres: Int[Tensor, "num_groups"],
+    by: str = "l2",
+) -> Int[Tensor, "n"]:
     """Group of every token, ``[n]`` int64: the nearest centre; centres are in their own group.
 
     Parameters
@@ -121,8 +129,8 @@ def assign(
 
 
 def merge(
-    tokens: torch.Tensor, groups: torch.Tensor, num_groups: int, how: str = "mean"
-) -> torch.Tensor:
+    tokens: Float[Tensor, "n hidden"], groups: Int[Tensor, "n"], num_groups: int, how: str = "mean"
+) -> Float[Tensor, "num_groups hidden"]:
     """One vector per group, ``[num_groups, hidden]``: the mean (official) or sum (paper)."""
     membership = groups == torch.arange(num_groups, device=tokens.device)[:, None]
     membership = membership.float()
@@ -133,12 +141,12 @@ def merge(
 
 
 def reconstruct(
-    tokens: torch.Tensor,
+    tokens: Float[Tensor, "n hidden"],
     num_groups: int,
     merge_by: str = "mean",
     assign_by: str = "l2",
     ties: str = "index",
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[Float[Tensor, "num_groups hidden"], Int[Tensor, "n"], Int[Tensor, "num_groups"]]:
     """Cluster recycled tokens by density peaks and merge every group.
 
     Parameters

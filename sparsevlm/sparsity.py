@@ -16,11 +16,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from sparsevlm.schedule import recycled_counts
 
 
-def numerical_rank(rating: torch.Tensor) -> int:
+def numerical_rank(rating: Float[Tensor, "num_raters num_visual"]) -> int:
     """Numerical rank of a small-by-large matrix, without an SVD of the long side.
 
     The singular values are the square roots of the eigenvalues of the Gram matrix of the short
@@ -48,12 +50,12 @@ def numerical_rank(rating: torch.Tensor) -> int:
     return int((singular > tolerance).sum())
 
 
-def num_dropped(num_current: int, rank: int, strength: float) -> int:
+def num_dropped(num_current: int, rank: int, strength: float | int) -> int:
     """N = int(lambda * (L_v - rank)), never negative. 0 means that the layer is skipped."""
     return max(0, int(strength * (num_current - rank)))
 
 
-def num_kept(num_current: int, rank: int, scale: float, bias: float) -> int:
+def num_kept(num_current: int, rank: int, scale: float | int, bias: float | int) -> int:
     """Tokens that the official v1.0 and the video release (scale 1, bias 0) keep at a cut.
 
     Parameters
@@ -82,8 +84,8 @@ def solve_strength(
     num_current: int,
     rank: int,
     spans: Sequence[int],
-    left_to_spend: float,
-    recycle: float,
+    left_to_spend: float | int,
+    recycle: float | int,
 ) -> float:
     """The strength lambda that spends exactly what is left of the budget.
 
@@ -109,7 +111,7 @@ def solve_strength(
         lambda in [0, 1].
     """
 
-    def spent(strength: float) -> int:
+    def spent(strength: float | int) -> int:
         total, current = 0, num_current
         for span in spans:
             kept = current - num_dropped(current, rank, strength)

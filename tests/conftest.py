@@ -2,7 +2,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from jaxtyping import install_import_hook
 from tiny import tiny_inputs, tiny_llava
+
+# While the tests run, every call checks the shapes that these modules' signatures promise.
+SHAPE_CHECKED = ("raters", "rating", "gravity", "sparsity", "recycling")
+install_import_hook([f"sparsevlm.{name}" for name in SHAPE_CHECKED], "beartype.beartype")
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ RANKS = {"families": 1, "baselines": 1, "benchmarks": 2, "miniature": 2, "reprod
 EXEMPT = {"__init__", "__main__"}  # the facade and the command line wire the rooms together
 # Reading a picture is no algorithm, but belongs to the facade; pillow is a core dependency.
 ALSO = {"images.py": {"PIL"}}
-ALGORITHM_MAY_IMPORT = {"torch", "transformers", "sparsevlm"} | sys.stdlib_module_names
+ALGORITHM_MAY_IMPORT = {"torch", "transformers", "jaxtyping", "sparsevlm"} | sys.stdlib_module_names
 
 
 def modules() -> list[Path]:

@@ -1,0 +1,29 @@
+"""The shapes in the signatures are checked on every call while the tests run."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from jaxtyping import TypeCheckError
+
+from sparsevlm.gravity import correct
+from sparsevlm.raters import text_relevance
+from sparsevlm.rating import rate
+from sparsevlm.recycling import pairwise_distance
+from sparsevlm.sparsity import numerical_rank
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        (text_relevance, (torch.rand(5, 8), torch.rand(3, 7))),  # hidden sizes differ
+        (text_relevance, (torch.rand(5, 8), torch.ones(3, 8, dtype=torch.int64))),
+        (rate, (torch.rand(4, 5),)),
+        (correct, (torch.rand(4, 3, 5), torch.rand(3, 6))),
+        (numerical_rank, (torch.rand(2, 3, 5),)),
+        (pairwise_distance, (torch.rand(5),)),
+    ],
+)
+def test_a_wrong_shape_is_noticed(function, arguments):
+    with pytest.raises(TypeCheckError):
+        function(*arguments)
