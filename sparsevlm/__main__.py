@@ -87,7 +87,10 @@ def _parser() -> argparse.ArgumentParser:
 
     bench = commands.add_parser("bench", help="what pruning costs over the oracle of the same cuts")
     bench.add_argument(
-        "--rounds", type=_positive, default=9, metavar="N", help="interleaved rounds (default: 9)"
+        "--rounds", type=_positive, default=15, metavar="N", help="interleaved rounds (default: 15)"
+    )
+    bench.add_argument(
+        "--visual", type=_positive, default=576, metavar="N", help="visual tokens (default: 576)"
     )
     bench.set_defaults(command=_bench)
     return parser
@@ -170,7 +173,7 @@ def _check(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from sparsevlm.reproduce import bench
 
-    bench.main(options.rounds)
+    bench.main(options.rounds, options.visual)
     return DONE
 
 

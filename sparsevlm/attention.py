@@ -11,6 +11,7 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -77,15 +78,22 @@ def _noting(base: str) -> Callable:
     return forward
 
 
-def _noted_config(original: object) -> object:
-    """A copy of a config, which itself copies and pickles as the original."""
+@cache
+def _noted_class(kind: type) -> type:
+    """A config class whose objects copy and pickle as the config that they stand for."""
 
     def reduce(self: object, protocol: int) -> tuple:
-        return _same, (original,)
+        return _same, (self.sparsevlm_original,)
 
+    return type(kind.__name__, (kind,), {"__reduce_ex__": reduce})
+
+
+def _noted_config(original: object, attention: str) -> object:
+    """A copy of a config under another attention; a copy of the copy is the original again."""
     config = copy.copy(original)
     config.sparsevlm_original = original
-    config.__class__ = type(type(original).__name__, (type(original),), {"__reduce_ex__": reduce})
+    config._attn_implementation = attention
+    config.__class__ = _noted_class(type(original))
     return config
 
 
@@ -104,9 +112,7 @@ def note_attention(attention: nn.Module, sink: Callable[[QueriesKeys], None]) ->
     original = attention.config
     base = original._attn_implementation
     AttentionInterface.register(PREFIX + base, _noting(base))
-    config = _noted_config(original)
-    config._attn_implementation = PREFIX + base
-    attention.config = config
+    attention.config = _noted_config(original, PREFIX + base)
     _SINKS[attention] = sink
 
     def undo() -> None:

@@ -34,9 +34,9 @@ def gravity(
     -------
     Tensor
         ``[num_rows, num_columns]`` float32: (2 / sqrt(d)) sum_f cos((p_i - p_j) theta_f). It falls
-        with the distance, and it is not positive everywhere: with head_dim 128 first at a distance
-        of 1707 positions, with 64 at 725, with 16 at 91. There the correction turns signs around
-        and blows up near the zeros, as the official code does.
+        with the distance, though not evenly, and is not positive everywhere: with head_dim 128
+        first not at a distance of 1707 positions, with 64 at 725, with 16 at 91. There the
+        correction turns signs around and blows up near the zeros, as in the official code.
     """
     (cos_row, sin_row), (cos_column, sin_column) = rows, columns
     # rotate_half turns ones into (-1, +1), so a rotated one is cos -+ sin; the products of both

@@ -34,7 +34,7 @@ def attention_rows(
         Keys of the same tokens, ``[key_heads, tokens, head_dim]``; ``heads`` is a multiple of
         ``key_heads``.
     rows
-        Query tokens, ``[num_rows]`` int64.
+        Query tokens, ``[num_rows]`` int64, none of them before the end of ``columns``.
     columns
         Key tokens to return. The softmax runs over all tokens that a row may see.
     scaling
@@ -54,8 +54,9 @@ def attention_rows(
     logits = (chosen @ key.transpose(1, 2)).float() * scaling
     logits = logits.view(heads, rows.numel(), tokens)
     if mask is None:
-        visible = torch.arange(tokens, device=key.device) <= rows[:, None]
-        logits = logits.masked_fill(~visible, -torch.inf)
+        # The rows stand behind the columns, so only what follows the columns can lie ahead of them.
+        later = torch.arange(columns.stop, tokens, device=key.device) > rows[:, None]
+        logits[..., columns.stop :].masked_fill_(later, -torch.inf)
     elif mask.dtype == torch.bool:
         logits = logits.masked_fill(~mask, -torch.inf)
     else:

@@ -25,7 +25,9 @@ def tiny_llava(seed: int = 0, attention: str = "sdpa") -> LlavaForConditionalGen
         vision_feature_layer=-1, vision_feature_select_strategy="default",
         image_seq_length=NUM_VISUAL, tie_word_embeddings=False,
     )
-    model = LlavaForConditionalGeneration._from_config(config, attn_implementation=attention)
+    with torch.random.fork_rng():  # vectors (the class embedding) come from the global generator
+        torch.manual_seed(seed)
+        model = LlavaForConditionalGeneration._from_config(config, attn_implementation=attention)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, weight in model.named_parameters():
