@@ -29,6 +29,16 @@ class Family(ABC):
     decoder: nn.Module
     has_mrope: ClassVar[bool] = False
 
+    def attach(self, hook: Callable) -> None:  # noqa: B027 - most families watch nothing
+        """Watch what the adapter needs to see for as long as a session lasts.
+
+        Parameters
+        ----------
+        hook
+            ``hook(module.register_..._hook, function)`` registers a function, called with keyword
+            arguments too, and removes it at the end.
+        """
+
     @abstractmethod
     def visual_mask(self, arguments: dict) -> Tensor:
         """``[batch, tokens]`` bool, True at visual tokens, from the arguments of ``base``."""

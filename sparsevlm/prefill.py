@@ -62,6 +62,8 @@ class Prefill:
         Shape of every row's visual tokens, where known.
     prompt_key
         Function of the row number; see `View`.
+    ids
+        ``[batch, tokens]`` of the call, where it has them.
     """
 
     def __init__(
@@ -72,10 +74,11 @@ class Prefill:
         attention_mask: Tensor | None,
         grids: Sequence[Grid | None],
         prompt_key: Callable[[int, Tensor], int],
+        ids: Tensor | None = None,
     ) -> None:
         self.pruner, self.family, self.decoder = pruner, family, family.decoder
         self.first, self.samples = samples, samples
-        self.grids, self.prompt_key = grids, prompt_key
+        self.grids, self.prompt_key, self.ids = grids, prompt_key, ids
         padded = len({sample.tokens for sample in samples}) > 1
         self.padded = padded or self._row_length(attention_mask) > samples[0].tokens
         self.mask = attention_mask.bool() if self.padded else None
@@ -184,6 +187,36 @@ class Prefill:
             mask = self._causal_mask(segment.mask, hidden, arguments, layer)
             segment.arguments = _changed(segment.cos, segment.sin, mask)
         return {**arguments, **segment.arguments}
+
+    def check_continued(self, ids: Tensor | None, cached: int) -> None:
+        """Check that a call that continues the cache brings new tokens only.
+
+        `generate` takes the length of layer 0 for the number of tokens that the cache stands for,
+        and sends the tokens after that again. After a cut before layer 0 that is too early.
+
+        Parameters
+        ----------
+        ids
+            ``[batch, tokens]`` of the call.
+        cached
+            Length of layer 0 in the cache.
+
+        Raises
+        ------
+        ValueError
+            If the call repeats the end of what was there before.
+        """
+        missing = self.segments[0].length - self.segments[self.segment_of[0]].length
+        if not missing or ids is None or self.ids is None:
+            return
+        self.ids = self.ids[:, : cached + missing]
+        if ids.shape[1] > missing and torch.equal(ids[:, :missing], self.ids[:, -missing:]):
+            raise ValueError(
+                f"the call repeats {missing} tokens that the cache already stands for: generate() "
+                "cannot continue a cache after a cut before layer 0. Call the model itself with "
+                "the new tokens only, or give generate() the whole conversation without a cache"
+            )
+        self.ids = torch.cat([self.ids, ids], dim=1)
 
     def finish(self) -> None:
         """Drop what only the prefill itself needed."""

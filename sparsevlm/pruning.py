@@ -114,6 +114,7 @@ class _Session:
         self.attention_mask: Tensor | None = None
         self.position_ids: Tensor | None = None
         self.prompt: tuple[Tensor, int] | None = None
+        self.logits_to_keep: object = None
         layers = family.decoder.layers
         self.cuts = [i for i in range(-1, len(layers) - 1) if pruner.prunes_after(i)]
         self._check(len(layers))
@@ -151,7 +152,8 @@ class _Session:
         def hook(register: Callable, function: Callable, **how: bool) -> None:
             stack.callback(register(Hook(function), with_kwargs=True, **how).remove)
 
-        hook(self.model.register_forward_pre_hook, self._refuse_labels)
+        hook(self.model.register_forward_pre_hook, self._before_model)
+        self.family.attach(hook)
         hook(self.family.base.register_forward_pre_hook, self._before_base)
         hook(self.family.decoder.register_forward_pre_hook, self._before_decoder)
         # Also after an exception, so that the next call starts clean.
@@ -164,8 +166,10 @@ class _Session:
                 attention = self.family.decoder.layers[index].self_attn
                 stack.callback(note_attention(attention, _bind(self._note, index)))
 
-    def _refuse_labels(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        if _arguments(module, args, kwargs).get("labels") is not None:
+    def _before_model(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
+        arguments = _arguments(module, args, kwargs)
+        self.logits_to_keep = arguments.get("logits_to_keep")
+        if arguments.get("labels") is not None:
             raise ValueError(
                 "labels cannot be used under prune(): the logits are shorter than the labels; "
                 "compute the loss outside, with SampleTrace.output_index as the map"
@@ -189,32 +193,45 @@ class _Session:
                     "this cache was not filled under this prune(); run the prompt inside the "
                     "same with block"
                 )
+            self.current.check_continued(arguments.get("input_ids"), cache.get_seq_length())
             return
         visual = self.family.visual_mask(arguments)
         samples = layout.locate(visual, mask, self._prompt_length(arguments, visual.shape[1]))
         key = prompt_key(self.family, arguments, visual, self.prompt)
         grids = self.family.grids(arguments, [sample.visual for sample in samples])
-        self.current = Prefill(self.pruner, self.family, samples, mask, grids, key)
+        ids = arguments.get("input_ids")
+        self.current = Prefill(self.pruner, self.family, samples, mask, grids, key, ids)
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.position_ids = _arguments(module, args, kwargs).get("position_ids")
 
     def _prompt_length(self, arguments: dict, length: int) -> int:
-        """Tokens of the prompt: generation without a cache sends it again, one token longer."""
+        """Tokens of the prompt: generation without a cache sends it again, one token longer, and
+        assisted generation sends its first candidates along.
+        """
         ids, known = arguments.get("input_ids"), self.prompt
+        prompt_length = length - self._num_candidates(arguments)
         if ids is None:
-            return length
+            return prompt_length
         if arguments.get("use_cache") is False and known is not None:
             prompt, last = known
             grown = ids.shape[0] == prompt.shape[0] and length == last + 1
             if grown and torch.equal(ids[:, : prompt.shape[1]], prompt):
                 self.prompt = (prompt, length)
                 return prompt.shape[1]
-        self.prompt = (ids, length)
-        return length
+        self.prompt = (ids[:, :prompt_length], length)
+        return prompt_length
+
+    def _num_candidates(self, arguments: dict) -> int:
+        """Tokens behind the prompt that assisted generation wants to have judged."""
+        # It asks for the logits of every candidate and of the token before; `generate` brings an
+        # empty cache, which tells its calls from others that want several logits.
+        wanted = self.logits_to_keep
+        guessed = isinstance(wanted, int) and arguments.get("past_key_values") is not None
+        return max(wanted - 1, 0) if guessed else 0
 
     def _after_base(self, module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
-        state, self.current = self.current, None
+        state, self.current, self.logits_to_keep = self.current, None, None
         if state is None:
             return
         state.finish()

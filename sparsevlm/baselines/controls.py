@@ -12,6 +12,7 @@ from zlib import crc32
 
 from sparsevlm.budget import schedule_for
 from sparsevlm.contract import CutPruner, Selection, View
+from sparsevlm.grids import Grid, token_cells
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ class Random(Control):
 
 @dataclass(frozen=True)
 class Uniform(Control):
-    """Keep an even spread over the grid; the spread of a later cut lies within the earlier."""
+    """Keep an even spread over the grid; the spread of a later cut lies within the earlier.
+
+    All frames of a video keep as many tokens as each other, but for one (see `even_rank`).
+    """
 
     name: ClassVar[str] = "uniform"
 
@@ -67,10 +71,52 @@ class Uniform(Control):
         from sparsevlm.recycling import select_top
 
         kept = min(self.keep_at(view.layer), view.num_current)
-        rank = spread_rank(*(view.grid or (1, view.num_visual)))
-        rank = torch.tensor(rank, device=view.visual.device)[view.source]
+        rank = even_rank(view.grid or (1, view.num_visual), view.num_visual)
+        rank = torch.tensor(rank, dtype=torch.float32, device=view.visual.device)[view.source]
         keep, _ = select_top(-rank, kept, 0)
         return Selection(keep)
+
+
+@lru_cache(maxsize=16)
+def even_rank(grid: Grid, num_visual: int) -> tuple[int, ...]:
+    """Rank of every visual token in an order that fills an image or video evenly.
+
+    A video is filled frame by frame: every frame gets its first cell before any frame gets its
+    second, in the order in which `spread_rank` fills an image, and the frames take turns in the
+    order in which it fills a line. So every leading part of the order holds each frame equally
+    often, but for one, and no step in time has to be weighed against a step in the picture. CLS
+    tokens stand for no cell and come last.
+
+    Parameters
+    ----------
+    grid, num_visual
+        See `sparsevlm.grids.token_cells`.
+
+    Returns
+    -------
+    tuple of int
+        ``num_visual`` ranks, all different. For an image without a CLS token those of
+        `spread_rank`.
+
+    Raises
+    ------
+    ValueError
+        If the grid does not give that many tokens.
+    """
+    cells = token_cells(grid, num_visual)
+    frames, (rows, columns) = 1 if len(grid) == 2 else grid[0], grid[-2:]
+    within, turn = spread_rank(rows, columns), spread_rank(1, frames)
+
+    def place(token: int) -> tuple[int, int]:
+        if cells[token] is None:
+            return rows * columns, token
+        frame, row, column = cells[token]
+        return within[row * columns + column], turn[frame]
+
+    rank = [0] * num_visual
+    for position, token in enumerate(sorted(range(num_visual), key=place)):
+        rank[token] = position
+    return tuple(rank)
 
 
 @lru_cache(maxsize=16)
