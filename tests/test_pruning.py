@@ -1,4 +1,4 @@
-"""prune() on a whole model: right numbers, right batches, and the model as before."""
+"""prune() on LLaVA with its 576 visual tokens, what is refused, and given visual masks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import pytest
 import torch
-from tiny import BEFORE, IMAGE_TOKEN, NUM_LAYERS, NUM_VISUAL, row, tiny_inputs, tiny_llava
+from tiny import BEFORE, IMAGE_TOKEN, NUM_LAYERS, NUM_VISUAL, row, tiny_inputs
 from transformers import DynamicCache, StaticCache
 
 import sparsevlm as sv
@@ -42,13 +42,11 @@ def logits(model, inputs, **options):
 # --- The same numbers as something known -----------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["dense", "fastv", "sparsevlm", "random"])
+@pytest.mark.parametrize("name", ["fastv", "sparsevlm"])
 def test_keeping_everything_is_bitwise_dense(model, inputs, name):
     keep_all = {
-        "dense": build("dense"),
         "fastv": sv.METHODS["fastv"].build(NUM_VISUAL, NUM_LAYERS, NUM_VISUAL),
         "sparsevlm": build("sparsevlm", NUM_VISUAL, recycle=0, always_drop=False),
-        "random": build("random", NUM_VISUAL),
     }[name]
     want, want_tokens = logits(model, inputs), generate(model, inputs)
     with sv.prune(model, keep_all) as trace:
@@ -56,7 +54,7 @@ def test_keeping_everything_is_bitwise_dense(model, inputs, name):
         assert torch.equal(generate(model, inputs), want_tokens)
     assert trace.mean_tokens_out == NUM_VISUAL
     scored = [len(cut.scores) for sample in trace.samples for cut in sample.cuts]
-    assert all(scored) == (name != "random")
+    assert all(scored)
 
 
 def masked_reference(model, inputs, trace):
@@ -92,13 +90,9 @@ def masked_reference(model, inputs, trace):
 
 @pytest.mark.parametrize(
     ("name", "options"),
-    [("fastv", {}), ("random", {}), ("uniform", {}),
-     ("sparsevlm", {"recycle": 0, "positions": "original"}),
-     ("sparsevlm-paper", {"recycle": 0, "positions": "original"}), ("sparsevlm-plus", {})],
+    [("sparsevlm", {"recycle": 0, "positions": "original"}), ("sparsevlm-plus", {})],
 )
-@pytest.mark.parametrize("index", [None, 1])
-def test_dropping_equals_masking(model, inputs, name, options, index):
-    inputs = inputs if index is None else row(inputs, index)
+def test_dropping_equals_masking(model, inputs, name, options):
     with sv.prune(model, build(name, **options)) as trace:
         pruned = logits(model, inputs)
     dense = logits(model, inputs)
@@ -111,13 +105,13 @@ def test_dropping_equals_masking(model, inputs, name, options, index):
         assert (found[-1] - dense[i, -1]).abs().max() > 0.05, "pruning must matter"
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ["sparsevlm", "pdrop"])
 def test_cache_equals_recomputation(model, inputs, name):
     with sv.prune(model, build(name)):
         assert torch.equal(generate(model, inputs), generate(model, inputs, use_cache=False))
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", ["sparsevlm", "pdrop"])
 def test_batch_equals_one_by_one(model, inputs, name):
     pruner = build(name)
     with sv.prune(model, pruner) as trace:
@@ -133,18 +127,18 @@ def test_batch_equals_one_by_one(model, inputs, name):
             assert (one.kept, one.groups, one.raters) == (other.kept, other.groups, other.raters)
 
 
-def test_ragged_counts_in_one_batch(model, inputs):
+def test_ragged_counts_in_one_batch(sdpa_model, inputs):
     """A rank-based level keeps another number in every sample."""
     pruner = build("sparsevlm-paper", raters="all_text", strength=0.97)
-    with sv.prune(model, pruner) as trace:
-        together = generate(model, inputs)
-        recomputed = generate(model, inputs, use_cache=False)
+    with sv.prune(sdpa_model, pruner) as trace:
+        together = generate(sdpa_model, inputs)
+        recomputed = generate(sdpa_model, inputs, use_cache=False)
         assert torch.equal(together, recomputed)
         counts = [[cut.num_left for cut in sample.cuts] for sample in trace.samples]
     assert len({tuple(c) for c in counts}) == 3
     for index in range(3):
-        with sv.prune(model, pruner):
-            assert torch.equal(generate(model, row(inputs, index))[0], together[index])
+        with sv.prune(sdpa_model, pruner):
+            assert torch.equal(generate(sdpa_model, row(inputs, index))[0], together[index])
 
 
 def test_a_loop_of_plain_calls(model, inputs):
@@ -160,7 +154,7 @@ def test_a_loop_of_plain_calls(model, inputs):
     assert torch.equal(torch.cat(tokens, 1), want)
 
 
-@pytest.mark.parametrize("name", ["sparsevlm", "fastv", "pdrop"])
+@pytest.mark.parametrize("name", ["sparsevlm"])
 def test_beams_and_prompt_lookup(sdpa_model, inputs, name):
     inputs = row(inputs, 2)
     with sv.prune(sdpa_model, build(name)):
@@ -204,12 +198,12 @@ def test_text_only_rows_stay_dense(sdpa_model, inputs):
         assert torch.equal(generate(sdpa_model, alone), want)
 
 
-# --- Every method keeps its promises -----------------------------------------------------------
+# --- Budgets at LLaVA's size; tests/contract has the promises for every family -------------------
 
 
 @pytest.mark.parametrize("tokens", [192, 128, 64])
 @pytest.mark.parametrize("name", KINDS)
-def test_contract(sdpa_model, inputs, name, tokens):
+def test_budgets_are_met(sdpa_model, inputs, name, tokens):
     pruner = build(name, tokens)
     assert isinstance(pruner, sv.Pruner)
     with sv.prune(sdpa_model, pruner) as trace:
@@ -218,86 +212,8 @@ def test_contract(sdpa_model, inputs, name, tokens):
         assert abs(trace.mean_tokens_out - tokens) <= 1
     assert trace.pruner == pruner.to_json()
     for index, sample in enumerate(trace.samples):
-        check_sample(sample, inputs["attention_mask"][index])
+        assert (sample.num_visual, sample.grid) == (NUM_VISUAL, (24, 24))
         assert first[index, -len(sample.output_index) :].isfinite().all()
-    with sv.prune(sdpa_model, pruner) as again:
-        assert torch.equal(logits(sdpa_model, inputs), first)
-    assert again.samples == trace.samples
-
-
-def check_sample(sample, mask):
-    assert (sample.num_visual, sample.grid) == (NUM_VISUAL, (24, 24))
-    assert sample.cuts
-    before, alive = NUM_VISUAL, set(range(NUM_VISUAL))
-    for cut in sample.cuts:
-        assert cut.num_left == len(cut.kept) + len(cut.groups) <= before
-        assert cut.kept == sorted(set(cut.kept)) and set(cut.kept) <= alive
-        gone = [index for group in cut.groups for index in group]
-        assert not set(gone) & set(cut.kept), "recycled and kept at once"
-        if cut.scores:
-            assert len(cut.scores) == len(cut.score_ids) == before
-        before, alive = cut.num_left, set(cut.kept)
-    assert sample.tokens_in[1:] + [before] >= sample.tokens_out[1:]
-    padding = int((mask == 0).sum())
-    text = [i for i in sample.output_index if i >= padding + len(BEFORE) + NUM_VISUAL]
-    first = padding + len(BEFORE) + NUM_VISUAL
-    assert text == list(range(first, len(mask))), "a text token was dropped"
-    assert sample.output_index[: len(BEFORE)] == [padding + i for i in range(len(BEFORE))]
-
-
-def test_the_question_changes_what_survives(sdpa_model, inputs):
-    one = row(inputs, 0)
-    other = {**one, "input_ids": torch.cat([one["input_ids"][:, :-6],
-                                            torch.tensor([[90, 91, 92, 93, 94, 95]])], 1)}
-    for name in ("sparsevlm", "sparsevlm-paper", "fastv", "pdrop"):
-        with sv.prune(sdpa_model, build(name)) as trace:
-            logits(sdpa_model, one)
-            before = trace.samples[0].cuts[-1].kept
-            logits(sdpa_model, other)
-            assert trace.samples[0].cuts[-1].kept != before, name
-
-
-# --- The model is as before --------------------------------------------------------------------
-
-
-def state_of(model):
-    hooks = [
-        (len(module._forward_pre_hooks), len(module._forward_hooks),
-         len(module._forward_hooks_always_called), len(module._forward_pre_hooks_with_kwargs))
-        for module in model.modules()
-    ]
-    configs = [id(layer.self_attn.config) for layer in model.model.language_model.layers]
-    return hooks, configs
-
-
-def test_model_is_restored(model, inputs):
-    before, want = state_of(model), logits(model, inputs)
-    with sv.prune(model, build("sparsevlm")):
-        assert state_of(model) != before
-        generate(model, inputs)
-    assert state_of(model) == before
-    assert torch.equal(logits(model, inputs), want)
-
-
-@dataclass(frozen=True)
-class Failing(CutPruner):
-    name: ClassVar[str] = "failing"
-
-    def select(self, view):
-        raise ZeroDivisionError("on purpose")
-
-
-def test_model_is_restored_after_an_exception(model, inputs):
-    before, want = state_of(model), logits(model, inputs)
-    with pytest.raises(ZeroDivisionError):
-        with sv.prune(model, Failing((sv.Cut(2, 5),))) as trace:
-            generate(model, inputs)
-    assert state_of(model) == before
-    assert torch.equal(logits(model, inputs), want)
-    with pytest.raises(RuntimeError, match="empty"):
-        trace.samples  # noqa: B018 - an unfinished prefill must not pass for a trace
-    with sv.prune(model, build("fastv")):
-        generate(model, inputs)
 
 
 def test_a_failed_call_leaves_the_session_usable(sdpa_model, inputs):
@@ -306,15 +222,6 @@ def test_a_failed_call_leaves_the_session_usable(sdpa_model, inputs):
         with pytest.raises(ValueError, match="labels"):
             logits(sdpa_model, inputs, labels=inputs["input_ids"])
         assert torch.equal(generate(sdpa_model, inputs), want)
-
-
-def test_nested_prune_raises(sdpa_model):
-    with sv.prune(sdpa_model, build("fastv")):
-        before = state_of(sdpa_model)
-        with pytest.raises(RuntimeError, match="already being pruned"):
-            with sv.prune(sdpa_model, build("fastv")):
-                pass
-        assert state_of(sdpa_model) == before
 
 
 # --- What is refused -----------------------------------------------------------------------------
@@ -436,16 +343,6 @@ def test_trace_can_be_left_out(sdpa_model, inputs):
     with sv.prune(sdpa_model, build("sparsevlm"), trace=False) as trace:
         generate(sdpa_model, inputs)
     assert trace is None
-
-
-def test_half_precision_runs(inputs):
-    model = tiny_llava().bfloat16()
-    inputs = {**inputs, "pixel_values": inputs["pixel_values"].bfloat16()}
-    for name in KINDS:
-        with sv.prune(model, build(name)) as trace:
-            assert generate(model, inputs).shape == (3, 6)
-        if sv.METHODS[name].meets_budget:
-            assert abs(trace.mean_tokens_out - 128) <= 1
 
 
 def test_inputs_are_what_they_seem():

@@ -1,0 +1,160 @@
+"""One combination of family, method and kernel; its forwards run once and are shared by the tests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import pytest
+import torch
+from torch import Tensor
+
+import sparsevlm as sv
+from sparsevlm.trace import SampleTrace
+
+from .cases import FAMILIES, KERNELS, NUM_LAYERS, Family
+
+# The tiny models have 4 heads; the 14 of SparseVLM+ are half of Qwen2-VL's.
+OPTIONS = {"sparsevlm-plus": {"heads": 2}}
+BUDGETS = {"dense": None, "sparsevlm-video": None, "sparsevlm-v1.0": 64}
+RENUMBERED = "sparsevlm:renumbered"
+MERGING = {"tome"}
+
+
+def build(family: Family, method: str, tokens: int | None = 30, num_visual=None, **options):
+    """A method at a budget that every row can be cut to; positions are kept with M-RoPE."""
+    name, _, renumbered = method.partition(":")
+    if family.has_mrope and (name in ("pdrop", "tome") or name.startswith("sparsevlm")):
+        options = {"positions": renumbered or "original", **options}
+    return sv.make_pruner(
+        name, tokens=BUDGETS.get(name, tokens), num_layers=NUM_LAYERS,
+        num_visual=num_visual or family.num_visual, **{**OPTIONS.get(name, {}), **options},
+    )  # fmt: skip
+
+
+def build_unmerged(family: Family, method: str):
+    """The same without recycling and with original positions, so that masking can imitate it."""
+    options = {}
+    if method.startswith("sparsevlm"):
+        options = {"recycle": 0, "positions": "original"}
+    elif method == "pdrop":
+        options = {"positions": "original"}
+    if method == "sparsevlm-v1.0":
+        # At its released scale some cuts keep recycled tokens only.
+        options |= {"scale": 2.0}
+    return build(family, method, **options)
+
+
+def build_keep_all(family: Family, method: str):
+    """A pruner that looks at every cut and drops nothing."""
+    most = max(family.counts)
+    options = {}
+    if method.startswith("sparsevlm"):
+        options = {"always_drop": False, "recycle": 0}
+    if method == "sparsevlm-paper":
+        options["strength"] = 1e-9
+    return build(family, method, most, most, **options)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A combination. Everything that takes a forward is computed when first asked for."""
+
+    family: Family
+    method: str
+    kernel: str
+
+    def __str__(self) -> str:
+        return f"{self.family.name}-{self.method}-{self.kernel}"
+
+    @property
+    def model(self):
+        """Shared by all runs of the family."""
+        return self.family.model(self.kernel)
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """A batch of three."""
+        return self.family.inputs()
+
+    @property
+    def pruner(self) -> sv.Pruner:
+        """The method at its budget."""
+        return build(self.family, self.method)
+
+    def pruning(self, pruner: sv.Pruner | None = None, inputs=None):
+        """The context manager."""
+        inputs = self.inputs if inputs is None else inputs
+        return self.family.prune(self.model, pruner or self.pruner, inputs)
+
+    def prefill(self, pruner=None, inputs=None) -> tuple[Tensor, list[SampleTrace]]:
+        """Logits and samples of one pruned forward."""
+        inputs = self.inputs if inputs is None else inputs
+        with self.pruning(pruner, inputs) as trace:
+            logits = self.family.logits(self.model, inputs)
+        return logits, trace.samples
+
+    def pruned_tokens(self, inputs=None, **options) -> Tensor:
+        """Tokens generated under pruning."""
+        inputs = self.inputs if inputs is None else inputs
+        with self.pruning(inputs=inputs):
+            return self.family.generate(self.model, inputs, **options)
+
+    @property
+    def dense(self) -> tuple[Tensor, Tensor]:
+        """Logits and greedy tokens of the model as it is."""
+        return _dense(self.family.name, self.kernel)
+
+    @cached_property
+    def first(self) -> tuple[Tensor, list[SampleTrace]]:
+        """Logits and samples of the batch."""
+        return self.prefill()
+
+    @cached_property
+    def tokens(self) -> Tensor:
+        """Greedy tokens of the batch."""
+        return self.pruned_tokens()
+
+    @property
+    def samples(self) -> list[SampleTrace]:
+        """Of the batch."""
+        return self.first[1]
+
+
+@cache
+def _dense(name: str, kernel: str) -> tuple[Tensor, Tensor]:
+    family, model = FAMILIES[name], FAMILIES[name].model(kernel)
+    inputs = family.inputs()
+    return family.logits(model, inputs), family.generate(model, inputs)
+
+
+def methods_of(family: Family) -> list[str]:
+    """Every method, and with M-RoPE also positions as of plain text."""
+    return [*sv.METHODS, *([RENUMBERED] if family.has_mrope else [])]
+
+
+RUNS = [
+    Run(family, method, kernel)
+    for family in FAMILIES.values()
+    for kernel in KERNELS
+    for method in methods_of(family)
+]
+
+
+def runs(
+    *, without: tuple[str, ...] = (), only: tuple[str, ...] = (), kernels: tuple[str, ...] = KERNELS
+):
+    """Parametrise a test over the combinations, but for some methods or with some only."""
+    chosen = [
+        run for run in RUNS
+        if run.method not in without and run.kernel in kernels and (not only or run.method in only)
+    ]  # fmt: skip
+    return pytest.mark.parametrize("run", chosen, ids=str)
+
+
+def visible_rows(run: Run, logits: Tensor, samples: list[SampleTrace]):
+    """For every sample its number, its rows of the output and what these are in the input."""
+    for number, sample in enumerate(samples):
+        index = torch.tensor(sample.output_index)
+        yield number, logits[number, -len(index) :], index

@@ -1,0 +1,53 @@
+"""A sample in a batch is the sample alone, and a cache changes nothing."""
+
+from __future__ import annotations
+
+import torch
+
+from .runs import build, runs
+
+
+def decisions(sample):
+    """What was decided, without the scores, which rounding touches."""
+    cuts = [(cut.kept, cut.groups, cut.group_ids, cut.raters) for cut in sample.cuts]
+    return cuts, sample.tokens_in, sample.tokens_out
+
+
+@runs()
+def test_survivors_of_a_sample_are_those_in_a_batch(run):
+    """Beside other questions, and with padding or without."""
+    for index, together in enumerate(run.samples):
+        inputs = run.family.row(run.inputs, index)
+        logits, (alone,) = run.prefill(inputs=inputs)
+        assert decisions(alone) == decisions(together)
+        difference = (logits[0, -1] - run.first[0][index, -1]).abs().max()
+        assert difference < 2e-4
+
+
+@runs()
+def test_answer_of_a_sample_is_that_in_a_batch(run):
+    """The first row has the most padding; under SDPA every row."""
+    for index in range(3 if run.kernel == "sdpa" else 1):
+        alone = run.pruned_tokens(run.family.row(run.inputs, index))
+        assert torch.equal(alone[0], run.tokens[index])
+
+
+@runs()
+def test_cache_equals_recomputation(run):
+    assert torch.equal(run.pruned_tokens(use_cache=False), run.tokens)
+
+
+@runs(only=("sparsevlm-paper",))
+def test_every_sample_may_keep_another_number(run):
+    """All text rates, so the rank and the number kept follow the length of the question."""
+    pruner = build(run.family, run.method, raters="all_text", strength=0.97)
+    with run.pruning(pruner) as trace:
+        together = run.family.generate(run.model, run.inputs)
+        counts = {tuple(cut.num_left for cut in sample.cuts) for sample in trace.samples}
+        recomputed = run.family.generate(run.model, run.inputs, use_cache=False)
+    assert torch.equal(together, recomputed)
+    assert len(counts) == 3
+    for index in range(3):
+        inputs = run.family.row(run.inputs, index)
+        with run.pruning(pruner, inputs):
+            assert torch.equal(run.family.generate(run.model, inputs)[0], together[index])

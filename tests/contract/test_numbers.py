@@ -1,0 +1,103 @@
+"""Keeping everything is the dense model bit by bit; dropping is masking; runs repeat."""
+
+from __future__ import annotations
+
+import torch
+
+from .cases import NUM_LAYERS
+from .runs import MERGING, RENUMBERED, build, build_keep_all, build_unmerged, runs, visible_rows
+
+# These keep rank * scale + bias tokens, at most all but one while the rank is not full, and the
+# rank is at most the number of raters: there is no setting in which they keep everything.
+NEVER_ALL = ("sparsevlm-v1.0", "sparsevlm-video")
+
+
+@runs(without=NEVER_ALL)
+def test_keeping_everything_is_bitwise_dense(run):
+    logits, tokens = run.dense
+    pruner = build_keep_all(run.family, run.method)
+    with run.pruning(pruner) as trace:
+        assert torch.equal(run.family.logits(run.model, run.inputs), logits)
+        samples = trace.samples
+        assert torch.equal(run.family.generate(run.model, run.inputs), tokens)
+    for sample, count in zip(samples, run.family.counts, strict=True):
+        assert sample.tokens_in == sample.tokens_out == [count] * NUM_LAYERS
+        assert [cut.kept for cut in sample.cuts] == [list(range(count))] * len(pruner.cuts)
+        scored = count if pruner.needs_attention else 0
+        assert [len(cut.scores) for cut in sample.cuts] == [scored] * len(pruner.cuts)
+
+
+def masked_reference(run, samples):
+    """Full length, no pruning: from each cut on, the keys of dropped tokens are masked."""
+    real = run.inputs["attention_mask"].bool()
+    visual = run.family.visual(run.inputs)
+    batch, length = real.shape
+    visible = torch.ones(length, length).tril().bool() & real[:, None, :]
+    handles = []
+    for number, layer in enumerate(run.model.get_decoder().layers):
+        for row, sample in enumerate(samples):
+            for cut in (cut for cut in sample.cuts if cut.after_layer == number - 1):
+                columns = visual[row].nonzero().flatten()
+                gone = sorted(set(range(sample.num_visual)) - set(cut.kept))
+                visible = visible.clone()
+                visible[row][:, columns[gone]] = False
+        # A row that sees nothing would be NaN; nobody looks at such a row.
+        seen = visible | torch.eye(length, dtype=torch.bool)
+        mask = torch.zeros(batch, 1, length, length).masked_fill(~seen[:, None], -torch.inf)
+        handles.append(layer.register_forward_pre_hook(_with_mask(mask), with_kwargs=True))
+    try:
+        return run.family.logits(run.model, run.inputs)
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _with_mask(mask):
+    return lambda module, args, kwargs: (args, {**kwargs, "attention_mask": mask})
+
+
+@runs(without=(*MERGING, RENUMBERED))
+def test_dropping_equals_masking(run):
+    """Merging and renumbering are off here; they have no counterpart in a mask."""
+    pruned, samples = run.prefill(build_unmerged(run.family, run.method))
+    reference = masked_reference(run, samples)
+    for number, found, index in visible_rows(run, pruned, samples):
+        if run.method != "dense":
+            assert len(index) < int(run.inputs["attention_mask"][number].sum())
+            assert (found[-1] - run.dense[0][number, -1]).abs().max() > 0.01, "pruning must matter"
+        assert (found - reference[number, index]).abs().max() < 2e-4
+
+
+@runs()
+def test_a_second_run_is_the_same(run):
+    logits, samples = run.prefill()
+    assert torch.equal(logits, run.first[0])
+    assert samples == run.samples
+
+
+@runs()
+def test_numbers_are_finite(run):
+    for _, found, _ in visible_rows(run, *run.first):
+        assert found.isfinite().all()
+
+
+@runs(without=("dense",))
+def test_the_question_changes_what_survives(run):
+    """But for ToMe and the even grid, which do not look at it."""
+    inputs = run.inputs
+    ids = inputs["input_ids"].clone()
+    ids[:, -5:] = torch.tensor([90, 91, 92, 93, 94])
+    _, samples = run.prefill(inputs={**inputs, "input_ids": ids})
+    same = [
+        [(cut.kept, cut.groups) for cut in one.cuts] == [(cut.kept, cut.groups) for cut in two.cuts]
+        for one, two in zip(run.samples, samples, strict=True)
+    ]
+    assert same == [run.method in ("tome", "uniform")] * 3
+
+
+@runs(only=("random",))
+def test_another_seed_draws_others(run):
+    _, samples = run.prefill(build(run.family, run.method, seed=1))
+    for one, two in zip(run.samples, samples, strict=True):
+        assert [cut.kept for cut in one.cuts] != [cut.kept for cut in two.cuts]
+        assert one.tokens_out == two.tokens_out

@@ -1,0 +1,113 @@
+"""Which tokens are left: in order, each once, as many as scheduled, all of the text."""
+
+from __future__ import annotations
+
+import pytest
+
+import sparsevlm as sv
+from sparsevlm.schedule import recycled_counts
+from sparsevlm.trace import MAX_BYTES
+
+from .cases import NUM_LAYERS
+from .runs import runs
+from .schedules import recycle_of, scheduled
+
+
+@runs()
+def test_counts_are_as_scheduled(run):
+    pruner = run.pruner
+    for sample, count, grid in zip(run.samples, run.family.counts, run.family.grids, strict=True):
+        assert (sample.num_visual, sample.grid) == (count, grid)
+        assert [cut.after_layer for cut in sample.cuts] == [cut.after_layer for cut in pruner.cuts]
+        entering, leaving = sample.tokens_in, sample.tokens_out
+        assert len(entering) == len(leaving) == NUM_LAYERS
+        assert all(i >= o >= 1 for i, o in zip(entering, leaving, strict=True))
+        assert entering == sorted(entering, reverse=True)
+        want = scheduled(run.method, pruner, count)
+        assert want is None or (entering, leaving) == want
+
+
+@runs(without=("dense",))
+def test_kept_tokens_are_in_order_and_groups_share_out_the_recycled(run):
+    for sample in run.samples:
+        alive, groups, current = set(range(sample.num_visual)), {}, sample.num_visual
+        for cut in sample.cuts:
+            assert cut.kept == sorted(set(cut.kept)) and set(cut.kept) <= alive
+            assert cut.num_left == len(cut.kept) + len(cut.groups) <= current
+            check_groups(cut, alive, groups)
+            check_recycled(run.pruner, cut, groups, current, sample.num_visual)
+            if cut.scores:
+                assert len(cut.scores) == current
+                assert sorted(cut.score_ids) == [*sorted(alive), *sorted(groups)]
+            alive, current = set(cut.kept), cut.num_left
+            groups = dict(zip(cut.group_ids, cut.groups, strict=True))
+
+
+def check_groups(cut, alive, before):
+    """No token in two groups, none kept and recycled, none from nowhere."""
+    members = [token for group in cut.groups for token in group]
+    assert len(members) == len(set(members)), "a token in two groups"
+    assert all(cut.groups), "an empty group"
+    assert not set(members) & set(cut.kept), "kept and recycled at once"
+    after = dict(zip(cut.group_ids, cut.groups, strict=True))
+    assert len(after) == len(cut.group_ids)
+    dissolved = {token for key, group in before.items() if key not in after for token in group}
+    source = (alive - set(cut.kept)) | dissolved
+    for key, group in after.items():
+        assert before[key] == group if key in before else set(group) <= source
+    for key, group in before.items():
+        if key not in after:
+            # Merged again as a whole, or dropped as a whole.
+            assert sum(bool(set(group) & set(other)) for other in after.values()) <= 1
+            assert set(group) <= set(members) or not set(group) & set(members)
+
+
+def check_recycled(pruner, cut, before, current, num_visual):
+    """As many of the dropped are recycled, and into as many groups, as the method says."""
+    created = [group for key, group in zip(cut.group_ids, cut.groups, strict=True)
+               if key not in before]  # fmt: skip
+    if pruner.name == "tome":
+        assert sum(map(len, created)) + len(cut.kept) == num_visual, "every token is merged"
+        return
+    kept = cut.num_left - len(created)
+    recycled, num_groups = recycled_counts(current - kept, recycle_of(pruner))
+    assert len(created) == num_groups
+    if not before:
+        assert sum(map(len, created)) == recycled
+
+
+@runs()
+def test_text_stays_and_in_order(run):
+    visual, real = run.family.visual(run.inputs), run.inputs["attention_mask"].bool()
+    for row, sample in enumerate(run.samples):
+        places = visual[row].nonzero().flatten().tolist()
+        text = (real[row] & ~visual[row]).nonzero().flatten().tolist()
+        output = [index for index in sample.output_index if index >= 0]
+        assert output == sorted(output), "the order changed"
+        assert [index for index in output if index not in set(places)] == text
+        left = [places.index(index) for index in output if index in set(places)]
+        kept = sample.cuts[-1].kept if sample.cuts else list(range(sample.num_visual))
+        groups = sample.cuts[-1].groups if sample.cuts else []
+        assert len(sample.output_index) == len(text) + len(kept) + len(groups)
+        extra = [index for index in left if index not in set(kept)]
+        assert [index for index in left if index in set(kept)] == kept
+        anchored = run.method == "tome" or run.pruner.positions == "original"
+        assert len(extra) == (len(groups) if anchored else 0)
+        # A merged token stands where one of its members was.
+        for group in groups if anchored else []:
+            assert sum(index in group for index in extra) == 1
+        if not anchored:
+            start = len(sample.output_index) - (len(text) - text.index(places[-1] + 1))
+            assert sample.output_index[start - len(groups) : start] == [-1] * len(groups)
+
+
+@runs()
+def test_the_trace_is_saved_and_loaded(run, tmp_path):
+    with run.pruning() as trace:
+        run.family.logits(run.model, run.inputs)
+    path = trace.save(tmp_path / "trace.json.gz")
+    assert path.stat().st_size < MAX_BYTES
+    loaded = sv.Trace.load(path)
+    assert loaded.samples == trace.samples == run.samples
+    assert loaded.pruner == trace.pruner == run.pruner.to_json()
+    assert loaded.mean_tokens_out == pytest.approx(trace.mean_tokens_out)

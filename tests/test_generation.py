@@ -1,0 +1,240 @@
+"""Every way to generate: right under pruning, or refused with what to do."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+from contract.cases import FAMILIES, NUM_LAYERS
+from contract.runs import Run, build
+from transformers import (
+    DynamicCache,
+    EncoderDecoderCache,
+    LlamaConfig,
+    LlamaForCausalLM,
+    StaticCache,
+)
+from transformers.cache_utils import DynamicLayer
+
+import sparsevlm as sv
+
+# One that looks at the layer just run, one at the layer to come, one at none and ahead of layer 0.
+METHODS = ("sparsevlm", "pdrop", "tome")
+families = pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+methods = pytest.mark.parametrize("method", METHODS)
+
+
+def one(family, index=2):
+    """One sample, and the context manager for a method on it."""
+    return family.row(family.inputs(), index)
+
+
+def pruned(family, method, inputs, model=None, **options):
+    model = family.model() if model is None else model
+    with family.prune(model, build(family, method), inputs):
+        return family.generate(model, inputs, **options)
+
+
+# --- Searching ------------------------------------------------------------------------------------
+
+
+@families
+@methods
+def test_sampling_with_a_cache_equals_recomputation(family, method):
+    inputs, found = family.inputs(), []
+    for use_cache in (True, False):
+        torch.manual_seed(5)
+        how = {"do_sample": True, "temperature": 0.7, "use_cache": use_cache}
+        found.append(pruned(family, method, inputs, max_new_tokens=5, **how))
+    assert torch.equal(*found)
+    assert not torch.equal(found[0][:, :4], Run(family, method, "sdpa").tokens)
+
+
+@families
+@methods
+def test_beams_with_a_cache_equal_recomputation(family, method):
+    """Also with other samples in the batch, where the model finds its visual tokens itself."""
+    inputs = one(family) if family.told else family.inputs()
+    beams = pruned(family, method, inputs, num_beams=3)
+    assert torch.equal(beams, pruned(family, method, inputs, num_beams=3, use_cache=False))
+    if not family.told:
+        alone = pruned(family, method, one(family), num_beams=3)
+        assert torch.equal(alone[0], beams[2])
+
+
+@families
+@methods
+def test_assisted_generation_equals_greedy(family, method):
+    """The assistant is a dense copy: its candidates are judged with the prompt in one call, some
+    are taken and some are not.
+    """
+    inputs = one(family)
+    greedy = pruned(family, method, inputs, max_new_tokens=6)
+    assistant = copy.deepcopy(family.model())
+    assisted = pruned(family, method, inputs, max_new_tokens=6, assistant_model=assistant)
+    assert torch.equal(assisted, greedy)
+
+
+@families
+@methods
+def test_prompt_lookup_equals_greedy(family, method):
+    """The question repeats itself, so that the first call has candidates behind the prompt."""
+    inputs = one(family)
+    ids = inputs["input_ids"].clone()
+    ids[:, -6:] = torch.tensor([21, 22, 23, 21, 22, 23])
+    inputs = {**inputs, "input_ids": ids}
+    lengths = []
+    model = family.model()
+    with family.prune(model, build(family, method), inputs):
+        greedy = family.generate(model, inputs, max_new_tokens=6)
+        handle = model.register_forward_pre_hook(
+            lambda module, args, kwargs: lengths.append(kwargs["input_ids"].shape[1]),
+            with_kwargs=True,
+        )
+        looked_up = family.generate(model, inputs, max_new_tokens=6, prompt_lookup_num_tokens=3)
+        handle.remove()
+    assert lengths[0] > ids.shape[1], "no candidates came with the prompt"
+    assert torch.equal(looked_up, greedy)
+
+
+@families
+def test_the_model_assists_itself(family):
+    inputs = one(family)
+    greedy = pruned(family, "sparsevlm", inputs)
+    assert torch.equal(
+        pruned(family, "sparsevlm", inputs, assistant_model=family.model()), greedy
+    )
+
+
+def test_several_logits_of_a_plain_call_are_no_candidates():
+    """Only `generate` puts candidates behind the prompt."""
+    family = FAMILIES["llava"]
+    model, inputs = family.model(), one(family)
+    with family.prune(model, build(family, "sparsevlm"), inputs) as trace:
+        want, samples = family.logits(model, inputs), trace.samples
+        last = family.logits(model, inputs, logits_to_keep=3)
+        torch.testing.assert_close(last, want[:, -3:], rtol=1e-4, atol=1e-4)
+        assert trace.samples == samples
+
+
+@families
+@pytest.mark.parametrize("method", ["sparsevlm", "fastv", "pdrop"])
+def test_a_second_turn_continues_the_cache(family, method):
+    """`generate` is given the conversation and its cache; the same as a loop of plain calls."""
+    model, inputs = family.model(), one(family)
+    second = torch.tensor([[21, 22, 23, 24]])
+    with torch.no_grad(), family.prune(model, build(family, method), inputs):
+        cache = DynamicCache(config=model.get_decoder().config)
+        first = family.generate(model, inputs, past_key_values=cache)
+        ids = torch.cat([inputs["input_ids"], first, second], 1)
+        whole = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        answer = family.generate(model, whole, past_key_values=cache)
+
+        out = model(**inputs, use_cache=True)
+        for token in [*first.split(1, dim=1), second]:
+            out = model(input_ids=token, past_key_values=out.past_key_values)
+        want = []
+        for _ in range(answer.shape[1]):
+            scores = out.logits[:, -1]
+            if not family.told:
+                scores = scores.index_fill(1, torch.tensor(family.visual_ids), -torch.inf)
+            want.append(scores.argmax(-1, keepdim=True))
+            out = model(input_ids=want[-1], past_key_values=out.past_key_values)
+    assert torch.equal(answer, torch.cat(want, 1))
+
+
+@families
+def test_a_second_turn_after_a_cut_before_layer_0_is_refused(family):
+    """`generate` counts what the cache stands for in layer 0."""
+    model, inputs = family.model(), one(family)
+    with family.prune(model, build(family, "tome"), inputs):
+        cache = DynamicCache(config=model.get_decoder().config)
+        first = family.generate(model, inputs, past_key_values=cache)
+        ids = torch.cat([inputs["input_ids"], first, torch.tensor([[21, 22]])], 1)
+        whole = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        with pytest.raises(ValueError, match="cannot continue a cache after a cut before layer 0"):
+            family.generate(model, whole, past_key_values=cache)
+
+
+@pytest.mark.parametrize(
+    "how",
+    [{"penalty_alpha": 0.6, "top_k": 4}, {"dola_layers": "low"},
+     {"num_beams": 4, "num_beam_groups": 2, "diversity_penalty": 1.0}],
+    ids=["contrastive", "dola", "beam-groups"],
+)  # fmt: skip
+def test_searches_that_left_transformers_are_refused_by_it(how):
+    """They are code from a hub; the session stays usable."""
+    family = FAMILIES["llava"]
+    model, inputs = family.model(), one(family)
+    with family.prune(model, build(family, "sparsevlm"), inputs):
+        want = family.generate(model, inputs)
+        with pytest.raises(ValueError, match="trust_remote_code"):
+            family.generate(model, inputs, **how)
+        assert torch.equal(family.generate(model, inputs), want)
+
+
+# --- Caches ---------------------------------------------------------------------------------------
+
+
+class _OtherLayer(DynamicLayer):
+    """Stands for the layers of quantised caches, whose packages may not be installed."""
+
+
+def _cache(kind, config):
+    if kind == "static":
+        return StaticCache(config=config, max_cache_len=400)
+    if kind == "encoder-decoder":
+        return EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config))
+    cache = DynamicCache(config=config)
+    cache.layers = [_OtherLayer() for _ in cache.layers]
+    return cache
+
+
+@families
+@pytest.mark.parametrize("kind", ["static", "encoder-decoder", "other-layers"])
+def test_other_caches_are_refused(family, kind):
+    model, inputs = family.model(), one(family)
+    cache = _cache(kind, model.get_decoder().config)
+    with family.prune(model, build(family, "sparsevlm"), inputs):
+        with pytest.raises(ValueError, match="works with a DynamicCache.*Leave cache_impl"):
+            family.logits(model, inputs, past_key_values=cache)
+        if kind == "static":
+            with pytest.raises(ValueError, match="works with a DynamicCache"):
+                family.generate(model, inputs, cache_implementation="static")
+
+
+def test_a_quantised_cache_is_refused():
+    pytest.importorskip("optimum.quanto", reason="needs optimum-quanto")
+    family = FAMILIES["llava"]
+    with pytest.raises(ValueError, match="works with a DynamicCache"):
+        pruned(family, "sparsevlm", one(family), cache_implementation="quantized")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="offloading needs a CUDA GPU")
+def test_an_offloaded_cache_is_right_or_refused():
+    family = FAMILIES["llava"]
+    inputs = {name: value.cuda() for name, value in one(family).items()}
+    model = family.fresh().cuda()
+    want = pruned(family, "sparsevlm", inputs, model)
+    found = pruned(family, "sparsevlm", inputs, model, cache_implementation="offloaded")
+    assert torch.equal(found, want)
+
+
+def test_the_prompt_in_chunks_is_refused():
+    """A chunk without its question cannot be rated."""
+    family = FAMILIES["llava"]
+    with pytest.raises(ValueError, match="question is empty"):
+        pruned(family, "sparsevlm", one(family), prefill_chunk_size=60)
+
+
+@pytest.mark.parametrize("method", [name for name in sv.METHODS if name != "dense"])
+def test_a_sliding_window_is_refused(method):
+    config = LlamaConfig(
+        vocab_size=272, hidden_size=64, intermediate_size=64, num_hidden_layers=NUM_LAYERS,
+        num_attention_heads=4, layer_types=["sliding_attention"] * NUM_LAYERS, sliding_window=16,
+    )  # fmt: skip
+    family = FAMILIES["llama"]
+    with pytest.raises(ValueError, match="switch the sliding window off in the config"):
+        with family.prune(LlamaForCausalLM(config), build(family, method), family.inputs()):
+            pass
