@@ -7,6 +7,8 @@ import tiny_qwen_vl as qwen
 import tiny_video_llava as video
 import torch
 from family_cases import CASES, NUM_LAYERS, generate, logits, pruner
+from tiny import tiny_inputs
+from tiny_mini_gemini import tiny_mini_gemini, tiny_mini_gemini_inputs
 
 import sparsevlm as sv
 from sparsevlm.families.qwen_vl import QwenVL
@@ -73,11 +75,23 @@ def test_pixels_are_those_of_the_row(case):
 
 def test_draws_depend_on_the_pixels_also_under_generate(case):
     """`generate` encodes the pictures ahead of the model, which then sees no pixels."""
-    model, inputs = case.model(), case.inputs()
+    check_draws(case.model(), case.inputs(), pruner(case, "random"))
+
+
+@pytest.mark.parametrize("family", ["llava", "mini-gemini"])
+def test_llavas_draws_depend_on_the_pixels_too(family, sdpa_model):
+    model = sdpa_model if family == "llava" else tiny_mini_gemini()
+    inputs = tiny_inputs() if family == "llava" else tiny_mini_gemini_inputs()
+    num_visual = 576 if family == "llava" else 256
+    random = sv.make_pruner("random", tokens=64, num_layers=8, num_visual=num_visual)
+    check_draws(model, inputs, random)
+
+
+def check_draws(model, inputs, random):
     other = {k: v * 1.5 if k.startswith("pixel_values") else v for k, v in inputs.items()}
 
     def kept(inputs, run, **options):
-        with sv.prune(model, pruner(case, "random")) as trace:
+        with sv.prune(model, random) as trace:
             run(model, inputs, **options)
         return [sample.cuts[-1].kept for sample in trace.samples]
 

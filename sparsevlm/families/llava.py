@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from transformers import LlamaForCausalLM, LlavaForConditionalGeneration
 
+from sparsevlm.families.vision import TowerNotes, number_of
 from sparsevlm.family import Family, Grid, placeholders, register_family
 
 
@@ -20,6 +21,11 @@ class Llava(Family):
             raise ValueError("a LLaVA model finds its visual tokens itself; leave visual_mask out")
         self.model = model
         self.base, self.decoder = model.model, model.model.language_model
+        self.notes = TowerNotes()
+
+    def attach(self, hook: Callable) -> None:
+        """Watch the vision tower, which `generate` runs ahead of the model."""
+        self.notes.attach(self.base.vision_tower, hook)
 
     def visual_mask(self, arguments: dict) -> Tensor:
         """True at the image placeholders."""
@@ -31,6 +37,21 @@ class Llava(Family):
         vision = self.model.config.vision_config
         side = vision.image_size // vision.patch_size
         return [(side, side) if side * side == count else square(count) for count in counts]
+
+    def pixels(self, arguments: dict, visual: Tensor, row: int) -> Tensor | None:
+        """Pixels of this row's image, also where `generate` encoded it ahead of the model.
+
+        Parameters
+        ----------
+        arguments, visual, row
+            See `Family.pixels`.
+        """
+        seen = self.notes.find(arguments, "image")
+        pixels = arguments.get("pixel_values") if seen is None else seen.pixels
+        rows = visual.any(dim=1).tolist()
+        if pixels is None or not rows[row]:
+            return None
+        return pixels[number_of(rows, row, len(pixels), "image")]
 
 
 class LanguageModel(Family):
