@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
-from sparsevlm.miniature import train
-from sparsevlm.miniature.losses import language_loss, vision_loss
-from sparsevlm.miniature.model import build_model
+from sparsevlm.miniature import load_miniature, train
+from sparsevlm.miniature.card import finished_run, stage_seconds
+from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.losses import language_loss, scene_turns, vision_loss
+from sparsevlm.miniature.model import build_model, grow
 from sparsevlm.miniature.optim import Muon, orthogonalise
 from sparsevlm.miniature.packed import turn_hidden
+from sparsevlm.miniature.probes import accuracy_without_image_from, attention_on_target
+from sparsevlm.miniature.questions import HARD_KINDS
+from sparsevlm.miniature.recipes import RECIPES, Recipe, Stage
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.vision import (
     alignment_loss,
@@ -104,7 +110,7 @@ def test_muon_refuses_vectors():
 @pytest.mark.parametrize("loss", [vision_loss, language_loss])
 def test_losses_fall_on_a_repeated_batch(loss):
     model = build_model(0)
-    stage = train.Stage("test", "", 30, 4, 12, (), 0.01, 2e-3, 1.0, 1.0)
+    stage = Stage("test", "", 30, 4, 12, (), 0.01, 2e-3, 1.0, 1.0)
     parameters = train.trainable(model, stage)
     optimizers = train.build_optimizers(parameters, stage)
     values = []
@@ -120,15 +126,15 @@ def test_losses_fall_on_a_repeated_batch(loss):
 
 
 TINY = (
-    train.Stage("one", "vision", 4, 2, 12, ("layers.", "lm_head"), 0.01, 1e-3, 0.5, 0.1),
-    train.Stage(
+    Stage("one", "vision", 4, 2, 12, ("layers.", "lm_head"), 0.01, 1e-3, 0.5, 0.1),
+    Stage(
         "two", "language", 4, 2, 12, ("vision_tower",), 0.01, 1e-3, 0.5, 0.1, tuple(OPTIONS.items())
     ),
 )
 
 
 def test_a_run_repeats_bit_for_bit_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "RECIPE", TINY)
+    monkeypatch.setitem(RECIPES, "tiny", Recipe(2, TINY))
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(train, "LOG_EVERY", 2)
     states = []
@@ -137,7 +143,7 @@ def test_a_run_repeats_bit_for_bit_and_resumes_as_if_never_stopped(tmp_path, mon
         folder.mkdir()
         if name == "stopped":
             _stop_at_step(monkeypatch, folder, 3)
-        train.worker(0, 1, folder, 0, "cpu", None)
+        train.worker(0, 1, "tiny", folder, 0, "cpu", None)
         states.append(torch.load(folder / "checkpoint.pt", weights_only=True)["model"])
     for other in states[1:]:
         assert all(torch.equal(value, other[key]) for key, value in states[0].items())
@@ -160,11 +166,90 @@ def _stop_at_step(monkeypatch, folder, limit):
     with monkeypatch.context() as patch:
         patch.setitem(train.LOSSES, "language", breaking)
         with pytest.raises(KeyboardInterrupt):
-            train.worker(0, 1, folder, 0, "cpu", None)
+            train.worker(0, 1, "tiny", folder, 0, "cpu", None)
 
 
 def test_a_checkpoint_of_another_seed_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "RECIPE", TINY[:1])
-    train.worker(0, 1, tmp_path, 0, "cpu", None)
+    monkeypatch.setitem(RECIPES, "tiny", Recipe(2, TINY[:1]))
+    train.worker(0, 1, "tiny", tmp_path, 0, "cpu", None)
     with pytest.raises(ValueError, match="seed 0 with 1 processes"):
-        train.worker(0, 1, tmp_path, 3, "cpu", None)
+        train.worker(0, 1, "tiny", tmp_path, 3, "cpu", None)
+
+
+def test_an_unfinished_run_is_not_shipped(tmp_path, monkeypatch):
+    monkeypatch.setitem(RECIPES, "tiny", Recipe(2, TINY))
+    with pytest.raises(FileNotFoundError, match="train first"):
+        finished_run(tmp_path, RECIPES["tiny"])
+    train.worker(0, 1, "tiny", tmp_path, 0, "cpu", "one")
+    with pytest.raises(ValueError, match="stands at step 4 of one, and the recipe ends at .* two"):
+        finished_run(tmp_path, RECIPES["tiny"])
+    train.worker(0, 1, "tiny", tmp_path, 0, "cpu", None)
+    assert finished_run(tmp_path, RECIPES["tiny"])["step"] == 4
+
+
+def test_the_time_of_a_resumed_stage_is_the_sum_of_its_parts():
+    seconds = [("one", 9.0), ("two", 10.0), ("two", 30.0), ("two", 5.0), ("two", 8.0)]
+    rows = [{"stage": stage, "seconds": value} for stage, value in seconds]
+    assert [stage_seconds(rows, stage) for stage in TINY] == [9.0, 38.0]
+
+
+def test_the_deep_miniature_is_grown_from_the_shipped_one():
+    shallow, deep = RECIPES["mini-llava"], RECIPES["mini-llava-16"]
+    assert (shallow.base, shallow.num_layers) == ("", 8)
+    assert (deep.base, deep.num_layers) == ("mini-llava", 16)
+    assert deep.stage_names() == ["sharpen-windows", "sharpen-scenes", "deep-scenes"]
+    model = train.starting_model(deep, seed=0)
+    base, _ = load_miniature(deep.base)
+    for old, layer in enumerate(base.model.language_model.layers):
+        copy = model.model.language_model.layers[2 * old].state_dict()
+        assert all(torch.equal(value, copy[key]) for key, value in layer.state_dict().items())
+
+
+def test_growing_keeps_the_function_bit_for_bit_and_the_new_layers_can_learn():
+    base = build_model(3, num_layers=2)
+    deep = grow(base, 6)
+    words = [*encode(list(BEFORE_IMAGE)), *[IMAGE] * 576, *encode("is there a red ring ?".split())]
+    inputs = {"input_ids": torch.tensor([words]), "pixel_values": pixel_tensor([make_scene(7)])}
+    logits = deep(**inputs).logits
+    assert torch.equal(logits, base(**inputs).logits)
+    logits[0, -1, 5].backward()
+    for layer in deep.model.language_model.layers:
+        assert layer.self_attn.o_proj.weight.grad.any() and layer.mlp.down_proj.weight.grad.any()
+    with pytest.raises(ValueError, match="cannot spread 2 layers evenly over 5"):
+        grow(base, 5)
+
+
+def test_the_deepening_stage_asks_for_letters_and_numbers():
+    options = dict(RECIPES["mini-llava-16"].stages[-1].options)
+    for seed in range(20):
+        turns = scene_turns(Facts(make_scene(seed)), np.random.default_rng(seed), options)
+        lists, asked = [[name.split("/", 1)[1] for name, *_ in part]
+                        for part in (turns[:6], turns[6:])]  # fmt: skip
+        assert {"choose", "confirm", "verify"} < set(lists) and len(set(lists)) == 6
+        assert len(asked) == 8 and sum(name in HARD_KINDS for name in asked) >= 4
+
+
+@torch.no_grad()
+def test_a_blind_turn_answers_whatever_the_picture_shows(model):
+    words = torch.tensor([[encode("what color is the ring ? ASSISTANT :".split())]])
+    places, start = torch.arange(3, 579)[None], torch.tensor([579])
+    pictures = [project(model, encode_images(model, [make_scene(seed)])) for seed in (1, 2)]
+    blind = [turn_hidden(model, v, places, words, start, blind_from=0) for v in pictures]
+    late = [turn_hidden(model, v, places, words, start, blind_from=7) for v in pictures]
+    seeing = [turn_hidden(model, v, places, words, start) for v in pictures]
+    assert torch.equal(*blind)
+    assert not torch.equal(*late) and not torch.equal(late[0], seeing[0])
+    never = turn_hidden(model, pictures[0], places, words, start, blind_from=8)
+    assert torch.equal(never, seeing[0])
+
+
+def test_probes_find_where_the_shipped_miniature_looks():
+    model, _ = load_miniature()
+    model.set_attn_implementation("eager")
+    attention = attention_on_target(model, 1)
+    (area,) = attention["area"]
+    assert 0.005 < area < 0.03
+    assert max(attention["naming word"][:3]) > 0.8, "it reads what it names early"
+    assert attention["last token"][0] < 0.3, "which the last token cannot"
+    without = accuracy_without_image_from(model, 1)
+    assert len(without) == 9 and without[0] < 0.6 < 0.9 < without[-1]

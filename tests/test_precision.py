@@ -60,7 +60,10 @@ def test_dynamic_int8(family):
         check(family, model, family.inputs(), method)
 
 
-@pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="bitsandbytes is not installed")
+@pytest.mark.skipif(
+    find_spec("bitsandbytes") is None or find_spec("accelerate") is None,
+    reason="needs bitsandbytes and accelerate",
+)
 @pytest.mark.parametrize("bits", [4, 8])
 def test_bitsandbytes(bits, tmp_path):
     from transformers import BitsAndBytesConfig

@@ -99,14 +99,14 @@ def test_every_part_of_a_row_is_found(rows):
 @many
 @given(batches, seeds, st.booleans())
 def test_only_what_is_dropped_is_lost(rows, seed, anchored):
-    """Two cuts with merging after each other; text and survivors keep their order."""
+    """Three cuts with merging after each other; text and survivors keep their order."""
     visual, mask, hidden = laid_out(rows)
     generator = torch.Generator().manual_seed(seed)
     length, pieces = visual.shape[1], []
     for index, sample in enumerate(locate(visual, mask, length)):
         row, kept = hidden[index, length - sample.tokens :], visual[index].nonzero().flatten()
         text = [i for i in range(length - sample.tokens, length) if not visual[index, i]]
-        for _ in range(2):
+        for _ in range(3):
             if not sample.visual:
                 continue
             order = torch.randperm(sample.visual, generator=generator)
@@ -129,7 +129,7 @@ def test_only_what_is_dropped_is_lost(rows, seed, anchored):
         slots = [slot for slot in sample.slots.tolist() if slot >= 0]
         assert slots == sorted(set(slots))
         assert set(text) <= set(slots)
-        assert set(kept.tolist()) - set(slots) <= set() or not sample.visual
+        assert set(kept.tolist()) <= set(slots)
         assert len(sample.source) == sample.visual
         pieces.append(row)
     padded = pad_left(pieces)
@@ -223,7 +223,7 @@ def test_a_larger_budget_never_leaves_fewer_in_total(name, num_layers, num_visua
 
 
 @many
-@given(seeds, st.integers(1, 12), st.integers(1, 60), st.integers(0, 12), st.floats(-4, 4))
+@given(seeds, st.integers(1, 12), st.integers(1, 60), st.integers(0, 12), st.floats(-7, 7))
 def test_the_rank_is_that_of_torch(seed, raters, visual, rank, spread):
     """Products of thin factors whose singular values are spread over decades."""
     weights = 10 ** torch.linspace(0, spread, max(rank, 1)).double()

@@ -10,9 +10,9 @@ import pytest
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.question_families import FAMILIES
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, benchmark_samples
+from sparsevlm.miniature.recipes import RECIPES, STAGES_PER_SEED, TRAINING_SEEDS
 from sparsevlm.miniature.scenes import CORNERS, SHAPE_COLOURS, make_scene
-from sparsevlm.miniature.statements import MAX_WORDS, STATEMENTS
-from sparsevlm.miniature.train import RECIPE, TRAINING_SEEDS
+from sparsevlm.miniature.statements import MAX_WORDS, STATEMENTS, confirm
 from sparsevlm.miniature.vocabulary import INDEX, WORDS, prompt
 
 
@@ -42,8 +42,23 @@ def test_every_word_is_in_the_vocabulary(benchmark):
 def test_benchmark_scenes_are_never_training_scenes(checksum, monkeypatch):
     monkeypatch.setattr("zlib.crc32", lambda data: checksum)
     assert all(s.scene_seed >= BENCHMARK_SEEDS for s in benchmark_samples("gqa", 20, 0))
-    last_training_seed = TRAINING_SEEDS * (1 + len(RECIPE) + 100 * 9)
-    assert last_training_seed < BENCHMARK_SEEDS, "for the first ten training seeds"
+    for recipe in RECIPES.values():
+        end = recipe.scenes_from(len(recipe.stages), seed=9)
+        assert end < BENCHMARK_SEEDS, "for the first ten training seeds"
+
+
+def test_no_stage_trains_on_the_scenes_of_another():
+    starts = [
+        recipe.scenes_from(stage, seed)
+        for recipe in RECIPES.values()
+        for seed in (0, 1)
+        for stage in range(len(recipe.stages))
+    ]
+    assert len(set(starts)) == len(starts)
+    assert not any(start % TRAINING_SEEDS for start in starts)
+    for recipe in RECIPES.values():
+        assert recipe.first_stage + len(recipe.stages) <= STAGES_PER_SEED
+        assert all(s.steps * s.batch <= TRAINING_SEEDS for s in recipe.stages)
 
 
 def test_existence_answers_are_true():
@@ -116,6 +131,21 @@ def test_statements_state_what_is_true():
             there = tuple(words[place - 2 : place]) in facts.pairs
             assert words[place] == ("yes" if there else "no")
     assert verified > 5
+
+
+def test_confirmed_letters_and_numbers_are_true():
+    judged = {"yes": 0, "no": 0}
+    for seed in range(30):
+        facts = Facts(make_scene(seed))
+        words, wanted = confirm(facts, np.random.default_rng(seed))
+        assert len(words) == len(wanted) <= MAX_WORDS
+        for place in np.flatnonzero(wanted):
+            name, claimed = words[place - 2 : place]
+            card = facts.cards.get(name)
+            value = card.glyph if card else str(facts.counts[name])
+            assert words[place] == ("yes" if claimed == value else "no")
+            judged[words[place]] += 1
+    assert min(judged.values()) > 50
 
 
 def test_an_unknown_benchmark_and_a_bad_count_are_refused():

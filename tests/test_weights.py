@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.model import build_model
+from sparsevlm.miniature.recipes import RECIPES
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.vision import pixel_tensor
 from sparsevlm.miniature.vocabulary import IMAGE, prompt
-from sparsevlm.miniature.weights import DATA, MissingAssetError, build_processor, export, verify
+from sparsevlm.miniature.weights import (
+    CHECKSUMS,
+    DATA,
+    NAMES,
+    MissingAssetError,
+    build_processor,
+    export,
+    verify,
+)
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +79,30 @@ def test_a_picture_of_another_size_is_resized_to_576_tokens():
     assert (batch["input_ids"] == IMAGE).sum() == 576
 
 
-def test_the_bundled_weights_are_whole_and_small():
-    folder = DATA / "mini-llava"
+@pytest.mark.parametrize("name", NAMES)
+def test_the_bundled_weights_are_whole_and_small(name):
+    folder = DATA / name
     assert len(verify(folder)) == 64
+    listed = {line.split(maxsplit=1)[1] for line in (folder / CHECKSUMS).read_text().splitlines()}
+    assert {p.name for p in folder.iterdir()} == {*listed, CHECKSUMS}
     assert sum(p.stat().st_size for p in folder.iterdir()) < 20 * 2**20
+
+
+def test_every_recipe_is_shipped_and_has_its_depth():
+    assert NAMES == tuple(RECIPES)
+    for name, recipe in RECIPES.items():
+        model, _ = load_miniature(name)
+        assert len(model.model.language_model.layers) == recipe.num_layers
+        assert model.config.text_config.num_hidden_layers == recipe.num_layers
+    default, _ = load_miniature()
+    assert len(default.model.language_model.layers) == 8
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_miniature_has_a_card_with_all_blanks_filled(name):
+    card = (DATA / f"{name}.md").read_text()
+    assert card.startswith(f"# Model card: {name}\n")
+    assert not re.findall(r"{\w+}", card)
+    assert {p.name for p in DATA.iterdir() if p.name.startswith(f"{name}.")} == {
+        f"{name}.md", f"{name}.json", f"{name}.template.md",
+    }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Export a finished training run and write its card: `python -m sparsevlm.miniature.card`.
+"""Export a finished run and write its card: `python -m sparsevlm.miniature.card [--name NAME]`.
 
 The card says what the weights are, how they came about and how good the dense model is, on
 questions that neither the training nor the reported tables use.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import platform
 import subprocess
 from collections import defaultdict
 from collections.abc import Iterable
@@ -17,14 +18,19 @@ from pathlib import Path
 import torch
 
 from ..benchmarks import BENCHMARKS
+from .card_text import fill
 from .model import build_model
+from .probes import accuracy_without_image_from, attention_on_target
+from .recipes import RECIPES, Recipe, Stage
 from .scenes import make_scene
-from .train import RECIPE
 from .vocabulary import prompt
-from .weights import DATA, NAMES, export, load_miniature
+from .weights import DATA, export, load_miniature
 
 CARD_SEED = 1  # the reported tables use seed 0
 BATCH = 32
+PROBE_SCENES = 12
+MEASURES = ("shape", "letter", "list/shape", "list/letter", "list/there", "list/choose",
+            "list/count", "list/confirm")  # fmt: skip
 
 
 @torch.inference_mode()
@@ -62,6 +68,7 @@ def accuracies(model, processor, samples_per_benchmark: int) -> dict[str, dict]:
             "unit": benchmark.unit,
             "accuracy": sum(map(sum, splits.values())) / len(rows),
             "splits": {k: sum(v) / len(v) for k, v in sorted(splits.items())},
+            "split_questions": {k: len(v) for k, v in sorted(splits.items())},
         }
     return result
 
@@ -72,7 +79,25 @@ def _commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
-def _curves_figure(rows: list[dict], path: Path) -> None:
+def _processor_name() -> str:
+    """The processor of this machine, as Linux names it."""
+    information = Path("/proc/cpuinfo")
+    if information.exists():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()
+
+
+def stage_seconds(rows: list[dict], stage: Stage) -> float:
+    """Wall time of a stage from its curves; the clock starts anew when a run is resumed."""
+    part = [r for r in rows if r["stage"] == stage.name]
+    last = [r for r, after in zip(part, [*part[1:], None], strict=True)
+            if after is None or after["seconds"] < r["seconds"]]  # fmt: skip
+    return sum(r["seconds"] for r in last)
+
+
+def _curves_figure(rows: list[dict], recipe: Recipe, path: Path) -> None:
     """Loss and a few accuracies over the steps of all stages, as SVG."""
     import matplotlib
 
@@ -80,20 +105,18 @@ def _curves_figure(rows: list[dict], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     fig, (loss, accuracy) = plt.subplots(1, 2, figsize=(9, 3), layout="constrained")
-    offset = 0
-    for stage in RECIPE:
+    starts = {}
+    for stage in recipe.stages:
+        starts[stage.name] = sum(s.steps for s in recipe.stages[: len(starts)])
         part = [r for r in rows if r["stage"] == stage.name]
-        steps = [offset + r["step"] for r in part]
+        steps = [starts[stage.name] + r["step"] for r in part]
         loss.plot(steps, [r["loss"] for r in part], lw=1, label=stage.name)
-        offset += stage.steps
-    for name in ("shape", "letter", "list/shape", "list/letter", "list/there", "list/choose"):
-        offset, steps, values = 0, [], []
-        for stage in RECIPE:
-            part = [r for r in rows if r["stage"] == stage.name and name in r]
-            steps += [offset + r["step"] for r in part]
-            values += [r[name] for r in part]
-            offset += stage.steps
-        accuracy.plot(steps, values, lw=1, label=name if "/" in name else f"patch: {name}")
+    for name in MEASURES:
+        part = [r for r in rows if name in r]
+        if part:
+            steps = [starts[r["stage"]] + r["step"] for r in part]
+            label = name if "/" in name else f"patch: {name}"
+            accuracy.plot(steps, [r[name] for r in part], lw=1, label=label)
     loss.set(xlabel="step", ylabel="training loss", yscale="log")
     accuracy.set(xlabel="step", ylabel="accuracy on fresh scenes", ylim=(0, 1.02))
     loss.legend(fontsize=7, frameon=False)
@@ -101,8 +124,8 @@ def _curves_figure(rows: list[dict], path: Path) -> None:
     fig.savefig(path, metadata={"Date": None})
 
 
-def write_card(folder: Path, samples_per_benchmark: int, name: str = NAMES[0]) -> Path:
-    """Export ``folder/checkpoint.pt`` to data/miniature and write the card beside it.
+def finished_run(folder: Path, recipe: Recipe) -> dict:
+    """The last checkpoint of a finished run.
 
     Raises
     ------
@@ -113,72 +136,73 @@ def write_card(folder: Path, samples_per_benchmark: int, name: str = NAMES[0]) -
     """
     path = folder / "checkpoint.pt"
     if not path.exists():
-        raise FileNotFoundError(f"no checkpoint in {folder}; train first: make train")
+        raise FileNotFoundError(
+            f"no checkpoint in {folder}; train first: python -m sparsevlm.miniature.train"
+        )
     state = torch.load(path, map_location="cpu", weights_only=True)
-    last = RECIPE[-1]
+    last = recipe.stages[-1]
     if (state["stage"], state["step"]) != (last.name, last.steps):
         raise ValueError(
             f"the run in {folder} stands at step {state['step']} of {state['stage']}, and the "
-            f"recipe ends at step {last.steps} of {last.name}; go on with make train"
+            f"recipe ends at step {last.steps} of {last.name}; go on with "
+            "python -m sparsevlm.miniature.train"
         )
-    model = build_model(state["seed"])
+    return state
+
+
+def write_card(name: str, folder: Path, samples_per_benchmark: int) -> Path:
+    """Export a finished run to data/miniature and write the card beside it.
+
+    Raises as `finished_run`.
+    """
+    recipe = RECIPES[name]
+    state = finished_run(folder, recipe)
+    model = build_model(state["seed"], recipe.num_layers)
     model.load_state_dict(state["model"])
     export(model, DATA / name)
     rows = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
+    shipped, processor = load_miniature(name)
     facts = {
         "name": name,
+        "layers": recipe.num_layers,
         "seed": state["seed"],
         "processes": state["world"],
         "commit": _commit(),
         "torch": torch.__version__,
+        "processor": _processor_name(),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "recipe": [asdict(stage) for stage in RECIPE],
+        "recipe": [
+            {**asdict(stage), "seconds": stage_seconds(rows, stage)} for stage in recipe.stages
+        ],
         "card_seed": CARD_SEED,
-        "accuracies": accuracies(*load_miniature(name), samples_per_benchmark),
+        "accuracies": accuracies(shipped, processor, samples_per_benchmark),
+        "probes": _probes(shipped),
         "curves": rows,
     }
     (DATA / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
-    _curves_figure(rows, DATA / f"{name}-curves.svg")
+    _curves_figure(rows, recipe, DATA / f"{name}-curves.svg")
     card = DATA / f"{name}.md"
-    card.write_text(_text(facts))
+    card.write_text(fill((DATA / f"{name}.template.md").read_text(), facts))
     return card
 
 
-def _text(facts: dict) -> str:
-    table = ["| benchmark | questions | score | accuracy | by kind |", "|---|---|---|---|---|"]
-    for entry in facts["accuracies"].values():
-        kinds = ", ".join(f"{k or 'all'} {v:.1%}" for k, v in entry["splits"].items())
-        table.append(
-            f"| {entry['label']} | {entry['questions']} | {entry['score']:.1f} {entry['unit']} "
-            f"| {entry['accuracy']:.1%} | {kinds} |"
-        )
-    stages = ["| stage | steps | pictures per step | patches per side |", "|---|---|---|---|"]
-    stages += [
-        f"| {s['name']} | {s['steps']} | {s['batch']} | {s['grid']} |" for s in facts["recipe"]
-    ]
-    template = (DATA / "card_template.md").read_text()
-    values = {
-        "{name}": facts["name"],
-        "{seed}": str(facts["seed"]),
-        "{processes}": str(facts["processes"]),
-        "{commit}": facts["commit"],
-        "{torch}": facts["torch"],
-        "{parameters}": f"{facts['parameters'] / 1e6:.2f} million",
-        "{card_seed}": str(facts["card_seed"]),
-        "{accuracies}": "\n".join(table),
-        "{stages}": "\n".join(stages),
+def _probes(model) -> dict:
+    model.set_attn_implementation("eager")
+    return {
+        "scenes": PROBE_SCENES,
+        "attention": attention_on_target(model, PROBE_SCENES),
+        "without_image_from": accuracy_without_image_from(model, PROBE_SCENES),
     }
-    for key, value in values.items():
-        template = template.replace(key, value)
-    return template
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sparsevlm.miniature.card", description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("results/training/mini-llava"))
+    parser.add_argument("--name", choices=RECIPES, default="mini-llava", help="which miniature")
+    parser.add_argument("--folder", type=Path, help="default: results/training/NAME")
     parser.add_argument("--samples", type=int, default=400, help="questions per benchmark")
     arguments = parser.parse_args()
-    print(write_card(arguments.folder, arguments.samples))
+    folder = arguments.folder or Path("results/training") / arguments.name
+    print(write_card(arguments.name, folder, arguments.samples))
 
 
 if __name__ == "__main__":

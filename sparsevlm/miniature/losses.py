@@ -17,7 +17,7 @@ from .glyphs import GLYPHS
 from .packed import turn_hidden
 from .questions import training_drafts
 from .scenes import GRID, SHAPE_COLOURS, SHAPES, SIDES, Scene, make_scene
-from .statements import MAX_WORDS, STATEMENTS
+from .statements import MAX_WORDS, STATEMENTS, confirm
 from .vision import alignment_logits, alignment_loss, depicted_words, encode_images, project
 from .vocabulary import BEFORE_IMAGE, DEPICTED, INDEX, PAD, encode
 
@@ -84,20 +84,27 @@ def visual_positions(scenes: list[Scene], kept: np.ndarray, rng) -> tuple[np.nda
     return positions, starts
 
 
-def statement_names(rng, lists: int) -> list[str]:
-    """Kinds of look-up lists for one scene: the hard ones first (if there is room), then others."""
-    others = [n for n in rng.permutation(list(STATEMENTS)).tolist() if n not in HARD]
-    hard = list(HARD) if lists > len(HARD) else []
+def statement_names(rng, lists: int, confirm: bool = False) -> list[str]:
+    """Kinds of look-up lists for one scene: the hard ones first (if there is room), then others.
+
+    With ``confirm``, that list takes the place of ``match`` among the hard ones.
+    """
+    always = tuple("confirm" if n == "match" and confirm else n for n in HARD)
+    others = [n for n in rng.permutation(list(STATEMENTS)).tolist() if n not in always]
+    hard = list(always) if lists > len(always) else []
     return (hard + others)[:lists]
 
 
-def scene_turns(facts: Facts, rng, lists: int, questions: int):
+def scene_turns(facts: Facts, rng, options: dict):
     """Turns of one scene: (label, words, weights); the weight is 0 where nothing is predicted."""
     turns = []
-    for name in statement_names(rng, lists):
-        words, wanted = STATEMENTS[name](facts, rng)
+    confirmed = bool(options.get("confirm", 0))
+    for name in statement_names(rng, int(options["lists"]), confirmed):
+        make = confirm if name == "confirm" else STATEMENTS[name]
+        words, wanted = make(facts, rng)
         turns.append((f"list/{name}", words, [float(w) for w in wanted]))
-    for name, draft in training_drafts(facts, rng, questions):
+    hard = int(options.get("hard", 0))
+    for name, draft in training_drafts(facts, rng, int(options["questions"]), hard):
         question = [*draft.question.split(), "ASSISTANT", ":"]
         answer = draft.answer.split()
         weights = [0.0] * len(question) + [1.0 / len(answer)] * len(answer) + [0.1]
@@ -120,7 +127,8 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor,
     """Look-up lists and questions about scenes, with a little of the alignment kept up.
 
     Options: ``lists`` and ``questions`` per scene, ``background`` (see `kept_patches`),
-    ``alignment`` (weight of the alignment loss).
+    ``alignment`` (weight of the alignment loss); if wanted, ``confirm`` (see `statement_names`) and
+    ``hard`` (see `questions.training_drafts`).
     """
     scenes = [make_scene(seed, grid) for seed in seeds]
     rng = np.random.default_rng((seeds[0], 2))
@@ -132,8 +140,7 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor,
     kept_ids = torch.from_numpy(kept).to(device)
     rows = torch.arange(len(scenes), device=device)[:, None]
     visual = project(model, features[rows, kept_ids])
-    lists, questions = int(options["lists"]), int(options["questions"])
-    turns = [scene_turns(Facts(s), rng, lists, questions) for s in scenes]
+    turns = [scene_turns(Facts(s), rng, options) for s in scenes]
     ids, weights = pack_turns(turns, device)
     hidden = turn_hidden(
         model,
@@ -146,7 +153,7 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor,
     logits = model.lm_head(hidden[where])
     targets = ids[where[0], where[1], where[2] + 1]
     each = F.cross_entropy(logits, targets, reduction="none")
-    loss = _mean_by_kind(each, weights[where], where[1] < lists)
+    loss = _mean_by_kind(each, weights[where], where[1] < options["lists"])
     target = depicted_words(scenes).to(device)[rows, kept_ids]
     loss = loss + options["alignment"] * alignment_loss(model, visual, target)
     return loss, _accuracy(turns, where, logits.argmax(-1) == targets, weights[where])

@@ -59,6 +59,38 @@ def build_model(seed: int, num_layers: int = NUM_LAYERS) -> LlavaForConditionalG
 
 
 @torch.no_grad()
+def grow(base: LlavaForConditionalGeneration, num_layers: int) -> LlavaForConditionalGeneration:
+    """A deeper miniature that computes what the base computes, bit for bit.
+
+    Old layers are spread evenly (from 8 to 16 layers old ``l`` becomes ``2 l``). Every layer in
+    between is a copy of the old one before it whose two projections into the residual stream
+    are zero: it starts as the identity, and training finds queries, keys and gates in it that
+    already mean something.
+
+    Raises
+    ------
+    ValueError
+        ``num_layers`` is not a multiple of the layers of the base.
+    """
+    old = base.model.language_model.layers
+    if num_layers % len(old):
+        raise ValueError(
+            f"cannot spread {len(old)} layers evenly over {num_layers}; "
+            f"choose a multiple of {len(old)}"
+        )
+    model = build_model(0, num_layers)
+    rest = {k: v for k, v in base.state_dict().items() if ".language_model.layers." not in k}
+    model.load_state_dict(rest, strict=False)
+    every = num_layers // len(old)
+    for index, layer in enumerate(model.model.language_model.layers):
+        layer.load_state_dict(old[index // every].state_dict())
+        if index % every:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+    return model
+
+
+@torch.no_grad()
 def _initialise(model: LlavaForConditionalGeneration) -> None:
     """Start the position table as 2-D sines, so that neighbours are alike from the first step."""
     table = model.model.vision_tower.embeddings.position_embedding.weight

@@ -18,8 +18,13 @@ def _heads(x: torch.Tensor, head_dim: int) -> torch.Tensor:
     return x.unflatten(-1, (-1, head_dim)).transpose(1, 2)
 
 
-def _attend(attention, x, rotary, num_image: int, turns: tuple[int, int], causal) -> torch.Tensor:
-    """Self-attention of image tokens (causal) and of every turn (image plus itself)."""
+def _attend(
+    attention, x, rotary, num_image: int, turns: tuple[int, int], causal, blind: bool
+) -> torch.Tensor:
+    """Self-attention of image tokens (causal) and of every turn (image plus itself).
+
+    ``blind`` turns see of the image part only what precedes the visual tokens.
+    """
     head_dim = attention.head_dim
     query, key, value = (
         _heads(proj(x), head_dim) for proj in (attention.q_proj, attention.k_proj, attention.v_proj)
@@ -30,6 +35,8 @@ def _attend(attention, x, rotary, num_image: int, turns: tuple[int, int], causal
 
     q, k, v = (t[:, :, num_image:].unflatten(2, turns) for t in (query, key, value))
     to_image = q.flatten(2, 3) @ key[:, :, :num_image].mT
+    if blind:
+        to_image[..., len(BEFORE_IMAGE) :] = float("-inf")
     own = q @ k.mT + causal
     scores = torch.cat([to_image.unflatten(2, turns), own], dim=-1) * attention.scaling
     weights = scores.softmax(-1)
@@ -41,7 +48,9 @@ def _attend(attention, x, rotary, num_image: int, turns: tuple[int, int], causal
     return attention.o_proj(out.transpose(1, 2).flatten(2))
 
 
-def turn_hidden(model, visual, visual_positions, turns, text_start) -> torch.Tensor:
+def turn_hidden(
+    model, visual, visual_positions, turns, text_start, blind_from: int | None = None
+) -> torch.Tensor:
     """Final hidden states of every turn.
 
     Parameters
@@ -54,6 +63,8 @@ def turn_hidden(model, visual, visual_positions, turns, text_start) -> torch.Ten
         Word ids; padding behind a turn is harmless (causal).
     text_start : long Tensor [images]
         Rotary position of the first word of each turn.
+    blind_from : int, optional
+        From this layer on the turns see no visual token (`probes`); by default all layers see.
 
     Returns
     -------
@@ -72,8 +83,10 @@ def turn_hidden(model, visual, visual_positions, turns, text_start) -> torch.Ten
     positions = torch.cat([before, visual_positions, words.repeat(1, num_turns)], dim=1)
     rotary = decoder.rotary_emb(x, positions)
     causal = torch.full((length, length), float("-inf"), device=device).triu(1)
-    for layer in decoder.layers:
+    blind_from = len(decoder.layers) if blind_from is None else blind_from
+    for index, layer in enumerate(decoder.layers):
         normed, shape = layer.input_layernorm(x), (num_turns, length)
-        x = x + _attend(layer.self_attn, normed, rotary, num_image, shape, causal)
+        blind = index >= blind_from
+        x = x + _attend(layer.self_attn, normed, rotary, num_image, shape, causal, blind)
         x = x + layer.mlp(layer.post_attention_layernorm(x))
     return decoder.norm(x[:, num_image:]).unflatten(1, (num_turns, length))

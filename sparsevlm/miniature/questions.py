@@ -15,6 +15,10 @@ from .scenes import make_scene
 BENCHMARK_SEEDS = 2 * 10**9
 # Families that need two steps of reasoning are trained on more often.
 TRAINING_SHARES = (*FAMILIES, "mmbench", "mme", "mme", "seed")
+# What the eight-layer miniature answers worst: letters and numbers.
+HARD_KINDS = (
+    "mmbench/text", "mme/OCR", "mme/count", "seed/count", "seed/text", "textvqa/text",
+)  # fmt: skip
 
 
 def benchmark_samples(benchmark: str, n: int, seed: int) -> list[Sample]:
@@ -57,11 +61,12 @@ def benchmark_samples(benchmark: str, n: int, seed: int) -> list[Sample]:
             samples.append(Sample(name, scene_seed, group=group, **vars(draft)))
 
 
-def training_drafts(facts: Facts, rng, count: int) -> list[tuple[str, Draft]]:
+def training_drafts(facts: Facts, rng, count: int, hard: int = 0) -> list[tuple[str, Draft]]:
     """``count`` questions about a training scene with the name of their kind.
 
     Families that need two steps of reasoning come more often (`TRAINING_SHARES`). No question is
-    one of a reported benchmark: training scenes have other seeds.
+    one of a reported benchmark: training scenes have other seeds. At least ``hard`` of them are of
+    `HARD_KINDS`.
     """
     drafts: list[tuple[str, Draft]] = []
     while len(drafts) < count:
@@ -70,5 +75,7 @@ def training_drafts(facts: Facts, rng, count: int) -> list[tuple[str, Draft]]:
         made = family(facts, rng)
         if made:
             draft = made[int(rng.integers(len(made)))]
-            drafts.append((f"{name}/{draft.split}", draft))
+            kind = f"{name}/{draft.split}"
+            if len(drafts) >= hard or kind in HARD_KINDS:
+                drafts.append((kind, draft))
     return shuffled(rng, drafts)

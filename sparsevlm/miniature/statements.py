@@ -131,8 +131,27 @@ def verify(facts: Facts, rng) -> Turn:
         if obj.placed_clearly:
             claims.append(([obj.colour, obj.kind], obj.side, SIDES))
             claims.append(([obj.colour, obj.kind], obj.height, HEIGHTS))
-    words = shuffled(rng, [w for w in (*SHAPES, *SHAPE_COLOURS) if facts.counts[w]])[:3]
-    claims += [([w], str(facts.counts[w]), ("1", "2", "3")) for w in words]
+    claims += _count_claims(facts, rng, 3)
+    return _confirmed(rng, claims)
+
+
+def confirm(facts: Facts, rng) -> Turn:
+    """``is : white K yes ring 2 no``: `verify` for letters and numbers alone.
+
+    Of the claims these are the ones that a trained miniature gets wrong; the stage that deepens it
+    has this list in every scene.
+    """
+    claims = [([c], o.glyph, other_values("letter")) for c, o in facts.cards.items()]
+    return _confirmed(rng, claims + _count_claims(facts, rng, 4))
+
+
+def _count_claims(facts: Facts, rng, most: int) -> list:
+    words = shuffled(rng, [w for w in (*SHAPES, *SHAPE_COLOURS) if facts.counts[w]])[:most]
+    return [([w], str(facts.counts[w]), ("1", "2", "3")) for w in words]
+
+
+def _confirmed(rng, claims: list) -> Turn:
+    """The claims (words, true value, possible values), half of them made false, with yes or no."""
     entries = []
     for reference, value, others in shuffled(rng, claims):
         true = rng.random() < 0.5

@@ -1,7 +1,7 @@
-"""Train the miniature from scratch: `python -m sparsevlm.miniature.train`.
+"""Train a miniature: `python -m sparsevlm.miniature.train [--name mini-llava-16]`.
 
-Everything is a function of the seed, the number of processes and the step, so a run that was
-stopped goes on from its last checkpoint as if nothing had happened.
+Everything is a function of the recipe, the seed, the number of processes and the step, so a run
+that was stopped goes on from its last checkpoint as if nothing had happened.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import argparse
 import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -18,52 +17,13 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from .losses import LOSSES
-from .model import build_model
+from .model import build_model, grow
 from .optim import Muon
+from .recipes import RECIPES, Recipe, Stage
+from .weights import load_miniature
 
 CHECKPOINT_EVERY = 100
 LOG_EVERY = 50
-TRAINING_SEEDS = 10**6  # the scenes of the benchmarks start far above (questions.py)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One part of the recipe.
-
-    ``loss`` names an entry of `losses.LOSSES`; ``grid`` 12 means training windows, 24 whole
-    scenes; ``batch`` counts pictures per step over all processes; the learning rates fall linearly
-    to ``final`` times their value from the fraction ``decay_from`` of the steps on.
-    """
-
-    name: str
-    loss: str
-    steps: int
-    batch: int
-    grid: int
-    frozen: tuple[str, ...]
-    muon_lr: float
-    adam_lr: float
-    decay_from: float
-    final: float
-    options: tuple[tuple[str, float], ...] = ()
-
-    def rate(self, step: int) -> float:
-        """Factor on the learning rates at a step (warm-up over 20 steps, then as declared)."""
-        warm = min(1.0, (step + 1) / 20)
-        start = self.decay_from * self.steps
-        progress = max(0.0, (step - start) / max(1.0, self.steps - start))
-        return warm * (1 - (1 - self.final) * progress)
-
-
-VISION = "vision_tower"
-RECIPE = (
-    Stage("vision-windows", "vision", 1500, 32, 12, ("layers.", "lm_head"), 0.02, 2e-3, 0.6, 0.3),
-    Stage("vision-scenes", "vision", 240, 16, 24, ("layers.", "lm_head"), 0.008, 1e-3, 0.0, 0.05),
-    Stage("lists-windows", "language", 450, 10, 12, (VISION,), 0.01, 2e-3, 1.0, 1.0,
-          (("lists", 8), ("questions", 0), ("background", 10), ("alignment", 0.2))),
-    Stage("scenes", "language", 4200, 8, 24, (VISION,), 0.01, 2e-3, 0.4, 0.02,
-          (("lists", 6), ("questions", 8), ("background", 16), ("alignment", 0.2))),
-)  # fmt: skip
 
 
 def trainable(model, stage: Stage) -> dict[str, torch.nn.Parameter]:
@@ -133,13 +93,21 @@ class Curve:
         return means
 
 
+def starting_model(recipe: Recipe, seed: int):
+    """The model before the first step: grown from the recipe's base, or of random weights."""
+    if recipe.base:
+        return grow(load_miniature(recipe.base)[0], recipe.num_layers)
+    return build_model(seed, recipe.num_layers)
+
+
 class Run:
     """A training run in a folder: checkpoints, the log of curves, and where it is."""
 
-    def __init__(self, folder: Path, seed: int, rank: int, world: int, device: str):
-        self.folder, self.seed, self.rank, self.world = folder, seed, rank, world
+    def __init__(self, recipe: Recipe, folder: Path, seed: int, rank: int, world: int, device: str):
+        self.recipe, self.folder, self.seed = recipe, folder, seed
+        self.rank, self.world = rank, world
         self.device = torch.device(device)
-        self.model = build_model(seed).to(self.device)
+        self.model = starting_model(recipe, seed).to(self.device)
 
     def save(self, stage: Stage, step: int, optimizers) -> None:
         """Write the checkpoint atomically (rank 0 only)."""
@@ -175,7 +143,7 @@ class Run:
         """The scenes of this process at this step; no scene comes twice in a run."""
         share = stage.batch // self.world
         first = (step * self.world + self.rank) * share
-        base = TRAINING_SEEDS * (1 + stage_index + 100 * self.seed)
+        base = self.recipe.scenes_from(stage_index, self.seed)
         return range(base + first, base + first + share)
 
     def log(self, row: dict) -> None:
@@ -218,16 +186,19 @@ def train_stage(run: Run, index: int, stage: Stage, first: int, state: dict | No
             run.save(stage, step + 1, optimizers)
 
 
-def worker(rank: int, world: int, folder: Path, seed: int, device: str, until: str | None) -> None:
+def worker(
+    rank: int, world: int, name: str, folder: Path, seed: int, device: str, until: str | None
+) -> None:
     """One process of the run."""
+    recipe = RECIPES[name]
     if world > 1:
         torch.set_num_threads(1)
         store = f"file://{folder.resolve()}/rendezvous-{os.getppid()}"
         dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-    run = Run(folder, seed, rank, world, device)
+    run = Run(recipe, folder, seed, rank, world, device)
     state = run.load()
-    reached = [s.name for s in RECIPE].index(state["stage"]) if state else 0
-    for index, stage in enumerate(RECIPE):
+    reached = recipe.stage_names().index(state["stage"]) if state else 0
+    for index, stage in enumerate(recipe.stages):
         if index < reached:
             continue
         resumed = state if state is not None and index == reached else None
@@ -239,14 +210,19 @@ def worker(rank: int, world: int, folder: Path, seed: int, device: str, until: s
 def main() -> None:
     program = "python -m sparsevlm.miniature.train"
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("results/training/mini-llava"))
+    parser.add_argument("--name", choices=RECIPES, default="mini-llava", help="which miniature")
+    parser.add_argument("--folder", type=Path, help="default: results/training/NAME")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="CPU processes (1 on a GPU)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--until", choices=[s.name for s in RECIPE], help="stop after this stage")
+    parser.add_argument("--until", metavar="STAGE", help="stop after this stage")
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
-    rest = (arguments.folder, arguments.seed, arguments.device, arguments.until)
+    stages = RECIPES[arguments.name].stage_names()
+    if arguments.until not in (None, *stages):
+        parser.error(f"--until: no stage {arguments.until!r}; choose from {', '.join(stages)}")
+    folder = arguments.folder or Path("results/training") / arguments.name
+    folder.mkdir(parents=True, exist_ok=True)
+    rest = (arguments.name, folder, arguments.seed, arguments.device, arguments.until)
     if arguments.processes == 1:
         worker(0, 1, *rest)
     else:

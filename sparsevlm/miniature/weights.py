@@ -18,7 +18,7 @@ from .scenes import GRID, PATCH
 from .vocabulary import BOS, EOS, PAD, build_tokenizer
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "miniature"
-NAMES = ("mini-llava",)
+NAMES = ("mini-llava", "mini-llava-16")
 CHECKSUMS = "SHA256SUMS"
 
 
@@ -83,7 +83,10 @@ def verify(folder: Path) -> str:
     MissingAssetError
         The folder or a file is missing, or a file differs from the one that was shipped.
     """
-    remedy = "restore it with 'git checkout -- data/miniature' or train it anew with 'make train'"
+    remedy = (
+        "restore it with 'git checkout -- data/miniature' or train it anew (make train; another "
+        "size: python -m sparsevlm.miniature.train --name NAME, then sparsevlm.miniature.card)"
+    )
     listing = folder / CHECKSUMS
     if not listing.exists():
         raise MissingAssetError(f"no miniature in {folder} ({CHECKSUMS} is missing); {remedy}")

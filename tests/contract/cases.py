@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+import tiny_mini_gemini as mini_gemini
 import tiny_qwen_vl as qwen
 import tiny_video_llava as video
 import torch
@@ -102,8 +103,8 @@ class Family:
     Attributes
     ----------
     build, inputs, row
-        ``build(seed=..., attention=...)`` a model, ``inputs()`` a left-padded batch of three, ``row(inputs,
-        index)`` one of them.
+        ``build(seed=..., attention=...)`` a model, ``inputs()`` a left-padded batch of three,
+        ``row(inputs, index)`` one of them.
     visual_ids
         Token ids of the visual tokens. They are never generated, but by a model that is told where
         the visual tokens are.
@@ -185,6 +186,10 @@ FAMILIES = {
         Family(
             "video-llava", video.tiny_video_llava, video.tiny_video_inputs, video.video_row,
             (video.IMAGE_TOKEN, video.VIDEO_TOKEN), VIDEO, ((4, 6, 6), (6, 6), (4, 6, 6)), 100,
+        ),
+        Family(
+            "mini-gemini", mini_gemini.tiny_mini_gemini, mini_gemini.tiny_mini_gemini_inputs,
+            mini_gemini.row, (mini_gemini.IMAGE_TOKEN,), (256,) * 3, ((16, 16),) * 3, 256,
         ),
     )
 }  # fmt: skip

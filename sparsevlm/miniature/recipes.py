@@ -1,0 +1,100 @@
+"""The recipes of the miniatures: what is trained, on what, in which order and how fast."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .model import NUM_LAYERS
+
+TRAINING_SEEDS = 10**6  # scenes per stage; those of the benchmarks start far above (questions.py)
+STAGES_PER_SEED = 100  # room for the stages of all recipes under one training seed
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One part of a recipe.
+
+    ``loss`` names an entry of `losses.LOSSES`; ``grid`` 12 means training windows, 24 whole
+    scenes; ``batch`` counts pictures per step over all processes; the learning rates fall linearly
+    to ``final`` times their value from the fraction ``decay_from`` of the steps on.
+    """
+
+    name: str
+    loss: str
+    steps: int
+    batch: int
+    grid: int
+    frozen: tuple[str, ...]
+    muon_lr: float
+    adam_lr: float
+    decay_from: float
+    final: float
+    options: tuple[tuple[str, float], ...] = ()
+
+    def rate(self, step: int) -> float:
+        """Factor on the learning rates at a step (warm-up over 20 steps, then as declared)."""
+        warm = min(1.0, (step + 1) / 20)
+        start = self.decay_from * self.steps
+        progress = max(0.0, (step - start) / max(1.0, self.steps - start))
+        return warm * (1 - (1 - self.final) * progress)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one miniature comes about.
+
+    Attributes
+    ----------
+    num_layers : int
+        Decoder layers.
+    stages : tuple of Stage
+        In order.
+    base : str
+        The shipped miniature that it is grown from (`model.grow`); "" starts from random weights.
+    first_stage : int
+        Number of the first stage among those of all recipes. It decides the scenes, so that no
+        recipe trains on a scene of another (`scenes_from`).
+    """
+
+    num_layers: int
+    stages: tuple[Stage, ...]
+    base: str = ""
+    first_stage: int = 0
+
+    def scenes_from(self, stage: int, seed: int) -> int:
+        """First of the `TRAINING_SEEDS` scenes that belong to a stage under a training seed."""
+        return TRAINING_SEEDS * (1 + self.first_stage + stage + STAGES_PER_SEED * seed)
+
+    def stage_names(self) -> list[str]:
+        """Names of the stages, in order."""
+        return [stage.name for stage in self.stages]
+
+
+_TOWER = "vision_tower"
+_DECODER = ("layers.", "lm_head")
+RECIPES = {
+    "mini-llava": Recipe(
+        NUM_LAYERS,
+        (
+            Stage("vision-windows", "vision", 1500, 32, 12, _DECODER, 0.02, 2e-3, 0.6, 0.3),
+            Stage("vision-scenes", "vision", 240, 16, 24, _DECODER, 0.008, 1e-3, 0.0, 0.05),
+            Stage("lists-windows", "language", 450, 10, 12, (_TOWER,), 0.01, 2e-3, 1.0, 1.0,
+                  (("lists", 8), ("questions", 0), ("background", 10), ("alignment", 0.2))),
+            Stage("scenes", "language", 4200, 8, 24, (_TOWER,), 0.01, 2e-3, 0.4, 0.02,
+                  (("lists", 6), ("questions", 8), ("background", 16), ("alignment", 0.2))),
+        ),
+    ),
+    # The base misreads one letter in 23 before its decoder sees it, so the tower goes first.
+    "mini-llava-16": Recipe(
+        2 * NUM_LAYERS,
+        (
+            Stage("sharpen-windows", "vision", 700, 32, 12, _DECODER, 0.01, 1e-3, 0.2, 0.2),
+            Stage("sharpen-scenes", "vision", 200, 16, 24, _DECODER, 0.006, 5e-4, 0.0, 0.05),
+            Stage("deep-scenes", "language", 1100, 8, 24, (_TOWER,), 0.007, 1e-3, 0.05, 0.02,
+                  (("lists", 6), ("questions", 8), ("background", 16), ("alignment", 0.2),
+                   ("confirm", 1), ("hard", 4))),
+        ),
+        base="mini-llava",
+        first_stage=10,
+    ),
+}  # fmt: skip
