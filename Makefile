@@ -7,6 +7,7 @@ FITS := import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 14))
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.10 python; do \
 	$$p -c '$(FITS)' 2>/dev/null && { echo $$p; break; }; done)
 PROFILE ?= mini
+MINIATURE ?= mini-llava
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -27,7 +28,7 @@ help:
 	@echo "make test        ruff and pytest"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make figures     run every notebook again, from the results at hand"
-	@echo "make train       train the miniature from scratch (resumes), ship it and write its card"
+	@echo "make train       train a miniature (resumes), ship it and write its card (MINIATURE=mini-llava)"
 	@echo "make bench       what pruning costs over the oracle"
 	@echo "make check       notebooks in step with their sources, assets present"
 	@echo "make lock        solve requirements.lock again (needs uv)"
@@ -49,8 +50,8 @@ figures: $(STAMP)
 	$(PY) -m sparsevlm run --profile $(PROFILE)
 
 train: $(STAMP)
-	$(PY) -m sparsevlm.miniature.train
-	$(PY) -m sparsevlm.miniature.card
+	$(PY) -m sparsevlm.miniature.train --name $(MINIATURE)
+	$(PY) -m sparsevlm.miniature.card --name $(MINIATURE)
 
 bench: $(STAMP)
 	$(PY) -m sparsevlm bench

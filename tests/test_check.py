@@ -6,20 +6,22 @@ import hashlib
 
 import pytest
 
+from sparsevlm.miniature.weights import NAMES
 from sparsevlm.reproduce import published
 from sparsevlm.reproduce.check import missing_assets
 
 
 @pytest.fixture
 def miniatures(tmp_path):
-    """A folder with one miniature of two files, and their checksums."""
-    folder = tmp_path / "mini-llava"
-    folder.mkdir(parents=True)
-    lines = []
-    for name in ("config.json", "model.safetensors"):
-        (folder / name).write_text(name)
-        lines.append(f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n")
-    (folder / "SHA256SUMS").write_text("".join(lines))
+    """A folder with every miniature, each of two files, and their checksums."""
+    for model in NAMES:
+        folder = tmp_path / model
+        folder.mkdir(parents=True)
+        lines = []
+        for name in ("config.json", "model.safetensors"):
+            (folder / name).write_text(name)
+            lines.append(f"{hashlib.sha256(name.encode()).hexdigest()}  {name}\n")
+        (folder / "SHA256SUMS").write_text("".join(lines))
     return tmp_path
 
 
@@ -34,8 +36,10 @@ def test_a_damaged_file_is_named(miniatures):
 
 
 def test_no_model_at_all_is_a_problem(tmp_path):
-    (problem,) = missing_assets(tmp_path)
-    assert "no miniature" in problem and "make train" in problem
+    problems = missing_assets(tmp_path)
+    assert len(problems) == len(NAMES)
+    for problem in problems:
+        assert "no miniature" in problem and "make train" in problem
 
 
 def test_missing_published_numbers_are_a_problem(miniatures, monkeypatch, tmp_path):
