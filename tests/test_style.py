@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 
 import matplotlib
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -13,7 +15,9 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt  # noqa: E402
 
-from sparsevlm.reproduce import style  # noqa: E402
+from sparsevlm.reproduce import provenance, style  # noqa: E402
+from sparsevlm.reproduce.cells import missing_cells, plan_cells  # noqa: E402
+from sparsevlm.reproduce.paths import FIGURES  # noqa: E402
 from sparsevlm.reproduce.profiles import get_profile  # noqa: E402
 
 MARKER = get_profile("mini").marker
@@ -115,3 +119,71 @@ def test_figure_sizes():
     for wrong in ({"columns": 3}, {"height": 0}, {"height": -1}):
         with pytest.raises(ValueError, match="must be"):
             style.figure_size(**wrong)
+
+
+# --- The data that is plotted ------------------------------------------------------------------
+
+DATA = pd.DataFrame({"tokens": [64, 192], "score": [100 / 3, 90.0], "method": ["a", "b,c"]})
+
+
+def test_what_is_plotted_lies_beside_the_figure(figure, tmp_path):
+    files = style.save_figure(figure, "probe", "mini", folder=tmp_path, data=DATA)
+    assert [path.name for path in files][3:] == ["probe.data.csv"]
+    text = files[3].read_text()
+    assert text == 'tokens,score,method\n64,33.3333,a\n192,90,"b,c"\n'
+    style.save_figure(figure, "probe", "mini", folder=tmp_path, data=DATA)
+    assert files[3].read_text() == text
+    pd.testing.assert_frame_equal(pd.read_csv(io.StringIO(text)), DATA, rtol=1e-5)
+
+
+def test_a_named_index_is_data_and_an_unnamed_one_is_not(figure, tmp_path):
+    named = DATA.set_index("method")
+    *_, sidecar = style.save_figure(figure, "probe", "mini", folder=tmp_path, data=named)
+    assert sidecar.read_text().splitlines()[0] == "method,tokens,score"
+
+
+def test_no_sidecar_of_an_earlier_figure_is_left(figure, tmp_path):
+    style.save_figure(figure, "probe", "mini", folder=tmp_path, data=DATA)
+    files = style.save_figure(figure, "probe", "mini", folder=tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(files) and len(files) == 3
+
+
+# --- The committed figures ---------------------------------------------------------------------
+
+
+def _table_1():
+    from sparsevlm.reproduce import table_1, table_1_views
+
+    return table_1_views.figure(table_1.measure("mini"))
+
+
+# How a figure that is made of cells is drawn again; those without cells show what they compute.
+REDRAW = {"table_1": _table_1}
+COMMITTED = sorted(path.stem for path in FIGURES.glob("*.png"))
+
+
+@pytest.mark.parametrize("name", COMMITTED)
+def test_a_committed_figure_says_where_it_comes_from(name):
+    notes = [provenance.read(FIGURES / f"{name}.{kind}") for kind in style.FORMATS]
+    assert notes[0] == notes[1] == notes[2], "the three files are of one run"
+    assert notes[0]["figure"] == name and notes[0]["profile"] == "mini"
+    assert notes[0]["marker"] == MARKER
+    assert not notes[0]["cells"] or name in REDRAW, "say in REDRAW how it is drawn from its cells"
+
+
+@pytest.mark.parametrize("name", sorted(REDRAW))
+def test_a_committed_figure_is_what_the_records_give(name, tmp_path):
+    cells = plan_cells("mini")
+    if missing := missing_cells(cells):
+        pytest.skip(f"{len(missing)} results of the miniature are not at hand")
+    note = provenance.read(FIGURES / f"{name}.svg")
+    if note["versions"] != provenance.versions():
+        pytest.skip("the committed figure was drawn with other versions")
+    assert set(note["cells"]) <= {cell.id for cell in cells}, "run `make figures`"
+    with matplotlib.rc_context():
+        style.save_figure(REDRAW[name](), name, "mini", folder=tmp_path)
+    drawn, committed = (
+        re.sub(r"<metadata>.*?</metadata>", "", (folder / f"{name}.svg").read_text(), flags=re.S)
+        for folder in (tmp_path, FIGURES)
+    )
+    assert drawn == committed, "run `make figures`"

@@ -54,7 +54,9 @@ def code_digest(folder: Path = ROOT / "sparsevlm") -> str:
 
 
 # What can change an answer or its score; a change elsewhere (a figure, say) re-runs nothing.
-ALGORITHM = ("*.py", "baselines/*.py", "families/**/*.py", "benchmarks/*.py", "reproduce/workers.py")
+ALGORITHM = (
+    "*.py", "baselines/*.py", "families/**/*.py", "benchmarks/*.py", "reproduce/workers.py",
+)  # fmt: skip
 
 
 @cache

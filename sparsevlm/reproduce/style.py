@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sparsevlm.reproduce import provenance
-from sparsevlm.reproduce.atomic import replacing
+from sparsevlm.reproduce.atomic import replacing, write_text
 from sparsevlm.reproduce.paths import ROOT
 from sparsevlm.reproduce.profiles import get_profile
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -109,6 +110,7 @@ def save_figure(
     profile: str,
     sources: Sequence[str] = (),
     folder: str | Path = "figures",
+    data: pd.DataFrame | None = None,
 ) -> list[Path]:
     """Write `fig` as PDF, PNG (300 dpi) and SVG, each whole or not at all.
 
@@ -125,11 +127,14 @@ def save_figure(
         Ids of the cells it was drawn from, written into the files' metadata.
     folder : str or path
         Relative to the repository.
+    data : DataFrame, optional
+        What is plotted; written beside the figure as `NAME.data.csv`, so that it can be read off
+        and drawn again. A sidecar of an earlier figure of this name is removed where none is given.
 
     Returns
     -------
     list of Path
-        The three files.
+        The three files, and the sidecar.
 
     Raises
     ------
@@ -149,7 +154,22 @@ def save_figure(
         with replacing(path) as partial:
             fig.savefig(partial, dpi=300, metadata=_metadata(kind, name, note))
         files.append(path)
-    return files
+    sidecar = target / f"{name}.data.csv"
+    if data is None:
+        sidecar.unlink(missing_ok=True)
+        return files
+    write_text(sidecar, data_text(data))
+    return [*files, sidecar]
+
+
+def data_text(data: pd.DataFrame) -> str:
+    """Return a frame as CSV whose bytes depend on its content only.
+
+    Numbers have six significant digits, which is more than a figure shows and less than what
+    differs between processors. The index is written where it has names.
+    """
+    named = any(name is not None for name in data.index.names)
+    return data.to_csv(index=named, lineterminator="\n", float_format="%.6g")
 
 
 def _note(name: str, profile: str, sources: Sequence[str]) -> str:

@@ -1,0 +1,70 @@
+"""Figure 3: relevance, raters and what becomes of the target are those of the real runs."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pytest
+
+from sparsevlm.reproduce import figure_3
+from sparsevlm.reproduce.panels import RATERS, Canvas, draw_sentence
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture(scope="module")
+def found():
+    return figure_3.measure("mini", 64)
+
+
+def test_four_kinds_of_questions_are_shown():
+    assert len({kind for kind, *_ in figure_3.ASKED}) == len(figure_3.ASKED) == 4
+
+
+def test_the_table_has_every_word_and_its_relevance(found):
+    table = figure_3.table(found)
+    table = table[table["kind"] == "GQA"]
+    assert table["word"].tolist() == list(found[0].raters.words)
+    assert table["relevance"].sum() == pytest.approx(1)
+    assert table["rates"].tolist() == (table["relevance"] > table["mean"]).tolist()
+
+
+def test_all_words_rate_in_the_comparison(found):
+    summary = figure_3.summary(found)[:2].set_index("who rates")
+    prompt = found[0]
+    assert summary.loc["all words rate", "raters"] == len(prompt.raters.words)
+    assert summary.loc["raters only", "raters"] == len(prompt.raters.raters)
+    kept = set(prompt.raters.sample.cuts[-1].kept)
+    assert summary.loc["raters only", "of these left"] == len(kept & set(prompt.raters.target))
+
+
+def test_the_rows_go_as_the_notebook_says(found):
+    summary = figure_3.summary(found).set_index(["kind", "who rates"])
+    left, right = summary["of these left"], summary["answer"] == summary["truth"]
+    assert right["GQA"].all() and right["POPE"].all()
+    for kind in ("TextVQA", "MMBench"):
+        assert left[kind, "raters only"] == 0 < left[kind, "all words rate"]
+        assert right[kind, "all words rate"] and not right[kind, "raters only"]
+    assert [found[2].raters.words[i] for i in found[2].raters.raters] == ["card"]
+    assert [found[3].raters.words[i] for i in found[3].raters.raters] == ["left", "middle", "right"]
+
+
+def test_bars_are_the_relevance_and_raters_stand_out(found):
+    figure = figure_3.draw(found[:1])
+    (bars,) = (axes for axes in figure.axes if axes.patches and not axes.images)
+    relevance = found[0].raters.relevance
+    np.testing.assert_allclose([p.get_height() for p in bars.patches], relevance, atol=1e-6)
+    rated = [matplotlib.colors.to_hex(p.get_facecolor()) == RATERS.lower() for p in bars.patches]
+    assert np.flatnonzero(rated).tolist() == found[0].raters.raters
+
+
+def test_a_long_sentence_is_set_smaller_and_boxes_do_not_overlap():
+    canvas = Canvas(3, 1)
+    axes = canvas.panel(0, 0, 3, 1)
+    words = ["hourglass"] * 8
+    places = draw_sentence(axes, words, [0.1] * 8, [2])
+    assert (places[1:, 0] > places[:-1, 1]).all() and places[-1, 1] <= 3.05
+    sizes = {text.get_size() for text in axes.texts}
+    assert len(sizes) == 1 and sizes.pop() < 7
+    framed = [text.get_bbox_patch().get_edgecolor()[3] > 0 for text in axes.texts]
+    assert framed == [index == 2 for index in range(8)]
