@@ -1,0 +1,54 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+# %% [markdown]
+# # Explore: why a patch lived or died
+#
+# Take a picture, ask a question, choose a method and a budget; see which patches survive each cut,
+# which words rated them, into which groups the dropped ones were recycled, and what that did to the
+# answer. Then change it: **click a patch**, or drag over several, to force it to stay or go, and
+# **click a word** to give or take its right to rate. [How to read and use it](../docs/explorer.md).
+#
+# With `profile` "mini" it runs on the bundled miniature, on a processor. With "a100" it runs
+# LLaVA-1.5-7B on a GPU; `model` names another checkpoint (LLaVA, Video-LLaVA, Qwen2-VL).
+
+# %% tags=["parameters"]
+profile: str = "mini"
+model: str = ""
+picture: str = "scene_6"  # a sample in data/samples, or a file
+question: str = ""  # the first one listed with the sample
+method: str = "sparsevlm"
+tokens: int = 64  # budget, mean over layers of the visual tokens left
+session: str = ""  # a session.json.gz that someone shared
+
+# %%
+from sparsevlm.explorer import explore, is_live
+
+explorer = explore(profile, model=model, picture=picture, question=question, method=method,
+                   tokens=tokens, session=session)  # fmt: skip
+explorer if is_live() else None
+
+# %% [markdown]
+# The same as a figure, of the state above; run the cell again after a change. It needs no browser,
+# so it is what papermill, HTML and print show.
+
+# %%
+from sparsevlm.reproduce.style import save_figure
+
+figure = explorer.figure()
+files = save_figure(figure, "explore", profile)
+
+# %% [markdown]
+# The other methods at the same budget, on the same question.
+
+# %%
+comparison = explorer.comparison()
+
+# %% [markdown]
+# **What this does not show.** One picture is an illustration; `table_1` measures. Attention is not
+# attribution: that a word looks at a patch does not say that the answer depends on it, and forcing
+# the patch does.

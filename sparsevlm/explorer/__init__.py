@@ -1,0 +1,76 @@
+"""The explorer: see why a patch lived or died.
+
+`explore` opens it in a notebook. The parts: `geometry` (where a token lies in the picture), `run`
+(what one question gave, as a file), `fate` and `panels` (what is shown; pure), `adjust` and `watch`
+(pruners around a pruner), `engine` (asks a model), `app` (the widget), `static` (the same as a
+figure), `share` (a folder to send). Looking at bundled traces needs no torch.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sparsevlm.explorer.app import Explorer
+
+__all__ = ["explore", "is_live"]
+
+
+def explore(
+    profile: str = "mini",
+    *,
+    model: str = "",
+    picture: str = "scene_6",
+    question: str = "",
+    method: str = "sparsevlm",
+    tokens: int = 64,
+    session: str = "",
+) -> Explorer:
+    """Open the explorer.
+
+    Parameters
+    ----------
+    profile
+        "mini": the bundled miniature. "a100": LLaVA-1.5-7B on a GPU.
+    model
+        A checkpoint, name or folder, in place of the profile's.
+    picture
+        Name of a sample picture (`samples.sample_pictures`) or path of a picture file.
+    question
+        Default: the first one listed with the sample.
+    method, tokens
+        A key of `METHODS` and a budget.
+    session
+        File of an earlier session (`share.save_share`), opened as it was left.
+
+    Returns
+    -------
+    Explorer
+        Display it by naming it last in a cell. `Explorer.figure` is the same without a browser.
+
+    Raises
+    ------
+    ValueError
+        For an unknown profile, sample or method, or a file that is no session.
+    FileNotFoundError
+        For a picture or session that does not exist.
+    """
+    from sparsevlm.explorer.app import Explorer
+
+    return Explorer.open(
+        profile, model=model, picture=picture, question=question, method=method, tokens=tokens,
+        session=session,
+    )  # fmt: skip
+
+
+def is_live() -> bool:
+    """Whether someone can use a widget here: JupyterLab, Notebook, Voila, VS Code or Colab.
+
+    A kernel that papermill or nbconvert started has no page to show it on; there the figure is
+    what remains.
+    """
+    server = "JPY_SESSION_NAME" in os.environ or "voila" in os.environ.get("SERVER_SOFTWARE", "")
+    main = vars(sys.modules["__main__"])
+    return server or "__vsc_ipynb_file__" in main or "google.colab" in sys.modules

@@ -1,0 +1,171 @@
+"""A pruner with the user's own choices: patches forced to stay or go, and other raters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sparsevlm.contract import CutPruner, Groups, Selection, View
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Adjusted:
+    """Another pruner's decisions, edited.
+
+    All that is not edited stays as the method decided, so a patch that is forced to stay is one
+    token more, and one that is forced to go is one less. Later cuts see the consequences.
+
+    Parameters
+    ----------
+    inner
+        The method.
+    keep, drop
+        Original indices of visual tokens that stay as themselves at every cut, or go at the first.
+        A forced token takes no part in a merge: its group is merged again without it.
+    raters
+        Positions in the text after the image that rate, in place of the method's own choice; only
+        for SparseVLM. ``None``: its own.
+
+    Raises
+    ------
+    ValueError
+        If a token is in both sets, ``raters`` is empty, or the method has no choice of raters.
+
+    Difference
+    ----------
+    `level="rank"` solves its strength for the tokens its own decisions leave, so the budget is
+    missed by the number of forced tokens, as with fixed counts.
+    """
+
+    inner: CutPruner
+    keep: tuple[int, ...] = ()
+    drop: tuple[int, ...] = ()
+    raters: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        both = sorted(set(self.keep) & set(self.drop))
+        if both:
+            raise ValueError(f"tokens {both} are forced to stay and to go; choose one")
+        if self.raters is None:
+            return
+        if not self.raters:
+            raise ValueError("no word rates: switch at least one rater on")
+        if self.inner.name != "sparsevlm":
+            raise ValueError(
+                f"{self.inner.name} does not choose its raters, so they cannot be switched; "
+                "choose a SparseVLM variant"
+            )
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def cuts(self) -> tuple:
+        return self.inner.cuts
+
+    @property
+    def scored_layer(self) -> str:
+        return self.inner.scored_layer
+
+    @property
+    def counted_layer(self) -> str:
+        return self.inner.counted_layer
+
+    @property
+    def needs_attention(self) -> bool:
+        return self.inner.needs_attention
+
+    @property
+    def positions(self) -> str:
+        return self.inner.positions
+
+    def prunes_after(self, layer: int) -> bool:
+        """Where the method does."""
+        return self.inner.prunes_after(layer)
+
+    def to_json(self) -> dict:
+        """The method's own, and what was changed."""
+        raters = None if self.raters is None else list(self.raters)
+        changed = {"keep": list(self.keep), "drop": list(self.drop), "raters": raters}
+        return {**self.inner.to_json(), "adjusted": changed}
+
+    def select(self, view: View) -> Selection:
+        """Ask the method, then edit its answer.
+
+        Raises
+        ------
+        ValueError
+            For a token or rater that does not exist, or if nothing would be left.
+        """
+        self._check(view)
+        if self.raters is not None and "raters" not in view.memo:
+            import torch
+
+            view.memo["raters"] = torch.tensor(self.raters, device=view.text.device)
+        selection = self.inner.select(view)
+        if not self.keep and not self.drop:
+            return selection
+        return _edited(selection, view, self.keep, self.drop, getattr(self.inner, "merge", "mean"))
+
+    def _check(self, view: View) -> None:
+        wrong = [i for i in (*self.keep, *self.drop) if not 0 <= i < view.num_visual]
+        if wrong:
+            raise ValueError(f"there are {view.num_visual} visual tokens; cannot force {wrong}")
+        wrong = [i for i in self.raters or () if not 0 <= i < view.num_text]
+        if wrong:
+            raise ValueError(f"there are {view.num_text} text tokens; {wrong} cannot rate")
+
+
+def _edited(
+    selection: Selection, view: View, keep: tuple[int, ...], drop: tuple[int, ...], merge: str
+) -> Selection:
+    """The selection with the forced tokens in or out of it."""
+    import torch
+
+    def marked(ids: tuple[int, ...]) -> Tensor:
+        return torch.isin(view.source, torch.tensor(ids, device=view.source.device).long())
+
+    stay, go = marked(keep), marked(drop)
+    kept = torch.zeros(view.num_current, dtype=torch.bool, device=view.source.device)
+    kept[selection.keep] = True
+    selection = replace(selection, keep=((kept | stay) & ~go).nonzero().flatten())
+    if selection.groups is not None:
+        selection = _regrouped(selection, view, stay | go, merge)
+    if not len(selection.keep) and selection.vectors is None:
+        raise ValueError("nothing would be left: release some of the dropped patches")
+    return selection
+
+
+def _regrouped(selection: Selection, view: View, forced: Tensor, merge: str) -> Selection:
+    """The groups without the forced tokens; a group that loses one is merged again."""
+    import torch
+
+    members, labels, anchors = selection.groups.members, selection.groups.labels, selection.anchors
+    out = forced[members]
+    anchored = None if anchors is None else forced[anchors]
+    vectors = selection.vectors.clone()
+    for group in labels[out].unique().tolist():
+        rest = members[(labels == group) & ~out]
+        if not len(rest):
+            continue
+        tokens = view.visual[rest].float()
+        total = tokens.sum(0) if merge == "sum" else tokens.mean(0)
+        vectors[group] = total.to(vectors.dtype)
+        if anchored is not None and anchored[group]:
+            anchors = anchors.clone()
+            anchors[group] = rest[0]
+    alive = torch.zeros(len(vectors), dtype=torch.bool, device=labels.device)
+    alive[labels[~out]] = True
+    if not alive.any():
+        return replace(selection, groups=None, vectors=None, anchors=None)
+    row = torch.cumsum(alive, 0) - 1
+    return replace(
+        selection,
+        groups=Groups(members[~out], row[labels[~out]]),
+        vectors=vectors[alive],
+        anchors=None if anchors is None else anchors[alive],
+    )

@@ -1,0 +1,200 @@
+"""Forced patches, other raters, and looking over a pruner's shoulder, on a real architecture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from tiny import NUM_LAYERS, NUM_VISUAL, row, tiny_inputs
+
+import sparsevlm as sv
+from sparsevlm.contract import Groups, Selection
+from sparsevlm.explorer.adjust import Adjusted, _regrouped
+from sparsevlm.explorer.heads import Attention, LayerRows, decode, encode
+from sparsevlm.explorer.watch import Watched
+
+METHODS = ("sparsevlm", "sparsevlm-paper", "fastv", "pdrop", "tome", "random", "uniform")
+
+
+@pytest.fixture(scope="module")
+def single():
+    return row(tiny_inputs(), 1)
+
+
+def make(name, **options):
+    return sv.make_pruner(
+        name, tokens=64, num_layers=NUM_LAYERS, num_visual=NUM_VISUAL, **options
+    )
+
+
+def ran(model, pruner, inputs):
+    with torch.no_grad(), sv.prune(model, pruner) as trace:
+        logits = model(**inputs).logits
+    return logits, trace.samples[0]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_without_changes_nothing_changes(sdpa_model, single, name):
+    logits, sample = ran(sdpa_model, make(name), single)
+    watched = Watched(Adjusted(make(name)), NUM_LAYERS)
+    again, seen = ran(sdpa_model, watched, single)
+    assert torch.equal(logits, again)
+    assert watched.own_cuts(seen) == sample
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_forced_patches_stay_and_go(sdpa_model, single, name):
+    _, plain = ran(sdpa_model, make(name), single)
+    lost = [i for i in range(NUM_VISUAL) if i not in plain.cuts[-1].kept][:3]
+    kept = plain.cuts[-1].kept[:2] if plain.cuts[-1].kept else []
+    pruner = Adjusted(make(name), keep=tuple(lost), drop=tuple(kept))
+    _, sample = ran(sdpa_model, pruner, single)
+    for cut in sample.cuts:
+        assert set(lost) <= set(cut.kept) and not set(kept) & set(cut.kept)
+        assert not {*lost, *kept} & {token for group in cut.groups for token in group}
+        assert cut.num_left == len(cut.kept) + len(cut.groups)
+    # All else at the first cut is as the method decided.
+    first, forced = plain.cuts[0], {*lost, *kept}
+    assert set(sample.cuts[0].kept) - forced == set(first.kept) - forced
+    groups = [[t for t in group if t not in forced] for group in first.groups]
+    assert sample.cuts[0].groups == [group for group in groups if group]
+
+
+def test_a_group_that_loses_a_token_is_merged_again(sdpa_model, single):
+    method = make("sparsevlm", positions="original")
+    _, plain = ran(sdpa_model, method, single)
+    group = max(plain.cuts[0].groups, key=len)
+    seen = []
+
+    class Spy(Adjusted):
+        def select(self, view):
+            seen.append((view, super().select(view)))
+            return seen[-1][1]
+
+    ran(sdpa_model, Spy(method, keep=(group[0],)), single)
+    view, selection = seen[0]
+    for number, vector in enumerate(selection.vectors):
+        members = selection.groups.members[selection.groups.labels == number]
+        assert group[0] not in members.tolist()
+        assert torch.allclose(vector, view.visual[members].mean(0), atol=1e-4)
+        assert int(selection.anchors[number]) in members.tolist()
+
+
+def test_regrouping_by_sum_and_an_empty_group():
+    class View:
+        visual = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
+
+    groups = Groups(torch.tensor([0, 1, 2, 3]), torch.tensor([0, 0, 1, 0]))
+    selection = Selection(
+        torch.tensor([], dtype=torch.int64), groups, torch.tensor([[11.0], [4.0]]),
+        anchors=torch.tensor([1, 2]),
+    )  # fmt: skip
+    forced = torch.tensor([False, True, True, False])
+    found = _regrouped(selection, View, forced, "sum")
+    assert found.vectors.tolist() == [[9.0]] and found.anchors.tolist() == [0]
+    assert found.groups.members.tolist() == [0, 3] and found.groups.labels.tolist() == [0, 0]
+    none = _regrouped(selection, View, torch.ones(4, dtype=torch.bool), "mean")
+    assert none.groups is None and none.vectors is None and none.anchors is None
+
+
+def test_other_raters_rate(sdpa_model, single):
+    _, sample = ran(sdpa_model, Adjusted(make("sparsevlm"), raters=(1, 4)), single)
+    assert all(cut.raters == [1, 4] for cut in sample.cuts)
+    every = tuple(range(11))
+    logits, _ = ran(sdpa_model, Adjusted(make("sparsevlm"), raters=every), single)
+    all_text, _ = ran(sdpa_model, make("sparsevlm-all-text"), single)
+    assert torch.equal(logits, all_text)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"keep": (1, 2), "drop": (2,)}, "choose one"),
+        ({"raters": ()}, "no word rates"),
+        ({"raters": (1,), "inner": "fastv"}, "fastv does not choose its raters"),
+    ],
+)
+def test_changes_that_contradict(options, match):
+    inner = make(options.pop("inner", "sparsevlm"))
+    with pytest.raises(ValueError, match=match):
+        Adjusted(inner, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"keep": (576,)}, "576 visual tokens"),
+        ({"raters": (11,)}, "11 text tokens"),
+        ({"drop": tuple(range(576))}, "nothing would be left"),
+    ],
+)
+def test_changes_that_do_not_fit_the_input(sdpa_model, single, options, match):
+    with pytest.raises(ValueError, match=match):
+        ran(sdpa_model, Adjusted(make("sparsevlm"), **options), single)
+
+
+def test_changes_are_in_the_record():
+    plain = make("fastv")
+    changed = Adjusted(plain, keep=(3,), drop=(4,))
+    assert changed.to_json() == {
+        **plain.to_json(), "adjusted": {"keep": [3], "drop": [4], "raters": None}
+    }  # fmt: skip
+    assert Watched(changed, NUM_LAYERS).to_json() == changed.to_json()
+
+
+def test_attention_is_that_of_the_model(sdpa_model, single):
+    """Layer by layer and head by head, of the dense model, against its own eager attention."""
+    from tiny import tiny_llava
+
+    watched = Watched(Adjusted(sv.make_pruner("dense", tokens=None, num_layers=1, num_visual=1)),
+                      NUM_LAYERS)  # fmt: skip
+    ran(sdpa_model, watched, single)
+    found = watched.attention([2, 5])
+    with torch.no_grad():
+        maps = tiny_llava(attention="eager")(**single, output_attentions=True).attentions
+    assert [rows.layer for rows in found.layers] == list(range(NUM_LAYERS - 1))
+    for rows, whole in zip(found.layers, maps, strict=False):
+        text = 3 + NUM_VISUAL
+        wanted = whole[0][:, [text + 2, text + 5], 3:text].numpy()
+        assert rows.source == tuple(range(NUM_VISUAL))
+        exact = decode(encode(wanted))
+        assert abs(decode(rows.codes) / exact - 1).max() < 0.06  # one step of the code
+    mean = found.values(4, head=1, word=5)
+    assert abs(mean[7] / float(maps[4][0, 1, text + 5, 3 + 7]) - 1) < 0.06
+
+
+def test_attention_to_tokens_that_are_left(sdpa_model, single):
+    watched = Watched(Adjusted(make("pdrop")), NUM_LAYERS)
+    _, sample = ran(sdpa_model, watched, single)
+    found = watched.attention([])
+    assert found.words == (10,), "without raters the last word"
+    for rows in found.layers:
+        left = [c for c in sample.cuts if c.after_layer + 1 < rows.layer]
+        expected = left[-1].num_left if left and left[-1].after_layer >= 0 else NUM_VISUAL
+        assert len(rows.source) == expected
+
+
+def test_attention_survives_a_file_and_shrinks_where_it_must(monkeypatch):
+    import numpy as np
+
+    codes = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3) * 20
+    found = Attention((1, 4), (LayerRows(0, (0, 5, 9), codes),), ((5,),), single_heads=True)
+    again = Attention.from_json(found.to_json())
+    assert again.values(0) == found.values(0) and again.num_heads == 2
+    assert again.values(0, head=1, word=4) == found.values(0, head=1, word=4)
+    assert again.sinks == ((5,),) and again.values(3) == {}
+    for wrong in ({"head": 2}, {"word": 2}):
+        with pytest.raises(ValueError, match="recorded"):
+            again.values(0, **wrong)
+    monkeypatch.setattr("sparsevlm.explorer.heads.MAX_VALUES", 5)
+    small = Attention.from_json(found.to_json())
+    assert small.num_heads == 0 and small.layers[0].codes.shape == (1, 2, 3)
+    for token, value in small.values(0).items():
+        assert abs(value / found.values(0)[token] - 1) < 0.06
+
+
+def test_the_code_of_a_value_is_close_to_it():
+    import numpy as np
+
+    values = np.geomspace(1e-6, 1, 1000)
+    assert abs(decode(encode(values)) / values - 1).max() < 0.03
+    assert encode(np.array([0.0, 1e-9, 1.0])).tolist() == [0, 0, 255]

@@ -1,0 +1,276 @@
+"""The explorer and its widgets, without a browser: what is chosen, shown, shared, and said."""
+
+from __future__ import annotations
+
+import io
+import runpy
+import subprocess
+import sys
+from datetime import datetime
+
+import matplotlib
+import pytest
+from PIL import Image
+
+matplotlib.use("Agg")
+
+from matplotlib import pyplot as plt  # noqa: E402
+
+import sparsevlm as sv  # noqa: E402
+from sparsevlm.explorer import explore, is_live  # noqa: E402
+from sparsevlm.explorer.controls import VARIANTS, Controls  # noqa: E402
+from sparsevlm.explorer.desk import Desk  # noqa: E402
+from sparsevlm.explorer.paint import Choice  # noqa: E402
+from sparsevlm.explorer.run import Ask  # noqa: E402
+from sparsevlm.reproduce.paths import ROOT  # noqa: E402
+from sparsevlm.reproduce.style import METHOD_STYLE  # noqa: E402
+
+CARD = "what letter is on the brown card ?"
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Desk("mini").engine()
+
+
+@pytest.fixture
+def explorer(engine, monkeypatch):
+    """Opened as a user does, with the model already loaded."""
+    monkeypatch.setattr(Desk, "warm_up", lambda desk: None)
+    found = explore()
+    found.desk._engine = engine
+    return found
+
+
+@pytest.fixture
+def controls(explorer):
+    return explorer.controls
+
+
+def run_python(code):
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_opening_a_bundled_trace_loads_nothing_heavy():
+    code = """
+import sys
+from sparsevlm.explorer.app import Explorer
+from sparsevlm.explorer.desk import Desk
+Desk.warm_up = lambda desk: None
+from sparsevlm.explorer import explore
+explore().controls
+print([name for name in ("torch", "transformers", "matplotlib", "pandas") if name in sys.modules])
+"""
+    assert run_python(code) == "[]"
+
+
+def test_it_opens_with_the_first_question_of_the_sample(explorer, controls):
+    assert explorer.ask == Ask(CARD) and explorer.second == "what shape is the pink thing ?"
+    assert controls.question.value == CARD and controls.tokens.value == 64
+    assert controls.view.position == 4 and len(controls.view.scene["panels"]) == 1
+    bundle = explorer._repr_mimebundle_()
+    assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "match"),
+    [
+        ({"profile": "maxi"}, ValueError, "unknown profile"),
+        ({"method": "magic"}, ValueError, "unknown method"),
+        ({"picture": "nowhere"}, FileNotFoundError, "no picture"),
+        ({"session": "nowhere"}, FileNotFoundError, "nowhere"),
+    ],
+)
+def test_opening_what_is_not_there(options, error, match):
+    with pytest.raises(error, match=match):
+        explore(**options)
+
+
+def test_a_file_of_ones_own_needs_a_question(tmp_path):
+    Image.new("RGB", (40, 30), "red").save(tmp_path / "own.png")
+    with pytest.raises(ValueError, match="give a question"):
+        explore(picture=str(tmp_path / "own.png"))
+    assert explore(picture=str(tmp_path / "own.png"), question="what ?").ask.question == "what ?"
+
+
+def test_asking_by_typing(explorer, controls):
+    controls.question.value = "what shape is the blue thing ?"
+    assert controls.view.scene["panels"][0]["words"][4]["text"] == "blue"
+    assert "ring" in controls.view.scene["panels"][0]["answer"]
+    assert controls.hint.value == "", "it is none of the suggestions"
+    controls.hint.value = "what shape is the pink thing ?"
+    assert controls.question.value == explorer.ask.question == controls.hint.value
+
+
+def test_methods_and_variants(controls, explorer):
+    controls.method.value = "fastv"
+    assert controls.view.scene["panels"][0]["title"] == "FastV, 64" and controls.variant.disabled
+    controls.method.value = "sparsevlm"
+    controls.variant.value = "sparsevlm-paper"
+    assert controls.view.scene["panels"][0]["title"] == "SparseVLM (paper), 64"
+    assert not controls.variant.disabled and controls.method.value == "sparsevlm"
+    controls.tokens.value = 128
+    assert explorer.ask == Ask(CARD, "sparsevlm-paper", 128)
+    controls.method.value = "dense"
+    assert controls.view.scene["panels"][0]["title"] == "Dense" and controls.tokens.disabled
+    offered = {value for _, value in controls.method.options} | set(VARIANTS.values())
+    assert offered == set(METHOD_STYLE) & set(sv.METHODS) == set(sv.METHODS)
+
+
+def test_comparing(controls):
+    controls.compare.value = "methods"
+    assert [panel["title"] for panel in controls.view.scene["panels"]] == [
+        "SparseVLM, 64", "FastV, 64", "PDrop, 64", "ToMe, 64", "Random, 64", "Uniform grid, 64"
+    ]  # fmt: skip
+    controls.compare.value = "question"
+    assert len(controls.view.scene["panels"]) == 3 and controls.second.layout.display == "flex"
+    controls.second.value = ""
+    assert 'role="alert"' in controls.message.value and "second question" in controls.message.value
+    assert controls.second.value == "what shape is the pink thing ?", "what is shown is asked"
+
+
+def test_a_click_turns_what_is_seen_into_its_opposite(controls, explorer):
+    last = explorer.desk.answer(explorer.ask).sample.cuts[-1]
+    lost, kept = next(i for i in range(576) if i not in last.kept), last.kept[0]
+    controls._do(controls._clicked, {"type": "patches", "first": lost, "tokens": [lost, kept]})
+    assert explorer.ask.keep == tuple(sorted((lost, kept)))
+    assert controls.view.scene["panels"][0]["keep"] == list(explorer.ask.keep)
+    controls._do(controls._clicked, {"type": "patches", "first": kept, "tokens": [kept]})
+    assert explorer.ask.keep == (lost,)
+    controls._do(controls._clicked, {"type": "patches", "first": kept, "tokens": [kept]})
+    assert explorer.ask.drop == (kept,) and not controls.release.disabled
+    controls.release.click()
+    assert explorer.ask.is_plain and controls.release.disabled
+
+
+def test_a_click_goes_by_the_layer_on_the_slider(controls, explorer):
+    first, last = (explorer.desk.answer(explorer.ask).sample.cuts[i] for i in (0, -1))
+    token = next(i for i in first.kept if i not in last.kept)
+    for position, expected in ((1, ((), (token,))), (4, ((token,), ()))):
+        explorer.release()
+        controls.view.position = position
+        controls._do(controls._clicked, {"type": "patches", "first": token, "tokens": [token]})
+        assert (explorer.ask.keep, explorer.ask.drop) == expected
+
+
+def test_a_word_is_switched(controls, explorer):
+    controls._do(controls._clicked, {"type": "word", "index": 5})
+    assert explorer.ask.raters == (5, 6)
+    words = controls.view.scene["panels"][0]["words"]
+    assert [word["text"] for word in words if word["rates"]] == ["brown", "card"]
+    controls._do(controls._clicked, {"type": "word", "index": 5})
+    controls._do(controls._clicked, {"type": "word", "index": 6})
+    assert "one word at least" in controls.message.value and explorer.ask.raters is None
+    controls._do(controls._clicked, {"type": "word", "index": 5})
+    controls.question.value = "what color is the ring ?"
+    assert explorer.ask.raters is None, "they were those of the other question"
+
+
+def test_the_attention_by_head_and_word(controls, explorer):
+    controls.mode.value = "attention"
+    assert controls.head.layout.display == "flex" and len(controls.head.options) == 5
+    mean = controls.view.scene["panels"][0]["codes"]
+    controls.head.value = 2
+    assert controls.view.scene["panels"][0]["codes"] != mean
+    assert "head 2" in controls.view.scene["legend"][0][2]
+    controls.word.value = controls.word.options[1][1]
+    assert explorer.choice == Choice("attention", 2, 6)
+    controls.question.value = "what shape is the pink thing ?"
+    assert controls.word.value == -1, "another question has other raters"
+
+
+def test_an_error_is_a_message_and_nothing_is_lost(controls, explorer):
+    before = controls.view.scene
+    controls.tokens.value = 4000
+    assert 'role="alert"' in controls.message.value and "4000" in controls.message.value
+    assert controls.tokens.value == 64 and explorer.ask.tokens == 64
+    assert controls.view.scene == before
+    controls.question.value = "  "
+    assert "question is empty" in controls.message.value and explorer.ask.question == CARD
+    controls.say("<script>")
+    assert "<script>" not in controls.message.value
+
+
+def test_opening_a_picture_of_ones_own(controls, explorer):
+    buffer = io.BytesIO()
+    Image.new("RGB", (40, 30), "red").save(buffer, "PNG")
+    content = memoryview(buffer.getvalue())
+    file = {"name": "a.png", "type": "image/png", "size": len(content), "content": content,
+            "last_modified": datetime.now()}  # fmt: skip
+    controls.upload.value = (file,)
+    assert controls.picture.value == "own" and explorer.desk.picture.size == (40, 30)
+    assert "drawn scenes" in controls.message.value
+    controls.upload.value = ({**file, "content": memoryview(b"no picture")},)
+    assert 'role="alert"' in controls.message.value
+    controls.picture.value = "scene_5"
+    assert controls.view.scene["panels"][0]["words"][1]["text"] == "side"
+    controls.question.value = "what zebra ?"
+    assert "does not know “zebra”" in controls.message.value
+
+
+def test_the_figure_and_the_comparison(explorer):
+    one, all_methods = explorer.figure(), explorer.comparison()
+    assert explorer.compare == "nothing"
+    assert all_methods.get_figheight() > 4 * one.get_figheight()
+    plt.close("all")
+
+
+def test_sharing_and_coming_back(explorer, tmp_path, capsys):
+    explorer.compare = "question"
+    explorer.change(tokens=128)
+    folder = explorer.share(tmp_path)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"trace.json.gz", "session.json.gz", "picture.png", "picture.pdf",
+                     "picture.svg", "again.py"}  # fmt: skip
+    run = explorer.desk.answer(explorer.ask)
+    assert sv.Trace.load(folder / "trace.json.gz").samples == [run.sample]
+    again = explore(session=str(folder / "session.json.gz"))
+    assert (again.ask, again.second, again.compare) == (explorer.ask, explorer.second, "question")
+    assert again.scene()["panels"][0]["answer"] == explorer.scene()["panels"][0]["answer"]
+    found = runpy.run_path(str(folder / "again.py"))
+    assert found["run"].pruned[0].text == run.pruned[0].text
+    assert str(ROOT) not in (folder / "again.py").read_text()
+    assert "dense:" in capsys.readouterr().out
+
+
+def test_the_share_button_says_where(controls, monkeypatch, explorer):
+    monkeypatch.setattr(explorer, "share", lambda: ROOT / "artifacts" / "explorer" / "x")
+    controls.share.click()
+    assert "artifacts/explorer/x" in controls.message.value
+
+    def fail():
+        raise ValueError("no room")
+
+    monkeypatch.setattr(explorer, "share", fail)
+    controls.share.click()
+    assert "no room" in controls.message.value and 'role="alert"' in controls.message.value
+
+
+def test_padding_is_shown_on_request(explorer, controls):
+    from sparsevlm.explorer.geometry import padded
+
+    explorer.desk.geometry = padded((96, 48), (24, 24), 576)
+    controls.show()
+    assert controls.view.scene["size"] == [96, 48]
+    controls.padding.value = True
+    assert controls.view.scene["size"] == [96, 96]
+
+
+def test_where_a_widget_can_be_used(monkeypatch):
+    for name in ("JPY_SESSION_NAME", "SERVER_SOFTWARE"):
+        monkeypatch.delenv(name, raising=False)
+    assert not is_live()
+    monkeypatch.setenv("JPY_SESSION_NAME", "explore.ipynb")
+    assert is_live()
+
+
+def test_our_javascript_is_short():
+    source = (ROOT / "sparsevlm" / "explorer" / "patch_view.js").read_text()
+    assert len(source.splitlines()) <= 200
+    assert [path.name for path in (ROOT / "sparsevlm").rglob("*.js")] == ["patch_view.js"]
+
+
+def test_a_second_view_of_the_same_explorer(explorer):
+    assert isinstance(explorer.controls, Controls) and explorer.controls is explorer.controls
