@@ -176,7 +176,8 @@ class SparseVLM(CutPruner):
 
     def _num_kept(self, view: View, rating: Tensor) -> int:
         if self.level == "fixed":
-            return kept_count(self.keep_at(view.layer), view.num_current, self.always_drop)
+            keep = self.keep_at(view.layer)
+            return kept_count(keep, view.num_current, self.always_drop, self.recycle)
         from sparsevlm.sparsity import num_dropped, num_kept, numerical_rank
 
         rank = numerical_rank(rating)

@@ -103,12 +103,16 @@ def recycled_counts(num_dropped: int, fraction: float = RECYCLE_FRACTION) -> tup
     return recycled, int(recycled / CLUSTER_DIVISOR) + 1
 
 
-def kept_count(keep: int, num_current: int, always_drop: bool = True) -> int:
+def kept_count(
+    keep: int, num_current: int, always_drop: bool = True, recycle: float = RECYCLE_FRACTION
+) -> int:
     """Clamp ``keep`` to the current number of visual tokens.
 
-    With ``always_drop`` at least one token is dropped, as in the official code (`min(k, n - 1)`).
+    With ``always_drop`` at least one token is dropped, as in the official code (`min(k, n - 1)`);
+    without recycling the last one stays, for nothing would be left.
     """
-    return max(0, min(keep, num_current - 1 if always_drop else num_current))
+    fewest = 0 if recycle else min(num_current, 1)
+    return max(fewest, min(keep, num_current - 1 if always_drop else num_current))
 
 
 def tokens_per_layer(
@@ -148,7 +152,7 @@ def tokens_per_layer(
     for layer in range(-1, num_layers):
         entering = current
         if layer in keep_after:
-            kept = kept_count(keep_after[layer], current, always_drop)
+            kept = kept_count(keep_after[layer], current, always_drop, recycle)
             current = kept + recycled_counts(current - kept, recycle)[1]
         if layer >= 0:
             tokens_in.append(entering)

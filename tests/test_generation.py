@@ -23,6 +23,9 @@ import sparsevlm as sv
 METHODS = ("sparsevlm", "pdrop", "tome")
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 methods = pytest.mark.parametrize("method", METHODS)
+# transformers gives an assistant no pictures; Mini-Gemini will not run without, pruned or not.
+ASSISTANTS = [family for family in FAMILIES.values() if family.name != "mini-gemini"]
+assistants = pytest.mark.parametrize("family", ASSISTANTS, ids=lambda family: family.name)
 
 
 def one(family, index=2):
@@ -63,7 +66,7 @@ def test_beams_with_a_cache_equal_recomputation(family, method):
         assert torch.equal(alone[0], beams[2])
 
 
-@families
+@assistants
 @methods
 def test_assisted_generation_equals_greedy(family, method):
     """The assistant is a dense copy: its candidates are judged with the prompt in one call, some
@@ -98,7 +101,7 @@ def test_prompt_lookup_equals_greedy(family, method):
     assert torch.equal(looked_up, greedy)
 
 
-@families
+@assistants
 def test_the_model_assists_itself(family):
     inputs = one(family)
     greedy = pruned(family, "sparsevlm", inputs)
@@ -138,7 +141,8 @@ def test_a_second_turn_continues_the_cache(family, method):
         for _ in range(answer.shape[1]):
             scores = out.logits[:, -1]
             if not family.told:
-                scores = scores.index_fill(1, torch.tensor(family.visual_ids), -torch.inf)
+                never = [token for token in family.visual_ids if token < scores.shape[1]]
+                scores = scores.index_fill(1, torch.tensor(never, dtype=torch.int64), -torch.inf)
             want.append(scores.argmax(-1, keepdim=True))
             out = model(input_ids=want[-1], past_key_values=out.past_key_values)
     assert torch.equal(answer, torch.cat(want, 1))

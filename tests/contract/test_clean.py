@@ -14,14 +14,12 @@ from transformers import LlamaForCausalLM
 import sparsevlm as sv
 
 from .cases import FAMILIES, KERNELS
-from .runs import Run, build, runs
+from .runs import KINDS, Run, build, runs
 
 HOOKS = (
     "_forward_pre_hooks", "_forward_hooks", "_forward_hooks_always_called",
     "_forward_pre_hooks_with_kwargs", "_forward_hooks_with_kwargs", "_backward_hooks",
 )  # fmt: skip
-# One that looks at the layer just run, one at the layer to come, one at no attention.
-KINDS = ("sparsevlm", "pdrop", "tome")
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 kernels = pytest.mark.parametrize("kernel", KERNELS)
 
@@ -37,7 +35,7 @@ def state_of(model: nn.Module) -> list:
     ]  # fmt: skip
 
 
-@runs()
+@runs(eager=KINDS)
 def test_hooks_and_configs_are_as_before(run):
     run.model(**run.inputs)  # transformers' own hooks come with the first call
     before = state_of(run.model)
@@ -49,7 +47,7 @@ def test_hooks_and_configs_are_as_before(run):
     assert torch.equal(run.family.logits(run.model, run.inputs), run.dense[0])
 
 
-@runs(without=("dense",))
+@runs(without=("dense",), eager=KINDS)
 def test_an_exception_in_select_leaves_the_model_as_before(run, monkeypatch):
     before = state_of(run.model)
     monkeypatch.setattr(type(run.pruner), "select", fail)
@@ -84,7 +82,7 @@ def fail(*args, **kwargs):
     raise ZeroDivisionError("on purpose")
 
 
-@runs()
+@runs(eager=KINDS)
 def test_a_copy_made_inside_is_dense(run):
     """The original is pruned meanwhile, before and after the copy runs, and clean afterwards."""
     before = state_of(run.model)

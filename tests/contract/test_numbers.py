@@ -5,7 +5,16 @@ from __future__ import annotations
 import torch
 
 from .cases import NUM_LAYERS
-from .runs import MERGING, RENUMBERED, build, build_keep_all, build_unmerged, runs, visible_rows
+from .runs import (
+    KINDS,
+    MERGING,
+    RENUMBERED,
+    build,
+    build_keep_all,
+    build_unmerged,
+    runs,
+    visible_rows,
+)
 
 # These keep rank * scale + bias tokens, at most all but one while the rank is not full, and the
 # rank is at most the number of raters: there is no setting in which they keep everything.
@@ -73,15 +82,10 @@ def test_a_second_run_is_the_same(run):
     logits, samples = run.prefill()
     assert torch.equal(logits, run.first[0])
     assert samples == run.samples
+    assert all(found.isfinite().all() for _, found, _ in visible_rows(run, logits, samples))
 
 
-@runs()
-def test_numbers_are_finite(run):
-    for _, found, _ in visible_rows(run, *run.first):
-        assert found.isfinite().all()
-
-
-@runs(without=("dense",))
+@runs(without=("dense",), eager=KINDS)
 def test_the_question_changes_what_survives(run):
     """But for ToMe and the even grid, which do not look at it."""
     inputs = run.inputs

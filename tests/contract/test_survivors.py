@@ -9,7 +9,7 @@ from sparsevlm.schedule import recycled_counts
 from sparsevlm.trace import MAX_BYTES
 
 from .cases import NUM_LAYERS
-from .runs import runs
+from .runs import KINDS, runs
 from .schedules import recycle_of, scheduled
 
 
@@ -101,7 +101,7 @@ def test_text_stays_and_in_order(run):
             assert sample.output_index[start - len(groups) : start] == [-1] * len(groups)
 
 
-@runs()
+@runs(eager=KINDS)
 def test_the_trace_is_saved_and_loaded(run, tmp_path):
     with run.pruning() as trace:
         run.family.logits(run.model, run.inputs)
