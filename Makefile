@@ -20,7 +20,7 @@ STAMP := $(VENV)/installed-$(shell cat $(PINS) | cksum | cut -d' ' -f1)
 reproduce test bench: export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help reproduce test lint lab train figures bench check lock clean distclean
+.PHONY: help reproduce test lint lab train figures claims site bench check lock clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,8 @@ help:
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make figures     run every notebook again, from the results at hand"
 	@echo "make train       train a miniature (resumes), ship it and write its card (MINIATURE=mini-llava)"
+	@echo "make claims      CLAIMS.md from the results at hand"
+	@echo "make site        artifacts/PROFILE/site: figures, claims and notebooks as static pages"
 	@echo "make bench       what pruning costs over the oracle"
 	@echo "make check       notebooks in step with their sources, assets present"
 	@echo "make lock        solve requirements.lock again (needs uv)"
@@ -38,7 +40,7 @@ reproduce: $(STAMP)
 	$(PY) -m sparsevlm reproduce --profile $(PROFILE)
 
 test: lint
-	HF_HUB_OFFLINE=1 $(PY) -m pytest -q
+	HF_HUB_OFFLINE=1 $(PY) -m pytest -q --numprocesses 2 --dist loadfile
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
@@ -52,6 +54,12 @@ figures: $(STAMP)
 train: $(STAMP)
 	$(PY) -m sparsevlm.miniature.train --name $(MINIATURE)
 	$(PY) -m sparsevlm.miniature.card --name $(MINIATURE)
+
+claims: $(STAMP)
+	$(PY) -m sparsevlm claims
+
+site: $(STAMP)
+	$(PY) -m sparsevlm site --profile $(PROFILE)
 
 bench: $(STAMP)
 	$(PY) -m sparsevlm bench

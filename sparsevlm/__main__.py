@@ -1,6 +1,7 @@
-"""Command line: `python -m sparsevlm reproduce | run | list | check | bench`.
+"""Command line: `python -m sparsevlm reproduce | run | claims | site | provenance | list | check`.
 
-Exit codes: 0 done, 1 something failed, 2 wrong usage. An error is one sentence on standard error.
+Exit codes: 0 done; 1 something failed or was stopped, everything else was done and the same command
+goes on from there; 2 wrong usage, nothing was done. An error is one sentence on standard error.
 Imports are inside the commands, so that "nothing to do" answers at once.
 """
 
@@ -65,6 +66,17 @@ def _parser() -> argparse.ArgumentParser:
         "--jobs", type=_positive, default=None, metavar="N",
         help="worker processes (default: one per core, at most 8)",
     )  # fmt: skip
+    reproduce.add_argument(
+        "--limit", type=_positive, default=None, metavar="N",
+        help="at most N samples of each benchmark; kept apart, as profile NAME-N",
+    )  # fmt: skip
+    reproduce.add_argument(
+        "--cells", type=_part, default=None, metavar="A/B",
+        help="only part A of B of the cells, and no notebook (for several GPUs or machines)",
+    )  # fmt: skip
+    reproduce.add_argument(
+        "--dry-run", action="store_true", help="say what would run, and run nothing"
+    )
     reproduce.set_defaults(command=_reproduce)
 
     run = commands.add_parser("run", help="run notebooks again, from the cells at hand")
@@ -77,6 +89,19 @@ def _parser() -> argparse.ArgumentParser:
             "-p", dest="parameters", nargs=2, action="append", default=[],
             metavar=("NAME", "VALUE"), help="set a notebook's parameter; may be repeated",
         )  # fmt: skip
+
+    ledger = commands.add_parser("claims", help="write CLAIMS.md, or show single claims")
+    ledger.add_argument("ids", nargs="*", metavar="ID", help="show these instead of writing")
+    ledger.add_argument("--check", action="store_true", help="fail if CLAIMS.md is out of date")
+    ledger.set_defaults(command=_claims)
+
+    site = commands.add_parser("site", help="static pages of executed notebooks and claims")
+    site.add_argument("--profile", default="mini", help="see `list` (default: mini)")
+    site.set_defaults(command=_site)
+
+    figure = commands.add_parser("provenance", help="what a PDF, PNG or SVG was made from")
+    figure.add_argument("file", help="a figure of this suite")
+    figure.set_defaults(command=_provenance)
 
     listing = commands.add_parser("list", help="methods, benchmarks, profiles, notebooks")
     listing.set_defaults(command=_list)
@@ -103,7 +128,14 @@ def _positive(text: str) -> int:
     return number
 
 
-def _plan(options: argparse.Namespace):
+def _part(text: str) -> tuple[int, int]:
+    part, slash, parts = text.partition("/")
+    if not slash or not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"must be A/B with A from 1 to B, got {text!r}")
+    return int(part), int(parts)
+
+
+def _plan(options: argparse.Namespace, profile: str | None = None):
     from sparsevlm.reproduce.profiles import get_profile
     from sparsevlm.reproduce.suite import make_plan
 
@@ -111,16 +143,38 @@ def _plan(options: argparse.Namespace):
     try:
         if len(set(names)) < len(names):
             raise ValueError(f"a parameter is set twice: {', '.join(names)}")
-        return make_plan(get_profile(options.profile), options.only, dict(options.parameters))
+        chosen = get_profile(profile or options.profile)
+        return make_plan(chosen, options.only, dict(options.parameters))
     except ValueError as error:
         raise UsageError(str(error)) from None
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from sparsevlm.reproduce.suite import run_plan
+    from sparsevlm.reproduce.claims_file import refresh
+    from sparsevlm.reproduce.suite import run_plan, shard
 
-    plan = _plan(options)
-    run_plan(plan, jobs=options.jobs or min(os.cpu_count() or 1, 8))
+    limited = f"{options.profile}-{options.limit}" if options.limit else None
+    plan = _plan(options, limited)
+    whole = not (options.only or options.limit or options.cells or options.parameters)
+    if options.cells:
+        plan = shard(plan, *options.cells)
+    if options.dry_run:
+        print("\n".join(plan.due()))
+        return DONE
+    outcome = run_plan(plan, jobs=options.jobs or min(os.cpu_count() or 1, 8))
+    if whole and not outcome.failed:
+        refresh()
+    return _report(plan, outcome)
+
+
+def _report(plan, outcome) -> int:
+    """Say what was done and what failed, and return the exit code."""
+    for line in outcome.lines():
+        print(f"sparsevlm: {line}", file=sys.stderr)
+    if outcome.failed:
+        done = f"{len(outcome.executed) + len(outcome.current)} of {len(plan.notebooks)} notebooks"
+        print(f"{plan.profile.name}: {done} done, {len(outcome.failed)} failed (reasons above)")
+        return FAILED
     print(f"{plan.profile.name}: {len(plan.cells)} cells, {len(plan.notebooks)} notebooks done")
     return DONE
 
@@ -128,7 +182,47 @@ def _reproduce(options: argparse.Namespace) -> int:
 def _run(options: argparse.Namespace) -> int:
     from sparsevlm.reproduce.suite import run_plan
 
-    run_plan(_plan(options), jobs=1, force=True, cells=False)
+    plan = _plan(options)
+    return _report(plan, run_plan(plan, jobs=1, force=True, cells=False))
+
+
+def _claims(options: argparse.Namespace) -> int:
+    from sparsevlm.reproduce import claims_file
+
+    if options.check and options.ids:
+        raise UsageError("--check is for the whole page; give it without ids")
+    if options.check:
+        return DONE if claims_file.check() else FAILED
+    if not options.ids:
+        claims_file.update()
+        return DONE
+    try:
+        claims_file.show(options.ids)
+    except KeyError as error:
+        raise UsageError(error.args[0]) from None
+    return DONE
+
+
+def _site(options: argparse.Namespace) -> int:
+    from sparsevlm.reproduce.paths import relative
+    from sparsevlm.reproduce.profiles import get_profile
+    from sparsevlm.reproduce.site import build
+
+    try:
+        profile = get_profile(options.profile)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    print(f"open {relative(build(profile))}")
+    return DONE
+
+
+def _provenance(options: argparse.Namespace) -> int:
+    import json
+    from pathlib import Path
+
+    from sparsevlm.reproduce.provenance import read
+
+    print(json.dumps(read(Path(options.file)), indent=2))
     return DONE
 
 

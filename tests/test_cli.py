@@ -69,6 +69,64 @@ def test_jobs_must_be_a_positive_number(capsys, jobs):
     assert code == 2 and "must be a whole number from 1 on" in err
 
 
+@pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/", "a/b", "-1/2", "1/0"])
+def test_a_part_of_the_cells_is_one_of_several(capsys, part):
+    code, _, err = run(capsys, "reproduce", f"--cells={part}")
+    assert code == 2 and "must be A/B with A from 1 to B" in err
+
+
+def test_a_limit_too_small_for_a_question_of_each_benchmark_is_refused(capsys):
+    code, _, err = run(capsys, "reproduce", "--limit", "2")
+    assert code == 2 and "at least 4 samples are needed" in err and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["mini-8", "a100-100"])
+def test_a_limited_profile_is_another_profile(name):
+    from sparsevlm.reproduce.profiles import get_profile
+
+    base, _, limit = name.rpartition("-")
+    whole, part = get_profile(base), get_profile(name)
+    assert part.name == name and part.samples_per_benchmark == int(limit)
+    assert part.marker.endswith(f"at most {limit} samples of each benchmark")
+    assert (part.model, part.methods, part.budgets) == (whole.model, whole.methods, whole.budgets)
+
+
+def test_a_dry_run_says_what_is_due_and_runs_nothing(capsys, monkeypatch):
+    from sparsevlm.reproduce import suite
+
+    monkeypatch.setattr(suite, "run_plan", None)  # would fail if it were called
+    code, out, _ = run(capsys, "reproduce", "--only", "figure_6", "--dry-run", "-p", "tokens", "99")
+    assert code == 0
+    assert out.splitlines() == ["cells: 0 of 0, 0 samples", "notebooks: 1 of 1: figure_6"]
+
+
+def test_what_failed_is_said_at_the_end_and_is_exit_code_1(capsys, monkeypatch):
+    from sparsevlm.reproduce import claims_file, suite
+
+    failed = suite.Outcome(["figure_6"], [], {"cell pope, dense": "out of memory"})
+    monkeypatch.setattr(suite, "make_plan", lambda *a: suite.Plan(PROFILES["mini"], (), (), None))
+    monkeypatch.setattr(suite, "run_plan", lambda plan, **how: failed)
+    monkeypatch.setattr(claims_file, "refresh", None)  # not after a failure
+    code, out, err = run(capsys, "reproduce")
+    assert code == 1 and err == "sparsevlm: failed: cell pope, dense: out of memory\n"
+    assert "1 failed (reasons above)" in out
+
+
+def test_single_claims_are_shown_and_an_unknown_one_names_its_neighbours(capsys):
+    code, out, _ = run(capsys, "claims", "flops.dense", "latency.128")
+    assert code == 0 and "within tolerance" in out and "slip of the paper" in out
+    code, out, err = run(capsys, "claims", "flops.denes")
+    assert (code, out) == (2, "") and "unknown claim 'flops.denes'; near it: flops.dense" in err
+    assert run(capsys, "claims", "flops.dense", "--check")[0] == 2
+
+
+def test_provenance_is_printed_as_json(capsys):
+    code, out, _ = run(capsys, "provenance", str(ROOT / "figures" / "table_1.pdf"))
+    assert code == 0 and json.loads(out)["figure"] == "table_1"
+    code, _, err = run(capsys, "provenance", "README.md")
+    assert code == 1 and "README.md is no figure" in err and err.count("\n") == 1
+
+
 def test_an_unknown_command_lists_the_known_ones(capsys):
     code, _, err = run(capsys, "reproduse")
     assert code == 2 and "reproduce" in err and "bench" in err
@@ -132,7 +190,7 @@ def test_it_runs_as_a_module():
 
 
 def test_bench_ends_with_one_line_of_json(capsys):
-    code, out, _ = run(capsys, "bench", "--rounds", "1")
+    code, out, _ = run(capsys, "bench", "--rounds", "2")
     result = json.loads(out.splitlines()[-1])
     assert code == 0 and set(result["budgets"]) == {"192", "128", "64"}
     assert run(capsys, "bench", "--rounds", "0")[0] == 2

@@ -54,3 +54,48 @@ def test_it_is_json_with_versions_device_and_time():
     assert found["versions"]["torch"] and found["versions"]["python"] and found["device"]
     age = datetime.now(timezone.utc) - datetime.fromisoformat(found["time"])
     assert 0 <= age.total_seconds() < 60
+
+
+def _figure(folder, name="probe (1)"):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    from sparsevlm.reproduce import style
+
+    fig, axes = plt.subplots(figsize=(2, 2))
+    axes.plot([1, 2])
+    files = style.save_figure(fig, name, "mini", ["cell-b", "cell-a"], folder=folder)
+    plt.close(fig)
+    return files
+
+
+def test_a_figure_tells_its_provenance_in_all_formats(tmp_path):
+    notes = [provenance.read(path) for path in _figure(tmp_path)]
+    assert len(notes) == 3 and notes[0] == notes[1] == notes[2]
+    assert notes[0]["figure"] == "probe (1)" and notes[0]["cells"] == ["cell-a", "cell-b"]
+    assert notes[0]["versions"] == provenance.versions()
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+def test_a_file_of_another_program_has_none(tmp_path, kind):
+    from PIL import Image
+
+    path = tmp_path / f"other.{kind}"
+    if kind == "svg":
+        path.write_text("<svg/>")
+    else:
+        Image.new("RGB", (2, 2)).save(path)
+    with pytest.raises(ValueError, match="carries no provenance"):
+        provenance.read(path)
+
+
+def test_what_is_no_figure_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="expected one of .pdf, .png, .svg"):
+        provenance.read(tmp_path / "table.csv")
+    with pytest.raises(FileNotFoundError):
+        provenance.read(tmp_path / "none.png")
+    (tmp_path / "broken.svg").write_text("<svg")
+    with pytest.raises(ValueError, match="carries no provenance"):
+        provenance.read(tmp_path / "broken.svg")

@@ -1,4 +1,4 @@
-"""Notebooks run strictly: a whole result or none, and nothing twice."""
+"""Notebooks run strictly: a whole result or none, nothing twice, and a failure stops no other."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from sparsevlm.reproduce import suite
+from sparsevlm.reproduce.cells import Cell, CellError
+from sparsevlm.reproduce.profiles import PROFILES
 from sparsevlm.reproduce.runner import NotebookError, NotebookRun, execute, prepare
+from sparsevlm.reproduce.store import Store
 
 SOURCE = """\
 # %% tags=["parameters"]
@@ -95,3 +99,97 @@ def test_a_damaged_stamp_means_due(run):
 def test_nothing_runs_for_an_unknown_notebook():
     with pytest.raises(ValueError, match="unknown notebook 'no_such'; known: "):
         prepare("no_such", {})
+
+
+# --- Many of them ------------------------------------------------------------------------------
+
+
+def cell(number: int) -> Cell:
+    return Cell(
+        model="m", revision="r", benchmark=f"b{number}", samples="v", num_samples=1, seed=0,
+        method="dense", tokens=None, pruner="{}", dtype="float32", attention="sdpa", batch=1,
+    )  # fmt: skip
+
+
+CELLS = tuple(cell(number) for number in range(7))
+
+
+class Pool:
+    """In place of the worker processes: in order, and over at the first that fails."""
+
+    def __init__(self, bad=(), error=RuntimeError):
+        self.bad, self.error, self.starts, self.asked = bad, error, 0, []
+
+    def __call__(self, cells, store, jobs, progress):
+        self.starts += 1
+        for one in cells:
+            self.asked.append(one.benchmark)
+            if one.benchmark in self.bad:
+                raise self.error(f"a worker process failed:\nTraceback\nKeyError: {one.benchmark}")
+            with store.writing(one, ["s"]) as writer:
+                writer.append([{"id": "s"}])
+                writer.finish({"score": 1.0})
+
+
+def run_apart(monkeypatch, tmp_path, pool, jobs=2):
+    monkeypatch.setattr(suite, "run_cells", pool)
+    store = Store(tmp_path)
+    failed = suite.run_cells_apart(CELLS, store, jobs)
+    return failed, [one.benchmark for one in CELLS if store.has(one)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2, 5])
+def test_cells_that_fail_stop_no_other(monkeypatch, tmp_path, jobs):
+    failed, done = run_apart(monkeypatch, tmp_path, Pool(bad=("b1", "b6")), jobs)
+    assert failed == {"cell b1, dense": "KeyError: b1", "cell b6, dense": "KeyError: b6"}
+    assert done == ["b0", "b2", "b3", "b4", "b5"]
+
+
+def test_cells_without_a_failure_start_one_pool(monkeypatch, tmp_path):
+    pool = Pool()
+    assert run_apart(monkeypatch, tmp_path, pool) == ({}, [one.benchmark for one in CELLS])
+    assert pool.starts == 1
+    assert run_apart(monkeypatch, tmp_path, pool)[0] == {} and pool.starts == 1, "nothing twice"
+
+
+def test_what_concerns_all_cells_ends_them(monkeypatch, tmp_path):
+    pool = Pool(bad=("b2",), error=CellError)
+    failed, done = run_apart(monkeypatch, tmp_path, pool)
+    assert list(failed) == ["5 of 7 cells"] and done == ["b0", "b1"] and pool.starts == 1
+
+
+def test_parts_are_all_cells_once_and_no_notebook(run):
+    whole = suite.Plan(PROFILES["mini"], CELLS, (run,), None)
+    parts = [suite.shard(whole, part, 3) for part in (1, 2, 3)]
+    assert sorted(one.benchmark for part in parts for one in part.cells) == [
+        one.benchmark for one in CELLS
+    ]
+    assert {len(part.cells) for part in parts} == {2, 3}
+    assert all(part.notebooks == () for part in parts)
+    for part, count in ((0, 3), (4, 3)):
+        with pytest.raises(ValueError, match="A from 1 to B"):
+            suite.shard(whole, part, count)
+
+
+def test_a_notebook_that_fails_stops_no_other(run, tmp_path):
+    bad = replace(run, name="bad", parameters={"profile": "mini", "number": 0}, records=())
+    good = replace(run, records=())
+    lacking = replace(run, name="lacking", records=tuple(one.id for one in CELLS))
+    plan = suite.Plan(PROFILES["mini"], CELLS, (bad, lacking, good), Store(tmp_path / "store"))
+    said = []
+    outcome = suite.run_plan(plan, jobs=1, cells=False, say=said.append, progress=False)
+    assert outcome.executed == ["probe"] and good.is_done()
+    assert set(outcome.failed) == {"bad", "lacking"}
+    assert "division by zero" in outcome.failed["bad"]
+    assert "not run, 7 of its 7 results are missing (the first: b0, dense)" in (
+        outcome.failed["lacking"]
+    )
+    assert said[0].startswith("bad: failed, ") and "1 of 2, about " in said[0]
+    assert said[1].endswith("2 of 2")
+    assert sorted(line.split(":")[1] for line in outcome.lines()) == [" bad", " lacking"]
+
+    again = suite.run_plan(
+        replace(plan, notebooks=(good,)), jobs=1, cells=False, say=said.append, progress=False
+    )
+    assert (again.executed, again.current, again.failed) == ([], ["probe"], {})
+    assert good.seconds_last_time() > 0

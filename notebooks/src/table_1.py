@@ -58,7 +58,8 @@ print("\n".join(table_1_views.sentences(results)))
 
 # %%
 figure = table_1_views.figure(results)
-save_figure(figure, "table_1", profile, [record.id for record in results.records.values()])
+ids = [record.id for record in results.records.values()]
+save_figure(figure, "table_1", profile, ids, data=table_1_views.frame(results))
 files = table_1_views.save(results)
 
 # %% [markdown]

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from sparsevlm.reproduce.notebooks import Parameter, declared_parameters
-from sparsevlm.reproduce.profiles import PROFILES
+from sparsevlm.reproduce.profiles import PROFILES, get_profile
 
 _SCALARS = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
 
@@ -95,7 +95,10 @@ def _check_registered(name: str, value: object) -> None:
     if kind not in ("profile", "method", "benchmark"):
         return
     for item in value if isinstance(value, list) else [value]:
-        _require_known(kind, item, registered(kind))
+        if kind == "profile":
+            get_profile(item)
+        else:
+            _require_known(kind, item, registered(kind))
 
 
 def registered(kind: str) -> list[str]:

@@ -117,7 +117,7 @@ def plan_cells(
         log.warning("the plan %s is damaged (%s) and is made again", path, error)
     cells = list(_cells(profile, source, revision))
     for old in path.parent.glob(f"{profile.name}-*.json"):
-        old.unlink()
+        old.unlink(missing_ok=True)
     write_text(path, json.dumps([cell.to_json() for cell in cells], indent=0))
     return cells
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 BENCHMARKS = ("gqa", "mmbench", "mme", "pope", "scienceqa", "seed", "textvqa", "mmvet")
 METHODS = ("sparsevlm", "sparsevlm-all-text", "fastv", "pdrop", "tome", "random", "uniform")
 BUDGETS = (192, 128, 64)
+MIN_LIMIT = 4
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,33 @@ PROFILES: dict[str, Profile] = {profile.name: profile for profile in (_MINI, _A1
 def get_profile(name: str) -> Profile:
     """Return the profile called `name`.
 
+    "mini-8" is "mini" with at most 8 samples per benchmark: another profile, with cells, artifacts
+    and figures of its own, whose marker says so.
+
     Raises
     ------
     ValueError
-        If there is none; the message lists the known ones.
+        If there is none (the message lists the known ones), or it is limited to less than one
+        question of every benchmark.
     """
-    try:
-        return PROFILES[name]
-    except KeyError:
-        raise ValueError(f"unknown profile {name!r}; known: {', '.join(PROFILES)}") from None
+    base, limit = name, 0
+    if found := re.fullmatch(r"(.+)-([1-9]\d*)", name):
+        base, limit = found[1], int(found[2])
+    if base not in PROFILES:
+        raise ValueError(f"unknown profile {name!r}; known: {', '.join(PROFILES)}")
+    return _limited(PROFILES[base], limit) if limit else PROFILES[base]
+
+
+def _limited(profile: Profile, limit: int) -> Profile:
+    if limit < MIN_LIMIT:
+        raise ValueError(
+            f"at least {MIN_LIMIT} samples are needed, because MMBench asks a question up to "
+            f"{MIN_LIMIT} times with its options rotated; got {limit}"
+        )
+    said = f"at most {limit} samples of each benchmark"
+    return replace(
+        profile,
+        name=f"{profile.name}-{limit}",
+        samples_per_benchmark=min(limit, profile.samples_per_benchmark or limit),
+        marker=f"{profile.marker}; {said}" if profile.marker else said,
+    )

@@ -1,12 +1,15 @@
-"""Where a result comes from: commit, versions, device, time."""
+"""Where a result comes from: commit, versions, device, time; and what a figure says of itself."""
 
 from __future__ import annotations
 
+import json
 import platform
+import re
 import subprocess
 import sys
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 from sparsevlm.reproduce.paths import ROOT
 
@@ -85,3 +88,55 @@ def _processor() -> str:
     except OSError:
         pass
     return platform.processor() or platform.machine()
+
+
+def read(path: Path) -> dict[str, object]:
+    """Return the provenance that `style.save_figure` wrote into a figure.
+
+    Parameters
+    ----------
+    path : Path
+        A PDF, PNG or SVG.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is of another kind, or was not written by `save_figure`.
+    """
+    readers = {".pdf": _pdf_note, ".png": _png_note, ".svg": _svg_note}
+    if path.suffix not in readers:
+        raise ValueError(f"{path} is no figure of this suite; expected one of {', '.join(readers)}")
+    try:
+        note = json.loads(readers[path.suffix](path))
+    except (ValueError, SyntaxError):  # SyntaxError: XML that cannot be read, and broken PNG
+        note = None
+    if not isinstance(note, dict) or "figure" not in note:
+        raise ValueError(
+            f"{path} carries no provenance: it was not written by `save_figure`, or another "
+            "program has saved it since"
+        )
+    return note
+
+
+def _png_note(path: Path) -> str:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return str(image.info.get("Description", ""))
+
+
+def _svg_note(path: Path) -> str:
+    from xml.etree import ElementTree
+
+    description = "{http://purl.org/dc/elements/1.1/}description"
+    found = ElementTree.fromstring(path.read_bytes()).find(f".//{description}")
+    return "" if found is None else found.text or ""
+
+
+def _pdf_note(path: Path) -> str:
+    """The subject in the information of a PDF; matplotlib leaves that part uncompressed."""
+    found = re.search(rb"/Subject \(((?:[^\\()]|\\.)*)\)", path.read_bytes(), re.DOTALL)
+    text = b"" if found is None else re.sub(rb"\\(.)", rb"\1", found[1], flags=re.DOTALL)
+    return text.decode("latin-1")

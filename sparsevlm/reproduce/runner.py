@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -71,6 +72,13 @@ class NotebookRun:
         written = [ROOT / path for path in stamp["outputs"]]
         return stamp["inputs"] == self.inputs_id() and all(path.exists() for path in written)
 
+    def seconds_last_time(self) -> float | None:
+        """Return how long the last finished run took; None where there was none."""
+        try:
+            return json.loads(self.output(".stamp.json").read_text(encoding="utf-8"))["seconds"]
+        except (FileNotFoundError, json.JSONDecodeError, KeyError):
+            return None
+
 
 def prepare(name: str, given: Mapping[str, object], records: Sequence[str] = ()) -> NotebookRun:
     """Check the notebook's name and parameters, and return the run; nothing is executed.
@@ -107,6 +115,7 @@ def execute(run: NotebookRun, *, progress: bool = False) -> Path:
     """
     final, partial = run.output(".ipynb"), run.output(".partial.ipynb")
     final.parent.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
     run.output(".stamp.json").unlink(missing_ok=True)
     inputs = run.inputs_id()
     generated = run.output(".source.partial.ipynb")
@@ -119,7 +128,11 @@ def execute(run: NotebookRun, *, progress: bool = False) -> Path:
     os.replace(partial, final)
     write_text(run.output(".html"), html)
     outputs = [final, run.output(".html"), *_figures_of(run)]
-    stamp = {"inputs": inputs, "outputs": [relative(path) for path in outputs]}
+    stamp = {
+        "inputs": inputs,
+        "outputs": [relative(path) for path in outputs],
+        "seconds": round(time.perf_counter() - started, 1),
+    }
     write_text(run.output(".stamp.json"), json.dumps(stamp, indent=1) + "\n")
     return final
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from sparsevlm.reproduce import parameters as checked
 from sparsevlm.reproduce import runner
-from sparsevlm.reproduce.cells import Cell, plan_cells, run_cells
+from sparsevlm.reproduce.cells import Cell, CellError, missing_cells, plan_cells, run_cells
 from sparsevlm.reproduce.notebooks import declared_parameters, known_notebooks, source_path
 from sparsevlm.reproduce.paths import relative
 from sparsevlm.reproduce.profiles import Profile
@@ -37,6 +38,16 @@ class Plan:
     cells: tuple[Cell, ...]
     notebooks: tuple[runner.NotebookRun, ...]
     store: Store
+
+    def due(self) -> list[str]:
+        """Return what would run, one line each for cells and notebooks."""
+        missing = missing_cells(self.cells, self.store)
+        samples = sum(cell.num_samples for cell in missing)
+        names = [notebook.name for notebook in self.notebooks if not notebook.is_done()]
+        return [
+            f"cells: {len(missing)} of {len(self.cells)}, {samples} samples",
+            f"notebooks: {len(names)} of {len(self.notebooks)}: {', '.join(names) or 'none'}",
+        ]
 
 
 def make_plan(
@@ -93,11 +104,53 @@ def _read_parameters(
     return given
 
 
+def shard(plan: Plan, part: int, parts: int) -> Plan:
+    """Return one of several equal parts of the cells, and no notebook.
+
+    Parameters
+    ----------
+    plan : Plan
+        Whole.
+    part, parts : int
+        Part 1 of 4 has cells 1, 5, 9, ...: methods and benchmarks of every kind, so that the parts
+        take about the same time. What is finished does not change the parts.
+
+    Raises
+    ------
+    ValueError
+        There is no such part.
+    """
+    if not 1 <= part <= parts:
+        raise ValueError(f"a part of the cells is A/B with A from 1 to B, got {part}/{parts}")
+    return replace(plan, cells=plan.cells[part - 1 :: parts], notebooks=())
+
+
+@dataclass
+class Outcome:
+    """What a run did.
+
+    Attributes
+    ----------
+    executed, current : list of str
+        Notebooks that were run, and that had nothing to do.
+    failed : dict of str
+        By cell or notebook: why. All others were run all the same.
+    """
+
+    executed: list[str] = field(default_factory=list)
+    current: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def lines(self) -> list[str]:
+        """Return what failed and why, one entry per failure; nothing where all went well."""
+        return [f"failed: {name}: {reason}" for name, reason in self.failed.items()]
+
+
 def run_plan(
     plan: Plan, *, jobs: int, force: bool = False, cells: bool = True,
     say: Callable[[str], None] = print, progress: bool = True,
-) -> int:  # fmt: skip
-    """Run what a plan lacks.
+) -> Outcome:  # fmt: skip
+    """Run what a plan lacks; a cell or notebook that fails stops no other.
 
     Parameters
     ----------
@@ -113,20 +166,114 @@ def run_plan(
         Gets a line for every step.
     progress : bool
         Show bars on standard error.
-
-    Returns
-    -------
-    int
-        How many notebooks were executed.
     """
+    outcome = Outcome()
     if cells:
-        run_cells(plan.cells, plan.store, jobs, progress)
-    executed = 0
+        outcome.failed |= run_cells_apart(plan.cells, plan.store, jobs, progress)
+    todo = []
     for notebook in plan.notebooks:
         if not force and notebook.is_done():
+            outcome.current.append(notebook.name)
             say(f"{notebook.name}: up to date, {relative(notebook.output('.html'))}")
-            continue
+        elif reason := _missing_reason(notebook, plan):
+            outcome.failed[notebook.name] = reason
+        else:
+            todo.append(notebook)
+    clock = Clock(todo)
+    for notebook in todo:
+        _execute(notebook, outcome, clock, say, progress)
+    return outcome
+
+
+def _missing_reason(notebook: runner.NotebookRun, plan: Plan) -> str:
+    """Why a notebook that is made of cells cannot run; "" where it can."""
+    missing = missing_cells(plan.cells, plan.store) if notebook.records else []
+    if not missing:
+        return ""
+    return (
+        f"not run, {len(missing)} of its {len(plan.cells)} results are missing (the first: "
+        f"{missing[0].title}); run `python -m sparsevlm reproduce --profile {plan.profile.name}`"
+    )
+
+
+def _execute(
+    notebook: runner.NotebookRun, outcome: Outcome, clock: Clock, say: Callable, progress: bool
+) -> None:
+    try:
         runner.execute(notebook, progress=progress)
-        executed += 1
-        say(f"{notebook.name}: {relative(notebook.output('.html'))}")
-    return executed
+    except Exception as error:  # a bug in one notebook must not cost the others
+        known = isinstance(error, (runner.NotebookError, OSError))
+        outcome.failed[notebook.name] = str(error) if known else f"{type(error).__name__}: {error}"
+        say(f"{notebook.name}: failed, {clock.tick(notebook)}")
+    else:
+        outcome.executed.append(notebook.name)
+        say(f"{notebook.name}: {relative(notebook.output('.html'))}, {clock.tick(notebook)}")
+
+
+class Clock:
+    """Seconds that notebooks took, and an estimate of what is left.
+
+    Parameters
+    ----------
+    todo : sequence of NotebookRun
+        What will run. One that ran before is expected to take as long again, a new one as long as
+        the mean of those that are known.
+    """
+
+    def __init__(self, todo: Sequence[runner.NotebookRun]) -> None:
+        self._expected = {one.name: one.seconds_last_time() for one in todo}
+        self._started = time.perf_counter()
+        self._taken: list[float] = []
+        self._total = len(todo)
+
+    def tick(self, notebook: runner.NotebookRun) -> str:
+        """Return "12 s, 3 of 9, about 40 s left" for one that has just ended."""
+        now = time.perf_counter()
+        self._taken.append(now - self._started)
+        self._started = now
+        self._expected.pop(notebook.name)
+        known = self._taken + [s for s in self._expected.values() if s is not None]
+        mean = sum(known) / len(known)
+        left = sum(mean if s is None else s for s in self._expected.values())
+        rest = f", about {left:.0f} s left" if self._expected else ""
+        return f"{self._taken[-1]:.0f} s, {len(self._taken)} of {self._total}{rest}"
+
+
+def run_cells_apart(
+    cells: Sequence[Cell], store: Store, jobs: int, progress: bool = True, **options: object
+) -> dict[str, str]:
+    """Run the missing cells; return those that failed, by title, with the reason.
+
+    A failure ends the pool of workers. Workers take cells in order, so the one that failed is among
+    the first `jobs` that are missing then: these are run again one by one, and the pool goes on
+    with the others. What concerns all cells alike (a full disk, a killed worker) ends the run.
+
+    Parameters
+    ----------
+    cells, store, jobs, progress
+        See `cells.run_cells`.
+    **options
+        Passed on to it.
+    """
+    failed: dict[str, str] = {}
+    todo = missing_cells(cells, store)
+    while todo:
+        try:
+            run_cells(todo, store, jobs, progress, **options)
+            break
+        except CellError as error:
+            left = len(missing_cells(todo, store))
+            failed[f"{left} of {len(cells)} cells"] = str(error)
+            break
+        except RuntimeError:
+            suspects, todo = _split(missing_cells(todo, store), jobs)
+        for cell in suspects:
+            try:
+                run_cells([cell], store, 1, False, **options)
+            except RuntimeError as error:
+                failed[f"cell {cell.title}"] = str(error).strip().splitlines()[-1]
+    return failed
+
+
+def _split(cells: list[Cell], count: int) -> tuple[list[Cell], list[Cell]]:
+    return cells[:count], cells[count:]

@@ -1,0 +1,199 @@
+"""What records say of claims, and CLAIMS.md."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from test_claims import BY_ID, no_records, without_records
+from test_table_1 import SHAPE, _record
+
+from sparsevlm.reproduce import claims, claims_collect, claims_file, claims_page, claims_records
+from sparsevlm.reproduce.cells import missing_cells, plan_cells
+from sparsevlm.reproduce.claims import Claim, Entry, Finding
+from sparsevlm.reproduce.claims_collect import Found, NotRunError, collect
+from sparsevlm.reproduce.profiles import PROFILES
+from sparsevlm.reproduce.statistics import Estimate
+from sparsevlm.reproduce.table_1 import Results, from_records
+
+
+@pytest.fixture
+def bare():
+    return without_records()
+
+
+def table(lead_at_192: float, profile: str = "mini") -> Results:
+    """Table 1 in which SparseVLM is so many points above FastV, give or take one."""
+    noise = np.linspace(-1, 1, 200)
+    relative = {
+        ("sparsevlm", 192): np.concatenate([[90.0], 90 + noise]),
+        ("fastv", 192): np.full(201, 90.0 - lead_at_192),
+        ("sparsevlm", 64): np.concatenate([[80.0], 80 + noise]),
+        ("fastv", 64): np.full(201, 60.0),
+    }
+    return Results(PROFILES[profile], {}, (), relative)
+
+
+def ledger_with(**measured: float) -> claims.Ledger:
+    """The ledger of one lead, with Table 1 of the profiles named."""
+
+    def measure(profile):
+        return table(measured[profile]) if profile in measured else no_records(profile)
+
+    return collect([BY_ID["lead.fastv.192"]], {"table_1": measure})
+
+
+# --- With records ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("lead", "says"),
+    [(11.2, claims.HOLDS), (-3.0, claims.HOLDS_NOT), (0.2, claims.MINI_CANNOT_TELL)],
+)
+def test_a_miniature_says_only_whether_the_direction_holds(lead, says):
+    (entry,) = ledger_with(mini=lead).entries
+    assert entry.mini.verdict == says and entry.verdict == claims.NOT_RUN
+    assert entry.mini.value.value == pytest.approx(lead)
+
+
+@pytest.mark.parametrize(
+    ("lead", "verdict"),
+    [(11.2, claims.REPRODUCED), (10.5, claims.WITHIN), (9.0, claims.DEVIATES)],
+)
+def test_the_real_model_gives_the_verdict(lead, verdict):
+    (entry,) = ledger_with(a100=lead).entries
+    assert entry.verdict == entry.a100.verdict == verdict
+    assert entry.mini.verdict == claims.NOT_RUN and entry.mini.value is None
+
+
+def test_what_the_miniature_says_is_counted_apart():
+    ledger = ledger_with(mini=5.0)
+    assert ledger.counts == {claims.NOT_RUN: 1} and ledger.on_miniature == {claims.HOLDS: 1}
+
+
+def test_a_judge_that_is_gone_outweighs_a_score_by_another():
+    claim = Claim("a", "table_1", "p", "s", "30.9", 1.0, untestable="GPT-4 judges")
+    assert Entry(claim, a100=Finding(30.9, claims.REPRODUCED)).verdict == claims.NOT_TESTABLE
+
+
+def test_a_method_that_a_profile_does_not_run_is_not_run():
+    found = Found("mini", {"table_1": lambda profile: table(5)})
+    with pytest.raises(NotRunError, match="'mini' does not run tome at 192 tokens"):
+        claims_records.lead(found, "sparsevlm", "tome", 192)
+    grown = claims_records.lead_growth(found, "sparsevlm", "fastv", 192, 64)
+    assert grown.value == pytest.approx(15) and grown.excludes_zero
+    assert claims_records.loss(found, "fastv", 64) == 40
+
+
+def test_scores_and_leads_on_one_benchmark_come_from_the_answers():
+    profile = replace(
+        PROFILES["mini"], benchmarks=("pope",), methods=("sparsevlm", "random"), budgets=(64,)
+    )
+    settings = [("dense", None), ("sparsevlm", 64), ("random", 64)]
+    results = from_records(profile, [_record("pope", *one) for one in settings], SHAPE)
+    found = Found("mini", {"table_1": lambda name: results})
+    lead = claims_records.benchmark_lead(found, "pope", "sparsevlm", "random", 64)
+    scores = [claims_records.score(found, *one, "pope") for one in settings]
+    assert lead.value == pytest.approx(scores[1] - scores[2]) and lead.low > 0
+    percent = claims_records.percent_of_dense(found, "sparsevlm", 64, "pope")
+    assert percent == pytest.approx(100 * scores[1] / scores[0])
+    assert claims_records.accuracy(found, "sparsevlm", 64) == pytest.approx(percent)
+
+
+def test_the_data_of_a_figure_is_its_record(tmp_path, monkeypatch):
+    monkeypatch.setattr(claims_records, "FIGURES", tmp_path)
+    found = Found("mini", claims_records.MEASURES)
+    with pytest.raises(NotRunError, match="figure_1.data.csv is not there"):
+        claims_records.focus_lead(found, "sparsevlm", "tome")
+    rows = "method,mean,low,high\nsparsevlm,16,13,19\ntome,2,1,3\n"
+    (tmp_path / "figure_1.data.csv").write_text(rows)
+    (tmp_path / "figure_7.data.csv").write_text(
+        '"holders, image","holders, words"\n' + "0.3,0.5\n0.4,0.6\n" * 5
+    )
+    found = Found("mini", claims_records.MEASURES)
+    assert claims_records.focus_lead(found, "sparsevlm", "tome") == Estimate(14, 10, 18)
+    gap = claims_records.redundancy_gap(found)
+    assert gap.value == pytest.approx(20) and gap.low == pytest.approx(20)
+    (tmp_path / "mini-8").mkdir()
+    (tmp_path / "mini-8" / "figure_1.data.csv").write_text(rows)
+    other = Found("mini-8", claims_records.MEASURES)
+    assert claims_records.focus_lead(other, "tome", "tome") == Estimate(0, -2, 2)
+
+
+# --- The page ----------------------------------------------------------------------------------
+
+
+def test_the_page_has_every_claim_once_and_is_the_same_again(bare):
+    page = claims_page.page(bare)
+    named = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    assert sorted(named) == sorted(BY_ID) and page == claims_page.page(bare)
+    widths = {line.count(" | ") for line in page.splitlines() if line.startswith("| `")}
+    assert len(widths) == 2, "sentences have a column more than cells"
+    assert "python -m sparsevlm reproduce --only table_1`" in page
+    assert "There is no notebook of this yet." in page
+    assert "no results of a100" in page
+
+
+def test_links_of_the_overview_lead_to_sections(bare):
+    page = claims_page.page(bare)
+    anchors = {
+        re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        for title in re.findall(r"^## (.+)$", page, re.MULTILINE)
+    }
+    links = re.findall(r"\]\(#([^)]+)\)", page)
+    assert len(links) == 13 and set(links) <= anchors
+
+
+def test_one_claim_for_the_terminal(bare):
+    (entry,) = [e for e in bare.entries if e.claim.id == "latency.128"]
+    text = claims_page.one(entry)
+    assert "own numbers 42.44, slip of the paper" in text and "43.1 ± 0.1 %" in text
+    assert "again         python -m sparsevlm reproduce --only table_1" in text
+    (entry,) = ledger_with(mini=5.0).entries
+    assert "holds on the miniature: +5.0 [+4." in claims_page.one(entry)
+
+
+def test_the_file_is_written_when_something_changed(bare, tmp_path, monkeypatch):
+    monkeypatch.setattr(claims_file, "RESULTS", tmp_path / "results")
+    page, stamp = tmp_path / "CLAIMS.md", tmp_path / "stamp.json"
+    inputs = claims_file.inputs_id()
+    assert not claims_file.is_current(page, stamp)
+    claims_file.write(bare, inputs, page, stamp)
+    assert page.read_text() == claims_page.page(bare)
+    assert claims_file.is_current(page, stamp)
+    page.write_text("edited by hand")
+    assert not claims_file.is_current(page, stamp)
+    claims_file.write(bare, inputs, page, stamp)
+    (tmp_path / "results" / "cells").mkdir(parents=True)
+    (tmp_path / "results" / "cells" / "new.json").write_text("{}")
+    assert not claims_file.is_current(page, stamp), "a record that came since"
+    claims_file.write(bare, claims_file.inputs_id(), page, stamp)
+    monkeypatch.setattr(claims_file, "known_notebooks", lambda: ["another"])
+    assert not claims_file.is_current(page, stamp)
+    stamp.write_text("{")
+    assert not claims_file.is_current(page, stamp)
+
+
+def test_check_compares_and_says_what_is_missing(bare, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(claims_collect, "collect", lambda: bare)
+    page = tmp_path / "CLAIMS.md"
+    assert not claims_file.check(page)
+    assert "(without records of mini, a100); run `python -m sparsevlm claims`" in (
+        capsys.readouterr().out
+    )
+    page.write_text(claims_page.page(bare))
+    assert claims_file.check(page)
+
+
+def test_the_committed_page_names_the_declared_claims():
+    named = re.findall(r"^\| `([^`]+)` \|", claims_file.PAGE.read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(BY_ID), "run `python -m sparsevlm claims`"
+
+
+def test_the_committed_page_is_what_the_records_give():
+    missing = missing_cells(plan_cells("mini"))
+    if missing:
+        pytest.skip(f"{len(missing)} results of the miniature are not at hand")
+    assert claims_file.check()

@@ -1,0 +1,127 @@
+"""The site: whole, linked, escaped, and honest about what has not been run."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from test_claims import without_records
+
+from sparsevlm.reproduce import claims_collect, site
+from sparsevlm.reproduce.profiles import get_profile
+
+SOURCE = """\
+# %% [markdown]
+# # Figure {n}: probe & <friends>
+#
+# **Claim.** The question decides, and `code` is
+# set as *code*.
+#
+# **What would falsify it.** The same survivors.
+
+# %% tags=["parameters"]
+profile: str = "mini"
+"""
+
+
+@pytest.fixture
+def ledger():
+    return without_records()
+
+
+@pytest.fixture
+def folders(tmp_path, monkeypatch, ledger):
+    """Sources of figures 1, 2 and 10, of which 1 and 10 have pictures and 1 was executed."""
+    monkeypatch.setattr(claims_collect, "collect", lambda: ledger)
+    sources, figures = tmp_path / "src", tmp_path / "figures"
+    executed = tmp_path / "artifacts" / "mini"
+    for folder in (sources, figures, executed):
+        folder.mkdir(parents=True)
+    for number in (10, 1, 2):
+        (sources / f"figure_{number}.py").write_text(SOURCE.format(n=number))
+    (sources / "table_1.py").write_text(SOURCE.format(n=0).replace("Figure 0", "Table 1"))
+    for name in ("figure_1", "figure_10"):
+        Image.new("RGB", (1950, 900), "white").save(figures / f"{name}.png")
+    (figures / "figure_1.data.csv").write_text("a\n1\n")
+    (figures / "figure_1.partial.svg").write_text("")
+    (executed / "figure_1.html").write_text("<html>executed</html>")
+    return {"artifacts": tmp_path / "artifacts", "figures": figures, "sources": sources}
+
+
+def build(folders) -> Path:
+    return site.build(get_profile("mini"), **folders)
+
+
+class Links(HTMLParser):
+    """Targets of links and pictures, ids, and whether the tags close."""
+
+    def __init__(self, page: Path) -> None:
+        super().__init__()
+        self.targets, self.ids, self.open = [], set(), []
+        self.feed(page.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        self.targets += [given[key] for key in ("href", "src") if key in given]
+        self.ids |= {given["id"]} if "id" in given else set()
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_every_link_leads_somewhere(folders):
+    index = build(folders)
+    pages = {page: Links(index.parent / page) for page in ("index.html", "claims.html")}
+    for name, page in pages.items():
+        assert page.open == [], name
+        for target in page.targets:
+            if target.startswith("https:"):
+                continue
+            file, _, anchor = target.partition("#")
+            assert (index.parent / (file or name)).is_file(), target
+            assert not anchor or anchor in pages[file or name].ids, target
+    assert "figures/figure_1.data.csv" in pages["index.html"].targets
+    assert not [t for t in pages["index.html"].targets if "partial" in t]
+
+
+def test_the_index_shows_figures_in_order_and_says_what_is_missing(folders):
+    text = build(folders).read_text()
+    order = re.findall(r'<article id="(\w+)">', text)
+    assert order == ["figure_1", "figure_2", "figure_10", "table_1"]
+    cards = dict(zip(order, text.split("<article")[1:], strict=True))
+    assert "notebooks/figure_1.html" in cards["figure_1"]
+    assert "not run yet" in cards["figure_2"] and "notebooks/" not in cards["figure_2"]
+    assert "thumbnails/figure_10.png" in cards["figure_10"]
+    assert "figure_10.png" not in cards["figure_1"], "figure_1 does not own figure_10's files"
+    assert "Figure 1: probe &amp; &lt;friends&gt;" in cards["figure_1"]
+    assert "The question decides, and <code>code</code> is set as <em>code</em>." in text
+    assert "python -m sparsevlm reproduce --only figure_2" in cards["figure_2"]
+    assert "miniature model, not LLaVA-1.5" in text
+    assert "slip of the paper" in cards["table_1"] and "within tolerance" in cards["table_1"]
+
+
+def test_thumbnails_are_small_and_figures_whole(folders):
+    index = build(folders)
+    with Image.open(index.parent / "thumbnails" / "figure_1.png") as small:
+        assert small.width == site.THUMBNAIL_WIDTH
+    copied = index.parent / "figures" / "figure_1.png"
+    assert copied.read_bytes() == (folders["figures"] / "figure_1.png").read_bytes()
+
+
+def test_the_ledger_is_all_there(folders, ledger):
+    page = Links(build(folders).parent / "claims.html")
+    assert {entry.claim.id for entry in ledger.entries} <= page.ids
+
+
+def test_a_new_site_replaces_the_old_one(folders):
+    index = build(folders)
+    (index.parent / "stale.html").write_text("old")
+    before = index.read_bytes()
+    assert build(folders).read_bytes() == before
+    assert not (index.parent / "stale.html").exists()
+    assert not (index.parent.parent / "site.partial").exists()

@@ -1,0 +1,67 @@
+"""The Snakefile: the commands that it gives exist, and its graph is whole."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+
+import pytest
+
+from sparsevlm import __main__ as cli
+from sparsevlm.reproduce.notebooks import known_notebooks
+from sparsevlm.reproduce.paths import ROOT
+
+SNAKEFILE = (ROOT / "workflow" / "Snakefile").read_text(encoding="utf-8")
+PAGE = (ROOT / "workflow" / "README.md").read_text(encoding="utf-8")
+
+
+def commands() -> list[list[str]]:
+    """Every command of a rule, its placeholders filled in."""
+    filled = SNAKEFILE.replace("{{wildcards.part}}", "1").replace("{{wildcards.name}}", "figure_6")
+    values = {"PROFILE": "mini", "NAME": "mini", "PARTS": "4", "JOBS": "1", "PYTHON": "python"}
+    values["RUN"] = re.search(r'^RUN = f"(.+)"$', filled, re.MULTILINE)[1]
+    found = re.findall(r'shell:\n\s+f"(.+)"', filled)
+    for name in ("RUN", *values):
+        found = [one.replace("{" + name + "}", values[name]) for one in found]
+    return [shlex.split(one) for one in found]
+
+
+def test_every_command_is_one_of_ours():
+    given = commands()
+    assert len(given) == 5
+    for command in given:
+        assert command[:3] == ["python", "-m", "sparsevlm"] and "{" not in " ".join(command)
+        options = cli._parser().parse_args(command[3:])
+        assert callable(options.command)
+
+
+def test_outputs_are_marks_and_never_results():
+    outputs = re.findall(r"output:\n\s+(.+),", SNAKEFILE)
+    assert len(outputs) == 5
+    assert all(one.startswith('touch(f"{MARKS}/') for one in outputs)
+
+
+def test_the_page_explains_every_setting():
+    settings = set(re.findall(r'config(?:\.get\(|\[)"(\w+)"', SNAKEFILE))
+    explained = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
+    assert settings == explained and len(settings) == 7
+
+
+def test_the_graph_is_whole():
+    snakemake = shutil.which("snakemake")
+    if snakemake is None:
+        pytest.skip("snakemake is not installed; it is no dependency")
+    done = subprocess.run(
+        [snakemake, "-s", "workflow/Snakefile", "-n", "--quiet", "rules", "--nolock", "--forceall",
+         "--config", "python=python", "parts=3"],
+        cwd=ROOT, capture_output=True, text=True,
+    )  # fmt: skip
+    printed = done.stdout + done.stderr
+    assert done.returncode == 0, printed
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", printed, re.MULTILINE))
+    assert counts == {
+        "all": "1", "plan": "1", "cells": "3", "notebook": str(len(known_notebooks())),
+        "claims": "1", "site": "1", "total": str(len(known_notebooks()) + 7),
+    }  # fmt: skip
