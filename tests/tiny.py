@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from spread import spread
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 IMAGE_TOKEN, PAD_TOKEN, NUM_VISUAL, NUM_LAYERS, VOCABULARY = 4, 0, 576, 8, 128
@@ -28,15 +29,7 @@ def tiny_llava(seed: int = 0, attention: str = "sdpa") -> LlavaForConditionalGen
     with torch.random.fork_rng():  # vectors (the class embedding) come from the global generator
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration._from_config(config, attn_implementation=attention)
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for name, weight in model.named_parameters():
-            if weight.ndim > 1:
-                spread = 0.6 if "embed" in name else 1.6
-                fan_in = weight[0].numel() if "embed" not in name else 1
-                noise = torch.randn(weight.shape, generator=generator)
-                weight.copy_(noise * spread / fan_in**0.5)
-    return model.float().eval()
+    return spread(model, seed)
 
 
 def tiny_inputs(lengths: tuple[int, ...] = (6, 11, 9), seed: int = 0) -> dict[str, torch.Tensor]:

@@ -11,8 +11,38 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+class Around:
+    """Base of a pruner that has another inside and takes after it."""
+
+    inner: CutPruner
+
+    @property
+    def name(self) -> str:
+        return self.inner.name
+
+    @property
+    def cuts(self) -> tuple:
+        return self.inner.cuts
+
+    @property
+    def scored_layer(self) -> str:
+        return self.inner.scored_layer
+
+    @property
+    def counted_layer(self) -> str:
+        return self.inner.counted_layer
+
+    @property
+    def needs_attention(self) -> bool:
+        return self.inner.needs_attention
+
+    @property
+    def positions(self) -> str:
+        return self.inner.positions
+
+
 @dataclass(frozen=True)
-class Adjusted:
+class Adjusted(Around):
     """Another pruner's decisions, edited.
 
     All that is not edited stays as the method decided, so a patch that is forced to stay is one
@@ -58,30 +88,6 @@ class Adjusted:
                 f"{self.inner.name} does not choose its raters, so they cannot be switched; "
                 "choose a SparseVLM variant"
             )
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def cuts(self) -> tuple:
-        return self.inner.cuts
-
-    @property
-    def scored_layer(self) -> str:
-        return self.inner.scored_layer
-
-    @property
-    def counted_layer(self) -> str:
-        return self.inner.counted_layer
-
-    @property
-    def needs_attention(self) -> bool:
-        return self.inner.needs_attention
-
-    @property
-    def positions(self) -> str:
-        return self.inner.positions
 
     def prunes_after(self, layer: int) -> bool:
         """Where the method does."""

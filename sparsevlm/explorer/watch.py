@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsevlm.contract import Selection, View
-from sparsevlm.explorer.adjust import Adjusted
+from sparsevlm.explorer.adjust import Adjusted, Around
 from sparsevlm.explorer.heads import Attention, LayerRows, encode
 from sparsevlm.trace import SampleTrace
 
@@ -20,7 +20,7 @@ SINK_FACTOR = 10.0
 
 
 @dataclass(frozen=True)
-class Watched:
+class Watched(Around):
     """Decides as `inner` does, and writes down what every layer attended to.
 
     It "cuts" after every layer but keeps everything where `inner` has no cut, so the tokens that
@@ -42,22 +42,6 @@ class Watched:
     seen: dict = field(default_factory=dict, compare=False, repr=False)
 
     needs_attention = True
-
-    @property
-    def cuts(self) -> tuple:
-        return self.inner.cuts
-
-    @property
-    def scored_layer(self) -> str:
-        return self.inner.scored_layer
-
-    @property
-    def counted_layer(self) -> str:
-        return self.inner.counted_layer
-
-    @property
-    def positions(self) -> str:
-        return self.inner.positions
 
     def prunes_after(self, layer: int) -> bool:
         """After every layer but the last, and where the method does."""

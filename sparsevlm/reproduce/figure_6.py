@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevlm.reproduce import provenance
+from sparsevlm.reproduce import ask, provenance
 from sparsevlm.reproduce.atomic import write_text
 from sparsevlm.reproduce.cell import digest
 from sparsevlm.reproduce.paths import RESULTS
@@ -31,7 +31,6 @@ ASKED: tuple[tuple[int, str, str], ...] = (
     (3, "what color is the circle ?", "blue"),
     (3, "describe the white card .", "K middle center"),
 )
-MAX_NEW_TOKENS = 8
 
 
 @dataclass(frozen=True)
@@ -116,13 +115,10 @@ def examples(
 
 
 def _example(profile: Profile, pruner, scene_seed: int, question: str, reference: str) -> Example:
-    from sparsevlm.baselines import make_pruner
-    from sparsevlm.miniature.scenes import make_scene
+    from sparsevlm.pruners import Dense
 
-    image = make_scene(scene_seed).image
-    dense = make_pruner("dense", tokens=None, num_layers=1, num_visual=1)
-    words, dense_answer, _ = _answer(profile.model, dense, image, question)
-    words, pruned_answer, trace = _answer(profile.model, pruner, image, question)
+    _, _, dense_answer, _ = ask.answered(profile.name, scene_seed, question, Dense())
+    words, _, pruned_answer, trace = ask.answered(profile.name, scene_seed, question, pruner)
     sample = trace.samples[0]
     cuts = [
         {
@@ -135,7 +131,7 @@ def _example(profile: Profile, pruner, scene_seed: int, question: str, reference
     ]
     return Example(
         scene_seed,
-        words,
+        list(words),
         list(sample.cuts[0].raters),
         reference,
         dense_answer,
@@ -145,29 +141,6 @@ def _example(profile: Profile, pruner, scene_seed: int, question: str, reference
         trace.mean_tokens_in,
         trace.mean_tokens_out,
     )
-
-
-_loaded: dict = {}
-
-
-def _answer(model_name: str, pruner, image, question: str):
-    """The words behind the image, the answer, and the trace."""
-    import torch
-
-    from sparsevlm import prune
-    from sparsevlm.miniature import load_miniature, prompt
-
-    if model_name not in _loaded:
-        _loaded[model_name] = load_miniature(model_name)
-    model, processor = _loaded[model_name]
-    inputs = processor(images=[image], text=[prompt(question)], return_tensors="pt")
-    with torch.inference_mode(), prune(model, pruner) as trace:
-        output = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
-    ids = inputs["input_ids"][0]
-    behind = ids[int((ids == model.config.image_token_id).nonzero().max()) + 1 :]
-    words = processor.tokenizer.convert_ids_to_tokens(behind.tolist())
-    answer = processor.decode(output[0, len(ids) :], skip_special_tokens=True).strip()
-    return words, answer, trace
 
 
 def draw(found: Sequence[Example], tokens: int = 64) -> Figure:
