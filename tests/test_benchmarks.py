@@ -14,7 +14,7 @@ from sparsevlm.benchmarks.counting import groups_of, total_of
 
 
 def row(prediction, answer, id="1", **fields):
-    sample = Sample(id=id, scene_seed=0, question="q", answer=answer, **fields)
+    sample = Sample(id=id, media="scene:0", question="q", answer=answer, **fields)
     return {**sample.to_json(), "prediction": prediction}
 
 

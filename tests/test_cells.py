@@ -33,7 +33,7 @@ PROFILE = replace(
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
-    from sparsevlm.miniature.model import build_model
+    from sparsevlm.miniature.llava.model import build_model
     from sparsevlm.miniature.weights import export
 
     folder = tmp_path_factory.mktemp("models")

@@ -6,7 +6,7 @@ import hashlib
 
 import pytest
 
-from sparsevlm.miniature.weights import NAMES
+from sparsevlm.miniature.registry import NAMES
 from sparsevlm.reproduce import published
 from sparsevlm.reproduce.check import missing_assets
 

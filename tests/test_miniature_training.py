@@ -11,21 +11,24 @@ import torch
 from sparsevlm.miniature import load_miniature, train
 from sparsevlm.miniature.card import finished_run, stage_seconds
 from sparsevlm.miniature.facts import Facts
-from sparsevlm.miniature.losses import language_loss, scene_turns, vision_loss
-from sparsevlm.miniature.model import build_model, grow
-from sparsevlm.miniature.optim import Muon, orthogonalise
-from sparsevlm.miniature.packed import turn_hidden
-from sparsevlm.miniature.probes import accuracy_without_image_from, attention_on_target
-from sparsevlm.miniature.questions import HARD_KINDS
-from sparsevlm.miniature.recipes import RECIPES, Recipe, Stage
-from sparsevlm.miniature.scenes import make_scene
-from sparsevlm.miniature.vision import (
+from sparsevlm.miniature.llava.kit import starting_model
+from sparsevlm.miniature.llava.losses import LOSSES, language_loss, scene_turns, vision_loss
+from sparsevlm.miniature.llava.model import build_model, grow
+from sparsevlm.miniature.llava.packed import turn_hidden
+from sparsevlm.miniature.llava.probes import accuracy_without_image_from, attention_on_target
+from sparsevlm.miniature.llava.recipes import RECIPES
+from sparsevlm.miniature.llava.vision import (
     alignment_loss,
     depicted_words,
     encode_images,
     pixel_tensor,
     project,
 )
+from sparsevlm.miniature.optim import Muon, orthogonalise
+from sparsevlm.miniature.questions import HARD_KINDS
+from sparsevlm.miniature.recipes import Recipe, Stage
+from sparsevlm.miniature.registry import KITS
+from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE, DEPICTED, IMAGE, encode
 
 OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2}
@@ -133,8 +136,14 @@ TINY = (
 )
 
 
+def tiny_recipe(monkeypatch, stages):
+    """A LLaVA miniature called "tiny" with these stages."""
+    monkeypatch.setitem(KITS, "tiny", "llava")
+    monkeypatch.setitem(RECIPES, "tiny", Recipe(2, stages))
+
+
 def test_a_run_repeats_bit_for_bit_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
-    monkeypatch.setitem(RECIPES, "tiny", Recipe(2, TINY))
+    tiny_recipe(monkeypatch, TINY)
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(train, "LOG_EVERY", 2)
     states = []
@@ -164,20 +173,20 @@ def _stop_at_step(monkeypatch, folder, limit):
         return language_loss(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setitem(train.LOSSES, "language", breaking)
+        patch.setitem(LOSSES, "language", breaking)
         with pytest.raises(KeyboardInterrupt):
             train.worker(0, 1, "tiny", folder, 0, "cpu", None)
 
 
 def test_a_checkpoint_of_another_seed_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setitem(RECIPES, "tiny", Recipe(2, TINY[:1]))
+    tiny_recipe(monkeypatch, TINY[:1])
     train.worker(0, 1, "tiny", tmp_path, 0, "cpu", None)
     with pytest.raises(ValueError, match="seed 0 with 1 processes"):
         train.worker(0, 1, "tiny", tmp_path, 3, "cpu", None)
 
 
 def test_an_unfinished_run_is_not_shipped(tmp_path, monkeypatch):
-    monkeypatch.setitem(RECIPES, "tiny", Recipe(2, TINY))
+    tiny_recipe(monkeypatch, TINY)
     with pytest.raises(FileNotFoundError, match="train first"):
         finished_run(tmp_path, RECIPES["tiny"])
     train.worker(0, 1, "tiny", tmp_path, 0, "cpu", "one")
@@ -198,7 +207,7 @@ def test_the_deep_miniature_is_grown_from_the_shipped_one():
     assert (shallow.base, shallow.num_layers) == ("", 8)
     assert (deep.base, deep.num_layers) == ("mini-llava", 16)
     assert deep.stage_names() == ["sharpen-windows", "sharpen-scenes", "deep-scenes"]
-    model = train.starting_model(deep, seed=0)
+    model = starting_model(deep, seed=0)
     base, _ = load_miniature(deep.base)
     for old, layer in enumerate(base.model.language_model.layers):
         copy = model.model.language_model.layers[2 * old].state_dict()

@@ -10,7 +10,8 @@ import pytest
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.question_families import FAMILIES
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, benchmark_samples
-from sparsevlm.miniature.recipes import RECIPES, STAGES_PER_SEED, TRAINING_SEEDS
+from sparsevlm.miniature.recipes import STAGES_PER_SEED, TRAINING_SEEDS
+from sparsevlm.miniature.registry import NAMES, get_kit
 from sparsevlm.miniature.scenes import CORNERS, SHAPE_COLOURS, make_scene
 from sparsevlm.miniature.statements import MAX_WORDS, STATEMENTS, confirm
 from sparsevlm.miniature.vocabulary import INDEX, WORDS, prompt
@@ -41,22 +42,26 @@ def test_every_word_is_in_the_vocabulary(benchmark):
 @pytest.mark.parametrize("checksum", [0, 1, 2**32 - 1])
 def test_benchmark_scenes_are_never_training_scenes(checksum, monkeypatch):
     monkeypatch.setattr("zlib.crc32", lambda data: checksum)
-    assert all(s.scene_seed >= BENCHMARK_SEEDS for s in benchmark_samples("gqa", 20, 0))
-    for recipe in RECIPES.values():
+    assert all(s.seed >= BENCHMARK_SEEDS for s in benchmark_samples("gqa", 20, 0))
+    for recipe in recipes():
         end = recipe.scenes_from(len(recipe.stages), seed=9)
         assert end < BENCHMARK_SEEDS, "for the first ten training seeds"
+
+
+def recipes():
+    return [get_kit(name).RECIPES[name] for name in NAMES]
 
 
 def test_no_stage_trains_on_the_scenes_of_another():
     starts = [
         recipe.scenes_from(stage, seed)
-        for recipe in RECIPES.values()
+        for recipe in recipes()
         for seed in (0, 1)
         for stage in range(len(recipe.stages))
     ]
     assert len(set(starts)) == len(starts)
     assert not any(start % TRAINING_SEEDS for start in starts)
-    for recipe in RECIPES.values():
+    for recipe in recipes():
         assert recipe.first_stage + len(recipe.stages) <= STAGES_PER_SEED
         assert all(s.steps * s.batch <= TRAINING_SEEDS for s in recipe.stages)
 
@@ -65,7 +70,7 @@ def test_existence_answers_are_true():
     samples = benchmark_samples("pope", 200, 0)
     for sample in samples:
         _, _, _, colour, kind, *_ = sample.question.split()
-        there = (colour, kind) in Facts(make_scene(sample.scene_seed)).pairs
+        there = (colour, kind) in Facts(make_scene(sample.seed)).pairs
         assert sample.answer == ("yes" if there else "no")
     assert 0.4 < np.mean([s.answer == "yes" for s in samples]) < 0.6
     assert {s.split for s in samples} == {"random", "popular", "adversarial"}
@@ -75,7 +80,7 @@ def test_adversarial_absences_have_both_halves_present():
     for sample in benchmark_samples("pope", 200, 0):
         if sample.split == "adversarial" and sample.answer == "no":
             _, _, _, colour, kind, *_ = sample.question.split()
-            counts = Facts(make_scene(sample.scene_seed)).counts
+            counts = Facts(make_scene(sample.seed)).counts
             assert counts[colour] and counts[kind]
 
 
@@ -93,14 +98,14 @@ def test_an_mme_pair_holds_one_yes_and_one_no():
     samples = benchmark_samples("mme", 100, 0)
     for yes, no in zip(samples[::2], samples[1::2], strict=True):
         assert (yes.answer, no.answer) == ("yes", "no")
-        assert yes.scene_seed == no.scene_seed and yes.group == no.group
+        assert yes.seed == no.seed and yes.group == no.group
 
 
 def test_science_answers_follow_the_number_of_corners():
     for sample in benchmark_samples("scienceqa", 60, 0):
         value = sample.options["ABCD".index(sample.answer)]
         thing = sample.question.split(" has ")[1].split(" ?")[0].split()
-        facts = Facts(make_scene(sample.scene_seed))
+        facts = Facts(make_scene(sample.seed))
         kind = thing[1] if sample.split == "text" else facts.by_colour[thing[1]].kind
         assert value == CORNERS[kind]
 

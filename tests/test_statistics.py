@@ -25,7 +25,7 @@ def rows(right, groups=None, splits=None, benchmark="gqa"):
         out.append(
             {
                 "id": str(i),
-                "scene_seed": 0,
+                "media": "scene:0",
                 "question": "q",
                 "answer": "yes",
                 "group": groups[i] if groups else str(i),

@@ -8,17 +8,16 @@ import pytest
 import torch
 
 from sparsevlm.miniature import load_miniature
-from sparsevlm.miniature.model import build_model
-from sparsevlm.miniature.recipes import RECIPES
+from sparsevlm.miniature.llava.kit import build_processor
+from sparsevlm.miniature.llava.model import build_model
+from sparsevlm.miniature.llava.vision import pixel_tensor
+from sparsevlm.miniature.registry import NAMES, get_kit
 from sparsevlm.miniature.scenes import make_scene
-from sparsevlm.miniature.vision import pixel_tensor
 from sparsevlm.miniature.vocabulary import IMAGE, prompt
 from sparsevlm.miniature.weights import (
     CHECKSUMS,
     DATA,
-    NAMES,
     MissingAssetError,
-    build_processor,
     export,
     verify,
 )
@@ -89,8 +88,8 @@ def test_the_bundled_weights_are_whole_and_small(name):
 
 
 def test_every_recipe_is_shipped_and_has_its_depth():
-    assert NAMES == tuple(RECIPES)
-    for name, recipe in RECIPES.items():
+    for name in NAMES:
+        recipe = get_kit(name).RECIPES[name]
         model, _ = load_miniature(name)
         assert len(model.model.language_model.layers) == recipe.num_layers
         assert model.config.text_config.num_hidden_layers == recipe.num_layers

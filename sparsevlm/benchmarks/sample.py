@@ -1,4 +1,4 @@
-"""One question about one image, as every benchmark here sees it.
+"""One question about one image or clip, as every benchmark here sees it.
 
 Read next: counting.py (how answers become a score), then any benchmark, gqa.py being the shortest.
 """
@@ -8,17 +8,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 
+DRAWN = ("scene", "clip")
+
 
 @dataclass(frozen=True)
 class Sample:
-    """A question, its image and what counts as a right answer.
+    """A question, its image or clip and what counts as a right answer.
 
     Attributes
     ----------
     id : str
         Unique within its benchmark.
-    scene_seed : int
-        The image: `sparsevlm.miniature.scenes.make_scene(scene_seed).image`.
+    media : str
+        The image or clip: ``"scene:7"`` or ``"clip:7"`` is the one that the miniature draws from
+        seed 7; anything else is a file, or a folder of frames, relative to the folder of the
+        benchmark's data. Empty for a question without a picture.
     question : str
         As a user would type it; multiple-choice options are part of the text.
     answer : str
@@ -35,7 +39,7 @@ class Sample:
     """
 
     id: str
-    scene_seed: int
+    media: str
     question: str
     answer: str
     group: str = ""
@@ -51,6 +55,22 @@ class Sample:
         object.__setattr__(self, "group", self.group or self.id)
         object.__setattr__(self, "answers", tuple(self.answers))
         object.__setattr__(self, "options", tuple(self.options))
+
+    @property
+    def seed(self) -> int:
+        """Seed of a drawn scene or clip.
+
+        Raises
+        ------
+        ValueError
+            The picture is a file.
+        """
+        kind, _, seed = self.media.partition(":")
+        if kind not in DRAWN or not seed.isdecimal():
+            raise ValueError(
+                f"sample {self.id!r} shows the file {self.media!r}, not a drawn scene or clip"
+            )
+        return int(seed)
 
     def to_json(self) -> dict:
         """Return the fields as plain JSON values, to be stored in a record and hashed."""

@@ -69,7 +69,7 @@ def load_model(profile: Profile, name: str = "") -> Loaded:
     """
     import torch
 
-    from sparsevlm.miniature.weights import NAMES
+    from sparsevlm.miniature.registry import NAMES
 
     name = name or profile.model
     if name in NAMES:

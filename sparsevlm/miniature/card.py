@@ -19,44 +19,36 @@ import torch
 
 from ..benchmarks import BENCHMARKS
 from .card_text import fill
-from .model import build_model
-from .probes import accuracy_without_image_from, attention_on_target
-from .recipes import RECIPES, Recipe, Stage
-from .scenes import make_scene
-from .vocabulary import prompt
+from .recipes import Recipe, Stage
+from .registry import NAMES, get_kit
 from .weights import DATA, export, load_miniature
 
 CARD_SEED = 1  # the reported tables use seed 0
 BATCH = 32
-PROBE_SCENES = 12
 MEASURES = ("shape", "letter", "list/shape", "list/letter", "list/there", "list/choose",
             "list/count", "list/confirm")  # fmt: skip
 
 
 @torch.inference_mode()
-def answers(model, processor, samples) -> Iterable[str]:
+def answers(kit, model, processor, samples) -> Iterable[str]:
     """Greedy answers of the dense model, in order."""
     for start in range(0, len(samples), BATCH):
         batch = samples[start : start + BATCH]
-        inputs = processor(
-            images=[make_scene(s.scene_seed).image for s in batch],
-            text=[prompt(s.question) for s in batch],
-            padding=True,
-            return_tensors="pt",
-        )
+        inputs = kit.batch_inputs(processor, batch)
         output = model.generate(**inputs, max_new_tokens=8, do_sample=False)
         new = output[:, inputs["input_ids"].shape[1] :]
         yield from (t.strip() for t in processor.batch_decode(new, skip_special_tokens=True))
 
 
-def accuracies(model, processor, samples_per_benchmark: int) -> dict[str, dict]:
+def accuracies(kit, model, processor, samples_per_benchmark: int) -> dict[str, dict]:
     """Score, plain accuracy and accuracy per split of the dense model on every benchmark."""
     result = {}
-    for name, benchmark in BENCHMARKS.items():
-        samples = benchmark.samples(samples_per_benchmark, CARD_SEED)
+    for name in kit.BENCHMARKS:
+        benchmark = BENCHMARKS[name]
+        samples = kit.samples(name, samples_per_benchmark, CARD_SEED)
         rows = [
             {**s.to_json(), "prediction": p}
-            for s, p in zip(samples, answers(model, processor, samples), strict=True)
+            for s, p in zip(samples, answers(kit, model, processor, samples), strict=True)
         ]
         splits = defaultdict(list)
         for row in rows:
@@ -155,11 +147,12 @@ def write_card(name: str, folder: Path, samples_per_benchmark: int) -> Path:
 
     Raises as `finished_run`.
     """
-    recipe = RECIPES[name]
+    kit = get_kit(name)
+    recipe = kit.RECIPES[name]
     state = finished_run(folder, recipe)
-    model = build_model(state["seed"], recipe.num_layers)
+    model = kit.starting_model(recipe, state["seed"])
     model.load_state_dict(state["model"])
-    export(model, DATA / name)
+    export(model, DATA / name, name)
     rows = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
     shipped, processor = load_miniature(name)
     facts = {
@@ -175,8 +168,8 @@ def write_card(name: str, folder: Path, samples_per_benchmark: int) -> Path:
             {**asdict(stage), "seconds": stage_seconds(rows, stage)} for stage in recipe.stages
         ],
         "card_seed": CARD_SEED,
-        "accuracies": accuracies(shipped, processor, samples_per_benchmark),
-        "probes": _probes(shipped),
+        "accuracies": accuracies(kit, shipped, processor, samples_per_benchmark),
+        "probes": kit.probes(shipped),
         "curves": rows,
     }
     (DATA / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
@@ -186,18 +179,9 @@ def write_card(name: str, folder: Path, samples_per_benchmark: int) -> Path:
     return card
 
 
-def _probes(model) -> dict:
-    model.set_attn_implementation("eager")
-    return {
-        "scenes": PROBE_SCENES,
-        "attention": attention_on_target(model, PROBE_SCENES),
-        "without_image_from": accuracy_without_image_from(model, PROBE_SCENES),
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m sparsevlm.miniature.card", description=__doc__)
-    parser.add_argument("--name", choices=RECIPES, default="mini-llava", help="which miniature")
+    parser.add_argument("--name", choices=NAMES, default="mini-llava", help="which miniature")
     parser.add_argument("--folder", type=Path, help="default: results/training/NAME")
     parser.add_argument("--samples", type=int, default=400, help="questions per benchmark")
     arguments = parser.parse_args()

@@ -58,7 +58,7 @@ def benchmark_samples(benchmark: str, n: int, seed: int) -> list[Sample]:
         group = f"{benchmark}/{number:05d}"
         for index, draft in enumerate(drafts):
             name = group if len(drafts) == 1 else f"{group}.{index}"
-            samples.append(Sample(name, scene_seed, group=group, **vars(draft)))
+            samples.append(Sample(name, f"scene:{scene_seed}", group=group, **vars(draft)))
 
 
 def training_drafts(facts: Facts, rng, count: int, hard: int = 0) -> list[tuple[str, Draft]]:

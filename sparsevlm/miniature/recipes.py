@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .model import NUM_LAYERS
-
 TRAINING_SEEDS = 10**6  # scenes per stage; those of the benchmarks start far above (questions.py)
 STAGES_PER_SEED = 100  # room for the stages of all recipes under one training seed
 
@@ -50,7 +48,7 @@ class Recipe:
     stages : tuple of Stage
         In order.
     base : str
-        The shipped miniature that it is grown from (`model.grow`); "" starts from random weights.
+        The shipped miniature that it starts from; "" starts from random weights.
     first_stage : int
         Number of the first stage among those of all recipes. It decides the scenes, so that no
         recipe trains on a scene of another (`scenes_from`).
@@ -68,33 +66,3 @@ class Recipe:
     def stage_names(self) -> list[str]:
         """Names of the stages, in order."""
         return [stage.name for stage in self.stages]
-
-
-_TOWER = "vision_tower"
-_DECODER = ("layers.", "lm_head")
-RECIPES = {
-    "mini-llava": Recipe(
-        NUM_LAYERS,
-        (
-            Stage("vision-windows", "vision", 1500, 32, 12, _DECODER, 0.02, 2e-3, 0.6, 0.3),
-            Stage("vision-scenes", "vision", 240, 16, 24, _DECODER, 0.008, 1e-3, 0.0, 0.05),
-            Stage("lists-windows", "language", 450, 10, 12, (_TOWER,), 0.01, 2e-3, 1.0, 1.0,
-                  (("lists", 8), ("questions", 0), ("background", 10), ("alignment", 0.2))),
-            Stage("scenes", "language", 4200, 8, 24, (_TOWER,), 0.01, 2e-3, 0.4, 0.02,
-                  (("lists", 6), ("questions", 8), ("background", 16), ("alignment", 0.2))),
-        ),
-    ),
-    # The base misreads one letter in 23 before its decoder sees it, so the tower goes first.
-    "mini-llava-16": Recipe(
-        2 * NUM_LAYERS,
-        (
-            Stage("sharpen-windows", "vision", 700, 32, 12, _DECODER, 0.01, 1e-3, 0.2, 0.2),
-            Stage("sharpen-scenes", "vision", 200, 16, 24, _DECODER, 0.006, 5e-4, 0.0, 0.05),
-            Stage("deep-scenes", "language", 1100, 8, 24, (_TOWER,), 0.007, 1e-3, 0.05, 0.02,
-                  (("lists", 6), ("questions", 8), ("background", 16), ("alignment", 0.2),
-                   ("confirm", 1), ("hard", 4))),
-        ),
-        base="mini-llava",
-        first_stage=10,
-    ),
-}  # fmt: skip

@@ -16,11 +16,9 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from .losses import LOSSES
-from .model import build_model, grow
 from .optim import Muon
-from .recipes import RECIPES, Recipe, Stage
-from .weights import load_miniature
+from .recipes import Stage
+from .registry import NAMES, get_kit
 
 CHECKPOINT_EVERY = 100
 LOG_EVERY = 50
@@ -93,21 +91,15 @@ class Curve:
         return means
 
 
-def starting_model(recipe: Recipe, seed: int):
-    """The model before the first step: grown from the recipe's base, or of random weights."""
-    if recipe.base:
-        return grow(load_miniature(recipe.base)[0], recipe.num_layers)
-    return build_model(seed, recipe.num_layers)
-
-
 class Run:
     """A training run in a folder: checkpoints, the log of curves, and where it is."""
 
-    def __init__(self, recipe: Recipe, folder: Path, seed: int, rank: int, world: int, device: str):
-        self.recipe, self.folder, self.seed = recipe, folder, seed
+    def __init__(self, name: str, folder: Path, seed: int, rank: int, world: int, device: str):
+        self.kit = get_kit(name)
+        self.recipe, self.folder, self.seed = self.kit.RECIPES[name], folder, seed
         self.rank, self.world = rank, world
         self.device = torch.device(device)
-        self.model = starting_model(recipe, seed).to(self.device)
+        self.model = self.kit.starting_model(self.recipe, seed).to(self.device)
 
     def save(self, stage: Stage, step: int, optimizers) -> None:
         """Write the checkpoint atomically (rank 0 only)."""
@@ -160,7 +152,7 @@ def train_stage(run: Run, index: int, stage: Stage, first: int, state: dict | No
     if state is not None:
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-    loss_function = LOSSES[stage.loss]
+    loss_function = run.kit.LOSSES[stage.loss]
     bar = tqdm(range(first, stage.steps), initial=first, total=stage.steps, desc=stage.name,
                disable=run.rank > 0, mininterval=10)  # fmt: skip
     start, curve = time.time(), Curve()
@@ -190,12 +182,12 @@ def worker(
     rank: int, world: int, name: str, folder: Path, seed: int, device: str, until: str | None
 ) -> None:
     """One process of the run."""
-    recipe = RECIPES[name]
     if world > 1:
         torch.set_num_threads(1)
         store = f"file://{folder.resolve()}/rendezvous-{os.getppid()}"
         dist.init_process_group("gloo", init_method=store, rank=rank, world_size=world)
-    run = Run(recipe, folder, seed, rank, world, device)
+    run = Run(name, folder, seed, rank, world, device)
+    recipe = run.recipe
     state = run.load()
     reached = recipe.stage_names().index(state["stage"]) if state else 0
     for index, stage in enumerate(recipe.stages):
@@ -210,14 +202,14 @@ def worker(
 def main() -> None:
     program = "python -m sparsevlm.miniature.train"
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
-    parser.add_argument("--name", choices=RECIPES, default="mini-llava", help="which miniature")
+    parser.add_argument("--name", choices=NAMES, default="mini-llava", help="which miniature")
     parser.add_argument("--folder", type=Path, help="default: results/training/NAME")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="CPU processes (1 on a GPU)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--until", metavar="STAGE", help="stop after this stage")
     arguments = parser.parse_args()
-    stages = RECIPES[arguments.name].stage_names()
+    stages = get_kit(arguments.name).RECIPES[arguments.name].stage_names()
     if arguments.until not in (None, *stages):
         parser.error(f"--until: no stage {arguments.until!r}; choose from {', '.join(stages)}")
     folder = arguments.folder or Path("results/training") / arguments.name

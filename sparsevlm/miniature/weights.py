@@ -9,16 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-from transformers import GenerationConfig, LlavaForConditionalGeneration, LlavaProcessor
+from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging
 
-from .model import PIXEL_MEAN, PIXEL_STD
-from .scenes import GRID, PATCH
-from .vocabulary import BOS, EOS, PAD, build_tokenizer
+from .registry import NAMES, get_kit
+from .vocabulary import BOS, EOS, PAD
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "miniature"
-NAMES = ("mini-llava", "mini-llava-16")
 CHECKSUMS = "SHA256SUMS"
 
 
@@ -26,35 +23,11 @@ class MissingAssetError(FileNotFoundError):
     """A file that the suite needs is not there, or is not the file that was shipped."""
 
 
-def build_processor() -> LlavaProcessor:
-    """Processor of the miniature: 96 x 96 pixels, 576 image tokens, word-level tokenizer.
+def export(model: PreTrainedModel, folder: Path, name: str = "mini-llava") -> None:
+    """Write a trained model as float16 safetensors with its processor and checksums.
 
-    A picture of another size is resized to 96 x 96 (bicubic, aspect not kept).
-    """
-    from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
-
-    side = GRID * PATCH
-    image_processor = CLIPImageProcessorPil(
-        do_resize=True,
-        size={"height": side, "width": side},
-        do_center_crop=False,
-        image_mean=[PIXEL_MEAN] * 3,
-        image_std=[PIXEL_STD] * 3,
-    )
-    return LlavaProcessor(
-        image_processor=image_processor,
-        tokenizer=build_tokenizer(),
-        patch_size=PATCH,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-        image_token="<image>",
-    )
-
-
-def export(model: LlavaForConditionalGeneration, folder: Path) -> None:
-    """Write a trained model as float16 safetensors with processor and checksums.
-
-    The folder appears whole or not at all: everything is written beside it and renamed.
+    ``name`` decides the processor. The folder appears whole or not at all: everything is written
+    beside it and renamed.
     """
     partial = folder.with_name(folder.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -62,7 +35,7 @@ def export(model: LlavaForConditionalGeneration, folder: Path) -> None:
         bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, do_sample=False, max_new_tokens=8
     )
     model.half().save_pretrained(partial)
-    build_processor().save_pretrained(partial)
+    get_kit(name).build_processor().save_pretrained(partial)
     lines = [f"{sha256(path)}  {path.name}\n" for path in sorted(partial.iterdir())]
     (partial / CHECKSUMS).write_text("".join(lines))
     if folder.exists():
@@ -114,7 +87,7 @@ def miniature_folder(name: str, folder: Path | None = None) -> Path:
 
 def load_miniature(
     name: str = "mini-llava", folder: Path | None = None
-) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
+) -> tuple[PreTrainedModel, ProcessorMixin]:
     """The trained miniature in float32 evaluation mode, and its processor.
 
     Raises
@@ -126,9 +99,9 @@ def load_miniature(
     """
     place = miniature_folder(name, folder)
     verify(place)
+    kit = get_kit(name)
     with _quiet():
-        model = LlavaForConditionalGeneration.from_pretrained(place, dtype=torch.float32)
-    return model.eval(), build_processor()
+        return kit.load(place), kit.build_processor()
 
 
 @contextmanager

@@ -157,8 +157,8 @@ def drawn_questions(
     drawn = []
     for name in benchmarks:
         samples = benchmark_samples(name, 3 * turns + 6, seed=2)
-        naming = [s for s in samples if target_of(s.scene_seed, s.question)]
-        drawn.append([(s.scene_seed, s.question, s.answer) for s in naming[:turns]])
+        naming = [s for s in samples if target_of(s.seed, s.question)]
+        drawn.append([(s.seed, s.question, s.answer) for s in naming[:turns]])
     return [question for turn in zip(*drawn, strict=True) for question in turn][:count]
 
 

@@ -15,7 +15,8 @@ def missing_assets(miniatures: Path | None = None) -> list[str]:
     miniatures : Path, optional
         The folder of the bundled models; by default that of the repository.
     """
-    from sparsevlm.miniature.weights import DATA, NAMES, MissingAssetError, verify
+    from sparsevlm.miniature.registry import NAMES
+    from sparsevlm.miniature.weights import DATA, MissingAssetError, verify
 
     found = []
     try:

@@ -105,7 +105,7 @@ class MiniatureSource:
 
     def images(self, samples: Sequence[Sample]) -> list[Image]:
         """Draw the samples' scenes."""
-        return [_draw(sample.scene_seed) for sample in samples]
+        return [_draw(sample.seed) for sample in samples]
 
     def prompt(self, sample: Sample) -> str:
         """Return the miniature's template around the question."""

@@ -12,14 +12,14 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from .facts import Facts
-from .glyphs import GLYPHS
+from ..facts import Facts
+from ..glyphs import GLYPHS
+from ..questions import training_drafts
+from ..scenes import GRID, SHAPE_COLOURS, SHAPES, SIDES, Scene, make_scene
+from ..statements import MAX_WORDS, STATEMENTS, confirm
+from ..vocabulary import BEFORE_IMAGE, DEPICTED, INDEX, PAD, encode
 from .packed import turn_hidden
-from .questions import training_drafts
-from .scenes import GRID, SHAPE_COLOURS, SHAPES, SIDES, Scene, make_scene
-from .statements import MAX_WORDS, STATEMENTS, confirm
 from .vision import alignment_logits, alignment_loss, depicted_words, encode_images, project
-from .vocabulary import BEFORE_IMAGE, DEPICTED, INDEX, PAD, encode
 
 # Lists that need more than one look-up; they are learned last, so every scene carries them.
 HARD = ("choose", "match", "verify")

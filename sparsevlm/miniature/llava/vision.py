@@ -6,9 +6,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from ..scenes import GRID, HEIGHTS, SIDES, Scene
+from ..vocabulary import DEPICTED, INDEX
 from .model import PIXEL_MEAN, PIXEL_STD
-from .scenes import GRID, HEIGHTS, SIDES, Scene
-from .vocabulary import DEPICTED, INDEX
 
 
 def pixel_tensor(scenes: list[Scene]) -> torch.Tensor:

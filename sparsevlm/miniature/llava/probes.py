@@ -9,18 +9,29 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from .facts import Facts
+from ..facts import Facts
+from ..question_families import FAMILIES
+from ..recipes import TRAINING_SEEDS
+from ..scenes import GRID, Scene, make_scene
+from ..vocabulary import BEFORE_IMAGE, IMAGE, encode
 from .losses import pack_turns
 from .packed import turn_hidden
-from .question_families import FAMILIES
-from .recipes import TRAINING_SEEDS
-from .scenes import GRID, Scene, make_scene
 from .vision import encode_images, pixel_tensor, project
-from .vocabulary import BEFORE_IMAGE, IMAGE, encode
 
 PROBE_SEEDS = 10**9  # scenes of no training stage and of no benchmark
 FIRST = len(BEFORE_IMAGE)
 VISUAL = GRID * GRID
+PROBE_SCENES = 12
+
+
+def probes(model) -> dict:
+    """Both probes on `PROBE_SCENES` scenes; leaves the model with the attention kernel "eager"."""
+    model.set_attn_implementation("eager")
+    return {
+        "scenes": PROBE_SCENES,
+        "attention": attention_on_target(model, PROBE_SCENES),
+        "without_image_from": accuracy_without_image_from(model, PROBE_SCENES),
+    }
 
 
 def named_objects(scene: Scene) -> list[tuple[str, int, np.ndarray]]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
-from .vocabulary import BEFORE_IMAGE, encode
+from ..vocabulary import BEFORE_IMAGE, encode
 
 
 def _heads(x: torch.Tensor, head_dim: int) -> torch.Tensor:

@@ -1,0 +1,1 @@
+"""The miniature LLaVA. Read `model`, `losses`, `packed`, `probes`; the rest sees `kit` only."""

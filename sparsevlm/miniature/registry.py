@@ -1,0 +1,42 @@
+"""Which miniatures there are, and the kit of each: everything that depends on its architecture.
+
+A kit is a module with
+
+- ``RECIPES``, name to `Recipe`, and ``LOSSES``, name to loss (see `llava.losses`);
+- ``BENCHMARKS``, names of the miniature benchmarks that the model answers;
+- ``starting_model(recipe, seed)``, the model before the first step;
+- ``build_processor()``, what turns pictures and text into tensors, with ``save_pretrained``;
+- ``load(folder)``, the model in float32 evaluation mode;
+- ``samples(benchmark, n, seed)``, the first samples of a miniature benchmark, whole groups only;
+- ``media(sample)``, the pictures of a sample: one, or the frames of a clip, in order;
+- ``batch_inputs(processor, samples)``, tensors for ``generate``, padded on the left;
+- ``num_visual(config)``, visual tokens of the nominal picture or clip, from ``config.json``;
+- ``probes(model)``, what the card says of where the model looks.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from types import ModuleType
+
+KITS = {
+    "mini-llava": "llava",
+    "mini-llava-16": "llava",
+    "mini-gemini": "mini_gemini",
+    "mini-video-llava": "video_llava",
+    "mini-qwen2-vl": "qwen2_vl",
+}
+NAMES = tuple(KITS)
+
+
+def get_kit(name: str) -> ModuleType:
+    """The kit of a miniature, imported when it is asked for.
+
+    Raises
+    ------
+    ValueError
+        Unknown name; the message lists the known ones.
+    """
+    if name not in KITS:
+        raise ValueError(f"unknown miniature {name!r}; choose from {', '.join(NAMES)}")
+    return import_module(f"{__package__}.{KITS[name]}.kit")
