@@ -23,8 +23,17 @@ def score(name, rows):
 
 
 def test_names_are_those_of_the_papers_columns():
-    columns = [b.paper_column for b in BENCHMARKS.values()]
-    assert columns == ["GQA", "MMB", "MME", "POPE", "SQA", "SEED", "TextVQA", "MMVet"]
+    columns = {b.paper_column: b.media for b in BENCHMARKS.values()}
+    images = ["GQA", "MMB", "MME", "POPE", "SQA", "SEED", "TextVQA", "MMVet"]
+    videos = ["TGIF-QA", "MSVD-QA", "MSRVTT-QA", "ActivityNet-QA"]
+    assert list(columns) == images + videos
+    assert list(columns.values()) == ["image"] * 8 + ["video"] * 4
+
+
+def test_the_longest_answers_are_those_of_the_official_scripts():
+    long = {name for name, benchmark in BENCHMARKS.items() if benchmark.max_new_tokens == 1024}
+    assert long == {"mmbench", "scienceqa", "mmvet", "tgif", "msvd", "msrvtt", "activitynet"}
+    assert {BENCHMARKS[name].max_new_tokens for name in BENCHMARKS.keys() - long} == {128}
 
 
 def test_an_unknown_benchmark_is_answered_with_the_known_ones():
@@ -269,7 +278,7 @@ def test_scienceqa_accepts_the_three_official_forms(prediction, letter):
 
 def test_seed_wants_the_bare_letter():
     rows = [row(p, "A", str(i), split="s") for i, p in enumerate(("A", "A ", "A.", "a"))]
-    assert score("seed", rows) == {"score": 50.0, "parts": {"s": 50.0}}
+    assert score("seed", rows) == {"score": 50.0, "image": 50.0, "parts": {"s": 50.0}}
 
 
 # TextVQA
@@ -348,8 +357,15 @@ def test_mmvet_takes_either_wording_of_a_fact_and_whole_words_in_order():
 def test_mmvet_refuses_samples_that_cannot_be_answered():
     with pytest.raises(ValueError, match="has none"):
         score("mmvet", [row("x", "x")])
-    with pytest.raises(ValueError, match="'A' has no word left"):
-        score("mmvet", [row("A", "A", answers=("A",))])
+    with pytest.raises(ValueError, match="'!' has no word"):
+        score("mmvet", [row("A", "A", answers=("!",))])
+
+
+def test_mmvet_finds_a_fact_that_is_only_an_article():
+    rows = [row("It is Sample A.", "A", answers=("A",))]
+    assert score("mmvet", rows)["score"] == 100
+    assert score("mmvet", [{**rows[0], "prediction": "it is sample B, at a guess"}])["score"] == 100
+    assert score("mmvet", [{**rows[0], "prediction": "sample B"}])["score"] == 0
 
 
 # All
@@ -366,6 +382,8 @@ def _valid_rows(name):
         return [
             row("red top", "-", str(i), answers=("red", "top" if i == "1" else "low")) for i in "01"
         ]
+    if get_benchmark(name).media == "video":
+        return [row("red" if i % 3 else "blue", "red", str(i), split="s") for i in range(7)]
     fields = {"split": "s", "answers": ("A",) * 10, "options": ("x", "y")}
     return [row("A" if i % 3 else "B", "A", str(i), **fields) for i in range(7)]
 

@@ -92,15 +92,16 @@ def test_a_digest_keeps_its_parts_apart():
 
 
 def test_the_version_of_a_benchmark_sees_questions_answers_and_pixels():
-    sample = Sample("1", 0, "q", "a")
+    sample = Sample("1", "scene:0", "q", "a")
     grey = Image.new("RGB", (4, 4), (9, 9, 9))
-    version = samples_digest([sample], [grey])
-    assert version == samples_digest([Sample("1", 0, "q", "a")], [grey.copy()])
+    version = samples_digest([sample], [[grey]])
+    assert version == samples_digest([Sample("1", "scene:0", "q", "a")], [[grey.copy()]])
     other = grey.copy()
     other.putpixel((3, 3), (9, 9, 8))
-    assert samples_digest([sample], [other]) != version
-    assert samples_digest([replace(sample, answer="b")], [grey]) != version
-    assert samples_digest([sample], [grey.resize((2, 8))]) != version
+    assert samples_digest([sample], [[other]]) != version
+    assert samples_digest([replace(sample, answer="b")], [[grey]]) != version
+    assert samples_digest([sample], [[grey.resize((2, 8))]]) != version
+    assert samples_digest([sample], [[grey, grey]]) != version
 
 
 def test_tokens_of_a_record_are_means_over_layers_and_samples():

@@ -142,7 +142,7 @@ def test_missing_weights_and_unfinished_profiles_are_said(tmp_path):
 
 def test_a_record_has_prompts_answers_and_what_each_layer_processed(cells, uninterrupted, source):
     record = uninterrupted[cells[1]]
-    samples = source.samples("pope", 6, 0)
+    samples = source.samples("mini-llava", "pope", 6, 0)
     for row, sample in zip(record.predictions, samples, strict=True):
         assert {k: row[k] for k in sample.to_json()} == sample.to_json()
         assert row["prompt"] == f"USER : <image> {sample.question} ASSISTANT :"
@@ -198,7 +198,7 @@ def test_a_killed_run_goes_on_where_it_stopped_with_the_same_answers(
     assert len(missing_cells(cells, store)) >= 3, "the worker went on without its parent"
     if not store.has(cell):  # else the machine was too fast for this test, and all is well
         _wait(lambda: _is_free(store, cell, source))
-        with store.writing(cell, [s.id for s in source.samples("pope", 6, 0)]) as writer:
+        with store.writing(cell, [s.id for s in source.samples("mini-llava", "pope", 6, 0)]) as writer:
             assert len(writer.rows) in (4, 6), "batches are kept whole"
         run_cell(cell, store, source, quiet)
     assert without_times(store.load(cell)) == without_times(uninterrupted[cell])
@@ -214,7 +214,7 @@ def _wait(happened, process=None, seconds=120):
 
 def _is_free(store, cell, source):
     try:
-        with store.writing(cell, [s.id for s in source.samples("pope", 6, 0)]):
+        with store.writing(cell, [s.id for s in source.samples("mini-llava", "pope", 6, 0)]):
             return True
     except CellBusyError:
         return False
@@ -241,7 +241,7 @@ def test_a_batch_that_was_half_kept_is_answered_whole_and_a_kept_one_not_again(
 
 def test_a_cell_that_another_process_runs_is_left_to_it(source, cells, tmp_path):
     store = Store(tmp_path)
-    ids = [s.id for s in source.samples("pope", 6, 0)]
+    ids = [s.id for s in source.samples("mini-llava", "pope", 6, 0)]
     with store.writing(cells[0], ids), pytest.raises(CellBusyError, match="1 cells .*pope, dense"):
         run_cells(cells[:2], store, progress=False, source=source)
     assert missing_cells(cells[:2], store) == [cells[0]]

@@ -14,7 +14,7 @@ from sparsevlm.reproduce import claims, claims_collect, claims_file, claims_page
 from sparsevlm.reproduce.cells import missing_cells, plan_cells
 from sparsevlm.reproduce.claims import Claim, Entry, Finding
 from sparsevlm.reproduce.claims_collect import Found, NotRunError, collect
-from sparsevlm.reproduce.profiles import PROFILES
+from sparsevlm.reproduce.profiles import PROFILES, get_profile
 from sparsevlm.reproduce.statistics import Estimate
 from sparsevlm.reproduce.table_1 import Results, from_records
 
@@ -193,7 +193,7 @@ def test_the_committed_page_names_the_declared_claims():
 
 
 def test_the_committed_page_is_what_the_records_give():
-    missing = missing_cells(plan_cells("mini"))
+    missing = missing_cells(plan_cells(get_profile("mini").for_study("table_1")))
     if missing:
         pytest.skip(f"{len(missing)} results of the miniature are not at hand")
     assert claims_file.check()

@@ -173,7 +173,7 @@ def test_a_committed_figure_says_where_it_comes_from(name):
 
 @pytest.mark.parametrize("name", sorted(REDRAW))
 def test_a_committed_figure_is_what_the_records_give(name, tmp_path):
-    cells = plan_cells("mini")
+    cells = plan_cells(get_profile("mini").for_study("table_1"))
     if missing := missing_cells(cells):
         pytest.skip(f"{len(missing)} results of the miniature are not at hand")
     note = provenance.read(FIGURES / f"{name}.svg")

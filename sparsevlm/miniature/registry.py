@@ -8,9 +8,11 @@ A kit is a module with
 - ``build_processor()``, what turns pictures and text into tensors, with ``save_pretrained``;
 - ``load(folder)``, the model in float32 evaluation mode;
 - ``samples(benchmark, n, seed)``, the first samples of a miniature benchmark, whole groups only;
+- ``prompt(question)``, the text that the processor gets;
 - ``media(sample)``, the pictures of a sample: one, or the frames of a clip, in order;
 - ``batch_inputs(processor, samples)``, tensors for ``generate``, padded on the left;
-- ``num_visual(config)``, visual tokens of the nominal picture or clip, from ``config.json``;
+- ``num_visual(config)``, visual tokens of the nominal picture or clip, from ``config.json``
+  (`NUM_VISUAL` declares them, for planning loads no kit);
 - ``probes(model)``, what the card says of where the model looks.
 """
 
@@ -27,6 +29,13 @@ KITS = {
     "mini-qwen2-vl": "qwen2_vl",
 }
 NAMES = tuple(KITS)
+NUM_VISUAL = {
+    "mini-llava": 576,
+    "mini-llava-16": 576,
+    "mini-gemini": 576,
+    "mini-video-llava": 2056,
+    "mini-qwen2-vl": 1296,
+}
 
 
 def get_kit(name: str) -> ModuleType:

@@ -165,9 +165,14 @@ def _mean_over_layers(per_layer: Iterable[list[float]]) -> float:
     return fmean(fmean(layers) for layers in per_layer)
 
 
-def samples_digest(samples: Iterable[Sample], images: Iterable) -> str:
-    """Return the digest of questions and pixels together: the version of a benchmark."""
+def samples_digest(samples: Iterable[Sample], media: Iterable[Iterable]) -> str:
+    """Return the digest of questions and pixels together: the version of a benchmark.
+
+    ``media`` holds for every sample its images: one, or the frames of a clip.
+    """
     parts: list[str | bytes] = []
-    for sample, image in zip(samples, images, strict=True):
-        parts += [canonical_json(sample.to_json()), f"{image.mode} {image.size}", image.tobytes()]
+    for sample, images in zip(samples, media, strict=True):
+        parts.append(canonical_json(sample.to_json()))
+        for image in images:
+            parts += [f"{image.mode} {image.size}", image.tobytes()]
     return digest(*parts)

@@ -85,7 +85,7 @@ def _is_docstring(node: ast.AST) -> bool:
 def plan_cells(
     profile: Profile | str, *, source: Source | None = None, store: Store | None = None
 ) -> list[Cell]:
-    """Return the cells of Table 1: per benchmark the dense model, then methods by budget.
+    """Return the cells of a profile: per benchmark the dense model, then methods by budget.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def plan_cells(
     except (ValueError, TypeError) as error:
         log.warning("the plan %s is damaged (%s) and is made again", path, error)
     cells = list(_cells(profile, source, revision))
-    for old in path.parent.glob(f"{profile.name}-*.json"):
+    for old in path.parent.glob(f"{_plan_name(profile)}-*.json"):
         old.unlink(missing_ok=True)
     write_text(path, json.dumps([cell.to_json() for cell in cells], indent=0))
     return cells
@@ -130,7 +130,11 @@ def _plan_path(profile: Profile, source: Source, revision: str, store: Store) ->
         "code": code_digest(),
         "versions": provenance.versions(),
     }
-    return store.folder / "plans" / f"{profile.name}-{digest(canonical_json(inputs))}.json"
+    return store.folder / "plans" / f"{_plan_name(profile)}-{digest(canonical_json(inputs))}.json"
+
+
+def _plan_name(profile: Profile) -> str:
+    return f"{profile.name}.{profile.study}" if profile.study else profile.name
 
 
 def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
@@ -139,8 +143,9 @@ def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
     shape = source.shape(profile.model)
     settings = [(DENSE, None)] + [(m, b) for m in profile.methods for b in profile.budgets]
     for benchmark in profile.benchmarks:
-        samples = source.samples(benchmark, profile.samples_per_benchmark, profile.seed)
-        version = samples_digest(samples, source.images(samples))
+        n, seed = profile.samples_per_benchmark, profile.seed
+        samples = source.samples(profile.model, benchmark, n, seed)
+        version = samples_digest(samples, source.media(profile.model, samples))
         for method, tokens in settings:
             pruner = make_pruner(
                 method, tokens=tokens, num_layers=shape.num_layers, num_visual=shape.num_visual
@@ -158,6 +163,7 @@ def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
                 dtype=profile.dtype,
                 attention=profile.attention,
                 batch=profile.batch,
+                max_new_tokens=profile.max_new_tokens,
                 algorithm=algorithm_digest(),
                 device=profile.device,
             )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
+from sparsevlm.reproduce.studies import STUDIES
+
 BENCHMARKS = ("gqa", "mmbench", "mme", "pope", "scienceqa", "seed", "textvqa", "mmvet")
 METHODS = ("sparsevlm", "sparsevlm-all-text", "fastv", "pdrop", "tome", "random", "uniform")
 BUDGETS = (192, 128, 64)
@@ -39,6 +41,12 @@ class Profile:
         A line that every figure and table of this profile shows; "" where none is due.
     missing : str
         Why the profile cannot run yet; "" where it can.
+    max_new_tokens : int
+        Longest answer.
+    study : str
+        The table or figure that it was narrowed to (`for_study`); "" for the whole profile.
+    limit : int
+        At most so many samples of each benchmark; 0 where nothing was limited.
     """
 
     name: str
@@ -54,6 +62,35 @@ class Profile:
     budgets: tuple[int, ...]
     marker: str
     missing: str = ""
+    max_new_tokens: int = 8
+    study: str = ""
+    limit: int = 0
+
+    def for_study(self, name: str) -> Profile:
+        """Return the profile narrowed to one of `studies.STUDIES`.
+
+        Raises
+        ------
+        ValueError
+            There is no such study; the message lists the known ones.
+        """
+        if name not in STUDIES:
+            raise ValueError(f"unknown study {name!r}; known: {', '.join(STUDIES)}")
+        study, base = STUDIES[name], self.name.removesuffix(f"-{self.limit}")
+        narrowed = replace(
+            self,
+            name=base,
+            study=name,
+            limit=0,
+            model=study.models.get(base, self.model),
+            benchmarks=study.benchmarks,
+            methods=study.methods,
+            budgets=study.budgets,
+            samples_per_benchmark=study.samples.get(base, self.samples_per_benchmark),
+            max_new_tokens=study.max_new_tokens.get(base, self.max_new_tokens),
+            marker=study.markers.get(base, self.marker),
+        )
+        return _limited(narrowed, self.limit) if self.limit else narrowed
 
     def require_runnable(self) -> None:
         """Raise `NotImplementedError` with the reason if this profile cannot run yet."""
@@ -139,6 +176,7 @@ def _limited(profile: Profile, limit: int) -> Profile:
     return replace(
         profile,
         name=f"{profile.name}-{limit}",
+        limit=limit,
         samples_per_benchmark=min(limit, profile.samples_per_benchmark or limit),
         marker=f"{profile.marker}; {said}" if profile.marker else said,
     )

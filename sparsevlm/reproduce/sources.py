@@ -1,4 +1,4 @@
-"""Where the model and the questions of a cell come from. Here: the bundled miniature.
+"""Where the model and the questions of a cell come from. Here: the bundled miniatures.
 
 Nothing is imported before it is needed, so that planning what is done already needs no torch.
 """
@@ -6,19 +6,21 @@ Nothing is imported before it is needed, so that planning what is done already n
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from sparsevlm.benchmarks import Sample, get_benchmark
+from sparsevlm.benchmarks.counting import groups_of
+from sparsevlm.miniature.registry import NUM_VISUAL, get_kit
 from sparsevlm.reproduce.cell import Cell, digest
 from sparsevlm.reproduce.flops import DecoderShape
 from sparsevlm.reproduce.paths import DATA
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
     from transformers import PreTrainedModel, ProcessorMixin
 
 
@@ -48,14 +50,19 @@ class Source(Protocol):
     def shape(self, model: str) -> ModelShape:
         """Return the sizes of the model, without loading its weights."""
 
-    def samples(self, benchmark: str, n: int, seed: int) -> list[Sample]:
+    def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
         """Return at most `n` samples, whole groups; asking for as many as came gives the same."""
 
-    def images(self, samples: Sequence[Sample]) -> list[Image]:
-        """Return the image of each sample."""
+    def media(self, model: str, samples: Sequence[Sample]) -> Iterable[list[Image]]:
+        """Return the images of each sample: one, or the frames of a clip."""
 
-    def prompt(self, sample: Sample) -> str:
+    def prompt(self, model: str, sample: Sample) -> str:
         """Return the text that the processor gets."""
+
+    def inputs(
+        self, model: str, processor: ProcessorMixin, batch: Sequence[Sample]
+    ) -> dict[str, Tensor]:
+        """Return the batch as `generate` takes it, padded on the left."""
 
     def load(self, cell: Cell) -> tuple[PreTrainedModel, ProcessorMixin]:
         """Return model and processor, ready to answer."""
@@ -63,7 +70,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class MiniatureSource:
-    """The miniature LLaVA that comes with the repository, and its procedural scenes.
+    """The miniatures that come with the repository, and their procedural scenes and clips.
 
     Attributes
     ----------
@@ -92,26 +99,35 @@ class MiniatureSource:
     def shape(self, model: str) -> ModelShape:
         """Return the sizes that config.json states."""
         config = json.loads(self._file(model, "config.json").read_text(encoding="utf-8"))
-        text, vision = config["text_config"], config["vision_config"]
         return ModelShape(
-            num_layers=text["num_hidden_layers"],
-            num_visual=(vision["image_size"] // vision["patch_size"]) ** 2,
-            decoder=DecoderShape.from_text_config(text),
+            num_layers=config["text_config"]["num_hidden_layers"],
+            num_visual=NUM_VISUAL[model],
+            decoder=DecoderShape.from_text_config(config["text_config"]),
         )
 
-    def samples(self, benchmark: str, n: int, seed: int) -> list[Sample]:
+    def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
         """Return the first questions of the miniature benchmark, at most `n`."""
-        return get_benchmark(benchmark).samples(n, seed)
+        samples = get_kit(model).samples(benchmark, n, seed)
+        rows = [{**sample.to_json(), "prediction": sample.answer} for sample in samples]
+        for group in groups_of(rows).values():
+            # Raises now, not after hours of answering, if a group is not whole.
+            get_benchmark(benchmark).counts(group)
+        return samples
 
-    def images(self, samples: Sequence[Sample]) -> list[Image]:
-        """Draw the samples' scenes."""
-        return [_draw(sample.seed) for sample in samples]
+    def media(self, model: str, samples: Sequence[Sample]) -> Iterator[list[Image]]:
+        """Draw the samples' scenes or clips."""
+        kit = get_kit(model)
+        return (kit.media(sample) for sample in samples)
 
-    def prompt(self, sample: Sample) -> str:
+    def prompt(self, model: str, sample: Sample) -> str:
         """Return the miniature's template around the question."""
-        from sparsevlm.miniature import prompt
+        return get_kit(model).prompt(sample.question)
 
-        return prompt(sample.question)
+    def inputs(
+        self, model: str, processor: ProcessorMixin, batch: Sequence[Sample]
+    ) -> dict[str, Tensor]:
+        """Return the batch as the miniature's processor makes it."""
+        return dict(get_kit(model).batch_inputs(processor, batch))
 
     def load(self, cell: Cell) -> tuple[PreTrainedModel, ProcessorMixin]:
         """Return the miniature in the cell's dtype, with its attention kernel, on its device."""
@@ -122,10 +138,3 @@ class MiniatureSource:
         model, processor = load_miniature(cell.model, Path(self.folder) / cell.model)
         model.set_attn_implementation(cell.attention)
         return model.to(cell.device, getattr(torch, cell.dtype)).eval(), processor
-
-
-@lru_cache(maxsize=512)
-def _draw(scene_seed: int) -> Image:
-    from sparsevlm.miniature.scenes import make_scene
-
-    return make_scene(scene_seed).image

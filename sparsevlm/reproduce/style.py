@@ -111,6 +111,7 @@ def save_figure(
     sources: Sequence[str] = (),
     folder: str | Path = "figures",
     data: pd.DataFrame | None = None,
+    study: str = "",
 ) -> list[Path]:
     """Write `fig` as PDF, PNG (300 dpi) and SVG, each whole or not at all.
 
@@ -130,6 +131,8 @@ def save_figure(
     data : DataFrame, optional
         What is plotted; written beside the figure as `NAME.data.csv`, so that it can be read off
         and drawn again. A sidecar of an earlier figure of this name is removed where none is given.
+    study : str
+        The study (`studies.STUDIES`) whose cells it was drawn from: its model decides the marker.
 
     Returns
     -------
@@ -143,11 +146,12 @@ def save_figure(
     """
     if not name or Path(name).name != name or Path(name).suffix:
         raise ValueError(f"name must be a file name without folder and extension, got {name!r}")
-    marker = get_profile(profile).marker
+    chosen = get_profile(profile)
+    marker = (chosen.for_study(study) if study else chosen).marker
     if marker:
         _draw_marker(fig, marker)
     target = ROOT / folder if profile == "mini" else ROOT / folder / profile
-    note = _note(name, profile, sources)
+    note = _note(name, profile, marker, sources)
     files = []
     for kind in FORMATS:
         path = target / f"{name}.{kind}"
@@ -172,14 +176,14 @@ def data_text(data: pd.DataFrame) -> str:
     return data.to_csv(index=named, lineterminator="\n", float_format="%.6g")
 
 
-def _note(name: str, profile: str, sources: Sequence[str]) -> str:
+def _note(name: str, profile: str, marker: str, sources: Sequence[str]) -> str:
     """Provenance as one line of JSON. No time: the same results give the same file."""
     commit, dirty = provenance.git_state()
     return json.dumps(
         {
             "figure": name,
             "profile": profile,
-            "marker": get_profile(profile).marker,
+            "marker": marker,
             "cells": sorted(sources),
             "commit": commit,
             "dirty": dirty,

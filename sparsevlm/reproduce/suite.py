@@ -13,9 +13,7 @@ from sparsevlm.reproduce.notebooks import declared_parameters, known_notebooks, 
 from sparsevlm.reproduce.paths import relative
 from sparsevlm.reproduce.profiles import Profile
 from sparsevlm.reproduce.store import Store
-
-# The notebooks that are made of benchmark cells; every other one computes what it shows.
-USES_CELLS = frozenset({"table_1"})
+from sparsevlm.reproduce.studies import studies_of
 
 
 @dataclass(frozen=True)
@@ -83,11 +81,16 @@ def make_plan(
     given = {name: _read_parameters(name, overrides, profile) for name in names}
     profile.require_runnable()
     store = store or Store()
-    needs_cells = USES_CELLS.intersection(names)
-    cells = tuple(plan_cells(profile, store=store)) if needs_cells else ()
-    ids = tuple(cell.id for cell in cells)
+    wanted = dict.fromkeys(study for name in names for study in studies_of(name))
+    planned = {study: plan_cells(profile.for_study(study), store=store) for study in wanted}
+    cells = tuple(dict.fromkeys(cell for study in wanted for cell in planned[study]))
     notebooks = tuple(
-        runner.prepare(name, given[name], ids if name in needs_cells else ()) for name in names
+        runner.prepare(
+            name,
+            given[name],
+            tuple(cell.id for study in studies_of(name) for cell in planned[study]),
+        )
+        for name in names
     )
     return Plan(profile, cells, notebooks, store)
 
@@ -187,11 +190,12 @@ def run_plan(
 
 def _missing_reason(notebook: runner.NotebookRun, plan: Plan) -> str:
     """Why a notebook that is made of cells cannot run; "" where it can."""
-    missing = missing_cells(plan.cells, plan.store) if notebook.records else []
+    own = [cell for cell in plan.cells if cell.id in notebook.records]
+    missing = missing_cells(own, plan.store)
     if not missing:
         return ""
     return (
-        f"not run, {len(missing)} of its {len(plan.cells)} results are missing (the first: "
+        f"not run, {len(missing)} of its {len(own)} results are missing (the first: "
         f"{missing[0].title}); run `python -m sparsevlm reproduce --profile {plan.profile.name}`"
     )
 

@@ -98,7 +98,7 @@ def measure(profile: Profile | str) -> Results:
     FileNotFoundError
         Some cells are not finished; the message says how to run them.
     """
-    profile = as_profile(profile)
+    profile = as_profile(profile).for_study("table_1")
     decoder = source_of(profile).shape(profile.model).decoder
     return from_records(profile, load_records(profile), decoder)
 

@@ -16,6 +16,7 @@ from sparsevlm.reproduce import provenance
 from sparsevlm.reproduce.cell import Cell, Record, canonical_json, samples_digest
 from sparsevlm.reproduce.sources import Source
 from sparsevlm.reproduce.store import CellBusyError, CellError, Store, Writer
+from sparsevlm.reproduce.vision_memo import remember_vision
 
 Report = Callable[[int], None]  # called with the number of samples just done
 
@@ -104,7 +105,9 @@ def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]
 
 
 def _samples(source: Source, cell: Cell) -> list[Sample]:
-    samples, version = _versioned_samples(source, cell.benchmark, cell.num_samples, cell.seed)
+    samples, version = _versioned_samples(
+        source, cell.model, cell.benchmark, cell.num_samples, cell.seed
+    )
     if version != cell.samples:
         raise CellError(
             f"the samples of {cell.title} have changed since the cell was named "
@@ -114,9 +117,9 @@ def _samples(source: Source, cell: Cell) -> list[Sample]:
 
 
 @lru_cache(maxsize=8)
-def _versioned_samples(source: Source, benchmark: str, n: int, seed: int):
-    samples = source.samples(benchmark, n, seed)
-    return samples, samples_digest(samples, source.images(samples))
+def _versioned_samples(source: Source, model: str, benchmark: str, n: int, seed: int):
+    samples = source.samples(model, benchmark, n, seed)
+    return samples, samples_digest(samples, source.media(model, samples))
 
 
 def answer(cell: Cell, batch: Sequence[Sample], source: Source) -> list[dict]:
@@ -130,10 +133,10 @@ def answer(cell: Cell, batch: Sequence[Sample], source: Source) -> list[dict]:
 
     start = time.perf_counter()
     model, processor, pruner = _ready(source, cell)
-    prompts = [source.prompt(sample) for sample in batch]
-    inputs = processor(
-        images=source.images(batch), text=prompts, padding=True, return_tensors="pt"
-    ).to(model.device, model.dtype)
+    inputs = {
+        name: tensor.to(model.device, model.dtype if tensor.is_floating_point() else None)
+        for name, tensor in source.inputs(cell.model, processor, batch).items()
+    }
     with torch.inference_mode(), prune(model, pruner) as trace:
         output = model.generate(**inputs, max_new_tokens=cell.max_new_tokens, do_sample=False)
     new_tokens = output[:, inputs["input_ids"].shape[1] :]
@@ -143,16 +146,14 @@ def answer(cell: Cell, batch: Sequence[Sample], source: Source) -> list[dict]:
     return [
         {
             **sample.to_json(),
-            "prompt": prompt,
+            "prompt": source.prompt(cell.model, sample),
             "prediction": text.strip(),
             "tokens_in": list(seen.tokens_in),
             "tokens_out": list(seen.tokens_out),
             "text_tokens": length - seen.num_visual,
             "seconds": round(seconds, 6),
         }
-        for sample, prompt, text, seen, length in zip(
-            batch, prompts, texts, trace.samples, lengths, strict=True
-        )
+        for sample, text, seen, length in zip(batch, texts, trace.samples, lengths, strict=True)
     ]
 
 
@@ -187,5 +188,7 @@ def _loaded(source: Source, model: str, revision: str, cell: Cell):
                 "plan the cells again"
             )
         _models.clear()
-        _models[key] = source.load(cell)
+        loaded = source.load(cell)
+        remember_vision(loaded[0])
+        _models[key] = loaded
     return _models[key]

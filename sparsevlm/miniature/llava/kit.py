@@ -24,7 +24,7 @@ from .recipes import RECIPES
 
 __all__ = [
     "BENCHMARKS", "LOSSES", "RECIPES", "batch_inputs", "build_processor", "load", "media",
-    "num_visual", "probes", "samples", "starting_model",
+    "num_visual", "probes", "prompt", "samples", "starting_model",
 ]  # fmt: skip
 
 BENCHMARKS = tuple(FAMILIES)

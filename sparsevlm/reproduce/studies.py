@@ -1,0 +1,135 @@
+"""What every table and figure that is made of cells measures, profile by profile.
+
+A study is a profile narrowed to one table: `Profile.for_study` replaces the fields that the study
+declares and keeps the rest, so everything that takes a profile takes a study of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# Every notebook that is made of cells, and the studies whose cells it reads.
+NOTEBOOK_STUDIES: dict[str, tuple[str, ...]] = {
+    "table_1": ("table_1",),
+    "table_1_v1": ("table_1_v1",),
+    "table_2": ("table_2",),
+    "table_3": ("table_3",),
+    "table_4": ("table_4",),
+    "figure_4": ("figure_4",),
+    "figure_5": ("figure_5",),
+    "figure_8": ("table_1", "controls"),
+    "figure_9": ("table_3",),
+    "figure_10": ("table_2",),
+    "variants": ("variants",),
+    "controls": ("controls",),
+}
+PAPER_METHODS = ("sparsevlm", "fastv", "pdrop", "tome")
+
+
+@dataclass(frozen=True)
+class Study:
+    """The fields of `Profile` that a study replaces; None keeps the profile's.
+
+    Attributes
+    ----------
+    benchmarks, methods, budgets
+        As in `Profile`.
+    models : dict of str
+        By profile: the model that answers, where it is not the profile's.
+    samples : dict of int
+        By profile: samples per benchmark, where they are not the profile's.
+    max_new_tokens : dict of int
+        By profile: the longest answer, where it is not the profile's.
+    markers : dict of str
+        By profile: the line that its figures show, where it is not the profile's.
+    """
+
+    benchmarks: tuple[str, ...]
+    methods: tuple[str, ...]
+    budgets: tuple[int, ...]
+    models: dict[str, str]
+    samples: dict[str, int]
+    max_new_tokens: dict[str, int]
+    markers: dict[str, str]
+
+
+def _study(
+    benchmarks: tuple[str, ...],
+    methods: tuple[str, ...],
+    budgets: tuple[int, ...],
+    *,
+    models: dict[str, str] | None = None,
+    samples: dict[str, int] | None = None,
+    max_new_tokens: dict[str, int] | None = None,
+    of: str = "LLaVA-1.5",
+) -> Study:
+    marker = f"miniature model, not {of}"
+    return Study(
+        benchmarks, methods, budgets, models or {}, samples or {}, max_new_tokens or {},
+        {"mini": marker},
+    )  # fmt: skip
+
+
+_TABLE_1 = ("gqa", "mmbench", "mme", "pope", "scienceqa", "seed", "textvqa", "mmvet")
+STUDIES: dict[str, Study] = {
+    # Three cuts at the fractions of depth of the paper need 16 layers, or two of them are one.
+    "table_1": _study(
+        _TABLE_1, (*PAPER_METHODS, "random"), (192, 128, 64), models={"mini": "mini-llava-16"}
+    ),
+    # The preprint's other two benchmarks, VQAv2 and ConBench, have no counterpart here.
+    "table_1_v1": _study(
+        ("gqa", "mmbench", "mme", "pope", "scienceqa", "textvqa"),
+        ("sparsevlm-v1.0", "fastv", "tome"),
+        (192, 128, 64),
+        models={"mini": "mini-llava-16"},
+    ),
+    "table_2": _study(
+        ("mmbench", "pope", "textvqa"),
+        ("sparsevlm", "fastv", "random"),
+        (600, 500, 400),
+        models={"mini": "mini-qwen2-vl", "a100": "Qwen/Qwen2-VL-7B-Instruct"},
+        samples={"mini": 64},
+        of="Qwen2-VL",
+    ),
+    "table_3": _study(
+        ("tgif", "msvd", "msrvtt", "activitynet"),
+        ("sparsevlm", "sparsevlm-video", "fastv", "random"),
+        (194,),
+        models={"mini": "mini-video-llava", "a100": "LanguageBind/Video-LLaVA-7B-hf"},
+        samples={"mini": 96, "a100": 1000},
+        max_new_tokens={"a100": 1024},
+        of="Video-LLaVA",
+    ),
+    "table_4": _study(
+        ("gqa", "pope"), ("sparsevlm", "sparsevlm-no-recycling"), (192, 128, 96, 64),
+        samples={"mini": 256},
+    ),
+    "figure_4": _study(
+        ("pope", "textvqa", "gqa"),
+        ("sparsevlm", "fastv", "tome", "random"),
+        (256, 192, 128, 96, 64),
+        models={"mini": "mini-gemini", "a100": "YanweiLi/MGM-7B"},
+        of="Mini-Gemini",
+    ),
+    "figure_5": _study(
+        ("textvqa", "pope"),
+        ("sparsevlm", "sparsevlm-all-text", "sparsevlm-all-tokens"),
+        (64,),
+        samples={"mini": 512},
+    ),
+    "variants": _study(
+        ("gqa", "pope", "textvqa"),
+        ("sparsevlm", "sparsevlm-paper", "sparsevlm-v1.0", "sparsevlm-plus"),
+        (192, 128, 64),
+    ),
+    "controls": _study(
+        _TABLE_1,
+        ("sparsevlm", "sparsevlm-all-text", "random", "uniform", "downsampled"),
+        (192, 128, 64),
+    ),
+}  # fmt: skip
+
+
+def studies_of(notebook: str) -> tuple[str, ...]:
+    """The studies whose cells a notebook reads; none for one that computes what it shows."""
+    return NOTEBOOK_STUDIES.get(notebook, ())

@@ -1,0 +1,64 @@
+"""Vision features are computed once for the same pixels, and are the same to the last bit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from sparsevlm.miniature.llava.kit import batch_inputs, build_processor, samples
+from sparsevlm.miniature.llava.model import build_model
+from sparsevlm.reproduce.vision_memo import remember_vision
+
+
+@pytest.fixture
+def model():
+    return build_model(0, num_layers=1).eval()
+
+
+@pytest.fixture
+def runs(model):
+    """Grows by one with every real forward of the vision tower's encoder."""
+    calls = []
+    model.model.vision_tower.encoder.register_forward_hook(lambda *_: calls.append(1))
+    return calls
+
+
+def inputs(count, first=0):
+    return batch_inputs(build_processor(), samples("pope", first + count, 0)[first:])
+
+
+@torch.inference_mode()
+def test_the_same_pixels_are_encoded_once_and_give_the_same_logits(model, runs):
+    batch = inputs(2)
+    plain = model(**batch).logits
+    remember_vision(model)
+    first, again = model(**batch).logits, model(**batch).logits
+    assert torch.equal(plain, first) and torch.equal(plain, again)
+    assert len(runs) == 2
+
+
+@torch.inference_mode()
+def test_other_pixels_are_encoded_anew(model, runs):
+    remember_vision(model)
+    one, other = inputs(1), inputs(1, first=1)
+    assert not torch.equal(one["pixel_values"], other["pixel_values"])
+    logits = model(**one).logits
+    assert not torch.equal(model(**{**one, "pixel_values": other["pixel_values"]}).logits, logits)
+    assert len(runs) == 2
+
+
+@torch.inference_mode()
+def test_the_one_used_longest_ago_makes_room(model, runs):
+    remember_vision(model, batches=2)
+    a, b, c = (inputs(1, first=i) for i in range(3))
+    for batch in (a, b, a, c, a, b):
+        model(**batch)
+    assert len(runs) == 4, "a, b, c, and b again, which c had pushed out"
+
+
+def test_a_model_without_an_encoder_is_refused():
+    model = nn.Module()
+    model.model = nn.Module()
+    with pytest.raises(ValueError, match="no vision encoder in Module"):
+        remember_vision(model)
