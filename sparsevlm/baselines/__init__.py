@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from sparsevlm.baselines.controls import Random, Uniform
 from sparsevlm.baselines.fastv import FastV
+from sparsevlm.baselines.pooled import Pooled
 from sparsevlm.baselines.pyramiddrop import PyramidDrop
 from sparsevlm.baselines.tome import ToMe
 from sparsevlm.contract import CutPruner
@@ -47,6 +48,19 @@ def _all_text(tokens: int, num_layers: int, num_visual: int, **options: object) 
     return v15(tokens, num_layers, num_visual, **{"raters": "all_text", **options})
 
 
+def _no_recycling(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
+    """The ablation of the paper's Table 4, with the budget refilled by tokens that are kept."""
+    return v15(tokens, num_layers, num_visual, **{"recycle": 0.0, **options})
+
+
+def _not_refilled(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
+    """The same ablation, the other way to read it: recycled tokens are lost, kept ones as before.
+
+    It is left with fewer tokens than its budget says; the paper does not state which it means.
+    """
+    return replace(v15(tokens, num_layers, num_visual), **{"recycle": 0.0, **options})
+
+
 def _simple(kind: type[CutPruner]) -> Callable[..., CutPruner]:
     def build(tokens: int, num_layers: int, num_visual: int, **options: object) -> CutPruner:
         return replace(kind.for_budget(tokens, num_layers, num_visual), **options)
@@ -60,6 +74,9 @@ METHODS: dict[str, Method] = {
         Method("dense", "Dense", _dense),
         Method("sparsevlm", "SparseVLM", VARIANTS["v1.5"]),
         Method("sparsevlm-all-text", "SparseVLM, all text", _all_text),
+        Method("sparsevlm-no-recycling", "SparseVLM, no recycling", _no_recycling),
+        Method("sparsevlm-not-refilled", "SparseVLM, no recycling, not refilled", _not_refilled,
+               meets_budget=False),
         Method("sparsevlm-paper", "SparseVLM (paper)", VARIANTS["paper"]),
         Method("sparsevlm-v1.0", "SparseVLM (v1.0)", VARIANTS["v1.0"], meets_budget=False),
         Method("sparsevlm-video", "SparseVLM (video)", VARIANTS["video"], meets_budget=False),
@@ -69,8 +86,9 @@ METHODS: dict[str, Method] = {
         Method("tome", "ToMe", _simple(ToMe)),
         Method("random", "Random", _simple(Random)),
         Method("uniform", "Uniform grid", _simple(Uniform)),
+        Method("pooled", "Pooled grid", _simple(Pooled)),
     )
-}
+}  # fmt: skip
 
 
 def make_pruner(
@@ -111,7 +129,10 @@ def make_pruner(
     return METHODS[name].build(tokens, num_layers, num_visual, **overrides)
 
 
-_KINDS = {"fastv": FastV, "pdrop": PyramidDrop, "tome": ToMe, "random": Random, "uniform": Uniform}
+_KINDS = {
+    "fastv": FastV, "pdrop": PyramidDrop, "tome": ToMe, "random": Random, "uniform": Uniform,
+    "pooled": Pooled,
+}  # fmt: skip
 
 
 def _options(name: str) -> set[str]:

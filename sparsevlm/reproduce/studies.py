@@ -101,7 +101,9 @@ STUDIES: dict[str, Study] = {
         of="Video-LLaVA",
     ),
     "table_4": _study(
-        ("gqa", "pope"), ("sparsevlm", "sparsevlm-no-recycling"), (192, 128, 96, 64),
+        ("gqa", "pope"),
+        ("sparsevlm", "sparsevlm-no-recycling", "sparsevlm-not-refilled"),
+        (192, 128, 96, 64),
         samples={"mini": 256},
     ),
     "figure_4": _study(
@@ -124,7 +126,7 @@ STUDIES: dict[str, Study] = {
     ),
     "controls": _study(
         _TABLE_1,
-        ("sparsevlm", "sparsevlm-all-text", "random", "uniform", "downsampled"),
+        ("sparsevlm", "sparsevlm-all-text", "random", "uniform", "pooled"),
         (192, 128, 64),
     ),
 }  # fmt: skip

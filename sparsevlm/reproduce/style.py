@@ -31,6 +31,9 @@ METHOD_STYLE: dict[str, MethodStyle] = {
     "dense": MethodStyle("#000000", "*", "Dense"),
     "sparsevlm": MethodStyle("#D55E00", "o", "SparseVLM"),
     "sparsevlm-all-text": MethodStyle("#56B4E9", "P", "SparseVLM, all text"),
+    "sparsevlm-all-tokens": MethodStyle("#117733", "d", "SparseVLM, all tokens"),
+    "sparsevlm-no-recycling": MethodStyle("#AA4499", "h", "SparseVLM, no recycling"),
+    "sparsevlm-not-refilled": MethodStyle("#DDAADD", "H", "SparseVLM, no recycling, not refilled"),
     "sparsevlm-paper": MethodStyle("#CC79A7", "D", "SparseVLM (paper)"),
     "sparsevlm-v1.0": MethodStyle("#882255", "<", "SparseVLM (v1.0)"),
     "sparsevlm-video": MethodStyle("#332288", ">", "SparseVLM (video)"),
@@ -40,6 +43,7 @@ METHOD_STYLE: dict[str, MethodStyle] = {
     "tome": MethodStyle("#E69F00", "v", "ToMe"),
     "random": MethodStyle("#999999", "x", "Random"),
     "uniform": MethodStyle("#666666", "+", "Uniform grid"),
+    "pooled": MethodStyle("#BBBBBB", "X", "Pooled grid"),
 }
 
 COLUMN_INCHES = {1: 3.25, 2: 6.75}
