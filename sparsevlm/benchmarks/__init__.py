@@ -1,4 +1,4 @@
-"""The paper's image benchmarks: how each asks, reads an answer and scores it (pure functions)."""
+"""The paper's benchmarks: reading and scoring answers (pure); `loaders` reads the real data."""
 
 from __future__ import annotations
 

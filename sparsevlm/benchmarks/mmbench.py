@@ -37,9 +37,9 @@ def counts(group: Sequence[Row]) -> Counts:
     Raises
     ------
     ValueError
-        A rotation is missing: there must be as many as there are options.
+        A rotation is missing: there must be as many as the longest of them has options.
     """
-    expected = len(group[0]["options"])
+    expected = max(len(row["options"]) for row in group)
     if len(group) != expected:
         raise ValueError(
             f"MMBench question {group[0]['group']!r} needs its {expected} rotations, "

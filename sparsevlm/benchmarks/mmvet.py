@@ -1,18 +1,28 @@
 """MM-Vet: an open answer, judged by the share of required facts it contains.
 
 The published scores come from a GPT-4 judge that is no longer served. This deterministic match
-replaces it, so its numbers may be compared with each other and not with the paper's.
+replaces it, so its numbers may be compared with each other and not with the paper's. Where rows
+carry the verdicts of another judge, its score is reported beside the match.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 
 from sparsevlm.benchmarks.answers import normalise
-from sparsevlm.benchmarks.counting import Row, mean_score, percent_right, share_right
+from sparsevlm.benchmarks.counting import (
+    Counts,
+    Row,
+    accuracy_parts,
+    percent_right,
+    ratio,
+    total_of,
+)
 from sparsevlm.benchmarks.sample import Sample
 
 EITHER = "<OR>"  # MM-Vet's own mark between wordings of one fact
+AND_ABILITY = "+"  # between the abilities that one question needs, in `Sample.split`
 
 
 def parse(prediction: str, sample: Sample) -> str:
@@ -26,31 +36,93 @@ def judge(row: Row) -> float:
     Raises
     ------
     ValueError
-        The sample names no facts, or one that is only an article.
+        The sample names no facts, or one without a word.
 
     Source
     ------
     MM-Vet's grading rule: every element joined by <AND> must be present, <OR> asks for one of them.
-    Difference: a normalised match instead of a GPT-4 judge.
+    Difference: a normalised match instead of a GPT-4 judge; it ignores the sign of a number. A fact
+    that is only an article ("A" of two samples) is looked for without leaving articles out.
     """
     sample = Sample.from_json(row)
     if not sample.answers:
         raise ValueError(f"MM-Vet needs the required facts in `answers`, {sample.id!r} has none")
-    answer = f" {parse(row['prediction'], sample)} "
-    return sum(_contains(answer, fact) for fact in sample.answers) / len(sample.answers)
+    contained = [_contains(row["prediction"], fact) for fact in sample.answers]
+    return sum(contained) / len(contained)
 
 
-def _contains(answer: str, fact: str) -> bool:
-    wordings = [normalise(wording) for wording in fact.split(EITHER)]
-    if not all(wordings):
-        raise ValueError(f"the fact {fact!r} has no word left once articles and marks are gone")
-    return any(f" {wording} " in answer for wording in wordings)
+def _contains(prediction: str, fact: str) -> bool:
+    return any(_says(prediction, wording) for wording in fact.split(EITHER))
 
 
-counts = share_right(judge)
+def _says(prediction: str, wording: str) -> bool:
+    if words := normalise(wording):
+        return f" {words} " in f" {normalise(prediction)} "
+    words, said = (re.findall(r"\w+", text.lower()) for text in (wording, prediction))
+    if not words:
+        raise ValueError(f"the fact {wording!r} has no word that an answer could contain")
+    return f" {' '.join(words)} " in f" {' '.join(said)} "
+
+
+def counts(group: Sequence[Row]) -> Counts:
+    """Return the counts of a group: overall, and for every ability that it needs.
+
+    A question that needs two abilities counts for both, as in MM-Vet's own table. Where rows carry
+    a "verdict", "judged", "judge_points" (sum of fractions) and "judge_broken" count it.
+
+    Raises
+    ------
+    ValueError
+        A verdict is neither a fraction from 0 to 1 nor marked as broken.
+    """
+    right, asked = sum(judge(row) for row in group), float(len(group))
+    out = {"right": right, "asked": asked}
+    for ability in filter(None, group[0]["split"].split(AND_ABILITY)):
+        out |= {f"{ability}/right": right, f"{ability}/asked": asked}
+    out |= dict.fromkeys(("judged", "judge_points", "judge_broken"), 0.0)
+    for row in group:
+        if verdict := row.get("verdict"):
+            _count_verdict(out, verdict, row["id"])
+    return out
+
+
+def _count_verdict(out: Counts, verdict: Mapping, sample: str) -> None:
+    if verdict.get("broken"):
+        out["judge_broken"] += 1
+        return
+    points = verdict.get("score")
+    number = isinstance(points, int | float) and not isinstance(points, bool)
+    if not number or not 0 <= points <= 1:
+        raise ValueError(
+            f"the verdict on {sample!r} must have a score from 0 to 1, or a reason under broken; "
+            f"got {dict(verdict)!r}"
+        )
+    out["judged"] += 1
+    out["judge_points"] += points
+
+
 headline = percent_right
 
 
+def judged_score(totals: Mapping):
+    """Return the judge's mean over its usable verdicts, 0 to 100, as MM-Vet's table has it."""
+    return 100 * ratio(totals["judge_points"], totals["judged"])
+
+
 def score(rows: Sequence[Row]) -> dict:
-    """Return the mean share in percent under "score", and per ability under "parts"."""
-    return mean_score(rows, counts)
+    """Return the mean share in percent under "score", and per ability under "parts".
+
+    Where rows carry verdicts, "judge" has "score" from 0 to 100, and how many verdicts are usable
+    ("judged"), "broken" and "missing".
+    """
+    totals = total_of(rows, counts)
+    out = {"score": float(headline(totals)), "parts": accuracy_parts(totals)}
+    judged, broken = int(totals["judged"]), int(totals["judge_broken"])
+    if judged or broken:
+        out["judge"] = {
+            "score": float(judged_score(totals)),
+            "judged": judged,
+            "broken": broken,
+            "missing": len(rows) - judged - broken,
+        }
+    return out

@@ -1,4 +1,4 @@
-"""The eight image benchmarks of the paper's Table 1, by name.
+"""The paper's twelve benchmarks by name: eight of images (Table 1), four of videos (Table 3).
 
 Scoring needs numpy only. The questions of the miniature are imported when they are asked for.
 """
@@ -11,7 +11,20 @@ from types import ModuleType
 
 import numpy as np
 
-from sparsevlm.benchmarks import gqa, mmbench, mme, mmvet, pope, scienceqa, seed, textvqa
+from sparsevlm.benchmarks import (
+    activitynet,
+    gqa,
+    mmbench,
+    mme,
+    mmvet,
+    msrvtt,
+    msvd,
+    pope,
+    scienceqa,
+    seed,
+    textvqa,
+    tgif,
+)
 from sparsevlm.benchmarks.counting import Counts, Row, groups_of
 from sparsevlm.benchmarks.sample import Sample
 
@@ -28,6 +41,10 @@ class Benchmark:
         Of the score: "%" or "points".
     source : str
         The official scorer that is followed.
+    media : str
+        "image" or "video": what a sample shows.
+    max_new_tokens : int
+        Longest answer that the official script allows on the real data; decoding is greedy.
     parse : (prediction, Sample) -> str
         The answer as the scorer reads it.
     judge : (row) -> float
@@ -45,6 +62,8 @@ class Benchmark:
     paper_column: str
     unit: str
     source: str
+    media: str
+    max_new_tokens: int
     parse: Callable[[str, Sample], str]
     judge: Callable[[Row], float]
     counts: Callable[[Sequence[Row]], Counts]
@@ -77,23 +96,40 @@ class Benchmark:
         return samples
 
 
-def _benchmark(module: ModuleType, label: str, column: str, source: str, unit: str = "%"):
+SHORT, LONG = 128, 1024  # new tokens: LLaVA's model_vqa_loader, and its other scripts
+MATCH = "normalised match beside the Video-ChatGPT judge"
+
+
+def _image(module: ModuleType, label: str, column: str, source: str, longest: int = SHORT):
+    unit = "points" if module is mme else "%"
+    return _benchmark(module, label, column, unit, source, "image", longest)
+
+
+def _video(module: ModuleType, label: str):
+    return _benchmark(module, label, label, "%", MATCH, "video", LONG)
+
+
+def _benchmark(module: ModuleType, *described) -> Benchmark:
     name = module.__name__.rpartition(".")[2]
     functions = (module.parse, module.judge, module.counts, module.headline, module.score)
-    return Benchmark(name, label, column, unit, source, *functions)
+    return Benchmark(name, *described, *functions)
 
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
-        _benchmark(gqa, "GQA", "GQA", "GQA eval.py after LLaVA convert_gqa_for_eval.py"),
-        _benchmark(mmbench, "MMBench", "MMB", "MMBench circular evaluation, rule-based matching"),
-        _benchmark(mme, "MME", "MME", "MME calculation.py, perception + cognition", "points"),
-        _benchmark(pope, "POPE", "POPE", "LLaVA eval_pope.py, mean F1 of the three splits"),
-        _benchmark(scienceqa, "ScienceQA", "SQA", "LLaVA eval_science_qa.py"),
-        _benchmark(seed, "SEED-Bench", "SEED", "LLaVA convert_seed_for_submission.py, total"),
-        _benchmark(textvqa, "TextVQA", "TextVQA", "LLaVA m4c_evaluator.py"),
-        _benchmark(mmvet, "MM-Vet", "MMVet", "normalised match in place of the GPT-4 judge"),
+        _image(gqa, "GQA", "GQA", "GQA eval.py after LLaVA convert_gqa_for_eval.py"),
+        _image(mmbench, "MMBench", "MMB", "MMBench circular, rule-based matching", LONG),
+        _image(mme, "MME", "MME", "MME calculation.py, perception + cognition"),
+        _image(pope, "POPE", "POPE", "LLaVA eval_pope.py, mean F1 of the three splits"),
+        _image(scienceqa, "ScienceQA", "SQA", "LLaVA eval_science_qa.py", LONG),
+        _image(seed, "SEED-Bench", "SEED", "LLaVA convert_seed_for_submission.py, total"),
+        _image(textvqa, "TextVQA", "TextVQA", "LLaVA m4c_evaluator.py"),
+        _image(mmvet, "MM-Vet", "MMVet", "normalised match in place of the GPT-4 judge", LONG),
+        _video(tgif, "TGIF-QA"),
+        _video(msvd, "MSVD-QA"),
+        _video(msrvtt, "MSRVTT-QA"),
+        _video(activitynet, "ActivityNet-QA"),
     )
 }
 

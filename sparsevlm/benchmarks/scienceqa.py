@@ -44,5 +44,9 @@ headline = percent_right
 
 
 def score(rows: Sequence[Row]) -> dict:
-    """Return the accuracy in percent under "score", and per split under "parts"."""
+    """Return the total accuracy in percent under "score", and per split under "parts".
+
+    On the real data the splits are "image", the script's IMG-Accuracy, and "text". The paper does
+    not say which of the two numbers its column has.
+    """
     return mean_score(rows, counts)

@@ -1,11 +1,23 @@
-"""SEED-Bench: multiple choice, answered by a letter; total and per ability."""
+"""SEED-Bench: multiple choice, answered by a letter; total, image, video and per ability."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sparsevlm.benchmarks.counting import Row, mean_score, percent_right, share_right
+from sparsevlm.benchmarks.counting import (
+    Counts,
+    Row,
+    accuracy_parts,
+    percent_right,
+    ratio,
+    share_right,
+    total_of,
+)
 from sparsevlm.benchmarks.sample import Sample
+
+# Abilities 10 to 12; the other nine are asked about images.
+VIDEO_ABILITIES = ("Action Recognition", "Action Prediction", "Procedure Understanding")
+KINDS = ("image", "video")
 
 
 def parse(prediction: str, sample: Sample) -> str:
@@ -25,10 +37,26 @@ def judge(row: Row) -> float:
     return float(parse(row["prediction"], sample) == sample.answer)
 
 
-counts = share_right(judge)
+def counts(group: Sequence[Row]) -> Counts:
+    """Return the counts of a group: overall, by ability, and as "image_..." or "video_..."."""
+    out = share_right(judge)(group)
+    kind = "video" if group[0]["split"] in VIDEO_ABILITIES else "image"
+    return out | {f"{kind}_right": out["right"], f"{kind}_asked": out["asked"]}
+
+
 headline = percent_right
 
 
 def score(rows: Sequence[Row]) -> dict:
-    """Return the total accuracy in percent under "score", and per ability under "parts"."""
-    return mean_score(rows, counts)
+    """Return the total accuracy in percent under "score".
+
+    "image" and "video" are the accuracies of the two kinds, where there are such questions; "parts"
+    has that of each ability.
+    """
+    totals = total_of(rows, counts)
+    kinds = {
+        kind: float(100 * ratio(totals[f"{kind}_right"], totals[f"{kind}_asked"]))
+        for kind in KINDS
+        if f"{kind}_asked" in totals
+    }
+    return {"score": float(headline(totals)), **kinds, "parts": accuracy_parts(totals)}

@@ -1,0 +1,13 @@
+"""The real data of the benchmarks, from folders in the official layout.
+
+`load` gives samples with the exact prompts of LLaVA's scripts, or says which file is missing or
+wrong before anything starts; `verify` says it without raising; `select` takes a seeded part.
+"""
+
+from __future__ import annotations
+
+from sparsevlm.benchmarks.loaders.hub import HUB
+from sparsevlm.benchmarks.loaders.layout import DataError, Layout
+from sparsevlm.benchmarks.loaders.loading import LOADERS, layout_of, load, select, verify
+
+__all__ = ["HUB", "LOADERS", "DataError", "Layout", "layout_of", "load", "select", "verify"]

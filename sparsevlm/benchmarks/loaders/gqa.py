@@ -1,0 +1,56 @@
+"""GQA, testdev balanced: 12,578 questions about 398 images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sparsevlm.benchmarks.loaders.layout import (
+    EVAL_ZIP,
+    DataError,
+    Layout,
+    read_json,
+    read_jsonl,
+    require_keys,
+)
+from sparsevlm.benchmarks.sample import Sample
+
+QUESTIONS = "llava_gqa_testdev_balanced.jsonl"
+ANSWERS = "data/testdev_balanced_questions.json"
+IMAGES = "data/images"
+
+LAYOUT = Layout(
+    folder="gqa",
+    files={
+        QUESTIONS: EVAL_ZIP,
+        ANSWERS: "questions1.2.zip of GQA (cs.stanford.edu/people/dorarad/gqa/download.html)",
+        IMAGES: "images.zip of GQA, 20.3 GB (the same page)",
+    },
+    rows=12578,
+)
+
+
+def read(folder: Path) -> list[Sample]:
+    """Return the questions in the order of LLaVA's file; `split` is GQA's structural type.
+
+    Raises
+    ------
+    DataError
+        A question has no answer.
+    """
+    answers = read_json(folder / ANSWERS)
+    rows = read_jsonl(folder / QUESTIONS, ("question_id", "image", "text"))
+    return [_sample(row, answers) for row in rows]
+
+
+def _sample(row: dict, answers: dict) -> Sample:
+    name = str(row["question_id"])
+    if name not in answers:
+        raise DataError(f"{ANSWERS} has no question {name!r}, which {QUESTIONS} asks")
+    known = require_keys(answers[name], ("answer",), f"{name!r} in {ANSWERS}")
+    return Sample(
+        id=name,
+        media=f"{IMAGES}/{row['image']}",
+        question=row["text"],
+        answer=known["answer"],
+        split=known.get("types", {}).get("structural", ""),
+    )

@@ -1,0 +1,101 @@
+"""Copies of the data on the Hugging Face hub, and how each differs from the official files.
+
+The loaders read the official files only: three of the eight copies are other versions, and reading
+parquet needs pyarrow, which is no dependency. The table serves whoever compares with results made
+from the hub, and the error that a folder of parquet files gets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+UNPINNED = "unpinned"  # no revision could be checked from here; pin what you download
+
+
+@dataclass(frozen=True)
+class HubCopy:
+    """A copy of a benchmark on the hub.
+
+    Attributes
+    ----------
+    new, old : str
+        Dataset id since the move of 30 July 2026, and before; the old one redirects.
+    config, split : str
+        As `datasets.load_dataset` takes them; several configurations are joined by " + ".
+    revision : str
+        The commit to use, or `UNPINNED`.
+    differs : str
+        From what LLaVA's scripts read; "" where no difference is known.
+    licence : str
+        As far as known; the terms on the source's own page hold.
+    """
+
+    new: str
+    old: str
+    config: str
+    split: str
+    revision: str
+    differs: str
+    licence: str
+
+
+def _copy(name: str, config: str, split: str, licence: str, differs: str = "") -> HubCopy:
+    new, old = f"lmms-lab-encoder/{name}", f"lmms-lab/{name}"
+    return HubCopy(new, old, config, split, UNPINNED, differs, licence)
+
+
+HUB = {
+    "gqa": _copy(
+        "GQA",
+        "testdev_balanced_instructions + testdev_balanced_images",
+        "testdev",
+        "CC BY 4.0; images of Visual Genome",
+    ),
+    "mmbench": _copy(
+        "MMBench",
+        "en",
+        "dev",
+        "Apache-2.0 (repository)",
+        "another version of the table, with other rows than mmbench_dev_20230712.tsv",
+    ),
+    "mme": _copy("MME", "default", "test", "academic research only"),
+    "pope": _copy(
+        "POPE",
+        "default",
+        "test",
+        "MIT (questions); COCO images under Flickr's terms",
+        "9,000 rows: 3,000 random ones where LLaVA has 2,910",
+    ),
+    "scienceqa": _copy(
+        "ScienceQA",
+        "ScienceQA-IMG",
+        "test",
+        "CC BY-NC-SA 4.0",
+        "only the questions with an image; the total needs the others too",
+    ),
+    "seed": _copy(
+        "SEED-Bench",
+        "default",
+        "test",
+        "CC BY-NC 4.0",
+        "fewer videos than LLaVA's questions, and eight frames of each in place of the middle one",
+    ),
+    "textvqa": _copy(
+        "textvqa",
+        "default",
+        "validation",
+        "CC BY 4.0; images of Open Images",
+        "OCR tokens are in a column; lmms-eval leaves them out of the prompt by default",
+    ),
+    "mmvet": _copy("MMVet", "default", "test", "non-commercial research and education only"),
+}
+
+
+def about_parquet(name: str, folder: Path) -> str:
+    """Return what to say of parquet files in a folder, "" where there are none."""
+    if name not in HUB or not folder.is_dir() or not any(folder.rglob("*.parquet")):
+        return ""
+    copy = HUB[name]
+    why = f"this one differs: {copy.differs}" if copy.differs else "this one has another layout"
+    return f"{folder} holds parquet files of the hub ({copy.new}), which are not read: {why}"

@@ -1,0 +1,127 @@
+"""The official folder of a benchmark: which files it has, and reading them with errors that help.
+
+Every loader reads the layout that LLaVA's evaluation scripts use, `playground/data/eval/FOLDER`, so
+that a folder prepared for those scripts works here unchanged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SHORT_ANSWER = "Answer the question using a single word or phrase."
+LETTER_ANSWER = "Answer with the option's letter from the given choices directly."
+EVAL_ZIP = "LLaVA's eval.zip (docs/Evaluation.md of haotian-liu/LLaVA)"
+
+
+class DataError(ValueError):
+    """The data on disk are not what the official layout has; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What must be on disk.
+
+    Attributes
+    ----------
+    folder : str
+        Name of the benchmark's folder, as LLaVA's scripts have it.
+    files : dict of str to str
+        Files and folders in it, each with where it comes from.
+    rows : int
+        Samples of the complete benchmark; 0 where that is not known for certain.
+    splits : dict of str to int
+        The same by `Sample.split`, where the official number is known.
+    hint : str
+        Added to a wrong count: the usual cause.
+    """
+
+    folder: str
+    files: Mapping[str, str]
+    rows: int = 0
+    splits: Mapping[str, int] = field(default_factory=dict)
+    hint: str = ""
+
+    def missing(self, folder: Path) -> list[str]:
+        """Return one sentence per file that is not there."""
+        if not folder.is_dir():
+            return [f"there is no folder {folder}; it must hold {', '.join(self.files)}"]
+        return [
+            f"{folder / name} is missing; it comes from {source}"
+            for name, source in self.files.items()
+            if not (folder / name).exists()
+        ]
+
+
+def read_json(path: Path):
+    """Return the JSON of a file.
+
+    Raises
+    ------
+    DataError
+        It is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise DataError(f"{path} is not JSON ({error}); download it again") from error
+
+
+def read_jsonl(path: Path, keys: Sequence[str]) -> list[dict]:
+    """Return the objects of a file with one JSON object per line; blank lines are ignored.
+
+    Raises
+    ------
+    DataError
+        A line is no object, or lacks one of `keys`.
+    """
+    rows = []
+    # Not splitlines: a line may hold other marks that Unicode counts as ends of lines.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if line.strip():
+            rows.append(_object(line, keys, f"line {number} of {path}"))
+    return rows
+
+
+def _object(line: str, keys: Sequence[str], where: str) -> dict:
+    try:
+        row = json.loads(line)
+    except ValueError as error:
+        raise DataError(f"{where} is not JSON ({error}); download the file again") from error
+    return require_keys(row, keys, where)
+
+
+def require_keys(row: object, keys: Sequence[str], where: str) -> dict:
+    """Return `row`, which must be an object with these keys.
+
+    Raises
+    ------
+    DataError
+        It is not; the message names what is lacking.
+    """
+    if not isinstance(row, dict) or not set(keys) <= row.keys():
+        lacking = [key for key in keys if not isinstance(row, dict) or key not in row]
+        raise DataError(f"{where} must be an object with {', '.join(keys)}; {lacking} missing")
+    return row
+
+
+def require_same_ids(asked: Iterable[str], answered: Iterable[str], files: tuple[str, str]) -> None:
+    """Raise `DataError` unless the questions asked are those that have an answer.
+
+    Source
+    ------
+    LLaVA's scorers count an annotated question that was not asked as wrong. Difference: such data
+    are refused here, for their score would say something about the files only.
+    """
+    asked, answered = set(asked), set(answered)
+    for these, others, (first, second) in (
+        (asked, answered, files),
+        (answered, asked, files[::-1]),
+    ):
+        if lacking := sorted(these - others):
+            raise DataError(
+                f"{len(lacking)} of {len(these)} questions in {first} are not in {second} "
+                f"(such as {lacking[0]!r}); the two must be of one version of the data"
+            )

@@ -1,0 +1,190 @@
+"""Loading a benchmark from its folder, with every check that can be made before a model starts."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+from PIL import Image
+
+from sparsevlm.benchmarks.counting import groups_of
+from sparsevlm.benchmarks.loaders.hub import about_parquet
+from sparsevlm.benchmarks.loaders.layout import DataError, Layout
+from sparsevlm.benchmarks.registry import get_benchmark
+from sparsevlm.benchmarks.sample import Sample
+
+# Benchmark to the module here that reads it: it has LAYOUT and read(folder).
+LOADERS = {name: name for name in "gqa mmbench mme pope scienceqa seed textvqa mmvet".split()}
+LOADERS |= {name: f"videoqa_{name}" for name in "tgif msvd msrvtt activitynet".split()}
+SHOWN = 3  # of many like faults
+
+
+def _loader(name: str) -> ModuleType:
+    if name not in LOADERS:
+        raise ValueError(f"no loader for {name!r}; known: {', '.join(LOADERS)}")
+    return import_module(f"{__package__}.{LOADERS[name]}")
+
+
+def layout_of(name: str) -> Layout:
+    """Return what a benchmark's folder must hold.
+
+    Raises
+    ------
+    ValueError
+        There is no such benchmark.
+    """
+    return _loader(name).LAYOUT
+
+
+def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample]:
+    """Return all samples of a benchmark.
+
+    Parameters
+    ----------
+    name : str
+        A key of `LOADERS`.
+    folder : path
+        The benchmark's own folder (`layout_of(name).folder` in LLaVA's `playground/data/eval`).
+    complete : bool
+        Also require the official number of samples. False for a rehearsal.
+
+    Raises
+    ------
+    ValueError
+        There is no such benchmark.
+    DataError
+        Files are missing or wrong, samples are too few, too many or there twice, a pair or a
+        circular question is not whole, or a picture is missing. The message says where to get it.
+    """
+    loader, folder = _loader(name), Path(folder)
+    if missing := loader.LAYOUT.missing(folder):
+        parquet = about_parquet(name, folder)
+        raise DataError(f"{name}: " + "; ".join(missing + [parquet] * bool(parquet)))
+    samples = _read(loader, folder)
+    faults = _faults(name, samples)
+    if complete:
+        faults += _wrong_counts(loader.LAYOUT, samples)
+    if faults := faults or _missing_media(samples, folder):
+        raise DataError(f"{name} in {folder}: " + "; ".join(faults))
+    return samples
+
+
+def _read(loader: ModuleType, folder: Path) -> list[Sample]:
+    try:
+        return loader.read(folder)
+    except DataError:
+        raise
+    except ValueError as error:  # of a Sample without an answer, or of bytes that are no text
+        raise DataError(f"the files in {folder} are damaged: {error}") from error
+
+
+def _faults(name: str, samples: Sequence[Sample]) -> list[str]:
+    """What the scorer would refuse, found by scoring the references against themselves."""
+    rows = [{**sample.to_json(), "prediction": sample.answer} for sample in samples]
+    counts = get_benchmark(name).counts
+    faults = []
+    try:
+        groups = groups_of(rows)
+    except ValueError as error:
+        return [str(error)]
+    for group in groups.values():
+        try:
+            counts(group)
+        except ValueError as error:
+            faults.append(str(error))
+    return _shortened(faults)
+
+
+def _shortened(faults: list[str]) -> list[str]:
+    rest = len(faults) - SHOWN
+    return faults[:SHOWN] + ([f"and {rest} more of this kind"] if rest > 0 else [])
+
+
+def _wrong_counts(layout: Layout, samples: Sequence[Sample]) -> list[str]:
+    by_split = Counter(sample.split for sample in samples)
+    wanted = [("all", layout.rows, len(samples))] if layout.rows else []
+    wanted += [(split, rows, by_split[split]) for split, rows in layout.splits.items()]
+    faults = [
+        f"{split}: {found} samples, the official benchmark has {rows}"
+        for split, rows, found in wanted
+        if found != rows
+    ]
+    return faults + ([layout.hint] if faults and layout.hint else [])
+
+
+def _missing_media(samples: Sequence[Sample], folder: Path) -> list[str]:
+    names = dict.fromkeys(sample.media for sample in samples if sample.media)
+    absent = [name for name in names if not (folder / name).exists()]
+    if not absent:
+        return []
+    shown = ", ".join(absent[:SHOWN])
+    return [f"{len(absent)} of {len(names)} pictures are missing, such as {shown}"]
+
+
+def verify(name: str, folder: str | Path, *, complete: bool = True) -> list[str]:
+    """Return what is wrong with a benchmark's folder, [] for nothing.
+
+    All that `load` checks (MMBench's pictures are written while it does), and whether the first
+    and the last picture can be opened; videos are not opened.
+
+    Raises
+    ------
+    ValueError
+        There is no such benchmark.
+    """
+    folder = Path(folder)
+    _loader(name)
+    try:
+        samples = load(name, folder, complete=complete)
+    except (DataError, OSError) as error:
+        return [str(error)]
+    if get_benchmark(name).media == "video":
+        return []
+    pictures = [folder / sample.media for sample in samples if sample.media]
+    ends = dict.fromkeys([pictures[0], pictures[-1]] if pictures else [])
+    return [fault for path in ends if path.is_file() and (fault := _damage(path))]
+
+
+def _damage(path: Path) -> str:
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError) as error:
+        return f"{path} cannot be opened as a picture ({error}); download it again"
+    return ""
+
+
+def select(samples: Sequence[Sample], n: int, seed: int) -> list[Sample]:
+    """Return at most `n` samples, whole groups, in their order; 0 returns all.
+
+    Which ones depends on the seed and the names of the groups only, so a larger `n` adds to the
+    smaller one's.
+
+    Raises
+    ------
+    ValueError
+        `n` is negative, or too small for one group.
+    """
+    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+        raise ValueError(f"n must be 0 for all samples, or a positive integer, got {n!r}")
+    sizes = Counter(sample.group for sample in samples)
+    if n == 0 or n >= len(samples):
+        return list(samples)
+    chosen: set[str] = set()
+    left = n
+    for group in sorted(sizes, key=lambda group: _draw(seed, group)):
+        if sizes[group] > left:
+            break
+        chosen.add(group)
+        left -= sizes[group]
+    if not chosen:
+        raise ValueError(f"n = {n} is too small for a whole group, which has {max(sizes.values())}")
+    return [sample for sample in samples if sample.group in chosen]
+
+
+def _draw(seed: int, group: str) -> str:
+    return hashlib.sha256(f"{seed}/{group}".encode()).hexdigest()

@@ -1,0 +1,122 @@
+"""MMBench (English, dev, version 20230712): a table with the pictures inside, one row per rotation.
+
+A question of four options has four rows: `index`, then `index` + 1,000,000 and so on, the options
+moved on by one each time. LLaVA's script asks every row once, and so does this loader.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import csv
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+from sparsevlm.benchmarks.loaders.layout import LETTER_ANSWER, DataError, Layout, require_keys
+from sparsevlm.benchmarks.sample import Sample
+
+TABLE = "mmbench_dev_20230712.tsv"
+IMAGES = "images"  # written by this loader, from the table
+LETTERS = "ABCD"
+ROTATION = 1_000_000
+KEYS = ("index", "question", "hint", *LETTERS, "answer", "category", "image")
+# What pandas reads as "no value", and LLaVA's script with it; so an option "None" ends the options.
+EMPTY = frozenset(
+    ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"]
+    + ["<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
+)
+
+LAYOUT = Layout(
+    folder="mmbench",
+    files={TABLE: "download.openmmlab.com/mmclassification/datasets/mmbench"},
+)
+
+
+def read(folder: Path) -> list[Sample]:
+    """Return the rows, those of a question together and the original order of options first.
+
+    The pictures are written to `images/` beside the table, once; `split` is the category.
+
+    Raises
+    ------
+    DataError
+        A row is incomplete, or a picture is no base64.
+    OSError
+        The pictures cannot be written.
+    """
+    rows = read_table(folder / TABLE)
+    groups: dict[int, list[dict]] = {}
+    for row in rows:
+        groups.setdefault(int(row["index"]) % ROTATION, []).append(row)
+    samples = []
+    for question in groups.values():
+        for row in sorted(question, key=lambda row: int(row["index"])):
+            samples.append(_sample(row, folder))
+    return samples
+
+
+def read_table(path: Path) -> list[dict]:
+    """Return the rows of the table as text, in the order of the file.
+
+    Raises
+    ------
+    DataError
+        A column or a value is missing, or an index is no number.
+    """
+    csv.field_size_limit(sys.maxsize)  # a picture is one field
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    for number, row in enumerate(rows, start=1):
+        require_keys(row, KEYS, f"row {number} of {path}")
+        if lacking := [key for key in ("question", "answer", "image") if not row[key]]:
+            raise DataError(f"row {number} of {path} has no {', '.join(lacking)}")
+        if not row["index"].isdecimal():
+            raise DataError(f"row {number} of {path} must have a number as index: {row['index']!r}")
+    return rows
+
+
+def is_empty(value: str | None) -> bool:
+    """Return True for what LLaVA's script takes as no value."""
+    return value is None or value in EMPTY or value.lower() in ("nan", "none")
+
+
+def _sample(row: dict, folder: Path) -> Sample:
+    options = []
+    for letter in LETTERS:
+        if is_empty(row[letter]):
+            break
+        options.append(row[letter])
+    lines = [] if is_empty(row["hint"]) else [row["hint"]]
+    lines += [row["question"]]
+    lines += [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
+    return Sample(
+        id=row["index"],
+        media=_picture(row, folder),
+        question="\n".join([*lines, LETTER_ANSWER]),
+        answer=row["answer"],
+        group=str(int(row["index"]) % ROTATION),
+        split=row["category"],
+        options=tuple(options),
+    )
+
+
+def _picture(row: dict, folder: Path) -> str:
+    """Return where the row's picture is, written there if it is not yet.
+
+    It is named by its content, so that rotations share one file.
+    """
+    try:
+        content = base64.b64decode(row["image"], validate=True)
+    except binascii.Error as error:
+        raise DataError(f"the picture of row {row['index']} of {TABLE} is no base64") from error
+    ending = ".png" if content.startswith(b"\x89PNG") else ".jpg"
+    name = f"{IMAGES}/{hashlib.sha256(content).hexdigest()[:16]}{ending}"
+    path = folder / name
+    if not path.exists():
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        partial.write_bytes(content)
+        partial.replace(path)
+    return name

@@ -1,0 +1,98 @@
+"""MME: 2,374 yes/no questions, two per image, in fourteen subtasks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from sparsevlm.benchmarks.loaders.layout import (
+    EVAL_ZIP,
+    SHORT_ANSWER,
+    DataError,
+    Layout,
+    read_jsonl,
+)
+from sparsevlm.benchmarks.sample import Sample
+
+QUESTIONS = "llava_mme.jsonl"
+RELEASE = "MME_Benchmark_release_version"
+YES_OR_NO = "Please answer yes or no."
+
+LAYOUT = Layout(
+    folder="MME",
+    files={
+        QUESTIONS: EVAL_ZIP,
+        RELEASE: "the MME authors (BradyFU/Awesome-Multimodal-Large-Language-Models, branch "
+        "Evaluation); its subtask folders must lie directly in it",
+    },
+    rows=2374,
+    hint="perception has 2,114 questions, cognition 260",
+)
+
+Answers = dict[tuple[str, str, str], str]  # (subtask, file without ending, question) -> Yes or No
+
+
+def read(folder: Path) -> list[Sample]:
+    """Return the questions in the order of LLaVA's file; `group` is the image, `split` the subtask.
+
+    Raises
+    ------
+    DataError
+        A question has no answer in the release.
+    """
+    answers = _answers(folder / RELEASE)
+    rows = read_jsonl(folder / QUESTIONS, ("question_id", "image", "text"))
+    seen: Counter[str] = Counter()
+    samples = []
+    for row in rows:
+        image = row["question_id"]
+        samples.append(_sample(row, f"{image}#{seen[image]}", answers))
+        seen[image] += 1
+    return samples
+
+
+def _sample(row: dict, name: str, answers: Answers) -> Sample:
+    image = row["question_id"]
+    subtask, _, file = image.partition("/")
+    return Sample(
+        id=name,
+        media=f"{RELEASE}/{row['image']}",
+        question=row["text"],
+        answer=_answer(answers, subtask, Path(file).name.split(".")[0], row["text"]),
+        group=image,
+        split=subtask,
+    )
+
+
+def _answer(answers: Answers, subtask: str, stem: str, text: str) -> str:
+    """Look the question up as LLaVA's `convert_answer_to_mme.py` does: with one blank, then two."""
+    question = text.replace(SHORT_ANSWER, "").strip()
+    forms = [question] if YES_OR_NO in question else []
+    forms += [f"{question}{blanks}{YES_OR_NO}" for blanks in (" ", "  ")]
+    for form in forms:
+        if (subtask, stem, form) in answers:
+            return answers[subtask, stem, form]
+    raise DataError(
+        f"{RELEASE} has no answer to {question!r} about {subtask}/{stem}; "
+        f"is {RELEASE}/{subtask} there, with the .txt files?"
+    )
+
+
+def _answers(release: Path) -> Answers:
+    answers: Answers = {}
+    for subtask in sorted(path for path in release.iterdir() if path.is_dir()):
+        split_up = (subtask / "images").is_dir()
+        files = subtask / "questions_answers_YN" if split_up else subtask
+        for path in sorted(files.glob("*.txt")):
+            for line in path.read_text(encoding="utf-8").split("\n"):
+                if line.strip():
+                    question, answer = _pair(line, path)
+                    answers[subtask.name, path.name.removesuffix(".txt"), question] = answer
+    return answers
+
+
+def _pair(line: str, path: Path) -> tuple[str, str]:
+    parts = line.strip().split("\t")
+    if len(parts) != 2:
+        raise DataError(f"a line of {path} must be a question, a tab and Yes or No; got {line!r}")
+    return parts[0], parts[1]

@@ -1,0 +1,58 @@
+"""MM-Vet (version 1): 218 open questions that need several abilities."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sparsevlm.benchmarks.loaders.layout import (
+    EVAL_ZIP,
+    Layout,
+    read_json,
+    read_jsonl,
+    require_keys,
+    require_same_ids,
+)
+from sparsevlm.benchmarks.mmvet import AND_ABILITY
+from sparsevlm.benchmarks.sample import Sample
+
+QUESTIONS = "llava-mm-vet.jsonl"
+ANSWERS = "mm-vet.json"
+IMAGES = "images"
+BOTH = "<AND>"  # MM-Vet's mark between facts that must all be there
+SOURCE = "mm-vet.zip of yuweihao/MM-Vet, release v1"
+
+LAYOUT = Layout(
+    folder="mm-vet",
+    files={QUESTIONS: EVAL_ZIP, ANSWERS: SOURCE, IMAGES: SOURCE},
+    rows=218,
+)
+
+
+def read(folder: Path) -> list[Sample]:
+    """Return the questions in the order of LLaVA's file; `split` joins the abilities by "+".
+
+    Raises
+    ------
+    DataError
+        Questions and answers are of two versions.
+    """
+    answers = read_json(folder / ANSWERS)
+    rows = read_jsonl(folder / QUESTIONS, ("question_id", "image", "text"))
+    require_same_ids(map(_name, rows), answers, (QUESTIONS, ANSWERS))
+    return [_sample(row, answers[_name(row)]) for row in rows]
+
+
+def _name(row: dict) -> str:
+    return f"v1_{row['question_id']}"
+
+
+def _sample(row: dict, known: dict) -> Sample:
+    require_keys(known, ("answer", "capability"), f"{_name(row)!r} in {ANSWERS}")
+    return Sample(
+        id=_name(row),
+        media=f"{IMAGES}/{row['image']}",
+        question=row["text"],
+        answer=known["answer"],
+        split=AND_ABILITY.join(known["capability"]),
+        answers=tuple(fact.strip() for fact in known["answer"].split(BOTH)),
+    )

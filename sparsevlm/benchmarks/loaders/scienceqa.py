@@ -1,0 +1,67 @@
+"""ScienceQA, test split: 4,241 questions, 2,017 of them about an image."""
+
+from __future__ import annotations
+
+import string
+from pathlib import Path
+
+from sparsevlm.benchmarks.loaders.layout import (
+    EVAL_ZIP,
+    LETTER_ANSWER,
+    DataError,
+    Layout,
+    read_json,
+    require_keys,
+    require_same_ids,
+)
+from sparsevlm.benchmarks.sample import Sample
+
+QUESTIONS = "llava_test_CQM-A.json"
+PROBLEMS = "problems.json"
+SPLITS = "pid_splits.json"
+IMAGES = "images/test"
+SOURCE = "data/scienceqa of lupantech/ScienceQA"
+
+LAYOUT = Layout(
+    folder="scienceqa",
+    files={
+        QUESTIONS: EVAL_ZIP,
+        PROBLEMS: SOURCE,
+        SPLITS: SOURCE,
+        IMAGES: f"{SOURCE} (test.zip)",
+    },
+    rows=4241,
+    splits={"image": 2017, "text": 2224},
+)
+
+
+def read(folder: Path) -> list[Sample]:
+    """Return the questions in the order of LLaVA's file; `split` is "image" or "text".
+
+    Raises
+    ------
+    DataError
+        The questions are not those of the test split.
+    """
+    problems, rows = read_json(folder / PROBLEMS), read_json(folder / QUESTIONS)
+    for row in rows:
+        require_keys(row, ("id", "conversations"), f"a question of {QUESTIONS}")
+    test = require_keys(read_json(folder / SPLITS), ("test",), SPLITS)["test"]
+    require_same_ids((row["id"] for row in rows), test, (QUESTIONS, f"{SPLITS}, test"))
+    return [_sample(row, problems) for row in rows]
+
+
+def _sample(row: dict, problems: dict) -> Sample:
+    name = row["id"]
+    if name not in problems:
+        raise DataError(f"question {name!r} is not in {PROBLEMS}; take it from {SOURCE}")
+    problem = require_keys(problems[name], ("answer", "choices"), f"{name!r} in {PROBLEMS}")
+    question = row["conversations"][0]["value"].replace("<image>", "").strip()
+    return Sample(
+        id=name,
+        media=f"{IMAGES}/{row['image']}" if "image" in row else "",
+        question=f"{question}\n{LETTER_ANSWER}",
+        answer=string.ascii_uppercase[problem["answer"]],
+        split="image" if "image" in row else "text",
+        options=tuple(problem["choices"]),
+    )

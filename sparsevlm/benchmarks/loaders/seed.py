@@ -1,0 +1,70 @@
+"""SEED-Bench (version 1): questions about images, and about the middle frame of videos."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sparsevlm.benchmarks.loaders.layout import (
+    EVAL_ZIP,
+    DataError,
+    Layout,
+    read_json,
+    read_jsonl,
+    require_keys,
+    require_same_ids,
+)
+from sparsevlm.benchmarks.sample import Sample
+
+QUESTIONS = "llava-seed-bench.jsonl"
+ANSWERS = "SEED-Bench.json"
+IMAGES, FRAMES = "SEED-Bench-image", "SEED-Bench-video-image"
+CHOICES = ("choice_a", "choice_b", "choice_c", "choice_d")
+KEYS = ("question_id", "question_type_id", "answer", *CHOICES)
+
+LAYOUT = Layout(
+    folder="seed_bench",
+    files={
+        QUESTIONS: EVAL_ZIP,
+        ANSWERS: "AILab-CVC/SEED-Bench on the hub, in the revision that still has all videos that "
+        f"{QUESTIONS} asks about (later ones have about 3,800 of more than 5,000)",
+        IMAGES: "SEED-Bench-image.zip (the same place)",
+        FRAMES: "the videos' middle frames by LLaVA's extract_video_frames.py, TYPE_QUESTION.png",
+    },
+)
+
+
+def read(folder: Path) -> list[Sample]:
+    """Return the questions in the order of LLaVA's file; `split` is the ability.
+
+    Raises
+    ------
+    DataError
+        Questions and answers are of two versions.
+    """
+    data = require_keys(read_json(folder / ANSWERS), ("questions", "question_type"), ANSWERS)
+    abilities = {number: name for name, number in data["question_type"].items()}
+    answers = {}
+    for known in data["questions"]:
+        require_keys(known, KEYS, f"a question of {ANSWERS}")
+        answers[_name(known)] = known
+    rows = read_jsonl(folder / QUESTIONS, ("question_id", "image", "text"))
+    require_same_ids(map(_name, rows), answers, (QUESTIONS, ANSWERS))
+    return [_sample(row, answers[_name(row)], abilities) for row in rows]
+
+
+def _name(row: dict) -> str:
+    """Return the question's id; LLaVA's file has numbers where the official one has text."""
+    return str(row["question_id"])
+
+
+def _sample(row: dict, known: dict, abilities: dict[int, str]) -> Sample:
+    if known["question_type_id"] not in abilities:
+        raise DataError(f"{ANSWERS} has no question_type {known['question_type_id']!r}")
+    return Sample(
+        id=_name(row),
+        media=row["image"],
+        question=row["text"],
+        answer=known["answer"],
+        split=abilities[known["question_type_id"]],
+        options=tuple(str(known[key]) for key in CHOICES),
+    )

@@ -1,0 +1,88 @@
+"""TextVQA 0.5.1, validation: 5,000 questions, with reference OCR tokens in the prompt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sparsevlm.benchmarks.loaders.layout import (
+    EVAL_ZIP,
+    DataError,
+    Layout,
+    read_json,
+    read_jsonl,
+    require_keys,
+)
+from sparsevlm.benchmarks.sample import Sample
+
+QUESTIONS = "llava_textvqa_val_v051_ocr.jsonl"
+ANSWERS = "TextVQA_0.5.1_val.json"
+IMAGES = "train_images"
+OCR_LINE = "Reference OCR token: "
+
+LAYOUT = Layout(
+    folder="textvqa",
+    files={
+        QUESTIONS: EVAL_ZIP,
+        ANSWERS: "dl.fbaipublicfiles.com/textvqa/data",
+        IMAGES: "train_val_images.zip, 6.6 GB (dl.fbaipublicfiles.com/textvqa/images)",
+    },
+    rows=5000,
+)
+
+
+def read(folder: Path) -> list[Sample]:
+    """Return the questions in the order of LLaVA's file, with all ten human answers.
+
+    Raises
+    ------
+    DataError
+        A question has no answers, or its prompt lacks the line of OCR tokens.
+    """
+    data = require_keys(read_json(folder / ANSWERS), ("data",), ANSWERS)["data"]
+    for known in data:
+        require_keys(known, ("image_id", "question", "answers"), f"a question of {ANSWERS}")
+    answers = {(known["image_id"], known["question"].lower()): known["answers"] for known in data}
+    seen: Counter[str] = Counter()
+    samples = []
+    for row in read_jsonl(folder / QUESTIONS, ("question_id", "image", "text")):
+        image = row["question_id"]  # LLaVA's file has the image's name here
+        samples.append(_sample(row, f"{image}.{seen[image]}", answers))
+        seen[image] += 1
+    return samples
+
+
+def without_ocr(samples: Sequence[Sample]) -> list[Sample]:
+    """Return the same questions without the line of OCR tokens, as other models are asked.
+
+    Source
+    ------
+    The tokens are LLaVA's own addition; the question of the data set has none.
+    """
+    return [_without_line(sample) for sample in samples]
+
+
+def _without_line(sample: Sample) -> Sample:
+    lines = [line for line in sample.question.split("\n") if not line.startswith(OCR_LINE.rstrip())]
+    return replace(sample, question="\n".join(lines))
+
+
+def _sample(row: dict, name: str, answers: dict) -> Sample:
+    lines = row["text"].split("\n")
+    if len(lines) != 3 or not lines[1].startswith(OCR_LINE.rstrip()):
+        raise DataError(
+            f"the prompt of {name!r} must be the question, {OCR_LINE!r} with tokens, and the "
+            f"instruction; got {row['text']!r}; take {QUESTIONS}, not the file without OCR"
+        )
+    key = (row["question_id"], lines[0].lower())
+    if key not in answers:
+        raise DataError(f"{ANSWERS} has no answers to {lines[0]!r} about {key[0]!r}")
+    return Sample(
+        id=name,
+        media=f"{IMAGES}/{row['image']}",
+        question=row["text"],
+        answer=Counter(answers[key]).most_common(1)[0][0],
+        answers=tuple(answers[key]),
+    )

@@ -1,0 +1,180 @@
+"""The way back: predictions in the files that the official scorers and servers take."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import zipfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from xml.sax.saxutils import escape
+
+from sparsevlm.benchmarks.counting import Row
+from sparsevlm.benchmarks.loaders import mmbench
+from sparsevlm.benchmarks.loaders.layout import DataError
+
+# What LLaVA's `convert_mmbench_for_submission.py` leaves out, and where the answers go.
+LEFT_OUT = ("hint", "category", "source", "image", "comment", "l2-category")
+PREDICTION_COLUMN = 6
+NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same predictions give the same bytes
+
+
+def gqa(rows: Sequence[Row], folder: Path) -> bytes:
+    """Return `testdev_balanced_predictions.json` for GQA's eval.py.
+
+    Source
+    ------
+    LLaVA `scripts/convert_gqa_for_eval.py`. Difference: none.
+    """
+    answers = [
+        {"questionId": row["id"], "prediction": row["prediction"].rstrip(".").lower()}
+        for row in rows
+    ]
+    return json.dumps(answers).encode()
+
+
+def seed(rows: Sequence[Row], folder: Path) -> bytes:
+    """Return the JSON lines of SEED-Bench's leaderboard, ids as its own file writes them.
+
+    Source
+    ------
+    LLaVA `scripts/convert_seed_for_submission.py`. Difference: the order is that of the rows.
+    """
+    lines = [
+        json.dumps({"question_id": row["id"], "prediction": row["prediction"]}) for row in rows
+    ]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def mmvet(rows: Sequence[Row], folder: Path) -> bytes:
+    """Return the JSON that MM-Vet's evaluator takes: "v1_0" to the answer.
+
+    Source
+    ------
+    LLaVA `scripts/convert_mmvet_for_eval.py`. Difference: none.
+    """
+    return json.dumps({row["id"]: row["prediction"] for row in rows}, indent=2).encode()
+
+
+def mmbench_sheet(rows: Sequence[Row], folder: Path) -> bytes:
+    """Return the .xlsx that the MMBench server takes: the table with a column "prediction".
+
+    Raises
+    ------
+    DataError
+        The table has rows that were not asked; the server wants them all.
+
+    Source
+    ------
+    LLaVA `scripts/convert_mmbench_for_submission.py`, which lets pandas write it. Difference: the
+    header is not bold; control characters, which a sheet cannot hold, are left out.
+    """
+    answers = {row["id"]: row["prediction"] for row in rows}
+    table = mmbench.read_table(folder / mmbench.TABLE)
+    if lacking := [row["index"] for row in table if row["index"] not in answers]:
+        raise DataError(
+            f"{len(lacking)} of {len(table)} rows of {mmbench.TABLE} have no answer (such as "
+            f"{lacking[0]}); the server takes complete files only, so ask all samples"
+        )
+    columns = [name for name in table[0] if name not in LEFT_OUT]
+    columns.insert(PREDICTION_COLUMN, "prediction")
+    cells = [
+        [answers[row["index"]] if name == "prediction" else _cell(row, name) for name in columns]
+        for row in table
+    ]
+    return _xlsx([columns, *cells])
+
+
+def _cell(row: dict, name: str) -> str | int | None:
+    value = row[name]
+    if value is None or value in mmbench.EMPTY:
+        return None
+    return int(value) if name == "index" else value
+
+
+def _xlsx(rows: Sequence[Sequence[str | int | None]]) -> bytes:
+    """Return a workbook of one sheet with texts and whole numbers."""
+    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+    package = "http://schemas.openxmlformats.org/package/2006"
+    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
+    lines = "".join(_line(number, row) for number, row in enumerate(rows, start=1))
+    parts = {
+        "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
+        '<Default Extension="rels" '
+        'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
+        f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
+        f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kind}.worksheet+xml"/>'
+        "</Types>",
+        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="rId1" '
+        f'Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
+        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets>'
+        '<sheet name="Sheet1" sheetId="1" r:id="rId1"/></sheets></workbook>',
+        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships">'
+        f'<Relationship Id="rId1" Type="{office}/worksheet" Target="worksheets/sheet1.xml"/>'
+        "</Relationships>",
+        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{lines}</sheetData>'
+        "</worksheet>",
+    }
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in parts.items():
+            head = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
+            archive.writestr(zipfile.ZipInfo(name, WRITTEN), head + text)
+    return stream.getvalue()
+
+
+def _line(number: int, row: Sequence[str | int | None]) -> str:
+    cells = []
+    for column, value in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", row, strict=False):
+        place = f'r="{column}{number}"'
+        if isinstance(value, int):
+            cells.append(f"<c {place}><v>{value}</v></c>")
+        elif value is not None:
+            text = escape(NOT_IN_XML.sub("", value))
+            cells.append(
+                f'<c {place} t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>'
+            )
+    return f'<row r="{number}">{"".join(cells)}</row>'
+
+
+# Benchmark to (ending of the file, content of rows and the folder of the data).
+UPLOADS: dict[str, tuple[str, Callable[[Sequence[Row], Path], bytes]]] = {
+    "gqa": (".json", gqa),
+    "mmbench": (".xlsx", mmbench_sheet),
+    "mmvet": (".json", mmvet),
+    "seed": (".jsonl", seed),
+}
+
+
+def write_upload(name: str, rows: Sequence[Row], folder: str | Path, stem: str | Path) -> Path:
+    """Write the official file for a record's rows and return its path.
+
+    Parameters
+    ----------
+    name : str
+        A key of `UPLOADS`.
+    rows : sequence of row
+        The predictions of a complete record.
+    folder : path
+        The benchmark's data, as for `load`.
+    stem : path
+        The file without its ending.
+
+    Raises
+    ------
+    ValueError
+        The benchmark has no such file: its scorer runs here.
+    DataError
+        See `mmbench_sheet`.
+    """
+    if name not in UPLOADS:
+        raise ValueError(f"{name!r} has no file to upload; known: {', '.join(UPLOADS)}")
+    ending, make = UPLOADS[name]
+    path = Path(stem).with_name(Path(stem).name + ending)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_bytes(make(rows, Path(folder)))
+    return partial.replace(path)

@@ -1,0 +1,298 @@
+"""The real benchmarks' folders: prompts, references, and what is said when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from sparsevlm.benchmarks import Sample, get_benchmark
+from sparsevlm.benchmarks.loaders import HUB, LOADERS, DataError, layout_of, load, select, verify
+from sparsevlm.benchmarks.loaders.textvqa import without_ocr
+
+# Data in the official layout, written by hand; PROMPTS has what LLaVA's scripts ask for them.
+FROZEN = Path(__file__).parent / "loaders"
+PROMPTS = FROZEN / "prompts"
+BETWEEN = "\n-----\n"
+IMAGE_BENCHMARKS = [name for name in LOADERS if get_benchmark(name).media == "image"]
+PICTURES = {
+    "gqa": ["data/images/n1.jpg"],
+    "mmbench": [],
+    "mme": [f"MME_Benchmark_release_version/{name}" for name in
+            ("count/0001.jpg", "artwork/images/77.jpg")],
+    "pope": ["val2014/COCO_val2014_000000000001.jpg"],
+    "scienceqa": ["images/test/3/image.png"],
+    "seed": ["SEED-Bench-image/1_22", "SEED-Bench-video-image/10_v7.png"],
+    "textvqa": ["train_images/00aa.jpg"],
+    "mmvet": ["images/v1_0.png"],
+}  # fmt: skip
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Return a function from a benchmark's name to a copy of its frozen folder, with pictures."""
+
+    def copy(name: str) -> Path:
+        folder = tmp_path / layout_of(name).folder
+        shutil.copytree(FROZEN / folder.name, folder)
+        for picture in PICTURES[name]:
+            path = folder / picture
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (3, 2)).save(path, "PNG")
+        return folder
+
+    return copy
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def fault(name: str, folder: Path) -> str:
+    with pytest.raises(DataError) as raised:
+        load(name, folder, complete=False)
+    assert verify(name, folder, complete=False) == [str(raised.value)]
+    return str(raised.value)
+
+
+# What comes out
+
+
+@pytest.mark.parametrize("name", IMAGE_BENCHMARKS)
+def test_the_prompt_is_the_one_of_the_official_script(name, data):
+    samples = load(name, data(name), complete=False)
+    prompts = BETWEEN.join(sample.question for sample in samples)
+    assert prompts + "\n" == (PROMPTS / f"{name}.txt").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", IMAGE_BENCHMARKS)
+def test_the_references_are_right_by_the_benchmarks_own_scorer(name, data):
+    samples = load(name, data(name), complete=False)
+    rows = [{**sample.to_json(), "prediction": sample.answer} for sample in samples]
+    result = get_benchmark(name).score(rows)
+    assert result["score"] == pytest.approx(result.get("best", 100.0))
+
+
+def test_what_the_fields_hold(data):
+    assert [s.split for s in load("gqa", data("gqa"), complete=False)] == ["verify", "query"]
+    mme = load("mme", data("mme"), complete=False)
+    assert [s.answer for s in mme] == ["Yes", "Yes", "No", "No"]
+    assert [s.group for s in mme] == ["count/0001.jpg", "artwork/images/77.jpg"] * 2
+    assert [s.split for s in mme] == ["count", "artwork"] * 2
+    science = load("scienceqa", data("scienceqa"), complete=False)
+    assert [(s.media, s.split) for s in science] == [
+        ("images/test/3/image.png", "image"),
+        ("", "text"),
+    ]
+    vet = load("mmvet", data("mmvet"), complete=False)
+    assert vet[0].answers == ("water <OR> tea", "2 litres") and vet[0].split == "rec+ocr"
+    text = load("textvqa", data("textvqa"), complete=False)
+    assert [s.id for s in text] == ["00aa.0", "00aa.1"]
+    assert text[0].answers[7:] == ("HOT", "2l", "unanswerable")
+
+
+def test_mmbench_has_the_rotations_of_a_question_together_the_original_first(data):
+    folder = data("mmbench")
+    samples = load("mmbench", folder, complete=False)
+    assert [s.id for s in samples] == ["241", "1000241", "7", "1000007", "2000007", "3000007"]
+    assert [s.group for s in samples] == ["241"] * 2 + ["7"] * 4
+    assert [s.answer for s in samples] == list("ABCBAD")
+    assert len({s.media for s in samples}) == len(list((folder / "images").iterdir())) == 1
+    written = (folder / samples[0].media).stat().st_mtime_ns
+    assert load("mmbench", folder, complete=False) == samples
+    assert (folder / samples[0].media).stat().st_mtime_ns == written
+
+
+@pytest.mark.parametrize("word", ["None", "nan", "NA", ""])
+def test_mmbench_options_end_where_pandas_sees_no_value(word, data):
+    folder = data("mmbench")
+    table = folder / "mmbench_dev_20230712.tsv"
+    change(table, "a kettle\ta mug\t\t\tA", f"a kettle\ta mug\t{word}\tafter\tA")
+    change(table, "a mug\ta kettle\t\t\tB", f"a mug\ta kettle\t{word}\tafter\tB")
+    first = load("mmbench", folder, complete=False)[0]
+    assert first.options == ("a kettle", "a mug") and "after" not in first.question
+
+
+def test_textvqa_can_be_asked_without_ocr_tokens(data):
+    samples = load("textvqa", data("textvqa"), complete=False)
+    plain = [sample.question.split("\n") for sample in without_ocr(samples)]
+    assert plain == [[lines[0], lines[2]] for lines in (s.question.split("\n") for s in samples)]
+
+
+def test_a_line_of_json_may_hold_any_unicode(data):
+    folder = data("gqa")
+    change(folder / "llava_gqa_testdev_balanced.jsonl", "the kettle on", "the\u2028kettle on")
+    assert "the\u2028kettle" in load("gqa", folder, complete=False)[0].question
+
+
+# What is wrong with the data
+
+
+@pytest.mark.parametrize("name", IMAGE_BENCHMARKS)
+def test_every_missing_file_is_named_with_its_source(name, data, tmp_path):
+    folder = data(name)
+    for file, source in layout_of(name).files.items():
+        shutil.move(folder / file, tmp_path / "away")
+        said = fault(name, folder)
+        assert f"{folder / file} is missing" in said and source in said
+        shutil.move(tmp_path / "away", folder / file)
+    shutil.rmtree(folder)
+    assert f"there is no folder {folder}" in fault(name, folder)
+
+
+@pytest.mark.parametrize("name", [n for n in IMAGE_BENCHMARKS if layout_of(n).rows])
+def test_a_part_of_a_benchmark_is_not_taken_for_the_whole(name, data):
+    folder = data(name)
+    with pytest.raises(DataError, match=f"official benchmark has {layout_of(name).rows}"):
+        load(name, folder)
+    assert len(verify(name, folder)) == 1 and verify(name, folder, complete=False) == []
+
+
+@pytest.mark.parametrize("name", [n for n in IMAGE_BENCHMARKS if PICTURES[n]])
+def test_a_missing_picture_is_named(name, data):
+    folder = data(name)
+    (folder / PICTURES[name][0]).unlink()
+    assert f"pictures are missing, such as {PICTURES[name][0]}" in fault(name, folder)
+
+
+def test_a_damaged_picture_is_named(data):
+    folder = data("pope")
+    picture = folder / PICTURES["pope"][0]
+    Image.effect_noise((64, 64), 50).save(picture, "PNG")
+    picture.write_bytes(picture.read_bytes()[:2000])
+    (said,) = verify("pope", folder, complete=False)
+    assert PICTURES["pope"][0] in said and "download it again" in said
+
+
+def test_a_question_may_be_there_once_only(data):
+    folder = data("gqa")
+    change(folder / "llava_gqa_testdev_balanced.jsonl", "20000002", "20000001")
+    assert "sample '20000001' is there twice" in fault("gqa", folder)
+
+
+def test_gqa_wants_an_answer_to_every_question(data):
+    folder = data("gqa")
+    change(folder / "data/testdev_balanced_questions.json", '"20000002"', '"20000004"')
+    assert "has no question '20000002'" in fault("gqa", folder)
+
+
+def test_broken_json_is_named_with_its_line(data):
+    folder = data("gqa")
+    change(folder / "llava_gqa_testdev_balanced.jsonl", '{"question_id": "20000002"', "{")
+    assert "line 2 of" in fault("gqa", folder)
+    folder = data("pope")
+    change(folder / "coco/coco_pope_random.json", '"label"', '"labels"')
+    assert "line 1 of" in fault("pope", folder) and "['label'] missing" in fault("pope", folder)
+
+
+def test_pope_wants_the_version_with_2910_random_questions(data):
+    labels = data("pope") / "coco/coco_pope_random.json"
+    text = labels.read_text()
+    labels.write_text(text + text.replace("giraffe", "zebra"))
+    said = fault("pope", labels.parents[1])
+    assert "has 2 rows" in said and "asks 1 questions" in said and "commit e3e39262c85a6" in said
+    labels.write_text(text.replace("giraffe", "zebra"))
+    said = fault("pope", labels.parents[1])
+    assert "its label is for 'Is there a zebra in the image?'" in said
+
+
+def test_mme_wants_pairs_and_their_answers(data):
+    folder = data("mme")
+    change(folder / "llava_mme.jsonl", "titled the mug", "titled the cup")
+    assert "no answer to 'Is this artwork titled the cup?'" in fault("mme", folder)
+    lines = (folder / "llava_mme.jsonl").read_text().splitlines(keepends=True)
+    (folder / "llava_mme.jsonl").write_text("".join(lines[:3]))
+    assert "'artwork/images/77.jpg' needs its two questions, got 1" in fault("mme", folder)
+
+
+def test_scienceqa_wants_the_test_split(data):
+    folder = data("scienceqa")
+    change(folder / "pid_splits.json", '"test": ["3", "8"]', '"test": ["3", "8", "9"]')
+    assert "1 of 3 questions in pid_splits.json, test are not in" in fault("scienceqa", folder)
+
+
+def test_seed_wants_questions_and_answers_of_one_version(data):
+    folder = data("seed")
+    answers = json.loads((folder / "SEED-Bench.json").read_text())
+    del answers["questions"][1]
+    (folder / "SEED-Bench.json").write_text(json.dumps(answers))
+    said = fault("seed", folder)
+    assert "1 of 2 questions in llava-seed-bench.jsonl are not in SEED-Bench.json" in said
+
+
+def test_textvqa_wants_the_prompts_with_ocr_tokens(data):
+    folder = data("textvqa")
+    change(folder / "llava_textvqa_val_v051_ocr.jsonl", "Reference OCR token: \\n", "")
+    assert "not the file without OCR" in fault("textvqa", folder)
+    change(folder / "llava_textvqa_val_v051_ocr.jsonl", "HOT, ", "HOT\\n")
+    assert "the prompt of '00aa.0' must be the question" in fault("textvqa", folder)
+
+
+def test_mmbench_wants_every_rotation_and_real_pictures(data):
+    folder = data("mmbench")
+    table = folder / "mmbench_dev_20230712.tsv"
+    change(table, "3000007\t", "4000007\t")
+    assert [s.id for s in load("mmbench", folder, complete=False)][-1] == "4000007"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    assert "'7' needs its 4 rotations, got 3" in fault("mmbench", folder)
+    change(table, "\tiVBO", "\t????")
+    assert "is no base64" in fault("mmbench", folder)
+
+
+def test_parquet_files_of_the_hub_are_refused_with_the_reason(data):
+    folder = data("pope")
+    (folder / "llava_pope_test.jsonl").rename(folder / "test-00000-of-00001.parquet")
+    said = fault("pope", folder)
+    assert "parquet files of the hub (lmms-lab-encoder/POPE), which are not read" in said
+    assert "3,000 random ones where LLaVA has 2,910" in said
+    assert set(HUB) == set(IMAGE_BENCHMARKS)
+    assert {copy.revision for copy in HUB.values()} == {"unpinned"}
+
+
+def test_an_unknown_benchmark_is_answered_with_the_known_ones():
+    for function in (load, verify):
+        with pytest.raises(ValueError, match="no loader for 'vqa'; known: gqa, mmbench"):
+            function("vqa", ".")
+
+
+def test_damaged_text_and_an_empty_answer_are_faults_of_the_data(data):
+    folder = data("gqa")
+    change(folder / "data/testdev_balanced_questions.json", '"answer": "mug"', '"answer": " "')
+    assert "Sample.answer must be a non-empty string" in fault("gqa", folder)
+    (folder / "llava_gqa_testdev_balanced.jsonl").write_bytes(b'{"question_id": "\xff"}')
+    assert f"the files in {folder} are damaged" in fault("gqa", folder)
+
+
+# A part of a benchmark
+
+
+def _samples():
+    return [Sample(f"{i}", "scene:0", "q", "a", group=f"g{i // 2}") for i in range(20)]
+
+
+def test_a_selection_has_whole_groups_in_order_and_grows():
+    samples = _samples()
+    small, large = select(samples, 7, 3), select(samples, 12, 3)
+    assert len(small) == 6 and len(large) == 12
+    assert set(small) <= set(large)
+    assert [samples.index(s) for s in large] == sorted(samples.index(s) for s in large)
+    assert all(count == 2 for count in Counter(s.group for s in large).values())
+    uneven = [Sample(f"{i}.{j}", "", "q", "a", group=f"g{i}") for i in range(9) for j in range(i)]
+    parts = [set(select(uneven, n, 0)) for n in range(9, len(uneven) + 1)]
+    assert all(few <= more for few, more in zip(parts, parts[1:], strict=False))
+    assert select(samples, 7, 3) == small != select(samples, 7, 4)
+    assert select(samples, 0, 3) == select(samples, 20, 3) == select(samples, 99, 3) == samples
+
+
+def test_a_selection_that_cannot_be_made_is_refused():
+    with pytest.raises(ValueError, match="too small for a whole group, which has 2"):
+        select(_samples(), 1, 0)
+    for n in (-1, 2.5, True):
+        with pytest.raises(ValueError, match="n must be 0 for all samples"):
+            select(_samples(), n, 0)
