@@ -154,26 +154,52 @@ def write_card(name: str, folder: Path, samples_per_benchmark: int) -> Path:
     model.load_state_dict(state["model"])
     export(model, DATA / name, name)
     rows = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
-    shipped, processor = load_miniature(name)
     facts = {
         "name": name,
-        "layers": recipe.num_layers,
         "seed": state["seed"],
         "processes": state["world"],
         "commit": _commit(),
         "torch": torch.__version__,
         "processor": _processor_name(),
         "parameters": sum(p.numel() for p in model.parameters()),
-        "recipe": [
-            {**asdict(stage), "seconds": stage_seconds(rows, stage)} for stage in recipe.stages
-        ],
-        "card_seed": CARD_SEED,
-        "accuracies": accuracies(kit, shipped, processor, samples_per_benchmark),
-        "probes": kit.probes(shipped),
+        "recipe": [asdict(stage) for stage in recipe.stages],
         "curves": rows,
     }
+    return _finish(facts, samples_per_benchmark)
+
+
+def measure_again(name: str, samples_per_benchmark: int) -> Path:
+    """Measure the shipped weights once more and write their card anew; nothing is trained.
+
+    How they came about is kept as the card's JSON file has it.
+
+    Raises
+    ------
+    MissingAssetError
+        Weights missing or damaged.
+    FileNotFoundError
+        There is no card to renew.
+    """
+    facts = json.loads((DATA / f"{name}.json").read_text())
+    facts.setdefault("processor", "not recorded")
+    return _finish(facts, samples_per_benchmark)
+
+
+def _finish(facts: dict, samples_per_benchmark: int) -> Path:
+    """Measure the shipped weights, and write JSON, curves and card."""
+    name, kit = facts["name"], get_kit(facts["name"])
+    recipe = kit.RECIPES[name]
+    model, processor = load_miniature(name)
+    facts["layers"] = recipe.num_layers
+    seconds = [stage_seconds(facts["curves"], stage) for stage in recipe.stages]
+    facts["recipe"] = [
+        {**stage, "seconds": took} for stage, took in zip(facts["recipe"], seconds, strict=True)
+    ]
+    facts["card_seed"] = CARD_SEED
+    facts["accuracies"] = accuracies(kit, model, processor, samples_per_benchmark)
+    facts["probes"] = kit.probes(model)
     (DATA / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
-    _curves_figure(rows, recipe, DATA / f"{name}-curves.svg")
+    _curves_figure(facts["curves"], recipe, DATA / f"{name}-curves.svg")
     card = DATA / f"{name}.md"
     card.write_text(fill((DATA / f"{name}.template.md").read_text(), facts))
     return card
@@ -184,7 +210,13 @@ def main() -> None:
     parser.add_argument("--name", choices=NAMES, default="mini-llava", help="which miniature")
     parser.add_argument("--folder", type=Path, help="default: results/training/NAME")
     parser.add_argument("--samples", type=int, default=400, help="questions per benchmark")
+    parser.add_argument(
+        "--measure-again", action="store_true", help="the shipped weights, without a training run"
+    )
     arguments = parser.parse_args()
+    if arguments.measure_again:
+        print(measure_again(arguments.name, arguments.samples))
+        return
     folder = arguments.folder or Path("results/training") / arguments.name
     print(write_card(arguments.name, folder, arguments.samples))
 

@@ -1,0 +1,54 @@
+"""The questions of the miniature Mini-Gemini: those of mini-llava, and some about small print."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ...benchmarks.sample import Sample
+from ..questions import benchmark_samples
+from ..scenes import Scene
+from .pictures import make_picture, small_cards
+
+SMALL_TEXT = "small text"
+
+
+def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
+    """The first ``n`` samples of a miniature benchmark, whole groups only.
+
+    The questions of mini-llava, about the same scenes, which here come at twice the resolution and
+    with small cards on them that none of these questions is about. In TextVQA every second
+    question asks for the letter on a small card instead (split ``"small text"``).
+
+    Raises
+    ------
+    ValueError
+        Unknown benchmark, or n below one.
+    """
+    drawn = benchmark_samples(benchmark, n, seed)
+    if benchmark != "textvqa":
+        return drawn
+    return [small_print(s) if number % 2 else s for number, s in enumerate(drawn)]
+
+
+def small_print(sample: Sample) -> Sample:
+    """The sample with a question about a small card; unchanged where there was no room for one."""
+    scene = make_picture(sample.seed)
+    cards = small_cards(scene)
+    if not cards:
+        return sample
+    card = cards[int(np.random.default_rng((sample.seed, 4)).integers(len(cards)))]
+    return replace(
+        sample,
+        question=question_about(scene, card),
+        answer=card.glyph,
+        answers=(card.glyph,) * 10,
+        split=SMALL_TEXT,
+    )
+
+
+def question_about(scene: Scene, card) -> str:
+    """Asks for the letter on a card, in one of the two forms of `question_families.textvqa`."""
+    form = ("what letter is on the {} card ?", "what is written on the {} card ?")[scene.seed % 2]
+    return form.format(card.colour)

@@ -1,0 +1,135 @@
+"""Training losses of the miniature Qwen2-VL; what they return is said in `llava.losses`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from ..facts import Facts
+from ..glyphs import GLYPHS
+from ..llava.losses import Measures, _accuracy, _mean_by_kind, pack_turns
+from ..llava.vision import alignment_logits, alignment_loss
+from ..scenes import SHAPE_COLOURS, SHAPES, Scene
+from ..statements import STATEMENTS
+from ..vocabulary import DEPICTED, INDEX
+from .packed import turn_hidden
+from .pictures import make_picture
+from .prompts import BEFORE
+from .questions import training_drafts
+from .vision import depicted_words, merge, tower_features
+
+LISTS = ("choose", "color", "shape", "letter", "there", "corners")
+
+
+@torch.no_grad()
+def alignment_accuracy(model, visual, target) -> Measures:
+    """Patches whose best word of a kind is the depicted one, per kind of word."""
+    logits = alignment_logits(model, visual)
+    result = {}
+    for kind, words in {"shape": SHAPES, "color": SHAPE_COLOURS, "letter": GLYPHS}.items():
+        wanted = target[..., [DEPICTED.index(w) for w in words]]
+        patches = wanted.any(-1)
+        best = logits[..., [INDEX[w] for w in words]].argmax(-1)
+        right = wanted.gather(-1, best[..., None])[..., 0][patches]
+        result[kind] = (right.float().sum().item(), right.numel())
+    return result
+
+
+def vision_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
+    """Alignment of every patch of the pictures with the words it depicts."""
+    pictures = [make_picture(seed, grid) for seed in seeds]
+    target = depicted_words(pictures).to(model.lm_head.weight.device)
+    visual = merge(model, tower_features(model, pictures))
+    return alignment_loss(model, visual, target), alignment_accuracy(model, visual, target)
+
+
+def kept_patches(pictures: Sequence[Scene], rng, background: int) -> np.ndarray:
+    """Patches that a training step shows the decoder, [pictures, kept], ascending.
+
+    All patches of things and at least ``background`` others at random; the picture with most
+    patches of things decides the number, the smallest picture bounds it. 0: as many as possible.
+    """
+    owners = [p.patch_objects.reshape(-1) for p in pictures]
+    most = min(o.size for o in owners)
+    kept = min(most, max((o >= 0).sum() for o in owners) + background) if background else most
+    order = [np.argsort((o < 0) + rng.random(o.size) * 0.5, kind="stable") for o in owners]
+    return np.sort(np.stack([o[:kept] for o in order]), axis=1)
+
+
+def visual_positions(pictures: Sequence[Scene], kept: np.ndarray, rng):
+    """Positions of kept tokens and of the mark behind them, ([3, pictures, kept], [pictures]).
+
+    Half of the pictures keep their rows and columns, half are renumbered like text without gaps:
+    pruners do either, and the decoder should have met both.
+    """
+    first = len(BEFORE)
+    positions = np.full((3, *kept.shape), first)
+    starts = np.empty(len(pictures), int)
+    for number, picture in enumerate(pictures):
+        rows, columns = picture.patch_objects.shape
+        if rng.random() < 0.5:
+            positions[:, number] += np.arange(kept.shape[1])
+            starts[number] = first + kept.shape[1]
+        else:
+            positions[1, number] += kept[number] // columns
+            positions[2, number] += kept[number] % columns
+            starts[number] = first + max(rows, columns)
+    return positions, starts
+
+
+def picture_turns(facts: Facts, rng, options: dict):
+    """Turns of one picture: (label, words, weights); the weight is 0 where nothing is predicted."""
+    turns = []
+    for name in rng.permutation(LISTS).tolist()[: int(options["lists"])]:
+        words, wanted = STATEMENTS[name](facts, rng)
+        turns.append((f"list/{name}", words, [float(w) for w in wanted]))
+    hard = int(options.get("hard", 0))
+    for name, draft in training_drafts(facts, rng, int(options["questions"]), hard):
+        question = [*draft.question.split(), "ASSISTANT", ":"]
+        weights = [0.0] * len(question) + [1.0, 0.1]
+        turns.append((f"ask/{name}", [*question, draft.answer, "</s>"], weights))
+    return turns
+
+
+def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
+    """Look-up lists and questions about pictures, with a little of the alignment kept up.
+
+    Options: ``lists`` and ``questions`` per picture, ``background`` (see `kept_patches`) and
+    ``alignment`` (weight of the alignment loss); if wanted ``hard`` (see
+    `questions.training_drafts`).
+    """
+    pictures = [make_picture(seed, grid) for seed in seeds]
+    rng = np.random.default_rng((seeds[0], 2))
+    device = model.lm_head.weight.device
+    with torch.no_grad():
+        features = tower_features(model, pictures)
+    kept = kept_patches(pictures, rng, int(options["background"]))
+    positions, starts = visual_positions(pictures, kept, rng)
+    sizes = [p.patch_objects.size for p in pictures]
+    offsets = np.cumsum([0, *sizes[:-1]])[:, None]
+    chosen = torch.from_numpy(kept + offsets).to(device)
+    visual = merge(model, features[chosen])
+    turns = [picture_turns(Facts(p), rng, options) for p in pictures]
+    ids, weights = pack_turns(turns, device)
+    hidden = turn_hidden(
+        model,
+        visual,
+        torch.from_numpy(positions).to(device),
+        ids,
+        torch.from_numpy(starts).to(device),
+    )
+    where = weights.nonzero(as_tuple=True)
+    logits = model.lm_head(hidden[where])
+    targets = ids[where[0], where[1], where[2] + 1]
+    each = F.cross_entropy(logits, targets, reduction="none")
+    loss = _mean_by_kind(each, weights[where], where[1] < options["lists"])
+    if options["alignment"]:
+        target = depicted_words(pictures).to(device)[chosen]
+        loss = loss + options["alignment"] * alignment_loss(model, visual, target)
+    return loss, _accuracy(turns, where, logits.argmax(-1) == targets, weights[where])
+
+
+LOSSES = {"vision": vision_loss, "language": language_loss}

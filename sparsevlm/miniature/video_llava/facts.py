@@ -1,0 +1,90 @@
+"""What is true of a clip, in the words that statements and questions need."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from ..scenes import SHAPE_COLOURS, SHAPES
+from .clips import ONSETS, Actor
+
+# Two onsets fewer frames apart are not asked about.
+CLEAR_ORDER = 2
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Look-ups into the actors of one clip by a word that names one of them."""
+
+    actors: tuple[Actor, ...]
+
+    @cached_property
+    def by_kind(self) -> dict[str, Actor]:
+        """Actors by every kind they are at any time."""
+        return {kind: actor for actor in self.actors for kind in actor.kinds}
+
+    @cached_property
+    def by_colour(self) -> dict[str, Actor]:
+        """Actors by every colour they have at any time, the white of a flash not counted."""
+        return {colour: actor for actor in self.actors for colour in actor.colours}
+
+    @cached_property
+    def color(self) -> dict[str, str]:
+        """Kind to colour, of actors that keep their colour."""
+        return {k: a.colours[0] for k, a in self.by_kind.items() if len(a.colours) == 1}
+
+    @cached_property
+    def shape(self) -> dict[str, str]:
+        """Colour to kind, of actors that keep their kind."""
+        return {c: a.kinds[0] for c, a in self.by_colour.items() if len(a.kinds) == 1}
+
+    @cached_property
+    def named(self) -> dict[str, Actor]:
+        """Actors by the words that name them from the first frame to the last."""
+        return {name: actor for actor in self.actors for name in lasting_names(actor)}
+
+    def places(self, where: Callable[[Actor, int], str | None]) -> dict[str, str]:
+        """Name to place, of actors that rest; ``where`` is `Actor.side` or `Actor.height`."""
+        last_seen = {n: seen_frames(a)[-1] for n, a in self.named.items() if a.rests}
+        found = {n: where(self.named[n], frame) for n, frame in last_seen.items()}
+        return {name: place for name, place in found.items() if place}
+
+    @cached_property
+    def order(self) -> list[tuple[Actor, Actor]]:
+        """Pairs of actors (earlier, later) whose onsets are clearly apart."""
+        onsets = [a for a in self.actors if a.action in ONSETS]
+        return [(a, b) for a in onsets for b in onsets if b.when - a.when >= CLEAR_ORDER]
+
+    def absent(self, rng: np.random.Generator, words) -> list[str]:
+        """The words that name nothing in this clip, in random order."""
+        there = {*self.by_kind, *self.by_colour}
+        return shuffled(rng, [w for w in words if w not in there])
+
+    def absent_words(self, rng: np.random.Generator) -> list[str]:
+        """Kinds and colours that name nothing in this clip, in random order."""
+        return self.absent(rng, (*SHAPES, *SHAPE_COLOURS))
+
+
+def lasting_names(actor: Actor) -> tuple[str, ...]:
+    """Words that name the actor in every frame: its kind unless it turns, its colour likewise."""
+    return tuple(words[0] for words in (actor.kinds, actor.colours) if len(words) == 1)
+
+
+def seen_frames(actor: Actor) -> list[int]:
+    """Frames in which the actor is to be seen."""
+    return [frame for frame, state in enumerate(actor.states) if state is not None]
+
+
+def shuffled(rng: np.random.Generator, items) -> list:
+    """The items in random order, as a list of the original objects."""
+    items = list(items)
+    return [items[i] for i in rng.permutation(len(items))]
+
+
+def pick(rng: np.random.Generator, items):
+    """One of the items at random; None of none."""
+    items = list(items)
+    return items[int(rng.integers(len(items)))] if items else None

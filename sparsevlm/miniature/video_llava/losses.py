@@ -1,0 +1,267 @@
+"""Training losses of the miniature Video-LLaVA: frames first, then look-ups and questions of clips.
+
+A loss takes the model, the seeds of its clips and the stage's options, and returns the scalar to
+minimise with a dictionary of measures, each a pair (sum, count) over this step's fresh clips.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..llava.losses import Measures, alignment_accuracy
+from ..llava.vision import alignment_loss
+from ..vocabulary import BEFORE_IMAGE
+from .clips import Clip, make_clip
+from .facts import Facts
+from .model import CLOCK_LAYER, NUM_VISUAL, TOKENS_PER_FRAME, layers_of
+from .packed import Places, turn_hidden, visual_state
+from .questions import training_drafts
+from .statements import MAX_WORDS, STATEMENTS, TIMED, at_change
+from .vision import depicted_words, encode_clips, encode_frames, pixel_tensor, project
+from .vocabulary import FRAME_WORDS, PAD, encode
+
+# Lists that need time or more than one look-up; they are learned last, so every clip carries them.
+HARD = ("does", "who", "first", "verify")
+ALL = {**STATEMENTS, "at_change": at_change}
+
+
+def order_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
+    """Every visual token must tell its frame, in words, after the clock layer.
+
+    The vision tower sees one frame at a time, so only the decoder can know the order, and only by
+    the positions. Lists ask for it too, but one look-up at a time; this asks every token. Each clip
+    is shown in ``shuffles`` orders of its frames, so nothing but the order can tell.
+
+    Options: ``shuffles``, and ``background`` (see `kept_tokens`).
+    """
+    rng = np.random.default_rng((seeds[0], 2))
+    clips = [make_clip(seed) for seed in seeds]
+    with torch.no_grad():
+        _, tokens, visual = _shuffled(model, clips, rng, options)
+    kept = torch.from_numpy(tokens).to(visual.device)
+    frame = kept // TOKENS_PER_FRAME
+    state = visual_state(model, visual, kept + len(BEFORE_IMAGE), CLOCK_LAYER)
+    words = torch.tensor(encode(list(FRAME_WORDS)), device=kept.device)
+    logits = model.model.language_model.norm(state) @ model.lm_head.weight[words].T
+    right = (logits.argmax(-1) == frame).float()
+    loss = F.cross_entropy(logits.flatten(0, 1), frame.flatten())
+    return loss, {"frame": (right.sum().item(), right.numel())}
+
+
+def vision_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
+    """Alignment of every patch of the frames with the words it depicts.
+
+    Options: ``frames`` of every clip, chosen at random, so that fewer clips need to be drawn.
+    """
+    clips = [make_clip(seed) for seed in seeds]
+    rng = np.random.default_rng((seeds[0], 2))
+    count = int(options["frames"])
+    chosen = np.stack([rng.permutation(len(c.pixels))[:count] for c in clips])
+    rows = np.arange(len(clips))[:, None]
+    device = model.lm_head.weight.device
+    pixels = np.stack([c.pixels for c in clips])[rows, chosen]
+    target = depicted_words(clips)[rows, chosen].flatten(0, 1).to(device)
+    features = encode_frames(model, pixel_tensor(pixels).flatten(0, 1).to(device))[:, 1:]
+    visual = project(model, features)
+    return alignment_loss(model, visual, target), alignment_accuracy(model, visual, target)
+
+
+def token_owners(clip: Clip) -> np.ndarray:
+    """Actor of every visual token, -1 for background and -2 for a frame's class token, [tokens]."""
+    owners = clip.owners.reshape(len(clip.owners), -1)
+    return np.concatenate([np.full((len(owners), 1), -2), owners], axis=1).reshape(-1)
+
+
+def kept_tokens(clips: list[Clip], rng: np.random.Generator, background: int) -> np.ndarray:
+    """Visual tokens that a training step shows the decoder, [clips, kept], ascending.
+
+    All patches of actors, all class tokens and at least ``background`` others at random (the clip
+    with most actor patches decides the number), because a processor core trains several times as
+    fast without the rest. With ``background`` 0 every token is kept.
+    """
+    owners = np.stack([token_owners(clip) for clip in clips])
+    total = owners.shape[1]
+    must = owners != -1
+    kept = min(total, int(must.sum(1).max()) + background) if background else total
+    order = np.argsort(~must + rng.random(owners.shape) * 0.5, axis=1, kind="stable")
+    return np.sort(order[:, :kept], axis=1)
+
+
+def layer_places(kept: np.ndarray, rng, num_layers: int) -> tuple[Places, Places, int]:
+    """Rotary positions of the first layers, of the later ones, and the layer where they change.
+
+    The first layers have the positions of the full clip, as in a pruned prefill. From a random
+    layer on, half of the clips are renumbered without gaps: pruners do either, and the decoder
+    should have met both.
+    """
+    first = len(BEFORE_IMAGE)
+    original = first + kept
+    later = original.copy()
+    starts = np.full(len(kept), first + NUM_VISUAL)
+    later_starts = starts.copy()
+    for number in range(len(kept)):
+        if rng.random() < 0.5:
+            later[number] = first + np.arange(kept.shape[1])
+            later_starts[number] = first + kept.shape[1]
+    tensor = torch.from_numpy
+    early = Places(tensor(original), tensor(starts))
+    late = Places(tensor(later), tensor(later_starts))
+    return early, late, int(rng.integers(2, num_layers))
+
+
+def clip_turns(facts: Facts, rng, options: dict):
+    """Turns of one clip: (label, words, weights); the weight is 0 where nothing is predicted."""
+    others = [n for n in rng.permutation(list(STATEMENTS)).tolist() if n not in HARD]
+    turns = []
+    changes = ["at_change"] * int(options.get("changes", 0))
+    for name in [*changes, *HARD, *others][: int(options["lists"])]:
+        words, wanted = ALL[name](facts, rng)
+        turns.append((f"list/{name}", words, [float(w) for w in wanted]))
+    for name, draft in training_drafts(facts, rng, int(options["questions"])):
+        question = [*draft.question.split(), "ASSISTANT", ":"]
+        answer = draft.answer.split()
+        weights = [0.0] * len(question) + [1.0 / len(answer)] * len(answer) + [0.1]
+        turns.append((f"ask/{name}", [*question, *answer, "</s>"], weights))
+    return turns
+
+
+def pack_turns(turns, device) -> tuple[Tensor, Tensor]:
+    """Ids [clips, turns, words] and weights of predicting each next word, same shape."""
+    shape = (len(turns), len(turns[0]), MAX_WORDS)
+    ids, weights = np.full(shape, PAD), np.zeros(shape, np.float32)
+    for i, clip in enumerate(turns):
+        for j, (_, words, wanted) in enumerate(clip):
+            ids[i, j, : len(words)] = encode(words)
+            weights[i, j, : len(words) - 1] = wanted[1:]
+    return torch.from_numpy(ids).to(device), torch.from_numpy(weights).to(device)
+
+
+def language_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
+    """Look-up lists and questions about clips, with a little of the alignment kept up.
+
+    Options: ``lists`` and ``questions`` per clip, ``background`` (see `kept_tokens`), ``alignment``
+    (weight of the alignment loss), ``every`` and, if wanted, ``clock`` (see `layers_of`);
+    ``changes`` of the lists, if wanted, are `statements.at_change`.
+    """
+    clips = [make_clip(seed) for seed in seeds]
+    rng = np.random.default_rng((seeds[0], 2))
+    device = model.lm_head.weight.device
+    with torch.no_grad():
+        features = encode_clips(model, clips)
+    kept = kept_tokens(clips, rng, int(options["background"]))
+    kept_ids = torch.from_numpy(kept).to(device)
+    rows = torch.arange(len(clips), device=device)[:, None]
+    visual = project(model, features[rows, kept_ids])
+    turns = [clip_turns(Facts(clip.actors), rng, options) for clip in clips]
+    loss, measures = _answers(model, visual, kept, turns, rng, options)
+    return loss + options["alignment"] * _kept_alignment(model, visual, kept, clips), measures
+
+
+def _answers(model, visual: Tensor, kept: np.ndarray, turns, rng, options: dict):
+    """Loss and accuracy of the words that the turns ask for."""
+    ids, weights = pack_turns(turns, visual.device)
+    places = layer_places(kept, rng, len(model.model.language_model.layers))
+    layers = layers_of(model, int(options["every"]), bool(options.get("clock")))
+    hidden = turn_hidden(model, visual, ids, *places, layers=layers)
+    where = weights.nonzero(as_tuple=True)
+    logits = model.lm_head(hidden[where])
+    targets = ids[where[0], where[1], where[2] + 1]
+    each = F.cross_entropy(logits, targets, reduction="none")
+    loss = _mean_by_kind(each, weights[where], where[1] < options["lists"])
+    return loss, _accuracy(turns, where, logits.argmax(-1) == targets, weights[where])
+
+
+def reading_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
+    """Lists that ask frame by frame, about clips whose frames are shuffled.
+
+    What a list of `statements.TIMED` says is true in any order of the frames, so one pass of the
+    vision tower serves ``shuffles`` clips.
+
+    Options: ``shuffles``; ``lists`` per shuffled clip; ``patches`` of an actor that are shown of
+    every frame, at random; ``background`` (see `kept_tokens`); ``every`` and ``clock``.
+    """
+    rng = np.random.default_rng((seeds[0], 2))
+    clips = [make_clip(seed) for seed in seeds]
+    shown, kept, visual = _shuffled(model, clips, rng, options)
+    turns = []
+    for clip in shown:
+        facts = Facts(clip.actors)
+        names = [TIMED[int(rng.integers(len(TIMED)))] for _ in range(int(options["lists"]))]
+        lists = [(name, *ALL[name](facts, rng)) for name in names]
+        turns.append([(f"list/{n}", w, [float(v) for v in wanted]) for n, w, wanted in lists])
+    return _answers(model, visual, kept, turns, rng, options)
+
+
+def _shuffled(model, clips: list[Clip], rng, options: dict):
+    """Clips in random orders of their frames: (clips, kept tokens, visual tokens)."""
+    count = int(options["shuffles"])
+    with torch.no_grad():
+        features = encode_clips(model, clips).unflatten(1, (-1, TOKENS_PER_FRAME))
+    orders = np.stack([rng.permutation(features.shape[1]) for _ in range(len(clips) * count)])
+    shown = [reordered(clips[i // count], order) for i, order in enumerate(orders)]
+    fewer = [thinned(clip, rng, int(options.get("patches", 0))) for clip in shown]
+    kept = kept_tokens(fewer, rng, int(options["background"]))
+    tokens = torch.from_numpy(kept).to(features.device)
+    source = torch.from_numpy(orders).to(features.device).gather(1, tokens // TOKENS_PER_FRAME)
+    clip = torch.arange(len(shown), device=features.device)[:, None] // count
+    return shown, kept, project(model, features[clip, source, tokens % TOKENS_PER_FRAME])
+
+
+def reordered(clip: Clip, order: np.ndarray) -> Clip:
+    """The clip with its frames in another order: true frame by frame, not as a whole."""
+    actors = tuple(replace(a, states=tuple(a.states[i] for i in order)) for a in clip.actors)
+    return replace(clip, pixels=clip.pixels[order], owners=clip.owners[order], actors=actors)
+
+
+def thinned(clip: Clip, rng: np.random.Generator, patches: int) -> Clip:
+    """The clip with at most so many patches of an actor in a frame, at random; 0 leaves all."""
+    if not patches:
+        return clip
+    owners = np.full_like(clip.owners, -1)
+    for frame, shown in enumerate(clip.owners):
+        for actor in range(len(clip.actors)):
+            mine = rng.permutation(np.argwhere(shown == actor))[:patches]
+            owners[frame, mine[:, 0], mine[:, 1]] = actor
+    return replace(clip, owners=owners)
+
+
+def _kept_alignment(model, visual: Tensor, kept: np.ndarray, clips: list[Clip]) -> Tensor:
+    """Alignment of the kept patches; a class token depicts nothing and is left out."""
+    target = depicted_words(clips)
+    rows = np.arange(len(clips))[:, None]
+    frames, places = kept // TOKENS_PER_FRAME, kept % TOKENS_PER_FRAME - 1
+    patch = torch.from_numpy(places >= 0).to(visual.device)
+    wanted = target[rows, frames, np.maximum(places, 0)].to(visual.device)
+    return alignment_loss(model, visual[patch], wanted[patch])
+
+
+def _mean_by_kind(each: Tensor, weights: Tensor, is_list: Tensor) -> Tensor:
+    """Mean loss of look-ups plus mean loss of questions (whichever are there)."""
+    parts = [weights * kind for kind in (is_list, ~is_list)]
+    return sum((each * part).sum() / part.sum() for part in parts if part.sum() > 0)
+
+
+def _accuracy(turns, where, right: Tensor, weights: Tensor) -> Measures:
+    """Accuracy per kind of turn, the end of an answer not counted."""
+    totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    places = zip(*(w.tolist() for w in where[:2]), right.tolist(), weights.tolist(), strict=True)
+    for clip, turn, correct, weight in places:
+        if weight > 0.2:
+            total = totals[turns[clip][turn][0]]
+            total[0] += correct
+            total[1] += 1
+    return {name: (a, b) for name, (a, b) in sorted(totals.items())}
+
+
+LOSSES = {
+    "vision": vision_loss,
+    "order": order_loss,
+    "reading": reading_loss,
+    "language": language_loss,
+}

@@ -1,0 +1,119 @@
+"""The decoder's forward for training: one clip, many independent turns of text behind it.
+
+As `sparsevlm.miniature.llava.packed`, but positions may change at a layer, as they do in a pruned
+prefill that renumbers what it keeps, and layers may be left out while they are the identity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..llava.packed import _attend
+from ..vocabulary import BEFORE_IMAGE, encode
+
+
+@dataclass(frozen=True)
+class Places:
+    """Rotary positions.
+
+    Attributes
+    ----------
+    visual : long Tensor [clips, tokens]
+        Position of each visual token.
+    start : long Tensor [clips]
+        Position of the first word of each turn.
+    """
+
+    visual: Tensor
+    start: Tensor
+
+    def of_all(self, turns: int, length: int, device) -> Tensor:
+        """Positions of prefix, visual tokens and all turns, [clips, tokens]."""
+        clips = len(self.start)
+        before = torch.arange(len(BEFORE_IMAGE), device=device).expand(clips, -1)
+        words = self.start[:, None].to(device) + torch.arange(length, device=device)
+        return torch.cat([before, self.visual.to(device), words.repeat(1, turns)], dim=1)
+
+
+def turn_hidden(
+    model,
+    visual: Tensor,
+    turns: Tensor,
+    places: Places,
+    later: Places | None = None,
+    switch: int = 0,
+    layers: Sequence[int] | None = None,
+    blind_from: int | None = None,
+) -> Tensor:
+    """Final hidden states of every turn.
+
+    Parameters
+    ----------
+    visual : Tensor [clips, tokens, hidden]
+        Projected visual tokens, all or a part of them.
+    turns : long Tensor [clips, turns, words]
+        Word ids; padding behind a turn is harmless (causal).
+    places : Places
+        Rotary positions in the first layers.
+    later : Places, optional
+        Positions from layer ``switch`` on; by default as before.
+    switch : int
+        First layer that uses ``later``.
+    layers : sequence of int, optional
+        Run only these (`model.layers_of`). The same numbers as running all, while the others are
+        the identity (`model.warm_start`).
+    blind_from : int, optional
+        From this layer on the turns see no visual token (`probes`); by default all layers see.
+
+    Returns
+    -------
+    Tensor [clips, turns, words, hidden]
+    """
+    decoder = model.model.language_model
+    clips, num_turns, length = turns.shape
+    device = visual.device
+    prefix_ids = torch.tensor(encode(list(BEFORE_IMAGE)), device=device)
+    prefix = decoder.embed_tokens(prefix_ids).expand(clips, -1, -1)
+    x = torch.cat([prefix, visual, decoder.embed_tokens(turns).flatten(1, 2)], dim=1)
+    num_image = prefix.shape[1] + visual.shape[1]
+    rotary = early = decoder.rotary_emb(x, places.of_all(num_turns, length, device))
+    if later is not None:
+        rotary = decoder.rotary_emb(x, later.of_all(num_turns, length, device))
+    causal = torch.full((length, length), float("-inf"), device=device).triu(1)
+    blind_from = len(decoder.layers) if blind_from is None else blind_from
+    for index, layer in enumerate(decoder.layers):
+        if layers is not None and index not in layers:
+            continue
+        turning = early if index < switch else rotary
+        normed, shape = layer.input_layernorm(x), (num_turns, length)
+        blind = index >= blind_from
+        x = x + _attend(layer.self_attn, normed, turning, num_image, shape, causal, blind)
+        x = x + layer.mlp(layer.post_attention_layernorm(x))
+    return decoder.norm(x[:, num_image:]).unflatten(1, (num_turns, length))
+
+
+def visual_state(model, visual: Tensor, positions: Tensor, last: int) -> Tensor:
+    """State of the visual tokens after layer ``last``, [clips, tokens, hidden].
+
+    Parameters
+    ----------
+    visual : Tensor [clips, tokens, hidden]
+        Projected visual tokens; no text follows them.
+    positions : long Tensor [clips, tokens]
+        Their rotary positions.
+    last : int
+        The last layer that runs.
+    """
+    decoder = model.model.language_model
+    places = Places(positions, positions[:, -1] + 1)
+    prefix_ids = torch.tensor(encode(list(BEFORE_IMAGE)), device=visual.device)
+    prefix = decoder.embed_tokens(prefix_ids).expand(len(visual), -1, -1)
+    x = torch.cat([prefix, visual], dim=1)
+    rotary = decoder.rotary_emb(x, places.of_all(0, 0, visual.device))
+    for layer in decoder.layers[: last + 1]:
+        x = layer(x, position_embeddings=rotary)
+    return x[:, prefix.shape[1] :]

@@ -1,0 +1,61 @@
+"""Drawing questions about clips: the samples of a benchmark, and drafts for training."""
+
+from __future__ import annotations
+
+import zlib
+
+import numpy as np
+
+from ...benchmarks.sample import Sample
+from ..question_families import Draft
+from ..questions import BENCHMARK_SEEDS
+from .clips import clip_actors
+from .facts import Facts, pick
+from .question_families import FAMILIES
+
+
+def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
+    """The first ``n`` samples of a benchmark, one clip each; kinds of question take turns.
+
+    Parameters
+    ----------
+    benchmark : str
+        A key of `FAMILIES`: tgif, msvd, msrvtt, activitynet.
+    n : int
+        Number of samples.
+    seed : int
+        Another seed gives other clips and questions.
+
+    Raises
+    ------
+    ValueError
+        Unknown benchmark, or n below one.
+    """
+    if benchmark not in FAMILIES:
+        raise ValueError(f"unknown benchmark {benchmark!r}; choose from {', '.join(FAMILIES)}")
+    if n < 1:
+        raise ValueError(f"the number of samples must be at least 1, got {n}")
+    clip_seed = BENCHMARK_SEEDS + zlib.crc32(f"{benchmark}/{seed}".encode()) * 10**6
+    families = FAMILIES[benchmark]
+    found: list[Sample] = []
+    while len(found) < n:
+        # A clip that cannot carry the question gives way to the next, so kinds keep their shares.
+        family = families[len(found) % len(families)]
+        draft = family(Facts(clip_actors(clip_seed)), np.random.default_rng((clip_seed, 1)))
+        if draft:
+            name = f"{benchmark}/{len(found) + 1:05d}"
+            found.append(Sample(name, f"clip:{clip_seed}", **vars(draft)))
+        clip_seed += 1
+    return found
+
+
+def training_drafts(facts: Facts, rng: np.random.Generator, count: int) -> list[tuple[str, Draft]]:
+    """``count`` questions about a training clip, each with the name of its kind."""
+    families = [(name, family) for name, group in FAMILIES.items() for family in group]
+    drafts: list[tuple[str, Draft]] = []
+    while len(drafts) < count:
+        name, family = pick(rng, families)
+        draft = family(facts, rng)
+        if draft:
+            drafts.append((f"{name}/{draft.split}", draft))
+    return drafts

@@ -1,0 +1,194 @@
+"""Dense look-up lists about clips: what a word names looks like, where it is and what it does.
+
+A list such as ``does : ring left blue stays cross appears`` holds one supervised look-up for every
+other word; a list ``at color : f2 ring red f7 ring blue`` one for every third, each in a frame of
+its own, and so makes the order of the tokens mean time (see `sparsevlm.miniature.statements` for
+why lists come before questions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..scenes import SHAPE_COLOURS, SHAPES
+from .clips import Actor
+from .facts import Facts, lasting_names, pick, shuffled
+from .vocabulary import ACTIONS, FRAME_WORDS, NUM_FRAMES
+
+# A turn: its words, and for each word whether it is to be predicted.
+Turn = tuple[list[str], list[bool]]
+Entry = tuple[list[str], str]
+MAX_WORDS = 21
+
+
+def _list(head: list[str], entries: list[Entry]) -> Turn:
+    words, wanted = [*head, ":"], [False] * (len(head) + 1)
+    for reference, value in entries:
+        if len(words) + len(reference) + 1 > MAX_WORDS:
+            break
+        words += [*reference, value]
+        wanted += [False] * len(reference) + [True]
+    return words, wanted
+
+
+def _pairs(rng, head: str, values: dict[str, str], absent: list[str]) -> Turn:
+    """Entries ``word value`` of all words, and of a few that name nothing with "none"."""
+    entries = [([w], v) for w, v in values.items()] + [([w], "none") for w in absent]
+    return _list([head], shuffled(rng, entries))
+
+
+def color(facts: Facts, rng) -> Turn:
+    return _pairs(rng, "color", facts.color, facts.absent(rng, SHAPES)[:2])
+
+
+def shape(facts: Facts, rng) -> Turn:
+    return _pairs(rng, "shape", facts.shape, facts.absent(rng, SHAPE_COLOURS)[:2])
+
+
+def does(facts: Facts, rng) -> Turn:
+    """``does : ring left blue stays``: the action of every name; "none" if it names nothing."""
+    values = {name: actor.action for name, actor in facts.named.items()}
+    return _pairs(rng, "does", values, facts.absent_words(rng)[:1])
+
+
+def becomes(facts: Facts, rng) -> Turn:
+    """``becomes : ring blue red square``: the second colour or kind; "none" without a second."""
+    values = {}
+    for actor in facts.actors:
+        for name in lasting_names(actor):
+            values[name] = after(actor)
+    return _pairs(rng, "becomes", values, facts.absent_words(rng)[:1])
+
+
+def after(actor: Actor) -> str:
+    """What an actor becomes: a colour, a kind, or "none"."""
+    new = (*actor.colours[1:], *actor.kinds[1:])
+    return new[0] if new else "none"
+
+
+def times(facts: Facts, rng) -> Turn:
+    values = {name: str(actor.flashes) for name, actor in facts.named.items()}
+    return _pairs(rng, "times", values, [])
+
+
+def who(facts: Facts, rng) -> Turn:
+    """``who : left ring appears cross up none``: the lasting name of the one that does it."""
+    doing = unique_actions(facts)
+    values = {action: lasting_names(actor)[0] for action, actor in doing.items()}
+    idle = [a for a in ACTIONS if a not in {actor.action for actor in facts.actors}]
+    return _pairs(rng, "who", values, shuffled(rng, idle)[:3])
+
+
+def unique_actions(facts: Facts) -> dict[str, Actor]:
+    """Actions that exactly one actor does."""
+    actions = [actor.action for actor in facts.actors]
+    return {a.action: a for a in facts.actors if actions.count(a.action) == 1}
+
+
+def first(facts: Facts, rng) -> Turn:
+    """``first : ring red ring blue cross cross``: of two names, the one whose onset is earlier."""
+    entries = []
+    for earlier, later in facts.order:
+        for name in lasting_names(earlier):
+            for other in lasting_names(later):
+                entries.append((shuffled(rng, [name, other]), name))
+    if not entries:
+        return does(facts, rng)
+    return _list(["first"], (shuffled(rng, entries) * 6)[:6])
+
+
+def verify(facts: Facts, rng) -> Turn:
+    """``is : ring left yes blue up no``: actions to be confirmed, half of them false."""
+    claims = [(name, actor.action, ACTIONS) for name, actor in facts.named.items()]
+    claims += [(kind, colour, SHAPE_COLOURS) for kind, colour in facts.color.items()]
+    entries = []
+    for name, value, others in shuffled(rng, claims):
+        true = rng.random() < 0.5
+        claimed = value if true else pick(rng, [w for w in others if w != value])
+        entries.append(([name, claimed], "yes" if true else "no"))
+    return _list(["is"], entries)
+
+
+def _at(facts: Facts, rng, head: str, names: dict[str, Actor], value: Callable) -> Turn:
+    """``at HEAD : f2 ring VALUE f7 ring VALUE``; "none" where the actor is not to be seen."""
+    places = [(n, frame) for n in names for frame in range(NUM_FRAMES)]
+    entries = []
+    for name, frame in shuffled(rng, places)[:12]:
+        actor = names[name]
+        word = "none" if actor.states[frame] is None else value(actor, frame)
+        if word:
+            entries.append(([FRAME_WORDS[frame], name], word))
+    return _list(["at", head], entries)
+
+
+def at_side(facts: Facts, rng) -> Turn:
+    return _at(facts, rng, "side", facts.named, lambda actor, frame: actor.side(frame))
+
+
+def at_height(facts: Facts, rng) -> Turn:
+    return _at(facts, rng, "height", facts.named, lambda actor, frame: actor.height(frame))
+
+
+def at_look(facts: Facts, rng) -> Turn:
+    """Colours by kind and kinds by colour, frame by frame, the white of a flash included."""
+    if rng.random() < 0.5:
+        names = {n: a for n, a in facts.named.items() if n in SHAPES}
+        return _at(facts, rng, "color", names, lambda actor, frame: actor.states[frame][1])
+    names = {n: a for n, a in facts.named.items() if n in SHAPE_COLOURS and not a.flashes}
+    return _at(facts, rng, "shape", names, lambda actor, frame: actor.states[frame][0])
+
+
+def at_change(facts: Facts, rng) -> Turn:
+    """As the lists ``at``, but only about what is not the same in every frame.
+
+    Most entries of the other lists are right without a look at the frame. A clip in which nothing
+    changes gets one of those.
+    """
+    looks: dict[str, Callable[[Actor, int], str | None]] = {
+        "side": Actor.side,
+        "height": Actor.height,
+        "color": lambda actor, frame: actor.states[frame] and actor.states[frame][1],
+        "shape": lambda actor, frame: actor.states[frame] and actor.states[frame][0],
+    }
+    for head in shuffled(rng, looks):
+        # A name must not give its own value away: kinds are not named by kinds.
+        own = {"color": SHAPE_COLOURS, "shape": SHAPES}.get(head, ())
+        names = {n: a for n, a in facts.named.items() if n not in own and _varies(a, looks[head])}
+        if names:
+            return _at(facts, rng, head, names, looks[head])
+    return at_side(facts, rng)
+
+
+def _varies(actor: Actor, look: Callable[[Actor, int], str | None]) -> bool:
+    return len({look(actor, frame) for frame in range(NUM_FRAMES)} - {None}) > 1 or any(
+        state is None for state in actor.states
+    )
+
+
+def side(facts: Facts, rng) -> Turn:
+    return _pairs(rng, "side", facts.places(Actor.side), facts.absent_words(rng)[:1])
+
+
+def height(facts: Facts, rng) -> Turn:
+    return _pairs(rng, "height", facts.places(Actor.height), facts.absent_words(rng)[:1])
+
+
+STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], Turn]] = {
+    "color": color,
+    "shape": shape,
+    "side": side,
+    "height": height,
+    "does": does,
+    "becomes": becomes,
+    "times": times,
+    "who": who,
+    "first": first,
+    "verify": verify,
+    "at_side": at_side,
+    "at_height": at_height,
+    "at_look": at_look,
+}
+# Lists that ask frame by frame; `at_change` is in the mix of some stages only.
+TIMED = ("at_side", "at_height", "at_look", "at_change", "at_change", "at_change")

@@ -1,0 +1,67 @@
+"""The words of the miniature Video-LLaVA: those of the miniature LLaVA, then its own.
+
+The old words keep their ids, so the embeddings of the base can be copied row by row.
+"""
+
+from __future__ import annotations
+
+from ..vocabulary import BOS, EOS, IMAGE, PAD
+from ..vocabulary import WORDS as BASE_WORDS
+
+NUM_FRAMES = 8
+FRAME_WORDS = tuple(f"f{number}" for number in range(1, NUM_FRAMES + 1))
+# What a thing does, as a list says it in one word; "left", "right" and "turns" have more meanings.
+ACTIONS = (
+    "left", "right", "up", "down", "stays", "appears", "disappears", "changes", "turns", "flashes",
+)  # fmt: skip
+_ENGLISH = (
+    "moves move stay appear disappear change turn flash times happens first before after becomes "
+    "become into do video who does go goes end start then also last when time while not clip"
+).split()
+
+WORDS = tuple(dict.fromkeys((*BASE_WORDS, "<video>", *FRAME_WORDS, *ACTIONS, *_ENGLISH)))
+INDEX = {word: index for index, word in enumerate(WORDS)}
+VOCABULARY_SIZE = -(-len(WORDS) // 16) * 16
+VIDEO = INDEX["<video>"]
+
+__all__ = ["BOS", "EOS", "IMAGE", "PAD", "VIDEO", "WORDS", "build_tokenizer", "encode", "prompt"]
+
+
+def encode(words: list[str]) -> list[int]:
+    """Ids of words; a word outside the vocabulary raises KeyError (training text is closed)."""
+    return [INDEX[word] for word in words]
+
+
+def prompt(question: str) -> str:
+    """The text to give the processor beside a clip.
+
+    Raises
+    ------
+    ValueError
+        The question is empty.
+    """
+    if not question.strip():
+        raise ValueError("the question is empty; ask something such as 'what does the ring do ?'")
+    return f"USER : <video> {' '.join(question.split())} ASSISTANT :"
+
+
+def build_tokenizer():
+    """A word-level `PreTrainedTokenizerFast`; unknown words become <unk>."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.WordLevel(INDEX, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", BOS)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        pad_token="<pad>",
+        additional_special_tokens=["<image>", "<video>"],
+        padding_side="left",
+        clean_up_tokenization_spaces=False,
+    )

@@ -1,0 +1,271 @@
+"""The miniature Mini-Gemini: its pictures, its growth from mini-llava-16, training, the weights."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from sparsevlm import make_pruner, prune
+from sparsevlm.families.mini_gemini import MiniGeminiForConditionalGeneration
+from sparsevlm.families.mini_gemini.processing import aux_pixels
+from sparsevlm.miniature import load_miniature, prompt, train
+from sparsevlm.miniature.llava.vision import encode_images
+from sparsevlm.miniature.mini_gemini import kit
+from sparsevlm.miniature.mini_gemini.losses import (
+    depicted_in_cells,
+    language_loss,
+    mining_loss,
+)
+from sparsevlm.miniature.mini_gemini.model import grow
+from sparsevlm.miniature.mini_gemini.pictures import CELL, SCALE, make_picture, small_cards
+from sparsevlm.miniature.mini_gemini.probes import (
+    accuracy_without_image_from,
+    attention_on_target,
+    silent_mining,
+    small_print_accuracy,
+)
+from sparsevlm.miniature.mini_gemini.vision import coarse_pixels, encode_pictures, fine_pixels
+from sparsevlm.miniature.questions import benchmark_samples
+from sparsevlm.miniature.recipes import Recipe, Stage
+from sparsevlm.miniature.scenes import CARD_COLOURS, make_scene
+from sparsevlm.miniature.vocabulary import DEPICTED
+from sparsevlm.miniature.weights import DATA
+
+OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2}
+QUESTION = "what color is the thing ?"
+
+
+@pytest.fixture(scope="module")
+def base():
+    return load_miniature("mini-llava-16")
+
+
+@pytest.fixture(scope="module")
+def grown(base):
+    return grow(base[0], seed=0).eval()
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_miniature("mini-gemini")
+
+
+# Pictures
+
+
+@pytest.mark.parametrize("grid", [24, 12])
+def test_the_fine_picture_is_the_scene_with_small_cards_on_it(grid):
+    scene, picture = make_scene(11, grid), make_picture(11, grid)
+    blocks = picture.pixels.reshape(4 * grid, SCALE, 4 * grid, SCALE, 3)
+    same = (blocks == scene.pixels[:, None, :, None]).all(axis=(1, 3, 4))
+    cards = small_cards(picture)
+    assert cards == picture.objects[len(scene.objects) :] and cards
+    assert picture.objects[: len(scene.objects)] == scene.objects
+    for card in cards:
+        top, left, height, width = card.box
+        assert not same[top : top + height, left : left + width].all()
+        same[top : top + height, left : left + width] = True
+    assert same.all()
+    old = scene.patch_objects >= 0
+    assert (picture.patch_objects[old] == scene.patch_objects[old]).all()
+
+
+def test_every_card_can_be_named_by_its_colour_and_small_ones_own_patches():
+    for seed in range(30):
+        picture = make_picture(seed)
+        colours = [card.colour for card in picture.cards]
+        assert len(set(colours)) == len(colours) <= len(CARD_COLOURS)
+        assert small_cards(picture)
+        for card in small_cards(picture):
+            assert 2 <= len(picture.patches_of(card)) <= 6
+    assert len(small_cards(make_picture(3, 12, crowd=9))) > 4
+
+
+def test_a_picture_is_the_same_on_every_call():
+    first, again = make_picture(5), make_picture(5)
+    assert (first.pixels == again.pixels).all() and first.objects == again.objects
+
+
+# Growth
+
+
+@torch.no_grad()
+def test_the_grown_model_computes_what_its_base_computes(base, grown):
+    model, processor = base
+    scene = make_scene(21)
+    fine = scene.image.resize((192, 192), Image.Resampling.NEAREST)
+    text = [prompt(QUESTION)]
+    wanted = model(**processor(images=[scene.image], text=text, return_tensors="pt")).logits
+    inputs = kit.build_processor()(images=[fine], text=text)
+    logits = grown(**inputs).logits
+    # Both normalise the same pixels in another way, so they differ by rounding.
+    torch.testing.assert_close(logits, wanted, rtol=0, atol=2e-3)
+    with silent_mining(grown):
+        assert torch.equal(grown(**inputs).logits, logits)
+
+
+@torch.no_grad()
+def test_towers_of_windows_and_whole_pictures_are_those_of_the_model(base, grown):
+    scene = make_picture(8)
+    fine = fine_pixels([scene])
+    wanted = grown.model.get_image_features(coarse_pixels(fine), fine)
+    assert torch.equal(grown.model.projector(encode_pictures(grown, [scene])), wanted)
+    window = make_scene(8, 12)
+    upscaled = make_picture(8, 12)
+    features = encode_pictures(grown, [upscaled])[0]
+    reference = encode_images(base[0], [window])[0]
+    far = upscaled.patch_objects.reshape(-1) < 0
+    # Small cards change their neighbours a little through attention, so only most agree.
+    difference = (features - reference).abs().mean(1)[torch.from_numpy(far)]
+    assert difference.median() < 0.2 * reference.abs().mean()
+
+
+# Inputs
+
+
+def test_pictures_take_the_way_of_the_big_model():
+    scene = make_picture(4)
+    processor = kit.build_processor()
+    inputs = processor(images=[scene.image, scene.image], text=[prompt("a ?"), prompt("an a ?")])
+    assert inputs["input_ids"].shape == (2, 3 + 576 + 5)
+    assert (inputs["input_ids"] == 4).sum(1).tolist() == [576, 576]
+    assert inputs["attention_mask"][0].tolist()[:2] == [0, 1], "padded on the left"
+    fine = fine_pixels([scene])
+    torch.testing.assert_close(inputs["pixel_values_aux"][:1], fine)
+    torch.testing.assert_close(inputs["pixel_values"][:1], coarse_pixels(fine))
+    config = grow(load_miniature("mini-llava-16")[0], 0).config
+    assert torch.equal(inputs["pixel_values_aux"][0], aux_pixels(scene.image, config))
+
+
+@pytest.mark.parametrize("text", [["USER : a ?"], [prompt("a ?"), prompt("a ?")]])
+def test_a_prompt_without_its_picture_is_refused(text):
+    with pytest.raises(ValueError, match="one picture per prompt"):
+        kit.build_processor()(images=[make_picture(4).image], text=text)
+
+
+def test_questions_are_those_of_mini_llava_and_every_second_of_textvqa_is_about_small_print():
+    assert kit.samples("gqa", 6, 3) == benchmark_samples("gqa", 6, 3)
+    plain, drawn = benchmark_samples("textvqa", 20, 3), kit.samples("textvqa", 20, 3)
+    assert drawn[::2] == plain[::2]
+    assert [s.id for s in drawn] == [s.id for s in plain]
+    for sample in drawn[1::2]:
+        assert sample.split == "small text" and sample.answers == (sample.answer,) * 10
+        named = {card.colour: card.glyph for card in small_cards(make_picture(sample.seed))}
+        (colour,) = set(sample.question.split()) & set(named)
+        assert sample.answer == named[colour]
+        assert kit.media(sample)[0].size == (192, 192)
+
+
+# Training
+
+
+_FROZEN = ("layers.", "lm_head", "embed_tokens", "vision_tower.", "projector")
+TINY = (
+    Stage("cells", "cells", 16, 4, 12, _FROZEN, 0.02, 2e-3, 1.0, 1.0, (("crowd", 8),)),
+    Stage("mine", "mining", 2, 2, 12, _FROZEN, 0.02, 2e-3, 1.0, 1.0, (("crowd", 8),)),
+    Stage("ask", "language", 2, 2, 12, ("vision_tower.",), 0.002, 3e-4, 1.0, 1.0,
+          tuple(OPTIONS.items())),
+)  # fmt: skip
+
+
+def test_training_lowers_the_loss_and_repeats_bit_for_bit(tmp_path, monkeypatch):
+    monkeypatch.setitem(kit.RECIPES, "mini-gemini", Recipe(16, TINY, "mini-llava-16", 20))
+    monkeypatch.setattr(train, "LOG_EVERY", 4)
+    states = []
+    for name in ("first", "again"):
+        folder = tmp_path / name
+        folder.mkdir()
+        train.worker(0, 1, "mini-gemini", folder, 0, "cpu", None)
+        states.append(torch.load(folder / "checkpoint.pt", weights_only=True)["model"])
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    rows = [json.loads(r) for r in (tmp_path / "first" / "curves.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if row["stage"] == "cells"]
+    assert losses[-1] < 0.6 * losses[0], losses
+
+
+def test_cells_of_small_cards_depict_their_letter_and_all_others_the_background():
+    scene = make_picture(2)
+    words, letters = depicted_in_cells([scene])
+    cards = small_cards(scene)
+    shown = letters[0] >= 0
+    assert shown.sum() == 9 * len(cards)
+    assert (words[0].sum(1) == torch.where(shown, 3, 1)).all()
+    for card in cards:
+        top, left = (SCALE * v // CELL for v in card.box[:2])
+        found = {DEPICTED[i] for i in words[0, top * 48 + left].nonzero()[:, 0].tolist()}
+        assert found == {"card", card.colour, card.glyph}
+
+
+def test_only_the_low_resolution_tower_gets_no_gradient(base):
+    model = grow(base[0], seed=0)
+    with torch.no_grad():
+        # With the zero it starts from, nothing behind the value could get a gradient.
+        model.model.mining.value[1].weight.normal_(0, 0.05)
+    loss, measures = language_loss(model, range(2), 12, OPTIONS)
+    loss.backward()
+    none = {name for name, weight in model.named_parameters() if weight.grad is None}
+    assert none == {n for n, _ in model.named_parameters() if "vision_tower." in n}
+    _, measures = mining_loss(model, range(2), 12, {"crowd": 5})
+    right, count = measures["small letter"]
+    assert 0 <= right <= count and count >= 2 * 2 * 2
+
+
+# The weights
+
+
+def test_the_shipped_model_is_the_unmodified_class_and_small_enough(shipped):
+    model, processor = shipped
+    assert type(model) is MiniGeminiForConditionalGeneration
+    assert model.config.num_visual == 576 == kit.num_visual(model.config.to_dict())
+    folder = DATA / "mini-gemini"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
+    assert (
+        processor.tokenizer.get_vocab()
+        == json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
+    )
+
+
+def test_the_card_reports_at_least_95_percent_on_every_kind():
+    accuracies = json.loads((DATA / "mini-gemini.json").read_text())["accuracies"]
+    assert "small text" in accuracies["textvqa"]["splits"] and len(accuracies) == 8
+    weak = {
+        (name, kind): value
+        for name, entry in accuracies.items()
+        for kind, value in entry["splits"].items()
+        if value < 0.95
+    }
+    assert not weak
+
+
+def test_small_print_needs_the_high_resolution_tower(shipped):
+    model, _ = shipped
+    assert small_print_accuracy(model, 12) > 0.8
+    with silent_mining(model):
+        assert small_print_accuracy(model, 12) < 0.4
+
+
+@torch.no_grad()
+def test_the_shipped_model_answers_and_can_be_pruned(shipped):
+    model, processor = shipped
+    samples = kit.samples("gqa", 6, 1)
+    inputs = kit.batch_inputs(processor, samples)
+    pruner = make_pruner("sparsevlm", tokens=192, num_layers=16, num_visual=576)
+    with prune(model, pruner):
+        output = model.generate(**inputs, max_new_tokens=2, do_sample=False)
+    words = processor.batch_decode(output[:, inputs["input_ids"].shape[1] :])
+    right = [w.split()[0] == s.answer for w, s in zip(words, samples, strict=True)]
+    assert np.mean(right) > 0.8, words
+
+
+def test_probes_measure_every_layer_and_small_cards_apart(shipped):
+    model, _ = shipped
+    model.set_attn_implementation("eager")
+    objects, small = (attention_on_target(model, 2, small=kind) for kind in (False, True))
+    assert len(small["naming word"]) == len(objects["last token"]) == 16
+    assert small["area"][0] < objects["area"][0]
+    without = accuracy_without_image_from(model, 1)
+    assert len(without) == 17 and without[0] < without[-1]

@@ -1,0 +1,356 @@
+"""The miniature Qwen2-VL: pictures of any size, the fast forward, training, and pruning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from sparsevlm import prune
+from sparsevlm.baselines import make_pruner
+from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.miniature import load_miniature, train
+from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.llava.model import build_model as build_llava
+from sparsevlm.miniature.qwen2_vl import kit
+from sparsevlm.miniature.qwen2_vl.losses import (
+    LISTS,
+    kept_patches,
+    language_loss,
+    picture_turns,
+    vision_loss,
+    visual_positions,
+)
+from sparsevlm.miniature.qwen2_vl.model import MARKS, build_model, take_decoder
+from sparsevlm.miniature.qwen2_vl.packed import turn_hidden
+from sparsevlm.miniature.qwen2_vl.pictures import NOMINAL, make_picture
+from sparsevlm.miniature.qwen2_vl.probes import accuracy_without_image_from, attention_on_target
+from sparsevlm.miniature.qwen2_vl.processing import MiniatureProcessor
+from sparsevlm.miniature.qwen2_vl.prompts import AFTER, BEFORE, encode, prompt_ids
+from sparsevlm.miniature.qwen2_vl.recipes import RECIPES
+from sparsevlm.miniature.qwen2_vl.vision import (
+    depicted_words,
+    merge,
+    picture_patches,
+    tower_features,
+)
+from sparsevlm.miniature.recipes import Recipe, Stage
+from sparsevlm.miniature.registry import KITS
+from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
+from sparsevlm.miniature.vocabulary import DEPICTED, IMAGE, WORDS
+
+FIRST = len(BEFORE)
+OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2}
+TURNS = (
+    "what color is the circle ? ASSISTANT : red </s>".split(),
+    "is there a red ring in the image ? ASSISTANT".split(),
+)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_model(0)
+
+
+@pytest.fixture(scope="module")
+def processor():
+    return MiniatureProcessor()
+
+
+# Pictures
+
+
+def test_a_picture_follows_from_its_seed_and_has_about_as_many_patches_as_asked():
+    sizes = [make_picture(seed).patch_objects.shape for seed in range(60)]
+    counts = [rows * columns for rows, columns in sizes]
+    assert 1220 <= min(counts) and max(counts) <= 1420 and 1300 < np.mean(counts) < 1340
+    assert len({rows for rows, _ in sizes}) > 10, "pictures of many shapes"
+    first, again = make_picture(5), make_picture(5)
+    assert (first.pixels == again.pixels).all() and first.objects == again.objects
+    assert again.pixels.shape == (4 * sizes[5][0], 4 * sizes[5][1], 3)
+    assert make_picture(5, 12).patch_objects.size < 180
+
+
+def test_some_names_belong_to_one_thing_and_some_to_none():
+    for seed in range(40):
+        facts = Facts(make_picture(seed))
+        assert len(facts.by_kind) >= 2 and len(facts.by_colour) >= 2 and facts.cards
+        assert any(not facts.counts[kind] for kind in SHAPES)
+        assert any(not facts.counts[colour] for colour in SHAPE_COLOURS)
+        assert len(facts.pairs) == len(facts.scene.shapes) >= 9
+        assert not any(thing.placed_clearly for thing in facts.scene.objects)
+
+
+def test_every_patch_depicts_a_thing_or_background():
+    pictures = [make_picture(4, 12), make_picture(5, 14)]
+    target = depicted_words(pictures)
+    owners = np.concatenate([p.patch_objects.reshape(-1) for p in pictures])
+    assert (target[:, DEPICTED.index("background")].numpy() == (owners < 0)).all()
+    thing = pictures[1].shapes[0]
+    row = pictures[0].patch_objects.size + pictures[1].patches_of(thing)[0]
+    words = {DEPICTED[i] for i in target[row].nonzero()[:, 0].tolist()}
+    assert words == {thing.kind, thing.colour}
+
+
+# Inputs
+
+
+def test_patches_are_those_of_the_image_processor(processor):
+    pictures = [make_picture(1), make_picture(2, 10)]
+    pixels, grids = picture_patches(pictures)
+    inputs = processor([p.image for p in pictures], ["what is there ?", "how many ?"])
+    assert torch.equal(grids, inputs["image_grid_thw"])
+    assert torch.equal(pixels, inputs["pixel_values"])
+
+
+def test_a_batch_of_several_sizes_is_padded_on_the_left(processor):
+    pictures = [make_picture(1), make_picture(2, 10)]
+    inputs = processor([p.image for p in pictures], ["what is there ?", "is it zzz ?"])
+    for number, picture in enumerate(pictures):
+        ids = inputs["input_ids"][number][inputs["attention_mask"][number].bool()].tolist()
+        assert ids.count(IMAGE) == picture.patch_objects.size
+        assert inputs["mm_token_type_ids"][number].sum() == picture.patch_objects.size
+    assert ids == prompt_ids("is it zzz ?", pictures[1].patch_objects.size)
+    assert inputs["input_ids"][1, 0] == processor.tokenizer.pad_token_id
+    text = processor.tokenizer.decode([i for i in ids if i != IMAGE])
+    expected = "<s> USER : <vision_start> <vision_end> is it <unk> ? ASSISTANT :"
+    assert text == expected
+    assert processor.tokenizer.convert_tokens_to_ids(list(MARKS)) == list(MARKS.values())
+
+
+def test_what_the_processor_refuses(processor):
+    with pytest.raises(ValueError, match="got 1 pictures and 2 questions"):
+        processor([make_picture(1, 8).image], ["a", "b"])
+    with pytest.raises(ValueError, match="the question is empty"):
+        processor([make_picture(1, 8).image], ["  "])
+
+
+# Model and fast forward
+
+
+@torch.no_grad()
+def test_on_text_alone_the_decoder_is_that_of_its_base():
+    base = build_llava(3)
+    model = take_decoder(build_model(0), base)
+    ids = torch.tensor([encode("what color is the circle ?".split())])
+    assert torch.allclose(model(input_ids=ids).logits, base(input_ids=ids).logits, atol=1e-5)
+    with pytest.raises(ValueError, match="8 layers of size 128"):
+        take_decoder(build_model(0), build_llava(3, num_layers=9))
+
+
+def grid_positions(rows: int, columns: int) -> torch.Tensor:
+    places = torch.full((3, 1, rows * columns), FIRST)
+    places[1, 0] += torch.arange(rows).repeat_interleave(columns)
+    places[2, 0] += torch.arange(columns).repeat(rows)
+    return places
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("seed", [3, 4])
+def test_packed_turns_equal_the_hugging_face_forward(model, seed):
+    for layer in model.model.language_model.layers:  # fresh biases are zero, trained ones not
+        for linear in (layer.self_attn.q_proj, layer.self_attn.k_proj, layer.self_attn.v_proj):
+            linear.bias.normal_(generator=torch.Generator().manual_seed(0))
+    picture = make_picture(seed, 14)
+    rows, columns = picture.patch_objects.shape
+    assert rows != columns
+    visual = merge(model, tower_features(model, [picture]))[None]
+    ids = torch.tensor([[encode(turn) + [0] * (10 - len(turn)) for turn in TURNS]])
+    start = torch.tensor([FIRST + max(rows, columns)])
+    hidden = turn_hidden(model, visual, grid_positions(rows, columns), ids, start)
+    pixels, grid = picture_patches([picture])
+    for number, turn in enumerate(TURNS):
+        words = [*encode(BEFORE), *[IMAGE] * rows * columns, *encode(AFTER), *encode(turn)]
+        full = torch.tensor([words])
+        types = (full == IMAGE).long()
+        reference = model(
+            input_ids=full, mm_token_type_ids=types, pixel_values=pixels, image_grid_thw=grid
+        ).logits[0, -len(turn) :]
+        difference = (model.lm_head(hidden[0, number, : len(turn)]) - reference).abs().max()
+        assert difference < 1e-4, difference
+
+
+def test_training_shows_every_patch_of_a_thing_at_its_row_and_column():
+    pictures = [make_picture(seed, 16) for seed in range(8)]
+    kept = kept_patches(pictures, np.random.default_rng(0), 5)
+    positions, starts = visual_positions(pictures, kept, np.random.default_rng(1))
+    renumbered = 0
+    for number, picture in enumerate(pictures):
+        things = np.flatnonzero(picture.patch_objects.reshape(-1) >= 0)
+        assert set(things) <= set(kept[number]) and kept.shape[1] > len(things)
+        rows, columns = picture.patch_objects.shape
+        if starts[number] == FIRST + kept.shape[1]:
+            renumbered += 1
+            assert (positions[:, number] == FIRST + np.arange(kept.shape[1])).all()
+        else:
+            assert starts[number] == FIRST + max(rows, columns)
+            full = grid_positions(rows, columns)[:, 0].numpy()
+            assert (positions[:, number] == full[:, kept[number]]).all()
+    assert 0 < renumbered < len(pictures)
+    everything = kept_patches(pictures[:1], np.random.default_rng(0), 0)
+    assert (everything[0] == np.arange(pictures[0].patch_objects.size)).all()
+
+
+@torch.no_grad()
+def test_a_blind_turn_answers_whatever_the_picture_shows(model):
+    words = torch.tensor([[encode(TURNS[0])]])
+    places, start = grid_positions(8, 8), torch.tensor([FIRST + 8])
+    visual = [torch.randn(1, 64, 128, generator=torch.Generator().manual_seed(s)) for s in (1, 2)]
+    blind = [turn_hidden(model, v, places, words, start, blind_from=0) for v in visual]
+    seeing = [turn_hidden(model, v, places, words, start) for v in visual]
+    assert torch.equal(*blind) and not torch.equal(*seeing)
+    assert torch.equal(turn_hidden(model, visual[0], places, words, start, blind_from=8), seeing[0])
+
+
+# Training
+
+
+@pytest.mark.parametrize("loss", [vision_loss, language_loss])
+def test_losses_fall_on_a_repeated_batch(loss):
+    model = build_model(0)
+    stage = Stage("test", "", 30, 2, 10, (), 0.01, 2e-3, 1.0, 1.0)
+    parameters = train.trainable(model, stage)
+    optimizers = train.build_optimizers(parameters, stage)
+    values = []
+    for _ in range(12):
+        value, measures = loss(model, range(2), 10, OPTIONS)
+        value.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        values.append(value.item())
+    assert 0 < values[-1] < 0.6 * values[0], values
+    assert all(0 <= right <= total for right, total in measures.values())
+
+
+def test_a_run_repeats_bit_for_bit(tmp_path, monkeypatch):
+    frozen = RECIPES["mini-qwen2-vl"].stages[-1].frozen
+    options = tuple(OPTIONS.items())
+    stages = (
+        Stage("one", "vision", 3, 2, 10, ("layers.", "lm_head"), 0.01, 1e-3, 0.5, 0.1),
+        Stage("two", "language", 3, 2, 10, frozen, 0.01, 1e-3, 0.5, 0.1, options),
+    )
+    monkeypatch.setitem(KITS, "tiny", "qwen2_vl")
+    monkeypatch.setitem(RECIPES, "tiny", Recipe(8, stages, base="mini-llava"))
+    states = []
+    for name in ("whole", "again"):
+        (tmp_path / name).mkdir()
+        train.worker(0, 1, "tiny", tmp_path / name, 0, "cpu", None)
+        states.append(torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"])
+    start = kit.starting_model(RECIPES["tiny"], 0).state_dict()
+    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
+    still = {key for key, value in start.items() if torch.equal(value, states[0][key])}
+    assert not still, f"never trained: {still}"
+
+
+def test_the_last_stage_asks_more_of_what_is_learned_last():
+    options = dict(RECIPES["mini-qwen2-vl"].stages[-1].options)
+    for seed in range(20):
+        turns = picture_turns(Facts(make_picture(seed, 20)), np.random.default_rng(seed), options)
+        assert sorted(label for label, *_ in turns[:6]) == sorted(f"list/{n}" for n in LISTS)
+        asked = [label.removeprefix("ask/") for label, *_ in turns[6:]]
+        late = [name for name in asked if name == "mmbench/text" or name.startswith("pope/")]
+        assert len(asked) == 8 and len(late) >= 4
+
+
+# Questions
+
+
+@pytest.mark.parametrize("benchmark", kit.BENCHMARKS)
+def test_benchmarks_are_whole_groups_and_the_same_again(benchmark):
+    samples = kit.samples(benchmark, 48, 0)
+    assert samples == kit.samples(benchmark, 48, 0) != kit.samples(benchmark, 48, 1)
+    assert len(kit.samples(benchmark, len(samples), 0)) == len(samples) >= 45
+    rows = [{**sample.to_json(), "prediction": sample.answer} for sample in samples]
+    assert get_benchmark(benchmark).score(rows)["score"] == pytest.approx(100)
+    assert all(set(s.question.split()) <= set(WORDS) for s in samples)
+    with pytest.raises(ValueError, match="no benchmark 'gqa'; choose from mmbench, pope, textvqa"):
+        kit.samples("gqa", 4, 0)
+    with pytest.raises(ValueError, match="at least 1, got 0"):
+        kit.samples(benchmark, 0, 0)
+
+
+# Pruning
+
+METHODS = ("sparsevlm", "fastv", "random")
+QUESTIONS = ("what color is the circle ?", "is there a red ring in the image ?")
+
+
+@torch.inference_mode()
+def answer(model, processor, pictures, questions, pruner, new_tokens: int = 2):
+    inputs = processor([p.image for p in pictures], list(questions))
+    with prune(model, pruner) as trace:
+        output = model.generate(
+            **inputs, max_new_tokens=new_tokens, do_sample=False, eos_token_id=None
+        )
+    return output[:, inputs["input_ids"].shape[1] :], trace.samples
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.filterwarnings("ignore:positions=:UserWarning")
+def test_pictures_of_several_sizes_are_pruned_in_one_batch_as_alone(model, processor, method):
+    pictures = [make_picture(1, 10), make_picture(2, 14)]
+    pruner = make_pruner(method, tokens=60, num_layers=8, num_visual=144)
+    together, traces = answer(model, processor, pictures, QUESTIONS, pruner)
+    for number, picture in enumerate(pictures):
+        alone, (trace,) = answer(model, processor, [picture], [QUESTIONS[number]], pruner)
+        assert torch.equal(together[number], alone[0])
+        assert traces[number].num_visual == picture.patch_objects.size
+        assert traces[number].tokens_out == trace.tokens_out
+        assert abs(trace.tokens_out[-1] - traces[0].tokens_out[-1]) <= 3, "kept whatever the size"
+
+
+@pytest.mark.filterwarnings("ignore:positions=:UserWarning")
+def test_a_picture_with_fewer_tokens_than_a_cut_keeps_loses_next_to_nothing(model, processor):
+    pictures = [make_picture(1, 8), make_picture(2, 20)]
+    pruner = make_pruner("random", tokens=150, num_layers=8, num_visual=400)
+    _, (small, large) = answer(model, processor, pictures, QUESTIONS, pruner, new_tokens=1)
+    first = pruner.cuts[0].keep
+    assert small.num_visual < first < large.num_visual
+    assert small.tokens_out[0] >= small.num_visual - 1
+    assert large.tokens_out[0] == first
+
+
+def test_the_nominal_picture_is_the_mean_of_the_benchmarks():
+    config = build_model(0).config.to_dict()
+    assert kit.num_visual(config) == NOMINAL**2 == 1296
+
+
+# The shipped weights
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_miniature("mini-qwen2-vl")
+
+
+@torch.inference_mode()
+def test_shipped_answers_are_right_and_those_of_the_fast_forward(shipped):
+    model, processor = shipped
+    samples = [s for name in kit.BENCHMARKS for s in kit.samples(name, 4, 2)]
+    inputs = kit.batch_inputs(processor, samples)
+    output = model.generate(**inputs, max_new_tokens=2, do_sample=False)
+    said = processor.batch_decode(output[:, inputs["input_ids"].shape[1] :])
+    assert sum(a == s.answer for a, s in zip(said, samples, strict=True)) >= len(samples) - 1
+    for sample, word in zip(samples, said, strict=True):
+        picture = make_picture(sample.seed)
+        rows, columns = picture.patch_objects.shape
+        visual = merge(model, tower_features(model, [picture]))[None]
+        turn = torch.tensor([[encode([*sample.question.split(), "ASSISTANT", ":"])]])
+        start = torch.tensor([FIRST + max(rows, columns)])
+        hidden = turn_hidden(model, visual, grid_positions(rows, columns), turn, start)
+        assert processor.batch_decode(model.lm_head(hidden[0, 0, -1:]).argmax(-1)) == [word]
+
+
+def test_the_shipped_words_look_at_what_they_name(shipped):
+    model, _ = shipped
+    try:
+        model.set_attn_implementation("eager")
+        attention = attention_on_target(model.requires_grad_(False), 1)
+    finally:
+        model.set_attn_implementation("sdpa")
+    (area,) = attention["area"]
+    assert 0.002 < area < 0.02
+    assert max(attention["naming word"]) > 0.5
+    without = accuracy_without_image_from(model, 1)
+    assert len(without) == 9 and without[0] < 0.7 < 0.85 < without[-1]

@@ -1,0 +1,167 @@
+"""The drawn clips of the miniature Video-LLaVA, and what is said and asked about them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from sparsevlm.miniature.video_llava.clips import MOVES, RGB, clip_actors, make_clip
+from sparsevlm.miniature.video_llava.facts import Facts, seen_frames
+from sparsevlm.miniature.video_llava.question_families import BARE, FAMILIES, the
+from sparsevlm.miniature.video_llava.questions import samples
+from sparsevlm.miniature.video_llava.statements import MAX_WORDS, STATEMENTS
+from sparsevlm.miniature.video_llava.vision import depicted_words
+from sparsevlm.miniature.video_llava.vocabulary import ACTIONS, FRAME_WORDS, encode, prompt
+from sparsevlm.miniature.vocabulary import DEPICTED
+
+# Clips
+
+
+def test_a_seed_draws_the_same_clip_and_its_actors_without_drawing():
+    clip = make_clip(5)
+    assert (clip.pixels == make_clip(5).pixels).all() and clip.pixels.shape == (8, 64, 64, 3)
+    assert clip.actors == clip_actors(5) != clip_actors(6)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_actors_share_no_word_never_touch_and_do_what_they_say(seed):
+    actors = clip_actors(seed)
+    words = [w for a in actors for w in (*a.kinds, *a.colours)]
+    assert len(words) == len(set(words)) and 2 <= len(actors) <= 3
+    for actor in actors:
+        colours = [state and state[1] for state in actor.states]
+        centres = np.array([actor.centre(f) for f in seen_frames(actor)])
+        travel = centres[-1] - centres[0]
+        seen = len(seen_frames(actor))
+        assert colours.count("white") == actor.flashes <= 3
+        assert (seen < 8) == (actor.action in ("appears", "disappears"))
+        if actor.action in MOVES:
+            assert np.sign(travel).tolist() == list(MOVES[actor.action])
+            assert abs(travel).max() >= 28
+        else:
+            assert not travel.any() and (actor.flashes > 0) == (actor.action == "flashes")
+        assert (len(actor.kinds), len(actor.colours)) == (
+            1 + (actor.action == "turns"),
+            1 + (actor.action == "changes"),
+        )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_patches_of_an_actor_show_its_colour(seed):
+    clip = make_clip(seed)
+    for index, actor in enumerate(clip.actors):
+        for frame, state in enumerate(actor.states):
+            rows, columns = np.nonzero(clip.owners[frame] == index)
+            assert (len(rows) == 0) == (state is None)
+            if state:
+                box = clip.pixels[frame, state[2] : state[2] + 11, state[3] : state[3] + 11]
+                near = np.abs(box.astype(int) - RGB[state[1]]).max(-1) < 50
+                assert near.sum() > 20
+                assert abs(rows.mean() * 4 + 2 - actor.centre(frame)[0]) < 3
+                assert abs(columns.mean() * 4 + 2 - actor.centre(frame)[1]) < 3
+
+
+def test_every_patch_depicts_its_place_and_an_actor_or_background():
+    clip = make_clip(2)
+    target = depicted_words([clip])[0]
+    owners = clip.owners.reshape(8, -1)
+    background = target[..., DEPICTED.index("background")].numpy()
+    assert (background == (owners < 0)).all()
+    assert (target.sum(-1).numpy() == np.where(background, 3, 4)).all()
+    kind, colour, *_ = clip.actors[0].states[0]
+    words = {DEPICTED[i] for i in target[0, owners[0] == 0][0].nonzero()[:, 0].tolist()}
+    assert {kind, colour} < words
+
+
+# Statements and questions
+
+
+def read_list(words, wanted):
+    """(reference words, value) of every entry of a look-up list."""
+    start = words.index(":") + 1
+    entries, reference = [], []
+    for word, value in zip(words[start:], wanted[start:], strict=True):
+        if value:
+            entries.append((tuple(reference), word))
+            reference = []
+        else:
+            reference.append(word)
+    return entries
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_lists_tell_the_truth_frame_by_frame(seed):
+    facts = Facts(clip_actors(seed))
+    rng = np.random.default_rng(seed)
+    for (name,), action in read_list(*STATEMENTS["does"](facts, rng)):
+        assert action == (facts.named[name].action if name in facts.named else "none")
+    for (name,), new in read_list(*STATEMENTS["becomes"](facts, rng)):
+        states = facts.named[name].states if name in facts.named else None
+        assert new == "none" or (new in states[-1] and new not in states[0])
+    for (word, name), look in read_list(*STATEMENTS["at_look"](facts, rng)):
+        state = facts.named[name].states[FRAME_WORDS.index(word)]
+        assert look in state if state else look == "none"
+    for (word, name), side in read_list(*STATEMENTS["at_side"](facts, rng)):
+        centre = facts.named[name].centre(FRAME_WORDS.index(word))
+        assert (side == "none") == (centre is None)
+        assert centre is None or side == ("left", "middle", "right")[int(centre[1] * 3 // 64)]
+    for (name, claim), verdict in read_list(*STATEMENTS["verify"](facts, rng)):
+        actor = facts.named.get(name) or facts.by_kind[name]
+        assert (verdict == "yes") == (claim in (actor.action, *actor.colours))
+
+
+def test_no_statement_is_longer_than_a_turn_and_all_words_are_known():
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        for make in STATEMENTS.values():
+            words, wanted = make(Facts(clip_actors(seed)), rng)
+            assert len(words) == len(wanted) <= MAX_WORDS and any(wanted)
+            encode(words)
+
+
+@pytest.mark.parametrize("benchmark", FAMILIES)
+def test_samples_repeat_and_are_a_prefix_of_more(benchmark):
+    many = samples(benchmark, 30, 0)
+    assert samples(benchmark, 12, 0) == many[:12] != samples(benchmark, 12, 1)
+    assert len({s.id for s in many}) == len({s.media for s in many}) == 30
+    kinds = [s.split for s in many]
+    assert max(map(kinds.count, kinds)) <= 0.5 * len(kinds)
+    for sample in many:
+        encode([*sample.question.split(), *sample.answer.split()])
+        assert len(f"{sample.question} ASSISTANT : {sample.answer} x".split()) <= MAX_WORDS
+
+
+def test_samples_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="tgif"):
+        samples("gqa", 3, 0)
+    with pytest.raises(ValueError, match="at least 1"):
+        samples("tgif", 0, 0)
+
+
+def test_answers_are_true_of_the_clip():
+    for sample in [*samples("tgif", 30, 3), *samples("activitynet", 30, 3)]:
+        facts = Facts(clip_actors(sample.seed))
+        named = [n for n in (*facts.by_kind, *facts.by_colour) if n in sample.question.split()]
+        actors = [facts.by_kind.get(n) or facts.by_colour[n] for n in named]
+        if sample.split == "count":
+            assert int(sample.answer) == sum(s[1] == "white" for s in actors[0].states)
+        elif sample.split == "transition":
+            assert (
+                sample.answer in actors[0].states[-1] and sample.answer not in actors[0].states[0]
+            )
+        elif sample.split == "yes/no":
+            asked = f"does {the(named[0])} {BARE[actors[0].action]} ?" == sample.question
+            assert sample.answer == ("yes" if asked else "no")
+        elif sample.split == "order":
+            first = min(actors, key=lambda actor: actor.when)
+            assert sample.answer in (*first.kinds, *first.colours)
+
+
+def test_a_prompt_holds_one_clip_and_an_empty_question_is_refused():
+    assert prompt("what  does it do ?") == "USER : <video> what does it do ? ASSISTANT :"
+    with pytest.raises(ValueError, match="empty"):
+        prompt(" ")
+
+
+def test_actions_are_known_words():
+    encode([*ACTIONS, *" ".join(BARE.values()).split()])

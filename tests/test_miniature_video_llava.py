@@ -1,0 +1,256 @@
+"""The miniature Video-LLaVA: the real forward, a run that repeats, and what is shipped."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from sparsevlm.miniature import load_miniature, train
+from sparsevlm.miniature.recipes import Recipe, Stage
+from sparsevlm.miniature.video_llava import kit, losses
+from sparsevlm.miniature.video_llava.clips import make_clip
+from sparsevlm.miniature.video_llava.model import (
+    CLOCK_LAYER,
+    NUM_VISUAL,
+    TOKENS_PER_FRAME,
+    build_model,
+    layers_of,
+    warm_start,
+)
+from sparsevlm.miniature.video_llava.packed import Places, turn_hidden, visual_state
+from sparsevlm.miniature.video_llava.probes import accuracy_without_image_from, attention_on_target
+from sparsevlm.miniature.video_llava.processing import ClipProcessor
+from sparsevlm.miniature.video_llava.questions import samples
+from sparsevlm.miniature.video_llava.vision import encode_clips, pixel_tensor, project
+from sparsevlm.miniature.video_llava.vocabulary import INDEX, VIDEO, encode, prompt
+from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
+from sparsevlm.miniature.weights import DATA
+
+OPTIONS = {"lists": 5, "questions": 2, "background": 4, "alignment": 0.2, "every": 1}
+OPTIONS |= {"frames": 2, "shuffles": 2}
+TURNS = ["what does the ring do ? ASSISTANT : moves left </s>", "describe the red thing ASSISTANT"]
+
+
+@pytest.fixture(scope="module")
+def model():
+    return build_model(0, num_layers=4)
+
+
+def packed_logits(model, clip, turns, tokens=NUM_VISUAL, **how):
+    longest = max(map(len, turns))
+    ids = torch.tensor([[encode([*t, *["<pad>"] * (longest - len(t))]) for t in turns]])
+    visual = project(model, encode_clips(model, [clip]))[:, :tokens]
+    how = {"places": places_of(tokens), **how}
+    return model.lm_head(turn_hidden(model, visual, ids, **how))[0]
+
+
+def places_of(tokens):
+    return Places(torch.arange(3, 3 + tokens)[None], torch.tensor([3 + NUM_VISUAL]))
+
+
+# The model
+
+
+def test_the_processor_gives_what_the_training_sees():
+    clips = [make_clip(3), make_clip(4)]
+    texts = [prompt("what does the ring do ?"), prompt("who stays ?")]
+    inputs = ClipProcessor()([c.frames for c in clips], texts)
+    expected = pixel_tensor(np.stack([c.pixels for c in clips]))
+    assert torch.allclose(inputs["pixel_values_videos"], expected, atol=1e-5)
+    assert (inputs["input_ids"] == VIDEO).sum(1).tolist() == [NUM_VISUAL] * 2 == [8 * 257] * 2
+    assert inputs["attention_mask"][1, :3].tolist() == [0, 0, 0]
+    assert inputs["input_ids"][0, :3].tolist() == encode(list(BEFORE_IMAGE))
+
+
+def test_the_processor_refuses_what_does_not_fit():
+    frames = make_clip(3).frames
+    with pytest.raises(ValueError, match="one prompt per clip"):
+        ClipProcessor()([frames], [prompt("a"), prompt("b")])
+    with pytest.raises(ValueError, match="one length"):
+        ClipProcessor()([frames, frames[:4]], [prompt("a"), prompt("b")])
+    with pytest.raises(ValueError, match="placeholder"):
+        ClipProcessor()([frames], ["what does it do ?"])
+
+
+@torch.no_grad()
+def test_packed_turns_equal_the_hugging_face_forward(model):
+    clip, turns = make_clip(7), [t.split() for t in TURNS]
+    logits = packed_logits(model, clip, turns)
+    for number, turn in enumerate(turns):
+        ids = torch.tensor([[*encode(list(BEFORE_IMAGE)), *[VIDEO] * NUM_VISUAL, *encode(turn)]])
+        pixels = pixel_tensor(clip.pixels)[None]
+        reference = model(input_ids=ids, pixel_values_videos=pixels).logits[0, -len(turn) :]
+        assert (logits[number, : len(turn)] - reference).abs().max() < 1e-4
+
+
+@torch.no_grad()
+def test_positions_change_at_the_layer_that_was_named(model):
+    clip, turns = make_clip(7), [TURNS[0].split()]
+    moved = Places(places_of(50).visual * 2, torch.tensor([200]))
+    how = {"tokens": 50, "later": moved}
+    plain = packed_logits(model, clip, turns, tokens=50)
+    other = packed_logits(model, clip, turns, tokens=50, places=moved)
+    never, between, at_once = (
+        packed_logits(model, clip, turns, switch=n, **how) for n in (4, 2, 0)
+    )
+    assert torch.equal(never, plain) and torch.equal(at_once, other)
+    assert not torch.allclose(between, plain) and not torch.allclose(between, other)
+
+
+@torch.no_grad()
+def test_a_warm_start_computes_with_the_layers_of_its_base():
+    base, _ = load_miniature()
+    model = warm_start(base, seed=0)
+    clip, turns = make_clip(7), [TURNS[0].split()]
+    assert layers_of(model, 4, clock=True) == (0, CLOCK_LAYER, 4, 8, 12)
+    some = layers_of(model, 2, clock=False)
+    every, half = (packed_logits(model, clip, turns, tokens=300, layers=n) for n in (None, some))
+    assert len(some) == 8 and torch.allclose(every, half, atol=1e-5)
+    old = base.model.vision_tower.embeddings.position_embedding.weight[1:].unflatten(0, (24, 24))
+    table = model.model.video_tower.embeddings.position_embedding.weight[1:].unflatten(0, (16, 16))
+    assert torch.equal(table, old[4:20, 4:20])
+    embedded = model.model.language_model.embed_tokens.weight
+    assert torch.equal(embedded[INDEX["red"]], base.model.language_model.embed_tokens.weight[20])
+    with pytest.raises(ValueError, match="multiple"):
+        warm_start(base, seed=0, num_layers=12)
+
+
+def test_training_shows_every_patch_of_an_actor_and_every_class_token():
+    clips = [make_clip(1), make_clip(2)]
+    kept = losses.kept_tokens(clips, np.random.default_rng(0), 10)
+    for clip, tokens in zip(clips, kept, strict=True):
+        owners = losses.token_owners(clip)
+        assert set(np.flatnonzero(owners != -1)) < set(tokens.tolist())
+        assert (np.diff(tokens) > 0).all() and (owners[tokens] == -1).sum() >= 10
+    whole = losses.kept_tokens(clips, np.random.default_rng(0), 0)
+    assert whole.shape == (2, NUM_VISUAL) and TOKENS_PER_FRAME == 257
+
+
+def test_early_layers_have_the_positions_of_the_full_clip_and_half_of_the_rest_is_renumbered():
+    kept = np.stack(
+        [np.sort(np.random.default_rng(i).permutation(NUM_VISUAL)[:50]) for i in range(40)]
+    )
+    early, late, switch = losses.layer_places(kept, np.random.default_rng(0), 16)
+    assert (early.visual.numpy() == kept + 3).all() and (early.start == 3 + NUM_VISUAL).all()
+    renumbered = [v.tolist() == list(range(3, 53)) for v in late.visual]
+    assert 10 < sum(renumbered) < 30 and 2 <= switch < 16
+    assert late.start.tolist() == [53 if r else 3 + NUM_VISUAL for r in renumbered]
+
+
+@pytest.mark.parametrize("loss", losses.LOSSES.values())
+def test_losses_fall_on_a_repeated_batch(loss):
+    model = build_model(0, num_layers=2)
+    stage = Stage("test", "", 30, 2, 16, ("image_tower",), 0.01, 2e-3, 1.0, 1.0)
+    optimizers = train.build_optimizers(train.trainable(model, stage), stage)
+    values = []
+    for _ in range(8):
+        value, measures = loss(model, range(2), 16, OPTIONS)
+        value.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+        values.append(value.item())
+    assert values[-1] < 0.7 * values[0], values
+    assert all(0 <= right <= total for right, total in measures.values())
+
+
+@torch.no_grad()
+def test_the_state_of_visual_tokens_is_that_of_the_decoder(model):
+    clip = make_clip(7)
+    visual = project(model, encode_clips(model, [clip]))[:, :40]
+    decoder = model.model.language_model
+    prefix = decoder.embed_tokens(torch.tensor([encode(list(BEFORE_IMAGE))]))
+    states = decoder(inputs_embeds=torch.cat([prefix, visual], 1), output_hidden_states=True)
+    found = visual_state(model, visual, torch.arange(3, 43)[None], last=1)
+    assert torch.allclose(found, states.hidden_states[2][:, 3:], atol=1e-5)
+
+
+FROZEN = ("image_tower", "video_tower")
+TINY = (
+    Stage("one", "vision", 2, 1, 16, ("image_tower", "layers."), 0.01, 1e-3, 0.5, 0.1,
+          (("frames", 1),)),
+    Stage("two", "language", 4, 1, 16, FROZEN, 0.01, 1e-3, 0.5, 0.1, tuple(OPTIONS.items())),
+)  # fmt: skip
+
+
+def test_a_run_repeats_bit_for_bit_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
+    monkeypatch.setitem(kit.RECIPES, "mini-video-llava", Recipe(8, TINY, base="mini-llava"))
+    monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
+    monkeypatch.setattr(train, "LOG_EVERY", 2)
+    states = []
+    for name in ("whole", "stopped"):
+        folder = tmp_path / name
+        folder.mkdir()
+        if name == "stopped":
+            _stop_in_the_second_stage(monkeypatch, folder)
+        train.worker(0, 1, "mini-video-llava", folder, 0, "cpu", None)
+        states.append(torch.load(folder / "checkpoint.pt", weights_only=True)["model"])
+    whole, stopped = states
+    assert all(torch.equal(value, stopped[key]) for key, value in whole.items())
+    rows = [json.loads(r) for r in (tmp_path / "whole" / "curves.jsonl").read_text().splitlines()]
+    assert [(r["stage"], r["step"]) for r in rows] == [("one", 2), ("two", 2), ("two", 4)]
+
+
+def _stop_in_the_second_stage(monkeypatch, folder):
+    """Run until step 3 of stage two, as if the process had been killed there."""
+    calls = iter(range(3))
+
+    def loss(*arguments):
+        if next(calls, None) is None:
+            raise KeyboardInterrupt
+        return losses.language_loss(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setitem(kit.LOSSES, "language", loss)
+        with pytest.raises(KeyboardInterrupt):
+            train.worker(0, 1, "mini-video-llava", folder, 0, "cpu", None)
+
+
+def test_probes_of_an_untrained_model_find_no_more_than_chance(model):
+    attention = attention_on_target(model, 1)
+    assert len(attention["naming word"]) == 4
+    assert max(attention["naming word"]) < 4 * attention["area"][0] < 0.5
+    assert len(accuracy_without_image_from(model, 1)) == 5
+
+
+# What is shipped
+
+
+@pytest.fixture(scope="module")
+def shipped():
+    return load_miniature("mini-video-llava")
+
+
+def test_the_shipped_words_are_those_of_the_code():
+    saved = json.loads((DATA / "mini-video-llava" / "tokenizer.json").read_text())
+    assert saved["model"]["vocab"] == INDEX
+
+
+@torch.inference_mode()
+def test_generate_answers_what_the_packed_forward_answers(shipped):
+    model, processor = shipped
+    batch = samples("tgif", 3, 5)
+    output = model.generate(**kit.batch_inputs(processor, batch), max_new_tokens=4, do_sample=False)
+    texts = processor.batch_decode(output[:, -4:], skip_special_tokens=True)
+    for sample, text in zip(batch, texts, strict=True):
+        words = [*sample.question.split(), "ASSISTANT", ":", *text.split(), "</s>"]
+        start = words.index(":")
+        best = packed_logits(model, make_clip(sample.seed), [words])[0].argmax(-1).tolist()
+        assert best[start : len(words) - 1] == encode(words[start + 1 :])
+
+
+@torch.inference_mode()
+def test_the_shipped_miniature_answers_right(shipped):
+    model, processor = shipped
+    batch = samples("msvd", 6, 5)
+    output = model.generate(**kit.batch_inputs(processor, batch), max_new_tokens=4, do_sample=False)
+    texts = processor.batch_decode(output[:, -4:], skip_special_tokens=True)
+    right = [t.strip() == s.answer for t, s in zip(texts, batch, strict=True)]
+    assert sum(right) >= 5, (texts, [s.answer for s in batch])
+
+
+def test_visual_tokens_are_counted_from_the_configuration():
+    assert kit.num_visual(build_model(0, 1).config.to_dict()) == NUM_VISUAL
