@@ -1,0 +1,103 @@
+"""A real server that plays a judge: one that answers, is busy, slow, broken or gone."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+KEY = "sk-test-0123456789abcdef"
+GOOD = "{'pred': 'yes', 'score': 4}"
+
+
+def said(text, **fields):
+    """The answer of a chat completion."""
+    choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    usage = {"prompt_tokens": 9, "completion_tokens": 5}
+    return {"model": "judge-2026", "choices": [choice], "usage": usage} | fields
+
+
+class Server(ThreadingHTTPServer):
+    """Plays a script: what to do with each request, then what to do with all others."""
+
+    daemon_threads = True
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.script, self.otherwise = [], ("json", 200, said(GOOD), {})
+        self.requests, self.lock = [], threading.Lock()
+
+    @property
+    def address(self):
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, request, client_address):
+        """Clients that go away are part of the play."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        self.server.requests.append(("GET", self.path, dict(self.headers), None))
+        self.send_error(405)
+
+    def do_POST(self):
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        server = self.server
+        with server.lock:
+            server.requests.append(("POST", self.path, dict(self.headers), body))
+            action = server.script.pop(0) if server.script else server.otherwise
+        if callable(action):
+            action = action(body)
+        getattr(self, f"play_{action[0]}")(*action[1:])
+
+    def play_json(self, status, values, headers):
+        self.play_raw(status, json.dumps(values).encode(), headers)
+
+    def play_raw(self, status, data, headers, promised=0, phrase=None):
+        self.send_response(status, phrase)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(promised or len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def play_reset(self):
+        linger = struct.pack("ii", 1, 0)  # closing sends a reset in place of an end
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        self.connection.close()
+
+    def play_garbage(self):
+        self.wfile.write(b"no HTTP at all\r\n")
+        self.close_connection = True
+
+    def play_slow(self, seconds):
+        time.sleep(seconds)
+        self.play_json(200, said(GOOD), {})
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """Run a server on a free port of this machine."""
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield running
+        finally:
+            running.shutdown()
+            thread.join()
+
+
+def set_key(monkeypatch) -> None:
+    """Put the key into the environment, and no proxy between."""
+    monkeypatch.setenv("JUDGE_KEY", KEY)
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
