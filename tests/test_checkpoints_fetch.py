@@ -1,0 +1,237 @@
+"""Fetching checkpoints from a real server on this machine."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+from checkpoint_hub import COMMIT, Hub, serving
+
+from sparsevlm.checkpoints import fetch as fetching
+from sparsevlm.checkpoints.declared import CHECKPOINTS, Repository, find
+from sparsevlm.checkpoints.fetch import check, fetch
+from sparsevlm.checkpoints.places import CheckpointError, locate, place, read_lock
+from sparsevlm.reproduce.paths import ROOT
+
+WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
+NAME = "some/model"
+FILES = {
+    "config.json": b"{}", "model-1.safetensors": WEIGHTS, "model-2.safetensors": WEIGHTS[::-1],
+    "tokenizer.model": b"pieces", "empty.txt": b"", "training_args.bin": b"pickle",
+    "modeling.py": b"code", "sub/other.safetensors": b"x", "trainer_state.json": b"{}",
+}  # fmt: skip
+WANTED = {"config.json", "model-1.safetensors", "model-2.safetensors", "tokenizer.model",
+          "empty.txt"}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def online(monkeypatch):
+    """The tests of the suite forbid the hub; here it is a server of our own."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+
+
+@pytest.fixture
+def hub():
+    with serving(Hub({NAME: dict(FILES)})) as running:
+        yield running
+
+
+def checkpoint(revision="main", name=NAME):
+    repository = Repository(name, revision, "a licence", 2_000_000, "hub")
+    return replace(CHECKPOINTS[0], name=name, repositories=(repository,))
+
+
+def get(hub, folder, revision="main", **options):
+    said = []
+    fetch([checkpoint(revision)], folder, endpoint=hub.address, say=said.append, **options)
+    return said
+
+
+def downloads(hub):
+    return [(path.rpartition("/")[2], part) for path, part in hub.asked if "/resolve/" in path]
+
+
+def test_all_that_is_needed_and_nothing_else(hub, tmp_path):
+    said = get(hub, tmp_path)
+    found = locate(checkpoint().repositories[0], tmp_path)
+    assert found == tmp_path / "some--model" / COMMIT
+    assert {path.name for path in found.iterdir()} == WANTED
+    for name in WANTED:
+        assert (found / name).read_bytes() == FILES[name]
+    assert said[0].startswith("some/model @ 0123456789ab: 0.00 GB, 0.00 GB to fetch (a licence)")
+    assert check([checkpoint()], tmp_path, say=said.append) == []
+
+
+def test_a_second_fetch_asks_the_hub_for_nothing(hub, tmp_path):
+    get(hub, tmp_path)
+    hub.asked.clear()
+    assert "is there" in get(hub, tmp_path)[0]
+    assert hub.asked == []
+
+
+def test_the_first_fetch_pins_what_main_was(hub, tmp_path):
+    get(hub, tmp_path)
+    (place(NAME, COMMIT, tmp_path) / "config.json").unlink()
+    hub.commit = "f" * 40  # main moves on
+    get(hub, tmp_path)
+    assert read_lock(tmp_path)[NAME].revision == COMMIT
+    assert locate(checkpoint().repositories[0], tmp_path).name == COMMIT
+
+
+def test_a_declared_commit_is_demanded(hub, tmp_path):
+    with pytest.raises(CheckpointError, match="not its revision eeee"):
+        get(hub, tmp_path, "e" * 40)
+    get(hub, tmp_path, COMMIT)
+    with pytest.raises(CheckpointError, match="fetched at 0123456789ab, and this version .* eeee"):
+        locate(checkpoint("e" * 40).repositories[0], tmp_path)
+
+
+def test_a_lost_connection_is_taken_up_at_the_last_byte(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching.time, "sleep", lambda _: None)
+    hub.cut_at = {"model-1.safetensors": [300_000, 200_000]}
+    get(hub, tmp_path)
+    parts = [part for name, part in downloads(hub) if name == "model-1.safetensors"]
+    assert parts[0] == "" and len(parts) == 3
+    starts = [int(part.strip("bytes=-")) for part in parts[1:]]
+    assert 0 < starts[0] <= 300_000 and starts[0] < starts[1] <= 500_000
+    assert (place(NAME, COMMIT, tmp_path) / "model-1.safetensors").read_bytes() == WEIGHTS
+
+
+def test_a_stopped_fetch_goes_on_in_the_next(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching.time, "sleep", lambda _: None)
+    monkeypatch.setattr(fetching, "TRIES", 1)
+    hub.cut_at = {"model-2.safetensors": [700_000, 0]}
+    with pytest.raises(CheckpointError, match="what came is kept"):
+        get(hub, tmp_path)
+    with pytest.raises(CheckpointError, match="model-2.safetensors is missing; run `python -m"):
+        locate(checkpoint().repositories[0], tmp_path)
+    hub.asked.clear()
+    get(hub, tmp_path)
+    ((name, part),) = [d for d in downloads(hub) if d[0].startswith("model")]
+    assert name == "model-2.safetensors" and 0 < int(part.strip("bytes=-")) <= 700_000
+    assert locate(checkpoint().repositories[0], tmp_path)
+
+
+def test_a_server_that_cannot_continue(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(fetching.time, "sleep", lambda _: None)
+    hub.cut_at, hub.ranges = {"model-1.safetensors": [300_000]}, False
+    get(hub, tmp_path)
+    assert (place(NAME, COMMIT, tmp_path) / "model-1.safetensors").read_bytes() == WEIGHTS
+
+
+@pytest.mark.parametrize("name", ["model-1.safetensors", "config.json"])
+def test_a_file_that_changed_on_its_way(hub, tmp_path, name):
+    hub.altered = {name}
+    with pytest.raises(CheckpointError, match=f"{name} of some/model came with another content"):
+        get(hub, tmp_path)
+    hub.altered = set()
+    get(hub, tmp_path)  # nothing of the bad one is left in the way
+    assert check([checkpoint()], tmp_path, say=list) == []
+
+
+def test_a_file_that_is_shorter_than_stated(hub, tmp_path):
+    hub.sizes = {"model-1.safetensors": len(WEIGHTS) + 1}
+    with pytest.raises(CheckpointError, match="came with another content"):
+        get(hub, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["model-1.safetensors", "config.json"])
+def test_damage_on_the_disk_is_found(hub, tmp_path, name):
+    get(hub, tmp_path)
+    path = place(NAME, COMMIT, tmp_path) / name
+    path.write_bytes(b"?" * len(FILES[name]))
+    (found,) = check([checkpoint()], tmp_path, say=list)
+    assert found == (
+        f"some/model: {name} has another content than the hub says (damaged); fetch it again"
+    )
+    get(hub, tmp_path)
+    assert path.read_bytes() == FILES[name]
+
+
+def test_a_full_disk_is_seen_before_anything_is_fetched(hub, tmp_path):
+    hub.sizes = {"model-1.safetensors": 10**18}
+    with pytest.raises(CheckpointError, match="1000000000.00 GB are to be fetched .* fewer"):
+        get(hub, tmp_path)
+    assert downloads(hub) == [] and read_lock(tmp_path) == {}
+
+
+def test_pickled_weights_are_refused(hub, tmp_path):
+    hub.repositories[NAME] = {"config.json": b"{}", "pytorch_model.bin": b"pickle"}
+    with pytest.raises(CheckpointError, match="no safetensors; pickled weights"):
+        get(hub, tmp_path)
+
+
+def test_an_unknown_repository(hub, tmp_path):
+    with pytest.raises(CheckpointError, match="does not show other/model .* `hf auth login`"):
+        fetch([checkpoint(name="other/model")], tmp_path, endpoint=hub.address)
+
+
+def test_a_dry_run(hub, tmp_path):
+    assert get(hub, tmp_path, dry_run=True)[-1].startswith("would fetch 0.00 GB into")
+    assert downloads(hub) == []
+
+
+def test_files_that_are_there_already(hub, tmp_path):
+    """Right ones are used, others are fetched; neither loses the copy that it came from."""
+    have = tmp_path / "have"
+    have.mkdir()
+    (have / "model-1.safetensors").write_bytes(WEIGHTS)
+    (have / "model-2.safetensors").write_bytes(bytes(len(WEIGHTS)))
+    get(hub, tmp_path / "kept", source=have)
+    asked = {name for name, _ in downloads(hub)}
+    assert asked == WANTED - {"model-1.safetensors"}
+    assert check([checkpoint()], tmp_path / "kept", say=list) == []
+    assert len(list(have.iterdir())) == 2
+    with pytest.raises(CheckpointError, match="nowhere is no folder"):
+        get(hub, tmp_path / "other", source=tmp_path / "nowhere")
+
+
+def test_one_fetch_at_a_time(hub, tmp_path):
+    with fetching._alone(tmp_path):
+        with pytest.raises(CheckpointError, match="another fetch into .* is running"):
+            get(hub, tmp_path)
+
+
+def test_no_network(tmp_path):
+    with socket.socket() as free:  # a port that nobody listens on
+        free.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{free.getsockname()[1]}"
+        with pytest.raises(CheckpointError, match="connection to the hub failed .*HTTPS_PROXY"):
+            fetch([checkpoint()], tmp_path, endpoint=address)
+
+
+def test_a_forbidden_network(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(CheckpointError, match="HF_HUB_OFFLINE forbids the network"):
+        get(hub, tmp_path)
+
+
+def test_the_command_takes_the_address_from_the_environment(tmp_path):
+    commit = find("llava-7b").repositories[0].revision
+    served = Hub({"llava-hf/llava-1.5-7b-hf": {"a.safetensors": b"x"}}, commit=commit)
+    program = (
+        "import argparse, sys; from sparsevlm.checkpoints import fetch;"
+        "parser = argparse.ArgumentParser(); fetch.add_arguments(parser);"
+        "sys.exit(fetch.main(parser.parse_args()))"
+    )
+    with serving(served):
+        environment = {**os.environ, "HF_ENDPOINT": served.address, "HF_HUB_OFFLINE": "0",
+                       "SPARSEVLM_CHECKPOINTS": str(tmp_path)}  # fmt: skip
+        command = [sys.executable, "-c", program, "llava-7b"]
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "loading needs no network from now on" in done.stdout
+    assert (tmp_path / "llava-hf--llava-1.5-7b-hf" / commit / "a.safetensors").exists()
+
+
+def test_what_the_command_checks(hub, tmp_path, capsys):
+    options = argparse.Namespace(names=["mgm-7b"], folder=tmp_path, check=True)
+    assert fetching.main(options) == 1
+    assert "YanweiLi/MGM-7B has not been fetched" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="unknown checkpoint 'llava'; known: llava-hf/"):
+        fetching.main(argparse.Namespace(**{**vars(options), "names": ["llava"]}))

@@ -1,0 +1,152 @@
+"""Real loading code on tiny random checkpoints and rehearsal data: the whole way of a cell."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import pytest
+from tiny_checkpoints import FAMILIES, as_fetched, save_tiny
+
+from sparsevlm.benchmarks.loaders import DataError, layout_of
+from sparsevlm.benchmarks.loaders.rehearsal import rehearse
+from sparsevlm.benchmarks.loaders.videoqa_rehearsal import rehearse_video
+from sparsevlm.checkpoints.places import CheckpointError
+from sparsevlm.reproduce.flops import DecoderShape
+from sparsevlm.reproduce.hub_source import HubSource, _file_digest
+from sparsevlm.reproduce.plan import plan_cells
+from sparsevlm.reproduce.profiles import PROFILES
+from sparsevlm.reproduce.store import Store
+from sparsevlm.reproduce.workers import run_cell
+
+VISUAL = {"llava": 576, "video_llava": 4 * 37, "qwen2_vl": 1320, "mini_gemini": 256}
+
+
+@pytest.fixture(scope="module")
+def checkpoints(tmp_path_factory):
+    """The folder of a tiny checkpoint of every family."""
+    folders = {family: tmp_path_factory.mktemp(family) for family in FAMILIES}
+    for family, folder in folders.items():
+        save_tiny(family, folder)
+    return folders
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Rehearsal data of some image benchmarks and one of videos, in the official layout."""
+    folder = tmp_path_factory.mktemp("data")
+    for name in ("pope", "scienceqa", "mmbench"):
+        rehearse(name, folder / layout_of(name).folder, n=8)
+    rehearse_video("msvd", folder / layout_of("msvd").folder, n=4)
+    return folder
+
+
+@pytest.fixture
+def source(data):
+    return HubSource(str(data), quantization=None, complete=False)
+
+
+def record(source, model, benchmark, folder, **changes):
+    """Run the cells of one benchmark, dense and pruned; returns the pruned record."""
+    profile = replace(
+        PROFILES["mini"], model=str(model), benchmarks=(benchmark,), samples_per_benchmark=4,
+        methods=("sparsevlm",), budgets=(40,), batch=1, max_new_tokens=2, **changes,
+    )  # fmt: skip
+    store = Store(folder)
+    cells = plan_cells(profile, source=source, store=store)
+    records = [run_cell(cell, store, source, lambda n: None) for cell in cells]
+    assert [r.cell.method for r in records] == ["dense", "sparsevlm"]
+    assert records[0].cell.revision == source.revision(str(model))
+    return records[1]
+
+
+@pytest.mark.parametrize(
+    ("family", "benchmark"),
+    [
+        ("llava", "pope"),
+        ("llava", "scienceqa"),
+        ("qwen2_vl", "mmbench"),
+        ("video_llava", "msvd"),
+        ("mini_gemini", "pope"),
+    ],
+)
+def test_from_files_to_a_score(source, checkpoints, tmp_path, family, benchmark):
+    found = record(source, checkpoints[family], benchmark, tmp_path)
+    assert len(found.predictions) == found.cell.num_samples and "score" in found.scores
+    for row in found.predictions:
+        assert row["question"] in row["prompt"]
+        assert ("<video>" in row["prompt"]) is (family == "video_llava")
+        if row["media"]:
+            assert 30 < sum(row["tokens_out"]) / 8 < 50
+        else:  # runs dense, and its prompt has no placeholder
+            assert sum(row["tokens_in"]) == 0 and "<image>" not in row["prompt"]
+    alone = [row for row in found.predictions if not row["media"]]
+    assert bool(alone) is (benchmark == "scienceqa")
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shapes_of_a_folder(source, checkpoints, family):
+    shape = source.shape(str(checkpoints[family]))
+    assert (shape.num_layers, shape.num_visual) == (8, VISUAL[family])
+    assert shape.decoder == DecoderShape(64, 128, 2, 16)
+
+
+def test_shapes_of_the_table(source):
+    seven, thirteen = (source.shape(f"llava-hf/llava-1.5-{n}b-hf") for n in (7, 13))
+    assert (seven.num_layers, seven.num_visual) == (32, 576)
+    assert (thirteen.num_layers, thirteen.decoder.hidden) == (40, 5120)
+    assert source.shape("LanguageBind/Video-LLaVA-7B-hf").num_visual == 2056
+    assert source.shape("Qwen/Qwen2-VL-7B-Instruct").decoder == DecoderShape(3584, 18944, 4, 128)
+
+
+def test_the_revision_follows_files_and_quantization(source, tmp_path):
+    folder = tmp_path / "model"
+    save_tiny("llava", folder)
+    before = source.revision(str(folder))
+    assert replace(source, quantization="4bit").revision(str(folder)) == f"{before}+4bit"
+    other = tmp_path / "other"
+    save_tiny("llava", other)
+    assert source.revision(str(other)) == before  # the same files, elsewhere
+    config = other / "generation_config.json"
+    config.write_text(config.read_text() + " ")
+    changed = tmp_path / "changed"
+    other.rename(changed)  # digests are kept per folder
+    assert source.revision(str(changed)) != before
+
+
+def test_the_revision_of_a_fetched_checkpoint(checkpoints, data, tmp_path):
+    kept = as_fetched("llava-7b", checkpoints["llava"], tmp_path)
+    fetched = HubSource(str(data), str(kept), None, complete=False)
+    assert fetched.revision("llava-hf/llava-1.5-7b-hf") == fetched.revision("llava-7b")
+    with pytest.raises(CheckpointError, match="fetch Qwen/Qwen2-VL-7B-Instruct"):
+        fetched.revision("Qwen/Qwen2-VL-7B-Instruct")
+
+
+def test_the_version_follows_questions_and_files(source, data):
+    samples = source.samples("", "pope", 4, seed=0)
+    assert samples == source.samples("", "pope", len(samples), seed=0)
+    before = source.version("", samples)
+    assert source.version("", samples[:-1]) != before
+    path = data / samples[0].media
+    kept = path.read_bytes()
+    path.write_bytes(kept + b"\0")
+    _file_digest.cache_clear()
+    assert source.version("", samples) != before
+    path.write_bytes(kept)
+    _file_digest.cache_clear()
+    assert source.version("", samples) == before
+
+
+def test_missing_data_are_named(tmp_path):
+    with pytest.raises(DataError, match="pope: there is no folder .*llava_pope_test.jsonl"):
+        HubSource(str(tmp_path), complete=False).samples("", "pope", 0, 0)
+
+
+def test_settings_from_the_environment(monkeypatch, tmp_path):
+    for name in ("DATA", "CHECKPOINTS"):
+        monkeypatch.setenv(f"SPARSEVLM_{name}", str(tmp_path / name))
+    monkeypatch.setenv("SPARSEVLM_QUANTIZATION", "4bit")
+    found = HubSource()
+    assert found.data == str(tmp_path / "DATA") and found.quantization == "4bit"
+    assert found.checkpoints == str(tmp_path / "CHECKPOINTS")
+    assert pickle.loads(pickle.dumps(found)) == found
