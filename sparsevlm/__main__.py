@@ -1,4 +1,4 @@
-"""Command line: `python -m sparsevlm reproduce | run | claims | site | provenance | list | check`.
+"""Command line: `python -m sparsevlm COMMAND`; `--help` lists the commands.
 
 Exit codes: 0 done; 1 something failed or was stopped, everything else was done and the same command
 goes on from there; 2 wrong usage, nothing was done. An error is one sentence on standard error.
@@ -21,9 +21,11 @@ class UsageError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    from sparsevlm.reproduce.arguments import build_parser
+
+    options = build_parser().parse_args(arguments)
     try:
-        return options.command(options)
+        return COMMANDS[options.command](options)
     except UsageError as error:
         code, message = USAGE, str(error)
     except KeyboardInterrupt:
@@ -52,89 +54,6 @@ def _is_expected(error: Exception) -> bool:
     )
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sparsevlm", description=__doc__.split("\n")[0])
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-
-    reproduce = commands.add_parser(
-        "reproduce", help="run the cells that are missing, then the notebooks that changed"
-    )
-    reproduce.add_argument(
-        "--only", nargs="+", default=[], metavar="NAME", help="only these notebooks"
-    )
-    reproduce.add_argument(
-        "--jobs", type=_positive, default=None, metavar="N",
-        help="worker processes (default: one per core, at most 8)",
-    )  # fmt: skip
-    reproduce.add_argument(
-        "--limit", type=_positive, default=None, metavar="N",
-        help="at most N samples of each benchmark; kept apart, as profile NAME-N",
-    )  # fmt: skip
-    reproduce.add_argument(
-        "--cells", type=_part, default=None, metavar="A/B",
-        help="only part A of B of the cells, and no notebook (for several GPUs or machines)",
-    )  # fmt: skip
-    reproduce.add_argument(
-        "--dry-run", action="store_true", help="say what would run, and run nothing"
-    )
-    reproduce.set_defaults(command=_reproduce)
-
-    run = commands.add_parser("run", help="run notebooks again, from the cells at hand")
-    run.add_argument("only", nargs="*", metavar="NAME", help="notebooks (default: all)")
-    run.set_defaults(command=_run)
-
-    for command in (reproduce, run):
-        command.add_argument("--profile", default="mini", help="see `list` (default: mini)")
-        command.add_argument(
-            "-p", dest="parameters", nargs=2, action="append", default=[],
-            metavar=("NAME", "VALUE"), help="set a notebook's parameter; may be repeated",
-        )  # fmt: skip
-
-    ledger = commands.add_parser("claims", help="write CLAIMS.md, or show single claims")
-    ledger.add_argument("ids", nargs="*", metavar="ID", help="show these instead of writing")
-    ledger.add_argument("--check", action="store_true", help="fail if CLAIMS.md is out of date")
-    ledger.set_defaults(command=_claims)
-
-    site = commands.add_parser("site", help="static pages of executed notebooks and claims")
-    site.add_argument("--profile", default="mini", help="see `list` (default: mini)")
-    site.set_defaults(command=_site)
-
-    figure = commands.add_parser("provenance", help="what a PDF, PNG or SVG was made from")
-    figure.add_argument("file", help="a figure of this suite")
-    figure.set_defaults(command=_provenance)
-
-    listing = commands.add_parser("list", help="methods, benchmarks, profiles, notebooks")
-    listing.set_defaults(command=_list)
-
-    check = commands.add_parser("check", help="notebooks in step with sources, assets present")
-    check.add_argument("--fix", action="store_true", help="generate the notebooks again")
-    check.set_defaults(command=_check)
-
-    bench = commands.add_parser("bench", help="what pruning costs over the oracle of the same cuts")
-    bench.add_argument(
-        "--rounds", type=_positive, default=15, metavar="N", help="interleaved rounds (default: 15)"
-    )
-    bench.add_argument(
-        "--visual", type=_positive, default=576, metavar="N", help="visual tokens (default: 576)"
-    )
-    bench.set_defaults(command=_bench)
-    return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
-    return number
-
-
-def _part(text: str) -> tuple[int, int]:
-    part, slash, parts = text.partition("/")
-    if not slash or not (part.isdecimal() and parts.isdecimal() and 1 <= int(part) <= int(parts)):
-        raise argparse.ArgumentTypeError(f"must be A/B with A from 1 to B, got {text!r}")
-    return int(part), int(parts)
-
-
 def _plan(options: argparse.Namespace, profile: str | None = None):
     from sparsevlm.reproduce.profiles import get_profile
     from sparsevlm.reproduce.suite import make_plan
@@ -161,7 +80,9 @@ def _reproduce(options: argparse.Namespace) -> int:
     if options.dry_run:
         print("\n".join(plan.due()))
         return DONE
-    outcome = run_plan(plan, jobs=options.jobs or min(os.cpu_count() or 1, 8))
+    # Several models do not fit on one GPU; several GPUs take parts of the cells (--cells).
+    jobs = 1 if plan.profile.device == "cuda" else min(os.cpu_count() or 1, 8)
+    outcome = run_plan(plan, jobs=options.jobs or jobs)
     if whole and not outcome.failed:
         refresh()
     return _report(plan, outcome)
@@ -245,11 +166,25 @@ def _list(options: argparse.Namespace) -> int:
     for title, entries in sections.items():
         print(title)
         for name, what in entries.items():
-            print(f"  {name:<19} {what}")
+            print(f"  {name:<22} {what}")
     return DONE
 
 
 def _check(options: argparse.Namespace) -> int:
+    from sparsevlm.reproduce.profiles import get_profile
+
+    try:
+        profile = get_profile(options.profile)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    if profile.device == "cuda" and not profile.missing:
+        from sparsevlm.reproduce import preflight
+
+        return preflight.main(profile)
+    return _check_files(options)
+
+
+def _check_files(options: argparse.Namespace) -> int:
     from sparsevlm.reproduce.check import missing_assets
     from sparsevlm.reproduce.notebooks import problems, write_notebooks
     from sparsevlm.reproduce.paths import relative
@@ -264,12 +199,36 @@ def _check(options: argparse.Namespace) -> int:
     return FAILED if found else DONE
 
 
-def _bench(options: argparse.Namespace) -> int:
-    from sparsevlm.reproduce import bench
+def _judge(options: argparse.Namespace) -> int:
+    from sparsevlm.judges import command
 
-    bench.main(options.rounds, options.visual)
+    plan = _plan(options)
+    try:
+        lines = command.run(options, plan.cells, plan.store)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    print("\n".join(lines) or "no finished cell of this profile needs a judge")
     return DONE
 
+
+def _fetch(options: argparse.Namespace) -> int:
+    from sparsevlm.checkpoints import fetch
+
+    return fetch.main(options)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from sparsevlm.reproduce import bench, bench_options
+
+    bench.run_command(bench_options.from_namespace(options))
+    return DONE
+
+
+COMMANDS = {
+    "reproduce": _reproduce, "run": _run, "claims": _claims, "site": _site,
+    "provenance": _provenance, "list": _list, "check": _check, "fetch": _fetch, "judge": _judge,
+    "bench": _bench,
+}  # fmt: skip
 
 if __name__ == "__main__":
     sys.exit(main())

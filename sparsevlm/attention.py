@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from sparsevlm.rating import attention_rows
+from sparsevlm.timing import stage
 
 PREFIX = "sparsevlm_"
 
@@ -61,11 +62,7 @@ def _base_function(module: nn.Module, name: str) -> Callable:
 
 def _noting(base: str) -> Callable:
     def forward(module, query, key, value, attention_mask, scaling=None, **kwargs):
-        sink = _SINKS.get(module)
-        if sink is not None:
-            scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-            whole = attention_mask is not None and attention_mask.ndim == 4
-            sink(QueriesKeys(query, key, scale, attention_mask if whole else None))
+        _note(module, query, key, attention_mask, scaling)
         noted = module.config
         # Some kernels read their own name from the config: show them the real one.
         module.config = noted.sparsevlm_original
@@ -76,6 +73,18 @@ def _noting(base: str) -> Callable:
             module.config = noted
 
     return forward
+
+
+@stage("hooks")
+def _note(
+    module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None
+) -> None:
+    sink = _SINKS.get(module)
+    if sink is None:
+        return
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    whole = mask is not None and mask.ndim == 4
+    sink(QueriesKeys(query, key, scale, mask if whole else None))
 
 
 @cache

@@ -52,6 +52,9 @@ class View:
         current visual tokens and the text.
     memo
         Dictionary that lives for one prefill of one sample.
+    static
+        Whether no shape may depend on values and no value may be read by the host, where the method
+        can do without.
     """
 
     layer: int
@@ -68,6 +71,7 @@ class View:
     rotary_visual: tuple[Tensor, Tensor] | None = None
     rotary_text: tuple[Tensor, Tensor] | None = None
     memo: dict = field(default_factory=dict)
+    static: bool = False
 
     @property
     def num_current(self) -> int:
@@ -112,7 +116,7 @@ class Selection:
     scores
         ``[num_current]``, for the trace. Higher = keep.
     raters
-        ``[num_raters]`` positions in the text, for the trace.
+        ``[num_raters]`` positions in the text, or ``[num_text]`` bool, for the trace.
     """
 
     keep: Tensor

@@ -14,7 +14,7 @@ code rotates two all-ones tensors and divides the full maps. The numbers are the
 
 from __future__ import annotations
 
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
@@ -54,7 +54,9 @@ def correct(
 
 
 def priority_heads(
-    attention: Float[Tensor, "heads num_raters num_visual"], num_heads: int
+    attention: Float[Tensor, "heads num_raters num_visual"],
+    num_heads: int,
+    chosen: Bool[Tensor, "num_raters"] | None = None,
 ) -> Int[Tensor, "num_heads"]:
     """The heads with the most attention from raters to visual tokens.
 
@@ -64,6 +66,8 @@ def priority_heads(
         ``[heads, num_raters, num_visual]``, corrected or not.
     num_heads
         How many; the official code has 14 for every model.
+    chosen
+        ``[num_raters]``: the rows that rate, where there are others too. ``None``: all.
 
     Returns
     -------
@@ -80,4 +84,6 @@ def priority_heads(
             f"heads={num_heads} of the most attentive heads are to be averaged, but this model has "
             f"{len(attention)}; give a smaller number, e.g. heads={max(1, len(attention) // 2)}"
         )
+    if chosen is not None:
+        attention = attention.where(chosen[:, None], 0.0)
     return attention.sum(dim=(1, 2)).topk(num_heads).indices

@@ -6,13 +6,14 @@ integers), so a cut with fixed counts needs no host synchronisation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from sparsevlm.contract import Selection, View
+from sparsevlm.contract import Selection
 
 
 @dataclass(frozen=True)
@@ -78,15 +79,40 @@ def locate(
         If a row is not left-padded, its visual tokens are not one block (several images), or no
         text token follows them.
     """
-    length = visual.shape[1]
-    real = torch.ones_like(visual) if attention_mask is None else attention_mask.bool()
-    index = torch.arange(length, device=visual.device)
-    first = torch.where(visual, index, length).amin(1)
-    last = torch.where(visual, index, -1).amax(1)
-    start = torch.where(real, index, length).amin(1)
-    table = torch.stack([visual.sum(1), first, last, real.sum(1), start], dim=1).tolist()
+    extents = _extents(visual, attention_mask)
+    return _samples(extents, visual.shape[1], prompt_length, visual.device)
+
+
+def locate_span(
+    shape: tuple[int, int], span: tuple[int, int], prompt_length: int, device: torch.device
+) -> tuple[Sample, ...]:
+    """The same where all rows are without padding and have their visual tokens at one known place.
+
+    No tensor is looked at, so the host waits for nothing.
+
+    Parameters
+    ----------
+    shape
+        (batch, tokens).
+    span
+        (start, stop) of the visual tokens.
+    prompt_length
+        See `locate`.
+    device
+        Where the tokens are.
+    """
+    batch, length = shape
+    start, stop, _ = slice(*span).indices(length)
+    count = max(stop - start, 0)
+    extent = [count, start, start + count - 1 if count else -1, length, 0]
+    return _samples([extent] * batch, length, prompt_length, device)
+
+
+def _samples(
+    extents: list[list[int]], length: int, prompt_length: int, device: torch.device
+) -> tuple[Sample, ...]:
     samples = []
-    for row, (count, first, last, tokens, start) in enumerate(table):
+    for row, (count, first, last, tokens, start) in enumerate(extents):
         if start + tokens != length:
             raise ValueError(
                 f"sample {row} is not padded on the left only; set tokenizer.padding_side='left'"
@@ -109,11 +135,25 @@ def locate(
                 text=text,
                 prompt_text=prompt_length - last - 1 if count else text,
                 num_visual=count,
-                source=torch.arange(count, device=visual.device),
-                slots=torch.arange(start, length, device=visual.device),
+                source=torch.arange(count, device=device),
+                slots=torch.arange(start, length, device=device),
             )
         )
     return tuple(samples)
+
+
+def _extents(visual: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
+    """For every row: visual tokens, the first and the last of them, real tokens and the first."""
+    length = visual.shape[1]
+    marks = visual[None] if attention_mask is None else torch.stack([visual, attention_mask.bool()])
+    marks = marks.to(torch.uint8)
+    # Of equal values argmax gives the first, which from behind is the last.
+    first, last = marks.argmax(-1), length - 1 - marks.flip(-1).argmax(-1)
+    counts, firsts, lasts = torch.stack([marks.sum(-1), first, last]).tolist()
+    visual_parts = zip(counts[0], firsts[0], lasts[0], strict=True)
+    if attention_mask is None:
+        return [[*part, length, 0] for part in visual_parts]
+    return [[*part, *rest] for part, *rest in zip(visual_parts, counts[1], firsts[1], strict=True)]
 
 
 def apply(sample: Sample, hidden: Tensor, selection: Selection) -> tuple[Sample, Tensor]:
@@ -134,28 +174,69 @@ def apply(sample: Sample, hidden: Tensor, selection: Selection) -> tuple[Sample,
         The same, after it.
     """
     keep, vectors, anchors = selection.keep, selection.vectors, selection.anchors
-    columns = sample.columns
-    slots = sample.slots[columns]
-    pieces, ids, places = [hidden[columns][keep]], [sample.source[keep]], [slots[keep]]
-    created = 0 if vectors is None else len(vectors)
-    if created:
-        pieces.append(vectors)
-        first = sample.num_visual + sample.num_recycled
-        ids.append(torch.arange(first, first + created, device=keep.device))
-        places.append(slots[anchors] if anchors is not None else torch.full_like(ids[-1], -1))
-    middle, source, slots = torch.cat(pieces), torch.cat(ids), torch.cat(places)
+    middle = [hidden[sample.columns].index_select(0, keep)]
+    if vectors is not None and len(vectors):
+        middle.append(vectors)
+    order = None
     if anchors is not None:
         order = torch.cat([keep, anchors]).argsort(stable=True)
-        middle, source, slots = middle[order], source[order], slots[order]
-    after = columns.stop
-    new = replace(
-        sample,
-        visual=len(middle),
-        source=source,
-        slots=torch.cat([sample.slots[: sample.before], slots, sample.slots[after:]]),
-        num_recycled=sample.num_recycled + created,
-    )
-    return new, torch.cat([hidden[: sample.before], middle, hidden[after:]])
+        middle = [torch.cat(middle)[order]]
+    new = CutSample(sample, keep, sum(map(len, middle)) - len(keep), anchors, order)
+    return new, _between(sample, hidden, middle)
+
+
+class CutSample(Sample):
+    """A sample after a cut. Who its tokens are is worked out when somebody asks.
+
+    Parameters
+    ----------
+    cut
+        The sample before.
+    keep
+        ``[num_kept]`` indices of the visual tokens that stay.
+    created
+        Number of recycled tokens.
+    anchors
+        ``[created]``, where they have places; ``None``: they follow the kept tokens.
+    order
+        With anchors: how kept and recycled tokens are sorted.
+    """
+
+    def __init__(
+        self, cut: Sample, keep: Tensor, created: int, anchors: Tensor | None, order: Tensor | None
+    ) -> None:
+        # Frozen for everybody else.
+        self.__dict__.update(
+            before=cut.before, visual=len(keep) + created, text=cut.text,
+            prompt_text=cut.prompt_text, num_visual=cut.num_visual,
+            num_recycled=cut.num_recycled + created, memo=cut.memo,
+            _cut=cut, _keep=keep, _created=created, _anchors=anchors, _order=order,
+        )  # fmt: skip
+
+    @cached_property
+    def source(self) -> Tensor:
+        """See `Sample`."""
+        cut, keep = self._cut, self._keep
+        first = cut.num_visual + cut.num_recycled
+        created = torch.arange(first, first + self._created, device=keep.device)
+        source = torch.cat([cut.source[keep], created])
+        return source if self._order is None else source[self._order]
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """See `Sample`."""
+        cut, keep = self._cut, self._keep
+        before = cut.slots[cut.columns]
+        if self._anchors is None:
+            places = [before[keep], keep.new_full((self._created,), -1)]
+        else:
+            places = [before[torch.cat([keep, self._anchors])[self._order]]]
+        return _between(cut, cut.slots, places)
+
+
+def _between(sample: Sample, rows: Tensor, middle: list[Tensor]) -> Tensor:
+    """The rows of a sample with others in place of the visual ones, by a single copy."""
+    return torch.cat([rows[: sample.before], *middle, rows[sample.columns.stop :]])
 
 
 def check_selection(sample: Sample, selection: Selection) -> None:
@@ -176,42 +257,6 @@ def check_selection(sample: Sample, selection: Selection) -> None:
         )
     if (selection.vectors is None) != (selection.groups is None):
         raise ValueError("Selection.groups and Selection.vectors come together or not at all")
-
-
-def view_of(
-    sample: Sample,
-    hidden: Tensor,
-    inputs: Tensor,
-    *,
-    layer: int,
-    num_layers: int,
-    grid: tuple[int, ...] | None,
-    rotary: tuple[Tensor, Tensor],
-    rows: Callable[[Tensor, slice], Tensor],
-    prompt_key: Callable[[], int],
-) -> View:
-    """The read-only view of one sample. ``hidden``, ``inputs`` and the rotary tables (cosines and
-    sines of the current tokens) come without padding.
-    """
-    columns, text = sample.columns, sample.columns.stop
-    prompt = slice(text, text + sample.prompt_text)
-    first_text = sample.before + sample.num_visual
-    return View(
-        layer=layer,
-        num_layers=num_layers,
-        visual=hidden[columns],
-        text=hidden[prompt],
-        source=sample.source,
-        num_visual=sample.num_visual,
-        grid=grid,
-        inputs_visual=inputs[sample.before : first_text],
-        inputs_text=inputs[first_text : first_text + sample.prompt_text],
-        attention_rows=lambda raters: rows(raters + text, columns),
-        prompt_key=prompt_key,
-        rotary_visual=tuple(table[columns] for table in rotary),
-        rotary_text=tuple(table[prompt] for table in rotary),
-        memo=sample.memo,
-    )
 
 
 def pad_left(rows: Sequence[Tensor]) -> Tensor:

@@ -3,46 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
-from transformers.masking_utils import create_causal_mask
 
 from sparsevlm import layout
 from sparsevlm.attention import QueriesKeys
-from sparsevlm.contract import Pruner, Selection
+from sparsevlm.contract import Pruner, Selection, View
 from sparsevlm.family import Family, Grid
 from sparsevlm.layout import Sample
+from sparsevlm.segments import Positions, Segment, causal_mask, real_tokens
+from sparsevlm.timing import stage
 from sparsevlm.trace import SampleTrace
 from sparsevlm.tracing import Noted, sample_trace
-
-
-@dataclass
-class Segment:
-    """The layers between two cuts: they all see the same tokens.
-
-    Attributes
-    ----------
-    length
-        Row length of the prefill, padding included.
-    mask
-        ``[batch, length]`` bool, True for real tokens; ``None`` without padding.
-    cos, sin
-        Rotary tables of the prefill.
-    next_position
-        ``[batch, 1]`` position of the first decoded token, where it is not the one that the model
-        itself would give.
-    arguments
-        Keyword arguments for the layers of this segment, for the forward now running.
-    """
-
-    length: int
-    mask: Tensor | None
-    cos: Tensor
-    sin: Tensor
-    next_position: Tensor | None = None
-    arguments: dict = field(default_factory=dict)
+from sparsevlm.views import view_of
 
 
 class Prefill:
@@ -64,6 +39,8 @@ class Prefill:
         Function of the row number; see `View`.
     ids
         ``[batch, tokens]`` of the call, where it has them.
+    static
+        See `View`.
     """
 
     def __init__(
@@ -75,10 +52,11 @@ class Prefill:
         grids: Sequence[Grid | None],
         prompt_key: Callable[[int, Tensor], int],
         ids: Tensor | None = None,
+        static: bool = False,
     ) -> None:
         self.pruner, self.family, self.decoder = pruner, family, family.decoder
         self.first, self.samples = samples, samples
-        self.grids, self.prompt_key, self.ids = grids, prompt_key, ids
+        self.grids, self.prompt_key, self.ids, self.static = grids, prompt_key, ids, static
         padded = len({sample.tokens for sample in samples}) > 1
         self.padded = padded or self._row_length(attention_mask) > samples[0].tokens
         self.mask = attention_mask.bool() if self.padded else None
@@ -92,22 +70,16 @@ class Prefill:
 
     def start(self, hidden: Tensor, arguments: dict, positions: Tensor | None) -> None:
         """Note the input of layer 0: embeddings, rotary tables and the decoder's position ids."""
-        self.inputs = hidden
+        self.inputs, self.is_masked = hidden, arguments.get("attention_mask") is not None
         cos, sin = arguments["position_embeddings"]
-        if positions is None:
-            positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
-        # With M-RoPE the first and the last token, being text, have one position on all axes.
-        positions = positions if positions.ndim == 2 else positions[-1]
-        rows = positions.expand(len(self.first), -1)
-        starts = [hidden.shape[1] - sample.tokens for sample in self.first]
-        self.first_position = torch.stack([row[s] for row, s in zip(rows, starts, strict=True)])
-        self.last_position = rows[:, -1:]
+        self.positions = Positions(self.family, self.first, hidden, positions, (cos, sin))
         self.segments.append(Segment(hidden.shape[1], self.mask, cos, sin))
 
     def capture(self, layer: int, found: QueriesKeys) -> None:
         """Keep queries and keys of a scored layer until its cut."""
         self.captured[layer] = found
 
+    @stage("cut")
     def cut(self, after_layer: int, hidden: Tensor) -> Tensor:
         """Ask the pruner for every sample and carry the selections out; returns the new rows."""
         found = self.captured.pop(after_layer, None)
@@ -146,36 +118,30 @@ class Prefill:
                 )
             return found.rows(number, start, queries, columns)
 
-        view = layout.view_of(
+        view = view_of(
             sample, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
             grid=self.grids[number], rows=rows,
-            rotary=tuple(table.expand(len(self.samples), -1, -1)[number, start:]
-                         for table in (segment.cos, segment.sin)),
-            prompt_key=lambda: self.prompt_key(number, inputs),
+            rotary=lambda: segment.tables_of(number, start),
+            prompt_key=lambda: self.prompt_key(number, inputs), static=self.static,
         )
-        with torch.no_grad():
-            selection = self.pruner.select(view)
+        selection = self._decide(view)
         layout.check_selection(sample, selection)
         return selection
 
+    @stage("scoring")
+    @torch.no_grad()
+    def _decide(self, view: View) -> Selection:
+        return self.pruner.select(view)
+
     def _segment(self, hidden: Tensor) -> Segment:
-        length, device = hidden.shape[1], hidden.device
-        sizes = [sample.tokens for sample in self.samples]
         mask = None
-        if self.padded or len(set(sizes)) > 1:
-            starts = torch.tensor([length - size for size in sizes], device=device)
-            mask = torch.arange(length, device=device) >= starts[:, None]
+        if self.padded or len({sample.tokens for sample in self.samples}) > 1:
+            mask = real_tokens(self.samples, hidden.shape[1], hidden.device)
             self.padded = True
         if self.pruner.positions == "renumbered":
-            offsets = [torch.arange(size, device=device) for size in sizes]
-            positions = layout.pad_left(offsets) + self.first_position[:, None]
-            cos, sin = self.family.rotary(hidden, positions)
-            return Segment(length, mask, cos, sin, positions[:, -1:] + 1)
-        slots = layout.pad_left([sample.slots for sample in self.samples])
-        cos, sin = (_gather(table, slots) for table in (self.segments[0].cos, self.segments[0].sin))
-        # The model counts positions by the cache of layer 0; where that is cut, it counts too few.
+            return self.positions.renumbered(hidden, self.samples, mask)
         shortened = self.segment_of.get(0) != 0
-        return Segment(length, mask, cos, sin, self.last_position + 1 if shortened else None)
+        return self.positions.original(hidden, self.samples, mask, shortened)
 
     def enter(self, layer: int, hidden: Tensor, arguments: dict) -> dict:
         """Arguments for this layer in the prefill."""
@@ -184,8 +150,11 @@ class Prefill:
         if len(self.segments) == 1:
             return arguments
         if not segment.arguments:
-            mask = self._causal_mask(segment.mask, hidden, arguments, layer)
-            segment.arguments = _changed(segment.cos, segment.sin, mask)
+            mask = None
+            if segment.mask is not None or self.is_masked:
+                mask = causal_mask(self.decoder, segment.mask, hidden, arguments, layer)
+            # Else as the model itself said to layer 0: its kernel is causal without a mask.
+            segment.change(segment.cos, segment.sin, mask)
         return {**arguments, **segment.arguments}
 
     def check_continued(self, ids: Tensor | None, cached: int) -> None:
@@ -236,40 +205,15 @@ class Prefill:
         if not segment.arguments:
             cached = arguments["past_key_values"].get_seq_length(layer)
             new = cached - segment.length + hidden.shape[1]
-            mask = self._continued_mask(segment, new, attention_mask)
-            mask = self._causal_mask(mask, hidden, arguments, layer)
+            mask = segment.continued_mask(new, attention_mask, len(self.samples), hidden.device)
+            mask = causal_mask(self.decoder, mask, hidden, arguments, layer)
             cos, sin = arguments["position_embeddings"]
             if segment.next_position is not None:
                 steps = torch.arange(new - hidden.shape[1], new, device=hidden.device)
                 positions = segment.next_position + steps
                 cos, sin = self.family.rotary(hidden, positions)
-            segment.arguments = _changed(cos, sin, mask)
+            segment.change(cos, sin, mask)
         return {**arguments, **segment.arguments}
-
-    def _continued_mask(
-        self, segment: Segment, new: int, attention_mask: Tensor | None
-    ) -> Tensor | None:
-        if segment.mask is None and attention_mask is None:
-            return None
-        batch = len(self.samples)
-        device = self.first_position.device
-        head, tail = segment.mask, None
-        if head is None:
-            head = torch.ones(batch, segment.length, dtype=torch.bool, device=device)
-        if attention_mask is not None:
-            tail = attention_mask[:, attention_mask.shape[1] - new :].bool()
-        else:
-            tail = torch.ones(batch, new, dtype=torch.bool, device=device)
-        return torch.cat([head, tail], dim=1)
-
-    def _causal_mask(
-        self, mask: Tensor | None, hidden: Tensor, arguments: dict, layer: int
-    ) -> Tensor | None:
-        # Each layer of a pruned model has its own cache length; layer_idx sizes the mask for it.
-        return create_causal_mask(
-            config=self.decoder.config, inputs_embeds=hidden, attention_mask=mask,
-            past_key_values=arguments.get("past_key_values"), layer_idx=layer,
-        )
 
     def trace(self) -> list[SampleTrace]:
         """Turn what was noted into plain numbers."""
@@ -282,13 +226,3 @@ class Prefill:
                 self.first, self.samples, self.noted, self.grids, strict=True
             )
         ]
-
-
-def _changed(cos: Tensor, sin: Tensor, mask: Tensor | None) -> dict:
-    # Flash kernels would take the gaps in the position ids for packed sequences, so none are given.
-    return {"position_embeddings": (cos, sin), "attention_mask": mask, "position_ids": None}
-
-
-def _gather(table: Tensor, slots: Tensor) -> Tensor:
-    table = table.expand(len(slots), -1, -1)
-    return table.gather(1, slots[..., None].expand(-1, -1, table.shape[-1]))

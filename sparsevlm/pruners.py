@@ -138,15 +138,17 @@ class SparseVLM(CutPruner):
         """Rate, choose the level, keep the best and recycle the best of the rest."""
         import torch
 
-        from sparsevlm.raters import select_raters
         from sparsevlm.rating import score
         from sparsevlm.recycling import reconstruct, select_top
 
         if "raters" not in view.memo:
-            view.memo["raters"] = select_raters(view.inputs_visual, view.inputs_text, self.raters)
+            view.memo["raters"] = self._raters(view)
         raters = view.memo["raters"]
-        rating = self._rating(view, raters)
-        scores = score(rating)
+        # A mask where the host must not learn how many rate: then all text rows are computed.
+        chosen = raters if raters.dtype == torch.bool else None
+        rows = raters if chosen is None else torch.arange(view.num_text, device=raters.device)
+        rating = self._rating(view, rows, chosen)
+        scores = score(rating, chosen)
         kept = self._num_kept(view, rating)
         if kept == view.num_current:
             keep = torch.arange(kept, device=scores.device)
@@ -155,23 +157,33 @@ class SparseVLM(CutPruner):
         keep, members = select_top(scores, kept, num_recycled)
         if not num_groups:
             return Selection(keep, scores=scores, raters=raters)
+        anchored = self.positions == "original"
         vectors, labels, centres = reconstruct(
-            view.visual[members], num_groups, self.merge, self.assignment, self.ties
-        )
-        anchors = members[centres] if self.positions == "original" else None
+            view.visual.index_select(0, members), num_groups, self.merge, self.assignment,
+            self.ties, needs_centres=anchored,
+        )  # fmt: skip
+        anchors = members[centres] if anchored else None
         return Selection(keep, Groups(members, labels), vectors, anchors, scores, raters)
 
-    def _rating(self, view: View, raters: Tensor) -> Tensor:
-        """The matrix P ``[num_raters, num_visual]``."""
+    def _raters(self, view: View) -> Tensor:
+        """Positions of the raters, or a mask of the text where no value may be read."""
+        from sparsevlm.raters import rater_mask, select_raters
+
+        depends = self.raters in ("above_mean", "at_least_mean")
+        found = rater_mask if view.static and depends and self.level == "fixed" else select_raters
+        return found(view.inputs_visual, view.inputs_text, self.raters)
+
+    def _rating(self, view: View, rows: Tensor, chosen: Tensor | None = None) -> Tensor:
+        """The matrix P ``[num_rows, num_visual]``; ``chosen`` rows rate, all by default."""
         from sparsevlm.gravity import correct, gravity, priority_heads
         from sparsevlm.rating import rate
 
-        attention = view.attention_rows(raters)
+        attention = view.attention_rows(rows)
         if self.gravity:
-            rows = tuple(table[raters] for table in view.rotary_text)
-            attention = correct(attention, gravity(rows, view.rotary_visual))
+            tables = tuple(table[rows] for table in view.rotary_text)
+            attention = correct(attention, gravity(tables, view.rotary_visual))
         if self.heads is not None:
-            attention = attention[priority_heads(attention, self.heads)]
+            attention = attention[priority_heads(attention, self.heads, chosen)]
         return rate(attention)
 
     def _num_kept(self, view: View, rating: Tensor) -> int:

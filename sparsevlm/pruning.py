@@ -5,24 +5,23 @@ Hooks only: the model is pruned inside the with block and exactly as before afte
 
 from __future__ import annotations
 
-import inspect
 import threading
-import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import torch
 from torch import Tensor, nn
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer
 
 from sparsevlm import layout
 from sparsevlm.attention import note_attention, project
+from sparsevlm.checks import check_cache, check_pruner, check_static
 from sparsevlm.contract import Pruner
 from sparsevlm.family import Family, find_family
+from sparsevlm.hooks import Hook, arguments_of, bind
 from sparsevlm.prefill import Prefill
 from sparsevlm.prompts import prompt_key
+from sparsevlm.timing import stage
 from sparsevlm.trace import Trace
 
 _ACTIVE: weakref.WeakSet[nn.Module] = weakref.WeakSet()
@@ -36,6 +35,7 @@ def prune(
     *,
     visual_mask: Tensor | tuple[int, int] | None = None,
     trace: bool = True,
+    static: bool | None = None,
 ) -> Iterator[Trace | None]:
     """Prune the visual tokens of ``model`` inside the with block.
 
@@ -54,6 +54,11 @@ def prune(
         ``inputs_embeds``): ``[batch, tokens]`` bool, or (start, stop) for all rows.
     trace
         Whether to record a trace.
+    static
+        Whether the cuts shall leave every value on the device: then no shape depends on a value,
+        the host never waits, and a prefill can be captured. All text rows of a scored layer are
+        computed, and those that do not rate count nothing, so scores differ in their last bits.
+        ``None``: everywhere but on a CPU, which has nobody to wait for.
 
     Yields
     ------
@@ -67,10 +72,11 @@ def prune(
     RuntimeError
         If the model is already being pruned.
     ValueError
-        For cuts outside the model, and at a call for what is not supported: labels, a static
-        cache, right padding, several images per sample, no text after the image.
+        For cuts outside the model, for ``static`` and a method that decides its counts at run
+        time, and at a call for what is not supported: labels, a static cache, right padding,
+        several images per sample, no text after the image.
     """
-    session = _Session(model, pruner, find_family(model, visual_mask), trace)
+    session = _open(model, pruner, visual_mask, trace, static)
     decoder = session.family.decoder
     with _LOCK:
         if decoder in _ACTIVE:
@@ -79,29 +85,32 @@ def prune(
                 "thread needs a model of its own)"
             )
         _ACTIVE.add(decoder)
+    hooks = ExitStack()
     try:
-        with ExitStack() as stack:
-            session.attach(stack)
+        try:
+            session.attach(hooks)
             yield session.trace
+        finally:
+            _close(hooks)
     finally:
         _ACTIVE.discard(decoder)
 
 
-class Hook:
-    """A hook of one session. A copy of the model, or a pickle of it, gets an inert one."""
+@stage("session")
+def _open(
+    model: nn.Module, pruner: Pruner, visual_mask: object, trace: bool, static: bool | None
+) -> _Session:
+    if static:
+        check_static(pruner)
+    session = _Session(model, pruner, find_family(model, visual_mask), trace)
+    session.span = visual_mask if isinstance(visual_mask, tuple) else None
+    session.static = static
+    return session
 
-    def __init__(self, function: Callable) -> None:
-        self.function = function
 
-    def __call__(self, *args: object) -> object:
-        return self.function(*args)
-
-    def __reduce__(self) -> tuple:
-        return Hook, (_nothing,)
-
-
-def _nothing(*args: object) -> None:
-    """What the hooks of a copied model do."""
+@stage("session")
+def _close(hooks: ExitStack) -> None:
+    hooks.close()
 
 
 class _Session:
@@ -110,6 +119,8 @@ class _Session:
         self.trace = Trace(pruner.to_json()) if trace else None
         self.states: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
         self.current: Prefill | None = None
+        self.span: tuple[int, int] | None = None
+        self.static: bool | None = None
         self.continuing = False
         self.attention_mask: Tensor | None = None
         self.position_ids: Tensor | None = None
@@ -117,37 +128,9 @@ class _Session:
         self.logits_to_keep: object = None
         layers = family.decoder.layers
         self.cuts = [i for i in range(-1, len(layers) - 1) if pruner.prunes_after(i)]
-        self._check(len(layers))
+        check_pruner(pruner, self.cuts, self.family, type(model).__name__)
 
-    def _check(self, num_layers: int) -> None:
-        named = {cut.after_layer for cut in getattr(self.pruner, "cuts", ())}
-        named |= {num_layers - 1} if self.pruner.prunes_after(num_layers - 1) else set()
-        outside = sorted(named - set(self.cuts))
-        if outside:
-            raise ValueError(
-                f"cuts after layers {outside} lie outside this model: with {num_layers} layers "
-                f"they may come after layers -1 to {num_layers - 2}"
-            )
-        scored_here = self.pruner.needs_attention and self.pruner.scored_layer == "this"
-        if -1 in self.cuts and scored_here:
-            raise ValueError(
-                "a cut before layer 0 (after_layer=-1) has no attention of this layer to look at; "
-                'use scored_layer="next" or a later cut'
-            )
-        kinds = set(getattr(self.family.decoder.config, "layer_types", None) or ["full_attention"])
-        if self.cuts and kinds != {"full_attention"}:
-            raise ValueError(
-                f"this model has layers of kind {', '.join(sorted(kinds))}; prune() knows full "
-                "attention only: switch the sliding window off in the config"
-            )
-        if self.cuts and self.family.has_mrope and self.pruner.positions == "renumbered":
-            warnings.warn(
-                f'positions="renumbered" gives the visual tokens of a {type(self.model).__name__} '
-                "the positions of plain text: rows and columns are lost. No release of SparseVLM "
-                'says what to do with M-RoPE; positions="original" keeps them',
-                stacklevel=5,
-            )
-
+    @stage("session")
     def attach(self, stack: ExitStack) -> None:
         def hook(register: Callable, function: Callable, **how: bool) -> None:
             stack.callback(register(Hook(function), with_kwargs=True, **how).remove)
@@ -159,15 +142,15 @@ class _Session:
         # Also after an exception, so that the next call starts clean.
         hook(self.family.base.register_forward_hook, self._after_base, always_call=True)
         for index, layer in enumerate(self.family.decoder.layers):
-            before = _bind(self._before_layer, index)
+            before = bind(self._before_layer, index)
             hook(layer.register_forward_pre_hook, before)
         if self.pruner.needs_attention and self.pruner.scored_layer == "this":
             for index in self.cuts:
                 attention = self.family.decoder.layers[index].self_attn
-                stack.callback(note_attention(attention, _bind(self._note, index)))
+                stack.callback(note_attention(attention, bind(self._note, index)))
 
     def _before_model(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        arguments = _arguments(module, args, kwargs)
+        arguments = arguments_of(module, args, kwargs)
         self.logits_to_keep = arguments.get("logits_to_keep")
         if arguments.get("labels") is not None:
             raise ValueError(
@@ -176,9 +159,9 @@ class _Session:
             )
 
     def _before_base(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        arguments = _arguments(module, args, kwargs)
+        arguments = arguments_of(module, args, kwargs)
         cache = arguments.get("past_key_values")
-        _check_cache(cache)
+        check_cache(cache)
         mask = arguments.get("attention_mask")
         if mask is not None and mask.ndim != 2:
             raise ValueError(
@@ -196,14 +179,22 @@ class _Session:
             self.current.check_continued(arguments.get("input_ids"), cache.get_seq_length())
             return
         visual = self.family.visual_mask(arguments)
-        samples = layout.locate(visual, mask, self._prompt_length(arguments, visual.shape[1]))
+        samples = self._locate(visual, mask, self._prompt_length(arguments, visual.shape[1]))
         key = prompt_key(self.family, arguments, visual, self.prompt)
         grids = self.family.grids(arguments, [sample.visual for sample in samples])
         ids = arguments.get("input_ids")
-        self.current = Prefill(self.pruner, self.family, samples, mask, grids, key, ids)
+        static = visual.device.type != "cpu" if self.static is None else self.static
+        self.current = Prefill(self.pruner, self.family, samples, mask, grids, key, ids, static)
+
+    def _locate(
+        self, visual: Tensor, mask: Tensor | None, prompt_length: int
+    ) -> tuple[layout.Sample, ...]:
+        if self.span is None or mask is not None:
+            return layout.locate(visual, mask, prompt_length)
+        return layout.locate_span(tuple(visual.shape), self.span, prompt_length, visual.device)
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        self.position_ids = _arguments(module, args, kwargs).get("position_ids")
+        self.position_ids = arguments_of(module, args, kwargs).get("position_ids")
 
     def _prompt_length(self, arguments: dict, length: int) -> int:
         """Tokens of the prompt: generation without a cache sends it again, one token longer, and
@@ -264,25 +255,3 @@ class _Session:
                 state.capture(index - 1, found)
             hidden = state.cut(index - 1, hidden)
         return (hidden, *rest), state.enter(index, hidden, kwargs)
-
-
-def _bind(function: Callable, index: int) -> Callable:
-    return lambda *args: function(index, *args)
-
-
-def _arguments(module: nn.Module, args: tuple, kwargs: dict) -> dict:
-    if not args:
-        return kwargs
-    bound = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
-    return {**bound, **bound.pop("kwargs", {})}
-
-
-def _check_cache(cache: object) -> None:
-    if cache is None:
-        return
-    plain = isinstance(cache, DynamicCache) and all(type(x) is DynamicLayer for x in cache.layers)
-    if not plain:
-        raise ValueError(
-            f"prune() works with a DynamicCache, whose layers may differ in length; got "
-            f"{type(cache).__name__}. Leave cache_implementation unset"
-        )

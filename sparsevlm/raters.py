@@ -12,7 +12,7 @@ A text of one token has no rater under the official rule; here it rates itself (
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 RATER_RULES = ("above_mean", "at_least_mean", "all_text")
@@ -36,7 +36,8 @@ def text_relevance(
         ``[num_text]``, sums to 1: softmax over the text of the plain dot products (not
         normalised, not scaled), mean over the visual tokens.
     """
-    similarity = visual.float() @ text.float().T
+    # The few rows on the left: the product of the two in the other order takes longer.
+    similarity = (text.float() @ visual.float().T).T.contiguous()
     return similarity.softmax(dim=-1).mean(dim=0)
 
 
@@ -73,10 +74,29 @@ def select_raters(
         )
     if rule == "all_text":
         return torch.arange(text.shape[0], device=text.device)
-    relevance = text_relevance(visual, text)
-    mean = relevance.mean()
-    chosen = relevance > mean if rule == "above_mean" else relevance >= mean
-    raters = chosen.nonzero().flatten()
+    raters = _passes(visual, text, rule).nonzero().flatten()
     # One text token, or identical ones: nobody is above the mean, and rounding may even leave
     # nobody at it.
     return raters if raters.numel() else torch.arange(text.shape[0], device=text.device)
+
+
+def rater_mask(
+    visual: Float[Tensor, "num_visual hidden"],
+    text: Float[Tensor, "num_text hidden"],
+    rule: str = "above_mean",
+) -> Bool[Tensor, "num_text"]:
+    """Which text tokens rate, ``[num_text]``: `select_raters` without a shape that depends on it.
+
+    Parameters
+    ----------
+    visual, text, rule
+        As in `select_raters`; the rule is one that looks at the relevance.
+    """
+    chosen = _passes(visual, text, rule)
+    return chosen | ~chosen.any()  # nobody: see `select_raters`
+
+
+def _passes(visual: Tensor, text: Tensor, rule: str) -> Tensor:
+    relevance = text_relevance(visual, text)
+    mean = relevance.mean()
+    return relevance > mean if rule == "above_mean" else relevance >= mean

@@ -12,7 +12,7 @@ Only the rows of the raters are computed, never the full attention map; the numb
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 
@@ -50,17 +50,17 @@ def attention_rows(
     """
     heads, _, head_dim = query.shape
     key_heads, tokens, _ = key.shape
-    chosen = query[:, rows].reshape(key_heads, -1, head_dim)
-    logits = (chosen @ key.transpose(1, 2)).float() * scaling
+    chosen = query.index_select(1, rows).view(key_heads, -1, head_dim)
+    logits = (chosen @ key.transpose(1, 2)).float().mul_(scaling)
     logits = logits.view(heads, rows.numel(), tokens)
     if mask is None:
         # The rows stand behind the columns, so only what follows the columns can lie ahead of them.
         later = torch.arange(columns.stop, tokens, device=key.device) > rows[:, None]
         logits[..., columns.stop :].masked_fill_(later, -torch.inf)
     elif mask.dtype == torch.bool:
-        logits = logits.masked_fill(~mask, -torch.inf)
+        logits.masked_fill_(~mask, -torch.inf)
     else:
-        logits = logits + mask
+        logits += mask
     return logits.softmax(dim=-1)[..., columns]
 
 
@@ -82,6 +82,18 @@ def rate(
     return rows.mean(dim=0)
 
 
-def score(rated: Float[Tensor, "num_raters num_visual"]) -> Float[Tensor, "num_visual"]:
-    """Mean over the raters of P: one score per visual token, ``[num_visual]``; higher = keep."""
-    return rated.mean(dim=0)
+def score(
+    rated: Float[Tensor, "num_raters num_visual"], chosen: Bool[Tensor, "num_raters"] | None = None
+) -> Float[Tensor, "num_visual"]:
+    """Mean over the raters of P: one score per visual token, ``[num_visual]``; higher = keep.
+
+    Parameters
+    ----------
+    rated
+        P, ``[num_raters, num_visual]``.
+    chosen
+        ``[num_raters]``: the rows that rate, where P has others too. ``None``: all.
+    """
+    if chosen is None:
+        return rated.mean(dim=0)
+    return rated.where(chosen[:, None], 0.0).sum(dim=0) / chosen.sum()

@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sparsevlm.timing import stage
+
 MERGES = ("mean", "sum")
 ASSIGNMENTS = ("l2", "cosine")
 TIES = ("index", "strict")
@@ -53,17 +55,17 @@ def pairwise_distance(tokens: Float[Tensor, "n hidden"]) -> Float[Tensor, "n n"]
     # Centred first: the distances stay and the cancellation in |a|^2 + |b|^2 - 2ab shrinks.
     centred = tokens.float() - tokens.float().mean(dim=0)
     squared = centred.square().sum(dim=1)
-    distance2 = squared[:, None] + squared - 2 * (centred @ centred.T)
+    distance2 = (squared[:, None] + squared).sub_(centred @ centred.T, alpha=2)
     # Exactly symmetric, so that mutual neighbours tie exactly and not by the rounding of a BLAS.
-    distance2 = (distance2 + distance2.T) / 2
+    distance2 = (distance2 + distance2.T).div_(2)
     distance2.fill_diagonal_(0)
-    return distance2.clamp_min_(0).sqrt_() / tokens.shape[1] ** 0.5
+    return distance2.clamp_min_(0).sqrt_().div_(tokens.shape[1] ** 0.5)
 
 
 def knn_density(distance: Float[Tensor, "n n"], neighbours: int) -> Float[Tensor, "n"]:
     """exp(-mean squared distance to the nearest ``neighbours`` tokens, itself included), [n]."""
     nearest = distance.topk(neighbours, dim=1, largest=False).values
-    return (-nearest.square().mean(dim=1)).exp()
+    return nearest.square_().mean(dim=1).neg_().exp_()
 
 
 def density_peaks(
@@ -92,12 +94,15 @@ def density_peaks(
     Tensor
         ``[num_groups]`` indices, best first.
     """
-    denser = density > density[:, None]
     if ties == "index":
-        index = torch.arange(len(density), device=density.device)
-        denser |= (density == density[:, None]) & (index < index[:, None])
-    to_denser = distance.masked_fill(~denser, torch.inf).amin(dim=1)
-    to_denser = torch.where(to_denser.isinf(), distance.amax(), to_denser)
+        # The place in a stable order settles ties by the index.
+        place = density.argsort(descending=True, stable=True).argsort()
+        not_denser = place >= place[:, None]
+    else:
+        not_denser = density <= density[:, None]
+    to_denser = distance.masked_fill(not_denser, torch.inf).amin(dim=1)
+    # Where nobody is denser: the largest distance of all.
+    to_denser = to_denser.minimum(distance.amax())
     return (to_denser * density).topk(num_groups).indices
 
 
@@ -124,7 +129,7 @@ def assign(
         unit = torch.nn.functional.normalize(tokens.float(), dim=1)
         groups = (unit @ unit[centres].T).argmax(dim=1)
     else:
-        groups = distance[:, centres].argmin(dim=1)
+        groups = distance.index_select(1, centres).argmin(dim=1)
     return groups.scatter(0, centres, torch.arange(len(centres), device=tokens.device))
 
 
@@ -140,13 +145,15 @@ def merge(
     return total.to(tokens.dtype)
 
 
+@stage("clustering")
 def reconstruct(
     tokens: Float[Tensor, "n hidden"],
     num_groups: int,
     merge_by: str = "mean",
     assign_by: str = "l2",
     ties: str = "index",
-) -> tuple[Float[Tensor, "num_groups hidden"], Int[Tensor, "n"], Int[Tensor, "num_groups"]]:
+    needs_centres: bool = True,
+) -> tuple[Float[Tensor, "num_groups hidden"], Int[Tensor, "n"], Int[Tensor, "num_groups"] | None]:
     """Cluster recycled tokens by density peaks and merge every group.
 
     Parameters
@@ -161,12 +168,18 @@ def reconstruct(
         ``"l2"`` (official code) or ``"cosine"`` (paper).
     ties
         ``"index"`` or ``"strict"``, see `density_peaks`.
+    needs_centres
+        Whether the caller reads the centres. A single group is known without them.
 
     Returns
     -------
     vectors, groups, centres
         ``[num_groups, hidden]``, ``[n]`` and ``[num_groups]``; groups in order of their centres.
+        The centres are ``None`` where nothing was to be clustered and nobody reads them.
     """
+    if num_groups == 1 and not needs_centres:
+        groups = torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)
+        return merge(tokens, groups, num_groups, merge_by), groups, None
     distance = pairwise_distance(tokens)
     centres = density_peaks(distance, knn_density(distance, num_groups), num_groups, ties)
     groups = assign(tokens, distance, centres, assign_by)

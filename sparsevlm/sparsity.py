@@ -20,8 +20,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sparsevlm.schedule import recycled_counts
+from sparsevlm.timing import stage
 
 
+@stage("rank")
 def numerical_rank(rating: Float[Tensor, "num_raters num_visual"]) -> int:
     """Numerical rank of a small-by-large matrix, without an SVD of the long side.
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from sparsevlm.contract import Selection
 from sparsevlm.layout import Sample
 from sparsevlm.trace import CutTrace, SampleTrace
@@ -54,6 +57,12 @@ def sample_trace(
     return SampleTrace(first.num_visual, grid, cuts, tokens_in, tokens_out, last.slots.tolist())
 
 
+def _positions(raters: Tensor | None) -> list[int]:
+    if raters is None:
+        return []
+    return (raters.nonzero().flatten() if raters.dtype == torch.bool else raters).tolist()
+
+
 def _cut_trace(note: Noted, members: dict[int, list[int]]) -> CutTrace:
     selection, before = note.selection, note.before
     source = before.source.tolist()
@@ -73,6 +82,6 @@ def _cut_trace(note: Noted, members: dict[int, list[int]]) -> CutTrace:
         group_ids=recycled,
         scores=[float(f"{value:.6g}") for value in selection.scores.tolist()] if scored else [],
         score_ids=source if scored else [],
-        raters=selection.raters.tolist() if selection.raters is not None else [],
+        raters=_positions(selection.raters),
         num_left=len(after),
     )

@@ -28,6 +28,14 @@ V10_SETTINGS = {192: (13.5, 0.0), 128: (9.0, 6.0), 64: (0.8, 0.0)}
 VIDEO_LAYERS = {135: (1,), 194: (2,)}
 
 
+def plus_heads(num_heads: int) -> int:
+    """Heads that SparseVLM+ averages: 14, or half of those of a model that has fewer.
+
+    The release knows only models with 28 heads and more.
+    """
+    return PLUS_HEADS if num_heads >= PLUS_HEADS else max(1, num_heads // 2)
+
+
 def v15(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
     """Fixed counts, 30 % recycled by L2 and mean, positions renumbered: the paper's Table 1."""
     layers = options.pop("layers", None)

@@ -11,8 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from sparsevlm.judges import JudgeRequest
+from sparsevlm.judges.wire import Patience
+
 KEY = "sk-test-0123456789abcdef"
 GOOD = "{'pred': 'yes', 'score': 4}"
+QUICK = Patience(tries=4, timeout_s=5.0, first_wait_s=0.01, longest_wait_s=0.05)
 
 
 def said(text, **fields):
@@ -101,3 +105,7 @@ def set_key(monkeypatch) -> None:
     monkeypatch.setenv("JUDGE_KEY", KEY)
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
+
+
+def requests(count):
+    return [JudgeRequest(str(i), f"what is {i}?", "a dog", f"answer {i}") for i in range(count)]

@@ -269,9 +269,9 @@ def test_what_stops_a_worker_reaches_the_user_as_one_sentence(source, cells, tmp
 
 
 @pytest.mark.parametrize("jobs", [0, -1, True, 1.5])
-def test_jobs_must_be_a_positive_integer(jobs, cells, tmp_path):
+def test_jobs_must_be_a_positive_integer(jobs, source, cells, tmp_path):
     with pytest.raises(ValueError, match="jobs must be a positive integer"):
-        run_cells(cells, Store(tmp_path), jobs=jobs)
+        run_cells(cells, Store(tmp_path), jobs=jobs, source=source)
 
 
 def test_reading_finished_records_is_quick_and_needs_no_torch(source, uninterrupted, tmp_path):

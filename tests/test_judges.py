@@ -1,225 +1,26 @@
-"""Reading replies, wording prompts, keeping transcripts, and judging a record."""
+"""A judge asks again what it cannot read and nothing twice; a record is judged once."""
 
 from __future__ import annotations
 
-import json
-import multiprocessing
-import os
-import signal
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from judge_parrot import GOOD, MM_VET, VIDEO, Parrot, request, row
 
 from sparsevlm.benchmarks import mmvet, videoqa
-from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.judges import (
-    TASKS,
     Estimate,
     JudgeError,
     JudgeRequest,
     MatchJudge,
-    Prompt,
     Verdict,
     judge_rows,
-    task_of,
     verdict_path,
     verdicts_beside,
     with_verdicts,
 )
-from sparsevlm.judges.chat import ChatJudge
-from sparsevlm.judges.replies import ReplyError, read_fraction, read_video_reply
-from sparsevlm.judges.transcripts import Reply, key_of, known_replies, transcripts
-
-VIDEO, MM_VET = TASKS["tgif"], TASKS["mmvet"]
-
-
-def row(prediction, answer="a dog", id="1", **fields):
-    sample = Sample(id=id, media="clip:0", question="what runs?", answer=answer, **fields)
-    return {**sample.to_json(), "prediction": prediction}
-
-
-def request(prediction="a cat", id="1", **fields):
-    return JudgeRequest.from_row(row(prediction, id=id, **fields))
-
-
-# Replies
-
-
-@pytest.mark.parametrize(
-    "reply",
-    [
-        "{'pred': 'yes', 'score': 4}",
-        '{"pred": "yes", "score": 4}',
-        "```python\n{'pred': 'Yes', 'score': '4'}\n```",
-        "Sure! {'pred': 'yes.', 'score': 4.8} I hope this helps.",
-        "{'pred': 'yes', 'score': '4/5'}",
-        "{'pred': 'yes', 'score': 4/5}",
-        "{'pred': 'yes', 'score': '4 out of 5'}",
-        "{'pred': True, 'score': 4}",
-        "<think>'pred': 'no', 'score': 1? No.</think>\n{'pred': 'yes', 'score': 4}",
-        "{'Pred': 'yes', 'Score': 4}",
-        "{'pred': 'yes', 'score': 4",
-        "pred: yes, score: 4",
-        "'pred': yes\n'score': 4",
-        "{'pred': 'yes', 'score': 4} {'score': 4, 'pred': 'yes'}",
-    ],
-)
-def test_replies_are_read_leniently_in_form(reply):
-    assert read_video_reply(reply) == Verdict(pred="yes", score=4)
-
-
-@pytest.mark.parametrize(
-    ("reply", "reason"),
-    [
-        ("", "lacks pred and score"),
-        ("yes", "lacks pred and score"),
-        ("{'pred': 'yes'}", "lacks score"),
-        ("{'score': 4}", "lacks pred"),
-        ("{'pred': 'maybe', 'score': 4}", "must be yes or no"),
-        ("{'pred': 'yes', 'score': 6}", "from 0 to 5"),
-        ("{'pred': 'yes', 'score': -1}", "from 0 to 5"),
-        ("pred: yes, score: -1", "from 0 to 5"),
-        ("{'pred': 'yes', 'score': '4/10'}", "from 0 to 5"),
-        ("{'pred': 'yes', 'score': 4/10}", "from 0 to 5"),
-        ("{'pred': 'yes', 'score': 'high'}", "from 0 to 5"),
-        ("{'pred': 'yes', 'score': True}", "from 0 to 5"),
-        ("{'pred': 'yes', 'score': 1e999}", "from 0 to 5"),
-        ("{'pred': 'yes', 'score': None}", "from 0 to 5"),
-        ("{'pred': 'yes', 'score': 4} or {'pred': 'no', 'score': 1}", "several verdicts"),
-        ("pred: yes score: 4, or pred: no score: 1", "several verdicts"),
-        ("{'pred': __import__('os').getcwd(), 'score': 4}", "lacks"),
-        ("{" * 5000 + "}" * 5000, "lacks"),
-        ("x" * 20_000, "too many"),
-    ],
-)
-def test_replies_without_a_verdict_are_broken_and_never_no(reply, reason):
-    with pytest.raises(ReplyError, match=reason):
-        read_video_reply(reply)
-
-
-@pytest.mark.parametrize(
-    ("reply", "score"),
-    [
-        ("0.5", 0.5),
-        ("1", 1),
-        ("Grade: 0.4.", 0.4),
-        ("0.0\n1.0", 0),
-        ("1.0", 1),
-        ("<think>3 of 4</think>0.75", 0.75),
-    ],
-)
-def test_fractions(reply, score):
-    assert read_fraction(reply) == Verdict(score=score)
-
-
-@pytest.mark.parametrize("reply", ["", "none", "5", "-0.5", "50 %", "1.1"])
-def test_fractions_out_of_range_are_broken(reply):
-    with pytest.raises(ReplyError):
-        read_fraction(reply)
-
-
-# Prompts
-
-
-def test_a_prompt_says_what_is_judged_and_leaves_other_braces_alone():
-    asked = JudgeRequest("1", "is {answer} there?", "no {question}", "{prediction} {x}")
-    system, user = VIDEO.prompt.messages(asked)
-    assert system["role"] == "system" and user["role"] == "user"
-    assert "Question: is {answer} there?\nCorrect answer: no {question}\n" in user["content"]
-    assert "Answer to grade: {prediction} {x}\n" in user["content"]
-    assert "{'pred': 'no', 'score': 1}" in user["content"]
-
-
-def test_every_try_asks_something_else():
-    conversations = [VIDEO.prompt.messages(request(), tries) for tries in range(3)]
-    assert len({key_of(messages) for messages in conversations}) == 3
-
-
-def test_facts_are_joined_as_mm_vet_joins_them():
-    asked = request(answers=("red<OR>dark red", "a <OR>b"))
-    assert asked.reference == "red <OR> dark red <AND> a <OR> b"
-    (message,) = MM_VET.prompt.messages(asked)
-    assert message["content"].endswith("what runs? | red <OR> dark red <AND> a <OR> b | a cat |")
-
-
-@pytest.fixture
-def own(tmp_path):
-    path = tmp_path / "prompt.json"
-    user = "{question}/{answer}/{prediction}"
-    path.write_text(json.dumps({"system": "s", "user": user, "reminder": "r"}))
-    return path
-
-
-def test_a_wording_can_come_from_a_file(own, tmp_path):
-    prompt = Prompt.from_file(own)
-    assert prompt.messages(request(), 1)[1]["content"] == "what runs?/a dog/a cat\n\nr"
-    judges = [Parrot(task=VIDEO, folder=tmp_path, prompt=p) for p in (None, prompt)]
-    assert judges[0].identity() != judges[1].identity()
-
-
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ({"user": "{question} {answer}"}, "{prediction}"),
-        ({"reminder": " "}, "a reminder"),
-        ({"system": None}, "must be text"),
-        ({"extra": ""}, "exactly the keys"),
-    ],
-)
-def test_an_unusable_wording_is_refused(own, change, reason):
-    own.write_text(json.dumps(json.loads(own.read_text()) | change))
-    with pytest.raises(ValueError, match=reason):
-        Prompt.from_file(own)
-
-
-def test_a_file_that_is_no_json_is_refused(own):
-    own.write_text("{")
-    with pytest.raises(ValueError, match="must be JSON"):
-        Prompt.from_file(own)
-
-
-def test_which_benchmarks_are_judged():
-    assert list(TASKS) == ["tgif", "msvd", "msrvtt", "activitynet", "mmvet"]
-    with pytest.raises(ValueError, match="'gqa' needs no judge; these do: tgif"):
-        task_of("gqa")
-
-
-# A judge that runs in this process, so that every question can be counted
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parrot(ChatJudge):
-    """Replies with what its script has for the answer, one entry a try; a text refuses."""
-
-    script: dict = field(default_factory=dict)
-    asked_for: list = field(default_factory=list)
-
-    def asked(self):
-        return {"kind": "parrot"}
-
-    def price(self, tokens_in, tokens_out):
-        return (tokens_in + tokens_out) / 1000
-
-    def ask(self, conversations, keep):
-        refused = {}
-        for index, messages in enumerate(conversations):
-            content = messages[-1]["content"]
-            self.asked_for.append(content)
-            name = content.split("Answer to grade: ")[1].split("\n")[0]
-            reply = self.script.get(name, [GOOD])[content.count(self.prompt.reminder)]
-            if isinstance(reply, Exception):
-                raise reply
-            if reply.startswith("refused"):
-                refused[index] = reply
-            else:
-                keep(index, Reply(reply))
-        return refused
-
-
-GOOD = "{'pred': 'yes', 'score': 4}"
 
 
 def test_a_reply_that_cannot_be_read_is_asked_for_again_and_then_recorded_as_broken(tmp_path):
@@ -274,92 +75,6 @@ def test_settings_out_of_range_are_refused(tmp_path):
         Parrot(task=VIDEO, folder=tmp_path, tries=0)
     with pytest.raises(ValueError, match="at least 1"):
         Parrot(task=VIDEO, folder=tmp_path, max_tokens=0)
-
-
-# Transcripts
-
-WHO = {"kind": "parrot"}
-
-
-def say(number):
-    return [{"role": "user", "content": str(number)}]
-
-
-def test_half_a_line_is_cut_off_and_the_rest_stays(tmp_path):
-    with transcripts(tmp_path, WHO) as kept:
-        kept.add(say(1), Reply("one", {"served_by": "x"}))
-    whole = kept.path.read_bytes()
-    kept.path.write_bytes(whole + b'{"key": "2", "rep')
-    assert len(known_replies(tmp_path, WHO)) == 1
-    with transcripts(tmp_path, WHO) as kept:
-        assert kept[say(1)] == Reply("one", {"served_by": "x"})
-        assert kept.path.read_bytes() == whole
-        kept.add(say(2), Reply("two"))
-    assert len(known_replies(tmp_path, WHO)) == 2
-    assert json.loads(whole.splitlines()[0]) == {"judge": WHO}
-
-
-def test_judges_do_not_share_transcripts(tmp_path):
-    with transcripts(tmp_path, WHO) as kept:
-        kept.add(say(1), Reply("one"))
-    assert say(1) in known_replies(tmp_path, WHO)
-    assert say(1) not in known_replies(tmp_path, {"kind": "other"})
-
-
-def test_two_processes_do_not_ask_one_judge(tmp_path):
-    with transcripts(tmp_path, WHO), pytest.raises(JudgeError, match="another process"):
-        with transcripts(tmp_path, WHO):
-            pass
-
-
-def test_an_entry_of_another_shape_is_named(tmp_path):
-    with transcripts(tmp_path, WHO) as kept:
-        pass
-    with kept.path.open("a") as file:
-        file.write('{"key": "x"}\n')
-    with pytest.raises(JudgeError, match="damaged, an entry has no 'reply'"):
-        known_replies(tmp_path, WHO)
-
-
-def _fill(folder):
-    with transcripts(folder, WHO) as kept:
-        for number in range(len(kept), 10**6):
-            kept.add(say(number), Reply("x" * 2000))
-
-
-def test_a_killed_process_loses_at_most_what_it_was_writing(tmp_path):
-    context = multiprocessing.get_context("fork")
-    before = 0
-    for _ in range(5):
-        child = context.Process(target=_fill, args=(tmp_path,))
-        child.start()
-        while len(known_replies(tmp_path, WHO)) < before + 5 and child.is_alive():
-            pass
-        os.kill(child.pid, signal.SIGKILL)
-        child.join()
-        with transcripts(tmp_path, WHO) as kept:
-            assert len(kept) >= before + 5
-            assert all(say(number) in kept for number in range(len(kept)))
-            before = len(kept)
-
-
-def test_a_full_disk_is_said_and_leaves_whole_lines(tmp_path):
-    script = """
-import resource, sys
-from pathlib import Path
-from sparsevlm.judges.transcripts import transcripts, Reply
-import signal
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-with transcripts(Path(sys.argv[1]), {"kind": "parrot"}) as kept:
-    for number in range(10):
-        kept.add([{"role": "user", "content": str(number)}], Reply("x" * 900))
-"""
-    done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True)
-    assert "JudgeError: cannot write" in done.stderr and "is kept" in done.stderr
-    kept = known_replies(tmp_path, WHO)
-    assert 3 <= len(kept) <= 5
-    assert kept.path.read_bytes().endswith(b"\n")
 
 
 # The match, and a record

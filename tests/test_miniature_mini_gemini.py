@@ -35,7 +35,7 @@ from sparsevlm.miniature.scenes import CARD_COLOURS, make_scene
 from sparsevlm.miniature.vocabulary import DEPICTED
 from sparsevlm.miniature.weights import DATA
 
-OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2}
+OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2, "small": 1}
 QUESTION = "what color is the thing ?"
 
 
@@ -207,6 +207,7 @@ def test_only_the_low_resolution_tower_gets_no_gradient(base):
         model.model.mining.value[1].weight.normal_(0, 0.05)
     loss, measures = language_loss(model, range(2), 12, OPTIONS)
     loss.backward()
+    assert measures["ask/small text"][1] == 2, "one more question for each of two pictures"
     none = {name for name, weight in model.named_parameters() if weight.grad is None}
     assert none == {n for n, _ in model.named_parameters() if "vision_tower." in n}
     _, measures = mining_loss(model, range(2), 12, {"crowd": 5})

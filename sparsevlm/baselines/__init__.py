@@ -12,7 +12,7 @@ from sparsevlm.baselines.pyramiddrop import PyramidDrop
 from sparsevlm.baselines.tome import ToMe
 from sparsevlm.contract import CutPruner
 from sparsevlm.pruners import Dense, SparseVLM
-from sparsevlm.variants import VARIANTS, v15
+from sparsevlm.variants import VARIANTS, plus_heads, v15
 
 
 @dataclass(frozen=True)
@@ -133,6 +133,27 @@ _KINDS = {
     "fastv": FastV, "pdrop": PyramidDrop, "tome": ToMe, "random": Random, "uniform": Uniform,
     "pooled": Pooled,
 }  # fmt: skip
+
+
+def options_for(name: str, num_heads: int, has_mrope: bool) -> dict[str, object]:
+    """Options of a method that the model decides, for `make_pruner`.
+
+    Parameters
+    ----------
+    name
+        A key of `METHODS`.
+    num_heads
+        Attention heads of the decoder: SparseVLM+ averages at most half of few.
+    has_mrope
+        Whether positions have a row and a column (Qwen2-VL). Then no method renumbers: no release
+        says how, and without them a token's place in the picture would be lost.
+    """
+    options: dict[str, object] = {}
+    if name == "sparsevlm-plus":
+        options["heads"] = plus_heads(num_heads)
+    if has_mrope and "positions" in _options(name):
+        options["positions"] = "original"
+    return options
 
 
 def _options(name: str) -> set[str]:

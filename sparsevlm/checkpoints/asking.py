@@ -186,13 +186,12 @@ def image_position(asker: Asker) -> int:
         The placeholder is not a token of the tokenizer.
     """
     before = asker.prompt("?").partition("<image>")[0]
-    ids = asker.tokenizer(before)["input_ids"]
-    if asker.family != "mini_gemini":
-        found = asker.tokenizer(f"{before}<image>")["input_ids"]
-        if asker.config.image_token_id not in found:
-            raise ValueError(
-                f"the tokenizer does not know the placeholder <image> as token "
-                f"{asker.config.image_token_id}; the files are not those of the checkpoint"
-            )
-        return found.index(asker.config.image_token_id)
-    return len(ids)
+    if asker.family == "mini_gemini":  # cut into pieces by `prepare`; no placeholder is tokenised
+        return len(asker.tokenizer(before)["input_ids"])
+    ids = asker.tokenizer(f"{before}<image>")["input_ids"]
+    if asker.config.image_token_id not in ids:
+        raise ValueError(
+            f"the tokenizer does not know the placeholder <image> as token "
+            f"{asker.config.image_token_id}; the files are not those of the checkpoint"
+        )
+    return ids.index(asker.config.image_token_id)

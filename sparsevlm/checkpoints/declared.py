@@ -59,6 +59,8 @@ class Decoder:
     visual : int
         Visual tokens of the nominal picture or video: exact for all but Qwen2-VL, where it is
         the mean over the three benchmarks of the paper's Table 2 (1323, 1311, 1326).
+    has_mrope : bool
+        Whether positions have a row and a column.
     """
 
     layers: int
@@ -67,6 +69,7 @@ class Decoder:
     kv_heads: int
     head_dim: int
     visual: int
+    has_mrope: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,8 @@ CHECKPOINTS: tuple[Checkpoint, ...] = (
     ),
     Checkpoint(
         "Qwen/Qwen2-VL-7B-Instruct", "qwen2-vl-7b", "qwen2_vl", "bfloat16", 8_291_375_616,
-        Decoder(layers=28, hidden=3584, intermediate=18944, kv_heads=4, head_dim=128, visual=1320),
+        Decoder(layers=28, hidden=3584, intermediate=18944, kv_heads=4, head_dim=128, visual=1320,
+                has_mrope=True),
         (Repository("Qwen/Qwen2-VL-7B-Instruct", "eed13092ef92e448dd6875b2a00151bd3f7db0ac",
                     "Apache 2.0", 16_600_000_000, "hub"),),
     ),

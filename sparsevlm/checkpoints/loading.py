@@ -245,7 +245,7 @@ def _asker(family: str, model: PreTrainedModel, where: Path) -> Asker:
 def _placement(device: str) -> dict:
     if device not in SPREAD:
         return {}
-    _require("accelerate", f"device={device!r} spreads a model over devices", "quantised")
+    _require("accelerate", f"placing a model over devices (device={device!r})")
     return {"device_map": device}
 
 
@@ -253,7 +253,7 @@ def _quantized(quantization: str | None, device: str, dtype: torch.dtype) -> dic
     if quantization is None:
         return {}
     for package in ("accelerate", "bitsandbytes"):
-        _require(package, "loading in 4 bits", "quantised")
+        _require(package, "loading in 4 bits")
     from transformers import BitsAndBytesConfig
 
     config = BitsAndBytesConfig(
@@ -268,12 +268,10 @@ def _quantized(quantization: str | None, device: str, dtype: torch.dtype) -> dic
     }
 
 
-def _require(package: str, what: str, extra: str) -> None:
+def _require(package: str, what: str) -> None:
     if find_spec(package) is None:
         raise CheckpointError(
-            f"{what} and needs the package {package}: pip install 'sparsevlm-repro[{extra}]'"
-            if what.startswith("device")
-            else f"{what} needs the package {package}: pip install 'sparsevlm-repro[{extra}]'"
+            f"{what} needs the package {package}: pip install 'sparsevlm-repro[quantised]'"
         )
 
 

@@ -42,6 +42,7 @@ def decoder_of(name: str, folder: Path | None = None) -> Decoder:
         kv_heads=text.num_key_value_heads or text.num_attention_heads,
         head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
         visual=_visual(family, config),
+        has_mrope=family == "qwen2_vl",
     )
 
 

@@ -12,7 +12,6 @@ from sparsevlm.explorer.run import AnswerToken, Ask, Model, Run
 from sparsevlm.explorer.samples import Picture
 from sparsevlm.explorer.watch import Watched
 from sparsevlm.reproduce.profiles import Profile
-from sparsevlm.variants import PLUS_HEADS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from sparsevlm.contract import CutPruner
 
 # Methods whose settings have the option `positions`.
-_POSITIONED = ("sparsevlm", "pdrop", "tome")
 
 
 class Engine:
@@ -106,16 +104,11 @@ class Engine:
         return [word for word in words if unknown in tokenizer(word)["input_ids"]]
 
     def _pruner(self, ask: Ask, inputs: dict) -> Adjusted:
-        from sparsevlm.baselines import make_pruner
+        from sparsevlm.baselines import make_pruner, options_for
         from sparsevlm.family import find_family
 
-        options: dict[str, object] = {}
         heads = self.loaded.model.config.get_text_config().num_attention_heads
-        if ask.method == "sparsevlm-plus" and heads < PLUS_HEADS:
-            options["heads"] = max(1, heads // 2)
-        has_mrope = find_family(self.loaded.model).has_mrope
-        if has_mrope and ask.method.startswith(_POSITIONED):
-            options["positions"] = "original"
+        options = options_for(ask.method, heads, find_family(self.loaded.model).has_mrope)
         tokens = None if ask.method == "dense" else ask.tokens
         inner: CutPruner = make_pruner(
             ask.method, tokens=tokens, num_layers=self.model.num_layers,

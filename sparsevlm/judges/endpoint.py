@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
 import urllib.parse
@@ -111,7 +112,7 @@ class EndpointJudge(ChatJudge):
             raise JudgeError(
                 f"the judge's key is missing: set the environment variable {self.key_variable}"
             )
-        if not key.isascii() or not key.isprintable() or " " in key:
+        if not key.isascii() or not key.isprintable() or set(key) & set(' "\\'):
             raise JudgeError(
                 f"{self.key_variable} holds blanks or signs that no key has; set it again"
             )
@@ -192,4 +193,4 @@ def _reply_of(values: Mapping, key: str) -> Reply:
     known = {name: value for name, value in details.items() if value is not None}
     text = text if isinstance(text, str) else ""
     text = text.encode("utf-8", "replace").decode()  # JSON can hold half a character, files cannot
-    return Reply(without(key, text), known)
+    return Reply(without(key, text), json.loads(without(key, json.dumps(known))))

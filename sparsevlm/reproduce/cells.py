@@ -13,7 +13,7 @@ from queue import Empty
 from sparsevlm.reproduce.cell import Cell, Record
 from sparsevlm.reproduce.plan import as_profile, plan_cells, source_of
 from sparsevlm.reproduce.profiles import Profile
-from sparsevlm.reproduce.sources import MiniatureSource, Source
+from sparsevlm.reproduce.sources import Source
 from sparsevlm.reproduce.store import CellBusyError, CellError, Store
 
 __all__ = [
@@ -66,7 +66,7 @@ def run_cells(
     jobs: int = 1,
     progress: bool = True,
     *,
-    source: Source | None = None,
+    source: Source,
 ) -> None:
     """Run the cells that are not finished, in worker processes of one thread each.
 
@@ -80,8 +80,8 @@ def run_cells(
         Worker processes.
     progress : bool
         Show one line: samples done, all samples, time left.
-    source : Source, optional
-        Default: the bundled miniature.
+    source : Source
+        Of the profile that the cells were planned for (`plan.source_of`).
 
     Raises
     ------
@@ -102,7 +102,7 @@ def run_cells(
     if not todo:
         return
     log.info("%d of %d cells to run", len(todo), len(cells))
-    busy = _run_all(todo, store, min(jobs, len(todo)), progress, source or MiniatureSource())
+    busy = _run_all(todo, store, min(jobs, len(todo)), progress, source)
     if waiting := missing_cells(busy, store):
         raise CellBusyError(
             f"{len(waiting)} cells are being run by another process "

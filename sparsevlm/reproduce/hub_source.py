@@ -79,7 +79,13 @@ class HubSource:
 
         sizes = decoder_of(model, self._folder)
         decoder = DecoderShape(sizes.hidden, sizes.intermediate, sizes.kv_heads, sizes.head_dim)
-        return ModelShape(sizes.layers, sizes.visual, decoder)
+        return ModelShape(
+            num_layers=sizes.layers,
+            num_visual=sizes.visual,
+            num_heads=sizes.hidden // sizes.head_dim,
+            has_mrope=sizes.has_mrope,
+            decoder=decoder,
+        )
 
     def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
         """Return at most `n` samples (0: all), whole groups; `media` is relative to `data`.

@@ -14,9 +14,10 @@ from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
+from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.reproduce import provenance
 from sparsevlm.reproduce.atomic import write_text
-from sparsevlm.reproduce.cell import Cell, canonical_json, digest, samples_digest
+from sparsevlm.reproduce.cell import Cell, canonical_json, digest
 from sparsevlm.reproduce.paths import ROOT
 from sparsevlm.reproduce.profiles import Profile, get_profile
 from sparsevlm.reproduce.sources import MiniatureSource, Source
@@ -41,7 +42,11 @@ def source_of(profile: Profile) -> Source:
         The profile cannot run yet; the message says what is missing.
     """
     profile.require_runnable()
-    return MiniatureSource()
+    if profile.name.split("-")[0] == "mini":
+        return MiniatureSource()
+    from sparsevlm.reproduce.hub_source import HubSource
+
+    return HubSource()
 
 
 @cache
@@ -138,18 +143,20 @@ def _plan_name(profile: Profile) -> str:
 
 
 def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
-    from sparsevlm.baselines import make_pruner
+    from sparsevlm.baselines import make_pruner, options_for
 
     shape = source.shape(profile.model)
     settings = [(DENSE, None)] + [(m, b) for m in profile.methods for b in profile.budgets]
     for benchmark in profile.benchmarks:
         n, seed = profile.samples_per_benchmark, profile.seed
         samples = source.samples(profile.model, benchmark, n, seed)
-        version = samples_digest(samples, source.media(profile.model, samples))
+        version = source.version(profile.model, samples)
+        longest = profile.max_new_tokens or get_benchmark(benchmark).max_new_tokens
         for method, tokens in settings:
             pruner = make_pruner(
-                method, tokens=tokens, num_layers=shape.num_layers, num_visual=shape.num_visual
-            )
+                method, tokens=tokens, num_layers=shape.num_layers, num_visual=shape.num_visual,
+                **options_for(method, shape.num_heads, shape.has_mrope),
+            )  # fmt: skip
             yield Cell(
                 model=profile.model,
                 revision=revision,
@@ -163,7 +170,7 @@ def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
                 dtype=profile.dtype,
                 attention=profile.attention,
                 batch=profile.batch,
-                max_new_tokens=profile.max_new_tokens,
+                max_new_tokens=longest,
                 algorithm=algorithm_digest(),
                 device=profile.device,
             )

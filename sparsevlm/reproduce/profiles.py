@@ -42,7 +42,7 @@ class Profile:
     missing : str
         Why the profile cannot run yet; "" where it can.
     max_new_tokens : int
-        Longest answer.
+        Longest answer; 0 for what the official script of each benchmark allows.
     study : str
         The table or figure that it was narrowed to (`for_study`); "" for the whole profile.
     limit : int
@@ -87,7 +87,7 @@ class Profile:
             methods=study.methods,
             budgets=study.budgets,
             samples_per_benchmark=study.samples.get(base, self.samples_per_benchmark),
-            max_new_tokens=study.max_new_tokens.get(base, self.max_new_tokens),
+            dtype=study.dtypes.get(base, self.dtype),
             marker=study.markers.get(base, self.marker),
         )
         return _limited(narrowed, self.limit) if self.limit else narrowed
@@ -125,8 +125,7 @@ _A100 = Profile(
     methods=METHODS,
     budgets=BUDGETS,
     marker="",
-    missing="the loaders of the eight real benchmarks are not written; "
-    "to prune the real model in your own code, use `sparsevlm.prune` (README)",
+    max_new_tokens=0,
 )
 _SHAPE = Profile(
     name="shape",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.benchmarks.counting import groups_of
 from sparsevlm.miniature.registry import NUM_VISUAL, get_kit
-from sparsevlm.reproduce.cell import Cell, digest
+from sparsevlm.reproduce.cell import Cell, digest, samples_digest
 from sparsevlm.reproduce.flops import DecoderShape
 from sparsevlm.reproduce.paths import DATA
 
@@ -30,14 +30,18 @@ class ModelShape:
 
     Attributes
     ----------
-    num_layers, num_visual : int
-        Decoder layers, and visual tokens per image.
+    num_layers, num_visual, num_heads : int
+        Decoder layers, visual tokens of the nominal image or clip, and attention heads.
+    has_mrope : bool
+        Whether positions have a row and a column (Qwen2-VL).
     decoder : DecoderShape
         For FLOPs and KV bytes.
     """
 
     num_layers: int
     num_visual: int
+    num_heads: int
+    has_mrope: bool
     decoder: DecoderShape
 
 
@@ -55,6 +59,9 @@ class Source(Protocol):
 
     def media(self, model: str, samples: Sequence[Sample]) -> Iterable[list[Image]]:
         """Return the images of each sample: one, or the frames of a clip."""
+
+    def version(self, model: str, samples: Sequence[Sample]) -> str:
+        """Return the digest of questions and pictures."""
 
     def prompt(self, model: str, sample: Sample) -> str:
         """Return the text that the processor gets."""
@@ -102,6 +109,8 @@ class MiniatureSource:
         return ModelShape(
             num_layers=config["text_config"]["num_hidden_layers"],
             num_visual=NUM_VISUAL[model],
+            num_heads=config["text_config"]["num_attention_heads"],
+            has_mrope="mrope_section" in config["text_config"].get("rope_parameters", {}),
             decoder=DecoderShape.from_text_config(config["text_config"]),
         )
 
@@ -118,6 +127,10 @@ class MiniatureSource:
         """Draw the samples' scenes or clips."""
         kit = get_kit(model)
         return (kit.media(sample) for sample in samples)
+
+    def version(self, model: str, samples: Sequence[Sample]) -> str:
+        """Return the digest of questions and pixels together."""
+        return samples_digest(samples, self.media(model, samples))
 
     def prompt(self, model: str, sample: Sample) -> str:
         """Return the miniature's template around the question."""

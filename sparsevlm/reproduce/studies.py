@@ -17,11 +17,12 @@ NOTEBOOK_STUDIES: dict[str, tuple[str, ...]] = {
     "table_4": ("table_4",),
     "figure_4": ("figure_4",),
     "figure_5": ("figure_5",),
-    "figure_8": ("table_1", "controls"),
-    "figure_9": ("table_3",),
-    "figure_10": ("table_2",),
+    "figure_8": ("table_1",),
+    "figure_9": ("figure_9",),
+    "figure_10": ("figure_10",),
     "variants": ("variants",),
     "controls": ("controls",),
+    "miniature": ("controls", "table_1", "figure_4", "table_3", "table_2"),
 }
 PAPER_METHODS = ("sparsevlm", "fastv", "pdrop", "tome")
 
@@ -38,8 +39,8 @@ class Study:
         By profile: the model that answers, where it is not the profile's.
     samples : dict of int
         By profile: samples per benchmark, where they are not the profile's.
-    max_new_tokens : dict of int
-        By profile: the longest answer, where it is not the profile's.
+    dtypes : dict of str
+        By profile: the dtype, where it is not the profile's.
     markers : dict of str
         By profile: the line that its figures show, where it is not the profile's.
     """
@@ -49,7 +50,7 @@ class Study:
     budgets: tuple[int, ...]
     models: dict[str, str]
     samples: dict[str, int]
-    max_new_tokens: dict[str, int]
+    dtypes: dict[str, str]
     markers: dict[str, str]
 
 
@@ -60,12 +61,12 @@ def _study(
     *,
     models: dict[str, str] | None = None,
     samples: dict[str, int] | None = None,
-    max_new_tokens: dict[str, int] | None = None,
+    dtypes: dict[str, str] | None = None,
     of: str = "LLaVA-1.5",
 ) -> Study:
     marker = f"miniature model, not {of}"
     return Study(
-        benchmarks, methods, budgets, models or {}, samples or {}, max_new_tokens or {},
+        benchmarks, methods, budgets, models or {}, samples or {}, dtypes or {},
         {"mini": marker},
     )  # fmt: skip
 
@@ -89,6 +90,7 @@ STUDIES: dict[str, Study] = {
         (600, 500, 400),
         models={"mini": "mini-qwen2-vl", "a100": "Qwen/Qwen2-VL-7B-Instruct"},
         samples={"mini": 64},
+        dtypes={"a100": "bfloat16"},
         of="Qwen2-VL",
     ),
     "table_3": _study(
@@ -97,7 +99,6 @@ STUDIES: dict[str, Study] = {
         (194,),
         models={"mini": "mini-video-llava", "a100": "LanguageBind/Video-LLaVA-7B-hf"},
         samples={"mini": 96, "a100": 1000},
-        max_new_tokens={"a100": 1024},
         of="Video-LLaVA",
     ),
     "table_4": _study(
@@ -112,6 +113,23 @@ STUDIES: dict[str, Study] = {
         (256, 192, 128, 96, 64),
         models={"mini": "mini-gemini", "a100": "YanweiLi/MGM-7B"},
         of="Mini-Gemini",
+    ),
+    # Figures 9 and 10 are panels of Figure 4 and Table 3 with more budgets; what they share is one
+    # cell, for its id does not depend on the study.
+    "figure_9": _study(
+        ("pope", "textvqa", "mme"),
+        ("sparsevlm", "random"),
+        (256, 192, 128, 96, 64),
+        models={"mini": "mini-gemini", "a100": "YanweiLi/MGM-7B"},
+        of="Mini-Gemini",
+    ),
+    "figure_10": _study(
+        ("tgif", "msvd"),
+        ("sparsevlm", "random"),
+        (776, 388, 194),
+        models={"mini": "mini-video-llava", "a100": "LanguageBind/Video-LLaVA-7B-hf"},
+        samples={"mini": 96, "a100": 1000},
+        of="Video-LLaVA",
     ),
     "figure_5": _study(
         ("textvqa", "pope"),

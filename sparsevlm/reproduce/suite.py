@@ -11,6 +11,7 @@ from sparsevlm.reproduce import runner
 from sparsevlm.reproduce.cells import Cell, CellError, missing_cells, plan_cells, run_cells
 from sparsevlm.reproduce.notebooks import declared_parameters, known_notebooks, source_path
 from sparsevlm.reproduce.paths import relative
+from sparsevlm.reproduce.plan import source_of
 from sparsevlm.reproduce.profiles import Profile
 from sparsevlm.reproduce.store import Store
 from sparsevlm.reproduce.studies import studies_of
@@ -172,7 +173,8 @@ def run_plan(
     """
     outcome = Outcome()
     if cells:
-        outcome.failed |= run_cells_apart(plan.cells, plan.store, jobs, progress)
+        source = source_of(plan.profile)
+        outcome.failed |= run_cells_apart(plan.cells, plan.store, jobs, progress, source=source)
     todo = []
     for notebook in plan.notebooks:
         if not force and notebook.is_done():

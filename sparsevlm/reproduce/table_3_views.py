@@ -189,7 +189,7 @@ def notes(results: Results) -> str:
         "Accuracy is the share of answers that contain the reference, by rule and not by a "
         "language model; it may be compared within this table and not with the paper's. Brackets "
         "are 95 % intervals from a paired bootstrap over questions, not corrected for the number "
-        "of comparisons; \"minus dense\" and \"minus random\" are of the mean accuracy, in points. A "
+        "of comparisons; the columns with minus are of the mean accuracy, in points. A "
         "budget is the mean over layers of the visual tokens left by each layer (tokens out); the "
         "video release keeps as many tokens as the rank of the scores says, whatever the budget. "
         f"FLOPs are counted by the paper's formula, KV in half precision.{judge}{made}"

@@ -13,7 +13,7 @@ from multiprocessing import parent_process
 
 from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.reproduce import provenance
-from sparsevlm.reproduce.cell import Cell, Record, canonical_json, samples_digest
+from sparsevlm.reproduce.cell import Cell, Record, canonical_json
 from sparsevlm.reproduce.sources import Source
 from sparsevlm.reproduce.store import CellBusyError, CellError, Store, Writer
 from sparsevlm.reproduce.vision_memo import remember_vision
@@ -119,7 +119,7 @@ def _samples(source: Source, cell: Cell) -> list[Sample]:
 @lru_cache(maxsize=8)
 def _versioned_samples(source: Source, model: str, benchmark: str, n: int, seed: int):
     samples = source.samples(model, benchmark, n, seed)
-    return samples, samples_digest(samples, source.media(model, samples))
+    return samples, source.version(model, samples)
 
 
 def answer(cell: Cell, batch: Sequence[Sample], source: Source) -> list[dict]:
@@ -159,7 +159,7 @@ def answer(cell: Cell, batch: Sequence[Sample], source: Source) -> list[dict]:
 
 def _ready(source: Source, cell: Cell):
     model, processor = _loaded(source, cell.model, cell.revision, cell)
-    from sparsevlm.baselines import make_pruner
+    from sparsevlm.baselines import make_pruner, options_for
 
     shape = source.shape(cell.model)
     pruner = make_pruner(
@@ -167,6 +167,7 @@ def _ready(source: Source, cell: Cell):
         tokens=cell.tokens,
         num_layers=shape.num_layers,
         num_visual=shape.num_visual,
+        **options_for(cell.method, shape.num_heads, shape.has_mrope),
     )
     if canonical_json(pruner.to_json()) != cell.pruner:
         raise CellError(

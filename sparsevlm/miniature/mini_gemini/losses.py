@@ -26,6 +26,7 @@ from ..llava.vision import alignment_logits, alignment_loss, depicted_words
 from ..scenes import Scene
 from ..vocabulary import DEPICTED, INDEX
 from .pictures import CELL, SCALE, SMALL_CARD, make_picture, small_cards
+from .questions import question_about
 from .vision import encode_pictures, fine_pixels
 
 
@@ -96,7 +97,11 @@ def small_letter_accuracy(model, visual, scenes: list[Scene]) -> tuple[float, fl
 
 
 def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
-    """Look-up lists and questions about pictures; options as in `llava.losses.language_loss`."""
+    """Look-up lists and questions about pictures.
+
+    Options as in `llava.losses.language_loss`; if wanted, ``small``: so many more questions about
+    small cards.
+    """
     scenes = [make_picture(seed, grid) for seed in seeds]
     rng = np.random.default_rng((seeds[0], 2))
     device = model.lm_head.weight.device
@@ -104,7 +109,8 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor,
     positions, starts = visual_positions(scenes, kept, rng)
     chosen = torch.arange(len(scenes), device=device)[:, None], torch.from_numpy(kept).to(device)
     visual = model.model.projector(encode_pictures(model, scenes)[chosen])
-    turns = [scene_turns(Facts(scene), rng, options) for scene in scenes]
+    small = int(options.get("small", 0))
+    turns = [scene_turns(Facts(s), rng, options) + small_turns(s, rng, small) for s in scenes]
     ids, weights = pack_turns(turns, device)
     places = torch.from_numpy(positions).to(device)
     hidden = turn_hidden(model, visual, places, ids, torch.from_numpy(starts).to(device))
@@ -116,6 +122,22 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor,
     target = depicted_words(scenes).to(device)[chosen]
     loss = loss + options["alignment"] * alignment_loss(model, visual, target)
     return loss, _accuracy(turns, where, logits.argmax(-1) == targets, weights[where])
+
+
+def small_turns(scene: Scene, rng, count: int) -> list[tuple[str, list[str], list[float]]]:
+    """``count`` questions about the small cards of a scene, as turns (`llava.losses.scene_turns`).
+
+    Every one is answered by a letter. A scene without room for a small card asks for another one's.
+    """
+    cards = small_cards(scene) or scene.cards
+    turns = []
+    for _ in range(count):
+        card = cards[int(rng.integers(len(cards)))]
+        asked = [*question_about(card, int(rng.integers(2))).split(), "ASSISTANT", ":"]
+        turns.append(
+            ("ask/small text", [*asked, card.glyph, "</s>"], [0.0] * len(asked) + [1, 0.1])
+        )
+    return turns
 
 
 LOSSES = {"cells": cells_loss, "mining": mining_loss, "language": language_loss}

@@ -73,7 +73,7 @@ def _inputs(scene: Scene, question: str) -> dict[str, Tensor]:
 
 def _named_small_cards(scene: Scene) -> list[tuple[str, int, np.ndarray]]:
     return [
-        (question_about(scene, card), NAMING_WORD, scene.patches_of(card))
+        (question_about(card, scene.seed), NAMING_WORD, scene.patches_of(card))
         for card in small_cards(scene)
     ]
 
@@ -132,7 +132,9 @@ def small_print_accuracy(model, scenes: int) -> float:
     for seed in range(PROBE_SEEDS, PROBE_SEEDS + scenes):
         scene = make_picture(seed)
         for card in small_cards(scene)[:1]:
-            logits = model(**_inputs(scene, question_about(scene, card)), logits_to_keep=1).logits
+            logits = model(
+                **_inputs(scene, question_about(card, scene.seed)), logits_to_keep=1
+            ).logits
             right += int(logits[0, -1].argmax()) == encode([card.glyph])[0]
             count += 1
     return round(right / count, 3)

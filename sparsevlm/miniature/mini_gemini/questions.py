@@ -8,7 +8,7 @@ import numpy as np
 
 from ...benchmarks.sample import Sample
 from ..questions import benchmark_samples
-from ..scenes import Scene
+from ..scenes import SceneObject
 from .pictures import make_picture, small_cards
 
 SMALL_TEXT = "small text"
@@ -34,21 +34,20 @@ def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
 
 def small_print(sample: Sample) -> Sample:
     """The sample with a question about a small card; unchanged where there was no room for one."""
-    scene = make_picture(sample.seed)
-    cards = small_cards(scene)
+    cards = small_cards(make_picture(sample.seed))
     if not cards:
         return sample
     card = cards[int(np.random.default_rng((sample.seed, 4)).integers(len(cards)))]
     return replace(
         sample,
-        question=question_about(scene, card),
+        question=question_about(card, sample.seed),
         answer=card.glyph,
         answers=(card.glyph,) * 10,
         split=SMALL_TEXT,
     )
 
 
-def question_about(scene: Scene, card) -> str:
-    """Asks for the letter on a card, in one of the two forms of `question_families.textvqa`."""
-    form = ("what letter is on the {} card ?", "what is written on the {} card ?")[scene.seed % 2]
-    return form.format(card.colour)
+def question_about(card: SceneObject, form: int) -> str:
+    """Asks for the letter on a card; both forms of `question_families.textvqa`, by turns."""
+    forms = ("what letter is on the {} card ?", "what is written on the {} card ?")
+    return forms[form % 2].format(card.colour)

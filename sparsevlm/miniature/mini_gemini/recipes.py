@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..recipes import Recipe, Stage
 
-# The decoder stays that of the base, and so does the low-resolution tower ("vision_tower."; the
-# other one is "vision_tower_aux.").
+# Frozen until the last stage: decoder, words and the low-resolution tower ("vision_tower.", which
+# stays as it is; the other one is "vision_tower_aux.").
 _OLD = ("layers.", "lm_head", "embed_tokens", "vision_tower.")
 _ASKED = (("lists", 4), ("questions", 4), ("background", 16), ("alignment", 0.2), ("confirm", 1),
           ("hard", 3))  # fmt: skip
@@ -23,6 +23,8 @@ RECIPES = {
                   0.1, 0.02, (("crowd", 12),)),
             Stage("small-print-again", "language", 100, 4, 24, _OLD, 0.003, 2e-4,
                   0.0, 0.02, _ASKED),
+            Stage("read-small-print", "language", 120, 4, 24, ("vision_tower.",), 0.002, 2e-4,
+                  0.0, 0.02, (*_ASKED, ("small", 3))),
         ),
         base="mini-llava-16",
         first_stage=20,

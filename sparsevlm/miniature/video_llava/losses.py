@@ -38,7 +38,8 @@ def order_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures
     the positions. Lists ask for it too, but one look-up at a time; this asks every token. Each clip
     is shown in ``shuffles`` orders of its frames, so nothing but the order can tell.
 
-    Options: ``shuffles``, and ``background`` (see `kept_tokens`).
+    Options: ``shuffles``, ``background`` (see `kept_tokens`), and, if wanted, ``quiet``: weight of
+    what the clock layer writes, relative to what is there (squares), so that it drowns nothing.
     """
     rng = np.random.default_rng((seeds[0], 2))
     clips = [make_clip(seed) for seed in seeds]
@@ -46,12 +47,17 @@ def order_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures
         _, tokens, visual = _shuffled(model, clips, rng, options)
     kept = torch.from_numpy(tokens).to(visual.device)
     frame = kept // TOKENS_PER_FRAME
-    state = visual_state(model, visual, kept + len(BEFORE_IMAGE), CLOCK_LAYER)
+    places = kept + len(BEFORE_IMAGE)
+    state = visual_state(model, visual, places, CLOCK_LAYER)
+    with torch.no_grad():
+        before = visual_state(model, visual, places, CLOCK_LAYER - 1)
     words = torch.tensor(encode(list(FRAME_WORDS)), device=kept.device)
     logits = model.model.language_model.norm(state) @ model.lm_head.weight[words].T
     right = (logits.argmax(-1) == frame).float()
     loss = F.cross_entropy(logits.flatten(0, 1), frame.flatten())
-    return loss, {"frame": (right.sum().item(), right.numel())}
+    share = (state - before).square().sum() / before.square().sum()
+    measures = {"frame": (right.sum().item(), right.numel()), "written": (share.item(), 1)}
+    return loss + options.get("quiet", 0) * share, measures
 
 
 def vision_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:

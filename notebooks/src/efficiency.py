@@ -1,0 +1,64 @@
+# ---
+# jupyter:
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+# %% [markdown]
+# # Efficiency: what pruning saves, and what it costs
+#
+# **Claim.** SparseVLM needs a fraction of the dense model's operations, time and cache (paper,
+# Table 1 and section 5.3).
+#
+# **What would falsify it.** Scoring and clustering that eat up what the shorter prefill saves: own
+# time far above 2 % of an *oracle* that makes the same cuts without deciding anything, a share that
+# grows with the number of tokens, or a peak of memory above the dense model's.
+#
+# The formulas hold for the models at full size. The measurements shown here are **ratios of thread
+# CPU time on small models with random weights**; no GPU has been measured. They bound what pruning
+# adds; they are no speed-ups.
+
+# %% tags=["parameters"]
+profile: str = "mini"
+
+# %%
+from sparsevlm.reproduce import efficiency, efficiency_drawing
+from sparsevlm.reproduce.style import save_figure
+
+records = efficiency.load()
+print("\n".join(f"{name}: {efficiency.about(one)}" for name, one in records.by_name.items()))
+
+# %% [markdown]
+# ## On paper
+#
+# Operations of the prefill and bytes of keys and values, at half precision, with 117 text tokens;
+# beside them the paper's own numbers for LLaVA-1.5-7B.
+
+# %%
+table = efficiency.analytic()
+table.style.format(precision=3, na_rep="–").hide(axis="index")
+
+# %% [markdown]
+# ## Measured
+#
+# *Over the oracle* is the direct account: the clock is read whenever pruning begins and ends a
+# stage, and what the oracle's own cuts take is taken off.
+
+# %%
+{name: efficiency.overhead(one) for name, one in records.having("budgets").items()}
+
+# %%
+{name: efficiency.scale(one) for name, one in records.having("scale").items()}
+
+# %%
+print("\n".join(efficiency.sentences(records)))
+
+# %%
+figure = efficiency_drawing.draw(records)
+files = save_figure(figure, "efficiency", profile, data=table)
+
+# %% [markdown]
+# **What this does not show.** The speed of a GPU. There a prompt of one image is bound by launching
+# kernels, which thread CPU time does not see. `python -m sparsevlm bench --device cuda --shape
+# llava-1.5-7b` measures the architectures at full size; docs/speed.md says how, and what is open.

@@ -1,0 +1,87 @@
+"""The two figures of the notebook `miniature`: attention by layer, and the price of pruning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sparsevlm.reproduce.panels import LAST_TOKEN, QUIET, RATERS
+from sparsevlm.reproduce.stand_in import Look, Stand
+from sparsevlm.reproduce.style import METHOD_STYLE, figure_size, use_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def attention(found: list[Stand]) -> Figure:
+    """Attention on the object that a question names, by layer; one panel per miniature."""
+    fig, panels = _panels(len(found))
+    for axes, stand in zip(panels, found, strict=True):
+        _draw_look(axes, stand.look)
+    panels[0].set_ylabel("share")
+    fig.legend(*panels[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    return fig
+
+
+def _panels(count: int) -> tuple[Figure, list[Axes]]:
+    import matplotlib.pyplot as plt
+
+    use_style()
+    fig, panels = plt.subplots(1, count, figsize=figure_size(2, 2.3), sharey=True)
+    return fig, list(panels)
+
+
+def _draw_look(axes: Axes, look: Look) -> None:
+    layers = range(len(look.naming))
+    size = {"markersize": 2.5}
+    axes.plot(layers, look.naming, "o-", color=RATERS, label="naming word on its object", **size)
+    axes.plot(layers, look.last, "s-", color=LAST_TOKEN, label="last token on it", **size)
+    axes.axhline(look.area, color=QUIET, linestyle=":", linewidth=0.9, label="its area")
+    steps = [*look.without[:-1], look.without[-1]]
+    axes.step(range(len(steps)), steps, where="mid", color="black", linewidth=0.8,
+              label="right without picture from here on")  # fmt: skip
+    for number, cut in enumerate(look.cuts):
+        axes.axvline(cut + 0.5, color=QUIET, linestyle="--", linewidth=0.6,
+                     label="SparseVLM cuts" if number == 0 else None)  # fmt: skip
+    axes.set(title=look.name, xlabel="layer", ylim=(0, 1.03), xlim=(-0.5, len(layers) + 0.3))
+    every = 4 if len(layers) > 8 else 2
+    axes.set_xticks(range(0, len(layers), every))
+
+
+def price(
+    found: list[Stand], methods: tuple[str, ...] = ("sparsevlm", "fastv", "random")
+) -> Figure:
+    """Relative accuracy against budget with paired intervals; one panel per miniature."""
+    fig, panels = _panels(len(found))
+    entries: dict[str, object] = {}
+    for axes, stand in zip(panels, found, strict=True):
+        _draw_price(axes, stand, methods)
+        entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    panels[0].set_ylabel("accuracy relative to dense (%)")
+    fig.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=len(entries))
+    return fig
+
+
+def _draw_price(axes: Axes, stand: Stand, methods: tuple[str, ...]) -> None:
+    rows = {(row.method, row.tokens): row.relative for row in stand.results.rows}
+    budgets = sorted(stand.results.profile.budgets)
+    for place, method in enumerate(methods):
+        here = [budget for budget in budgets if (method, budget) in rows]
+        if not here:
+            continue
+        estimates = [rows[method, budget] for budget in here]
+        shift = 1 + 0.02 * (place - (len(methods) - 1) / 2)
+        whiskers = [[e.value - e.low for e in estimates], [e.high - e.value for e in estimates]]
+        style = METHOD_STYLE[method]
+        axes.errorbar(
+            [budget * shift for budget in here], [e.value for e in estimates], whiskers,
+            color=style.colour, marker=style.marker, label=style.label, elinewidth=0.7,
+            capsize=1.5, markersize=3, zorder=3 if method == "sparsevlm" else 2,
+        )  # fmt: skip
+    axes.axhline(100, color="black", linewidth=0.8, linestyle=":")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(budgets, [str(budget) for budget in budgets])
+    axes.minorticks_off()
+    axes.set(title=f"{stand.look.name}\n{stand.questions} questions", xlabel="visual tokens")
+    axes.margins(x=0.15)
+    axes.grid(axis="y")

@@ -1,0 +1,172 @@
+"""What pruning itself costs, stage by stage, told apart from the model around it.
+
+Nothing is measured unless `account` is entered; then every stage notes when it begins and ends. A
+stage inside another interrupts it, so the stages add up to all the time that pruning took.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Protocol
+
+# What a stage covers. "hooks": reading the arguments of the model and of its layers, and finding
+# the tokens in the batch. "scoring": the pruner's decision but for the two stages after it.
+# "cut": carrying the decision out on hidden states, positions and masks. "session": entering and
+# leaving the with block.
+STAGES = ("session", "hooks", "scoring", "rank", "clustering", "cut")
+
+
+class Clock(Protocol):
+    """A source of marks in time."""
+
+    def mark(self) -> object:
+        """The present moment."""
+
+    def seconds(self, start: object, end: object) -> float:
+        """Seconds between two marks; asked for only after all marks are made."""
+
+
+class ThreadClock:
+    """CPU time of this thread: other work on the machine does not count."""
+
+    def mark(self) -> float:
+        """CPU seconds of this thread so far."""
+        return time.thread_time()
+
+    def seconds(self, start: float, end: float) -> float:
+        """Seconds between two marks."""
+        return end - start
+
+
+class CudaClock:
+    """Time on the current CUDA stream, by events; reading it waits for the device."""
+
+    def mark(self) -> object:
+        """An event recorded on the current stream."""
+        import torch
+
+        event = torch.cuda.Event(enable_timing=True)
+        event.record()
+        return event
+
+    def seconds(self, start: object, end: object) -> float:
+        """Seconds between two events."""
+        end.synchronize()
+        return start.elapsed_time(end) / 1000
+
+
+class Account:
+    """Time by stage; get one from `account`.
+
+    Parameters
+    ----------
+    clock
+        Where the marks come from.
+
+    Attributes
+    ----------
+    count
+        Stages entered so far; reading the clock for each takes time too (`reading_seconds`).
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self.count = clock, 0
+        self._open: list[str] = []
+        self._since: object = None
+        self._spans: list[tuple[str, object, object]] = []
+
+    def begin(self, stage: str) -> None:
+        """Enter a stage; the one around it stands still."""
+        now = self._clock.mark()
+        if self._open:
+            self._spans.append((self._open[-1], self._since, now))
+        self._open.append(stage)
+        self.count += 1
+        self._since = now
+
+    def end(self) -> None:
+        """Leave the innermost stage."""
+        now = self._clock.mark()
+        self._spans.append((self._open.pop(), self._since, now))
+        self._since = now
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds of every stage that was entered, in the order of `STAGES`."""
+        total: dict[str, float] = defaultdict(float)
+        for stage, start, end in self._spans:
+            total[stage] += self._clock.seconds(start, end)
+        return {stage: total[stage] for stage in STAGES if stage in total}
+
+
+_CURRENT: ContextVar[Account | None] = ContextVar("sparsevlm_account", default=None)
+
+
+@contextmanager
+def account(clock: Clock | None = None) -> Iterator[Account]:
+    """Measure what `prune` costs inside the with block, in this thread.
+
+    Parameters
+    ----------
+    clock
+        `ThreadClock` by default; `CudaClock` for the time on a GPU.
+
+    Yields
+    ------
+    Account
+        Its `seconds` are there when the block is left.
+
+    Examples
+    --------
+    >>> with account() as spent, prune(model, pruner):
+    ...     model(**inputs)
+    >>> spent.seconds["clustering"]
+    """
+    current = Account(clock or ThreadClock())
+    token = _CURRENT.set(current)
+    try:
+        yield current
+    finally:
+        _CURRENT.reset(token)
+
+
+def reading_seconds(clock: Clock, times: int = 2000) -> float:
+    """What an account adds to the time it counts, per stage: measured on empty stages."""
+
+    @stage("hooks")
+    def nothing() -> None:
+        pass
+
+    @stage("hooks")
+    def around() -> None:
+        for _ in range(times):
+            nothing()
+
+    with account(clock) as spent:
+        around()
+    return spent.seconds["hooks"] / times
+
+
+def stage(name: str) -> Callable[[Callable], Callable]:
+    """Decorator: the time of a function belongs to this stage, where anybody measures."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def timed(*args: object, **kwargs: object) -> object:
+            current = _CURRENT.get()
+            if current is None:
+                return function(*args, **kwargs)
+            current.begin(name)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                current.end()
+
+        return timed
+
+    return decorate

@@ -1,0 +1,51 @@
+"""A judge that runs in the test's process, so that every question can be counted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.judges import TASKS, JudgeRequest
+from sparsevlm.judges.chat import ChatJudge
+from sparsevlm.judges.transcripts import Reply
+
+GOOD = "{'pred': 'yes', 'score': 4}"
+VIDEO, MM_VET = TASKS["tgif"], TASKS["mmvet"]
+
+
+def row(prediction, answer="a dog", id="1", **fields):
+    sample = Sample(id=id, media="clip:0", question="what runs?", answer=answer, **fields)
+    return {**sample.to_json(), "prediction": prediction}
+
+
+def request(prediction="a cat", id="1", **fields):
+    return JudgeRequest.from_row(row(prediction, id=id, **fields))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parrot(ChatJudge):
+    """Replies with what its script has for the answer, one entry a try; a text refuses."""
+
+    script: dict = field(default_factory=dict)
+    asked_for: list = field(default_factory=list)
+
+    def asked(self):
+        return {"kind": "parrot"}
+
+    def price(self, tokens_in, tokens_out):
+        return (tokens_in + tokens_out) / 1000
+
+    def ask(self, conversations, keep):
+        refused = {}
+        for index, messages in enumerate(conversations):
+            content = messages[-1]["content"]
+            self.asked_for.append(content)
+            name = content.split("Answer to grade: ")[1].split("\n")[0]
+            reply = self.script.get(name, [GOOD])[content.count(self.prompt.reminder)]
+            if isinstance(reply, Exception):
+                raise reply
+            if reply.startswith("refused"):
+                refused[index] = reply
+            else:
+                keep(index, Reply(reply))
+        return refused

@@ -1,0 +1,106 @@
+"""The efficiency notebook: formulas against the paper, records against what they must hold."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sparsevlm.reproduce import efficiency
+
+
+@pytest.fixture(scope="module")
+def records():
+    return efficiency.load()
+
+
+def test_formulas_meet_the_paper():
+    table = efficiency.analytic().set_index(["model", "tokens"])
+    for tokens in (576, 192, 128, 64):
+        row = table.loc[("llava-1.5-7b", tokens)]
+        assert row["TFLOPs"] == pytest.approx(row["paper TFLOPs"], abs=0.03)
+    latency = table.loc[("llava-1.5-7b", 192)]["paper latency / dense"]
+    assert latency == pytest.approx(0.63, abs=0.01)
+    for model, rows in table.groupby(level="model", sort=False):
+        assert rows["FLOPs / dense"].iloc[0] == 1 and rows["KV / dense"].iloc[0] == 1
+        assert rows["FLOPs / dense"].is_monotonic_decreasing, model
+        assert rows["KV / dense"].is_monotonic_decreasing, model
+    assert table["paper TFLOPs"].notna().sum() == 4, "only one model is in Table 1"
+    # Keys and values of all layers: 2 x 32 x 4096 values of two bytes for every token.
+    dense = table.loc[("llava-1.5-7b", 576)]["KV (MB)"]
+    assert dense == pytest.approx((576 + efficiency.TEXT_TOKENS) * 2 * 32 * 4096 * 2 / 1e6)
+    # Qwen2-VL caches 4 of 28 heads.
+    grouped = table.loc[("qwen2-vl-7b", 1332)]["KV (MB)"]
+    assert grouped == pytest.approx((1332 + efficiency.TEXT_TOKENS) * 2 * 28 * 512 * 2 / 1e6)
+
+
+def test_a_record_says_what_it_is(records):
+    for record in records.by_name.values():
+        line = efficiency.about(record)
+        assert "random weights" in line and record["clock"] in line
+        assert record["weights"] == "random" and record["provenance"]["versions"]["torch"]
+        if record["clock"] != "CUDA events":
+            assert "seconds" not in json.dumps(record), "a CPU record holds ratios only"
+
+
+def test_overhead_is_taken_from_the_record(records):
+    (record,) = list(records.having("budgets").values())[:1]
+    table = efficiency.overhead(record)
+    assert len(table) == sum(len(methods) for methods in record["budgets"].values())
+    first = record["budgets"]["64"]["sparsevlm"]
+    row = table[(table["tokens"] == 64) & (table["method"] == "sparsevlm")].iloc[0]
+    assert row["over the oracle (%)"] == first["overhead_percent"]["median"]
+    assert row["scoring"] == first["stages_percent"]["scoring"] and "session" not in table
+    assert row["low"] <= row["over the oracle (%)"] <= row["high"]
+
+
+def made(over, shares):
+    """A record with one budget, and two sizes."""
+    row = {
+        "overhead_percent": {"median": over, "low": over - 0.1, "high": over + 0.1},
+        "stages_percent": dict.fromkeys(efficiency.STAGES, 0.5), "oracle_to_dense": 0.25,
+        "to_dense": 0.26, "flops_to_dense": 0.24,
+    }  # fmt: skip
+    size = {str(n): {"budgets": {"64": {"share_percent": s, "memory_to_dense": 0.5}}}
+            for n, s in shares.items()}  # fmt: skip
+    return efficiency.Records({"one": {"budgets": {"64": {"sparsevlm": row}}, "scale": size}})
+
+
+def test_sentences_say_whether_the_limit_is_kept():
+    kept, over = (efficiency.sentences(made(x, {576: 2.0, 4096: 1.0})) for x in (1.9, 2.4))
+    assert "is at most 2 % over the oracle; the largest is 1.90 %" in kept[0]
+    assert "is not within 2 % over the oracle; the largest is 2.40 %" in over[0]
+    assert "2.00 % of the model's at 576 visual tokens and 1.00 % at 4096" in kept[1]
+    assert "at most 0.50 of the dense" in kept[1]
+
+
+def test_parts_add_up(records):
+    for record in records.having("answers").values():
+        table = efficiency.parts(record)
+        assert table["ttft"].iloc[0] == pytest.approx(1)
+        total = table["vision"] + table["prefill"] + table["rest"]
+        assert total.tolist() == pytest.approx(table["ttft"].tolist())
+
+
+def test_the_figure_is_drawn(records):
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from sparsevlm.reproduce.efficiency_drawing import draw
+
+    figure = draw(records)
+    figure.canvas.draw()
+    assert [axes.get_title() for axes in figure.axes] == [
+        "FLOPs of the prefill (formula)", "Up to the first token", "Pruning's own time",
+        "Own time by number of tokens", "Peak memory by number of tokens",
+    ]  # fmt: skip
+    assert "CPU time of one thread" in figure.get_supxlabel()
+    matplotlib.pyplot.close(figure)
+
+
+def test_files_that_are_no_records(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no record in"):
+        efficiency.load(tmp_path)
+    (tmp_path / "old.json").write_text('{"format": 0, "clock": "sun"}')
+    with pytest.raises(ValueError, match="old.json is not a record of format 1"):
+        efficiency.load(tmp_path)

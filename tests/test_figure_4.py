@@ -1,0 +1,136 @@
+"""Figure 4 from records: curves, the paper's points, what is said, written and drawn."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.miniature.questions import benchmark_samples
+from sparsevlm.reproduce import figure_4, figure_4_drawing, published, study
+from sparsevlm.reproduce.cell import Cell, Record
+from sparsevlm.reproduce.flops import DecoderShape
+from sparsevlm.reproduce.profiles import get_profile
+
+PROFILE = replace(get_profile("mini").for_study("figure_4"), samples_per_benchmark=40)
+SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)
+SKILL = {"dense": 1.0, "sparsevlm": 1.0, "fastv": 0.5, "tome": 0.97, "random": 1.2}
+
+samples_of = cache(benchmark_samples)
+
+
+def _record(benchmark, method, tokens):
+    """A record in which a method knows an answer if the question is easier than its skill."""
+    rows = []
+    for number, sample in enumerate(samples_of(benchmark, 40, 0)):
+        if benchmark == "textvqa":
+            sample = replace(sample, split=("text", "small text")[number % 2])
+        small = sample.split == "small text"
+        ease = np.random.default_rng([len(benchmark), *sample.group.encode()]).random()
+        loss = 0 if tokens is None else (256 - tokens) / (300 if small else 600)
+        wrong = {"yes": "no", "no": "yes"}.get(sample.answer, "wrong")
+        rows.append(
+            {
+                **sample.to_json(),
+                "prediction": sample.answer if ease < SKILL[method] - loss else wrong,
+                "tokens_in": [576] + [tokens or 576] * 15,
+                "tokens_out": [tokens or 576] * 16,
+                "text_tokens": 14,
+            }
+        )
+    cell = Cell(
+        model="mini-gemini", revision="r", benchmark=benchmark, samples="v",
+        num_samples=len(rows), seed=0, method=method, tokens=tokens,
+        pruner=f'{{"name":"{method}"}}', dtype="float32", attention="sdpa", batch=16,
+    )  # fmt: skip
+    return Record(
+        cell, tuple(rows), get_benchmark(benchmark).score(rows), ({"commit": "c0ffee"},), 1.0
+    )
+
+
+@pytest.fixture(scope="module")
+def results():
+    settings = study.settings_of(PROFILE)
+    records = [_record(b, *setting) for setting in settings for b in PROFILE.benchmarks]
+    return study.from_records(PROFILE, records, SHAPE)
+
+
+def test_the_study_is_that_of_the_paper():
+    rows = published.rows("figure4")
+    assert {row.visual_tokens for row in rows} == {576, *PROFILE.budgets}
+    assert len(PROFILE.benchmarks) == len({row.measure for row in rows}) == 3
+    assert PROFILE.model == "mini-gemini" and "not Mini-Gemini" in PROFILE.marker
+
+
+def test_the_papers_points_are_those_of_the_file():
+    assert figure_4.published_points("sparsevlm", "pope")[64] == 60.3
+    assert figure_4.published_points("dense", "gqa") == {576: 62.4}
+    assert figure_4.published_points("random", "gqa") == {}
+
+
+def test_every_comparison_of_the_figure_gets_its_sentence(results):
+    found = figure_4.orderings(results)
+    assert len(found) == 2 * 3 * 5, "two rivals, three benchmarks, five budgets"
+    sentence, verdict = found[0]
+    assert sentence.startswith("POPE at 256 tokens, SparseVLM minus FastV: +16.0 in the paper;")
+    assert verdict == "reproduced" and "agrees" in sentence
+    counts = [sum(v == kind for _, v in found) for kind in ("reproduced", "contradicted")]
+    assert counts[1] == 0 and counts[0] >= 15
+    assert f"reproduces {counts[0]}, contradicts 0, and" in figure_4.counted(results)
+
+
+def test_mean_leads_stand_beside_those_of_the_papers_points(results):
+    lines = figure_4.leads(results)
+    assert len(lines) == 3 * 5
+    # From the points: (84.0-68.0)/85.8, (64.2-58.5)/65.1, (61.1-54.9)/62.4, mean 12.4 %.
+    assert lines[0].startswith("At 256 tokens SparseVLM minus FastV: +")
+    assert "from the points of the paper's figure +12.4" in lines[0]
+    random = [line for line in lines if "Random" in line]
+    assert len(random) == 5 and all("no such curve" in line for line in random)
+    assert random[-1].split(": ")[1].startswith("-"), "random is ahead in these records"
+
+
+def test_small_print_is_counted_apart(results):
+    table = figure_4.by_split(results)
+    assert list(table.columns) == ["small text (20)", "text (20)"]
+    assert (table.loc[("all", "Dense")] == 100).all()
+    few = table.loc[("64", "SparseVLM")]
+    assert few["small text (20)"] < few["text (20)"] < 100
+
+
+def test_the_data_of_the_figure_keep_measured_and_published_apart(results):
+    data = figure_4.data(results)
+    measured = data[data.source == "measured"]
+    assert len(measured) == 3 * (1 + 4 * 5) and measured["score low"].notna().all()
+    assert measured.model.str.contains("not Mini-Gemini").all()
+    paper = data[data.source == "published"]
+    assert len(paper) == 3 * (1 + 3 * 5) and set(paper.model) == {"Mini-Gemini-7B"}
+    assert paper["score low"].isna().all() and "random" not in set(paper.method)
+
+
+def test_the_figure_draws_a_column_per_benchmark_with_the_paper_below(results):
+    figure = figure_4_drawing.figure(results)
+    above, below = figure.axes[:3], figure.axes[3:]
+    assert [axes.get_title() for axes in above] == ["POPE", "TextVQA", "GQA"]
+    assert "not Mini-Gemini" in above[0].get_ylabel()
+    assert "published: Mini-Gemini-7B" in below[0].get_ylabel()
+    assert [len(axes.containers) for axes in above] == [4, 4, 4]
+    curves = [line.get_label() for line in below[1].lines]
+    assert curves == ["SparseVLM", "FastV", "ToMe", "Dense"]
+    pope = below[0].lines[0]
+    assert list(pope.get_xdata()) == [64, 96, 128, 192, 256] and pope.get_ydata()[0] == 60.3
+
+
+def test_files_hold_both_tables(results, tmp_path):
+    paths = figure_4.write(results, tmp_path)
+    assert [path.name for path in paths] == ["figure_4.md", "figure_4.csv", "figure_4.html"]
+    page = paths[0].read_text()
+    assert "mini-gemini (miniature model, not Mini-Gemini)" in page
+    assert "read off the published figure" in page and "| 256 | FastV | 68.0 |" in page
+    assert "Does the ranking hold?" in page and "small text (20)" in page
+    table = pd.read_csv(paths[1])
+    assert len(table) == 21 and table.model.str.contains("not Mini-Gemini").all()

@@ -1,0 +1,64 @@
+"""The variants: both counts of tokens, paired against v1.5, analytic counts where there are any."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_study import SHAPE, fabricate, narrowed
+
+from sparsevlm.reproduce import study, variants
+
+SKILL = {"dense": 0.95, "sparsevlm": 0.7, "sparsevlm-paper": 0.7}
+SKILL |= {"sparsevlm-v1.0": 0.4, "sparsevlm-plus": 0.9}
+LEFT = {("sparsevlm-v1.0", 192): 240, ("sparsevlm-v1.0", 128): 101, ("sparsevlm-v1.0", 64): 31}
+
+
+@pytest.fixture(scope="module")
+def results():
+    profile = narrowed("variants")
+    return study.from_records(profile, fabricate(profile, SKILL, LEFT), SHAPE)
+
+
+def test_every_variant_is_compared_with_v15_in_words(results):
+    lines = variants.sentences(results)
+    assert len(lines) == 3 * 3
+    (v10,) = [line for line in lines if line.startswith("At 64 tokens SparseVLM (v1.0)")]
+    assert "minus SparseVLM (v1.5): -" in v10 and "chance" not in v10
+    assert "It leaves 31.0 tokens and processes 167.2 (its counts follow the question)" in v10
+    assert v10.endswith("v1.5 leaves 64.0 and processes 192.0.")
+    (paper,) = [line for line in lines if line.startswith("At 64 tokens SparseVLM (paper)")]
+    assert "+0.0 points" in paper and "which may be chance" in paper
+    assert "follow the question" not in paper, "its rank rule is scaled to the budget"
+
+
+def test_the_analytic_counts_are_of_fixed_schedules_only(results):
+    table = variants.analytic(results)
+    assert {method for _, method in table.index} == {"Dense", "SparseVLM", "SparseVLM+"}
+    assert table.loc[("192", "SparseVLM")].tolist()[:4] == ["2.13", "2.14", "192.0", "206.5"]
+    assert table.loc[("192", "SparseVLM+"), "TFLOPs, paper"] == "–"
+
+
+def test_the_files_show_both_counts(results, tmp_path):
+    files = variants.save(results, tmp_path)
+    assert [path.name for path in files] == ["variants.md", "variants.csv", "variants.html"]
+    back = pd.read_csv(files[1])
+    v10 = back[back["method"] == "SparseVLM (v1.0)"]
+    assert v10["tokens out"].tolist() == [240, 101, 31]
+    np.testing.assert_allclose(v10["tokens in"], [(576 + 3 * left) / 4 for left in (240, 101, 31)])
+    page = files[0].read_text(encoding="utf-8")
+    assert "not LLaVA-1.5" in page.splitlines()[0] and variants.ANALYTIC_TITLE in page
+
+
+def test_the_figure_has_a_panel_for_each_count(results):
+    left, computed = variants.figure(results).axes
+    for axes, field in ((left, "tokens_out"), (computed, "tokens_in")):
+        drawn = next(c for c in axes.containers if c.get_label() == "SparseVLM (v1.0)").lines[0]
+        rows = [results.row(("sparsevlm-v1.0", b)) for b in (64, 128, 192)]
+        expected = [getattr(row, field) for row in rows]
+        np.testing.assert_allclose(drawn.get_xdata().astype(float), expected, rtol=0.02)
+        np.testing.assert_allclose(
+            drawn.get_ydata().astype(float), [row.relative.value for row in rows]
+        )
+    assert "left by a layer" in left.get_xlabel() and "entering" in computed.get_xlabel()
+    assert len(computed.get_xticks()) >= 4

@@ -1,0 +1,77 @@
+"""The preprint's Table 1: tokens really left, its own published rows, its orderings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_study import SHAPE, fabricate, narrowed
+
+from sparsevlm.reproduce import published, table_1, table_1_v1
+
+OURS = table_1_v1.OURS
+SKILL = {"dense": 0.95, OURS: 0.8, "fastv": 0.45, "tome": 0.9}
+LEFT = {(OURS, 192): 240, (OURS, 128): 101, (OURS, 64): 31}
+
+
+@pytest.fixture(scope="module")
+def results():
+    profile = narrowed("table_1_v1")
+    return table_1_v1.from_records(profile, fabricate(profile, SKILL, LEFT), SHAPE)
+
+
+def test_the_lead_is_that_of_v1(results):
+    assert results.row(("fastv", 64)).ahead.low > 0 > results.row(("tome", 64)).ahead.high
+    assert results.row((OURS, 64)).ahead is None
+
+
+def test_the_published_rows_are_the_preprints(results):
+    paper = table_1_v1.published_frame(results)
+    assert list(paper.columns) == [
+        "GQA", "MMB", "MME", "POPE", "SQA", "TextVQA", "VQAv2", "ConBench", "Acc. (%)",
+    ]  # fmt: skip
+    ours = paper.loc[("64", "SparseVLM (v1.0)")]
+    assert ours["POPE"] == 75.1 == published.value("table1", "SparseVLM", 64, "POPE", version="v1")
+    assert ours["POPE"] != table_1.published_row("sparsevlm", 64)["POPE"], "not the ICML paper's"
+    assert ours["Acc. (%)"] == 86.9 and paper.loc[("all", "Dense"), "ConBench"] == 19.8
+    assert not paper.isna().any(axis=None)
+
+
+def test_the_tokens_really_left_are_said(results):
+    lines = table_1_v1.sentences(results)
+    assert lines[0].startswith(
+        "With the release's setting for 192 tokens SparseVLM (v1.0) leaves 240.0 here"
+    )
+    assert "FastV 192.0, ToMe 192.0" in lines[0] and "leaves 31.0 here" in lines[2]
+    assert "not of equal numbers of tokens" in lines[0]
+
+
+def test_the_preprints_orderings_are_judged(results):
+    lines = table_1_v1.sentences(results)
+    assert lines[3].startswith("Of the paper's 9 pairwise orderings the miniature reproduces ")
+    assert len(lines) == 3 + 1 + 9
+    pair = "At 64 tokens the paper puts SparseVLM (v1.0) (86.9 %) above FastV (72.1 %)"
+    (above,) = [line for line in lines if line.startswith(pair)]
+    assert "the miniature agrees" in above
+
+
+def test_the_files_are_of_this_table(results, tmp_path):
+    files = table_1_v1.save(results, tmp_path)
+    assert [path.name for path in files] == [
+        "table_1_v1.md", "table_1_v1.csv", "table_1_v1.html",
+    ]  # fmt: skip
+    back = pd.read_csv(files[1])
+    assert len(back) == 1 + 3 * 3 and "SparseVLM (v1.0) ahead by" in back
+    left = back[back["method"] == "SparseVLM (v1.0)"]["tokens out"].tolist()
+    assert left == [240, 101, 31]
+    assert "arXiv 2410.04417v1" in files[0].read_text(encoding="utf-8")
+
+
+def test_the_figure_draws_against_what_is_left(results):
+    here, paper = table_1_v1.figure(results).axes
+    assert here.get_title() == "measured: mini-llava-16\nminiature model, not LLaVA-1.5"
+    at = next(c for c in here.containers if c.get_label() == "SparseVLM (v1.0)").lines[0]
+    np.testing.assert_allclose(at.get_xdata().astype(float), [31, 101, 240], rtol=0.02)
+    drawn = {line.get_label(): line for line in paper.lines}
+    np.testing.assert_allclose(drawn["SparseVLM (v1.0)"].get_ydata(), [86.9, 93.3, 95.8])
+    np.testing.assert_allclose(drawn["SparseVLM (v1.0)"].get_xdata(), [64, 128, 192])
