@@ -158,7 +158,7 @@ def _list(options: argparse.Namespace) -> int:
         "benchmarks": {name: benchmark.label for name, benchmark in BENCHMARKS.items()},
         "profiles": {
             name: f"{profile.model} on {profile.device}"
-            + (f" (cannot run yet: {profile.missing})" if profile.missing else "")
+            + (f" (cannot run: {profile.missing})" if profile.missing else "")
             for name, profile in PROFILES.items()
         },
         "notebooks": {name: f"notebooks/{name}.ipynb" for name in known_notebooks()},

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from sparsevlm.rating import attention_rows
+from sparsevlm.rating import attention_rows, mean_attention
 from sparsevlm.timing import stage
 
 PREFIX = "sparsevlm_"
@@ -41,13 +41,23 @@ class QueriesKeys:
 
         ``rows`` and ``columns`` count from ``start``.
         """
-        mask = None
-        if self.mask is not None:
-            mask = self.mask[min(sample, self.mask.shape[0] - 1), 0, rows + start, start:]
+        mask = self._mask(sample, start)
         return attention_rows(
             self.query[sample, :, start:], self.key[sample, :, start:], rows, columns,
-            self.scaling, mask,
+            self.scaling, None if mask is None else mask[rows],
         )
+
+    def mean(self, sample: int, start: int, columns: slice) -> Tensor:
+        """What ``columns`` get from all tokens of one sample, see `rating.mean_attention`."""
+        return mean_attention(
+            self.query[sample, :, start:], self.key[sample, :, start:], columns, self.scaling,
+            self._mask(sample, start),
+        )
+
+    def _mask(self, sample: int, start: int) -> Tensor | None:
+        if self.mask is None:
+            return None
+        return self.mask[min(sample, self.mask.shape[0] - 1), 0, start:, start:]
 
 
 _SINKS: weakref.WeakKeyDictionary[nn.Module, Callable[[QueriesKeys], None]] = (

@@ -50,6 +50,9 @@ class View:
     rotary_visual, rotary_text
         Cosines and sines, each ``[tokens, head_dim]``, by which the layer looked at rotates the
         current visual tokens and the text.
+    attention_mean
+        Function without arguments; the attention of all tokens to each current visual token, mean
+        over heads and tokens, ``[num_current]``.
     memo
         Dictionary that lives for one prefill of one sample.
     static
@@ -70,6 +73,7 @@ class View:
     prompt_key: Callable[[], int]
     rotary_visual: tuple[Tensor, Tensor] | None = None
     rotary_text: tuple[Tensor, Tensor] | None = None
+    attention_mean: Callable[[], Tensor] | None = None
     memo: dict = field(default_factory=dict)
     static: bool = False
 

@@ -110,17 +110,19 @@ class Prefill:
         start = segment.length - sample.tokens
         inputs = self.inputs[number, self.inputs.shape[1] - self.first[number].tokens :]
 
-        def rows(queries: Tensor, columns: slice) -> Tensor:
+        def announced() -> QueriesKeys:
             if found is None:
                 raise RuntimeError(
                     f"{type(self.pruner).__name__} asked for attention it did not announce; set "
                     "needs_attention = True on the pruner"
                 )
-            return found.rows(number, start, queries, columns)
+            return found
 
         view = view_of(
             sample, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
-            grid=self.grids[number], rows=rows,
+            grid=self.grids[number],
+            rows=lambda queries, columns: announced().rows(number, start, queries, columns),
+            mean=lambda columns: announced().mean(number, start, columns),
             rotary=lambda: segment.tables_of(number, start),
             prompt_key=lambda: self.prompt_key(number, inputs), static=self.static,
         )

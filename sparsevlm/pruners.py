@@ -36,7 +36,8 @@ class SparseVLM(CutPruner):
     cuts
         Where, and how many stay. ``Cut(layer)`` without a count for a level by rank.
     raters
-        ``"above_mean"`` (all releases), ``"at_least_mean"`` (paper) or ``"all_text"``.
+        ``"above_mean"`` (all releases), ``"at_least_mean"`` (paper); ``"all_text"`` and
+        ``"all_tokens"``, visual ones and the system prompt included (both: the paper's Figure 5).
     level
         ``"fixed"`` (v1.5, SparseVLM+: the counts of the cuts), ``"rank"`` (paper: lambda (L_v -
         rank P) are dropped) or ``"scaled_rank"`` (v1.0, video: rank * scale + bias are kept).
@@ -102,7 +103,7 @@ class SparseVLM(CutPruner):
 
     def __post_init__(self) -> None:
         options = {
-            "raters": ("above_mean", "at_least_mean", "all_text"),
+            "raters": ("above_mean", "at_least_mean", "all_text", "all_tokens"),
             "level": ("fixed", "rank", "scaled_rank"),
             "merge": ("mean", "sum"),
             "assignment": ("l2", "cosine"),
@@ -116,6 +117,14 @@ class SparseVLM(CutPruner):
             raise ValueError(f"recycle must be a share from 0 to below 1, got {self.recycle!r}")
         if self.heads is not None and (not is_int(self.heads) or self.heads < 1):
             raise ValueError(f"heads must be an integer of at least 1, got {self.heads!r}")
+        if self.raters == "all_tokens" and (
+            self.level != "fixed" or self.gravity or self.heads is not None
+        ):
+            raise ValueError(
+                'raters="all_tokens" has one score per visual token and no rows of raters, which '
+                "the rank, the gravity correction and the choice of heads look at: use "
+                'level="fixed", gravity=False and heads=None'
+            )
         super().__post_init__()
 
     def _check_level(self) -> None:
@@ -141,14 +150,18 @@ class SparseVLM(CutPruner):
         from sparsevlm.rating import score
         from sparsevlm.recycling import reconstruct, select_top
 
-        if "raters" not in view.memo:
-            view.memo["raters"] = self._raters(view)
-        raters = view.memo["raters"]
-        # A mask where the host must not learn how many rate: then all text rows are computed.
-        chosen = raters if raters.dtype == torch.bool else None
-        rows = raters if chosen is None else torch.arange(view.num_text, device=raters.device)
-        rating = self._rating(view, rows, chosen)
-        scores = score(rating, chosen)
+        raters = rating = None
+        if self.raters == "all_tokens":
+            scores = view.attention_mean()
+        else:
+            if "raters" not in view.memo:
+                view.memo["raters"] = self._raters(view)
+            raters = view.memo["raters"]
+            # A mask where the host must not learn how many rate: then all text rows are computed.
+            chosen = raters if raters.dtype == torch.bool else None
+            rows = raters if chosen is None else torch.arange(view.num_text, device=raters.device)
+            rating = self._rating(view, rows, chosen)
+            scores = score(rating, chosen)
         kept = self._num_kept(view, rating)
         if kept == view.num_current:
             keep = torch.arange(kept, device=scores.device)
@@ -186,7 +199,7 @@ class SparseVLM(CutPruner):
             attention = attention[priority_heads(attention, self.heads, chosen)]
         return rate(attention)
 
-    def _num_kept(self, view: View, rating: Tensor) -> int:
+    def _num_kept(self, view: View, rating: Tensor | None) -> int:
         if self.level == "fixed":
             keep = self.keep_at(view.layer)
             return kept_count(keep, view.num_current, self.always_drop, self.recycle)

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+ROWS_AT_A_TIME = 256  # so that no full attention map is ever held
+
 
 def attention_rows(
     query: Float[Tensor, "heads tokens head_dim"],
@@ -62,6 +64,38 @@ def attention_rows(
     else:
         logits += mask
     return logits.softmax(dim=-1)[..., columns]
+
+
+def mean_attention(
+    query: Float[Tensor, "heads tokens head_dim"],
+    key: Float[Tensor, "key_heads tokens head_dim"],
+    columns: slice,
+    scaling: float,
+    mask: Shaped[Tensor, "tokens tokens"] | None = None,
+) -> Float[Tensor, "num_columns"]:
+    """Attention that a block of columns gets from all tokens, mean over heads and query rows.
+
+    What "all tokens rate" means in the ablation of the paper's Figure 5; no release has it.
+
+    Parameters
+    ----------
+    query, key, columns, scaling
+        As in `attention_rows`.
+    mask
+        What the model's own attention was given, ``[tokens, tokens]``; ``None``: plain causal.
+
+    Returns
+    -------
+    Tensor
+        ``[num_columns]`` float32.
+    """
+    tokens = key.shape[1]
+    places = torch.arange(tokens, device=key.device)
+    total = query.new_zeros(columns.stop - columns.start, dtype=torch.float32)
+    for rows in places.split(ROWS_AT_A_TIME):
+        seen = places <= rows[:, None] if mask is None else mask[rows]
+        total += attention_rows(query, key, rows, columns, scaling, seen).sum(dim=(0, 1))
+    return total / (query.shape[0] * tokens)
 
 
 def rate(

@@ -48,6 +48,7 @@ def view_of(
     grid: tuple[int, ...] | None,
     rotary: Callable[[], tuple[Tensor, Tensor]],
     rows: Callable[[Tensor, slice], Tensor],
+    mean: Callable[[slice], Tensor],
     prompt_key: Callable[[], int],
     static: bool = False,
 ) -> View:
@@ -68,6 +69,7 @@ def view_of(
     return LazyView(
         parts, layer=layer, num_layers=num_layers, visual=hidden[columns],
         num_visual=sample.num_visual, grid=grid,
-        attention_rows=lambda raters: rows(raters + text, columns), prompt_key=prompt_key,
+        attention_rows=lambda raters: rows(raters + text, columns),
+        attention_mean=lambda: mean(columns), prompt_key=prompt_key,
         memo=sample.memo, static=static,
     )  # fmt: skip

@@ -208,12 +208,12 @@ def test_a_blind_turn_answers_whatever_the_picture_shows(model):
 @pytest.mark.parametrize("loss", [vision_loss, language_loss])
 def test_losses_fall_on_a_repeated_batch(loss):
     model = build_model(0)
-    stage = Stage("test", "", 30, 2, 10, (), 0.01, 2e-3, 1.0, 1.0)
+    stage = Stage("test", "", 30, 2, 8, (), 0.01, 2e-3, 1.0, 1.0)
     parameters = train.trainable(model, stage)
     optimizers = train.build_optimizers(parameters, stage)
     values = []
-    for _ in range(12):
-        value, measures = loss(model, range(2), 10, OPTIONS)
+    for _ in range(10):
+        value, measures = loss(model, range(2), 8, OPTIONS)
         value.backward()
         for optimizer in optimizers:
             optimizer.step()
@@ -327,12 +327,13 @@ def shipped():
 @torch.inference_mode()
 def test_shipped_answers_are_right_and_those_of_the_fast_forward(shipped):
     model, processor = shipped
-    samples = [s for name in kit.BENCHMARKS for s in kit.samples(name, 4, 2)]
+    samples = [s for name, n in (("mmbench", 4), ("pope", 2), ("textvqa", 2))
+               for s in kit.samples(name, n, 2)]  # fmt: skip
     inputs = kit.batch_inputs(processor, samples)
     output = model.generate(**inputs, max_new_tokens=2, do_sample=False)
     said = processor.batch_decode(output[:, inputs["input_ids"].shape[1] :])
     assert sum(a == s.answer for a, s in zip(said, samples, strict=True)) >= len(samples) - 1
-    for sample, word in zip(samples, said, strict=True):
+    for sample, word in list(zip(samples, said, strict=True))[::3]:
         picture = make_picture(sample.seed)
         rows, columns = picture.patch_objects.shape
         visual = merge(model, tower_features(model, [picture]))[None]

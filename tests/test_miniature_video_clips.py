@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from sparsevlm.miniature.video_llava.clips import MOVES, RGB, clip_actors, make_clip
+from sparsevlm.miniature.video_llava.acts import ACT_LISTS, act_of
+from sparsevlm.miniature.video_llava.clips import MOVES, RGB, Actor, clip_actors, make_clip
 from sparsevlm.miniature.video_llava.facts import Facts, seen_frames
-from sparsevlm.miniature.video_llava.question_families import BARE, FAMILIES, the
+from sparsevlm.miniature.video_llava.question_families import BARE, FAMILIES, phrase, the
 from sparsevlm.miniature.video_llava.questions import samples
 from sparsevlm.miniature.video_llava.statements import MAX_WORDS, STATEMENTS
 from sparsevlm.miniature.video_llava.vision import depicted_words
@@ -110,12 +113,35 @@ def test_lists_tell_the_truth_frame_by_frame(seed):
         assert (verdict == "yes") == (claim in (actor.action, *actor.colours))
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_lists_of_acts_are_true_in_any_order_of_the_frames(seed):
+    actors, rng = clip_actors(seed), np.random.default_rng(seed)
+    back = Facts(tuple(replace(a, states=a.states[::-1]) for a in actors))
+    assert back.places(Actor.side) == Facts(actors).places(Actor.side)
+    for (name,), act in read_list(*ACT_LISTS["act"](back, rng)):
+        if name in back.named:
+            states = back.named[name].states
+            seen = [{s[i] for s in states} for i in range(4)]
+            assert (act == "moves") == (len(seen[2]) + len(seen[3]) > 2)
+            assert (act == "flashes") == ("white" in seen[1])
+            assert (act == "turns") == (len(seen[0]) == 2)
+    for (colour, kind), word in read_list(*ACT_LISTS["other"](back, rng)):
+        states = [s for a in actors for s in a.states if s and {colour, kind} & set(s[:2])]
+        shown = {w for s in states for w in s[:2]} - {"white"}
+        assert shown == {colour, kind} | ({word} - {"none"})
+    for (colour, kind), verdict in read_list(*ACT_LISTS["there"](back, rng)):
+        shown = {s[:2] for a in actors for s in a.states if s}
+        assert verdict == "yes" or (colour, kind) not in shown
+    for (name, claim), verdict in read_list(*ACT_LISTS["is"](back, rng)):
+        assert (verdict == "yes") == (act_of(back.named[name]) == claim)
+
+
 def test_no_statement_is_longer_than_a_turn_and_all_words_are_known():
     for seed in range(20):
         rng = np.random.default_rng(seed)
-        for make in STATEMENTS.values():
+        for make in (*STATEMENTS.values(), *ACT_LISTS.values()):
             words, wanted = make(Facts(clip_actors(seed)), rng)
-            assert len(words) == len(wanted) <= MAX_WORDS and any(wanted)
+            assert len(words) == len(wanted) <= MAX_WORDS
             encode(words)
 
 
@@ -138,23 +164,28 @@ def test_samples_of_nothing_are_refused():
         samples("tgif", 0, 0)
 
 
-def test_answers_are_true_of_the_clip():
-    for sample in [*samples("tgif", 30, 3), *samples("activitynet", 30, 3)]:
+@pytest.mark.parametrize("benchmark", FAMILIES)
+def test_answers_are_true_of_the_clip(benchmark):
+    for sample in samples(benchmark, 40, 3):
         facts = Facts(clip_actors(sample.seed))
-        named = [n for n in (*facts.by_kind, *facts.by_colour) if n in sample.question.split()]
+        words = sample.question.split()
+        named = [n for n in (*facts.by_kind, *facts.by_colour) if n in words]
         actors = [facts.by_kind.get(n) or facts.by_colour[n] for n in named]
         if sample.split == "count":
             assert int(sample.answer) == sum(s[1] == "white" for s in actors[0].states)
-        elif sample.split == "transition":
-            assert (
-                sample.answer in actors[0].states[-1] and sample.answer not in actors[0].states[0]
-            )
-        elif sample.split == "yes/no":
-            asked = f"does {the(named[0])} {BARE[actors[0].action]} ?" == sample.question
+        elif "become" in words or "before" in words:
+            one, two = (actors[0].states[i] for i in ((0, -1) if "become" in words else (-1, 0)))
+            assert set(named) == set(one[:2]) and sample.answer in set(two[:2]) - set(one[:2])
+        elif "does" in words and sample.split == "yes/no":
+            asked = f"does {the(named[0])} {BARE[act_of(actors[0])]} ?" == sample.question
             assert sample.answer == ("yes" if asked else "no")
-        elif sample.split == "order":
-            first = min(actors, key=lambda actor: actor.when)
-            assert sample.answer in (*first.kinds, *first.colours)
+        elif sample.split == "who":
+            actor = facts.by_kind[sample.answer]
+            assert sample.question == f"who {phrase(act_of(actor))} ?"
+            assert [act_of(a) for a in facts.actors].count(act_of(actor)) == 1
+        elif sample.split == "describe":
+            kind, *act = sample.answer.split()
+            assert kind == actors[0].kinds[0] and " ".join(act) == phrase(act_of(actors[0]))
 
 
 def test_a_prompt_holds_one_clip_and_an_empty_question_is_refused():

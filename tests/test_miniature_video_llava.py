@@ -13,14 +13,12 @@ from sparsevlm.miniature.recipes import Recipe, Stage
 from sparsevlm.miniature.video_llava import kit, losses
 from sparsevlm.miniature.video_llava.clips import make_clip
 from sparsevlm.miniature.video_llava.model import (
-    CLOCK_LAYER,
     NUM_VISUAL,
     TOKENS_PER_FRAME,
     build_model,
-    layers_of,
     warm_start,
 )
-from sparsevlm.miniature.video_llava.packed import Places, turn_hidden, visual_state
+from sparsevlm.miniature.video_llava.packed import Places, turn_hidden
 from sparsevlm.miniature.video_llava.probes import accuracy_without_image_from, attention_on_target
 from sparsevlm.miniature.video_llava.processing import ClipProcessor
 from sparsevlm.miniature.video_llava.questions import samples
@@ -30,7 +28,7 @@ from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from sparsevlm.miniature.weights import DATA
 
 OPTIONS = {"lists": 5, "questions": 2, "background": 4, "alignment": 0.2, "every": 1}
-OPTIONS |= {"frames": 2, "shuffles": 2}
+OPTIONS |= {"frames": 2, "shuffles": 2, "patches": 2, "acts": 3}
 TURNS = ["what does the ring do ? ASSISTANT : moves left </s>", "describe the red thing ASSISTANT"]
 
 
@@ -105,10 +103,8 @@ def test_a_warm_start_computes_with_the_layers_of_its_base():
     base, _ = load_miniature()
     model = warm_start(base, seed=0)
     clip, turns = make_clip(7), [TURNS[0].split()]
-    assert layers_of(model, 4, clock=True) == (0, CLOCK_LAYER, 4, 8, 12)
-    some = layers_of(model, 2, clock=False)
-    every, half = (packed_logits(model, clip, turns, tokens=300, layers=n) for n in (None, some))
-    assert len(some) == 8 and torch.allclose(every, half, atol=1e-5)
+    every, half = (packed_logits(model, clip, turns, tokens=300, every=n) for n in (1, 2))
+    assert torch.allclose(every, half, atol=1e-5)
     old = base.model.vision_tower.embeddings.position_embedding.weight[1:].unflatten(0, (24, 24))
     table = model.model.video_tower.embeddings.position_embedding.weight[1:].unflatten(0, (16, 16))
     assert torch.equal(table, old[4:20, 4:20])
@@ -157,15 +153,17 @@ def test_losses_fall_on_a_repeated_batch(loss):
     assert all(0 <= right <= total for right, total in measures.values())
 
 
-@torch.no_grad()
-def test_the_state_of_visual_tokens_is_that_of_the_decoder(model):
-    clip = make_clip(7)
-    visual = project(model, encode_clips(model, [clip]))[:, :40]
-    decoder = model.model.language_model
-    prefix = decoder.embed_tokens(torch.tensor([encode(list(BEFORE_IMAGE))]))
-    states = decoder(inputs_embeds=torch.cat([prefix, visual], 1), output_hidden_states=True)
-    found = visual_state(model, visual, torch.arange(3, 43)[None], last=1)
-    assert torch.allclose(found, states.hidden_states[2][:, 3:], atol=1e-5)
+def test_shuffled_frames_keep_what_they_show():
+    clip, order = make_clip(3), np.array([7, 0, 6, 1, 5, 2, 4, 3])
+    moved = losses.reordered(clip, order)
+    assert (moved.pixels[0] == clip.pixels[7]).all()
+    assert moved.actors[0].states[2] == clip.actors[0].states[6]
+    thin = losses.thinned(moved, np.random.default_rng(0), 2)
+    for frame in range(8):
+        for actor in range(len(clip.actors)):
+            mine = thin.owners[frame] == actor
+            assert mine.sum() == min(2, (moved.owners[frame] == actor).sum())
+            assert (moved.owners[frame][mine] == actor).all()
 
 
 FROZEN = ("image_tower", "video_tower")

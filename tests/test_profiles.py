@@ -8,7 +8,9 @@ import pytest
 
 from sparsevlm.baselines import METHODS
 from sparsevlm.benchmarks import BENCHMARKS
+from sparsevlm.miniature.registry import NAMES
 from sparsevlm.reproduce.profiles import PROFILES, get_profile
+from sparsevlm.reproduce.studies import STUDIES
 from sparsevlm.reproduce.style import METHOD_STYLE
 
 
@@ -30,10 +32,28 @@ def test_the_miniature_can_run_and_marks_what_it_makes():
     assert mini.marker == "miniature model, not LLaVA-1.5"
 
 
-@pytest.mark.parametrize("name", ["a100", "shape"])
-def test_a_profile_that_cannot_run_says_what_is_missing(name):
-    with pytest.raises(NotImplementedError, match=f"profile '{name}' cannot run yet: .*written"):
-        get_profile(name).require_runnable()
+def test_a_profile_that_cannot_run_says_what_is_missing():
+    with pytest.raises(NotImplementedError, match="profile 'shape' cannot run: .*sparsevlm bench"):
+        get_profile("shape").require_runnable()
+
+
+@pytest.mark.parametrize("profile", ["mini", "mini-8", "a100", "a100-100"])
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_study_names_known_things_and_keeps_the_limit(profile, study):
+    whole, narrowed = get_profile(profile), get_profile(profile).for_study(study)
+    assert set(narrowed.methods) <= set(METHODS) - {"dense"}
+    assert set(narrowed.benchmarks) <= set(BENCHMARKS)
+    assert (narrowed.name, narrowed.study, narrowed.limit) == (profile, study, whole.limit)
+    if whole.limit:
+        assert 0 < narrowed.samples_per_benchmark <= whole.limit
+        assert f"at most {whole.limit} samples" in narrowed.marker
+    if profile.startswith("mini"):
+        assert narrowed.model in NAMES and narrowed.marker.startswith("miniature model, not ")
+
+
+def test_an_unknown_study_lists_the_known_ones():
+    with pytest.raises(ValueError, match="unknown study 'table_9'; known: table_1"):
+        get_profile("mini").for_study("table_9")
 
 
 def test_a_profile_cannot_be_changed():

@@ -124,3 +124,15 @@ def test_bad_options(options, message):
 def test_pruners_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
         sv.SparseVLM(CUTS).recycle = 0.5
+
+
+def test_all_tokens_rate_without_rows_of_raters():
+    shown = replace(view(), attention_mean=lambda: torch.arange(20.0))
+    selection = sv.SparseVLM(CUTS, raters="all_tokens").select(shown)
+    assert selection.keep.tolist() == list(range(12, 20)) and selection.raters is None
+
+
+@pytest.mark.parametrize("options", [{"level": "rank", "tokens": 8}, {"gravity": True}, {"heads": 2}])
+def test_all_tokens_go_with_fixed_counts_only(options):
+    with pytest.raises(ValueError, match="all_tokens.*no rows of raters"):
+        sv.SparseVLM(CUTS, raters="all_tokens", **options)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from golden_data import arrays, cases
 
-from sparsevlm.rating import attention_rows, rate, score
+from sparsevlm.rating import attention_rows, mean_attention, rate, score
 from sparsevlm.recycling import select_top
 
 GOLDEN = [case for case in cases("functions") if case.startswith(("topk_v", "rank_"))]
@@ -49,3 +49,18 @@ def test_score_is_the_mean_over_heads_then_raters():
     rows = torch.tensor([[[1.0, 0.0], [0.0, 4.0]], [[3.0, 0.0], [0.0, 0.0]]])
     assert rate(rows).tolist() == [[2.0, 0.0], [0.0, 2.0]]
     assert score(rate(rows)).tolist() == [1.0, 1.0]
+
+
+@pytest.mark.parametrize("given", [None, "bool", "additive"])
+def test_all_tokens_rate_by_the_mean_of_the_whole_causal_map(given, monkeypatch):
+    monkeypatch.setattr("sparsevlm.rating.ROWS_AT_A_TIME", 4)
+    generator = torch.Generator().manual_seed(0)
+    query = torch.randn(4, 11, 8, generator=generator)
+    key = torch.randn(2, 11, 8, generator=generator)
+    visible = torch.ones(11, 11, dtype=torch.bool).tril()
+    mask = visible if given == "bool" else None
+    if given == "additive":
+        mask = torch.zeros(11, 11).masked_fill(~visible, -torch.inf)
+    got = mean_attention(query, key, slice(2, 7), 0.35, mask)
+    expected = reference(query, key, 0.35, visible).mean((0, 1))[2:7]
+    torch.testing.assert_close(got, expected)

@@ -48,6 +48,11 @@ def _all_text(tokens: int, num_layers: int, num_visual: int, **options: object) 
     return v15(tokens, num_layers, num_visual, **{"raters": "all_text", **options})
 
 
+def _all_tokens(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
+    """The other ablation of Figure 5: every token rates, visual ones and the system prompt too."""
+    return v15(tokens, num_layers, num_visual, **{"raters": "all_tokens", **options})
+
+
 def _no_recycling(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
     """The ablation of the paper's Table 4, with the budget refilled by tokens that are kept."""
     return v15(tokens, num_layers, num_visual, **{"recycle": 0.0, **options})
@@ -74,6 +79,7 @@ METHODS: dict[str, Method] = {
         Method("dense", "Dense", _dense),
         Method("sparsevlm", "SparseVLM", VARIANTS["v1.5"]),
         Method("sparsevlm-all-text", "SparseVLM, all text", _all_text),
+        Method("sparsevlm-all-tokens", "SparseVLM, all tokens", _all_tokens),
         Method("sparsevlm-no-recycling", "SparseVLM, no recycling", _no_recycling),
         Method("sparsevlm-not-refilled", "SparseVLM, no recycling, not refilled", _not_refilled,
                meets_budget=False),

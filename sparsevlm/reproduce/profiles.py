@@ -95,7 +95,7 @@ class Profile:
     def require_runnable(self) -> None:
         """Raise `NotImplementedError` with the reason if this profile cannot run yet."""
         if self.missing:
-            raise NotImplementedError(f"profile {self.name!r} cannot run yet: {self.missing}")
+            raise NotImplementedError(f"profile {self.name!r} cannot run: {self.missing}")
 
 
 _MINI = Profile(
@@ -140,7 +140,8 @@ _SHAPE = Profile(
     methods=METHODS,
     budgets=BUDGETS,
     marker="random weights at full size: speed only, no accuracy",
-    missing="the measurements of latency and memory at full size are not written",
+    missing="it has no accuracy; measure time and memory at full size with "
+    "`python -m sparsevlm bench --shape NAME`",
 )
 PROFILES: dict[str, Profile] = {profile.name: profile for profile in (_MINI, _A100, _SHAPE)}
 

@@ -17,47 +17,18 @@ from torch import Tensor
 from ..llava.losses import Measures, alignment_accuracy
 from ..llava.vision import alignment_loss
 from ..vocabulary import BEFORE_IMAGE
+from .acts import ACT_LISTS, ALWAYS
 from .clips import Clip, make_clip
 from .facts import Facts
-from .model import CLOCK_LAYER, NUM_VISUAL, TOKENS_PER_FRAME, layers_of
-from .packed import Places, turn_hidden, visual_state
+from .model import NUM_VISUAL, TOKENS_PER_FRAME
+from .packed import Places, turn_hidden
 from .questions import training_drafts
-from .statements import MAX_WORDS, STATEMENTS, TIMED, at_change
+from .statements import MAX_WORDS, STATEMENTS
 from .vision import depicted_words, encode_clips, encode_frames, pixel_tensor, project
-from .vocabulary import FRAME_WORDS, PAD, encode
+from .vocabulary import PAD, encode
 
 # Lists that need time or more than one look-up; they are learned last, so every clip carries them.
 HARD = ("does", "who", "first", "verify")
-ALL = {**STATEMENTS, "at_change": at_change}
-
-
-def order_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
-    """Every visual token must tell its frame, in words, after the clock layer.
-
-    The vision tower sees one frame at a time, so only the decoder can know the order, and only by
-    the positions. Lists ask for it too, but one look-up at a time; this asks every token. Each clip
-    is shown in ``shuffles`` orders of its frames, so nothing but the order can tell.
-
-    Options: ``shuffles``, ``background`` (see `kept_tokens`), and, if wanted, ``quiet``: weight of
-    what the clock layer writes, relative to what is there (squares), so that it drowns nothing.
-    """
-    rng = np.random.default_rng((seeds[0], 2))
-    clips = [make_clip(seed) for seed in seeds]
-    with torch.no_grad():
-        _, tokens, visual = _shuffled(model, clips, rng, options)
-    kept = torch.from_numpy(tokens).to(visual.device)
-    frame = kept // TOKENS_PER_FRAME
-    places = kept + len(BEFORE_IMAGE)
-    state = visual_state(model, visual, places, CLOCK_LAYER)
-    with torch.no_grad():
-        before = visual_state(model, visual, places, CLOCK_LAYER - 1)
-    words = torch.tensor(encode(list(FRAME_WORDS)), device=kept.device)
-    logits = model.model.language_model.norm(state) @ model.lm_head.weight[words].T
-    right = (logits.argmax(-1) == frame).float()
-    loss = F.cross_entropy(logits.flatten(0, 1), frame.flatten())
-    share = (state - before).square().sum() / before.square().sum()
-    measures = {"frame": (right.sum().item(), right.numel()), "written": (share.item(), 1)}
-    return loss + options.get("quiet", 0) * share, measures
 
 
 def vision_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
@@ -124,10 +95,9 @@ def layer_places(kept: np.ndarray, rng, num_layers: int) -> tuple[Places, Places
 def clip_turns(facts: Facts, rng, options: dict):
     """Turns of one clip: (label, words, weights); the weight is 0 where nothing is predicted."""
     others = [n for n in rng.permutation(list(STATEMENTS)).tolist() if n not in HARD]
-    turns = []
-    changes = ["at_change"] * int(options.get("changes", 0))
-    for name in [*changes, *HARD, *others][: int(options["lists"])]:
-        words, wanted = ALL[name](facts, rng)
+    turns = act_turns(facts, rng, int(options.get("acts", 0)))
+    for name in [*HARD, *others][: int(options["lists"]) - len(turns)]:
+        words, wanted = STATEMENTS[name](facts, rng)
         turns.append((f"list/{name}", words, [float(w) for w in wanted]))
     for name, draft in training_drafts(facts, rng, int(options["questions"])):
         question = [*draft.question.split(), "ASSISTANT", ":"]
@@ -135,6 +105,15 @@ def clip_turns(facts: Facts, rng, options: dict):
         weights = [0.0] * len(question) + [1.0 / len(answer)] * len(answer) + [0.1]
         turns.append((f"ask/{name}", [*question, *answer, "</s>"], weights))
     return turns
+
+
+def act_turns(facts: Facts, rng, count: int):
+    """Lists that need no order of the frames: the ones for every clip first, then others."""
+    rest = (
+        [n for n in rng.permutation(list(ACT_LISTS)).tolist() if n not in ALWAYS] if count else []
+    )
+    lists = [(name, *ACT_LISTS[name](facts, rng)) for name in [*ALWAYS, *rest][:count]]
+    return [(f"list/{n}", words, [float(w) for w in wanted]) for n, words, wanted in lists]
 
 
 def pack_turns(turns, device) -> tuple[Tensor, Tensor]:
@@ -152,8 +131,8 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measu
     """Look-up lists and questions about clips, with a little of the alignment kept up.
 
     Options: ``lists`` and ``questions`` per clip, ``background`` (see `kept_tokens`), ``alignment``
-    (weight of the alignment loss), ``every`` and, if wanted, ``clock`` (see `layers_of`);
-    ``changes`` of the lists, if wanted, are `statements.at_change`.
+    (weight of the alignment loss), ``every`` (see `packed.turn_hidden`); ``acts`` of
+    the lists, if wanted, are those of `acts`.
     """
     clips = [make_clip(seed) for seed in seeds]
     rng = np.random.default_rng((seeds[0], 2))
@@ -173,8 +152,7 @@ def _answers(model, visual: Tensor, kept: np.ndarray, turns, rng, options: dict)
     """Loss and accuracy of the words that the turns ask for."""
     ids, weights = pack_turns(turns, visual.device)
     places = layer_places(kept, rng, len(model.model.language_model.layers))
-    layers = layers_of(model, int(options["every"]), bool(options.get("clock")))
-    hidden = turn_hidden(model, visual, ids, *places, layers=layers)
+    hidden = turn_hidden(model, visual, ids, *places, every=int(options["every"]))
     where = weights.nonzero(as_tuple=True)
     logits = model.lm_head(hidden[where])
     targets = ids[where[0], where[1], where[2] + 1]
@@ -183,24 +161,19 @@ def _answers(model, visual: Tensor, kept: np.ndarray, turns, rng, options: dict)
     return loss, _accuracy(turns, where, logits.argmax(-1) == targets, weights[where])
 
 
-def reading_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
-    """Lists that ask frame by frame, about clips whose frames are shuffled.
+def acts_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
+    """Lists of `acts`, about clips whose frames are shuffled.
 
-    What a list of `statements.TIMED` says is true in any order of the frames, so one pass of the
-    vision tower serves ``shuffles`` clips.
+    They are true in any order of the frames, so one pass of the vision tower serves ``shuffles``
+    clips, and nothing can be learned from the order.
 
     Options: ``shuffles``; ``lists`` per shuffled clip; ``patches`` of an actor that are shown of
-    every frame, at random; ``background`` (see `kept_tokens`); ``every`` and ``clock``.
+    every frame, at random; ``background`` (see `kept_tokens`); ``every``.
     """
     rng = np.random.default_rng((seeds[0], 2))
     clips = [make_clip(seed) for seed in seeds]
     shown, kept, visual = _shuffled(model, clips, rng, options)
-    turns = []
-    for clip in shown:
-        facts = Facts(clip.actors)
-        names = [TIMED[int(rng.integers(len(TIMED)))] for _ in range(int(options["lists"]))]
-        lists = [(name, *ALL[name](facts, rng)) for name in names]
-        turns.append([(f"list/{n}", w, [float(v) for v in wanted]) for n, w, wanted in lists])
+    turns = [act_turns(Facts(clip.actors), rng, int(options["lists"])) for clip in shown]
     return _answers(model, visual, kept, turns, rng, options)
 
 
@@ -267,7 +240,6 @@ def _accuracy(turns, where, right: Tensor, weights: Tensor) -> Measures:
 
 LOSSES = {
     "vision": vision_loss,
-    "order": order_loss,
-    "reading": reading_loss,
+    "acts": acts_loss,
     "language": language_loss,
 }

@@ -19,8 +19,6 @@ from .vocabulary import BOS, EOS, IMAGE, NUM_FRAMES, PAD, VIDEO, VOCABULARY_SIZE
 HIDDEN = 128
 NUM_LAYERS = 16
 NUM_HEADS = 4
-# The first layer that the base has not: it learns to tell the frames apart.
-CLOCK_LAYER = 1
 # Hugging Face keeps the class token of every frame of a video, as the official branch does.
 TOKENS_PER_FRAME = GRID * GRID + 1
 NUM_VISUAL = NUM_FRAMES * TOKENS_PER_FRAME
@@ -121,12 +119,6 @@ def warm_start(base, seed: int, num_layers: int = NUM_LAYERS) -> VideoLlavaForCo
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
     return model
-
-
-def layers_of(model, every: int, clock: bool) -> tuple[int, ...]:
-    """Layers that a stage runs: multiples of ``every``, and the clock layer if it is wanted."""
-    numbers = range(len(model.model.language_model.layers))
-    return tuple(n for n in numbers if n % every == 0 or (clock and n == CLOCK_LAYER))
 
 
 def _cropped(tower: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

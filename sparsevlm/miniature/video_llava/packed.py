@@ -6,7 +6,6 @@ prefill that renumbers what it keeps, and layers may be left out while they are 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -46,7 +45,7 @@ def turn_hidden(
     places: Places,
     later: Places | None = None,
     switch: int = 0,
-    layers: Sequence[int] | None = None,
+    every: int = 1,
     blind_from: int | None = None,
 ) -> Tensor:
     """Final hidden states of every turn.
@@ -63,9 +62,9 @@ def turn_hidden(
         Positions from layer ``switch`` on; by default as before.
     switch : int
         First layer that uses ``later``.
-    layers : sequence of int, optional
-        Run only these (`model.layers_of`). The same numbers as running all, while the others are
-        the identity (`model.warm_start`).
+    every : int
+        Run only the layers whose number is a multiple of it. The same numbers as running all,
+        while the others are the identity (`model.warm_start`).
     blind_from : int, optional
         From this layer on the turns see no visual token (`probes`); by default all layers see.
 
@@ -86,7 +85,7 @@ def turn_hidden(
     causal = torch.full((length, length), float("-inf"), device=device).triu(1)
     blind_from = len(decoder.layers) if blind_from is None else blind_from
     for index, layer in enumerate(decoder.layers):
-        if layers is not None and index not in layers:
+        if index % every:
             continue
         turning = early if index < switch else rotary
         normed, shape = layer.input_layernorm(x), (num_turns, length)
@@ -94,26 +93,3 @@ def turn_hidden(
         x = x + _attend(layer.self_attn, normed, turning, num_image, shape, causal, blind)
         x = x + layer.mlp(layer.post_attention_layernorm(x))
     return decoder.norm(x[:, num_image:]).unflatten(1, (num_turns, length))
-
-
-def visual_state(model, visual: Tensor, positions: Tensor, last: int) -> Tensor:
-    """State of the visual tokens after layer ``last``, [clips, tokens, hidden].
-
-    Parameters
-    ----------
-    visual : Tensor [clips, tokens, hidden]
-        Projected visual tokens; no text follows them.
-    positions : long Tensor [clips, tokens]
-        Their rotary positions.
-    last : int
-        The last layer that runs.
-    """
-    decoder = model.model.language_model
-    places = Places(positions, positions[:, -1] + 1)
-    prefix_ids = torch.tensor(encode(list(BEFORE_IMAGE)), device=visual.device)
-    prefix = decoder.embed_tokens(prefix_ids).expand(len(visual), -1, -1)
-    x = torch.cat([prefix, visual], dim=1)
-    rotary = decoder.rotary_emb(x, places.of_all(0, 0, visual.device))
-    for layer in decoder.layers[: last + 1]:
-        x = layer(x, position_embeddings=rotary)
-    return x[:, prefix.shape[1] :]

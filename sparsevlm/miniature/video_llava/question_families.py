@@ -1,7 +1,8 @@
 """Question families about clips, mirrors of the four video benchmarks of the paper.
 
 Every family is one function ``(facts, rng) -> Draft | None``; None means that the clip cannot carry
-the question. Training draws from the same functions on other clips.
+the question. Training draws from the same functions on other clips. No question needs the order of
+the frames (see `acts`), but all but those of colour, shape and place need more than one of them.
 """
 
 from __future__ import annotations
@@ -12,32 +13,25 @@ import numpy as np
 
 from ..question_families import Draft
 from ..scenes import SHAPES
-from .clips import MOVES, Actor
-from .facts import Facts, lasting_names, pick, shuffled
-from .statements import unique_actions
-from .vocabulary import ACTIONS, NUM_FRAMES
+from .acts import ACTS, absent_pair, act_of, acting, others
+from .clips import Actor
+from .facts import Facts, pick
 
-# What an answer calls an action, and what a question of yes or no asks for.
-PHRASES = {
-    **{way: f"moves {way}" for way in MOVES},
-    "changes": "changes color",
-    "turns": "changes shape",
-}
+# What an answer calls an act, and what a question of yes or no asks for.
+PHRASES = {"changes": "changes color", "turns": "changes shape"}
 BARE = {
-    **{way: f"move {way}" for way in MOVES},
+    "moves": "move",
     "stays": "stay",
-    "appears": "appear",
-    "disappears": "disappear",
+    "flashes": "flash",
     "changes": "change color",
     "turns": "change shape",
-    "flashes": "flash",
 }
 Family = Callable[[Facts, np.random.Generator], Draft | None]
 
 
-def phrase(action: str) -> str:
-    """An action in the words of an answer ("moves left")."""
-    return PHRASES.get(action, action)
+def phrase(act: str) -> str:
+    """An act in the words of an answer ("changes color")."""
+    return PHRASES.get(act, act)
 
 
 def the(name: str) -> str:
@@ -49,8 +43,15 @@ def the(name: str) -> str:
 
 
 def tgif_action(facts, rng):
-    name = pick(rng, facts.named)
-    return Draft(f"what does {the(name)} do ?", phrase(facts.named[name].action), "action")
+    name, act = _doing(facts, rng)
+    return name and Draft(f"what does {the(name)} do ?", phrase(act), "action")
+
+
+def _doing(facts, rng) -> tuple[str | None, str | None]:
+    """A name and its act; every act of the clip is as likely, or moving would be most answers."""
+    acts = acting(facts)
+    act = pick(rng, sorted(set(acts.values())))
+    return pick(rng, [name for name in acts if acts[name] == act]), act
 
 
 def tgif_count(facts, rng):
@@ -62,14 +63,16 @@ def tgif_count(facts, rng):
 
 
 def tgif_transition(facts, rng):
+    return _transition(facts, rng, 0, "what does the {} {} become ?", "transition")
+
+
+def _transition(facts, rng, at: int, question: str, split: str):
+    """Ask for the other state of what changes, from that in its first (0) or last (-1) frame."""
     actor = pick(rng, [a for a in facts.actors if a.action in ("changes", "turns")])
     if actor is None:
         return None
-    if actor.action == "changes":
-        question = f"what color does {the(actor.kinds[0])} become ?"
-        return Draft(question, actor.colours[1], "transition")
-    question = f"what shape does {the(actor.colours[0])} become ?"
-    return Draft(question, actor.kinds[1], "transition")
+    colour, kind = actor.colours[at], actor.kinds[at]
+    return Draft(question.format(colour, kind), others(facts)[colour, kind], split)
 
 
 # MSVD: what, who and where of a short clip.
@@ -86,9 +89,11 @@ def msvd_shape(facts, rng):
 
 
 def msvd_who(facts, rng):
-    doing = {w: a for w, a in unique_actions(facts).items() if len(a.kinds) == 1}
-    action = pick(rng, doing)
-    return action and Draft(f"who {phrase(action)} ?", doing[action].kinds[0], "who")
+    """The kind of the only actor that does something."""
+    acts = [act_of(actor) for actor in facts.actors]
+    alone = [a for a in facts.actors if acts.count(act_of(a)) == 1 and len(a.kinds) == 1]
+    actor = pick(rng, [a for a in alone if act_of(a)])
+    return actor and Draft(f"who {phrase(act_of(actor))} ?", actor.kinds[0], "who")
 
 
 def msvd_side(facts, rng):
@@ -103,86 +108,48 @@ def msvd_height(facts, rng):
     return name and Draft(f"how high is {the(name)} ?", places[name], "where")
 
 
-# MSR-VTT: the same kinds of question, bound to a time of the clip.
+# MSR-VTT: the same kinds of question; what something was before.
 
 
 def msrvtt_before(facts, rng):
-    """What something was before it changed, or is after it."""
-    actor = pick(rng, [a for a in facts.actors if a.action in ("changes", "turns")])
-    if actor is None:
+    return _transition(facts, rng, -1, "what is the {} {} before ?", "what")
+
+
+# ActivityNet: yes or no, and two facts at once.
+
+
+def activitynet_does(facts, rng):
+    name, act = _doing(facts, rng)
+    if name is None:
         return None
-    late = int(rng.integers(2))
-    time = ("start", "end")[late]
-    if actor.action == "changes":
-        question = f"what color is {the(actor.kinds[0])} at the {time} ?"
-        return Draft(question, actor.colours[late], "what")
-    question = f"what shape is {the(actor.colours[0])} at the {time} ?"
-    return Draft(question, actor.kinds[late], "what")
-
-
-def msrvtt_who(facts, rng):
-    """Which shape gets a new colour, or comes, goes, flashes."""
-    actor = pick(rng, [a for a in facts.actors if a.action == "changes"])
-    if actor is None or rng.random() < 0.5:
-        return msvd_who(facts, rng)
-    return Draft(f"who becomes {actor.colours[1]} ?", actor.kinds[0], "who")
-
-
-def _end_place(facts, rng, ways: tuple[str, str], where, question: str):
-    names = [n for n, a in facts.named.items() if a.action in ways]
-    name = pick(rng, names)
-    late = int(rng.integers(2))
-    place = name and where(facts.named[name], late * (NUM_FRAMES - 1))
-    if not place:
-        return None
-    return Draft(question.format(the(name), ("start", "end")[late]), place, "where")
-
-
-def msrvtt_side(facts, rng):
-    question = "which side is {} on at the {} ?"
-    return _end_place(facts, rng, ("left", "right"), Actor.side, question)
-
-
-def msrvtt_height(facts, rng):
-    question = "how high is {} at the {} ?"
-    return _end_place(facts, rng, ("up", "down"), Actor.height, question)
-
-
-# ActivityNet: yes or no, order in time, and two facts at once.
-
-
-def activitynet_yes_no(facts, rng):
-    name = pick(rng, facts.named)
-    action = facts.named[name].action
     true = rng.random() < 0.5
-    asked = action if true else pick(rng, [w for w in ACTIONS if w != action])
-    question = f"does {the(name)} {BARE[asked]} ?"
-    return Draft(question, "yes" if true else "no", "yes/no")
+    asked = act if true else pick(rng, [w for w in ACTS if w != act])
+    return Draft(f"does {the(name)} {BARE[asked]} ?", "yes" if true else "no", "yes/no")
 
 
-def activitynet_order(facts, rng):
-    """Which of two things does its own first (each comes, goes or changes once)."""
-    pair = pick(rng, facts.order)
-    if pair is None:
-        return None
-    earlier, later = (pick(rng, lasting_names(actor)) for actor in pair)
-    one, two = shuffled(rng, [earlier, later])
-    return Draft(f"what changes first , {the(one)} or {the(two)} ?", earlier, "order")
+def activitynet_there(facts, rng):
+    if rng.random() < 0.5:
+        return Draft(f"is there a {' '.join(absent_pair(facts, rng))} ?", "no", "yes/no")
+    actor = pick(rng, facts.actors)
+    return Draft(f"is there a {pick(rng, actor.colours)} {pick(rng, actor.kinds)} ?", "yes",
+                 "yes/no")  # fmt: skip
 
 
 def activitynet_describe(facts, rng):
     """Two facts: what has a colour, and what it does."""
-    colour = pick(rng, facts.shape)
+    colour = pick(rng, [c for c in facts.shape if act_of(facts.by_colour[c])])
     if colour is None:
         return None
     actor = facts.by_colour[colour]
-    answer = f"{actor.kinds[0]} {phrase(actor.action)}"
+    answer = f"{actor.kinds[0]} {phrase(act_of(actor))}"
     return Draft(f"describe {the(colour)} and what it does ?", answer, "describe")
 
 
 FAMILIES: dict[str, tuple[Family, ...]] = {
     "tgif": (tgif_action, tgif_count, tgif_transition),
     "msvd": (msvd_color, msvd_who, msvd_side, msvd_shape, msvd_who, msvd_height),
-    "msrvtt": (msrvtt_before, msrvtt_who, msrvtt_side, msrvtt_before, msrvtt_who, msrvtt_height),
-    "activitynet": (activitynet_yes_no, activitynet_order, activitynet_describe),
-}
+    "msrvtt": (msrvtt_before, msvd_who, msvd_side, msrvtt_before, msvd_who, msvd_height),
+    "activitynet": (
+        activitynet_does, activitynet_describe, activitynet_there, activitynet_describe,
+    ),
+}  # fmt: skip

@@ -23,7 +23,8 @@ Entry = tuple[list[str], str]
 MAX_WORDS = 21
 
 
-def _list(head: list[str], entries: list[Entry]) -> Turn:
+def lookup_list(head: list[str], entries: list[Entry]) -> Turn:
+    """``HEAD : REFERENCE VALUE ...`` as far as a turn has room; the values are to be predicted."""
     words, wanted = [*head, ":"], [False] * (len(head) + 1)
     for reference, value in entries:
         if len(words) + len(reference) + 1 > MAX_WORDS:
@@ -33,24 +34,24 @@ def _list(head: list[str], entries: list[Entry]) -> Turn:
     return words, wanted
 
 
-def _pairs(rng, head: str, values: dict[str, str], absent: list[str]) -> Turn:
+def pairs(rng, head: str, values: dict[str, str], absent: list[str]) -> Turn:
     """Entries ``word value`` of all words, and of a few that name nothing with "none"."""
     entries = [([w], v) for w, v in values.items()] + [([w], "none") for w in absent]
-    return _list([head], shuffled(rng, entries))
+    return lookup_list([head], shuffled(rng, entries))
 
 
 def color(facts: Facts, rng) -> Turn:
-    return _pairs(rng, "color", facts.color, facts.absent(rng, SHAPES)[:2])
+    return pairs(rng, "color", facts.color, facts.absent(rng, SHAPES)[:2])
 
 
 def shape(facts: Facts, rng) -> Turn:
-    return _pairs(rng, "shape", facts.shape, facts.absent(rng, SHAPE_COLOURS)[:2])
+    return pairs(rng, "shape", facts.shape, facts.absent(rng, SHAPE_COLOURS)[:2])
 
 
 def does(facts: Facts, rng) -> Turn:
     """``does : ring left blue stays``: the action of every name; "none" if it names nothing."""
     values = {name: actor.action for name, actor in facts.named.items()}
-    return _pairs(rng, "does", values, facts.absent_words(rng)[:1])
+    return pairs(rng, "does", values, facts.absent_words(rng)[:1])
 
 
 def becomes(facts: Facts, rng) -> Turn:
@@ -59,7 +60,7 @@ def becomes(facts: Facts, rng) -> Turn:
     for actor in facts.actors:
         for name in lasting_names(actor):
             values[name] = after(actor)
-    return _pairs(rng, "becomes", values, facts.absent_words(rng)[:1])
+    return pairs(rng, "becomes", values, facts.absent_words(rng)[:1])
 
 
 def after(actor: Actor) -> str:
@@ -70,7 +71,7 @@ def after(actor: Actor) -> str:
 
 def times(facts: Facts, rng) -> Turn:
     values = {name: str(actor.flashes) for name, actor in facts.named.items()}
-    return _pairs(rng, "times", values, [])
+    return pairs(rng, "times", values, [])
 
 
 def who(facts: Facts, rng) -> Turn:
@@ -78,7 +79,7 @@ def who(facts: Facts, rng) -> Turn:
     doing = unique_actions(facts)
     values = {action: lasting_names(actor)[0] for action, actor in doing.items()}
     idle = [a for a in ACTIONS if a not in {actor.action for actor in facts.actors}]
-    return _pairs(rng, "who", values, shuffled(rng, idle)[:3])
+    return pairs(rng, "who", values, shuffled(rng, idle)[:3])
 
 
 def unique_actions(facts: Facts) -> dict[str, Actor]:
@@ -96,7 +97,7 @@ def first(facts: Facts, rng) -> Turn:
                 entries.append((shuffled(rng, [name, other]), name))
     if not entries:
         return does(facts, rng)
-    return _list(["first"], (shuffled(rng, entries) * 6)[:6])
+    return lookup_list(["first"], (shuffled(rng, entries) * 6)[:6])
 
 
 def verify(facts: Facts, rng) -> Turn:
@@ -108,7 +109,7 @@ def verify(facts: Facts, rng) -> Turn:
         true = rng.random() < 0.5
         claimed = value if true else pick(rng, [w for w in others if w != value])
         entries.append(([name, claimed], "yes" if true else "no"))
-    return _list(["is"], entries)
+    return lookup_list(["is"], entries)
 
 
 def _at(facts: Facts, rng, head: str, names: dict[str, Actor], value: Callable) -> Turn:
@@ -120,7 +121,7 @@ def _at(facts: Facts, rng, head: str, names: dict[str, Actor], value: Callable) 
         word = "none" if actor.states[frame] is None else value(actor, frame)
         if word:
             entries.append(([FRAME_WORDS[frame], name], word))
-    return _list(["at", head], entries)
+    return lookup_list(["at", head], entries)
 
 
 def at_side(facts: Facts, rng) -> Turn:
@@ -140,39 +141,12 @@ def at_look(facts: Facts, rng) -> Turn:
     return _at(facts, rng, "shape", names, lambda actor, frame: actor.states[frame][0])
 
 
-def at_change(facts: Facts, rng) -> Turn:
-    """As the lists ``at``, but only about what is not the same in every frame.
-
-    Most entries of the other lists are right without a look at the frame. A clip in which nothing
-    changes gets one of those.
-    """
-    looks: dict[str, Callable[[Actor, int], str | None]] = {
-        "side": Actor.side,
-        "height": Actor.height,
-        "color": lambda actor, frame: actor.states[frame] and actor.states[frame][1],
-        "shape": lambda actor, frame: actor.states[frame] and actor.states[frame][0],
-    }
-    for head in shuffled(rng, looks):
-        # A name must not give its own value away: kinds are not named by kinds.
-        own = {"color": SHAPE_COLOURS, "shape": SHAPES}.get(head, ())
-        names = {n: a for n, a in facts.named.items() if n not in own and _varies(a, looks[head])}
-        if names:
-            return _at(facts, rng, head, names, looks[head])
-    return at_side(facts, rng)
-
-
-def _varies(actor: Actor, look: Callable[[Actor, int], str | None]) -> bool:
-    return len({look(actor, frame) for frame in range(NUM_FRAMES)} - {None}) > 1 or any(
-        state is None for state in actor.states
-    )
-
-
 def side(facts: Facts, rng) -> Turn:
-    return _pairs(rng, "side", facts.places(Actor.side), facts.absent_words(rng)[:1])
+    return pairs(rng, "side", facts.places(Actor.side), facts.absent_words(rng)[:1])
 
 
 def height(facts: Facts, rng) -> Turn:
-    return _pairs(rng, "height", facts.places(Actor.height), facts.absent_words(rng)[:1])
+    return pairs(rng, "height", facts.places(Actor.height), facts.absent_words(rng)[:1])
 
 
 STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], Turn]] = {
@@ -190,5 +164,3 @@ STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], Turn]] = {
     "at_height": at_height,
     "at_look": at_look,
 }
-# Lists that ask frame by frame; `at_change` is in the mix of some stages only.
-TIMED = ("at_side", "at_height", "at_look", "at_change", "at_change", "at_change")
