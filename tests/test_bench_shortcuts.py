@@ -128,7 +128,8 @@ def test_a_view_cuts_its_parts_out_on_demand():
 
     view = view_of(
         second, hidden, inputs, layer=1, num_layers=4, grid=None, rotary=rotary,
-        rows=lambda rows, columns: (rows, columns), prompt_key=lambda: 5,
+        rows=lambda rows, columns: (rows, columns), mean=lambda columns: columns,
+        prompt_key=lambda: 5,
     )  # fmt: skip
     assert isinstance(view, View) and not tables
     assert view.visual.flatten().tolist() == [5, 8, 100] and view.num_current == 3
@@ -139,7 +140,7 @@ def test_a_view_cuts_its_parts_out_on_demand():
     assert view.rotary_visual[1].flatten().tolist() == [15, 24, 300]
     assert view.rotary_text[0].flatten().tolist() == [26, 28, 30, 32]
     rows, columns = view.attention_rows(torch.tensor([0, 3]))
-    assert rows.tolist() == [6, 9] and columns == slice(3, 6)
+    assert rows.tolist() == [6, 9] and columns == view.attention_mean() == slice(3, 6)
     with pytest.raises(AttributeError):
         view.layer = 2
     assert replace(view, layer=2).source is view.source

@@ -46,6 +46,7 @@ def test_a_record_says_what_it_is(records):
 def test_overhead_is_taken_from_the_record(records):
     (record,) = list(records.having("budgets").values())[:1]
     table = efficiency.overhead(record)
+    assert table["tokens"].tolist() == [192, 128, 64]
     assert len(table) == sum(len(methods) for methods in record["budgets"].values())
     first = record["budgets"]["64"]["sparsevlm"]
     row = table[(table["tokens"] == 64) & (table["method"] == "sparsevlm")].iloc[0]
@@ -77,6 +78,7 @@ def test_sentences_say_whether_the_limit_is_kept():
 def test_parts_add_up(records):
     for record in records.having("answers").values():
         table = efficiency.parts(record)
+        assert table["run"].tolist() == ["dense", *(f"sparsevlm {n}" for n in (192, 128, 64))]
         assert table["ttft"].iloc[0] == pytest.approx(1)
         total = table["vision"] + table["prefill"] + table["rest"]
         assert total.tolist() == pytest.approx(table["ttft"].tolist())
@@ -91,11 +93,17 @@ def test_the_figure_is_drawn(records):
     figure = draw(records)
     figure.canvas.draw()
     assert [axes.get_title() for axes in figure.axes] == [
-        "FLOPs of the prefill (formula)", "Up to the first token", "Pruning's own time",
-        "Own time by number of tokens", "Peak memory by number of tokens",
+        "FLOPs of the prefill (formula)", "Up to the first token (hidden 512)",
+        "Pruning's own time (hidden 512)", "Own time by number of tokens (hidden 128)",
+        "Peak memory by number of tokens (hidden 128)",
     ]  # fmt: skip
     assert "CPU time of one thread" in figure.get_supxlabel()
     matplotlib.pyplot.close(figure)
+
+
+def test_sizes_ascend(records):
+    for record in records.having("scale").values():
+        assert efficiency.scale(record)["visual tokens"].is_monotonic_increasing
 
 
 def test_files_that_are_no_records(tmp_path):

@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sparsevlm import prune
-from sparsevlm.baselines import make_pruner
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.miniature import load_miniature, train
+from sparsevlm.miniature import train
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.llava.model import build_model as build_llava
 from sparsevlm.miniature.qwen2_vl import kit
@@ -23,8 +21,7 @@ from sparsevlm.miniature.qwen2_vl.losses import (
 )
 from sparsevlm.miniature.qwen2_vl.model import MARKS, build_model, take_decoder
 from sparsevlm.miniature.qwen2_vl.packed import turn_hidden
-from sparsevlm.miniature.qwen2_vl.pictures import NOMINAL, make_picture
-from sparsevlm.miniature.qwen2_vl.probes import accuracy_without_image_from, attention_on_target
+from sparsevlm.miniature.qwen2_vl.pictures import make_picture
 from sparsevlm.miniature.qwen2_vl.processing import MiniatureProcessor
 from sparsevlm.miniature.qwen2_vl.prompts import AFTER, BEFORE, encode, prompt_ids
 from sparsevlm.miniature.qwen2_vl.recipes import RECIPES
@@ -32,6 +29,7 @@ from sparsevlm.miniature.qwen2_vl.vision import (
     depicted_words,
     merge,
     picture_patches,
+    picture_positions,
     tower_features,
 )
 from sparsevlm.miniature.recipes import Recipe, Stage
@@ -138,13 +136,6 @@ def test_on_text_alone_the_decoder_is_that_of_its_base():
         take_decoder(build_model(0), build_llava(3, num_layers=9))
 
 
-def grid_positions(rows: int, columns: int) -> torch.Tensor:
-    places = torch.full((3, 1, rows * columns), FIRST)
-    places[1, 0] += torch.arange(rows).repeat_interleave(columns)
-    places[2, 0] += torch.arange(columns).repeat(rows)
-    return places
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("seed", [3, 4])
 def test_packed_turns_equal_the_hugging_face_forward(model, seed):
@@ -157,7 +148,7 @@ def test_packed_turns_equal_the_hugging_face_forward(model, seed):
     visual = merge(model, tower_features(model, [picture]))[None]
     ids = torch.tensor([[encode(turn) + [0] * (10 - len(turn)) for turn in TURNS]])
     start = torch.tensor([FIRST + max(rows, columns)])
-    hidden = turn_hidden(model, visual, grid_positions(rows, columns), ids, start)
+    hidden = turn_hidden(model, visual, picture_positions(rows, columns), ids, start)
     pixels, grid = picture_patches([picture])
     for number, turn in enumerate(TURNS):
         words = [*encode(BEFORE), *[IMAGE] * rows * columns, *encode(AFTER), *encode(turn)]
@@ -184,7 +175,7 @@ def test_training_shows_every_patch_of_a_thing_at_its_row_and_column():
             assert (positions[:, number] == FIRST + np.arange(kept.shape[1])).all()
         else:
             assert starts[number] == FIRST + max(rows, columns)
-            full = grid_positions(rows, columns)[:, 0].numpy()
+            full = picture_positions(rows, columns)[:, 0].numpy()
             assert (positions[:, number] == full[:, kept[number]]).all()
     assert 0 < renumbered < len(pictures)
     everything = kept_patches(pictures[:1], np.random.default_rng(0), 0)
@@ -194,7 +185,7 @@ def test_training_shows_every_patch_of_a_thing_at_its_row_and_column():
 @torch.no_grad()
 def test_a_blind_turn_answers_whatever_the_picture_shows(model):
     words = torch.tensor([[encode(TURNS[0])]])
-    places, start = grid_positions(8, 8), torch.tensor([FIRST + 8])
+    places, start = picture_positions(8, 8), torch.tensor([FIRST + 8])
     visual = [torch.randn(1, 64, 128, generator=torch.Generator().manual_seed(s)) for s in (1, 2)]
     blind = [turn_hidden(model, v, places, words, start, blind_from=0) for v in visual]
     seeing = [turn_hidden(model, v, places, words, start) for v in visual]
@@ -268,90 +259,3 @@ def test_benchmarks_are_whole_groups_and_the_same_again(benchmark):
         kit.samples("gqa", 4, 0)
     with pytest.raises(ValueError, match="at least 1, got 0"):
         kit.samples(benchmark, 0, 0)
-
-
-# Pruning
-
-METHODS = ("sparsevlm", "fastv", "random")
-QUESTIONS = ("what color is the circle ?", "is there a red ring in the image ?")
-
-
-@torch.inference_mode()
-def answer(model, processor, pictures, questions, pruner, new_tokens: int = 2):
-    inputs = processor([p.image for p in pictures], list(questions))
-    with prune(model, pruner) as trace:
-        output = model.generate(
-            **inputs, max_new_tokens=new_tokens, do_sample=False, eos_token_id=None
-        )
-    return output[:, inputs["input_ids"].shape[1] :], trace.samples
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.filterwarnings("ignore:positions=:UserWarning")
-def test_pictures_of_several_sizes_are_pruned_in_one_batch_as_alone(model, processor, method):
-    pictures = [make_picture(1, 10), make_picture(2, 14)]
-    pruner = make_pruner(method, tokens=60, num_layers=8, num_visual=144)
-    together, traces = answer(model, processor, pictures, QUESTIONS, pruner)
-    for number, picture in enumerate(pictures):
-        alone, (trace,) = answer(model, processor, [picture], [QUESTIONS[number]], pruner)
-        assert torch.equal(together[number], alone[0])
-        assert traces[number].num_visual == picture.patch_objects.size
-        assert traces[number].tokens_out == trace.tokens_out
-        assert abs(trace.tokens_out[-1] - traces[0].tokens_out[-1]) <= 3, "kept whatever the size"
-
-
-@pytest.mark.filterwarnings("ignore:positions=:UserWarning")
-def test_a_picture_with_fewer_tokens_than_a_cut_keeps_loses_next_to_nothing(model, processor):
-    pictures = [make_picture(1, 8), make_picture(2, 20)]
-    pruner = make_pruner("random", tokens=150, num_layers=8, num_visual=400)
-    _, (small, large) = answer(model, processor, pictures, QUESTIONS, pruner, new_tokens=1)
-    first = pruner.cuts[0].keep
-    assert small.num_visual < first < large.num_visual
-    assert small.tokens_out[0] >= small.num_visual - 1
-    assert large.tokens_out[0] == first
-
-
-def test_the_nominal_picture_is_the_mean_of_the_benchmarks():
-    config = build_model(0).config.to_dict()
-    assert kit.num_visual(config) == NOMINAL**2 == 1296
-
-
-# The shipped weights
-
-
-@pytest.fixture(scope="module")
-def shipped():
-    return load_miniature("mini-qwen2-vl")
-
-
-@torch.inference_mode()
-def test_shipped_answers_are_right_and_those_of_the_fast_forward(shipped):
-    model, processor = shipped
-    samples = [s for name, n in (("mmbench", 4), ("pope", 2), ("textvqa", 2))
-               for s in kit.samples(name, n, 2)]  # fmt: skip
-    inputs = kit.batch_inputs(processor, samples)
-    output = model.generate(**inputs, max_new_tokens=2, do_sample=False)
-    said = processor.batch_decode(output[:, inputs["input_ids"].shape[1] :])
-    assert sum(a == s.answer for a, s in zip(said, samples, strict=True)) >= len(samples) - 1
-    for sample, word in list(zip(samples, said, strict=True))[::3]:
-        picture = make_picture(sample.seed)
-        rows, columns = picture.patch_objects.shape
-        visual = merge(model, tower_features(model, [picture]))[None]
-        turn = torch.tensor([[encode([*sample.question.split(), "ASSISTANT", ":"])]])
-        start = torch.tensor([FIRST + max(rows, columns)])
-        hidden = turn_hidden(model, visual, grid_positions(rows, columns), turn, start)
-        assert processor.batch_decode(model.lm_head(hidden[0, 0, -1:]).argmax(-1)) == [word]
-
-
-def test_the_shipped_words_look_at_what_they_name(shipped):
-    model, _ = shipped
-    try:
-        model.set_attn_implementation("eager")
-        attention = attention_on_target(model.requires_grad_(False), 1)
-    finally:
-        model.set_attn_implementation("sdpa")
-    (area,) = attention["area"]
-    assert 0.002 < area < 0.02
-    assert max(attention["naming word"]) > 0.5
-    without = accuracy_without_image_from(model, 1)
-    assert len(without) == 9 and without[0] < 0.7 < 0.85 < without[-1]

@@ -28,7 +28,7 @@ from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from sparsevlm.miniature.weights import DATA
 
 OPTIONS = {"lists": 5, "questions": 2, "background": 4, "alignment": 0.2, "every": 1}
-OPTIONS |= {"frames": 2, "shuffles": 2, "patches": 2, "acts": 3}
+OPTIONS |= {"frames": 2, "shuffles": 2, "patches": 2, "shows": 3}
 TURNS = ["what does the ring do ? ASSISTANT : moves left </s>", "describe the red thing ASSISTANT"]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from importlib import import_module
 
 import matplotlib
 import pandas as pd
@@ -19,6 +20,7 @@ from sparsevlm.reproduce import provenance, style  # noqa: E402
 from sparsevlm.reproduce.cells import missing_cells, plan_cells  # noqa: E402
 from sparsevlm.reproduce.paths import FIGURES  # noqa: E402
 from sparsevlm.reproduce.profiles import get_profile  # noqa: E402
+from sparsevlm.reproduce.studies import studies_of  # noqa: E402
 
 MARKER = get_profile("mini").marker
 
@@ -151,15 +153,38 @@ def test_no_sidecar_of_an_earlier_figure_is_left(figure, tmp_path):
 # --- The committed figures ---------------------------------------------------------------------
 
 
-def _table_1():
-    from sparsevlm.reproduce import table_1, table_1_views
+def _trade_off(name):
+    from sparsevlm.reproduce import study_tradeoff
 
-    return table_1_views.figure(table_1.measure("mini"))
+    chosen = import_module(f"sparsevlm.reproduce.{name}")
+    return study_tradeoff.draw(chosen.FIGURE, chosen.measure("mini"))
+
+
+def _of_results(name, drawing="", draw="figure"):
+    """Redraw by NAME.measure and the drawing function of NAME or another module."""
+    measure = import_module(f"sparsevlm.reproduce.{name}").measure
+    return getattr(import_module(f"sparsevlm.reproduce.{drawing or name}"), draw)(measure("mini"))
 
 
 # How a figure that is made of cells is drawn again; those without cells show what they compute.
-REDRAW = {"table_1": _table_1}
+REDRAW = {
+    "table_1": lambda: _of_results("table_1", "table_1_views"),
+    "table_1_v1": lambda: _of_results("table_1_v1"),
+    "table_4": lambda: _of_results("table_4", "table_4_views"),
+    "figure_5": lambda: _of_results("figure_5", draw="draw"),
+    "figure_8": lambda: _trade_off("figure_8"),
+    "figure_9": lambda: _trade_off("figure_9"),
+    "figure_10": lambda: _trade_off("figure_10"),
+    "variants": lambda: _of_results("variants"),
+    "controls": lambda: _of_results("controls"),
+}
 COMMITTED = sorted(path.stem for path in FIGURES.glob("*.png"))
+
+
+def _marker(name):
+    studies = studies_of(name)
+    mini = get_profile("mini")
+    return mini.for_study(studies[0]).marker if studies else mini.marker
 
 
 @pytest.mark.parametrize("name", COMMITTED)
@@ -167,13 +192,14 @@ def test_a_committed_figure_says_where_it_comes_from(name):
     notes = [provenance.read(FIGURES / f"{name}.{kind}") for kind in style.FORMATS]
     assert notes[0] == notes[1] == notes[2], "the three files are of one run"
     assert notes[0]["figure"] == name and notes[0]["profile"] == "mini"
-    assert notes[0]["marker"] == MARKER
+    assert notes[0]["marker"] == _marker(name)
     assert not notes[0]["cells"] or name in REDRAW, "say in REDRAW how it is drawn from its cells"
 
 
 @pytest.mark.parametrize("name", sorted(REDRAW))
 def test_a_committed_figure_is_what_the_records_give(name, tmp_path):
-    cells = plan_cells(get_profile("mini").for_study("table_1"))
+    (study,) = studies_of(name)
+    cells = plan_cells(get_profile("mini").for_study(study))
     if missing := missing_cells(cells):
         pytest.skip(f"{len(missing)} results of the miniature are not at hand")
     note = provenance.read(FIGURES / f"{name}.svg")
@@ -181,7 +207,7 @@ def test_a_committed_figure_is_what_the_records_give(name, tmp_path):
         pytest.skip("the committed figure was drawn with other versions")
     assert set(note["cells"]) <= {cell.id for cell in cells}, "run `make figures`"
     with matplotlib.rc_context():
-        style.save_figure(REDRAW[name](), name, "mini", folder=tmp_path)
+        style.save_figure(REDRAW[name](), name, "mini", folder=tmp_path, study=study)
     drawn, committed = (
         re.sub(r"<metadata>.*?</metadata>", "", (folder / f"{name}.svg").read_text(), flags=re.S)
         for folder in (tmp_path, FIGURES)

@@ -17,7 +17,8 @@
 # The paper measures LLaVA-1.5-7B. This notebook measures the bundled miniature of eight layers
 # (`mini-llava`) on procedural questions, scored by the real metrics: evidence about the mechanism,
 # and no reproduction of the paper's bars. *All text* are the tokens behind the picture; *all
-# tokens* are those and the visual tokens themselves (DEVIATIONS.md says how we read it).
+# tokens* are those, the visual tokens and the system prompt. The paper does not spell either out,
+# so this is our reading of them.
 
 # %% tags=["parameters"]
 profile: str = "mini"

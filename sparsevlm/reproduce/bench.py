@@ -165,10 +165,5 @@ def summary(result: dict) -> list[str]:
     return lines
 
 
-def main(rounds: int = 15, num_visual: int | None = None) -> None:
-    """Measure the prefill of the reference case."""
-    run_command(Options(rounds=rounds, visual=num_visual))
-
-
 if __name__ == "__main__":
     run_command(parse())

@@ -33,6 +33,12 @@ ITEMS = {
 }
 METHOD = {
     "Dense": "dense", "SparseVLM": "sparsevlm", "FastV": "fastv", "PDrop": "pdrop", "ToMe": "tome",
+    "SparseVLM with token reconstruction": "sparsevlm",
+    # Of the two readings the one that leaves as many tokens as the budget says.
+    "SparseVLM without token reconstruction": "sparsevlm-no-recycling",
+    "SparseVLM rated by all tokens": "sparsevlm-all-tokens",
+    "SparseVLM rated by all text tokens": "sparsevlm-all-text",
+    "SparseVLM rated by text raters": "sparsevlm",
 }  # fmt: skip
 BENCHMARK = {
     "GQA": "gqa", "MMB": "mmbench", "MME": "mme", "POPE": "pope", "SQA": "scienceqa",
@@ -41,9 +47,7 @@ BENCHMARK = {
 NEEDS = {
     "table_1": "the latency of LLaVA-1.5-7B on an A100",
     "table_2": "Qwen2-VL-7B on its benchmarks, with a schedule that the authors have not released",
-    "table_4": "LLaVA-1.5-7B on GQA and POPE",
     "figure_4": "Mini-Gemini-7B on the benchmarks",
-    "figure_5": "LLaVA-1.5-7B on TextVQA and POPE",
     "table_1_v1": "LLaVA-1.5-7B on the benchmarks, with the schedule of the first preprint",
 }
 JUDGE_RETIRED = "the judge, a snapshot of gpt-3.5-turbo, is retired"
@@ -187,6 +191,11 @@ def _source(row: published.Row, notebook: str) -> tuple[str, str, str]:
     """Records, what is needed, and why it is not testable: one of the three is given."""
     if notebook == "table_3":
         return "", "", JUDGE_RETIRED
+    if notebook in ("table_4", "figure_5"):
+        method, benchmark = METHOD[row.method], BENCHMARK[row.measure]
+        if row.visual_tokens == "average":
+            return f'mean_score("{method}", "{benchmark}", "{notebook}")', "", ""
+        return f'score("{method}", {row.visual_tokens}, "{benchmark}", "{notebook}")', "", ""
     if notebook != "table_1" or row.measure == "latency_ms":
         return "", NEEDS[notebook], ""
     method, tokens = METHOD[row.method], _budget(row)

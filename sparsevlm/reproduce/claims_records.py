@@ -2,7 +2,8 @@
 
 Every public function can be named in the column "records" of data/claims.csv. It gets the records
 first. A difference of methods comes back as an `Estimate` with its paired interval, a plain value
-as a number. Methods and benchmarks are spelled as in `METHODS` and `BENCHMARKS`.
+as a number. Methods and benchmarks are spelled as in `METHODS` and `BENCHMARKS`; the table is
+Table 1 unless the last argument names another.
 
 To claim something about another table or figure: what measures it in `MEASURES`, a function here,
 rows in data/claims.csv. A figure that computes what it shows has its data beside it (see
@@ -13,15 +14,27 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from statistics import fmean
 
 import numpy as np
 
-from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.reproduce import statistics, table_1
+from sparsevlm.reproduce import (
+    controls,
+    figure_5,
+    figure_8,
+    figure_9,
+    figure_10,
+    statistics,
+    table_1,
+    table_1_v1,
+    table_4,
+    variants,
+)
 from sparsevlm.reproduce.claims_collect import Found, NotRunError
 from sparsevlm.reproduce.paths import FIGURES, relative
 from sparsevlm.reproduce.profiles import get_profile
 from sparsevlm.reproduce.statistics import Estimate
+from sparsevlm.reproduce.study import Results, Setting
 
 Rows = list[dict[str, str]]
 
@@ -43,14 +56,25 @@ def drawn(name: str) -> Callable[[str], Rows]:
 
 MEASURES: dict[str, Callable[[str], object]] = {
     "table_1": table_1.measure,
+    "table_1_v1": table_1_v1.measure,
+    "table_4": table_4.measure,
+    "figure_5": figure_5.measure,
+    "figure_8": figure_8.measure,
+    "figure_9": figure_9.measure,
+    "figure_10": figure_10.measure,
+    "variants": variants.measure,
+    "controls": controls.measure,
     "figure_1": drawn("figure_1"),
     "figure_7": drawn("figure_7"),
 }
 
 
-def _table_1(found: Found, *settings: table_1.Setting) -> table_1.Results:
-    """Table 1, if it has these methods at these budgets."""
-    results = found.results("table_1")
+TABLE_1 = "table_1"
+
+
+def _results(found: Found, table: str, *settings: Setting) -> Results:
+    """A table, if it has these methods at these budgets."""
+    results = found.results(table)
     for method, tokens in settings:
         if (method, tokens) not in results.relative:
             budget = "" if tokens is None else f" at {tokens} tokens"
@@ -58,10 +82,10 @@ def _table_1(found: Found, *settings: table_1.Setting) -> table_1.Results:
     return results
 
 
-def lead(found: Found, first: str, second: str, tokens: int) -> Estimate:
+def lead(found: Found, first: str, second: str, tokens: int, table: str = TABLE_1) -> Estimate:
     """Relative accuracy of the first method minus that of the second, in points, paired."""
     settings = (first, tokens), (second, tokens)
-    return _table_1(found, *settings).difference(*settings)
+    return _results(found, table, *settings).difference(*settings)
 
 
 def lead_growth(found: Found, first: str, second: str, many: int, few: int) -> Estimate:
@@ -69,14 +93,14 @@ def lead_growth(found: Found, first: str, second: str, many: int, few: int) -> E
     ends = {}
     for tokens in (many, few):
         settings = (first, tokens), (second, tokens)
-        relative = _table_1(found, *settings).relative
+        relative = _results(found, TABLE_1, *settings).relative
         ends[tokens] = relative[settings[0]] - relative[settings[1]]
     return statistics.estimate(ends[few] - ends[many])
 
 
-def accuracy(found: Found, method: str, tokens: int | None) -> float:
+def accuracy(found: Found, method: str, tokens: int | None, table: str = TABLE_1) -> float:
     """Relative accuracy, in percent."""
-    percent = float(_table_1(found, (method, tokens)).relative[method, tokens][0])
+    percent = float(_results(found, table, (method, tokens)).relative[method, tokens][0])
     if percent != percent:
         raise NotRunError(f"the dense model of {found.profile!r} scores 0 on a benchmark")
     return percent
@@ -87,11 +111,18 @@ def loss(found: Found, method: str, tokens: int) -> float:
     return 100 - accuracy(found, method, tokens)
 
 
-def score(found: Found, method: str, tokens: int | None, benchmark: str) -> float:
+def score(
+    found: Found, method: str, tokens: int | None, benchmark: str, table: str = TABLE_1
+) -> float:
     """The score of one benchmark, in the unit of the paper's column."""
-    results = _table_1(found, (method, tokens))
-    row = next(row for row in results.rows if (row.method, row.tokens) == (method, tokens))
-    return row.scores[benchmark]
+    setting = (method, tokens)
+    return _results(found, table, setting).row(setting).scores[benchmark]
+
+
+def mean_score(found: Found, method: str, benchmark: str, table: str) -> float:
+    """The mean of a score over the budgets of a table."""
+    budgets = found.results(table).profile.budgets
+    return fmean(score(found, method, tokens, benchmark, table) for tokens in budgets)
 
 
 def percent_of_dense(found: Found, method: str, tokens: int, benchmark: str) -> float:
@@ -103,17 +134,11 @@ def percent_of_dense(found: Found, method: str, tokens: int, benchmark: str) -> 
 
 
 def benchmark_lead(
-    found: Found, benchmark: str, first: str, second: str, tokens: int
+    found: Found, benchmark: str, first: str, second: str, tokens: int, table: str = TABLE_1
 ) -> Estimate:
     """The score of the first method minus that of the second, paired."""
-    results = _table_1(found, (first, tokens), (second, tokens))
-    counts = [
-        statistics.count_groups(
-            results.records[method, tokens, benchmark].predictions, BENCHMARKS[benchmark].counts
-        )
-        for method in (first, second)
-    ]
-    return statistics.paired_difference(*counts, BENCHMARKS[benchmark].headline)
+    settings = (first, tokens), (second, tokens)
+    return _results(found, table, *settings).score_difference(benchmark, *settings)
 
 
 def focus_lead(found: Found, first: str, second: str) -> Estimate:

@@ -156,17 +156,18 @@ def overhead(record: dict) -> pd.DataFrame:
         }
         for budget, methods in record["budgets"].items() for method, row in methods.items()
     ]  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).sort_values("tokens", ascending=False, ignore_index=True)
 
 
 def scale(record: dict) -> pd.DataFrame:
     """Own time over the model's, and peak memory over the dense model's, by visual tokens."""
     import pandas as pd
 
-    return pd.DataFrame([
+    table = pd.DataFrame([
         {"visual tokens": int(size), "budget": int(budget), **row}
         for size, found in record["scale"].items() for budget, row in found["budgets"].items()
     ])  # fmt: skip
+    return table.sort_values(["visual tokens", "budget"], ascending=[True, False])
 
 
 def parts(record: dict) -> pd.DataFrame:
@@ -177,12 +178,18 @@ def parts(record: dict) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for job, of in record["answers"]["parts"].items():
+    for job, of in sorted(record["answers"]["parts"].items(), key=_by_budget):
         first = record["answers"]["to_dense"][job]["ttft"]
         row = {"run": job, **{part: share * first for part, share in of.items()}}
         row["rest"] = row["ttft"] - row["prefill"] - row.get("vision", 0.0)
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _by_budget(job: tuple[str, dict]) -> tuple[bool, int]:
+    """The dense model first, then from the largest budget to the smallest."""
+    name = job[0]
+    return name != "dense", 0 if name == "dense" else -int(name.split()[-1])
 
 
 def sentences(records: Records) -> list[str]:

@@ -76,7 +76,8 @@ def _answer(axes: Axes, records: Records) -> None:
         axes.set_yticks(place, names)
         axes.invert_yaxis()
         axes.legend(fontsize=5, handlelength=1.2, loc="lower right")
-    axes.set(title="Up to the first token", xlabel="of the dense model's")
+        axes.set_title(f"Up to the first token{_of(record)}")
+    axes.set_xlabel("of the dense model's")
 
 
 def _overhead(axes: Axes, records: Records) -> None:
@@ -95,30 +96,36 @@ def _overhead(axes: Axes, records: Records) -> None:
         axes.axhline(LIMIT_PERCENT, color="#333333", lw=0.7, ls=(0, (4, 2)))
         axes.set_ylim(0, 1.45 * max(LIMIT_PERCENT, max(bottom)))
         axes.legend(fontsize=5, ncols=2, handlelength=1.0, columnspacing=0.8, loc="upper left")
-    axes.set(title="Pruning's own time", xlabel="budget", ylabel="% of the oracle's prefill")
+        axes.set_title(f"Pruning's own time{_of(record)}")
+    axes.set(xlabel="budget", ylabel="% of the oracle's prefill")
 
 
-def _by_size(axes: Axes, records: Records, column: str) -> None:
+def _of(record: dict) -> str:
+    return f" (hidden {record['shape']['hidden']})"
+
+
+def _by_size(axes: Axes, records: Records, column: str, title: str) -> None:
     for record in list(records.having("scale").values())[:1]:
         for line, (budget, rows) in zip(BUDGET_LINES, scale(record).groupby("budget", sort=False),
                                         strict=False):  # fmt: skip
             axes.plot(rows["visual tokens"], rows[column], "o", ls=line, color="#D55E00", ms=2.5,
                       label=f"{budget} of {record['shape']['num_visual']}")  # fmt: skip
         axes.set_xscale("log", base=2)
-        ticks = [int(size) for size in record["scale"]]
+        ticks = sorted(int(size) for size in record["scale"])
         axes.set_xticks(ticks, ticks)
         axes.minorticks_off()
+        axes.set_title(title + _of(record))
     axes.set_xlabel("visual tokens")
     axes.grid(axis="y")
     axes.legend(fontsize=5.5)
 
 
 def _share(axes: Axes, records: Records) -> None:
-    _by_size(axes, records, "share_percent")
-    axes.set(title="Own time by number of tokens", ylabel="% of the model's", ylim=(0, None))
+    _by_size(axes, records, "share_percent", "Own time by number of tokens")
+    axes.set(ylabel="% of the model's", ylim=(0, None))
 
 
 def _memory(axes: Axes, records: Records) -> None:
-    _by_size(axes, records, "memory_to_dense")
+    _by_size(axes, records, "memory_to_dense", "Peak memory by number of tokens")
     axes.axhline(1, color="#333333", lw=0.7, ls=(0, (4, 2)))
-    axes.set(title="Peak memory by number of tokens", ylabel="of the dense model's", ylim=(0, 1.1))
+    axes.set(ylabel="of the dense model's", ylim=(0, 1.1))

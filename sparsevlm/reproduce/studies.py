@@ -135,7 +135,7 @@ STUDIES: dict[str, Study] = {
         ("textvqa", "pope"),
         ("sparsevlm", "sparsevlm-all-text", "sparsevlm-all-tokens"),
         (64,),
-        samples={"mini": 512},
+        samples={"mini": 384},
     ),
     "variants": _study(
         ("gqa", "pope", "textvqa"),
@@ -143,7 +143,7 @@ STUDIES: dict[str, Study] = {
         (192, 128, 64),
     ),
     "controls": _study(
-        _TABLE_1,
+        ("gqa", "mmbench", "pope", "textvqa"),
         ("sparsevlm", "sparsevlm-all-text", "random", "uniform", "pooled"),
         (192, 128, 64),
     ),

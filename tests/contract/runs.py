@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 import sparsevlm as sv
+from sparsevlm.baselines import options_for
 from sparsevlm.trace import SampleTrace
 
 from .cases import FAMILIES, KERNELS, NUM_LAYERS, Family
 
-# The tiny models have 4 heads; the 14 of SparseVLM+ are half of Qwen2-VL's.
-OPTIONS = {"sparsevlm-plus": {"heads": 2}}
+NUM_HEADS = 4
 BUDGETS = {"dense": None, "sparsevlm-video": None, "sparsevlm-v1.0": 64}
 RENUMBERED = "sparsevlm:renumbered"
-MERGING = {"tome"}
+# All tokens are merged before layer 0, each into the place of one of them.
+MERGING = ("tome", "pooled")
 # One that looks at the layer just run, one at the layer to come, one at no attention.
 KINDS = ("sparsevlm", "pdrop", "tome")
 
@@ -27,11 +28,12 @@ KINDS = ("sparsevlm", "pdrop", "tome")
 def build(family: Family, method: str, tokens: int | None = 30, num_visual=None, **options):
     """A method at a budget that every row can be cut to; positions are kept with M-RoPE."""
     name, _, renumbered = method.partition(":")
-    if family.has_mrope and (name in ("pdrop", "tome") or name.startswith("sparsevlm")):
-        options = {"positions": renumbered or "original", **options}
+    options = {**options_for(name, NUM_HEADS, family.has_mrope), **options}
+    if renumbered:
+        options["positions"] = renumbered
     return sv.make_pruner(
         name, tokens=BUDGETS.get(name, tokens), num_layers=NUM_LAYERS,
-        num_visual=num_visual or family.num_visual, **{**OPTIONS.get(name, {}), **options},
+        num_visual=num_visual or family.num_visual, **options,
     )  # fmt: skip
 
 

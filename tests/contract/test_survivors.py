@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import pytest
 
 import sparsevlm as sv
@@ -9,7 +11,7 @@ from sparsevlm.schedule import recycled_counts
 from sparsevlm.trace import MAX_BYTES
 
 from .cases import NUM_LAYERS
-from .runs import KINDS, runs
+from .runs import KINDS, MERGING, runs
 from .schedules import recycle_of, scheduled
 
 
@@ -35,7 +37,7 @@ def test_kept_tokens_are_in_order_and_groups_share_out_the_recycled(run):
             assert cut.kept == sorted(set(cut.kept)) and set(cut.kept) <= alive
             assert cut.num_left == len(cut.kept) + len(cut.groups) <= current
             check_groups(cut, alive, groups)
-            check_recycled(run.pruner, cut, groups, current, sample.num_visual)
+            check_recycled(run.pruner, cut, groups, current, sample)
             if cut.scores:
                 assert len(cut.scores) == current
                 assert sorted(cut.score_ids) == [*sorted(alive), *sorted(groups)]
@@ -62,12 +64,14 @@ def check_groups(cut, alive, before):
             assert set(group) <= set(members) or not set(group) & set(members)
 
 
-def check_recycled(pruner, cut, before, current, num_visual):
+def check_recycled(pruner, cut, before, current, sample):
     """As many of the dropped are recycled, and into as many groups, as the method says."""
     created = [group for key, group in zip(cut.group_ids, cut.groups, strict=True)
                if key not in before]  # fmt: skip
-    if pruner.name == "tome":
-        assert sum(map(len, created)) + len(cut.kept) == num_visual, "every token is merged"
+    if pruner.name in MERGING:
+        # Pooling leaves class tokens out: they lie in no cell.
+        every = prod(sample.grid) if pruner.name == "pooled" else sample.num_visual
+        assert sum(map(len, created)) + len(cut.kept) == every, "every token is merged"
         return
     kept = cut.num_left - len(created)
     recycled, num_groups = recycled_counts(current - kept, recycle_of(pruner))
@@ -91,7 +95,7 @@ def test_text_stays_and_in_order(run):
         assert len(sample.output_index) == len(text) + len(kept) + len(groups)
         extra = [index for index in left if index not in set(kept)]
         assert [index for index in left if index in set(kept)] == kept
-        anchored = run.method == "tome" or run.pruner.positions == "original"
+        anchored = run.method in MERGING or run.pruner.positions == "original"
         assert len(extra) == (len(groups) if anchored else 0)
         # A merged token stands where one of its members was.
         for group in groups if anchored else []:

@@ -14,7 +14,7 @@ from .packed import turn_hidden
 from .pictures import make_picture
 from .prompts import AFTER, BEFORE, prompt_ids
 from .questions import FAMILIES
-from .vision import merge, picture_patches, tower_features
+from .vision import merge, picture_patches, picture_positions, tower_features
 
 FIRST = len(BEFORE)
 
@@ -65,9 +65,7 @@ def accuracy_without_image_from(model, scenes: int) -> list[float]:
         picture = make_picture(PROBE_SEEDS + TRAINING_SEEDS + number)
         rows, columns = picture.patch_objects.shape
         visual = merge(model, tower_features(model, [picture]))[None]
-        places = torch.full((3, 1, rows * columns), FIRST)
-        places[1, 0] += torch.arange(rows).repeat_interleave(columns)
-        places[2, 0] += torch.arange(columns).repeat(rows)
+        places = picture_positions(rows, columns)
         start = torch.tensor([FIRST + max(rows, columns)])
         turns = _one_of_every_family(picture, number)
         ids, asked = pack_turns([turns], visual.device)

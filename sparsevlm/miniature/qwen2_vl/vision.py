@@ -11,6 +11,7 @@ from ..llava.model import PIXEL_MEAN, PIXEL_STD
 from ..scenes import Scene
 from ..vocabulary import DEPICTED
 from .model import PATCH, TIME
+from .prompts import BEFORE
 
 
 def picture_patches(scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -28,6 +29,14 @@ def picture_patches(scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor
         grids.append((1, rows, columns))
     normalised = (torch.cat(patches).float() / 255 - PIXEL_MEAN) / PIXEL_STD
     return normalised, torch.tensor(grids)
+
+
+def picture_positions(rows: int, columns: int) -> torch.Tensor:
+    """Positions of a whole picture's tokens in time, rows and columns, long [3, 1, tokens]."""
+    places = torch.full((3, 1, rows * columns), len(BEFORE))
+    places[1, 0] += torch.arange(rows).repeat_interleave(columns)
+    places[2, 0] += torch.arange(columns).repeat(rows)
+    return places
 
 
 def tower_features(model, scenes: Sequence[Scene]) -> torch.Tensor:

@@ -17,12 +17,12 @@ from torch import Tensor
 from ..llava.losses import Measures, alignment_accuracy
 from ..llava.vision import alignment_loss
 from ..vocabulary import BEFORE_IMAGE
-from .acts import ACT_LISTS, ALWAYS
 from .clips import Clip, make_clip
 from .facts import Facts
 from .model import NUM_VISUAL, TOKENS_PER_FRAME
 from .packed import Places, turn_hidden
 from .questions import training_drafts
+from .shows import SHOW_LISTS
 from .statements import MAX_WORDS, STATEMENTS
 from .vision import depicted_words, encode_clips, encode_frames, pixel_tensor, project
 from .vocabulary import PAD, encode
@@ -95,7 +95,7 @@ def layer_places(kept: np.ndarray, rng, num_layers: int) -> tuple[Places, Places
 def clip_turns(facts: Facts, rng, options: dict):
     """Turns of one clip: (label, words, weights); the weight is 0 where nothing is predicted."""
     others = [n for n in rng.permutation(list(STATEMENTS)).tolist() if n not in HARD]
-    turns = act_turns(facts, rng, int(options.get("acts", 0)))
+    turns = show_turns(facts, rng, int(options.get("shows", 0)))
     for name in [*HARD, *others][: int(options["lists"]) - len(turns)]:
         words, wanted = STATEMENTS[name](facts, rng)
         turns.append((f"list/{name}", words, [float(w) for w in wanted]))
@@ -107,12 +107,10 @@ def clip_turns(facts: Facts, rng, options: dict):
     return turns
 
 
-def act_turns(facts: Facts, rng, count: int):
-    """Lists that need no order of the frames: the ones for every clip first, then others."""
-    rest = (
-        [n for n in rng.permutation(list(ACT_LISTS)).tolist() if n not in ALWAYS] if count else []
-    )
-    lists = [(name, *ACT_LISTS[name](facts, rng)) for name in [*ALWAYS, *rest][:count]]
+def show_turns(facts: Facts, rng, count: int):
+    """``count`` lists of `shows`, in random order."""
+    names = rng.permutation(list(SHOW_LISTS)).tolist()[:count] if count else []
+    lists = [(name, *SHOW_LISTS[name](facts, rng)) for name in names]
     return [(f"list/{n}", words, [float(w) for w in wanted]) for n, words, wanted in lists]
 
 
@@ -131,8 +129,8 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measu
     """Look-up lists and questions about clips, with a little of the alignment kept up.
 
     Options: ``lists`` and ``questions`` per clip, ``background`` (see `kept_tokens`), ``alignment``
-    (weight of the alignment loss), ``every`` (see `packed.turn_hidden`); ``acts`` of
-    the lists, if wanted, are those of `acts`.
+    (weight of the alignment loss), ``every`` (see `packed.turn_hidden`); if wanted,
+    ``shows`` (so many of the lists are those of `shows`).
     """
     clips = [make_clip(seed) for seed in seeds]
     rng = np.random.default_rng((seeds[0], 2))
@@ -161,8 +159,8 @@ def _answers(model, visual: Tensor, kept: np.ndarray, turns, rng, options: dict)
     return loss, _accuracy(turns, where, logits.argmax(-1) == targets, weights[where])
 
 
-def acts_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
-    """Lists of `acts`, about clips whose frames are shuffled.
+def shows_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
+    """Lists of `shows`, about clips whose frames are shuffled.
 
     They are true in any order of the frames, so one pass of the vision tower serves ``shuffles``
     clips, and nothing can be learned from the order.
@@ -173,7 +171,7 @@ def acts_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]
     rng = np.random.default_rng((seeds[0], 2))
     clips = [make_clip(seed) for seed in seeds]
     shown, kept, visual = _shuffled(model, clips, rng, options)
-    turns = [act_turns(Facts(clip.actors), rng, int(options["lists"])) for clip in shown]
+    turns = [show_turns(Facts(clip.actors), rng, int(options["lists"])) for clip in shown]
     return _answers(model, visual, kept, turns, rng, options)
 
 
@@ -240,6 +238,6 @@ def _accuracy(turns, where, right: Tensor, weights: Tensor) -> Measures:
 
 LOSSES = {
     "vision": vision_loss,
-    "acts": acts_loss,
+    "shows": shows_loss,
     "language": language_loss,
 }

@@ -11,6 +11,7 @@ from torch import Tensor
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from ..recipes import TRAINING_SEEDS
+from ..scenes import SHAPES
 from ..vocabulary import BEFORE_IMAGE
 from .clips import make_clip
 from .facts import Facts
@@ -54,7 +55,8 @@ def attention_on_target(model, clips: int) -> dict[str, list[float]]:
         named = Facts(clip.actors).named
         rng = np.random.default_rng(number)
         for name in rng.permutation(list(named))[:3].tolist():
-            words = [*f"what does {the(name)} do ?".split(), "ASSISTANT", ":"]
+            asked = "color" if name in SHAPES else "shape"
+            words = [*f"what {asked} is {the(name)} ?".split(), "ASSISTANT", ":"]
             patches = np.flatnonzero(owners == clip.actors.index(named[name]))
             best = _best_head(model, visual, words, patches)
             rows["naming word"].append(best[:, words.index(name)].tolist())

@@ -1,0 +1,73 @@
+"""Look-up lists of what a clip shows in any of its frames, true in any order of them.
+
+The lists of `statements` that need several frames at once, or their order, were not learned in the
+time there was; the questions are therefore made of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ..scenes import SHAPE_COLOURS, SHAPES
+from .clips import Actor
+from .facts import Facts, pick, shuffled
+from .statements import Turn, color, height, lookup_list, pairs, side
+
+WHITE = "white"
+
+
+def shown_pairs(facts: Facts) -> set[tuple[str, str]]:
+    """(colour, kind) of everything in every frame, the white of flashes included."""
+    return {state[1::-1] for actor in facts.actors for state in actor.states if state}
+
+
+def absent_pair(facts: Facts, rng: np.random.Generator) -> tuple[str, str]:
+    """A (colour, kind) that no frame shows; mostly both are there, but not together."""
+    shown = shown_pairs(facts)
+    near = rng.random() < 0.7
+    colours = [*facts.by_colour, WHITE] if near else list(SHAPE_COLOURS)
+    kinds = list(facts.by_kind) if near else list(SHAPES)
+    while True:
+        pair = (pick(rng, colours), pick(rng, kinds))
+        if pair not in shown:
+            return pair
+
+
+def flasher(facts: Facts) -> Actor | None:
+    """The only actor that flashes; None if there are none or several."""
+    found = [actor for actor in facts.actors if actor.flashes]
+    return found[0] if len(found) == 1 else None
+
+
+def there(facts: Facts, rng) -> Turn:
+    """``there : red ring yes white cross no``"""
+    entries = [(list(pair), "yes") for pair in shuffled(rng, sorted(shown_pairs(facts)))[:3]]
+    entries += [(list(absent_pair(facts, rng)), "no") for _ in range(3)]
+    return lookup_list(["there"], shuffled(rng, entries))
+
+
+def flashes(facts: Facts, rng) -> Turn:
+    """``flashes : ring yes blue no``"""
+    answers = {name: "yes" if actor.flashes else "no" for name, actor in facts.by_kind.items()}
+    return pairs(rng, "flashes", answers, facts.absent(rng, SHAPES)[:1])
+
+
+def shape(facts: Facts, rng) -> Turn:
+    """``shape : red ring white cross``: with the kind of the only one that flashes."""
+    values = dict(facts.shape)
+    actor = flasher(facts)
+    if actor or not any(a.flashes for a in facts.actors):
+        values[WHITE] = actor.kinds[0] if actor else "none"
+    return pairs(rng, "shape", values, facts.absent(rng, SHAPE_COLOURS)[:1])
+
+
+SHOW_LISTS: dict[str, Callable[[Facts, np.random.Generator], Turn]] = {
+    "shown": there,
+    "flashes": flashes,
+    "shape+white": shape,
+    "color": color,
+    "side": side,
+    "height": height,
+}
