@@ -6,8 +6,10 @@ from test_pruners import view
 
 import sparsevlm as sv
 from sparsevlm.baselines.controls import spread_rank
+from sparsevlm.baselines.pooled import cell_labels, coarse_grid
 from sparsevlm.baselines.pyramiddrop import PyramidDrop, geometric
 from sparsevlm.baselines.tome import merge_to
+from sparsevlm.contract import View
 from sparsevlm.schedule import mean_tokens_out
 
 BUDGETED = [name for name in sv.METHODS if name != "dense" and sv.METHODS[name].meets_budget]
@@ -191,3 +193,44 @@ def test_tome_selection():
         torch.testing.assert_close(vector, shown.visual[members].mean(0), rtol=1e-4, atol=1e-5)
     everything = sv.METHODS["tome"].build(20, 10, 20).select(shown)
     assert everything.vectors is None and everything.keep.tolist() == list(range(20))
+
+
+def pooled_view(grid, num_visual):
+    visual = torch.randn(num_visual, 6, generator=torch.Generator().manual_seed(0))
+    return View(
+        layer=-1, num_layers=4, visual=visual, text=torch.zeros(2, 6),
+        source=torch.arange(num_visual), num_visual=num_visual, grid=grid, inputs_visual=visual,
+        inputs_text=torch.zeros(2, 6), attention_rows=None, prompt_key=lambda: 0,
+    )  # fmt: skip
+
+
+def test_pooling_takes_the_mean_of_every_cell_of_the_coarse_grid():
+    shown = pooled_view((4, 6), 24)
+    selection = sv.METHODS["pooled"].build(6, 4, 24).select(shown)
+    expected = shown.visual.view(2, 2, 3, 2, 6).mean((1, 3)).flatten(0, 1)
+    torch.testing.assert_close(selection.vectors, expected)
+    assert selection.anchors.tolist() == [0, 2, 4, 12, 14, 16] and not selection.keep.numel()
+
+
+def test_pooling_to_every_token_changes_none():
+    shown = pooled_view((4, 6), 24)
+    selection = sv.METHODS["pooled"].build(24, 4, 24).select(shown)
+    assert torch.equal(selection.vectors, shown.visual)
+    assert selection.anchors.tolist() == list(range(24))
+
+
+def test_frames_share_the_budget_and_class_tokens_lie_in_no_cell():
+    labels = cell_labels((3, 2, 2), 15, 13)  # four tokens for each of three frames
+    assert [labels[i] for i in (0, 5, 10)] == [-1, -1, -1]
+    assert sorted(set(labels)) == list(range(-1, 12))
+    with pytest.raises(ValueError, match="3 frames cannot be pooled to 2 tokens"):
+        cell_labels((3, 2, 2), 15, 2)
+
+
+@pytest.mark.parametrize(
+    ("size", "tokens", "coarse"),
+    [((24, 24), 192, (12, 16)), ((24, 24), 64, (8, 8)), ((36, 36), 500, (20, 25)),
+     ((24, 24), 193, (12, 16)), ((1, 9), 4, (1, 4))],
+)  # fmt: skip
+def test_the_coarse_grid_wastes_little_and_is_nearly_square(size, tokens, coarse):
+    assert coarse_grid(*size, tokens) == coarse

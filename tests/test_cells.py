@@ -198,7 +198,8 @@ def test_a_killed_run_goes_on_where_it_stopped_with_the_same_answers(
     assert len(missing_cells(cells, store)) >= 3, "the worker went on without its parent"
     if not store.has(cell):  # else the machine was too fast for this test, and all is well
         _wait(lambda: _is_free(store, cell, source))
-        with store.writing(cell, [s.id for s in source.samples("mini-llava", "pope", 6, 0)]) as writer:
+        samples = source.samples("mini-llava", "pope", 6, 0)
+        with store.writing(cell, [sample.id for sample in samples]) as writer:
             assert len(writer.rows) in (4, 6), "batches are kept whole"
         run_cell(cell, store, source, quiet)
     assert without_times(store.load(cell)) == without_times(uninterrupted[cell])

@@ -190,7 +190,8 @@ def test_it_runs_as_a_module():
 
 
 def test_bench_ends_with_one_line_of_json(capsys):
-    code, out, _ = run(capsys, "bench", "--rounds", "2")
+    small = ("--layers", "8", "--hidden", "128", "--visual", "96")
+    code, out, _ = run(capsys, "bench", "--rounds", "2", *small)
     result = json.loads(out.splitlines()[-1])
     assert code == 0 and set(result["budgets"]) == {"192", "128", "64"}
     assert run(capsys, "bench", "--rounds", "0")[0] == 2

@@ -132,7 +132,9 @@ def test_all_tokens_rate_without_rows_of_raters():
     assert selection.keep.tolist() == list(range(12, 20)) and selection.raters is None
 
 
-@pytest.mark.parametrize("options", [{"level": "rank", "tokens": 8}, {"gravity": True}, {"heads": 2}])
+@pytest.mark.parametrize(
+    "options", [{"level": "rank", "tokens": 8}, {"gravity": True}, {"heads": 2}]
+)
 def test_all_tokens_go_with_fixed_counts_only(options):
     with pytest.raises(ValueError, match="all_tokens.*no rows of raters"):
         sv.SparseVLM(CUTS, raters="all_tokens", **options)

@@ -32,8 +32,8 @@ found = stand_in.stands(profile)
 #
 # Attention on the object that a question names, in the best head of each layer, of the word that
 # names it and of the last token; in black the share of questions still answered right when no text
-# token sees the picture from that layer on. Cut layers follow one rule for all models, the fractions
-# of depth of the paper (after layers 2, 6 and 15 of 32); none was chosen by a result.
+# token sees the picture from that layer on. Cut layers follow one rule for all models, the
+# fractions of depth of the paper (after layers 2, 6 and 15 of 32); none was chosen by a result.
 
 # %%
 figure = stand_in_drawing.attention(found)
@@ -65,14 +65,14 @@ separation.style.format(precision=1).hide(axis="index")
 #
 # - **They read early.** A miniature has read the picture in the first half of its layers, and the
 #   last cut then drops what no answer needs. In LLaVA-1.5 the middle layers still read.
-# - **The last token is late.** In the first layers it looks at nothing in particular, so FastV, which
-#   asks the last token after the second layer of many, is asked too early here when that layer comes
-#   before the question has reached it.
+# - **The last token is late.** In the first layers it looks at nothing in particular, so FastV,
+#   which asks the last token after the second layer of many, is asked too early here when that
+#   layer comes before the question has reached it.
 # - **Drawn scenes are easy to thin.** Objects cover several tokens each; a grid or a pooled picture
 #   keeps a part of every one. Photographs with small details are harder to thin blindly.
 # - **The raters' assumption was trained in.** Visual tokens and words are aligned by a captioning
-#   loss that makes their inner products meaningful, which is what the rater rule assumes. A miniature
-#   shows the mechanism; it is no independent evidence for it.
+#   loss that makes their inner products meaningful, which is what the rater rule assumes. A
+#   miniature shows the mechanism; it is no independent evidence for it.
 #
-# The cards in `data/miniature/` hold recipe, curves and accuracy by kind of question. Attention sinks
-# of the 8-layer LLaVA are marked in the notebook `attention_maps`.
+# The cards in `data/miniature/` hold recipe, curves and accuracy by kind of question. Attention
+# sinks of the 8-layer LLaVA are marked in the notebook `attention_maps`.

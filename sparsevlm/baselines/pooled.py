@@ -100,8 +100,8 @@ def cell_labels(grid: Grid, num_visual: int, tokens: int) -> tuple[int, ...]:
 def coarse_grid(rows: int, columns: int, tokens: int) -> tuple[int, int]:
     """The grid of at most ``tokens`` cells that a picture is pooled to.
 
-    It wastes no token if it can, one if it must (a prime number of tokens), and of the grids left
-    its cells are the squarest.
+    It wastes at most one token if it can (a prime number has no grid of its own), and of the grids
+    left its cells are the squarest.
 
     Parameters
     ----------
