@@ -79,5 +79,6 @@ study_views.styled(
 # ten things, so a handful of well-chosen tokens is enough where a photograph needs many.
 #
 # **What this does not show.** One training run of one small model, whose decoder is that of
-# mini-llava-16, a little tuned: where the two agree, they are not two witnesses. The intervals take other questions
-# into account, not another training run. The paper's points were read off an image (±0.3).
+# mini-llava-16, a little tuned: where the two agree, they are not two witnesses. The intervals take
+# other questions into account, not another training run. The paper's points were read off an image
+# (±0.3).

@@ -112,6 +112,7 @@ STUDIES: dict[str, Study] = {
         ("sparsevlm", "fastv", "tome", "random"),
         (256, 192, 128, 96, 64),
         models={"mini": "mini-gemini", "a100": "YanweiLi/MGM-7B"},
+        samples={"mini": 64},
         of="Mini-Gemini",
     ),
     # Figures 9 and 10 are panels of Figure 4 and Table 3 with more budgets; what they share is one
@@ -121,6 +122,7 @@ STUDIES: dict[str, Study] = {
         ("sparsevlm", "random"),
         (256, 192, 128, 96, 64),
         models={"mini": "mini-gemini", "a100": "YanweiLi/MGM-7B"},
+        samples={"mini": 64},
         of="Mini-Gemini",
     ),
     "figure_10": _study(

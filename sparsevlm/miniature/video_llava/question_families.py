@@ -63,8 +63,9 @@ def msvd_shape(facts, rng):
 
 
 def msvd_who(facts, rng):
+    """The one that flashes, by the colour it has for a frame."""
     actor = flasher(facts)
-    return actor and Draft("who flashes ?", actor.kinds[0], "who")
+    return actor and Draft("who is the white thing ?", actor.kinds[0], "who")
 
 
 def msvd_side(facts, rng):

@@ -25,7 +25,7 @@ RECIPES = {
             Stage("more", "language", 120, 4, 16, _TOWERS, 0.003, 8e-4, 0.5, 0.4,
                   (("lists", 4), ("shows", 4), ("questions", 10), ("background", 16),
                    ("alignment", 0.2), ("every", 2))),
-            Stage("deep", "language", 50, 4, 16, _TOWERS, 0.002, 5e-4, 0.1, 0.02,
+            Stage("deep", "language", 90, 4, 16, _TOWERS, 0.003, 6e-4, 0.1, 0.02,
                   (("lists", 4), ("shows", 4), ("questions", 10), ("background", 16),
                    ("alignment", 0.2), ("every", 1))),
         ),
