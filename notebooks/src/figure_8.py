@@ -14,8 +14,8 @@
 # **What would falsify it.** Random choice ahead at a budget, by a paired interval that excludes
 # zero.
 #
-# The paper measures LLaVA-1.5-7B on an A100. This notebook measures the bundled miniature of 16
-# layers (`mini-llava-16`, the cells of `table_1`): its accuracy, and its cost by the paper's FLOPs
+# The paper measures LLaVA-1.5-7B on an A100. This notebook measures the bundled miniature of eight
+# layers (`mini-llava`, the cells of `table_1`): its accuracy, and its cost by the paper's FLOPs
 # formula. Its latency on a CPU would say nothing of a GPU's and is not shown. The paper's figure
 # prints no numbers; the lower rows draw those that its Table 1 has, which includes its latency.
 

@@ -15,8 +15,8 @@
 # that excludes zero), or SparseVLM no better than keeping tokens at random or on a grid.
 #
 # The paper measures LLaVA-1.5-7B on the real benchmarks. This notebook measures a bundled miniature
-# of 16 layers on procedural questions of the same eight kinds, scored by the real metrics: evidence
-# about the methods, and no reproduction of the paper's numbers.
+# of eight layers on procedural questions of the same eight kinds, scored by the real metrics:
+# evidence about the methods, and no reproduction of the paper's numbers.
 
 # %% tags=["parameters"]
 profile: str = "mini"
@@ -74,11 +74,13 @@ save_figure(figure, "table_1", profile, ids, data=data, study="table_1")
 files = table_1_views.save(results)
 
 # %% [markdown]
-# **Where the miniature differs, and why.** Its three cuts stand at the paper's fractions of depth,
-# but it has read the picture in its first seven layers, so the last cut drops what no answer needs
-# any more. The last token looks at little in the first layers, and FastV and PDrop go by its
-# attention. Where SparseVLM falls behind, its raters do: the notebook `controls` has the row with
-# all words rating, and the grids that look at nothing.
+# **Where the miniature differs, and why.** Eight layers put the first cut after layer 0 (the same
+# fraction of depth as layer 2 of 32). The last token has then seen little of the question, and
+# FastV and PDrop go by its attention: their deficit here is one of depth. Where SparseVLM falls
+# behind, its raters do: the notebook `controls` has the row with all words rating, and the grids
+# that look at nothing. The notebook `miniature` has the same questions on the miniature of 16
+# layers, where SparseVLM does worse: half of those layers were put in by growth, and all cuts at
+# the paper's fractions of depth fall behind such layers.
 #
 # **What this does not show.** The miniature knows one kind of picture; its scores say nothing of
 # LLaVA's. The intervals take other questions into account, not another training run of the

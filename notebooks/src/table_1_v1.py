@@ -17,7 +17,7 @@
 #
 # The SparseVLM of this version keeps as many tokens as the rank of the scores says, times a scale
 # that its authors set by hand for a budget. What it leaves follows the question. This notebook runs
-# that program on the bundled miniature of 16 layers (`mini-llava-16`) and prints what is really
+# that program on the bundled miniature of eight layers (`mini-llava`) and prints what is really
 # left: evidence about the methods, and no reproduction of the preprint's numbers.
 
 # %% tags=["parameters"]

@@ -21,10 +21,10 @@ from sparsevlm.reproduce.profiles import Profile, get_profile
 from sparsevlm.reproduce.statistics import Estimate
 from sparsevlm.reproduce.table_1_compare import in_words
 
-# Every miniature with the study that it answers. The 8-layer LLaVA answers the controls.
+# Every miniature with the study that it answers.
 STUDY_OF = {
-    "mini-llava": "controls",
-    "mini-llava-16": "table_1",
+    "mini-llava": "table_1",
+    "mini-llava-16": "table_1_deep",
     "mini-gemini": "figure_4",
     "mini-video-llava": "table_3",
     "mini-qwen2-vl": "table_2",
