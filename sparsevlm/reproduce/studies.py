@@ -99,7 +99,7 @@ STUDIES: dict[str, Study] = {
         ("sparsevlm", "sparsevlm-video", "fastv", "random"),
         (194,),
         models={"mini": "mini-video-llava", "a100": "LanguageBind/Video-LLaVA-7B-hf"},
-        samples={"mini": 96, "a100": 1000},
+        samples={"mini": 64, "a100": 1000},
         of="Video-LLaVA",
     ),
     "table_4": _study(
@@ -129,9 +129,9 @@ STUDIES: dict[str, Study] = {
     "figure_10": _study(
         ("tgif", "msvd"),
         ("sparsevlm", "random"),
-        (776, 388, 194),
+        (194,),
         models={"mini": "mini-video-llava", "a100": "LanguageBind/Video-LLaVA-7B-hf"},
-        samples={"mini": 96, "a100": 1000},
+        samples={"mini": 64, "a100": 1000},
         of="Video-LLaVA",
     ),
     "figure_5": _study(
