@@ -132,7 +132,6 @@ def test_the_page_has_every_claim_once_and_is_the_same_again(bare):
     widths = {line.count(" | ") for line in page.splitlines() if line.startswith("| `")}
     assert len(widths) == 2, "sentences have a column more than cells"
     assert "python -m sparsevlm reproduce --only table_1`" in page
-    assert "There is no notebook of this yet." in page
     assert "no results of a100" in page
 
 

@@ -152,10 +152,10 @@ def test_a_bug_keeps_its_traceback_and_an_error_of_ours_does_not(monkeypatch, ca
 
         get_profile("maxi")
 
-    monkeypatch.setattr(cli, "_list", bug)
+    monkeypatch.setitem(cli.COMMANDS, "list", bug)
     with pytest.raises(json.JSONDecodeError):
         cli.main(["list"])
-    monkeypatch.setattr(cli, "_list", ours)
+    monkeypatch.setitem(cli.COMMANDS, "list", ours)
     code, _, err = run(capsys, "list")
     assert code == 1 and err.startswith("sparsevlm: unknown profile") and err.count("\n") == 1
 
@@ -164,7 +164,7 @@ def test_an_interrupt_says_that_nothing_is_lost(monkeypatch, capsys):
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_list", interrupted)
+    monkeypatch.setitem(cli.COMMANDS, "list", interrupted)
     code, _, err = run(capsys, "list")
     assert code == 1 and "what is finished is kept" in err
 

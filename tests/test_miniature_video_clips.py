@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -30,6 +31,10 @@ def test_a_seed_draws_the_same_clip_and_its_actors_without_drawing():
 def test_actors_share_no_word_never_touch_and_do_what_they_say(seed):
     actors = clip_actors(seed)
     words = [w for a in actors for w in (*a.kinds, *a.colours)]
+    for one, other in combinations(actors, 2):
+        for here, there in zip(one.states, other.states, strict=True):
+            if here and there:
+                assert max(abs(here[2] - there[2]), abs(here[3] - there[3])) >= 12
     assert len(words) == len(set(words)) and 2 <= len(actors) <= 3
     for actor in actors:
         colours = [state and state[1] for state in actor.states]
@@ -170,7 +175,7 @@ def test_answers_are_true_of_the_clip(benchmark):
             assert ((kind, "white") in states) == yes
         elif sample.split == "transition":
             colour, kind, last = (sample.question.split()[i] for i in (2, 3, 5))
-            assert (kind, colour) in states
+            assert (kind, colour) in states and last not in (kind, colour)
             assert bool({(last, colour), (kind, last)} & states) == yes
         elif sample.split == "yes/no":
             colour, kind = sample.question.split()[3:5]

@@ -69,7 +69,7 @@ def test_the_files_are_of_this_table(results, tmp_path):
 
 def test_the_figure_draws_against_what_is_left(results):
     here, paper = table_1_v1.figure(results).axes
-    assert here.get_title() == "measured: mini-llava-16\nminiature model, not LLaVA-1.5"
+    assert here.get_title() == "measured: mini-llava\nminiature model, not LLaVA-1.5"
     at = next(c for c in here.containers if c.get_label() == "SparseVLM (v1.0)").lines[0]
     np.testing.assert_allclose(at.get_xdata().astype(float), [31, 101, 240], rtol=0.02)
     drawn = {line.get_label(): line for line in paper.lines}

@@ -10,6 +10,7 @@ import subprocess
 import pytest
 
 from sparsevlm import __main__ as cli
+from sparsevlm.reproduce.arguments import build_parser
 from sparsevlm.reproduce.notebooks import known_notebooks
 from sparsevlm.reproduce.paths import ROOT
 
@@ -33,8 +34,8 @@ def test_every_command_is_one_of_ours():
     assert len(given) == 5
     for command in given:
         assert command[:3] == ["python", "-m", "sparsevlm"] and "{" not in " ".join(command)
-        options = cli._parser().parse_args(command[3:])
-        assert callable(options.command)
+        options = build_parser().parse_args(command[3:])
+        assert callable(cli.COMMANDS[options.command])
 
 
 def test_outputs_are_marks_and_never_results():

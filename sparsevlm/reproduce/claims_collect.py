@@ -6,6 +6,8 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from sparsevlm.benchmarks.loaders.layout import DataError
+from sparsevlm.checkpoints.places import CheckpointError
 from sparsevlm.reproduce.claims import (
     CONSISTENT,
     COUNTS,
@@ -53,6 +55,11 @@ class Found:
                 self._cache[table] = self.measures[table](self.profile)
             except (FileNotFoundError, NotImplementedError) as error:
                 self._cache[table] = NotRunError(str(error))
+            except (CheckpointError, DataError):
+                # Their sentences name folders of this machine, which a committed page must not.
+                self._cache[table] = NotRunError(
+                    f"no checkpoints or data of {self.profile} here; see docs/a100.md"
+                )
         found = self._cache[table]
         if isinstance(found, NotRunError):
             raise found
