@@ -55,7 +55,7 @@ print("\n".join(table_2_views.sentences(results)))
 # %%
 figure = table_2_views.figure(results)
 ids = [record.id for record in results.records.values()]
-save_figure(figure, "table_2", profile, ids, data=table_2_views.frame(results))
+save_figure(figure, "table_2", profile, ids, data=table_2_views.frame(results), study="table_2")
 files = table_2_views.save(results)
 
 # %% [markdown]

@@ -56,7 +56,7 @@ print("\n".join(table_3_views.sentences(results)))
 # %%
 figure = table_3_views.figure(results)
 ids = [record.id for record in results.records.values()]
-save_figure(figure, "table_3", profile, ids, data=table_3_views.frame(results))
+save_figure(figure, "table_3", profile, ids, data=table_3_views.frame(results), study="table_3")
 files = table_3_views.save(results)
 
 # %% [markdown]
