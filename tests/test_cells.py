@@ -282,6 +282,7 @@ def test_reading_finished_records_is_quick_and_needs_no_torch(source, uninterrup
         with store.writing(record.cell, ids) as writer:
             writer.append(record.predictions)
             writer.finish(record.scores)
+    plan_cells(PROFILE, source=source, store=store)  # naming the cells draws their pictures once
     code = """
     store, source = Store(sys.argv[1]), MiniatureSource(sys.argv[2])
     cells = plan_cells(PROFILE, source=source, store=store)
