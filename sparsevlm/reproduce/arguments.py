@@ -11,6 +11,7 @@ import argparse
 from sparsevlm.checkpoints import fetch as fetching
 from sparsevlm.judges import options as judging
 from sparsevlm.reproduce import bench_options
+from sparsevlm.reproduce.bench_options import positive
 
 DESCRIPTION = "SparseVLM: every table and figure of the paper, on the miniature or on a GPU."
 
@@ -27,11 +28,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--only", nargs="+", default=[], metavar="NAME", help="only these notebooks"
     )
     reproduce.add_argument(
-        "--jobs", type=_positive, default=None, metavar="N",
+        "--jobs", type=positive, default=None, metavar="N",
         help="worker processes (default: one per core, at most 8; one on a GPU)",
     )  # fmt: skip
     reproduce.add_argument(
-        "--limit", type=_positive, default=None, metavar="N",
+        "--limit", type=positive, default=None, metavar="N",
         help="at most N samples of each benchmark; kept apart, as profile NAME-N",
     )  # fmt: skip
     reproduce.add_argument(
@@ -90,13 +91,6 @@ def build_parser() -> argparse.ArgumentParser:
     bench_options.add_arguments(bench)
     bench.set_defaults(command="bench")
     return parser
-
-
-def _positive(text: str) -> int:
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
-    return number
 
 
 def _part(text: str) -> tuple[int, int]:

@@ -66,19 +66,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(f"--{name}", type=kind, default=value, help=text, **how)
 
     add("shape", str, "reference, or a model at full size with random weights", metavar="NAME")
-    add("layers", _positive, "scale the shape down to N layers", metavar="N")
-    add("hidden", _positive, "scale the shape down to width N", metavar="N")
-    add("visual", _positive, "visual tokens, with the reference only", metavar="N")
-    add("budgets", _positive, "budgets (default: of the shape)", nargs="+", metavar="N")
+    add("layers", positive, "scale the shape down to N layers", metavar="N")
+    add("hidden", positive, "scale the shape down to width N", metavar="N")
+    add("visual", positive, "visual tokens, with the reference only", metavar="N")
+    add("budgets", positive, "budgets (default: of the shape)", nargs="+", metavar="N")
     add("methods", str, "methods with fixed counts (default: sparsevlm)", nargs="+",
         metavar="NAME")  # fmt: skip
     add("parts", str, f"of {', '.join(PARTS)} (default: prefill)", nargs="+", choices=PARTS,
         metavar="PART")  # fmt: skip
-    add("rounds", _positive, "interleaved rounds (default: 15)", metavar="N")
-    add("new-tokens", _positive, "tokens of an answer (default: 8)", metavar="N")
-    add("batch", _positive, "prompts in one batch (default: 1)", metavar="N")
-    add("batches", _positive, "batches of throughput, on a GPU", nargs="+", metavar="N")
-    add("scale", _positive, "visual tokens of part scale", nargs="+", metavar="N")
+    add("rounds", positive, "interleaved rounds (default: 15)", metavar="N")
+    add("new-tokens", positive, "tokens of an answer (default: 8)", metavar="N")
+    add("batch", positive, "prompts in one batch (default: 1)", metavar="N")
+    add("batches", positive, "batches of throughput, on a GPU", nargs="+", metavar="N")
+    add("scale", positive, "visual tokens of part scale", nargs="+", metavar="N")
     add("device", str, "cpu or cuda (default: cpu)", metavar="NAME")
     add("dtype", str, "of weights and activations (default: float32)", metavar="NAME")
     add("attention", str, "kernel, as transformers names it (default: sdpa)", metavar="NAME")
@@ -100,7 +100,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     return from_namespace(parser.parse_args(arguments))
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """Read a whole number from 1 on, for `argparse`."""
     number = int(text) if text.isdecimal() else 0
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")

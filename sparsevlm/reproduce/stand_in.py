@@ -13,13 +13,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from sparsevlm.reproduce import table_1
-from sparsevlm.reproduce.cells import load_records
 from sparsevlm.reproduce.paths import DATA
 from sparsevlm.reproduce.plan import source_of
 from sparsevlm.reproduce.profiles import Profile, get_profile
 from sparsevlm.reproduce.statistics import Estimate
-from sparsevlm.reproduce.table_1_compare import in_words
+from sparsevlm.reproduce.study import Results, measure
+from sparsevlm.reproduce.study_words import in_words
 
 # Every miniature with the study that it answers.
 STUDY_OF = {
@@ -114,12 +113,12 @@ class Stand:
     Attributes
     ----------
     look : Look
-    results : table_1.Results
+    results : Results
         Of the study that it answers, all methods on the same questions.
     """
 
     look: Look
-    results: table_1.Results
+    results: Results
 
     @property
     def questions(self) -> int:
@@ -163,8 +162,7 @@ def stands(profile: Profile | str) -> list[Stand]:
             num_visual=shape.num_visual,
         )  # fmt: skip
         cuts = tuple(cut.after_layer for cut in pruner.cuts)
-        results = table_1.from_records(narrowed, load_records(narrowed), shape.decoder)
-        found.append(Stand(look(name, cuts), results))
+        found.append(Stand(look(name, cuts), measure(profile, study)))
     return found
 
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from sparsevlm.reproduce.panels import LAST_TOKEN, QUIET, RATERS
 from sparsevlm.reproduce.stand_in import Look, Stand
-from sparsevlm.reproduce.style import METHOD_STYLE, figure_size, use_style
+from sparsevlm.reproduce.study_drawing import budget_axis, draw_estimates, spread
+from sparsevlm.reproduce.style import figure_size, use_style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,23 +66,12 @@ def price(
 def _draw_price(axes: Axes, stand: Stand, methods: tuple[str, ...]) -> None:
     rows = {(row.method, row.tokens): row.relative for row in stand.results.rows}
     budgets = sorted(stand.results.profile.budgets)
-    for place, method in enumerate(methods):
+    for method, shift in zip(methods, spread(len(methods), 0.02), strict=True):
         here = [budget for budget in budgets if (method, budget) in rows]
-        if not here:
-            continue
-        estimates = [rows[method, budget] for budget in here]
-        shift = 1 + 0.02 * (place - (len(methods) - 1) / 2)
-        whiskers = [[e.value - e.low for e in estimates], [e.high - e.value for e in estimates]]
-        style = METHOD_STYLE[method]
-        axes.errorbar(
-            [budget * shift for budget in here], [e.value for e in estimates], whiskers,
-            color=style.colour, marker=style.marker, label=style.label, elinewidth=0.7,
-            capsize=1.5, markersize=3, zorder=3 if method == "sparsevlm" else 2,
-        )  # fmt: skip
+        if here:
+            at, estimates = [b * (1 + shift) for b in here], [rows[method, b] for b in here]
+            draw_estimates(axes, at, estimates, method, markersize=3)
     axes.axhline(100, color="black", linewidth=0.8, linestyle=":")
-    axes.set_xscale("log", base=2)
-    axes.set_xticks(budgets, [str(budget) for budget in budgets])
-    axes.minorticks_off()
+    budget_axis(axes, budgets)
     axes.set(title=f"{stand.look.name}\n{stand.questions} questions", xlabel="visual tokens")
     axes.margins(x=0.15)
-    axes.grid(axis="y")

@@ -1,7 +1,7 @@
 """Table 2: three benchmarks on pictures of any size, beside the paper's numbers for Qwen2-VL.
 
-Records become numbers as in Table 3 (`table_3.from_records`): every benchmark with its interval,
-every method paired with the dense model and with random tokens. Read next: table_2_views.py.
+Records become numbers as in Table 3 (`table_3.measure`): every benchmark with its interval, every
+method paired with the dense model and with random tokens. Read next: table_2_views.py.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 from statistics import fmean
 
 from sparsevlm.reproduce import published, table_3
-from sparsevlm.reproduce.cells import load_records
-from sparsevlm.reproduce.plan import DENSE, as_profile, source_of
+from sparsevlm.reproduce.plan import DENSE
 from sparsevlm.reproduce.profiles import Profile
-from sparsevlm.reproduce.table_3 import Results, Row, from_records
+from sparsevlm.reproduce.study import OURS, Results
+from sparsevlm.reproduce.table_3 import Row, from_records
 
 __all__ = [
     "OURS", "PAPER_MODEL", "Results", "average", "from_records", "mean_visual", "measure",
@@ -20,20 +20,11 @@ __all__ = [
 ]  # fmt: skip
 
 PAPER_MODEL = "Qwen2-VL-7B"
-OURS = "sparsevlm"
 
 
-def measure(profile: Profile | str) -> table_3.Results:
-    """Return Table 2 of a profile from its finished records.
-
-    Raises
-    ------
-    FileNotFoundError
-        Some cells are not finished; the message says how to run them.
-    """
-    profile = as_profile(profile).for_study("table_2")
-    decoder = source_of(profile).shape(profile.model).decoder
-    return from_records(profile, load_records(profile), decoder)
+def measure(profile: Profile | str) -> Results:
+    """Return Table 2 of a profile from its finished records; errors as of `study.measure`."""
+    return table_3.measure(profile, "table_2")
 
 
 def average(row: Row) -> float:

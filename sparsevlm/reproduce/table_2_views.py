@@ -6,14 +6,17 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevlm.baselines import METHODS
 from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.reproduce import table_3_views
-from sparsevlm.reproduce.atomic import write_text
-from sparsevlm.reproduce.paths import ROOT
+from sparsevlm.reproduce import study_views, table_3_views
 from sparsevlm.reproduce.plan import DENSE
-from sparsevlm.reproduce.table_1_compare import in_words
-from sparsevlm.reproduce.table_1_views import markdown, styled
+from sparsevlm.reproduce.study_drawing import (
+    draw_estimates,
+    line_style,
+    measured_title,
+    spread,
+)
+from sparsevlm.reproduce.study_views import PAPER, Section, made_at, title
+from sparsevlm.reproduce.study_words import in_words, label, maybe_chance
 from sparsevlm.reproduce.table_2 import (
     OURS,
     PAPER_MODEL,
@@ -23,13 +26,12 @@ from sparsevlm.reproduce.table_2 import (
     published_retained,
     published_rows,
 )
-from sparsevlm.reproduce.table_3_views import title
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-PAPER_TITLE = f"{PAPER_MODEL}, as published (arXiv 2410.04417v4, Table 2)"
+PAPER_TITLE = f"{PAPER_MODEL}, as published ({PAPER}, Table 2)"
 SUFFIX = "_mean_visual_tokens"
 
 
@@ -107,91 +109,58 @@ def sentences(results: Results) -> list[str]:
     for budget in budgets:
         for rival in (m for m in methods if m != OURS):
             measured = results.difference((OURS, budget), (rival, budget))
-            chance = "" if measured.excludes_zero else ", which may be chance"
-            label = METHODS[rival].label
             lines.append(
-                f"At {budget} tokens SparseVLM minus {label}: {in_words(measured)}{chance}."
+                f"At {budget} tokens SparseVLM minus {label(rival)}: {in_words(measured)}"
+                f"{maybe_chance(measured)}."
             )
     return lines
 
 
 def notes(results: Results) -> str:
     """Return how to read the measured table."""
-    commits = {s["commit"] for r in results.records.values() for s in r.sessions if s.get("commit")}
-    made = f" Measured at commit {', '.join(sorted(c[:12] for c in commits))}." if commits else ""
     return (
         "Brackets are 95 % intervals from a paired bootstrap over questions, not corrected for the "
         "number of comparisons; the columns with minus are of the mean score, in points. The paper "
         "names a budget for pictures of any size and no schedule. Here a schedule is made for the "
         "nominal picture and keeps the same number of tokens of every picture (all of them where "
         "there are no more), so the mean over the layers follows the size a little: tokens out is "
-        f"what was left. FLOPs are counted by the paper's formula. {tokens_line(results)}{made}"
+        f"what was left. FLOPs are counted by the paper's formula. {tokens_line(results)}"
+        f"{made_at(results)}"
     )
 
 
-def report(results: Results) -> str:
-    """Return both tables and the comparison as a Markdown page."""
-    lines = "\n".join(f"- {sentence}" for sentence in sentences(results))
-    return (
-        f"## {title(results)}\n\n{markdown(readable(results))}\n\n{notes(results)}\n\n"
-        f"## {PAPER_TITLE}\n\n{markdown(readable_published())}\n\n"
-        f"## Does the claim hold?\n\n{lines}\n"
-    )
+def sections(results: Results) -> list[Section]:
+    """Return both tables and the comparison."""
+    return [
+        Section(title(results), readable(results), notes(results)),
+        Section(PAPER_TITLE, readable_published()),
+        Section("Does the claim hold?", sentences=sentences(results)),
+    ]
 
 
 def save(results: Results, folder: str | Path = "figures") -> list[Path]:
-    """Write table_2.md, table_2.csv and table_2.html, each whole or not at all.
-
-    Parameters
-    ----------
-    results : Results
-        What to write.
-    folder : str or path
-        Relative to the repository; a profile other than the miniature gets a folder of its own.
-    """
-    target = ROOT / folder
-    if results.profile.name != "mini":
-        target = target / results.profile.name
+    """Write table_2.md, .csv and .html; arguments as of `study_views.save`."""
     numbers = frame(results)
     numbers.insert(0, "model", title(results))
-    pages = [
-        styled(readable(results), title(results)).to_html(table_uuid="measured"),
-        f"<p>{notes(results)}</p>",
-        styled(readable_published(), PAPER_TITLE).to_html(table_uuid="published"),
-    ]
-    written = {
-        "table_2.md": report(results),
-        "table_2.csv": numbers.to_csv(lineterminator="\n"),
-        "table_2.html": "<!doctype html><meta charset='utf-8'><title>Table 2</title>\n"
-        + "\n".join(pages),
-    }
-    for name, text in written.items():
-        write_text(target / name, text)
-    return [target / name for name in written]
+    return study_views.save("table_2", results.profile, numbers, sections(results), folder)
 
 
 def figure(results: Results) -> Figure:
     """Return percent of the dense scores by budget: measured left, published right."""
     import matplotlib.pyplot as plt
 
-    from sparsevlm.reproduce.style import METHOD_STYLE, figure_size, use_style
+    from sparsevlm.reproduce.style import figure_size, use_style
 
     use_style()
     fig, (here, paper) = plt.subplots(1, 2, figsize=figure_size(2, 3.0), sharex=True, sharey=True)
     budgets = sorted(results.profile.budgets)
-    rows = {(row.method, row.tokens): row.relative for row in results.rows}
-    for place, method in enumerate(results.profile.methods):
-        style = METHOD_STYLE[method]
-        shown = [rows[method, budget] for budget in budgets]
-        values = [e.value for e in shown]
-        whiskers = [[e.value - e.low for e in shown], [e.high - e.value for e in shown]]
-        at = [b + 6 * (place - (len(results.profile.methods) - 1) / 2) for b in budgets]
-        here.errorbar(at, values, whiskers, elinewidth=0.7, capsize=1.5,
-                      color=style.colour, marker=style.marker, label=style.label)  # fmt: skip
-    style, known = METHOD_STYLE[OURS], [b for b in budgets if b in published_rows()]
-    paper.plot(known, [published_retained(b) for b in known], color=style.colour,
-               marker=style.marker)  # fmt: skip
-    here.set_title(f"measured: {results.profile.model}\n{results.profile.marker}".strip())
+    methods = results.profile.methods
+    for method, shift in zip(methods, spread(len(methods), 6), strict=True):
+        shown = [results.row((method, budget)).relative for budget in budgets]
+        draw_estimates(here, [budget + shift for budget in budgets], shown, method)
+    known = [budget for budget in budgets if budget in published_rows()]
+    paper.plot(known, [published_retained(budget) for budget in known], **line_style(OURS))
+    here.set_title(measured_title(results.profile))
     paper.set_title(f"published: {PAPER_MODEL}\nTable 2 of the paper")
     for axes in (here, paper):
         axes.axhline(100, color="black", linewidth=0.8, linestyle=":", zorder=1)
@@ -199,5 +168,5 @@ def figure(results: Results) -> Figure:
         axes.set_xlabel("visual tokens kept (mean over layers)")
         axes.grid(axis="y")
     here.set_ylabel("accuracy relative to dense (%)")
-    fig.legend(*here.get_legend_handles_labels(), loc="outside upper center", ncols=len(rows))
+    fig.legend(*here.get_legend_handles_labels(), loc="outside upper center", ncols=len(methods))
     return fig
