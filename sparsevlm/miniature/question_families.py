@@ -188,12 +188,12 @@ def _choice(stem: str, value: str, options: list[str], split: str) -> Draft:
     return Draft(f"{stem} {text}", label, split, options=tuple(options))
 
 
-def _choose_color(facts, rng):
+def choose_color(facts, rng):
     draft = gqa_color(facts, rng)
     return draft and (draft[0], list(SHAPE_COLOURS), "attribute")
 
 
-def _choose_shape(facts, rng):
+def choose_shape(facts, rng):
     draft = gqa_shape(facts, rng)
     return draft and (draft[0], list(SHAPES), "identity")
 
@@ -204,7 +204,7 @@ def _choose_place(facts, rng):
     return draft and (draft[0], list(SIDES if side else HEIGHTS), "location")
 
 
-def _choose_letter(facts, rng):
+def choose_letter(facts, rng):
     draft = textvqa(facts, rng)
     return draft and (draft[0], other_values("letter"), "text")
 
@@ -217,32 +217,37 @@ def _choose_count(facts, rng):
     return draft, ["0", "1", "2", "3"], "count"
 
 
-def _multiple_choice(facts, rng, makers) -> Draft | None:
+def _options_of(facts, rng, makers) -> tuple[Draft, list[str], str] | None:
+    """A question by one of the makers, its options in random order, and its split."""
     made = makers[int(rng.integers(len(makers)))](facts, rng)
     if not made:
         return None
     draft, pool, split = made
-    options = option_words(rng, [draft.answer], pool, size=min(4, len(pool)))
-    return _choice(draft.question, draft.answer, options, split)
+    return draft, option_words(rng, [draft.answer], pool, size=min(4, len(pool))), split
+
+
+def rotations(facts, rng, makers) -> list[Draft] | None:
+    """All rotations of the options of one question, made by one of the makers."""
+    made = _options_of(facts, rng, makers)
+    if made is None:
+        return None
+    draft, options, split = made
+    turned = [options[i:] + options[:i] for i in range(len(options))]
+    return [_choice(draft.question, draft.answer, one, split) for one in turned]
 
 
 def mmbench(facts, rng):
     """All rotations of the options of one question."""
-    makers = (_choose_color, _choose_shape, _choose_place, _choose_letter)
-    first = _multiple_choice(facts, rng, makers)
-    if first is None:
-        return None
-    stem = first.question[: first.question.index("?") + 1]
-    value = first.options["ABCD".index(first.answer)]
-    turns = range(len(first.options))
-    rotations = [list(first.options[i:] + first.options[:i]) for i in turns]
-    return [_choice(stem, value, options, first.split) for options in rotations]
+    return rotations(facts, rng, (choose_color, choose_shape, _choose_place, choose_letter))
 
 
 def seed(facts, rng):
-    makers = (_choose_color, _choose_shape, _choose_place, _choose_letter, _choose_count)
-    draft = _multiple_choice(facts, rng, makers)
-    return draft and [draft]
+    makers = (choose_color, choose_shape, _choose_place, choose_letter, _choose_count)
+    made = _options_of(facts, rng, makers)
+    if made is None:
+        return None
+    draft, options, split = made
+    return [_choice(draft.question, draft.answer, options, split)]
 
 
 def scienceqa(facts, rng):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from ..benchmarks.sample import Sample
 from .facts import Facts, shuffled
-from .question_families import FAMILIES, Draft
-from .scenes import make_scene
+from .question_families import FAMILIES, Draft, Family
+from .scenes import Scene, make_scene
 
 # Scenes of the benchmarks; training uses seeds below this (train.TRAINING_SEEDS).
 BENCHMARK_SEEDS = 2 * 10**9
@@ -43,14 +44,38 @@ def benchmark_samples(benchmark: str, n: int, seed: int) -> list[Sample]:
     if n < 1:
         raise ValueError(f"the number of samples must be at least 1, got {n}")
     base = BENCHMARK_SEEDS + zlib.crc32(f"{benchmark}/{seed}".encode()) * 10**6
+    return grouped_samples(benchmark, FAMILIES[benchmark], n, base, make_scene)
+
+
+def grouped_samples(
+    benchmark: str,
+    families: Sequence[Family],
+    n: int,
+    base: int,
+    draw: Callable[[int], Scene],
+) -> list[Sample]:
+    """The samples of one benchmark, whole groups only; families take turns.
+
+    Parameters
+    ----------
+    benchmark : str
+        Names the samples.
+    families : sequence of Family
+        Each makes the questions that are judged together.
+    n : int
+        At most this many samples.
+    base : int
+        Seed of the first picture; the others follow.
+    draw : callable
+        Makes the picture of a seed.
+    """
     samples: list[Sample] = []
     number = 0
     while True:
-        scene_seed = base + number
-        family = FAMILIES[benchmark][number % len(FAMILIES[benchmark])]
+        picture = base + number
+        family = families[number % len(families)]
         number += 1
-        rng = np.random.default_rng((scene_seed, 1))
-        drafts = family(Facts(make_scene(scene_seed)), rng)
+        drafts = family(Facts(draw(picture)), np.random.default_rng((picture, 1)))
         if not drafts:
             continue
         if len(samples) + len(drafts) > n:
@@ -58,24 +83,32 @@ def benchmark_samples(benchmark: str, n: int, seed: int) -> list[Sample]:
         group = f"{benchmark}/{number:05d}"
         for index, draft in enumerate(drafts):
             name = group if len(drafts) == 1 else f"{group}.{index}"
-            samples.append(Sample(name, f"scene:{scene_seed}", group=group, **vars(draft)))
+            samples.append(Sample(name, f"scene:{picture}", group=group, **vars(draft)))
 
 
-def training_drafts(facts: Facts, rng, count: int, hard: int = 0) -> list[tuple[str, Draft]]:
+def training_drafts(
+    facts: Facts,
+    rng: np.random.Generator,
+    count: int,
+    hard: int = 0,
+    families: Mapping[str, Sequence[Family]] = FAMILIES,
+    shares: Sequence[str] = TRAINING_SHARES,
+    hard_kinds: Sequence[str] = HARD_KINDS,
+) -> list[tuple[str, Draft]]:
     """``count`` questions about a training scene with the name of their kind.
 
-    Families that need two steps of reasoning come more often (`TRAINING_SHARES`). No question is
-    one of a reported benchmark: training scenes have other seeds. At least ``hard`` of them are of
-    `HARD_KINDS`.
+    A benchmark comes as often as it stands in ``shares``: those that need two steps of reasoning
+    more often. No question is one of a reported benchmark: training scenes have other seeds. At
+    least ``hard`` of them are of ``hard_kinds``.
     """
     drafts: list[tuple[str, Draft]] = []
     while len(drafts) < count:
-        name = TRAINING_SHARES[int(rng.integers(len(TRAINING_SHARES)))]
-        family = FAMILIES[name][int(rng.integers(len(FAMILIES[name])))]
+        name = shares[int(rng.integers(len(shares)))]
+        family = families[name][int(rng.integers(len(families[name])))]
         made = family(facts, rng)
         if made:
             draft = made[int(rng.integers(len(made)))]
             kind = f"{name}/{draft.split}"
-            if len(drafts) >= hard or kind in HARD_KINDS:
+            if len(drafts) >= hard or kind in hard_kinds:
                 drafts.append((kind, draft))
     return shuffled(rng, drafts)

@@ -15,13 +15,15 @@ import numpy as np
 from .facts import CARD_WORDS, Facts, shuffled
 from .scenes import CORNERS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
 
-# A turn: its words, and for each word whether it is to be predicted.
-Turn = tuple[list[str], list[bool]]
+# The words of a list, and for each word whether it is to be predicted.
+LookUps = tuple[list[str], list[bool]]
+Entry = tuple[list[str], str]
 MAX_WORDS = 21
 
 
-def _list(head: str, entries: list[tuple[list[str], str]]) -> Turn:
-    words, wanted = [head, ":"], [False, False]
+def lookup_list(head: list[str], entries: list[Entry]) -> LookUps:
+    """``HEAD : REFERENCE VALUE ...`` as far as a turn has room; the values are to be predicted."""
+    words, wanted = [*head, ":"], [False] * (len(head) + 1)
     for reference, value in entries:
         if len(words) + len(reference) + 1 > MAX_WORDS:
             break
@@ -38,52 +40,52 @@ def _present_first(rng, words, value_of, absent: int) -> list[tuple[list[str], s
     return [([w], values[w]) for w in shuffled(rng, present + missing)]
 
 
-def color(facts: Facts, rng) -> Turn:
-    return _list("color", _present_first(rng, SHAPES, facts.colour_of, 3))
+def color(facts: Facts, rng) -> LookUps:
+    return lookup_list(["color"], _present_first(rng, SHAPES, facts.colour_of, 3))
 
 
-def shape(facts: Facts, rng) -> Turn:
-    return _list("shape", _present_first(rng, SHAPE_COLOURS, facts.shape_of, 3))
+def shape(facts: Facts, rng) -> LookUps:
+    return lookup_list(["shape"], _present_first(rng, SHAPE_COLOURS, facts.shape_of, 3))
 
 
-def letter(facts: Facts, rng) -> Turn:
-    return _list("letter", _present_first(rng, CARD_WORDS, facts.letter_of, 1))
+def letter(facts: Facts, rng) -> LookUps:
+    return lookup_list(["letter"], _present_first(rng, CARD_WORDS, facts.letter_of, 1))
 
 
-def corners(facts: Facts, rng) -> Turn:
+def corners(facts: Facts, rng) -> LookUps:
     entries = [([c], CORNERS[o.kind]) for c, o in facts.by_colour.items()]
-    return _list("corners", shuffled(rng, entries))
+    return lookup_list(["corners"], shuffled(rng, entries))
 
 
-def count(facts: Facts, rng) -> Turn:
+def count(facts: Facts, rng) -> LookUps:
     words = [w for w in (*SHAPES, *SHAPE_COLOURS) if facts.counts[w]]
     absent = [w for w in (*SHAPES, *SHAPE_COLOURS) if not facts.counts[w]]
     many = [w for w in words if facts.counts[w] > 1]
     one = shuffled(rng, [w for w in words if facts.counts[w] == 1])[: len(many) // 2 + 2]
     chosen = shuffled(rng, many + one + shuffled(rng, absent)[:2])
-    return _list("count", [([w], str(facts.counts[w])) for w in chosen])
+    return lookup_list(["count"], [([w], str(facts.counts[w])) for w in chosen])
 
 
-def there(facts: Facts, rng) -> Turn:
+def there(facts: Facts, rng) -> LookUps:
     present = [(pair, "yes") for pair in shuffled(rng, sorted(facts.pairs))[:3]]
     absent = {facts.absent_pair(rng, adversarial=bool(i % 3)) for i in range(3)}
     entries = present + [(pair, "no") for pair in sorted(absent)]
-    return _list("there", [(list(pair), value) for pair, value in shuffled(rng, entries)])
+    return lookup_list(["there"], [(list(pair), value) for pair, value in shuffled(rng, entries)])
 
 
 def _clear(facts: Facts, rng) -> list:
     return shuffled(rng, [o for o in facts.scene.objects if o.placed_clearly])
 
 
-def side(facts: Facts, rng) -> Turn:
-    return _list("side", [([o.colour, o.kind], o.side) for o in _clear(facts, rng)])
+def side(facts: Facts, rng) -> LookUps:
+    return lookup_list(["side"], [([o.colour, o.kind], o.side) for o in _clear(facts, rng)])
 
 
-def height(facts: Facts, rng) -> Turn:
-    return _list("height", [([o.colour, o.kind], o.height) for o in _clear(facts, rng)])
+def height(facts: Facts, rng) -> LookUps:
+    return lookup_list(["height"], [([o.colour, o.kind], o.height) for o in _clear(facts, rng)])
 
 
-def choose(facts: Facts, rng) -> Turn:
+def choose(facts: Facts, rng) -> LookUps:
     """``choose A red B blue C pink D green . circle B ring D``: options, then look-ups."""
     kinds = {
         "color": ({k: o.colour for k, o in facts.by_kind.items()}, list(SHAPE_COLOURS)),
@@ -98,7 +100,7 @@ def choose(facts: Facts, rng) -> Turn:
     return _options_then(options, asked)
 
 
-def _options_then(options: list[str], asked: list[tuple[str, str]]) -> Turn:
+def _options_then(options: list[str], asked: list[tuple[str, str]]) -> LookUps:
     """The labelled options, then (word, its option) pairs whose labels are to be predicted."""
     words = ["choose"]
     for label, option in zip("ABCD", options, strict=False):
@@ -112,7 +114,7 @@ def _options_then(options: list[str], asked: list[tuple[str, str]]) -> Turn:
     return words, wanted
 
 
-def match(facts: Facts, rng) -> Turn:
+def match(facts: Facts, rng) -> LookUps:
     """``choose A red B blue C pink D green . blue B pink C``: find a word among the options.
 
     No look-up in the picture; it trains the matching that multiple choice needs on top of one.
@@ -122,7 +124,7 @@ def match(facts: Facts, rng) -> Turn:
     return _options_then(options, [(option, option) for option in shuffled(rng, options)])
 
 
-def verify(facts: Facts, rng) -> Turn:
+def verify(facts: Facts, rng) -> LookUps:
     """``is : circle red yes white K no``: attributes to be confirmed, half of them false."""
     claims = [([k], o.colour, SHAPE_COLOURS) for k, o in facts.by_kind.items()]
     claims += [([c], o.kind, SHAPES) for c, o in facts.by_colour.items()]
@@ -135,7 +137,7 @@ def verify(facts: Facts, rng) -> Turn:
     return _confirmed(rng, claims)
 
 
-def confirm(facts: Facts, rng) -> Turn:
+def confirm(facts: Facts, rng) -> LookUps:
     """``is : white K yes ring 2 no``: `verify` for letters and numbers alone.
 
     Of the claims these are the ones that a trained miniature gets wrong; the stage that deepens it
@@ -150,14 +152,14 @@ def _count_claims(facts: Facts, rng, most: int) -> list:
     return [([w], str(facts.counts[w]), ("1", "2", "3")) for w in words]
 
 
-def _confirmed(rng, claims: list) -> Turn:
+def _confirmed(rng, claims: list) -> LookUps:
     """The claims (words, true value, possible values), half of them made false, with yes or no."""
     entries = []
     for reference, value, others in shuffled(rng, claims):
         true = rng.random() < 0.5
         claimed = value if true else str(rng.choice([w for w in others if w != value]))
         entries.append(([*reference, claimed], "yes" if true else "no"))
-    return _list("is", entries)
+    return lookup_list(["is"], entries)
 
 
 def other_values(kind: str) -> list[str]:
@@ -175,7 +177,7 @@ def option_words(rng: np.random.Generator, wanted: list[str], pool: list[str], s
     return shuffled(rng, chosen + rest[: size - len(chosen)])
 
 
-STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], Turn]] = {
+STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], LookUps]] = {
     "color": color,
     "shape": shape,
     "letter": letter,

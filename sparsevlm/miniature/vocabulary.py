@@ -63,17 +63,30 @@ def prompt(question: str) -> str:
     ValueError
         The question is empty.
     """
+    return f"USER : <image> {asked(question)} ASSISTANT :"
+
+
+def asked(question: str, example: str = "what color is the ring ?") -> str:
+    """The question with single blanks; an empty one raises ValueError with the example."""
     if not question.strip():
-        raise ValueError("the question is empty; ask something such as 'what color is the ring ?'")
-    return f"USER : <image> {' '.join(question.split())} ASSISTANT :"
+        raise ValueError(f"the question is empty; ask something such as {example!r}")
+    return " ".join(question.split())
 
 
-def build_tokenizer():
-    """A word-level `PreTrainedTokenizerFast`; unknown words become <unk>."""
+def build_tokenizer(index: dict[str, int] = INDEX, placeholders: tuple[str, ...] = ("<image>",)):
+    """A word-level `PreTrainedTokenizerFast`; unknown words become <unk>.
+
+    Parameters
+    ----------
+    index : dict of int
+        Words to ids; a miniature with more words than the first one has its own.
+    placeholders : tuple of str
+        Words in place of visual tokens.
+    """
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = Tokenizer(models.WordLevel(INDEX, unk_token="<unk>"))
+    tokenizer = Tokenizer(models.WordLevel(index, unk_token="<unk>"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", BOS)]
@@ -84,7 +97,7 @@ def build_tokenizer():
         eos_token="</s>",
         unk_token="<unk>",
         pad_token="<pad>",
-        additional_special_tokens=["<image>"],
+        additional_special_tokens=list(placeholders),
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )

@@ -6,25 +6,21 @@ minimise with a dictionary of measures, each a pair (sum, count) over this step'
 
 from __future__ import annotations
 
-from collections import defaultdict
-
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..facts import Facts
 from ..glyphs import GLYPHS
 from ..questions import training_drafts
 from ..scenes import GRID, SHAPE_COLOURS, SHAPES, SIDES, Scene, make_scene
-from ..statements import MAX_WORDS, STATEMENTS, confirm
-from ..vocabulary import BEFORE_IMAGE, DEPICTED, INDEX, PAD, encode
+from ..statements import STATEMENTS, confirm
+from ..turns import Measures, Turn, answer_loss, list_turn, pack_turns, question_turn
+from ..vocabulary import BEFORE_IMAGE, DEPICTED, INDEX
 from .packed import turn_hidden
 from .vision import alignment_logits, alignment_loss, depicted_words, encode_images, project
 
 # Lists that need more than one look-up; they are learned last, so every scene carries them.
 HARD = ("choose", "match", "verify")
-
-Measures = dict[str, tuple[float, float]]
 
 
 @torch.no_grad()
@@ -95,32 +91,18 @@ def statement_names(rng, lists: int, confirm: bool = False) -> list[str]:
     return (hard + others)[:lists]
 
 
-def scene_turns(facts: Facts, rng, options: dict):
-    """Turns of one scene: (label, words, weights); the weight is 0 where nothing is predicted."""
+def scene_turns(facts: Facts, rng, options: dict) -> list[Turn]:
+    """Turns of one scene: lists, then questions."""
     turns = []
     confirmed = bool(options.get("confirm", 0))
     for name in statement_names(rng, int(options["lists"]), confirmed):
         make = confirm if name == "confirm" else STATEMENTS[name]
         words, wanted = make(facts, rng)
-        turns.append((f"list/{name}", words, [float(w) for w in wanted]))
+        turns.append(list_turn(name, words, wanted))
     hard = int(options.get("hard", 0))
     for name, draft in training_drafts(facts, rng, int(options["questions"]), hard):
-        question = [*draft.question.split(), "ASSISTANT", ":"]
-        answer = draft.answer.split()
-        weights = [0.0] * len(question) + [1.0 / len(answer)] * len(answer) + [0.1]
-        turns.append((f"ask/{name}", [*question, *answer, "</s>"], weights))
+        turns.append(question_turn(name, draft.question, draft.answer))
     return turns
-
-
-def pack_turns(turns, device):
-    """Ids [scenes, turns, words] and weights of predicting each next word, same shape."""
-    shape = (len(turns), len(turns[0]), MAX_WORDS)
-    ids, weights = np.full(shape, PAD), np.zeros(shape, np.float32)
-    for i, scene in enumerate(turns):
-        for j, (_, words, wanted) in enumerate(scene):
-            ids[i, j, : len(words)] = encode(words)
-            weights[i, j, : len(words) - 1] = wanted[1:]
-    return torch.from_numpy(ids).to(device), torch.from_numpy(weights).to(device)
 
 
 def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
@@ -149,32 +131,10 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor,
         ids,
         torch.from_numpy(starts).to(device),
     )
-    where = weights.nonzero(as_tuple=True)
-    logits = model.lm_head(hidden[where])
-    targets = ids[where[0], where[1], where[2] + 1]
-    each = F.cross_entropy(logits, targets, reduction="none")
-    loss = _mean_by_kind(each, weights[where], where[1] < options["lists"])
+    loss, measures = answer_loss(model, hidden, ids, weights, turns, options["lists"])
     target = depicted_words(scenes).to(device)[rows, kept_ids]
     loss = loss + options["alignment"] * alignment_loss(model, visual, target)
-    return loss, _accuracy(turns, where, logits.argmax(-1) == targets, weights[where])
-
-
-def _mean_by_kind(each, weights, is_list) -> torch.Tensor:
-    """Mean loss of look-ups plus mean loss of questions (whichever are there)."""
-    parts = [weights * kind for kind in (is_list, ~is_list)]
-    return sum((each * part).sum() / part.sum() for part in parts if part.sum() > 0)
-
-
-def _accuracy(turns, where, right, weights) -> Measures:
-    """Accuracy per kind of turn, the end of an answer not counted."""
-    totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    places = zip(*(w.tolist() for w in where[:2]), right.tolist(), weights.tolist(), strict=True)
-    for scene, turn, correct, weight in places:
-        if weight > 0.2:
-            total = totals[turns[scene][turn][0]]
-            total[0] += correct
-            total[1] += 1
-    return {name: (a, b) for name, (a, b) in sorted(totals.items())}
+    return loss, measures
 
 
 LOSSES = {"vision": vision_loss, "language": language_loss}

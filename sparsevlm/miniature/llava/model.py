@@ -60,7 +60,23 @@ def build_model(seed: int, num_layers: int = NUM_LAYERS) -> LlavaForConditionalG
 
 @torch.no_grad()
 def grow(base: LlavaForConditionalGeneration, num_layers: int) -> LlavaForConditionalGeneration:
-    """A deeper miniature that computes what the base computes, bit for bit.
+    """A deeper miniature that computes what the base computes, bit for bit (`spread_layers`).
+
+    Raises
+    ------
+    ValueError
+        ``num_layers`` is not a multiple of the layers of the base.
+    """
+    model = build_model(0, num_layers)
+    rest = {k: v for k, v in base.state_dict().items() if ".language_model.layers." not in k}
+    model.load_state_dict(rest, strict=False)
+    spread_layers(base.model.language_model.layers, model.model.language_model.layers)
+    return model
+
+
+@torch.no_grad()
+def spread_layers(old: torch.nn.ModuleList, new: torch.nn.ModuleList) -> None:
+    """Give new layers the weights of old ones, so that they compute the same, bit for bit.
 
     Old layers are spread evenly (from 8 to 16 layers old ``l`` becomes ``2 l``). Every layer in
     between is a copy of the old one before it whose two projections into the residual stream
@@ -70,24 +86,19 @@ def grow(base: LlavaForConditionalGeneration, num_layers: int) -> LlavaForCondit
     Raises
     ------
     ValueError
-        ``num_layers`` is not a multiple of the layers of the base.
+        There are not a multiple of the old layers.
     """
-    old = base.model.language_model.layers
-    if num_layers % len(old):
+    if len(new) % len(old):
         raise ValueError(
-            f"cannot spread {len(old)} layers evenly over {num_layers}; "
+            f"cannot spread {len(old)} layers evenly over {len(new)}; "
             f"choose a multiple of {len(old)}"
         )
-    model = build_model(0, num_layers)
-    rest = {k: v for k, v in base.state_dict().items() if ".language_model.layers." not in k}
-    model.load_state_dict(rest, strict=False)
-    every = num_layers // len(old)
-    for index, layer in enumerate(model.model.language_model.layers):
+    every = len(new) // len(old)
+    for index, layer in enumerate(new):
         layer.load_state_dict(old[index // every].state_dict())
         if index % every:
             layer.self_attn.o_proj.weight.zero_()
             layer.mlp.down_proj.weight.zero_()
-    return model
 
 
 @torch.no_grad()

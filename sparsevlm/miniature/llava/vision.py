@@ -23,10 +23,18 @@ def encode_images(model, scenes: list[Scene]) -> torch.Tensor:
     The same as the tower's own forward on a whole scene; a window uses the rows of the position
     table that belong to its place in the 24 x 24 grid, so all rows are trained.
     """
-    tower = model.model.vision_tower
+    pixels = pixel_tensor(scenes).to(model.lm_head.weight.device)
+    return tower_features(model.model.vision_tower, pixels, scenes)
+
+
+def tower_features(tower: torch.nn.Module, pixels: torch.Tensor, scenes: list[Scene]):
+    """Last layer of a CLIP tower without the class token, [scenes, patches, hidden].
+
+    ``pixels`` [scenes, 3, height, width] are normalised for the tower and lie on its device; the
+    scenes say where they are in the full grid (see `encode_images`).
+    """
     embeddings = tower.embeddings
     table = embeddings.position_embedding.weight
-    pixels = pixel_tensor(scenes).to(table.device)
     patches = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
     grid = scenes[0].patch_objects.shape[0]
     rows = torch.tensor([s.origin[0] for s in scenes])[:, None] + torch.arange(grid)

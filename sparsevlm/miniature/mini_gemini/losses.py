@@ -7,23 +7,19 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..facts import Facts
 from ..glyphs import GLYPHS
 from ..llava.losses import (
-    Measures,
-    _accuracy,
-    _mean_by_kind,
     alignment_accuracy,
     kept_patches,
-    pack_turns,
     scene_turns,
     visual_positions,
 )
 from ..llava.packed import turn_hidden
 from ..llava.vision import alignment_logits, alignment_loss, depicted_words
 from ..scenes import Scene
+from ..turns import Measures, Turn, answer_loss, pack_turns, question_turn
 from ..vocabulary import DEPICTED, INDEX
 from .pictures import CELL, SCALE, SMALL_CARD, make_picture, small_cards
 from .questions import question_about
@@ -114,17 +110,13 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor,
     ids, weights = pack_turns(turns, device)
     places = torch.from_numpy(positions).to(device)
     hidden = turn_hidden(model, visual, places, ids, torch.from_numpy(starts).to(device))
-    where = weights.nonzero(as_tuple=True)
-    logits = model.lm_head(hidden[where])
-    targets = ids[where[0], where[1], where[2] + 1]
-    each = F.cross_entropy(logits, targets, reduction="none")
-    loss = _mean_by_kind(each, weights[where], where[1] < options["lists"])
+    loss, measures = answer_loss(model, hidden, ids, weights, turns, options["lists"])
     target = depicted_words(scenes).to(device)[chosen]
     loss = loss + options["alignment"] * alignment_loss(model, visual, target)
-    return loss, _accuracy(turns, where, logits.argmax(-1) == targets, weights[where])
+    return loss, measures
 
 
-def small_turns(scene: Scene, rng, count: int) -> list[tuple[str, list[str], list[float]]]:
+def small_turns(scene: Scene, rng, count: int) -> list[Turn]:
     """``count`` questions about the small cards of a scene, as turns (`llava.losses.scene_turns`).
 
     Every one is answered by a letter. A scene without room for a small card asks for another one's.
@@ -133,10 +125,8 @@ def small_turns(scene: Scene, rng, count: int) -> list[tuple[str, list[str], lis
     turns = []
     for _ in range(count):
         card = cards[int(rng.integers(len(cards)))]
-        asked = [*question_about(card, int(rng.integers(2))).split(), "ASSISTANT", ":"]
-        turns.append(
-            ("ask/small text", [*asked, card.glyph, "</s>"], [0.0] * len(asked) + [1, 0.1])
-        )
+        question = question_about(card, int(rng.integers(2)))
+        turns.append(question_turn("small text", question, card.glyph))
     return turns
 
 

@@ -12,17 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..facts import Facts
 from ..glyphs import GLYPHS
-from ..llava.losses import pack_turns
-from ..llava.packed import turn_hidden
-from ..llava.probes import (
-    FIRST,
+from ..llava.probes import FIRST, VISUAL, named_objects, whole_picture
+from ..probing import (
     PROBE_SCENES,
     PROBE_SEEDS,
-    VISUAL,
-    _one_of_every_family,
-    named_objects,
+    Asked,
+    Look,
+    best_head,
+    mean_looks,
+    one_of_every_family,
+    right_when_blind,
 )
+from ..question_families import FAMILIES
 from ..recipes import TRAINING_SEEDS
 from ..scenes import Scene, make_scene
 from ..vocabulary import BEFORE_IMAGE, IMAGE, encode
@@ -85,7 +88,10 @@ def attention_on_target(model, scenes: int, small: bool) -> dict[str, list[float
     As `llava.probes.attention_on_target`; with ``small`` about small cards alone, without it about
     whatever else the scene shows.
     """
-    rows: dict[str, list] = {"naming word": [], "last token": [], "area": []}
+    return mean_looks(_looks(model, scenes, small))
+
+
+def _looks(model, scenes: int, small: bool) -> Iterator[Look]:
     for number in range(scenes):
         picture = make_picture(PROBE_SEEDS + number)
         scene = make_scene(PROBE_SEEDS + number)
@@ -93,36 +99,22 @@ def attention_on_target(model, scenes: int, small: bool) -> dict[str, list[float
         for index in np.random.default_rng(number).permutation(len(named))[:3]:
             question, word, patches = named[index]
             output = model(**_inputs(picture, question), output_attentions=True)
-            maps = torch.stack(output.attentions)[:, 0]  # [layers, heads, queries, keys]
-            best = maps[..., FIRST + patches].sum(-1).amax(1)  # [layers, queries]
-            rows["naming word"].append(best[:, FIRST + VISUAL + word].tolist())
-            rows["last token"].append(best[:, -1].tolist())
-            rows["area"].append([len(patches) / VISUAL])
-    return {name: np.mean(values, axis=0).round(3).tolist() for name, values in rows.items()}
+            best = best_head(output.attentions, FIRST + patches)
+            yield best, FIRST + VISUAL + word, len(patches) / VISUAL
 
 
 @torch.inference_mode()
 def accuracy_without_image_from(model, scenes: int) -> list[float]:
-    """Share of answers that stay right when no text token sees the picture from a layer on.
+    """See `probing.right_when_blind`, about the questions of `llava.probes`."""
+    return right_when_blind(model, _asked(model, scenes))
 
-    As `llava.probes.accuracy_without_image_from`, about the same questions.
-    """
-    variants = len(model.model.language_model.layers) + 1
-    right, count = np.zeros(variants), 0
-    places, start = torch.arange(FIRST, FIRST + VISUAL)[None], torch.tensor([FIRST + VISUAL])
+
+def _asked(model, scenes: int) -> Iterator[Asked]:
     for number in range(scenes):
         seed = PROBE_SEEDS + TRAINING_SEEDS + number
         visual = model.model.projector(encode_pictures(model, [make_picture(seed)]))
-        turns = _one_of_every_family(make_scene(seed), number)
-        ids, asked = pack_turns([turns], visual.device)
-        _, turn, place = asked.nonzero(as_tuple=True)
-        for layer in range(variants):
-            hidden = turn_hidden(model, visual, places, ids, start, blind_from=layer)
-            best = model.lm_head(hidden[0, turn, place]).argmax(-1)
-            wrong = set(turn[best != ids[0, turn, place + 1]].tolist())
-            right[layer] += len(turns) - len(wrong)
-        count += len(turns)
-    return (right / count).round(3).tolist()
+        turns = one_of_every_family(FAMILIES, Facts(make_scene(seed)), number)
+        yield turns, lambda ids, layer, visual=visual: whole_picture(model, visual, ids, layer)
 
 
 @torch.inference_mode()

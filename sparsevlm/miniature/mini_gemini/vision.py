@@ -9,7 +9,8 @@ from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from ...families.mini_gemini import MiniGeminiForConditionalGeneration
 from ...families.mini_gemini.vision import resized
-from ..scenes import GRID, Scene
+from ..llava.vision import tower_features
+from ..scenes import Scene
 from .pictures import SCALE
 
 
@@ -35,23 +36,5 @@ def encode_pictures(model: MiniGeminiForConditionalGeneration, scenes: list[Scen
     inner = model.model
     fine = fine_pixels(scenes).to(model.lm_head.weight.device)
     with torch.no_grad():
-        tokens = _tower_features(inner.vision_tower, coarse_pixels(fine), scenes)
+        tokens = tower_features(inner.vision_tower, coarse_pixels(fine), scenes)
     return inner.mining(tokens, inner.vision_tower_aux.pyramid(fine))
-
-
-def _tower_features(tower: torch.nn.Module, pixels: Tensor, scenes: list[Scene]) -> Tensor:
-    """Last layer of the low-resolution tower without the class token.
-
-    As `llava.vision.encode_images`, which normalises the pixels itself.
-    """
-    embeddings = tower.embeddings
-    table = embeddings.position_embedding.weight
-    patches = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
-    side = torch.arange(scenes[0].patch_objects.shape[0])
-    origins = torch.tensor([scene.origin for scene in scenes])
-    rows, columns = origins[:, :1] + side, origins[:, 1:] + side
-    places = (rows[:, :, None] * GRID + columns[:, None, :]).flatten(1)
-    tokens = patches + table[1:][places.to(table.device)]
-    start = (embeddings.class_embedding + table[0]).expand(len(scenes), 1, -1)
-    hidden = tower.pre_layrnorm(torch.cat([start, tokens], dim=1))
-    return tower.encoder(inputs_embeds=hidden).last_hidden_state[:, 1:]

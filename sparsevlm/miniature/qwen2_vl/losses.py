@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from ..facts import Facts
 from ..glyphs import GLYPHS
-from ..llava.losses import Measures, _accuracy, _mean_by_kind, pack_turns
 from ..llava.vision import alignment_logits, alignment_loss
 from ..scenes import SHAPE_COLOURS, SHAPES, Scene
 from ..statements import STATEMENTS
+from ..turns import Measures, Turn, answer_loss, list_turn, pack_turns, question_turn
 from ..vocabulary import DEPICTED, INDEX
 from .packed import turn_hidden
 from .pictures import make_picture
@@ -80,17 +79,15 @@ def visual_positions(pictures: Sequence[Scene], kept: np.ndarray, rng):
     return positions, starts
 
 
-def picture_turns(facts: Facts, rng, options: dict):
-    """Turns of one picture: (label, words, weights); the weight is 0 where nothing is predicted."""
+def picture_turns(facts: Facts, rng, options: dict) -> list[Turn]:
+    """Turns of one picture: lists, then questions."""
     turns = []
     for name in rng.permutation(LISTS).tolist()[: int(options["lists"])]:
         words, wanted = STATEMENTS[name](facts, rng)
-        turns.append((f"list/{name}", words, [float(w) for w in wanted]))
+        turns.append(list_turn(name, words, wanted))
     hard = int(options.get("hard", 0))
     for name, draft in training_drafts(facts, rng, int(options["questions"]), hard):
-        question = [*draft.question.split(), "ASSISTANT", ":"]
-        weights = [0.0] * len(question) + [1.0, 0.1]
-        turns.append((f"ask/{name}", [*question, draft.answer, "</s>"], weights))
+        turns.append(question_turn(name, draft.question, draft.answer))
     return turns
 
 
@@ -121,15 +118,11 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor,
         ids,
         torch.from_numpy(starts).to(device),
     )
-    where = weights.nonzero(as_tuple=True)
-    logits = model.lm_head(hidden[where])
-    targets = ids[where[0], where[1], where[2] + 1]
-    each = F.cross_entropy(logits, targets, reduction="none")
-    loss = _mean_by_kind(each, weights[where], where[1] < options["lists"])
+    loss, measures = answer_loss(model, hidden, ids, weights, turns, options["lists"])
     if options["alignment"]:
         target = depicted_words(pictures).to(device)[chosen]
         loss = loss + options["alignment"] * alignment_loss(model, visual, target)
-    return loss, _accuracy(turns, where, logits.argmax(-1) == targets, weights[where])
+    return loss, measures
 
 
 LOSSES = {"vision": vision_loss, "language": language_loss}

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 
 from ..facts import Facts
-from ..llava.losses import pack_turns
-from ..llava.probes import PROBE_SCENES, PROBE_SEEDS, named_objects
+from ..llava.probes import named_objects
+from ..probing import (
+    PROBE_SCENES,
+    PROBE_SEEDS,
+    Asked,
+    Look,
+    best_head,
+    mean_looks,
+    one_of_every_family,
+    right_when_blind,
+)
 from ..recipes import TRAINING_SEEDS
 from ..vocabulary import IMAGE
 from .packed import turn_hidden
@@ -32,7 +43,10 @@ def probes(model) -> dict:
 @torch.inference_mode()
 def attention_on_target(model, scenes: int) -> dict[str, list[float]]:
     """Share of attention on the patches of the named object, by layer; see `llava.probes`."""
-    rows: dict[str, list] = {"naming word": [], "last token": [], "area": []}
+    return mean_looks(_looks(model, scenes))
+
+
+def _looks(model, scenes: int) -> Iterator[Look]:
     for number in range(scenes):
         picture = make_picture(PROBE_SEEDS + number)
         count = picture.patch_objects.size
@@ -48,46 +62,25 @@ def attention_on_target(model, scenes: int) -> dict[str, list[float]]:
                 image_grid_thw=grid,
                 output_attentions=True,
             )
-            maps = torch.stack(output.attentions)[:, 0]  # [layers, heads, queries, keys]
-            best = maps[..., FIRST + patches].sum(-1).amax(1)  # [layers, queries]
-            rows["naming word"].append(best[:, FIRST + count + len(AFTER) + word].tolist())
-            rows["last token"].append(best[:, -1].tolist())
-            rows["area"].append([len(patches) / count])
-    return {name: np.mean(values, axis=0).round(3).tolist() for name, values in rows.items()}
+            best = best_head(output.attentions, FIRST + patches)
+            yield best, FIRST + count + len(AFTER) + word, len(patches) / count
 
 
 @torch.inference_mode()
 def accuracy_without_image_from(model, scenes: int) -> list[float]:
-    """Answers that stay right when no text sees the picture from a layer on; see `llava.probes`."""
-    variants = len(model.model.language_model.layers) + 1
-    right, count = np.zeros(variants), 0
+    """See `probing.right_when_blind`: one question of every family about each of some pictures."""
+    return right_when_blind(model, _asked(model, scenes))
+
+
+def _asked(model, scenes: int) -> Iterator[Asked]:
     for number in range(scenes):
         picture = make_picture(PROBE_SEEDS + TRAINING_SEEDS + number)
         rows, columns = picture.patch_objects.shape
         visual = merge(model, tower_features(model, [picture]))[None]
-        places = picture_positions(rows, columns)
-        start = torch.tensor([FIRST + max(rows, columns)])
-        turns = _one_of_every_family(picture, number)
-        ids, asked = pack_turns([turns], visual.device)
-        _, turn, place = asked.nonzero(as_tuple=True)
-        for layer in range(variants):
-            hidden = turn_hidden(model, visual, places, ids, start, blind_from=layer)
-            best = model.lm_head(hidden[0, turn, place]).argmax(-1)
-            wrong = set(turn[best != ids[0, turn, place + 1]].tolist())
-            right[layer] += len(turns) - len(wrong)
-        count += len(turns)
-    return (right / count).round(3).tolist()
+        given = visual, picture_positions(rows, columns), torch.tensor([FIRST + max(rows, columns)])
 
+        def hidden(ids, layer, given=given):
+            visual, places, start = given
+            return turn_hidden(model, visual, places, ids, start, blind_from=layer)
 
-def _one_of_every_family(picture, number: int) -> list[tuple[str, list[str], list[float]]]:
-    """Turns as `losses.picture_turns` has them, with a weight on the answer alone."""
-    rng = np.random.default_rng((number, 3))
-    turns = []
-    for name, families in FAMILIES.items():
-        for family in families:
-            drafts = family(Facts(picture), rng)
-            if drafts:
-                draft = drafts[int(rng.integers(len(drafts)))]
-                words = [*draft.question.split(), "ASSISTANT", ":", draft.answer]
-                turns.append((name, words, [0.0] * (len(words) - 1) + [1.0]))
-    return turns
+        yield one_of_every_family(FAMILIES, Facts(picture), number), hidden

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..vocabulary import BOS, IMAGE, INDEX
+from ..vocabulary import BOS, IMAGE, INDEX, asked
 from .model import MARKS
 
 BEFORE = ("<s>", "USER", ":", "<vision_start>")
@@ -30,8 +30,6 @@ def prompt_ids(question: str, num_visual: int) -> list[int]:
     ValueError
         The question is empty.
     """
-    if not question.strip():
-        raise ValueError("the question is empty; ask something such as 'what color is the ring ?'")
     unknown = INDEX["<unk>"]
-    text = [INDEX.get(word, unknown) for word in (*question.split(), "ASSISTANT", ":")]
+    text = [INDEX.get(word, unknown) for word in (*asked(question).split(), "ASSISTANT", ":")]
     return [BOS, *encode(BEFORE[1:]), *[IMAGE] * num_visual, *encode(AFTER), *text]

@@ -6,16 +6,15 @@ minimise with a dictionary of measures, each a pair (sum, count) over this step'
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from ..llava.losses import Measures, alignment_accuracy
+from ..llava.losses import alignment_accuracy
 from ..llava.vision import alignment_loss
+from ..turns import Measures, Turn, answer_loss, list_turn, pack_turns, question_turn
 from ..vocabulary import BEFORE_IMAGE
 from .clips import Clip, make_clip
 from .facts import Facts
@@ -23,9 +22,9 @@ from .model import NUM_VISUAL, TOKENS_PER_FRAME
 from .packed import Places, turn_hidden
 from .questions import training_drafts
 from .shows import SHOW_LISTS
-from .statements import MAX_WORDS, STATEMENTS
+from .statements import STATEMENTS
 from .vision import depicted_words, encode_clips, encode_frames, pixel_tensor, project
-from .vocabulary import PAD, encode
+from .vocabulary import encode
 
 # Lists that need time or more than one look-up; they are learned last, so every clip carries them.
 HARD = ("does", "who", "first", "verify")
@@ -92,37 +91,22 @@ def layer_places(kept: np.ndarray, rng, num_layers: int) -> tuple[Places, Places
     return early, late, int(rng.integers(2, num_layers))
 
 
-def clip_turns(facts: Facts, rng, options: dict):
-    """Turns of one clip: (label, words, weights); the weight is 0 where nothing is predicted."""
+def clip_turns(facts: Facts, rng, options: dict) -> list[Turn]:
+    """Turns of one clip: lists, then questions."""
     others = [n for n in rng.permutation(list(STATEMENTS)).tolist() if n not in HARD]
     turns = show_turns(facts, rng, int(options.get("shows", 0)))
     for name in [*HARD, *others][: int(options["lists"]) - len(turns)]:
         words, wanted = STATEMENTS[name](facts, rng)
-        turns.append((f"list/{name}", words, [float(w) for w in wanted]))
+        turns.append(list_turn(name, words, wanted))
     for name, draft in training_drafts(facts, rng, int(options["questions"])):
-        question = [*draft.question.split(), "ASSISTANT", ":"]
-        answer = draft.answer.split()
-        weights = [0.0] * len(question) + [1.0 / len(answer)] * len(answer) + [0.1]
-        turns.append((f"ask/{name}", [*question, *answer, "</s>"], weights))
+        turns.append(question_turn(name, draft.question, draft.answer))
     return turns
 
 
-def show_turns(facts: Facts, rng, count: int):
+def show_turns(facts: Facts, rng, count: int) -> list[Turn]:
     """``count`` lists of `shows`, in random order."""
     names = rng.permutation(list(SHOW_LISTS)).tolist()[:count] if count else []
-    lists = [(name, *SHOW_LISTS[name](facts, rng)) for name in names]
-    return [(f"list/{n}", words, [float(w) for w in wanted]) for n, words, wanted in lists]
-
-
-def pack_turns(turns, device) -> tuple[Tensor, Tensor]:
-    """Ids [clips, turns, words] and weights of predicting each next word, same shape."""
-    shape = (len(turns), len(turns[0]), MAX_WORDS)
-    ids, weights = np.full(shape, PAD), np.zeros(shape, np.float32)
-    for i, clip in enumerate(turns):
-        for j, (_, words, wanted) in enumerate(clip):
-            ids[i, j, : len(words)] = encode(words)
-            weights[i, j, : len(words) - 1] = wanted[1:]
-    return torch.from_numpy(ids).to(device), torch.from_numpy(weights).to(device)
+    return [list_turn(name, *SHOW_LISTS[name](facts, rng)) for name in names]
 
 
 def language_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
@@ -148,15 +132,10 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measu
 
 def _answers(model, visual: Tensor, kept: np.ndarray, turns, rng, options: dict):
     """Loss and accuracy of the words that the turns ask for."""
-    ids, weights = pack_turns(turns, visual.device)
+    ids, weights = pack_turns(turns, visual.device, encode)
     places = layer_places(kept, rng, len(model.model.language_model.layers))
     hidden = turn_hidden(model, visual, ids, *places, every=int(options["every"]))
-    where = weights.nonzero(as_tuple=True)
-    logits = model.lm_head(hidden[where])
-    targets = ids[where[0], where[1], where[2] + 1]
-    each = F.cross_entropy(logits, targets, reduction="none")
-    loss = _mean_by_kind(each, weights[where], where[1] < options["lists"])
-    return loss, _accuracy(turns, where, logits.argmax(-1) == targets, weights[where])
+    return answer_loss(model, hidden, ids, weights, turns, options["lists"])
 
 
 def shows_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
@@ -216,24 +195,6 @@ def _kept_alignment(model, visual: Tensor, kept: np.ndarray, clips: list[Clip]) 
     patch = torch.from_numpy(places >= 0).to(visual.device)
     wanted = target[rows, frames, np.maximum(places, 0)].to(visual.device)
     return alignment_loss(model, visual[patch], wanted[patch])
-
-
-def _mean_by_kind(each: Tensor, weights: Tensor, is_list: Tensor) -> Tensor:
-    """Mean loss of look-ups plus mean loss of questions (whichever are there)."""
-    parts = [weights * kind for kind in (is_list, ~is_list)]
-    return sum((each * part).sum() / part.sum() for part in parts if part.sum() > 0)
-
-
-def _accuracy(turns, where, right: Tensor, weights: Tensor) -> Measures:
-    """Accuracy per kind of turn, the end of an answer not counted."""
-    totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    places = zip(*(w.tolist() for w in where[:2]), right.tolist(), weights.tolist(), strict=True)
-    for clip, turn, correct, weight in places:
-        if weight > 0.2:
-            total = totals[turns[clip][turn][0]]
-            total[0] += correct
-            total[1] += 1
-    return {name: (a, b) for name, (a, b) in sorted(totals.items())}
 
 
 LOSSES = {

@@ -10,6 +10,7 @@ from transformers import (
     VideoLlavaForConditionalGeneration,
 )
 
+from ..llava.model import spread_layers
 from ..scenes import GRID as BASE_GRID
 from ..scenes import PATCH
 from ..vocabulary import WORDS as BASE_WORDS
@@ -95,12 +96,6 @@ def warm_start(base, seed: int, num_layers: int = NUM_LAYERS) -> VideoLlavaForCo
     ValueError
         ``num_layers`` is not a multiple of the layers of the base.
     """
-    old_layers = base.model.language_model.layers
-    if num_layers % len(old_layers):
-        raise ValueError(
-            f"cannot spread {len(old_layers)} layers evenly over {num_layers}; "
-            f"choose a multiple of {len(old_layers)}"
-        )
     model = build_model(seed, num_layers)
     tower = _cropped(base.model.vision_tower.state_dict())
     model.model.image_tower.load_state_dict(tower)
@@ -112,12 +107,7 @@ def warm_start(base, seed: int, num_layers: int = NUM_LAYERS) -> VideoLlavaForCo
     decoder.embed_tokens.weight[:words] = old.embed_tokens.weight[:words]
     model.lm_head.weight[:words] = base.lm_head.weight[:words]
     decoder.norm.load_state_dict(old.norm.state_dict())
-    every = num_layers // len(old_layers)
-    for index, layer in enumerate(decoder.layers):
-        layer.load_state_dict(old_layers[index // every].state_dict())
-        if index % every:
-            layer.self_attn.o_proj.weight.zero_()
-            layer.mlp.down_proj.weight.zero_()
+    spread_layers(old.layers, decoder.layers)
     return model
 
 

@@ -1,4 +1,4 @@
-"""The decoder's forward for training: one clip, many independent turns of text behind it.
+"""The training forward of a decoder behind one clip (see `sparsevlm.miniature.packed`).
 
 As `sparsevlm.miniature.llava.packed`, but positions may change at a layer, as they do in a pruned
 prefill that renumbers what it keeps, and layers may be left out while they are the identity.
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..llava.packed import _attend
+from ..packed import through_layers
 from ..vocabulary import BEFORE_IMAGE, encode
 
 
@@ -78,18 +78,10 @@ def turn_hidden(
     prefix_ids = torch.tensor(encode(list(BEFORE_IMAGE)), device=device)
     prefix = decoder.embed_tokens(prefix_ids).expand(clips, -1, -1)
     x = torch.cat([prefix, visual, decoder.embed_tokens(turns).flatten(1, 2)], dim=1)
-    num_image = prefix.shape[1] + visual.shape[1]
-    rotary = early = decoder.rotary_emb(x, places.of_all(num_turns, length, device))
+    early = late = decoder.rotary_emb(x, places.of_all(num_turns, length, device))
     if later is not None:
-        rotary = decoder.rotary_emb(x, later.of_all(num_turns, length, device))
-    causal = torch.full((length, length), float("-inf"), device=device).triu(1)
-    blind_from = len(decoder.layers) if blind_from is None else blind_from
-    for index, layer in enumerate(decoder.layers):
-        if index % every:
-            continue
-        turning = early if index < switch else rotary
-        normed, shape = layer.input_layernorm(x), (num_turns, length)
-        blind = index >= blind_from
-        x = x + _attend(layer.self_attn, normed, turning, num_image, shape, causal, blind)
-        x = x + layer.mlp(layer.post_attention_layernorm(x))
-    return decoder.norm(x[:, num_image:]).unflatten(1, (num_turns, length))
+        late = decoder.rotary_emb(x, later.of_all(num_turns, length, device))
+    return through_layers(
+        decoder, x, (num_turns, length), lambda layer: early if layer < switch else late,
+        prefix.shape[1], blind_from, every,
+    )  # fmt: skip

@@ -11,9 +11,10 @@ from collections.abc import Callable
 import numpy as np
 
 from ..scenes import SHAPE_COLOURS, SHAPES
+from ..statements import LookUps, lookup_list
 from .clips import Actor
 from .facts import Facts, pick, shuffled
-from .statements import Turn, color, height, lookup_list, pairs, side
+from .statements import color, height, pairs, side
 
 WHITE = "white"
 
@@ -41,20 +42,20 @@ def flasher(facts: Facts) -> Actor | None:
     return found[0] if len(found) == 1 else None
 
 
-def there(facts: Facts, rng) -> Turn:
+def there(facts: Facts, rng) -> LookUps:
     """``there : red ring yes white cross no``"""
     entries = [(list(pair), "yes") for pair in shuffled(rng, sorted(shown_pairs(facts)))[:3]]
     entries += [(list(absent_pair(facts, rng)), "no") for _ in range(3)]
     return lookup_list(["there"], shuffled(rng, entries))
 
 
-def flashes(facts: Facts, rng) -> Turn:
+def flashes(facts: Facts, rng) -> LookUps:
     """``flashes : ring yes blue no``"""
     answers = {name: "yes" if actor.flashes else "no" for name, actor in facts.by_kind.items()}
     return pairs(rng, "flashes", answers, facts.absent(rng, SHAPES)[:1])
 
 
-def shape(facts: Facts, rng) -> Turn:
+def shape(facts: Facts, rng) -> LookUps:
     """``shape : red ring white cross``: with the kind of the only one that flashes."""
     values = dict(facts.shape)
     actor = flasher(facts)
@@ -63,7 +64,7 @@ def shape(facts: Facts, rng) -> Turn:
     return pairs(rng, "shape", values, facts.absent(rng, SHAPE_COLOURS)[:1])
 
 
-SHOW_LISTS: dict[str, Callable[[Facts, np.random.Generator], Turn]] = {
+SHOW_LISTS: dict[str, Callable[[Facts, np.random.Generator], LookUps]] = {
     "shown": there,
     "flashes": flashes,
     "shape+white": shape,

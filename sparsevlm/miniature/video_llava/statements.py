@@ -13,48 +13,33 @@ from collections.abc import Callable
 import numpy as np
 
 from ..scenes import SHAPE_COLOURS, SHAPES
+from ..statements import LookUps, lookup_list
 from .clips import Actor
 from .facts import Facts, lasting_names, pick, shuffled
 from .vocabulary import ACTIONS, FRAME_WORDS, NUM_FRAMES
 
-# A turn: its words, and for each word whether it is to be predicted.
-Turn = tuple[list[str], list[bool]]
-Entry = tuple[list[str], str]
-MAX_WORDS = 21
 
-
-def lookup_list(head: list[str], entries: list[Entry]) -> Turn:
-    """``HEAD : REFERENCE VALUE ...`` as far as a turn has room; the values are to be predicted."""
-    words, wanted = [*head, ":"], [False] * (len(head) + 1)
-    for reference, value in entries:
-        if len(words) + len(reference) + 1 > MAX_WORDS:
-            break
-        words += [*reference, value]
-        wanted += [False] * len(reference) + [True]
-    return words, wanted
-
-
-def pairs(rng, head: str, values: dict[str, str], absent: list[str]) -> Turn:
+def pairs(rng, head: str, values: dict[str, str], absent: list[str]) -> LookUps:
     """Entries ``word value`` of all words, and of a few that name nothing with "none"."""
     entries = [([w], v) for w, v in values.items()] + [([w], "none") for w in absent]
     return lookup_list([head], shuffled(rng, entries))
 
 
-def color(facts: Facts, rng) -> Turn:
+def color(facts: Facts, rng) -> LookUps:
     return pairs(rng, "color", facts.color, facts.absent(rng, SHAPES)[:2])
 
 
-def shape(facts: Facts, rng) -> Turn:
+def shape(facts: Facts, rng) -> LookUps:
     return pairs(rng, "shape", facts.shape, facts.absent(rng, SHAPE_COLOURS)[:2])
 
 
-def does(facts: Facts, rng) -> Turn:
+def does(facts: Facts, rng) -> LookUps:
     """``does : ring left blue stays``: the action of every name; "none" if it names nothing."""
     values = {name: actor.action for name, actor in facts.named.items()}
     return pairs(rng, "does", values, facts.absent_words(rng)[:1])
 
 
-def becomes(facts: Facts, rng) -> Turn:
+def becomes(facts: Facts, rng) -> LookUps:
     """``becomes : ring blue red square``: the second colour or kind; "none" without a second."""
     values = {}
     for actor in facts.actors:
@@ -69,12 +54,12 @@ def after(actor: Actor) -> str:
     return new[0] if new else "none"
 
 
-def times(facts: Facts, rng) -> Turn:
+def times(facts: Facts, rng) -> LookUps:
     values = {name: str(actor.flashes) for name, actor in facts.named.items()}
     return pairs(rng, "times", values, [])
 
 
-def who(facts: Facts, rng) -> Turn:
+def who(facts: Facts, rng) -> LookUps:
     """``who : left ring appears cross up none``: the lasting name of the one that does it."""
     doing = unique_actions(facts)
     values = {action: lasting_names(actor)[0] for action, actor in doing.items()}
@@ -88,7 +73,7 @@ def unique_actions(facts: Facts) -> dict[str, Actor]:
     return {a.action: a for a in facts.actors if actions.count(a.action) == 1}
 
 
-def first(facts: Facts, rng) -> Turn:
+def first(facts: Facts, rng) -> LookUps:
     """``first : ring red ring blue cross cross``: of two names, the one whose onset is earlier."""
     entries = []
     for earlier, later in facts.order:
@@ -100,7 +85,7 @@ def first(facts: Facts, rng) -> Turn:
     return lookup_list(["first"], (shuffled(rng, entries) * 6)[:6])
 
 
-def verify(facts: Facts, rng) -> Turn:
+def verify(facts: Facts, rng) -> LookUps:
     """``is : ring left yes blue up no``: actions to be confirmed, half of them false."""
     claims = [(name, actor.action, ACTIONS) for name, actor in facts.named.items()]
     claims += [(kind, colour, SHAPE_COLOURS) for kind, colour in facts.color.items()]
@@ -112,7 +97,7 @@ def verify(facts: Facts, rng) -> Turn:
     return lookup_list(["is"], entries)
 
 
-def _at(facts: Facts, rng, head: str, names: dict[str, Actor], value: Callable) -> Turn:
+def _at(facts: Facts, rng, head: str, names: dict[str, Actor], value: Callable) -> LookUps:
     """``at HEAD : f2 ring VALUE f7 ring VALUE``; "none" where the actor is not to be seen."""
     places = [(n, frame) for n in names for frame in range(NUM_FRAMES)]
     entries = []
@@ -124,15 +109,15 @@ def _at(facts: Facts, rng, head: str, names: dict[str, Actor], value: Callable) 
     return lookup_list(["at", head], entries)
 
 
-def at_side(facts: Facts, rng) -> Turn:
+def at_side(facts: Facts, rng) -> LookUps:
     return _at(facts, rng, "side", facts.named, lambda actor, frame: actor.side(frame))
 
 
-def at_height(facts: Facts, rng) -> Turn:
+def at_height(facts: Facts, rng) -> LookUps:
     return _at(facts, rng, "height", facts.named, lambda actor, frame: actor.height(frame))
 
 
-def at_look(facts: Facts, rng) -> Turn:
+def at_look(facts: Facts, rng) -> LookUps:
     """Colours by kind and kinds by colour, frame by frame, the white of a flash included."""
     if rng.random() < 0.5:
         names = {n: a for n, a in facts.named.items() if n in SHAPES}
@@ -141,15 +126,15 @@ def at_look(facts: Facts, rng) -> Turn:
     return _at(facts, rng, "shape", names, lambda actor, frame: actor.states[frame][0])
 
 
-def side(facts: Facts, rng) -> Turn:
+def side(facts: Facts, rng) -> LookUps:
     return pairs(rng, "side", facts.places(Actor.side), facts.absent_words(rng)[:1])
 
 
-def height(facts: Facts, rng) -> Turn:
+def height(facts: Facts, rng) -> LookUps:
     return pairs(rng, "height", facts.places(Actor.height), facts.absent_words(rng)[:1])
 
 
-STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], Turn]] = {
+STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], LookUps]] = {
     "color": color,
     "shape": shape,
     "side": side,

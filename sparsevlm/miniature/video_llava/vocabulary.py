@@ -5,6 +5,7 @@ The old words keep their ids, so the embeddings of the base can be copied row by
 
 from __future__ import annotations
 
+from .. import vocabulary as base
 from ..vocabulary import BOS, EOS, IMAGE, PAD
 from ..vocabulary import WORDS as BASE_WORDS
 
@@ -40,28 +41,9 @@ def prompt(question: str) -> str:
     ValueError
         The question is empty.
     """
-    if not question.strip():
-        raise ValueError("the question is empty; ask something such as 'what does the ring do ?'")
-    return f"USER : <video> {' '.join(question.split())} ASSISTANT :"
+    return f"USER : <video> {base.asked(question, 'what does the ring do ?')} ASSISTANT :"
 
 
 def build_tokenizer():
-    """A word-level `PreTrainedTokenizerFast`; unknown words become <unk>."""
-    from tokenizers import Tokenizer, models, pre_tokenizers, processors
-    from transformers import PreTrainedTokenizerFast
-
-    tokenizer = Tokenizer(models.WordLevel(INDEX, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", special_tokens=[("<s>", BOS)]
-    )
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        pad_token="<pad>",
-        additional_special_tokens=["<image>", "<video>"],
-        padding_side="left",
-        clean_up_tokenization_spaces=False,
-    )
+    """As `sparsevlm.miniature.vocabulary.build_tokenizer`, with the words of clips."""
+    return base.build_tokenizer(INDEX, ("<image>", "<video>"))
