@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from sparsevlm.judges import JudgeRequest
+from sparsevlm.judges import TASKS, EndpointJudge, JudgeRequest
 from sparsevlm.judges.wire import Patience
 
 KEY = "sk-test-0123456789abcdef"
@@ -24,6 +24,15 @@ def said(text, **fields):
     choice = {"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
     usage = {"prompt_tokens": 9, "completion_tokens": 5}
     return {"model": "judge-2026", "choices": [choice], "usage": usage} | fields
+
+
+def endpoint_judge(server, folder, **settings):
+    """A judge behind the server that keeps its transcripts in a folder, with other settings."""
+    settings = {
+        "task": TASKS["tgif"], "folder": folder, "model": "judge", "address": server.address,
+        "key_variable": "JUDGE_KEY", "patience": QUICK, "parallel": 1,
+    } | settings  # fmt: skip
+    return EndpointJudge(**settings)
 
 
 class Server(ThreadingHTTPServer):

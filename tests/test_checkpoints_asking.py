@@ -10,7 +10,7 @@ from tiny_checkpoints import (
     letters_tokenizer,
     picture,
     pieces_tokenizer,
-    save_tiny,
+    save_every,
 )
 
 from sparsevlm.checkpoints.asking import IMAGE_AT, QWEN_TOKENS, Asker, image_position
@@ -18,12 +18,7 @@ from sparsevlm.checkpoints.asking import IMAGE_AT, QWEN_TOKENS, Asker, image_pos
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """A tiny checkpoint of every family, and its model."""
-    made = {}
-    for family in FAMILIES:
-        folder = tmp_path_factory.mktemp(family)
-        made[family] = folder, save_tiny(family, folder)
-    return made
+    return save_every(tmp_path_factory)
 
 
 def asker_of(folders, family, tokenizer=None):

@@ -13,6 +13,7 @@ from tiny_checkpoints import (
     FAMILIES,
     as_fetched,
     picture,
+    save_every,
     save_tiny,
 )
 
@@ -24,12 +25,7 @@ from sparsevlm.checkpoints.places import CheckpointError
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """A tiny checkpoint of every family, and its model."""
-    made = {}
-    for family in FAMILIES:
-        folder = tmp_path_factory.mktemp(family)
-        made[family] = folder, save_tiny(family, folder)
-    return made
+    return save_every(tmp_path_factory)
 
 
 # --- The table ------------------------------------------------------------------------------------

@@ -12,12 +12,13 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
-from judge_server import GOOD, KEY, QUICK, requests, said, serving, set_key
+from judge_server import GOOD, KEY, QUICK, endpoint_judge, requests, said, serving, set_key
 
-from sparsevlm.judges import TASKS, EndpointJudge, JudgeError, Verdict
+from sparsevlm.judges import TASKS, JudgeError, Verdict
 from sparsevlm.judges.wire import Patience
 
 ROOT = Path(__file__).parents[1]
@@ -32,15 +33,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def make(server, tmp_path):
-    def judge(**settings):
-        settings = {
-            "task": TASKS["tgif"], "folder": tmp_path / "cache", "model": "judge",
-            "address": server.address, "key_variable": "JUDGE_KEY", "patience": QUICK,
-            "parallel": 1,
-        } | settings  # fmt: skip
-        return EndpointJudge(**settings)
-
-    return judge
+    return partial(endpoint_judge, server, tmp_path / "cache")
 
 
 YES = Verdict(pred="yes", score=4)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import traceback
+from functools import partial
 
 import pytest
-from judge_server import GOOD, KEY, QUICK, requests, said, serving, set_key
+from judge_server import GOOD, KEY, endpoint_judge, requests, said, serving, set_key
 
-from sparsevlm.judges import TASKS, EndpointJudge, JudgeError, Verdict
+from sparsevlm.judges import JudgeError, Verdict
 
 
 @pytest.fixture
@@ -21,15 +22,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def make(server, tmp_path):
-    def judge(**settings):
-        settings = {
-            "task": TASKS["tgif"], "folder": tmp_path / "cache", "model": "judge",
-            "address": server.address, "key_variable": "JUDGE_KEY", "patience": QUICK,
-            "parallel": 1,
-        } | settings  # fmt: skip
-        return EndpointJudge(**settings)
-
-    return judge
+    return partial(endpoint_judge, server, tmp_path / "cache")
 
 
 def texts_of(error):

@@ -72,6 +72,15 @@ def pieces_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=base, pad_token="<pad>", unk_token="<unk>")
 
 
+def save_every(tmp_path_factory):
+    """A tiny checkpoint of every family: its folder, and its model."""
+    made = {}
+    for family in FAMILIES:
+        folder = tmp_path_factory.mktemp(family)
+        made[family] = folder, save_tiny(family, folder)
+    return made
+
+
 def save_tiny(family: str, folder: Path):
     """Write a tiny checkpoint of a family; returns its model."""
     build, special = FAMILIES[family]

@@ -39,12 +39,17 @@ def benchmark_samples(benchmark: str, n: int, seed: int) -> list[Sample]:
     ValueError
         Unknown benchmark, or n below one.
     """
-    if benchmark not in FAMILIES:
-        raise ValueError(f"unknown benchmark {benchmark!r}; choose from {', '.join(FAMILIES)}")
-    if n < 1:
-        raise ValueError(f"the number of samples must be at least 1, got {n}")
+    check_request(benchmark, FAMILIES, n)
     base = BENCHMARK_SEEDS + zlib.crc32(f"{benchmark}/{seed}".encode()) * 10**6
     return grouped_samples(benchmark, FAMILIES[benchmark], n, base, make_scene)
+
+
+def check_request(benchmark: str, families: Mapping[str, Sequence[object]], n: int) -> None:
+    """Raise ValueError for a benchmark without families, or fewer than one sample."""
+    if benchmark not in families:
+        raise ValueError(f"unknown benchmark {benchmark!r}; choose from {', '.join(families)}")
+    if n < 1:
+        raise ValueError(f"the number of samples must be at least 1, got {n}")
 
 
 def grouped_samples(

@@ -21,15 +21,17 @@ from .vision import alignment_logits, alignment_loss, depicted_words, encode_ima
 
 # Lists that need more than one look-up; they are learned last, so every scene carries them.
 HARD = ("choose", "match", "verify")
+# Words that a patch can depict, by kind.
+KINDS = {"shape": SHAPES, "color": SHAPE_COLOURS, "letter": GLYPHS, "side": SIDES}
 
 
 @torch.no_grad()
-def alignment_accuracy(model, visual, target) -> Measures:
-    """Patches whose best word of a kind is the depicted one, per kind of word."""
+def alignment_accuracy(model, visual, target, kinds=KINDS) -> Measures:
+    """Patches whose best word of a kind is the depicted one, per kind of word (of `KINDS`)."""
     logits = alignment_logits(model, visual)
     result = {}
-    kinds = {"shape": SHAPES, "color": SHAPE_COLOURS, "letter": GLYPHS, "side": SIDES}
-    for kind, words in kinds.items():
+    for kind in kinds:
+        words = KINDS[kind]
         wanted = target[..., [DEPICTED.index(w) for w in words]]
         patches = wanted.any(-1)
         best = logits[..., [INDEX[w] for w in words]].argmax(-1)
@@ -52,12 +54,13 @@ def kept_patches(scenes: list[Scene], rng: np.random.Generator, background: int)
 
     All patches of objects and at least ``background`` others at random (the scene with most object
     patches decides the number), because a processor core trains twice as fast without the rest.
-    With ``background`` 0 or more than there are, every patch is kept.
+    With ``background`` 0 or more than there are, every patch is kept, of pictures of several sizes
+    as many as the smallest has.
     """
     owners = [s.patch_objects.reshape(-1) for s in scenes]
-    total = owners[0].size
-    kept = min(total, max((o >= 0).sum() for o in owners) + background) if background else total
-    order = [np.argsort((o < 0) + rng.random(total) * 0.5, kind="stable") for o in owners]
+    most = min(o.size for o in owners)
+    kept = min(most, max((o >= 0).sum() for o in owners) + background) if background else most
+    order = [np.argsort((o < 0) + rng.random(o.size) * 0.5, kind="stable") for o in owners]
     return np.sort(np.stack([o[:kept] for o in order]), axis=1)
 
 

@@ -8,33 +8,19 @@ import numpy as np
 import torch
 
 from ..facts import Facts
-from ..glyphs import GLYPHS
-from ..llava.vision import alignment_logits, alignment_loss
-from ..scenes import SHAPE_COLOURS, SHAPES, Scene
+from ..llava.losses import alignment_accuracy, kept_patches
+from ..llava.vision import alignment_loss
+from ..scenes import Scene
 from ..statements import STATEMENTS
 from ..turns import Measures, Turn, answer_loss, list_turn, pack_turns, question_turn
-from ..vocabulary import DEPICTED, INDEX
 from .packed import turn_hidden
 from .pictures import make_picture
 from .prompts import BEFORE
 from .questions import training_drafts
 from .vision import depicted_words, merge, tower_features
 
+KINDS = ("shape", "color", "letter")
 LISTS = ("choose", "color", "shape", "letter", "there", "corners")
-
-
-@torch.no_grad()
-def alignment_accuracy(model, visual, target) -> Measures:
-    """Patches whose best word of a kind is the depicted one, per kind of word."""
-    logits = alignment_logits(model, visual)
-    result = {}
-    for kind, words in {"shape": SHAPES, "color": SHAPE_COLOURS, "letter": GLYPHS}.items():
-        wanted = target[..., [DEPICTED.index(w) for w in words]]
-        patches = wanted.any(-1)
-        best = logits[..., [INDEX[w] for w in words]].argmax(-1)
-        right = wanted.gather(-1, best[..., None])[..., 0][patches]
-        result[kind] = (right.float().sum().item(), right.numel())
-    return result
 
 
 def vision_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
@@ -42,20 +28,7 @@ def vision_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, M
     pictures = [make_picture(seed, grid) for seed in seeds]
     target = depicted_words(pictures).to(model.lm_head.weight.device)
     visual = merge(model, tower_features(model, pictures))
-    return alignment_loss(model, visual, target), alignment_accuracy(model, visual, target)
-
-
-def kept_patches(pictures: Sequence[Scene], rng, background: int) -> np.ndarray:
-    """Patches that a training step shows the decoder, [pictures, kept], ascending.
-
-    All patches of things and at least ``background`` others at random; the picture with most
-    patches of things decides the number, the smallest picture bounds it. 0: as many as possible.
-    """
-    owners = [p.patch_objects.reshape(-1) for p in pictures]
-    most = min(o.size for o in owners)
-    kept = min(most, max((o >= 0).sum() for o in owners) + background) if background else most
-    order = [np.argsort((o < 0) + rng.random(o.size) * 0.5, kind="stable") for o in owners]
-    return np.sort(np.stack([o[:kept] for o in order]), axis=1)
+    return alignment_loss(model, visual, target), alignment_accuracy(model, visual, target, KINDS)
 
 
 def visual_positions(pictures: Sequence[Scene], kept: np.ndarray, rng):

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...benchmarks.sample import Sample
 from ..question_families import Draft
-from ..questions import BENCHMARK_SEEDS
+from ..questions import BENCHMARK_SEEDS, check_request
 from .clips import clip_actors
 from .facts import Facts, pick
 from .question_families import FAMILIES
@@ -31,10 +31,7 @@ def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
     ValueError
         Unknown benchmark, or n below one.
     """
-    if benchmark not in FAMILIES:
-        raise ValueError(f"unknown benchmark {benchmark!r}; choose from {', '.join(FAMILIES)}")
-    if n < 1:
-        raise ValueError(f"the number of samples must be at least 1, got {n}")
+    check_request(benchmark, FAMILIES, n)
     clip_seed = BENCHMARK_SEEDS + zlib.crc32(f"{benchmark}/{seed}".encode()) * 10**6
     families = FAMILIES[benchmark]
     found: list[Sample] = []
