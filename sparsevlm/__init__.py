@@ -9,6 +9,7 @@ import importlib
 
 _HOMES = {
     "sparsevlm.pruning": ("prune",),
+    "sparsevlm.captured": ("capture",),
     "sparsevlm.trace": ("Trace", "SampleTrace", "CutTrace"),
     "sparsevlm.schedule": (
         "Cut",
@@ -31,8 +32,8 @@ __all__ = sorted(_HOME_OF)
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'sparsevlm' has no attribute {name!r}")
-    if name == "prune":
-        # The facade wires the parts: prune itself knows no family by name.
+    if name in ("prune", "capture"):
+        # The facade wires the parts: these know no family by name.
         importlib.import_module("sparsevlm.families")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)
     globals()[name] = value

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
-from sparsevlm.rating import attention_rows, mean_attention
+from sparsevlm.rating import attention_rows, causal_bias, mean_attention
 from sparsevlm.timing import stage
 
 PREFIX = "sparsevlm_"
@@ -36,28 +36,66 @@ class QueriesKeys:
     scaling: float
     mask: Tensor | None = None
 
-    def rows(self, sample: int, start: int, rows: Tensor, columns: slice) -> Tensor:
-        """Attention ``[heads, rows, columns]`` of one sample whose tokens begin at ``start``.
+    def to(self, device: torch.device) -> QueriesKeys:
+        """The same on a device; itself where it is there already."""
+        if self.query.device == device:
+            return self
+        mask = None if self.mask is None else self.mask.to(device)
+        return QueriesKeys(self.query.to(device), self.key.to(device), self.scaling, mask)
 
-        ``rows`` and ``columns`` count from ``start``.
+    def rows(self, sample: int, start: int, columns: slice, raters: Tensor, memo: dict) -> Tensor:
+        """Attention ``[heads, raters, columns]`` of some of the tokens behind ``columns``.
+
+        Parameters
+        ----------
+        sample
+            Number of the row.
+        start
+            Where its tokens begin.
+        columns
+            A block of its tokens, counted from ``start``.
+        raters
+            Tokens behind the block, counted from its end.
+        memo
+            Of this sample and prefill. Keeps the mask of the raters, of which a later cut needs
+            the end.
         """
+        query, key = self.query[sample, :, start + columns.stop :], self.key[sample, :, start:]
         mask = self._mask(sample, start)
-        return attention_rows(
-            self.query[sample, :, start:], self.key[sample, :, start:], rows, columns,
-            self.scaling, None if mask is None else mask[rows],
-        )
+        if mask is None:
+            mask = _causal(raters, query.shape[1], key, memo)
+        else:
+            mask = mask[columns.stop :].index_select(0, raters)
+        return attention_rows(query, key, raters, columns, self.scaling, mask)
 
-    def mean(self, sample: int, start: int, columns: slice) -> Tensor:
-        """What ``columns`` get from all tokens of one sample, see `rating.mean_attention`."""
+    def mean(self, sample: int, start: int, columns: slice, tokens: int) -> Tensor:
+        """What ``columns`` get from the first ``tokens`` of one sample: `rating.mean_attention`.
+
+        Parameters
+        ----------
+        sample, start, columns
+            As in `rows`.
+        tokens
+            Those of the prompt: a call without a cache carries the answer so far behind them.
+        """
+        ours, mask = slice(start, start + tokens), self._mask(sample, start)
         return mean_attention(
-            self.query[sample, :, start:], self.key[sample, :, start:], columns, self.scaling,
-            self._mask(sample, start),
+            self.query[sample, :, ours], self.key[sample, :, ours], columns, self.scaling,
+            None if mask is None else mask[:tokens, :tokens],
         )
 
     def _mask(self, sample: int, start: int) -> Tensor | None:
         if self.mask is None:
             return None
         return self.mask[min(sample, self.mask.shape[0] - 1), 0, start:, start:]
+
+
+def _causal(raters: Tensor, num_queries: int, key: Tensor, memo: dict) -> Tensor:
+    known, mask = memo.get("causal", (None, None))
+    if known is not raters:
+        mask = causal_bias(raters, num_queries, key.shape[1], key.dtype)
+        memo["causal"] = raters, mask
+    return mask[:, mask.shape[1] - key.shape[1] :]
 
 
 _SINKS: weakref.WeakKeyDictionary[nn.Module, Callable[[QueriesKeys], None]] = (
@@ -155,11 +193,14 @@ def project(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> Queri
         Its rotary tables, ``[batch, tokens, head_dim]``.
     """
     attention = layer.self_attn
-    normed = layer.input_layernorm(hidden)
+    weight = layer.input_layernorm.weight
+    # Without numbers it is kept elsewhere, and accelerate brings it where it is needed.
+    normed = layer.input_layernorm(hidden if weight.is_meta else hidden.to(weight.device))
     shape = (*hidden.shape[:-1], -1, attention.head_dim)
     query, key = attention.q_proj(normed).view(shape), attention.k_proj(normed).view(shape)
     if hasattr(attention, "q_norm"):
         query, key = attention.q_norm(query), attention.k_norm(key)
     rotate = sys.modules[type(attention).__module__].apply_rotary_pos_emb
+    cos, sin = cos.to(query.device), sin.to(query.device)
     query, key = rotate(query.transpose(1, 2), key.transpose(1, 2), cos, sin)
     return QueriesKeys(query, key, attention.scaling)

@@ -51,8 +51,8 @@ class View:
         Cosines and sines, each ``[tokens, head_dim]``, by which the layer looked at rotates the
         current visual tokens and the text.
     attention_mean
-        Function without arguments; the attention of all tokens to each current visual token, mean
-        over heads and tokens, ``[num_current]``.
+        Function without arguments; the attention of all tokens of the prompt to each current visual
+        token, mean over heads and tokens, ``[num_current]``.
     memo
         Dictionary that lives for one prefill of one sample.
     static
@@ -129,6 +129,10 @@ class Selection:
     anchors: Tensor | None = None
     scores: Tensor | None = None
     raters: Tensor | None = None
+
+    def without_vectors(self) -> Selection:
+        """What a trace needs of it: the merged states are part of the model's row by then."""
+        return Selection(self.keep, self.groups, None, self.anchors, self.scores, self.raters)
 
 
 @runtime_checkable

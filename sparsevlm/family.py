@@ -72,11 +72,13 @@ class Family(ABC):
 
     def rotary(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Rotary tables ``[batch, tokens, head_dim]`` for one position per token, ``[batch,
-        tokens]``: with M-RoPE the same in time, height and width, as text has it.
+        tokens]``: with M-RoPE the same in time, height and width, as text has it. On the device of
+        ``hidden``, wherever the model makes them.
         """
         if self.has_mrope:
             positions = positions.expand(3, *positions.shape)
-        return self.decoder.rotary_emb(hidden, position_ids=positions)
+        cos, sin = self.decoder.rotary_emb(hidden, position_ids=positions)
+        return cos.to(hidden.device), sin.to(hidden.device)
 
 
 FAMILIES: dict[str, tuple[Callable[[nn.Module], bool], Callable[..., Family]]] = {}
@@ -123,7 +125,8 @@ def placeholders(
     Raises
     ------
     ValueError
-        Without ``input_ids``, and for more images (or videos) than samples.
+        Without ``input_ids``, for more images (or videos) than samples, and for a sample with
+        placeholders of both kinds.
     """
     ids = arguments.get("input_ids")
     if ids is None:
@@ -138,7 +141,10 @@ def placeholders(
             f"{count} {words} for {len(ids)} samples: several {words} per sample are not "
             f"supported, give each {limits[0][1]} its own sample"
         )
-    mask = torch.zeros_like(ids, dtype=torch.bool)
-    for token_id in token_ids:
-        mask |= ids == token_id
-    return mask
+    masks = torch.stack([ids == token_id for token_id in token_ids])
+    if len(masks) > 1 and (both := masks.any(dim=2).all(dim=0)).any():
+        raise ValueError(
+            f"sample {int(both.nonzero()[0])} has an image and a video; several per sample are "
+            "not supported, give each its own sample"
+        )
+    return masks.any(dim=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
@@ -30,7 +31,7 @@ def _nothing(*args: object) -> None:
 
 def bind(function: Callable, index: int) -> Callable:
     """A hook that gets the number of its layer first."""
-    return lambda *args: function(index, *args)
+    return partial(function, index)
 
 
 def arguments_of(module: nn.Module, args: tuple, kwargs: dict) -> dict:

@@ -54,6 +54,11 @@ class Sample:
         return self.before + self.visual + self.text
 
     @property
+    def device(self) -> torch.device:
+        """Where its indices are."""
+        return self.slots.device
+
+    @property
     def columns(self) -> slice:
         """The visual part, counted from the first real token."""
         return slice(self.before, self.before + self.visual)
@@ -128,18 +133,39 @@ def _samples(
                 f"sample {row} has no text after the image, so the question is empty; write the "
                 "question after the image"
             )
-        samples.append(
-            Sample(
-                before=first - start if count else 0,
-                visual=count,
-                text=text,
-                prompt_text=prompt_length - last - 1 if count else text,
-                num_visual=count,
-                source=torch.arange(count, device=device),
-                slots=torch.arange(start, length, device=device),
-            )
-        )
+        before = first - start if count else 0
+        prompt_text = prompt_length - last - 1 if count else text
+        samples.append(FirstSample(before, count, text, prompt_text, start, device))
     return tuple(samples)
+
+
+class FirstSample(Sample):
+    """A sample before any cut. Its tokens are numbered when somebody asks.
+
+    Parameters are those of `Sample`, where it begins in its row, and the device of its tokens.
+    """
+
+    def __init__(
+        self, before: int, visual: int, text: int, prompt_text: int, start: int,
+        device: torch.device,
+    ) -> None:  # fmt: skip
+        # Frozen for everybody else.
+        self.__dict__.update(
+            before=before, visual=visual, text=text, prompt_text=prompt_text, num_visual=visual,
+            num_recycled=0, memo={}, _start=start, _device=device,
+        )  # fmt: skip
+
+    device = property(lambda self: self._device)  # nothing is numbered for it
+
+    @cached_property
+    def source(self) -> Tensor:
+        """See `Sample`."""
+        return torch.arange(self.visual, device=self._device)
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """See `Sample`."""
+        return torch.arange(self._start, self._start + self.tokens, device=self._device)
 
 
 def _extents(visual: Tensor, attention_mask: Tensor | None) -> list[list[int]]:

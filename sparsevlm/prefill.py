@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -57,6 +56,8 @@ class Prefill:
         self.pruner, self.family, self.decoder = pruner, family, family.decoder
         self.first, self.samples = samples, samples
         self.grids, self.prompt_key, self.ids, self.static = grids, prompt_key, ids, static
+        # Of a decoder spread over several devices, every cut is made on that of the prompt.
+        self.home = samples[0].device
         padded = len({sample.tokens for sample in samples}) > 1
         self.padded = padded or self._row_length(attention_mask) > samples[0].tokens
         self.mask = attention_mask.bool() if self.padded else None
@@ -64,25 +65,27 @@ class Prefill:
         self.segment_of: dict[int, int] = {}
         self.noted: list[list[Noted]] = [[] for _ in samples]
         self.captured: dict[int, QueriesKeys] = {}
+        self.masks: list[dict] = [{} for _ in samples]
 
     def _row_length(self, attention_mask: Tensor | None) -> int:
         return self.first[0].tokens if attention_mask is None else attention_mask.shape[1]
 
     def start(self, hidden: Tensor, arguments: dict, positions: Tensor | None) -> None:
         """Note the input of layer 0: embeddings, rotary tables and the decoder's position ids."""
-        self.inputs, self.is_masked = hidden, arguments.get("attention_mask") is not None
-        cos, sin = arguments["position_embeddings"]
+        self.inputs = hidden = hidden.to(self.home)
+        self.is_masked = arguments.get("attention_mask") is not None
+        cos, sin = (table.to(self.home) for table in arguments["position_embeddings"])
         self.positions = Positions(self.family, self.first, hidden, positions, (cos, sin))
         self.segments.append(Segment(hidden.shape[1], self.mask, cos, sin))
 
     def capture(self, layer: int, found: QueriesKeys) -> None:
         """Keep queries and keys of a scored layer until its cut."""
-        self.captured[layer] = found
+        self.captured[layer] = found.to(self.home)
 
     @stage("cut")
     def cut(self, after_layer: int, hidden: Tensor) -> Tensor:
         """Ask the pruner for every sample and carry the selections out; returns the new rows."""
-        found = self.captured.pop(after_layer, None)
+        found, hidden = self.captured.pop(after_layer, None), hidden.to(self.home)
         rows, samples = [], []
         for number, sample in enumerate(self.samples):
             row = hidden[number, hidden.shape[1] - sample.tokens :]
@@ -91,8 +94,9 @@ class Prefill:
                 sample_after, row_after = sample, row
                 if len(selection.keep) < sample.visual or selection.vectors is not None:
                     sample_after, row_after = layout.apply(sample, row, selection)
-                noted = Noted(after_layer, sample, sample_after, replace(selection, vectors=None))
-                self.noted[number].append(noted)
+                self.noted[number].append(
+                    Noted(after_layer, sample, sample_after, selection.without_vectors())
+                )
                 sample, row = sample_after, row_after
             samples.append(sample)
             rows.append(row)
@@ -108,7 +112,9 @@ class Prefill:
     ) -> Selection:
         segment = self.segments[-1]
         start = segment.length - sample.tokens
-        inputs = self.inputs[number, self.inputs.shape[1] - self.first[number].tokens :]
+
+        def inputs() -> Tensor:
+            return self.inputs[number, self.inputs.shape[1] - self.first[number].tokens :]
 
         def announced() -> QueriesKeys:
             if found is None:
@@ -121,10 +127,14 @@ class Prefill:
         view = view_of(
             sample, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
             grid=self.grids[number],
-            rows=lambda queries, columns: announced().rows(number, start, queries, columns),
-            mean=lambda columns: announced().mean(number, start, columns),
+            rows=lambda columns, raters: announced().rows(
+                number, start, columns, raters, self.masks[number]
+            ),
+            mean=lambda columns: announced().mean(
+                number, start, columns, columns.stop + sample.prompt_text
+            ),
             rotary=lambda: segment.tables_of(number, start),
-            prompt_key=lambda: self.prompt_key(number, inputs), static=self.static,
+            prompt_key=lambda: self.prompt_key(number, inputs()), static=self.static,
         )
         selection = self._decide(view)
         layout.check_selection(sample, selection)
@@ -192,7 +202,7 @@ class Prefill:
     def finish(self) -> None:
         """Drop what only the prefill itself needed."""
         self.captured.clear()
-        self.inputs = None
+        self.inputs, self.masks = None, []
         for segment in self.segments:
             segment.arguments = {}
 
@@ -205,6 +215,7 @@ class Prefill:
             return arguments
         segment = self.segments[number]
         if not segment.arguments:
+            hidden = hidden.to(self.home)
             cached = arguments["past_key_values"].get_seq_length(layer)
             new = cached - segment.length + hidden.shape[1]
             mask = segment.continued_mask(new, attention_mask, len(self.samples), hidden.device)
@@ -212,7 +223,7 @@ class Prefill:
             cos, sin = arguments["position_embeddings"]
             if segment.next_position is not None:
                 steps = torch.arange(new - hidden.shape[1], new, device=hidden.device)
-                positions = segment.next_position + steps
+                positions = torch.atleast_2d(segment.next_position + steps)
                 cos, sin = self.family.rotary(hidden, positions)
             segment.change(cos, sin, mask)
         return {**arguments, **segment.arguments}

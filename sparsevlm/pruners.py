@@ -156,11 +156,8 @@ class SparseVLM(CutPruner):
         else:
             if "raters" not in view.memo:
                 view.memo["raters"] = self._raters(view)
-            raters = view.memo["raters"]
-            # A mask where the host must not learn how many rate: then all text rows are computed.
-            chosen = raters if raters.dtype == torch.bool else None
-            rows = raters if chosen is None else torch.arange(view.num_text, device=raters.device)
-            rating = self._rating(view, rows, chosen)
+            raters, chosen = view.memo["raters"], view.memo.get("chosen")
+            rating = self._rating(view, view.memo.get("rows", raters), chosen)
             scores = score(rating, chosen)
         kept = self._num_kept(view, rating)
         if kept == view.num_current:
@@ -180,22 +177,32 @@ class SparseVLM(CutPruner):
 
     def _raters(self, view: View) -> Tensor:
         """Positions of the raters, or a mask of the text where no value may be read."""
+        import torch
+
         from sparsevlm.raters import rater_mask, select_raters
 
-        depends = self.raters in ("above_mean", "at_least_mean")
-        found = rater_mask if view.static and depends and self.level == "fixed" else select_raters
-        return found(view.inputs_visual, view.inputs_text, self.raters)
+        given = view.inputs_visual, view.inputs_text, self.raters
+        if not view.static or self.raters == "all_text" or self.level != "fixed":
+            return select_raters(*given)
+        # The host must not learn how many rate: then all text rows are computed.
+        chosen = rater_mask(*given)
+        rows = torch.arange(len(chosen), device=chosen.device)
+        view.memo.update(chosen=chosen, rows=rows)
+        return chosen
 
     def _rating(self, view: View, rows: Tensor, chosen: Tensor | None = None) -> Tensor:
         """The matrix P ``[num_rows, num_visual]``; ``chosen`` rows rate, all by default."""
-        from sparsevlm.gravity import correct, gravity, priority_heads
         from sparsevlm.rating import rate
 
         attention = view.attention_rows(rows)
         if self.gravity:
+            from sparsevlm.gravity import correct, gravity
+
             tables = tuple(table[rows] for table in view.rotary_text)
             attention = correct(attention, gravity(tables, view.rotary_visual))
         if self.heads is not None:
+            from sparsevlm.gravity import priority_heads
+
             attention = attention[priority_heads(attention, self.heads, chosen)]
         return rate(attention)
 

@@ -24,7 +24,8 @@ from sparsevlm.prompts import prompt_key
 from sparsevlm.timing import stage
 from sparsevlm.trace import Trace
 
-_ACTIVE: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+# By the model's decoder.
+_ACTIVE: weakref.WeakKeyDictionary[nn.Module, _Session] = weakref.WeakKeyDictionary()
 _LOCK = threading.Lock()
 
 
@@ -84,7 +85,7 @@ def prune(
                 "this model is already being pruned; leave the outer with block first (another "
                 "thread needs a model of its own)"
             )
-        _ACTIVE.add(decoder)
+        _ACTIVE[decoder] = session
     hooks = ExitStack()
     try:
         try:
@@ -93,7 +94,12 @@ def prune(
         finally:
             _close(hooks)
     finally:
-        _ACTIVE.discard(decoder)
+        _ACTIVE.pop(decoder, None)
+
+
+def session_of(decoder: nn.Module) -> _Session | None:
+    """The session under which the model of this decoder is being pruned, if it is."""
+    return _ACTIVE.get(decoder)
 
 
 @stage("session")

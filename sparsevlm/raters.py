@@ -37,8 +37,7 @@ def text_relevance(
         normalised, not scaled), mean over the visual tokens.
     """
     # The few rows on the left: the product of the two in the other order takes longer.
-    similarity = (text.float() @ visual.float().T).T.contiguous()
-    return similarity.softmax(dim=-1).mean(dim=0)
+    return (text.float() @ visual.float().T).softmax(dim=0).mean(dim=1)
 
 
 def select_raters(

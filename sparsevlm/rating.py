@@ -19,7 +19,7 @@ ROWS_AT_A_TIME = 256  # so that no full attention map is ever held
 
 
 def attention_rows(
-    query: Float[Tensor, "heads tokens head_dim"],
+    query: Float[Tensor, "heads num_queries head_dim"],
     key: Float[Tensor, "key_heads tokens head_dim"],
     rows: Int[Tensor, "num_rows"],
     columns: slice,
@@ -31,12 +31,13 @@ def attention_rows(
     Parameters
     ----------
     query
-        Queries of one sample after RoPE, ``[heads, tokens, head_dim]``.
+        Queries of one sample after RoPE, ``[heads, num_queries, head_dim]``: of all tokens or of
+        the last ones.
     key
-        Keys of the same tokens, ``[key_heads, tokens, head_dim]``; ``heads`` is a multiple of
+        Keys of all tokens, ``[key_heads, tokens, head_dim]``; ``heads`` is a multiple of
         ``key_heads``.
     rows
-        Query tokens, ``[num_rows]`` int64, none of them before the end of ``columns``.
+        Which of the queries, ``[num_rows]`` int64.
     columns
         Key tokens to return. The softmax runs over all tokens that a row may see.
     scaling
@@ -50,20 +51,44 @@ def attention_rows(
     Tensor
         ``[heads, num_rows, columns]`` float32.
     """
-    heads, _, head_dim = query.shape
+    heads, num_queries, head_dim = query.shape
     key_heads, tokens, _ = key.shape
-    chosen = query.index_select(1, rows).view(key_heads, -1, head_dim)
-    logits = (chosen @ key.transpose(1, 2)).float().mul_(scaling)
-    logits = logits.view(heads, rows.numel(), tokens)
+    # By token first, as a model lays them out: along another axis index_select copies all of them.
+    chosen = query.transpose(0, 1).index_select(0, rows).transpose(0, 1)
     if mask is None:
-        # The rows stand behind the columns, so only what follows the columns can lie ahead of them.
-        later = torch.arange(columns.stop, tokens, device=key.device) > rows[:, None]
-        logits[..., columns.stop :].masked_fill_(later, -torch.inf)
+        mask = causal_bias(rows, num_queries, tokens, query.dtype)
     elif mask.dtype == torch.bool:
-        logits.masked_fill_(~mask, -torch.inf)
-    else:
-        logits += mask
-    return logits.softmax(dim=-1)[..., columns]
+        mask = _bias(~mask, query.dtype)
+    mask = mask.to(query.dtype)
+    if heads > key_heads:
+        chosen = chosen.reshape(key_heads, -1, head_dim)
+        mask = mask.repeat(heads // key_heads, 1)
+    # Scaled and masked by the product itself: two passes less over the largest tensor here.
+    logits = torch.baddbmm(mask, chosen, key.transpose(1, 2), alpha=scaling)
+    if heads > key_heads:
+        logits = logits.view(heads, -1, tokens)
+    return logits.softmax(dim=-1, dtype=torch.float32)[..., columns]
+
+
+def causal_bias(
+    rows: Int[Tensor, "num_rows"], num_queries: int, tokens: int, dtype: torch.dtype
+) -> Float[Tensor, "num_rows tokens"]:
+    """The additive mask of some of the last ``num_queries`` of ``tokens`` tokens: -inf for later.
+
+    Parameters
+    ----------
+    rows
+        Which of the queries, ``[num_rows]``.
+    num_queries, tokens, dtype
+        As in `attention_rows`.
+    """
+    places = torch.arange(num_queries - tokens, num_queries, device=rows.device)
+    return _bias(places > rows[:, None], dtype)
+
+
+def _bias(hidden: Tensor, dtype: torch.dtype) -> Tensor:
+    zeros = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+    return zeros.masked_fill_(hidden, -torch.inf)
 
 
 def mean_attention(

@@ -9,7 +9,8 @@ Difference
 Equal densities: the official code adds 1e-6 random noise, so its runs do not repeat; here the
 token with the higher score counts as denser. Such ties are common: with two neighbours the closest
 pair always ties for the top. The distances come from one matrix product instead of an
-n x n x hidden broadcast. See DEVIATIONS.md.
+n x n x hidden broadcast, and stay squared and unscaled: which of two is nearer is the same, and an
+n x n root and an n x n division fall away. See DEVIATIONS.md.
 """
 
 from __future__ import annotations
@@ -50,26 +51,36 @@ def select_top(
     return keep, order[num_kept : num_kept + num_recycled]
 
 
-def pairwise_distance(tokens: Float[Tensor, "n hidden"]) -> Float[Tensor, "n n"]:
-    """Euclidean distances over sqrt(hidden), ``[n, n]``, of tokens ``[n, hidden]``."""
+def squared_distance(tokens: Float[Tensor, "n hidden"]) -> Float[Tensor, "n n"]:
+    """Squared Euclidean distances, ``[n, n]`` float32, of tokens ``[n, hidden]``."""
+    tokens = tokens.float()
     # Centred first: the distances stay and the cancellation in |a|^2 + |b|^2 - 2ab shrinks.
-    centred = tokens.float() - tokens.float().mean(dim=0)
-    squared = centred.square().sum(dim=1)
-    distance2 = (squared[:, None] + squared).sub_(centred @ centred.T, alpha=2)
-    # Exactly symmetric, so that mutual neighbours tie exactly and not by the rounding of a BLAS.
-    distance2 = (distance2 + distance2.T).div_(2)
-    distance2.fill_diagonal_(0)
-    return distance2.clamp_min_(0).sqrt_().div_(tokens.shape[1] ** 0.5)
+    centred = tokens - tokens.mean(dim=0)
+    products = centred @ centred.T
+    squares = products.diagonal()
+    # Products of both orders, so that mutual neighbours tie exactly and not by the rounding of a
+    # BLAS; on the diagonal that leaves exactly 0.
+    return (squares[:, None] + squares).sub_(products + products.T).clamp_min_(0)
 
 
-def knn_density(distance: Float[Tensor, "n n"], neighbours: int) -> Float[Tensor, "n"]:
-    """exp(-mean squared distance to the nearest ``neighbours`` tokens, itself included), [n]."""
-    nearest = distance.topk(neighbours, dim=1, largest=False).values
-    return nearest.square_().mean(dim=1).neg_().exp_()
+def knn_density(squared: Float[Tensor, "n n"], neighbours: int, hidden: int) -> Float[Tensor, "n"]:
+    """exp(-mean squared distance to the nearest tokens / hidden), ``[n]``.
+
+    Parameters
+    ----------
+    squared
+        ``[n, n]`` of `squared_distance`.
+    neighbours
+        How many count as the nearest, the token itself included.
+    hidden
+        Size of the tokens: the official distances are divided by its root.
+    """
+    nearest = squared.topk(neighbours, dim=1, largest=False).values
+    return nearest.mean(dim=1).mul_(-1 / hidden).exp_()
 
 
 def density_peaks(
-    distance: Float[Tensor, "n n"],
+    squared: Float[Tensor, "n n"],
     density: Float[Tensor, "n"],
     num_groups: int,
     ties: str = "index",
@@ -78,8 +89,8 @@ def density_peaks(
 
     Parameters
     ----------
-    distance
-        ``[n, n]`` of `pairwise_distance`.
+    squared
+        ``[n, n]`` of `squared_distance`.
     density
         ``[n]``.
     num_groups
@@ -97,18 +108,17 @@ def density_peaks(
     if ties == "index":
         # The place in a stable order settles ties by the index.
         place = density.argsort(descending=True, stable=True).argsort()
-        not_denser = place >= place[:, None]
+        denser = place < place[:, None]
     else:
-        not_denser = density <= density[:, None]
-    to_denser = distance.masked_fill(not_denser, torch.inf).amin(dim=1)
+        denser = density > density[:, None]
     # Where nobody is denser: the largest distance of all.
-    to_denser = to_denser.minimum(distance.amax())
-    return (to_denser * density).topk(num_groups).indices
+    to_denser = torch.where(denser, squared, squared.amax()).amin(dim=1).sqrt_()
+    return to_denser.mul_(density).topk(num_groups).indices
 
 
 def assign(
     tokens: Float[Tensor, "n hidden"],
-    distance: Float[Tensor, "n n"],
+    squared: Float[Tensor, "n n"],
     centres: Int[Tensor, "num_groups"],
     by: str = "l2",
 ) -> Int[Tensor, "n"]:
@@ -118,8 +128,8 @@ def assign(
     ----------
     tokens
         ``[n, hidden]``.
-    distance
-        ``[n, n]`` of `pairwise_distance`.
+    squared
+        ``[n, n]`` of `squared_distance`.
     centres
         ``[num_groups]``.
     by
@@ -129,7 +139,7 @@ def assign(
         unit = torch.nn.functional.normalize(tokens.float(), dim=1)
         groups = (unit @ unit[centres].T).argmax(dim=1)
     else:
-        groups = distance.index_select(1, centres).argmin(dim=1)
+        groups = squared.index_select(1, centres).argmin(dim=1)
     return groups.scatter(0, centres, torch.arange(len(centres), device=tokens.device))
 
 
@@ -141,7 +151,15 @@ def merge(
     membership = membership.float()
     total = membership @ tokens.float()
     if how == "mean":
-        total = total / (membership.sum(dim=1, keepdim=True) + MEAN_EPSILON)
+        total /= membership.sum(dim=1, keepdim=True).add_(MEAN_EPSILON)
+    return total.to(tokens.dtype)
+
+
+def _merge_all(tokens: Tensor, how: str) -> Tensor:
+    """`merge` where all tokens are in one group, ``[1, hidden]``."""
+    total = tokens.new_ones(1, len(tokens), dtype=torch.float32) @ tokens.float()
+    if how == "mean":
+        total /= len(tokens) + MEAN_EPSILON
     return total.to(tokens.dtype)
 
 
@@ -179,8 +197,9 @@ def reconstruct(
     """
     if num_groups == 1 and not needs_centres:
         groups = torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)
-        return merge(tokens, groups, num_groups, merge_by), groups, None
-    distance = pairwise_distance(tokens)
-    centres = density_peaks(distance, knn_density(distance, num_groups), num_groups, ties)
-    groups = assign(tokens, distance, centres, assign_by)
+        return _merge_all(tokens, merge_by), groups, None
+    squared = squared_distance(tokens)
+    density = knn_density(squared, num_groups, tokens.shape[1])
+    centres = density_peaks(squared, density, num_groups, ties)
+    groups = assign(tokens, squared, centres, assign_by)
     return merge(tokens, groups, num_groups, merge_by), groups, centres

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -27,8 +28,8 @@ class Segment:
     cos, sin
         Rotary tables of the prefill.
     next_position
-        ``[batch, 1]`` position of the first decoded token, where it is not the one that the model
-        itself would give.
+        Position of the first decoded token, where it is not the one that the model itself would
+        give: ``[batch, 1]``, or a number for all rows.
     arguments
         Keyword arguments for the layers of this segment, for the forward now running.
     """
@@ -37,7 +38,7 @@ class Segment:
     mask: Tensor | None
     cos: Tensor
     sin: Tensor
-    next_position: Tensor | None = None
+    next_position: Tensor | int | None = None
     arguments: dict = field(default_factory=dict)
 
     def tables_of(self, row: int, start: int) -> tuple[Tensor, Tensor]:
@@ -106,11 +107,16 @@ class Positions:
         tables: tuple[Tensor, Tensor],
     ) -> None:
         self.family, self.first, self.tables = family, samples, tables
-        self.from_zero = positions is None
-        if positions is None:
-            positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
+        self.from_zero, self._given = positions is None, positions
+        self._length, self._device = hidden.shape[1], hidden.device
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """``[rows, tokens]`` positions; one row where all have the same."""
+        if self._given is None:
+            return torch.arange(self._length, device=self._device)[None]
         # With M-RoPE the first and the last token, being text, have one position on all axes.
-        self.rows = positions if positions.ndim == 2 else positions[-1]
+        return self._given if self._given.ndim == 2 else self._given[-1]
 
     def original(
         self, hidden: Tensor, samples: Sequence[Sample], mask: Tensor | None, shortened: bool
@@ -137,8 +143,7 @@ class Positions:
         if mask is None and self.from_zero and self._follow_from_position():
             # Every row counts from 0: the tables at hand begin with the ones that are needed.
             cos, sin = (table[:, :length] for table in self.tables)
-            following = torch.full((len(samples), 1), length, device=device)
-            return Segment(length, mask, cos, sin, following)
+            return Segment(length, mask, cos, sin, length)
         offsets = [torch.arange(sample.tokens, device=device) for sample in samples]
         positions = pad_left(offsets) + self._firsts()[:, None]
         cos, sin = self.family.rotary(hidden, positions)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 
 from torch import Tensor
@@ -10,66 +10,92 @@ from torch import Tensor
 from sparsevlm.contract import View
 from sparsevlm.layout import Sample
 
-
-def _on_demand(name: str) -> cached_property:
-    return cached_property(lambda view: view._parts[name]())
+Tables = tuple[Tensor, Tensor]
 
 
 class LazyView(View):
-    """A `View` of which some parts are functions until they are looked at.
+    """A `View` of which some parts are cut out when they are looked at.
 
     Parameters
     ----------
-    parts
-        Functions by name of the part.
     **known
-        All other fields of `View`.
+        Fields of `View` by name, and what the others are cut out of (see `view_of`): ``_sample``,
+        ``_hidden``, ``_inputs``, ``_rotary``.
     """
 
-    source = _on_demand("source")
-    text = _on_demand("text")
-    inputs_visual = _on_demand("inputs_visual")
-    inputs_text = _on_demand("inputs_text")
-    rotary_visual = _on_demand("rotary_visual")
-    rotary_text = _on_demand("rotary_text")
-
-    def __init__(self, parts: Mapping[str, Callable[[], object]] | None = None, **known) -> None:
+    def __init__(self, **known: object) -> None:
         # Frozen for everybody else.
-        self.__dict__.update(known, _parts=parts or {})
+        self.__dict__.update(known)
+
+    @cached_property
+    def source(self) -> Tensor:
+        """See `View`."""
+        return self._sample.source
+
+    @cached_property
+    def text(self) -> Tensor:
+        """See `View`."""
+        return self._hidden[self._prompt]
+
+    @cached_property
+    def inputs_visual(self) -> Tensor:
+        """See `View`."""
+        sample = self._sample
+        return self._inputs()[sample.before : sample.before + sample.num_visual]
+
+    @cached_property
+    def inputs_text(self) -> Tensor:
+        """See `View`."""
+        first = self._sample.before + self._sample.num_visual
+        return self._inputs()[first : first + self._sample.prompt_text]
+
+    @cached_property
+    def rotary_visual(self) -> Tables:
+        """See `View`."""
+        return tuple(table[self._sample.columns] for table in self._rotary())
+
+    @cached_property
+    def rotary_text(self) -> Tables:
+        """See `View`."""
+        return tuple(table[self._prompt] for table in self._rotary())
+
+    @property
+    def _prompt(self) -> slice:
+        stop = self._sample.columns.stop
+        return slice(stop, stop + self._sample.prompt_text)
 
 
 def view_of(
     sample: Sample,
     hidden: Tensor,
-    inputs: Tensor,
+    inputs: Callable[[], Tensor],
     *,
-    layer: int,
-    num_layers: int,
-    grid: tuple[int, ...] | None,
-    rotary: Callable[[], tuple[Tensor, Tensor]],
-    rows: Callable[[Tensor, slice], Tensor],
+    rotary: Callable[[], Tables],
+    rows: Callable[[slice, Tensor], Tensor],
     mean: Callable[[slice], Tensor],
-    prompt_key: Callable[[], int],
-    static: bool = False,
+    **known: object,
 ) -> View:
-    """The read-only view of one sample. ``hidden``, ``inputs`` and the rotary tables (cosines and
-    sines of the current tokens) come without padding.
+    """The read-only view of one sample.
+
+    Parameters
+    ----------
+    sample
+        Its layout.
+    hidden
+        Its tokens, ``[tokens, hidden]`` without padding.
+    inputs
+        Function that returns them at the input of layer 0.
+    rotary
+        Function that returns cosines and sines of its current tokens.
+    rows, mean
+        Functions of the visual columns that return the attention of some text tokens to them, and
+        of all tokens; see `View.attention_rows` and `View.attention_mean`.
+    **known
+        Further fields of `View`.
     """
-    columns, text = sample.columns, sample.columns.stop
-    prompt = slice(text, text + sample.prompt_text)
-    first_text = sample.before + sample.num_visual
-    parts = {
-        "source": lambda: sample.source,
-        "text": lambda: hidden[prompt],
-        "inputs_visual": lambda: inputs[sample.before : first_text],
-        "inputs_text": lambda: inputs[first_text : first_text + sample.prompt_text],
-        "rotary_visual": lambda: tuple(table[columns] for table in rotary()),
-        "rotary_text": lambda: tuple(table[prompt] for table in rotary()),
-    }
+    columns = sample.columns
     return LazyView(
-        parts, layer=layer, num_layers=num_layers, visual=hidden[columns],
-        num_visual=sample.num_visual, grid=grid,
-        attention_rows=lambda raters: rows(raters + text, columns),
-        attention_mean=lambda: mean(columns), prompt_key=prompt_key,
-        memo=sample.memo, static=static,
+        visual=hidden[columns], num_visual=sample.num_visual, memo=sample.memo,
+        attention_rows=lambda raters: rows(columns, raters), attention_mean=lambda: mean(columns),
+        _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, **known,
     )  # fmt: skip

@@ -90,7 +90,7 @@ def test_bad_names_and_options():
     shape = {"num_layers": 32, "num_visual": 576}
     with pytest.raises(ValueError, match="unknown method 'fastvlm'; known: dense, sparsevlm"):
         sv.make_pruner("fastvlm", tokens=192, **shape)
-    with pytest.raises(ValueError, match="fastv has no option seed; its options: none"):
+    with pytest.raises(ValueError, match="fastv has no option seed; its options: layers"):
         sv.make_pruner("fastv", tokens=192, seed=1, **shape)
     with pytest.raises(ValueError, match="sparsevlm has no option rater; .*raters"):
         sv.make_pruner("sparsevlm", tokens=192, rater="all_text", **shape)
@@ -220,17 +220,31 @@ def test_pooling_to_every_token_changes_none():
 
 
 def test_frames_share_the_budget_and_class_tokens_lie_in_no_cell():
-    labels = cell_labels((3, 2, 2), 15, 13)  # four tokens for each of three frames
+    labels = cell_labels((3, 2, 2), 15, 13)  # four cells for each of three frames, and no more
     assert [labels[i] for i in (0, 5, 10)] == [-1, -1, -1]
     assert sorted(set(labels)) == list(range(-1, 12))
+    shared = cell_labels((3, 2, 2), 15, 8)
+    assert [len(set(shared[i + 1 : i + 5])) for i in (0, 5, 10)] == [2, 3, 3]
     with pytest.raises(ValueError, match="3 frames cannot be pooled to 2 tokens"):
         cell_labels((3, 2, 2), 15, 2)
 
 
 @pytest.mark.parametrize(
     ("size", "tokens", "coarse"),
-    [((24, 24), 192, (12, 16)), ((24, 24), 64, (8, 8)), ((36, 36), 500, (20, 25)),
-     ((24, 24), 193, (12, 16)), ((1, 9), 4, (1, 4))],
+    [((24, 24), 192, (16,) * 12), ((24, 24), 64, (8,) * 8), ((36, 36), 500, (25,) * 20),
+     ((24, 24), 193, (13, *[14] * 3, 13, *[14] * 4, 13, *[14] * 4)),
+     ((1, 9), 4, (4,)), ((9, 1), 4, (1,) * 4)],
 )  # fmt: skip
-def test_the_coarse_grid_wastes_little_and_is_nearly_square(size, tokens, coarse):
-    assert coarse_grid(*size, tokens) == coarse
+def test_the_coarse_grid_is_nearly_square(size, tokens, coarse):
+    found = coarse_grid(*size, tokens)
+    assert (found, sum(found)) == (coarse, tokens)
+
+
+@pytest.mark.parametrize(("grid", "num_visual"), [((24, 24), 576), ((1, 144), 144), ((7, 5), 35),
+                                                  ((3, 4, 4), 51)])  # fmt: skip
+def test_pooling_wastes_no_token(grid, num_visual):
+    frames = 1 if len(grid) == 2 else grid[0]
+    cells = num_visual - (frames if len(grid) == 3 else 0)
+    for tokens in range(frames, cells + 1):
+        labels = set(cell_labels(grid, num_visual, tokens)) - {-1}
+        assert labels == set(range(tokens)), tokens

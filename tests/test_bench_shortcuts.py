@@ -73,7 +73,7 @@ def test_tables_are_made_where_they_may_depend_on_the_length(monkeypatch):
         found.append(positions.renumbered(hidden[None], (after,), None))
     assert len(asked) == 1, "for the second kind only"
     assert torch.equal(found[0].cos, found[1].cos) and torch.equal(found[0].sin, found[1].sin)
-    assert torch.equal(found[0].next_position, found[1].next_position)
+    assert found[0].next_position == found[1].next_position.item()
 
 
 @torch.no_grad()
@@ -127,8 +127,8 @@ def test_a_view_cuts_its_parts_out_on_demand():
         return hidden * 2, hidden * 3
 
     view = view_of(
-        second, hidden, inputs, layer=1, num_layers=4, grid=None, rotary=rotary,
-        rows=lambda rows, columns: (rows, columns), mean=lambda columns: columns,
+        second, hidden, lambda: inputs, layer=1, num_layers=4, grid=None, rotary=rotary,
+        rows=lambda columns, raters: (columns, raters), mean=lambda columns: columns,
         prompt_key=lambda: 5,
     )  # fmt: skip
     assert isinstance(view, View) and not tables
@@ -139,8 +139,8 @@ def test_a_view_cuts_its_parts_out_on_demand():
     assert view.inputs_text.flatten().tolist() == [63, 64, 65, 66]
     assert view.rotary_visual[1].flatten().tolist() == [15, 24, 300]
     assert view.rotary_text[0].flatten().tolist() == [26, 28, 30, 32]
-    rows, columns = view.attention_rows(torch.tensor([0, 3]))
-    assert rows.tolist() == [6, 9] and columns == view.attention_mean() == slice(3, 6)
+    columns, raters = view.attention_rows(torch.tensor([0, 3]))
+    assert raters.tolist() == [0, 3] and columns == view.attention_mean() == slice(3, 6)
     with pytest.raises(AttributeError):
         view.layer = 2
     assert replace(view, layer=2).source is view.source

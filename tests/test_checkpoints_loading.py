@@ -215,21 +215,6 @@ def test_a_dispatched_model_prunes_the_same(folders):
     assert [cut.kept for cut in cuts] == [cut.kept for cut in want[1]]
 
 
-def test_a_decoder_over_two_devices_is_refused(folders):
-    from sparsevlm.checkpoints.loading import _require_one_device
-
-    model = folders["llava"][1]
-    layers = {f"model.language_model.layers.{n}": n // 4 for n in range(8)}
-    model.hf_device_map = {"model.vision_tower": 1, **layers}
-    try:
-        with pytest.raises(CheckpointError, match="layers came to lie on 0, 1, .* --cells 1/N"):
-            _require_one_device(model)
-        model.hf_device_map = {name: 0 if n else "cpu" for n, name in enumerate(layers.keys())}
-        _require_one_device(model)  # what lies in main memory runs where the others do
-    finally:
-        del model.hf_device_map
-
-
 def test_four_bits(folders):
     bitsandbytes = pytest.importorskip("bitsandbytes")
     model, asker = load(folders["llava"][0], dtype="float32", device="cpu", quantization="4bit")

@@ -93,12 +93,28 @@ def test_the_figure_is_drawn(records):
     figure = draw(records)
     figure.canvas.draw()
     assert [axes.get_title() for axes in figure.axes] == [
-        "FLOPs of the prefill (formula)", "Up to the first token (hidden 512)",
-        "Pruning's own time (hidden 512)", "Own time by number of tokens (hidden 128)",
-        "Peak memory by number of tokens (hidden 128)",
+        "FLOPs of the prefill\n(formula)", "Up to the first token\n(hidden 512)",
+        "Pruning's own time\n(hidden 512)", "Own time by tokens\n(hidden 128)",
+        "Peak memory by tokens\n(hidden 128)",
+        "Kernels of one prefill\n(llava-1.5-7b, 64 tokens)",
     ]  # fmt: skip
     assert "CPU time of one thread" in figure.get_supxlabel()
     matplotlib.pyplot.close(figure)
+
+
+def test_full_size_is_counted_for_both_models(records):
+    """Peak memory is below the dense model's in every case; kernels do not say what they hide."""
+    counted = records.having("footprint")
+    assert {one["shape"]["name"] for one in counted.values()} == {"llava-1.5-7b", "llava-1.5-13b"}
+    for record in counted.values():
+        memory, kernels = efficiency.footprint(record), efficiency.operators(record)
+        assert set(memory["visual tokens"]) == {576, 2048, 2880, 4096, 16384}
+        assert set(memory["batch"]) == set(kernels["batch"]) == {1, 8, 32}
+        assert len(memory) == 30 and (memory["pruned / dense"] < 0.5).all()
+        assert (memory["pruned (GB)"] < memory["dense (GB)"]).all()
+        assert record["footprint"]["by"] == record["operators"]["by"] == "fake tensors, no GPU"
+        one = kernels[kernels["batch"] == 1]
+        assert (one["added"] > 0).all(), "scoring is not free"
 
 
 def test_sizes_ascend(records):

@@ -46,9 +46,9 @@ def test_the_sentences_follow_the_numbers(results):
     lines = figure_5.sentences(results)
     assert len(lines) == 4
     assert lines[0].startswith("TextVQA: raters minus all tokens is +0.8 points in the paper")
-    assert lines[0].endswith("the miniature agrees.")
+    assert lines[0].endswith("the measurement agrees.")
     assert lines[3].startswith("POPE: raters minus all text is +2.7 points in the paper")
-    assert lines[3].endswith("the miniature contradicts it.")
+    assert lines[3].endswith("the measurement contradicts it.")
 
 
 def test_the_data_has_a_row_per_bar(results):

@@ -66,6 +66,20 @@ def test_beams_with_a_cache_equal_recomputation(family, method):
         assert torch.equal(alone[0], beams[2])
 
 
+def test_where_all_tokens_rate_the_answer_so_far_does_not():
+    """Without a cache every call has the answer behind the prompt, which is what rates."""
+    family = FAMILIES["llava"]
+    model, inputs, found = family.model(), family.inputs(), []
+    pruner = build(family, "sparsevlm-all-tokens")
+    for options in ({"max_new_tokens": 1}, {"max_new_tokens": 6, "use_cache": False}):
+        with family.prune(model, pruner, inputs) as trace:
+            family.generate(model, inputs, **options)
+        found.append([cut for sample in trace.samples for cut in sample.cuts])
+    for first, last in zip(*found, strict=True):
+        assert (last.kept, last.groups) == (first.kept, first.groups)
+        assert last.scores == pytest.approx(first.scores, rel=1e-4)
+
+
 @assistants
 @methods
 def test_assisted_generation_equals_greedy(family, method):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from dataclasses import replace
+from multiprocessing import current_process, get_context
 
 import pytest
 from tiny_checkpoints import FAMILIES, as_fetched, save_tiny
@@ -13,7 +14,7 @@ from sparsevlm.benchmarks.loaders.rehearsal import rehearse
 from sparsevlm.benchmarks.loaders.videoqa_rehearsal import rehearse_video
 from sparsevlm.checkpoints.places import CheckpointError
 from sparsevlm.reproduce.flops import DecoderShape
-from sparsevlm.reproduce.hub_source import HubSource, _file_digest
+from sparsevlm.reproduce.hub_source import HubSource, _file_digest, gpu_of
 from sparsevlm.reproduce.plan import plan_cells
 from sparsevlm.reproduce.profiles import PROFILES
 from sparsevlm.reproduce.store import Store
@@ -150,3 +151,24 @@ def test_settings_from_the_environment(monkeypatch, tmp_path):
     assert found.data == str(tmp_path / "DATA") and found.quantization == "4bit"
     assert found.checkpoints == str(tmp_path / "CHECKPOINTS")
     assert pickle.loads(pickle.dumps(found)) == found
+
+
+def _name(names) -> None:
+    names.put(current_process().name)
+
+
+def test_workers_go_round_the_gpus():
+    """By the names that multiprocessing really gives to the workers of a run."""
+    context = get_context("spawn")
+    names = context.Queue()
+    workers = [context.Process(target=_name, args=(names,)) for _ in range(3)]
+    for worker in workers:
+        worker.start()
+    found = [names.get(timeout=60) for _ in workers]
+    for worker in workers:
+        worker.join()
+    assert len({gpu_of(name, 3) for name in found}) == 3
+    assert len({gpu_of(name, 2) for name in found}) == 2
+    assert {gpu_of(name, 8) for name in found} <= {f"cuda:{n}" for n in range(8)}
+    assert {gpu_of(name, count) for name in found for count in (0, 1)} == {"cuda"}
+    assert gpu_of("MainProcess", 4) == "cuda"

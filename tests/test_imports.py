@@ -14,7 +14,7 @@ from sparsevlm.reproduce.paths import ROOT
 PACKAGE = ROOT / "sparsevlm"
 ALGORITHM = 0
 RANKS = {"families": 1, "baselines": 1, "benchmarks": 2, "miniature": 2, "checkpoints": 2,
-         "judges": 3, "reproduce": 3, "explorer": 3}  # fmt: skip
+         "judges": 3, "reproduce": 3, "explorer": 3, "harness": 3}  # fmt: skip
 EXEMPT = {"__init__", "__main__"}  # the facade and the command line wire the rooms together
 # Reading a picture is no algorithm, but belongs to the facade; pillow is a core dependency.
 ALSO = {"images.py": {"PIL"}}

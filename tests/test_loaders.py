@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.benchmarks.loaders import HUB, LOADERS, DataError, layout_of, load, select, verify
+from sparsevlm.benchmarks.loaders.parquet import TABLES
 from sparsevlm.benchmarks.loaders.textvqa import without_ocr
 
 # Data in the official layout, written by hand; PROMPTS has what LLaVA's scripts ask for them.
@@ -246,13 +248,20 @@ def test_mmbench_wants_every_rotation_and_real_pictures(data):
 
 
 def test_parquet_files_of_the_hub_are_refused_with_the_reason(data):
+    folder = data("seed")
+    (folder / "llava-seed-bench.jsonl").rename(folder / "test-00000-of-00001.parquet")
+    said = fault("seed", folder)
+    assert "parquet files of the hub (lmms-lab-encoder/SEED-Bench), which are not read" in said
+    assert "eight frames of each in place of the middle one" in said
+    assert set(HUB) == set(IMAGE_BENCHMARKS) > set(TABLES)
+    assert {copy.revision for copy in HUB.values()} == {"unpinned"}
+
+
+@pytest.mark.skipif(find_spec("pyarrow") is not None, reason="pyarrow is installed")
+def test_without_pyarrow_a_copy_of_the_hub_says_what_to_install(data):
     folder = data("pope")
     (folder / "llava_pope_test.jsonl").rename(folder / "test-00000-of-00001.parquet")
-    said = fault("pope", folder)
-    assert "parquet files of the hub (lmms-lab-encoder/POPE), which are not read" in said
-    assert "3,000 random ones where LLaVA has 2,910" in said
-    assert set(HUB) == set(IMAGE_BENCHMARKS)
-    assert {copy.revision for copy in HUB.values()} == {"unpinned"}
+    assert "pip install 'sparsevlm-repro[hub]'" in fault("pope", folder)
 
 
 def test_an_unknown_benchmark_is_answered_with_the_known_ones():

@@ -207,6 +207,19 @@ def _stop_in_the_second_stage(monkeypatch, folder):
             train.worker(0, 1, "mini-video-llava", folder, 0, "cpu", None)
 
 
+def test_gradients_are_averaged_where_there_are_any(tmp_path):
+    used, unused = (torch.nn.Parameter(torch.ones(2)) for _ in range(2))
+    used.grad = torch.tensor([1.0, -3.0])
+    train.dist.init_process_group(
+        "gloo", init_method=f"file://{tmp_path}/meet", rank=0, world_size=1
+    )
+    try:
+        train.average_gradients([unused, used])
+    finally:
+        train.dist.destroy_process_group()
+    assert unused.grad is None and used.grad.tolist() == [1.0, -3.0]
+
+
 def test_probes_of_an_untrained_model_find_no_more_than_chance(model):
     attention = attention_on_target(model, 1)
     assert len(attention["naming word"]) == 4

@@ -4,6 +4,7 @@ import pytest
 import torch
 from golden_data import arrays, cases
 
+from sparsevlm.attention import QueriesKeys
 from sparsevlm.rating import attention_rows, mean_attention, rate, score
 from sparsevlm.recycling import select_top
 
@@ -64,3 +65,23 @@ def test_all_tokens_rate_by_the_mean_of_the_whole_causal_map(given, monkeypatch)
     got = mean_attention(query, key, slice(2, 7), 0.35, mask)
     expected = reference(query, key, 0.35, visible).mean((0, 1))[2:7]
     torch.testing.assert_close(got, expected)
+
+
+def test_rows_of_the_last_queries_and_their_mask_at_a_later_cut():
+    generator = torch.Generator().manual_seed(0)
+    memo: dict = {}
+    # Padding of 2, then 3 + 9 + 6 tokens; after a cut 4 visual tokens are left.
+    for visual, raters in ((9, torch.tensor([0, 3, 5])), (4, torch.tensor([1, 2]))):
+        tokens, stop = 3 + visual + 6, 3 + visual
+        query, key = torch.randn(2, 1, 4, 2 + tokens, 8, generator=generator)
+        found = QueriesKeys(query, key, 0.3)
+        full = reference(query[0, :, 2:], key[0, :, 2:], 0.3, torch.ones(tokens, tokens).tril() > 0)
+        for chosen in (raters, raters + 0, torch.tensor([4])):
+            rows = found.rows(0, 2, slice(3, stop), chosen, memo)
+            torch.testing.assert_close(rows, full[:, stop + chosen, 3:stop])
+            again = found.rows(0, 2, slice(3, stop), chosen, memo)
+            assert torch.equal(again, rows) and memo["causal"][0] is chosen
+    shorter = QueriesKeys(query[..., 3:, :], key[..., 3:, :], 0.3)
+    full = reference(query[0, :, 3:], key[0, :, 3:], 0.3, torch.ones(12, 12).tril() > 0)
+    rows = shorter.rows(0, 0, slice(2, 6), chosen, memo)
+    torch.testing.assert_close(rows, full[:, 6 + chosen, 2:6])

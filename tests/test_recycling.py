@@ -17,14 +17,14 @@ SEQUENCES = [case for case in cases("functions") if case.startswith("recycle_")]
 def test_official_clusters(case):
     gold, count = arrays("functions", case), cases("functions")[case]["k"]
     x = gold["x"]
-    distance = recycling.pairwise_distance(x)
-    density = recycling.knn_density(distance, count)
+    squared = recycling.squared_distance(x)
+    density = recycling.knn_density(squared, count, x.shape[1])
     torch.testing.assert_close(density, gold["density"], rtol=0, atol=2e-6)
     if "noise" in gold:
         density = density + gold["noise"].flatten() * 1e-6
-    centres = recycling.density_peaks(distance, density, count, ties="strict")
+    centres = recycling.density_peaks(squared, density, count, ties="strict")
     assert torch.equal(centres, gold["centers"])
-    groups = recycling.assign(x, distance, centres)
+    groups = recycling.assign(x, squared, centres)
     assert torch.equal(groups, gold["assign"])
     torch.testing.assert_close(recycling.merge(x, groups, count), gold["out"])
 
@@ -54,24 +54,25 @@ def test_official_sequence(case):
 
 def test_distances_are_exactly_symmetric_and_right():
     tokens = torch.randn(40, 64, generator=torch.Generator().manual_seed(1)) + 30
-    distance = recycling.pairwise_distance(tokens)
-    assert torch.equal(distance, distance.T)
-    want = torch.cdist(tokens.double(), tokens.double()) / 8
-    assert (distance - want).abs().max() < 1e-4
+    squared = recycling.squared_distance(tokens)
+    assert torch.equal(squared, squared.T)
+    assert squared.diagonal().tolist() == [0] * 40
+    want = torch.cdist(tokens.double(), tokens.double())
+    assert (squared.sqrt() - want).abs().max() < 1e-4
 
 
 def test_ties_are_what_noise_would_do():
     # Two neighbours: the closest pair ties for the top density. Noise makes one of the two the
     # densest; its twin is then no centre. Without noise both would be.
     tokens = torch.tensor([[0.0], [0.1], [5.0], [5.3], [9.0]])
-    distance = recycling.pairwise_distance(tokens)
-    density = recycling.knn_density(distance, 2)
+    squared = recycling.squared_distance(tokens)
+    density = recycling.knn_density(squared, 2, 1)
     assert density[0] == density[1] == density.max()
-    strict = recycling.density_peaks(distance, density, 2, ties="strict")
+    strict = recycling.density_peaks(squared, density, 2, ties="strict")
     assert sorted(strict.tolist()) == [0, 1]
-    ours = set(recycling.density_peaks(distance, density, 2).tolist())
+    ours = set(recycling.density_peaks(squared, density, 2).tolist())
     noisy = [
-        set(recycling.density_peaks(distance, density + 1e-6 * torch.eye(5)[winner], 2).tolist())
+        set(recycling.density_peaks(squared, density + 1e-6 * torch.eye(5)[winner], 2).tolist())
         for winner in (0, 1)
     ]
     assert ours == noisy[0] and ours != {0, 1} and noisy[1] != {0, 1}
@@ -88,16 +89,16 @@ def test_merge_mean_and_sum():
 
 def test_cosine_assignment_ignores_length():
     tokens = torch.tensor([[1.0, 0.0], [0.0, 1.0], [9.0, 1.0]])
-    distance = recycling.pairwise_distance(tokens)
+    squared = recycling.squared_distance(tokens)
     centres = torch.tensor([0, 1])
     far = torch.tensor([[1.0, 0.0], [0.0, 4.0], [1.0, 9.0]])
-    assert recycling.assign(tokens, distance, centres, "cosine").tolist() == [0, 1, 0]
-    distance = recycling.pairwise_distance(far)
-    assert recycling.assign(far, distance, centres, "l2").tolist() == [0, 1, 1]
+    assert recycling.assign(tokens, squared, centres, "cosine").tolist() == [0, 1, 0]
+    squared = recycling.squared_distance(far)
+    assert recycling.assign(far, squared, centres, "l2").tolist() == [0, 1, 1]
     near = torch.tensor([[1.0, 0.0], [0.0, 9.0], [0.5, 1.0]])
-    distance = recycling.pairwise_distance(near)
-    assert recycling.assign(near, distance, centres, "l2").tolist() == [0, 1, 0]
-    assert recycling.assign(near, distance, centres, "cosine").tolist() == [0, 1, 1]
+    squared = recycling.squared_distance(near)
+    assert recycling.assign(near, squared, centres, "l2").tolist() == [0, 1, 0]
+    assert recycling.assign(near, squared, centres, "cosine").tolist() == [0, 1, 1]
 
 
 def test_half_precision_stays_finite():
@@ -115,6 +116,6 @@ def test_select_top_orders():
 
 def test_a_centre_stays_in_its_own_group():
     twins = torch.zeros(2, 3)
-    distance, centres = recycling.pairwise_distance(twins), torch.tensor([0, 1])
-    assert recycling.assign(twins, distance, centres).tolist() == [0, 1]
-    assert recycling.assign(twins + 1, distance, centres, "cosine").tolist() == [0, 1]
+    squared, centres = recycling.squared_distance(twins), torch.tensor([0, 1])
+    assert recycling.assign(twins, squared, centres).tolist() == [0, 1]
+    assert recycling.assign(twins + 1, squared, centres, "cosine").tolist() == [0, 1]

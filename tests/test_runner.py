@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 
 import pytest
@@ -193,3 +194,40 @@ def test_a_notebook_that_fails_stops_no_other(run, tmp_path):
     )
     assert (again.executed, again.current, again.failed) == ([], ["probe"], {})
     assert good.seconds_last_time() > 0
+
+
+MEETING = """\
+# %% tags=["parameters"]
+profile: str = "mini"
+number: int = 1
+
+# %%
+import os, time
+from pathlib import Path
+
+here, there = Path("{folder}/came{number}"), Path("{folder}/came{other}")
+here.touch()
+for _ in range(600):
+    if there.exists():
+        break
+    time.sleep(0.1)
+else:
+    raise RuntimeError("the other notebook never came")
+print("threads:", os.environ["OMP_NUM_THREADS"])
+"""
+
+
+def test_two_jobs_are_two_notebooks_at_a_time_and_one_that_fails_stops_no_other(run, tmp_path):
+    pair = []
+    for number, other in ((1, 2), (2, 1)):
+        source = tmp_path / f"meeting{number}.py"
+        source.write_text(MEETING.format(folder=tmp_path, number=number, other=other))
+        pair.append(replace(run, name=f"meeting{number}", source=source, records=()))
+    bad = replace(run, name="bad", parameters={"profile": "mini", "number": 0}, records=())
+    plan = suite.Plan(PROFILES["mini"], (), (*pair, bad), Store(tmp_path / "store"))
+    said = []
+    outcome = suite.run_plan(plan, jobs=2, cells=False, say=said.append, progress=False)
+    assert sorted(outcome.executed) == ["meeting1", "meeting2"]
+    assert "division by zero" in outcome.failed["bad"] and len(said) == 3
+    threads = max(1, (os.cpu_count() or 1) // 2)
+    assert f"threads: {threads}" in pair[0].output(".ipynb").read_text()

@@ -9,7 +9,7 @@ from jaxtyping import TypeCheckError
 from sparsevlm.gravity import correct
 from sparsevlm.raters import text_relevance
 from sparsevlm.rating import rate
-from sparsevlm.recycling import pairwise_distance
+from sparsevlm.recycling import squared_distance
 from sparsevlm.sparsity import numerical_rank
 
 
@@ -21,7 +21,7 @@ from sparsevlm.sparsity import numerical_rank
         (rate, (torch.rand(4, 5),)),
         (correct, (torch.rand(4, 3, 5), torch.rand(3, 6))),
         (numerical_rank, (torch.rand(2, 3, 5),)),
-        (pairwise_distance, (torch.rand(5),)),
+        (squared_distance, (torch.rand(5),)),
     ],
 )
 def test_a_wrong_shape_is_noticed(function, arguments):

@@ -37,6 +37,11 @@ def row(sample_id):
     return {"id": sample_id, "prediction": f"answer to {sample_id}", "seconds": 0.5}
 
 
+def answered(ids):
+    """What a finished record has of these rows."""
+    return [{"id": i, "prediction": f"answer to {i}"} for i in ids]
+
+
 def fill(store, ids):
     with store.writing(CELL, IDS) as writer:
         writer.start_session({"commit": "abc"})
@@ -67,7 +72,8 @@ def test_a_finished_record_reads_back_as_it_was_written(store):
     assert [r["id"] for r in record.predictions] == IDS
     assert record.seconds == 20.0
     assert record.sessions == ({"commit": "abc"},)
-    assert [p.name for p in store.path(CELL.id).parent.iterdir()] == [f"{CELL.id}.json"]
+    names = {p.name for p in store.path(CELL.id).parent.iterdir()}
+    assert names == {f"{CELL.id}.json", f"{CELL.id}.run.json"}
 
 
 def test_rows_come_in_the_order_of_the_samples_whatever_the_order_of_answers(store):
@@ -126,7 +132,7 @@ def test_a_killed_process_loses_nothing_it_had_kept_and_doubles_nothing(store):
     with store.writing(CELL, IDS) as writer:
         writer.append([row(i) for i in IDS if i not in writer.rows])
         record = writer.finish({})
-    assert list(record.predictions) == [row(i) for i in IDS]
+    assert list(record.predictions) == answered(IDS)
     assert len(record.sessions) == 3
 
 
@@ -141,7 +147,7 @@ def test_a_torn_last_line_is_dropped_and_that_sample_asked_again(store, torn):
         assert journal.read_bytes() == whole
         writer.append([row(i) for i in IDS[8:]])
         record = writer.finish({})
-    assert list(record.predictions) == [row(i) for i in IDS]
+    assert list(record.predictions) == answered(IDS)
 
 
 LIMIT = """
@@ -168,20 +174,24 @@ def test_a_full_disk_is_one_sentence_and_keeps_whole_samples_only(store):
     with store.writing(CELL, IDS) as writer:
         assert list(writer.rows) == IDS[:8]
         writer.append([row(i) for i in IDS[8:]])
-        assert list(writer.finish({}).predictions) == [row(i) for i in IDS]
+        assert list(writer.finish({}).predictions) == answered(IDS)
 
 
-def test_a_disk_that_fills_up_at_the_end_leaves_no_half_record(store):
-    fill(store, IDS[:36])
-    room = store.path(CELL.id, "jsonl").stat().st_size + 500  # the record also holds the cell
-    process = child(LIMIT.replace("IDS)", "IDS[36:])\n    finish(sys.argv[1])"), store.folder, room)
+@pytest.mark.parametrize(("room", "first"), [(100, []), (1500, [f"{CELL.id}.run.json"])])
+def test_a_disk_that_fills_up_at_the_end_leaves_no_half_record(store, room, first):
+    """Neither of the two files fits, or only the first."""
+    with store.writing(CELL, IDS) as writer:
+        writer.append([row(i) for i in IDS])
+    process = child(LIMIT.replace("fill(Store(sys.argv[1]), IDS)", "finish(sys.argv[1])"),
+                    store.folder, room)  # fmt: skip
     message, errors = process.communicate()
     assert process.returncode == 7, errors
     assert "40 of 40 samples of gqa, dense are kept" in message
-    names = {p.name for p in store.path(CELL.id).parent.iterdir()}
-    assert names <= {f"{CELL.id}.jsonl", f"{CELL.id}.lock"}
+    assert not store.has(CELL)
+    names = {p.name for p in store.path(CELL.id).parent.iterdir()} - {f"{CELL.id}.lock"}
+    assert names == {f"{CELL.id}.jsonl", *first}
     finish(store.folder)
-    assert len(store.load(CELL).predictions) == 40
+    assert list(store.load(CELL).predictions) == answered(IDS)
 
 
 def finish(folder):
@@ -215,7 +225,7 @@ def test_a_small_disk_that_fills_up_can_be_emptied_and_the_run_goes_on(tmp_path)
     assert journal.endswith(b"\\n"), journal[-50:]
     kept = journal.count(b"\\n")
     os.system(f"mount -o remount,size=1m {sys.argv[1]}")
-    assert list(go_on().predictions) == [row(i) | long for i in IDS]
+    assert list(go_on().predictions) == [one | long for one in answered(IDS)]
     print(kept)
     """
     mount = f'mount -t tmpfs -o size=64k none {tmp_path} && exec "$0" "$@"'
@@ -261,6 +271,9 @@ def test_a_damaged_or_misplaced_record_is_said_to_be_so(store):
     with pytest.raises(CellError, match="is damaged .*delete it and run"):
         store.load(CELL)
     other = replace(CELL, seed=1)
+    for suffix in ("json", "run.json"):
+        shutil.copy(store.path(CELL.id, suffix), store.path(other.id, suffix))
+    path.write_text(text)
     store.path(other.id).write_text(text)
     with pytest.raises(CellError, match=f"holds cell {CELL.id}"):
         store.load(other)

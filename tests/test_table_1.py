@@ -151,7 +151,7 @@ def test_orderings_are_reproduced_contradicted_or_undecided(results):
         list(verdicts.values()).count(v) for v in ("reproduced", "contradicted", "cannot tell")
     ]
     assert agreement(results) == (
-        f"Of the paper's 18 pairwise orderings the miniature reproduces {counts[0]}, "
+        f"Of the paper's 18 pairwise orderings the measurement reproduces {counts[0]}, "
         f"contradicts {counts[1]}, and cannot tell {counts[2]}."
     )
 
@@ -161,11 +161,11 @@ def test_orderings_are_reproduced_contradicted_or_undecided(results):
     [
         (
             Estimate(5.24, 3.1, 7.4),
-            "the miniature agrees: +5.2 points, 95 % interval +3.1 to +7.4.",
+            "the measurement agrees: +5.2 points, 95 % interval +3.1 to +7.4.",
         ),
-        (Estimate(-5, -7, -3), "the miniature contradicts it: -5.0 points"),
-        (Estimate(1, -1, 3), "the miniature cannot tell: +1.0 points"),
-        (Estimate(0, 0, 0), "the miniature cannot tell"),
+        (Estimate(-5, -7, -3), "the measurement contradicts it: -5.0 points"),
+        (Estimate(1, -1, 3), "the measurement cannot tell: +1.0 points"),
+        (Estimate(0, 0, 0), "the measurement cannot tell"),
         (
             Estimate(float("nan"), float("nan"), float("nan")),
             "cannot tell: no relative accuracy, for the dense model scores 0 on a benchmark.",

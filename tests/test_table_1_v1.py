@@ -48,11 +48,11 @@ def test_the_tokens_really_left_are_said(results):
 
 def test_the_preprints_orderings_are_judged(results):
     lines = table_1_v1.sentences(results)
-    assert lines[3].startswith("Of the paper's 9 pairwise orderings the miniature reproduces ")
+    assert lines[3].startswith("Of the paper's 9 pairwise orderings the measurement reproduces ")
     assert len(lines) == 3 + 1 + 9
     pair = "At 64 tokens the paper puts SparseVLM (v1.0) (86.9 %) above FastV (72.1 %)"
     (above,) = [line for line in lines if line.startswith(pair)]
-    assert "the miniature agrees" in above
+    assert "the measurement agrees" in above
 
 
 def test_the_files_are_of_this_table(results, tmp_path):

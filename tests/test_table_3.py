@@ -128,11 +128,11 @@ def test_sentences_say_what_the_paper_says_and_what_is_measured(results):
     first, *_ = lines = table_3_views.sentences(results)
     gap = results.difference(("sparsevlm", 194), ("fastv", 194))
     assert "14.7 points" in first and f"{gap.value:+.1f} points" in first
-    assert first.endswith("the miniature agrees.")
+    assert first.endswith("the measurement agrees.")
     assert sum("minus random tokens" in line for line in lines) == 2
     assert sum("minus the dense model" in line for line in lines) == len(PROFILE.methods)
-    assert table_3_views.verdict(Estimate(1, -1, 3)) == "the miniature cannot tell"
-    assert table_3_views.verdict(Estimate(-2, -3, -1)) == "the miniature contradicts it"
+    assert table_3_views.verdict(Estimate(1, -1, 3)) == "the measurement cannot tell"
+    assert table_3_views.verdict(Estimate(-2, -3, -1)) == "the measurement contradicts it"
 
 
 def test_files_say_that_they_are_of_a_miniature_and_keep_the_paper_apart(results, tmp_path):

@@ -85,7 +85,7 @@ def test_the_sentences_follow_the_numbers(results):
     lines = table_4_views.sentences(results)
     assert len(lines) == 2 * 2 * 2
     assert lines[0].startswith("GQA: the paper gains +0.8 points on average.")
-    assert "the miniature agrees" in lines[2] and "not refilled" in lines[2]
+    assert "the measurement agrees" in lines[2] and "not refilled" in lines[2]
     assert "the paper's gain is +4.6 points larger at 64 than at 192 tokens" in lines[5]
     assert "which may be chance" in lines[3], "the same gain everywhere has not grown"
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from sparsevlm.miniature.llava.kit import batch_inputs, build_processor, samples
 from sparsevlm.miniature.llava.model import build_model
-from sparsevlm.reproduce.vision_memo import remember_vision
+from sparsevlm.reproduce.vision_memo import forget_vision, remember_vision
 
 
 @pytest.fixture
@@ -55,6 +55,18 @@ def test_the_one_used_longest_ago_makes_room(model, runs):
     for batch in (a, b, a, c, a, b):
         model(**batch)
     assert len(runs) == 4, "a, b, c, and b again, which c had pushed out"
+
+
+@torch.inference_mode()
+def test_what_is_forgotten_is_encoded_again_and_remembered_again(model, runs):
+    forget_vision(model)  # nothing to forget
+    remember_vision(model)
+    batch = inputs(1)
+    first = model(**batch).logits
+    forget_vision(model)
+    assert torch.equal(model(**batch).logits, first)
+    model(**batch)
+    assert len(runs) == 2
 
 
 def test_a_model_without_an_encoder_is_refused():

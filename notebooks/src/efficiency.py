@@ -15,9 +15,9 @@
 # time far above 2 % of an *oracle* that makes the same cuts without deciding anything, a share that
 # grows with the number of tokens, or a peak of memory above the dense model's.
 #
-# The formulas hold for the models at full size. The measurements shown here are **ratios of thread
-# CPU time on small models with random weights**; no GPU has been measured. They bound what pruning
-# adds; they are no speed-ups.
+# The formulas and counts hold for the models at full size. The measurements shown here are **ratios
+# of thread CPU time on small models with random weights**; no GPU has been measured. They bound
+# what pruning adds; they are no speed-ups.
 
 # %% tags=["parameters"]
 profile: str = "mini"
@@ -50,6 +50,27 @@ table.style.format(precision=3, na_rep="–").hide(axis="index")
 
 # %%
 {name: efficiency.scale(one) for name, one in records.having("scale").items()}
+
+# %% [markdown]
+# ## From a graph
+#
+# The same prefills, captured once and replayed (`capture`), beside the dense model captured alike.
+
+# %%
+{name: efficiency.captured(one) for name, one in records.having("captured_dense_to_dense").items()}
+
+# %% [markdown]
+# ## Counted
+#
+# Operators and peak memory of the decoders at full size, calculated on tensors without values: no
+# weights, no GPU, nothing timed. A fast GPU waits for operators at batch 1; a cut is made row by
+# row, so its operators grow with the batch.
+
+# %%
+{name: efficiency.operators(one) for name, one in records.having("operators").items()}
+
+# %%
+{name: efficiency.footprint(one) for name, one in records.having("footprint").items()}
 
 # %%
 print("\n".join(efficiency.sentences(records)))

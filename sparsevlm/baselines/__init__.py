@@ -68,7 +68,8 @@ def _not_refilled(tokens: int, num_layers: int, num_visual: int, **options: obje
 
 def _simple(kind: type[CutPruner]) -> Callable[..., CutPruner]:
     def build(tokens: int, num_layers: int, num_visual: int, **options: object) -> CutPruner:
-        return replace(kind.for_budget(tokens, num_layers, num_visual), **options)
+        layers = {"layers": options.pop("layers")} if "layers" in options else {}
+        return replace(kind.for_budget(tokens, num_layers, num_visual, **layers), **options)
 
     return build
 
@@ -112,8 +113,8 @@ def make_pruner(
     num_layers, num_visual
         Decoder layers of the model and visual tokens of an image.
     **overrides
-        Fields of the method's dataclass, e.g. ``raters="all_text"`` or ``seed=1``; for SparseVLM
-        also ``layers``.
+        Fields of the method's dataclass, e.g. ``raters="all_text"`` or ``seed=1``; for SparseVLM,
+        FastV, Random and Uniform also ``layers``, to cut after other ones.
 
     Returns
     -------
@@ -165,4 +166,7 @@ def options_for(name: str, num_heads: int, has_mrope: bool) -> dict[str, object]
 def _options(name: str) -> set[str]:
     if name.startswith("sparsevlm"):
         return {f.name for f in fields(SparseVLM)} - {"cuts"} | {"layers"}
-    return {f.name for f in fields(_KINDS[name])} - {"cuts"} if name in _KINDS else set()
+    if name not in _KINDS:
+        return set()
+    own = {f.name for f in fields(_KINDS[name])} - {"cuts"}
+    return own | {"layers"} if name in ("fastv", "random", "uniform") else own

@@ -5,11 +5,13 @@ They cut after the same layers as SparseVLM, without recycling, at the same budg
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 from zlib import crc32
 
+from sparsevlm.baselines.constants import on_device
 from sparsevlm.budget import schedule_for
 from sparsevlm.contract import CutPruner, Selection, View
 from sparsevlm.grids import Grid, token_cells
@@ -22,9 +24,11 @@ class Control(CutPruner):
     needs_attention: ClassVar[bool] = False
 
     @classmethod
-    def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> Control:
-        """SparseVLM's cut layers, counts solved for without recycling."""
-        return cls(schedule_for(tokens, num_layers, num_visual, recycle=0))
+    def for_budget(
+        cls, tokens: int, num_layers: int, num_visual: int, layers: Sequence[int] | None = None
+    ) -> Control:
+        """SparseVLM's cut layers, or ``layers``; counts solved for without recycling."""
+        return cls(schedule_for(tokens, num_layers, num_visual, recycle=0, layers=layers))
 
 
 @dataclass(frozen=True)
@@ -49,7 +53,9 @@ class Random(Control):
         from sparsevlm.recycling import select_top
 
         kept = min(self.keep_at(view.layer), view.num_current)
-        seed = crc32(f"{self.seed} {view.layer} {view.prompt_key()}".encode())
+        if "prompt" not in view.memo:
+            view.memo["prompt"] = view.prompt_key()  # reads ids and pixels
+        seed = crc32(f"{self.seed} {view.layer} {view.memo['prompt']}".encode())
         draw = torch.rand(view.num_current, generator=torch.Generator().manual_seed(seed))
         keep, _ = select_top(draw, kept, 0)
         return Selection(keep.to(view.visual.device))
@@ -66,14 +72,12 @@ class Uniform(Control):
 
     def select(self, view: View) -> Selection:
         """Keep the first tokens of a fixed order that spreads over the grid."""
-        import torch
-
         from sparsevlm.recycling import select_top
 
         kept = min(self.keep_at(view.layer), view.num_current)
         rank = even_rank(view.grid or (1, view.num_visual), view.num_visual)
-        rank = torch.tensor(rank, dtype=torch.float32, device=view.visual.device)[view.source]
-        keep, _ = select_top(-rank, kept, 0)
+        rank = on_device(rank, view.visual.device).index_select(0, view.source)
+        keep, _ = select_top(-rank.float(), kept, 0)
         return Selection(keep)
 
 

@@ -12,6 +12,7 @@ budget fixes how many stay; the official R is a share (DEVIATIONS.md).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -32,9 +33,11 @@ class FastV(CutPruner):
     name: ClassVar[str] = "fastv"
 
     @classmethod
-    def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> FastV:
-        """One cut, after the first layer that SparseVLM cuts after."""
-        first = scale_layers(OFFICIAL_LAYERS[:1], num_layers)
+    def for_budget(
+        cls, tokens: int, num_layers: int, num_visual: int, layers: Sequence[int] | None = None
+    ) -> FastV:
+        """One cut, after the first layer that SparseVLM cuts after; or the first of ``layers``."""
+        first = scale_layers(OFFICIAL_LAYERS[:1], num_layers) if layers is None else layers[:1]
         return cls(schedule_for(tokens, num_layers, num_visual, recycle=0, layers=first))
 
     def select(self, view: View) -> Selection:
@@ -53,5 +56,5 @@ def last_token_scores(view: View) -> tuple[Tensor, Tensor]:
 
     from sparsevlm.rating import rate, score
 
-    last = torch.tensor([view.num_text - 1], device=view.visual.device)
+    last = torch.arange(view.num_text - 1, view.num_text, device=view.visual.device)
     return last, score(rate(view.attention_rows(last)))

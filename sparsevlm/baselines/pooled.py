@@ -16,50 +16,59 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from sparsevlm.budget import check_budget
-from sparsevlm.contract import CutPruner, Groups, Selection, View
+from sparsevlm.baselines.at_input import InputPruner
+from sparsevlm.baselines.constants import on_device
+from sparsevlm.contract import Groups, Selection, View
 from sparsevlm.grids import Grid, token_cells
-from sparsevlm.schedule import Cut
+
+SQUARE_ENOUGH = 2  # a cell's longer side over its shorter one
 
 
 @dataclass(frozen=True)
-class Pooled(CutPruner):
+class Pooled(InputPruner):
     """Mean over the cells of a coarser grid; class tokens of a video are dropped."""
 
-    positions: str = "renumbered"
-
     name: ClassVar[str] = "pooled"
-    scored_layer: ClassVar[str] = "next"
-    counted_layer: ClassVar[str] = "next"
-    needs_attention: ClassVar[bool] = False
-
-    @classmethod
-    def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> Pooled:
-        """The budget's tokens in every layer."""
-        check_budget(tokens, num_layers, num_visual)
-        return cls((Cut(-1, tokens),))
 
     def select(self, view: View) -> Selection:
         """One mean per cell, at the place of the first token of the cell."""
         import torch
 
-        device = view.visual.device
-        grid = view.grid or (1, view.num_visual)
-        labels = torch.tensor(cell_labels(grid, view.num_visual, self.keep_at(view.layer)))
-        members = (labels >= 0).nonzero().flatten().to(device)
-        labels = labels.to(device)[members]
-        count = int(labels.max()) + 1
-        sizes = torch.bincount(labels, minlength=count)
-        total = view.visual.new_zeros(count, view.visual.shape[1], dtype=torch.float32)
-        total.index_add_(0, labels, view.visual[members].float())
+        device, grid = view.visual.device, view.grid or (1, view.num_visual)
+        parts = cells_of(grid, view.num_visual, self.keep_at(view.layer))
+        members, labels, anchors, sizes = (on_device(part, device) for part in parts)
+        total = view.visual.new_zeros(len(sizes), view.visual.shape[1], dtype=torch.float32)
+        total.index_add_(0, labels, view.visual.index_select(0, members).float())
         vectors = (total / sizes[:, None]).to(view.visual.dtype)
-        anchors = torch.full((count,), view.num_visual, device=device)
-        anchors = anchors.scatter_reduce(0, labels, members, "amin")
         keep = torch.empty(0, dtype=torch.int64, device=device)
         return Selection(keep, Groups(members, labels), vectors, anchors)
 
 
 @lru_cache(maxsize=64)
+def cells_of(grid: Grid, num_visual: int, tokens: int) -> tuple[tuple[int, ...], ...]:
+    """The cells of `cell_labels` as four lists.
+
+    Parameters
+    ----------
+    grid, num_visual, tokens
+        As in `cell_labels`.
+
+    Returns
+    -------
+    members, labels, anchors, sizes
+        The tokens that lie in a cell and the cell of each; the first token of every cell and how
+        many it has.
+    """
+    found = [(token, cell) for token, cell in
+             enumerate(cell_labels(grid, num_visual, tokens)) if cell >= 0]  # fmt: skip
+    inside: dict[int, list[int]] = {}
+    for token, cell in found:
+        inside.setdefault(cell, []).append(token)
+    ordered = [inside[cell] for cell in sorted(inside)]
+    members, labels = zip(*found, strict=True)
+    return members, labels, tuple(min(cell) for cell in ordered), tuple(map(len, ordered))
+
+
 def cell_labels(grid: Grid, num_visual: int, tokens: int) -> tuple[int, ...]:
     """Which cell of the coarse grid each visual token falls into.
 
@@ -68,7 +77,8 @@ def cell_labels(grid: Grid, num_visual: int, tokens: int) -> tuple[int, ...]:
     grid, num_visual
         See `sparsevlm.grids.token_cells`.
     tokens
-        The budget. Frames of a video share it equally.
+        The budget. Frames of a video share it equally, but for one; a frame has no more cells than
+        patches.
 
     Returns
     -------
@@ -85,22 +95,29 @@ def cell_labels(grid: Grid, num_visual: int, tokens: int) -> tuple[int, ...]:
         raise ValueError(
             f"{frames} frames cannot be pooled to {tokens} tokens: give every frame at least one"
         )
-    rows, columns = coarse_grid(grid[-2], grid[-1], tokens // frames)
+    rows, columns = grid[-2:]
+    lines, starts = [], [0]
+    for frame in range(frames):
+        share = tokens * (frame + 1) // frames - tokens * frame // frames
+        lines.append(coarse_grid(rows, columns, min(share, rows * columns)))
+        starts.append(starts[-1] + sum(lines[-1]))
     labels = []
     for cell in token_cells(grid, num_visual):
         if cell is None:
             labels.append(-1)
             continue
         frame, row, column = cell
-        down, right = row * rows // grid[-2], column * columns // grid[-1]
-        labels.append((frame * rows + down) * columns + right)
+        line = lines[frame]
+        down = row * len(line) // rows
+        labels.append(starts[frame] + sum(line[:down]) + column * line[down] // columns)
     return tuple(labels)
 
 
-def coarse_grid(rows: int, columns: int, tokens: int) -> tuple[int, int]:
-    """The grid of at most ``tokens`` cells that a picture is pooled to.
+def coarse_grid(rows: int, columns: int, tokens: int) -> tuple[int, ...]:
+    """How many cells lie in every line of the grid that a picture is pooled to.
 
-    It wastes at most one token if it can (a prime number has no grid of its own), and of the grids
+    Every line has the same number where that gives cells not longer than `SQUARE_ENOUGH` times
+    their width; else, as for a prime number, some lines have one more than others. Of the grids
     left its cells are the squarest.
 
     Parameters
@@ -108,17 +125,14 @@ def coarse_grid(rows: int, columns: int, tokens: int) -> tuple[int, int]:
     rows, columns
         Of the picture; no cell is smaller than one of theirs.
     tokens
-        At least 1.
+        Cells, from 1 to ``rows * columns``.
     """
-    possible = [
-        (down, right)
-        for down in range(1, min(rows, tokens) + 1)
-        for right in range(1, min(columns, tokens // down) + 1)
-    ]
 
-    def fault(size: tuple[int, int]) -> tuple[int, float]:
-        down, right = size
-        tall, wide = rows / down, columns / right
-        return max(0, tokens - down * right - 1), max(tall, wide) / min(tall, wide)
+    def fault(lines: int) -> tuple[bool, float]:
+        tall, wide = rows / lines, columns * lines / tokens
+        length = max(tall, wide) / min(tall, wide)
+        return bool(tokens % lines) or length > SQUARE_ENOUGH, length
 
-    return min(possible, key=fault)
+    fewest = -(-tokens // columns)
+    lines = min(range(fewest, min(rows, tokens) + 1), key=fault)
+    return tuple(tokens * (n + 1) // lines - tokens * n // lines for n in range(lines))

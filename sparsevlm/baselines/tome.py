@@ -16,30 +16,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from sparsevlm.budget import check_budget
-from sparsevlm.contract import CutPruner, Groups, Selection, View
-from sparsevlm.schedule import Cut
+from sparsevlm.baselines.at_input import InputPruner
+from sparsevlm.contract import Groups, Selection, View
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class ToMe(CutPruner):
+class ToMe(InputPruner):
     """Bipartite soft matching, size-weighted mean. Knows nothing of the question."""
 
-    positions: str = "renumbered"
-
     name: ClassVar[str] = "tome"
-    scored_layer: ClassVar[str] = "next"
-    counted_layer: ClassVar[str] = "next"
-    needs_attention: ClassVar[bool] = False
-
-    @classmethod
-    def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> ToMe:
-        """The budget's tokens in every layer."""
-        check_budget(tokens, num_layers, num_visual)
-        return cls((Cut(-1, tokens),))
 
     def select(self, view: View) -> Selection:
         """Merge down to the count; tokens that merged with none are kept as they are."""
@@ -77,7 +65,6 @@ def match(
         these merges into.
     """
     import math
-
 
     protected = int(class_token) + int(distill_token)
     num_merged = min(num_merged, (metric.shape[0] - protected) // 2)

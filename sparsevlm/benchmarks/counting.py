@@ -94,3 +94,53 @@ def mean_score(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Counts]) -
     """Return the mean in percent under "score" and by split under "parts"."""
     totals = total_of(rows, counts)
     return {"score": float(percent_right(totals)), "parts": accuracy_parts(totals)}
+
+
+def count_verdicts(
+    group: Sequence[Row], keys: Sequence[str], read: Callable[[Mapping, str], Sequence[float]]
+) -> Counts:
+    """Return the counts of the judge's verdicts in a group, 0 where rows carry none.
+
+    Parameters
+    ----------
+    group : sequence of Row
+        A row may have a "verdict"; with "broken" in it, it could not be read.
+    keys : sequence of str
+        Names of what is summed.
+    read : callable
+        ``read(verdict, id)`` returns a number for each of the keys, or raises.
+
+    Returns
+    -------
+    dict
+        The sums, "judged" (verdicts that can be used) and "judge_broken".
+    """
+    out = dict.fromkeys(("judged", *keys, "judge_broken"), 0.0)
+    for row in group:
+        verdict = row.get("verdict") or {}
+        if verdict.get("broken"):
+            out["judge_broken"] += 1
+        elif verdict:
+            for key, value in zip(("judged", *keys), (1, *read(verdict, row["id"])), strict=True):
+                out[key] += value
+    return out
+
+
+def judge_part(totals: Mapping, asked: int, **numbers: Callable[[Mapping], float]) -> dict:
+    """Return the entry "judge" of a score: empty where rows carry no verdicts.
+
+    Parameters
+    ----------
+    totals : mapping
+        With the sums of `count_verdicts`.
+    asked : int
+        Rows.
+    **numbers
+        By name, how a number follows from the totals.
+    """
+    judged, broken = int(totals["judged"]), int(totals["judge_broken"])
+    if not judged and not broken:
+        return {}
+    found = {name: float(number(totals)) for name, number in numbers.items()}
+    rest = {"judged": judged, "broken": broken, "missing": asked - judged - broken}
+    return {"judge": {**found, **rest}}

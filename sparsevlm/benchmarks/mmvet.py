@@ -15,6 +15,8 @@ from sparsevlm.benchmarks.counting import (
     Counts,
     Row,
     accuracy_parts,
+    count_verdicts,
+    judge_part,
     percent_right,
     ratio,
     total_of,
@@ -79,17 +81,10 @@ def counts(group: Sequence[Row]) -> Counts:
     out = {"right": right, "asked": asked}
     for ability in filter(None, group[0]["split"].split(AND_ABILITY)):
         out |= {f"{ability}/right": right, f"{ability}/asked": asked}
-    out |= dict.fromkeys(("judged", "judge_points", "judge_broken"), 0.0)
-    for row in group:
-        if verdict := row.get("verdict"):
-            _count_verdict(out, verdict, row["id"])
-    return out
+    return out | count_verdicts(group, ("judge_points",), _read)
 
 
-def _count_verdict(out: Counts, verdict: Mapping, sample: str) -> None:
-    if verdict.get("broken"):
-        out["judge_broken"] += 1
-        return
+def _read(verdict: Mapping, sample: str) -> tuple[float]:
     points = verdict.get("score")
     number = isinstance(points, int | float) and not isinstance(points, bool)
     if not number or not 0 <= points <= 1:
@@ -97,8 +92,7 @@ def _count_verdict(out: Counts, verdict: Mapping, sample: str) -> None:
             f"the verdict on {sample!r} must have a score from 0 to 1, or a reason under broken; "
             f"got {dict(verdict)!r}"
         )
-    out["judged"] += 1
-    out["judge_points"] += points
+    return (points,)
 
 
 headline = percent_right
@@ -117,12 +111,4 @@ def score(rows: Sequence[Row]) -> dict:
     """
     totals = total_of(rows, counts)
     out = {"score": float(headline(totals)), "parts": accuracy_parts(totals)}
-    judged, broken = int(totals["judged"]), int(totals["judge_broken"])
-    if judged or broken:
-        out["judge"] = {
-            "score": float(judged_score(totals)),
-            "judged": judged,
-            "broken": broken,
-            "missing": len(rows) - judged - broken,
-        }
-    return out
+    return out | judge_part(totals, len(rows), score=judged_score)

@@ -25,7 +25,7 @@ from sparsevlm.benchmarks import (
     textvqa,
     tgif,
 )
-from sparsevlm.benchmarks.counting import Counts, Row, groups_of
+from sparsevlm.benchmarks.counting import Counts, Row
 from sparsevlm.benchmarks.sample import Sample
 
 
@@ -69,31 +69,6 @@ class Benchmark:
     counts: Callable[[Sequence[Row]], Counts]
     headline: Callable[[Mapping[str, np.ndarray]], np.ndarray]
     score: Callable[[Sequence[Row]], dict]
-
-    def samples(self, n: int, seed: int) -> list[Sample]:
-        """Return the first samples of the miniature benchmark, at most `n`, whole groups only.
-
-        Parameters
-        ----------
-        n : int
-            At most so many; a group (an MME pair, a circular question) is never split.
-        seed : int
-            Chooses which.
-
-        Raises
-        ------
-        ValueError
-            `n` is not a positive integer.
-        """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise ValueError(f"n must be a positive integer, got {n!r}")
-        from sparsevlm.miniature.questions import benchmark_samples
-
-        samples = benchmark_samples(self.name, n, seed)
-        rows = [{**sample.to_json(), "prediction": sample.answer} for sample in samples]
-        for group in groups_of(rows).values():
-            self.counts(group)  # raises now, not after hours of answering, if a group is not whole
-        return samples
 
 
 SHORT, LONG = 128, 1024  # new tokens: LLaVA's model_vqa_loader, and its other scripts

@@ -13,7 +13,15 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sparsevlm.benchmarks.answers import normalise
-from sparsevlm.benchmarks.counting import Counts, Row, accuracy_parts, ratio, total_of
+from sparsevlm.benchmarks.counting import (
+    Counts,
+    Row,
+    accuracy_parts,
+    count_verdicts,
+    judge_part,
+    ratio,
+    total_of,
+)
 from sparsevlm.benchmarks.sample import Sample
 
 YES_NO = ("yes", "no")
@@ -129,17 +137,10 @@ def counts(group: Sequence[Row]) -> Counts:
     out = {"right": right, "exact": sum(exact(row) for row in group), "asked": asked}
     if split := group[0]["split"]:
         out |= {f"{split}/right": right, f"{split}/asked": asked}
-    out |= dict.fromkeys(("judged", "judge_yes", "judge_points", "judge_broken"), 0.0)
-    for row in group:
-        if verdict := row.get("verdict"):
-            _count_verdict(out, verdict, row["id"])
-    return out
+    return out | count_verdicts(group, ("judge_yes", "judge_points"), _read)
 
 
-def _count_verdict(out: Counts, verdict: Mapping, sample: str) -> None:
-    if verdict.get("broken"):
-        out["judge_broken"] += 1
-        return
+def _read(verdict: Mapping, sample: str) -> tuple[float, float]:
     pred, points = verdict.get("pred"), verdict.get("score")
     whole = isinstance(points, int) and not isinstance(points, bool)
     if pred not in YES_NO or not whole or not 0 <= points <= BEST:
@@ -147,9 +148,7 @@ def _count_verdict(out: Counts, verdict: Mapping, sample: str) -> None:
             f"the verdict on {sample!r} must have pred yes or no and a whole score from 0 to {BEST}"
             f", or a reason under broken; got {dict(verdict)!r}"
         )
-    out["judged"] += 1
-    out["judge_yes"] += pred == "yes"
-    out["judge_points"] += points
+    return pred == "yes", points
 
 
 def headline(totals: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -186,13 +185,4 @@ def score(rows: Sequence[Row]) -> dict:
         "exact": float(100 * ratio(totals["exact"], totals["asked"])),
         "parts": accuracy_parts(totals),
     }
-    judged, broken = int(totals["judged"]), int(totals["judge_broken"])
-    if judged or broken:
-        out["judge"] = {
-            "accuracy": float(judged_accuracy(totals)),
-            "score": float(judged_score(totals)),
-            "judged": judged,
-            "broken": broken,
-            "missing": len(rows) - judged - broken,
-        }
-    return out
+    return out | judge_part(totals, len(rows), accuracy=judged_accuracy, score=judged_score)

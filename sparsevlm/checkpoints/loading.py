@@ -100,7 +100,6 @@ def load(
         model = _from_transformers(where, kind, dtype, attention, options)
     if not options:
         model = model.to(device)
-    _require_one_device(model)
     return model.eval(), _asker(family, model, where)
 
 
@@ -272,20 +271,4 @@ def _require(package: str, what: str) -> None:
     if find_spec(package) is None:
         raise CheckpointError(
             f"{what} needs the package {package}: pip install 'sparsevlm-repro[quantised]'"
-        )
-
-
-def _require_one_device(model: PreTrainedModel) -> None:
-    """Refuse a decoder that is spread: a cut takes scores of one layer to all later ones."""
-    places = getattr(model, "hf_device_map", {})
-    used = {
-        str(device)
-        for module, device in places.items()
-        if ".layers" in f".{module}" and "language_model" in module or module == ""
-    } - {"cpu", "disk"}  # what is kept there runs on the device that the others are on
-    if len(used) > 1:
-        raise CheckpointError(
-            f"the decoder's layers came to lie on {', '.join(sorted(used))}, and pruning needs "
-            "them on one device. Give one that holds the model (CUDA_VISIBLE_DEVICES=0), or "
-            "quantization='4bit'; to use several GPUs run `reproduce --cells 1/N` on each"
         )

@@ -79,7 +79,7 @@ class LanguageModel(Family):
         batch, length = source.shape[:2]
         mask = torch.zeros(batch, length, dtype=torch.bool, device=source.device)
         if isinstance(self.given, tuple):
-            mask[:, slice(*self.given)] = True
+            mask[:, slice(*self.given)].fill_(True)
             return mask
         rows, columns = self.given.shape
         if rows not in (1, batch) or columns > length:

@@ -61,15 +61,7 @@ class QwenVL(Family):
         """
         tokens = [getattr(self.config, modality.token) for modality in MODALITIES]
         limits = [(modality.grid_thw, modality.word) for modality in MODALITIES]
-        mask = placeholders(arguments, tokens, limits)
-        ids = arguments["input_ids"]
-        both = torch.stack([(ids == token).any(1) for token in tokens]).all(0)
-        if both.any():
-            raise ValueError(
-                f"sample {int(both.nonzero()[0])} has an image and a video; several per sample are "
-                "not supported, give each its own sample"
-            )
-        return mask
+        return placeholders(arguments, tokens, limits)
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """(rows, columns) of an image, (frames, rows, columns) of a video, in tokens.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor, nn
 from transformers import VideoLlavaForConditionalGeneration
 
@@ -43,15 +42,7 @@ class VideoLlava(Family):
             For a sample with an image and a video, or with several.
         """
         limits = [(k, word) for word, keys in KEYS.items() for k in keys if k in arguments]
-        mask = placeholders(arguments, list(self.tokens.values()), limits)
-        ids = arguments["input_ids"]
-        both = torch.stack([(ids == token).any(1) for token in self.tokens.values()]).all(0)
-        if both.any():
-            raise ValueError(
-                f"sample {int(both.nonzero()[0])} has an image and a video; several per sample are "
-                "not supported, give each its own sample"
-            )
-        return mask
+        return placeholders(arguments, list(self.tokens.values()), limits)
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """(rows, columns) of an image, (frames, rows, columns) of a video.

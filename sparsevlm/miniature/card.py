@@ -11,7 +11,7 @@ import json
 import platform
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -25,8 +25,10 @@ from .weights import DATA, export, load_miniature
 
 CARD_SEED = 1  # the reported tables use seed 0
 BATCH = 32
-MEASURES = ("shape", "letter", "list/shape", "list/letter", "list/there", "list/choose",
-            "list/count", "list/confirm")  # fmt: skip
+MEASURES = (
+    "shape", "letter", "list/shape", "list/letter", "list/there", "list/choose", "list/count",
+    "list/confirm", "cell letter", "small letter", "ask/small text",
+)  # fmt: skip
 
 
 @torch.inference_mode()
@@ -44,25 +46,37 @@ def accuracies(kit, model, processor, samples_per_benchmark: int) -> dict[str, d
     """Score, plain accuracy and accuracy per split of the dense model on every benchmark."""
     result = {}
     for name in kit.BENCHMARKS:
-        benchmark = BENCHMARKS[name]
         samples = kit.samples(name, samples_per_benchmark, CARD_SEED)
         rows = [
             {**s.to_json(), "prediction": p}
             for s, p in zip(samples, answers(kit, model, processor, samples), strict=True)
         ]
-        splits = defaultdict(list)
-        for row in rows:
-            splits[row["split"]].append(float(benchmark.judge(row)))
-        result[name] = {
-            "label": benchmark.label,
-            "questions": len(rows),
-            "score": benchmark.score(rows)["score"],
-            "unit": benchmark.unit,
-            "accuracy": sum(map(sum, splits.values())) / len(rows),
-            "splits": {k: sum(v) / len(v) for k, v in sorted(splits.items())},
-            "split_questions": {k: len(v) for k, v in sorted(splits.items())},
-        }
+        result[name] = accuracy_by_kind(name, rows)
     return result
+
+
+def accuracy_by_kind(name: str, rows: Sequence[Mapping]) -> dict[str, object]:
+    """Score and plain accuracy on one benchmark, and accuracy by kind of question.
+
+    Parameters
+    ----------
+    name
+        Of the benchmark.
+    rows
+        The fields of `Sample`, and "prediction".
+    """
+    benchmark, splits = BENCHMARKS[name], defaultdict(list)
+    for row in rows:
+        splits[row["split"]].append(float(benchmark.judge(row)))
+    return {
+        "label": benchmark.label,
+        "questions": len(rows),
+        "score": benchmark.score(rows)["score"],
+        "unit": benchmark.unit,
+        "accuracy": sum(map(sum, splits.values())) / len(rows),
+        "splits": {k: sum(v) / len(v) for k, v in sorted(splits.items())},
+        "split_questions": {k: len(v) for k, v in sorted(splits.items())},
+    }
 
 
 def _commit() -> str:

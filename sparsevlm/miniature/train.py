@@ -59,10 +59,13 @@ def build_optimizers(parameters: dict[str, torch.nn.Parameter], stage: Stage):
 
 
 def average_gradients(parameters) -> None:
-    """Mean of the gradients over the processes, in one message."""
+    """Mean of the gradients over the processes, in one message.
+
+    A parameter that the stage's loss did not use has no gradient in any process and is skipped.
+    """
     if not dist.is_initialized():
         return
-    gradients = [p.grad for p in parameters]
+    gradients = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([g.reshape(-1) for g in gradients])
     dist.all_reduce(flat)
     flat /= dist.get_world_size()

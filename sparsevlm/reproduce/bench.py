@@ -16,14 +16,14 @@ from dataclasses import asdict
 
 import torch
 
-from sparsevlm.reproduce import bench_answer, provenance
+from sparsevlm.reproduce import bench_answer, bench_footprint, provenance
 from sparsevlm.reproduce.atomic import write_text
 from sparsevlm.reproduce.bench_case import Case
 from sparsevlm.reproduce.bench_clock import CLOCKS
-from sparsevlm.reproduce.bench_options import FORMAT, Options, parse
+from sparsevlm.reproduce.bench_options import CALCULATED, FORMAT, Options, parse
 from sparsevlm.reproduce.bench_prefill import measure_prefill
 from sparsevlm.reproduce.bench_scale import at, measure_scale, scaled_budgets
-from sparsevlm.reproduce.shapes import get_shape
+from sparsevlm.reproduce.shapes import Shape, get_shape
 
 
 def run_bench(options: Options) -> dict[str, object]:
@@ -60,7 +60,8 @@ def _check(options: Options) -> None:
             "GPU; measure it with --device cuda"
         )
     full = get_shape(options.shape).scaled(options.layers, options.hidden)
-    if options.device == "cpu" and not full.is_scaled and full.name != "reference":
+    timed = set(options.parts) - set(CALCULATED)
+    if timed and options.device == "cpu" and not full.is_scaled and full.name != "reference":
         raise ValueError(
             f"{options.shape} at full size is for a GPU; on a CPU scale it down with --layers and "
             "--hidden"
@@ -71,6 +72,31 @@ def _check(options: Options) -> None:
 
 def _measure(options: Options) -> dict[str, object]:
     shape = get_shape(options.shape).scaled(options.layers, options.hidden)
+    found = _protocol(options, shape)
+    found |= _calculated(options, shape)
+    if set(options.parts) - set(CALCULATED):
+        found |= _timed(options, shape)
+    return found
+
+
+def _calculated(options: Options, shape: Shape) -> dict[str, object]:
+    """The parts that need no device, no time and no weights."""
+    budgets, dtype = options.budgets or shape.budgets, getattr(torch, options.dtype)
+    found: dict[str, object] = {}
+    if "operators" in options.parts:
+        found["operators"] = bench_footprint.fake_operators(
+            shape, dtype, options.attention, options.batches, budgets, options.methods,
+            options.seed,
+        )  # fmt: skip
+    if "footprint" in options.parts:
+        found["footprint"] = bench_footprint.footprint(
+            shape, dtype, options.attention, options.scale, options.batches, budgets,
+            options.methods[0], options.seed,
+        )  # fmt: skip
+    return found
+
+
+def _timed(options: Options, shape: Shape) -> dict[str, object]:
     budgets = options.budgets or shape.budgets
     case = Case.of(
         shape, options.device, getattr(torch, options.dtype), options.attention, options.batch,
@@ -80,13 +106,16 @@ def _measure(options: Options) -> dict[str, object]:
     if options.visual not in (None, shape.num_visual):
         scaled = scaled_budgets(case, budgets, options.visual)
         case = at(case, options.visual, options.seed)
-    found = _protocol(options, case)
+    found: dict[str, object] = {"shape": asdict(case.shape)}
     named = dict(zip(scaled.values(), map(str, scaled), strict=True))
     if "prefill" in options.parts:
         prefill = measure_prefill(
-            case, list(scaled.values()), options.methods, options.rounds, options.seed
-        )
+            case, list(scaled.values()), options.methods, options.rounds, options.seed,
+            options.capture,
+        )  # fmt: skip
         found["budgets"] = {named[int(b)]: of for b, of in prefill["budgets"].items()}
+        if options.capture:
+            found["captured_dense_to_dense"] = prefill["dense"]["captured_to_dense"]
         if options.device == "cuda":
             found["dense_prefill_seconds"] = prefill["dense"]["seconds"]
     jobs = {
@@ -117,10 +146,11 @@ def _answers(options: Options, case: Case, jobs: dict) -> dict[str, object]:
     return {**found, "seconds": answers} if options.device == "cuda" else found
 
 
-def _protocol(options: Options, case: Case) -> dict[str, object]:
-    shape = case.shape
+def _protocol(options: Options, shape: Shape) -> dict[str, object]:
+    timed = set(options.parts) - set(CALCULATED)
+    clock = CLOCKS[options.device] if timed else "calculated, nothing timed"
     return {
-        "format": FORMAT, "clock": CLOCKS[options.device], "rounds": options.rounds,
+        "format": FORMAT, "clock": clock, "rounds": options.rounds,
         "shape": asdict(shape), "weights": "random", "batch": options.batch,
         "dtype": options.dtype, "attention": options.attention, "threads": torch.get_num_threads(),
         "options": {
@@ -159,7 +189,7 @@ def summary(result: dict) -> list[str]:
                 f"{row['to_dense']:>7.3f} {row['flops_to_dense']:>11.3f} "
                 f"{over['median']:>14.2f} % ({over['low']:.2f} to {over['high']:.2f})"
             )
-    for part in ("answers", "memory", "scale", "throughput"):
+    for part in ("answers", "memory", "scale", "throughput", "operators", "footprint"):
         if part in result:
             lines.append(f"{part}: {json.dumps(result[part])}")
     return lines

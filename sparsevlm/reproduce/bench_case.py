@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from sparsevlm import make_pruner, prune, tokens_per_layer
+from sparsevlm.captured import Captured, capture
 from sparsevlm.contract import CutPruner
 from sparsevlm.family import find_family
 from sparsevlm.reproduce import shapes
@@ -95,15 +96,22 @@ class Case:
             )
         return pruner
 
-    def pruned(self, pruner: CutPruner | None) -> AbstractContextManager:
+    def pruned(
+        self, pruner: CutPruner | None, static: bool | None = None
+    ) -> AbstractContextManager:
         """The with block that prunes the model; for ``None`` it stays dense."""
         if pruner is None:
             return nullcontext()
-        return prune(self.model, pruner, trace=False, **shapes.call_options(self.shape))
+        options = shapes.call_options(self.shape)
+        return prune(self.model, pruner, trace=False, static=static, **options)
 
-    def forward(self, pruner: CutPruner | None = None) -> None:
+    def captured(self, limit: int) -> Captured:
+        """The with block in which prefills run from graphs; see `capture`."""
+        return capture(self.model, limit=limit, **shapes.call_options(self.shape))
+
+    def forward(self, pruner: CutPruner | None = None, static: bool | None = None) -> None:
         """One prompt: vision tower, prefill with a cache, logits of the last token."""
-        with torch.no_grad(), self.pruned(pruner):
+        with torch.no_grad(), self.pruned(pruner, static):
             self.model(**self.inputs, use_cache=True, logits_to_keep=1)
 
     def decoder_inputs(self) -> dict[str, object]:

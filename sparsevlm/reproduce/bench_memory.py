@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_leaves
 
 
 class PeakBytes(TorchDispatchMode):
-    """Sums the storages that are alive after every operator, on any device.
+    """Sums the storages that are alive after every operator, on any device or on none.
 
     What a kernel uses inside itself is not seen; all tensors are.
 
@@ -30,9 +30,9 @@ class PeakBytes(TorchDispatchMode):
     def __init__(self, known: Iterable[Tensor]) -> None:
         super().__init__()
         self.peak = 0
-        # Held, so that no other storage can get the address of one of them.
+        # Held, so that no other storage can take the place of one of them.
         self._known = [tensor.untyped_storage() for tensor in known]
-        self._skip = {storage.data_ptr() for storage in self._known}
+        self._skip = {storage._cdata for storage in self._known}
         self._alive: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -41,7 +41,7 @@ class PeakBytes(TorchDispatchMode):
         for value in tree_leaves(out):
             if isinstance(value, Tensor):
                 storage = value.untyped_storage()
-                if storage.data_ptr() not in self._skip:
+                if storage._cdata not in self._skip:
                     self._alive[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
         self.peak = max(self.peak, sum(size for _, size in self._alive.values()))
         return out

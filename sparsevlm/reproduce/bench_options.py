@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FORMAT = 1  # of records
-PARTS = ("prefill", "answers", "memory", "scale", "throughput")
+PARTS = ("prefill", "answers", "memory", "scale", "throughput", "operators", "footprint")
+# Calculated at full size on tensors without values.
+CALCULATED = ("operators", "footprint")
 SCALE = (576, 2048, 2880, 4096, 16384)
 
 
@@ -31,7 +33,10 @@ class Options:
         Of `PARTS`.
     rounds, new_tokens, batch : int
     batches, scale : tuple of int
-        Batch sizes of "throughput", visual tokens of "scale".
+        Batch sizes of "throughput", "operators" and "footprint"; visual tokens of "scale" and
+        "footprint".
+    capture : bool
+        In "prefill", run dense model and methods also from graphs.
     device, dtype, attention : str
     seed : int
     record : Path, optional
@@ -50,6 +55,7 @@ class Options:
     batch: int = 1
     batches: tuple[int, ...] = (1, 2, 4, 8, 16, 32)
     scale: tuple[int, ...] = SCALE
+    capture: bool = False
     device: str = "cpu"
     dtype: str = "float32"
     attention: str = "sdpa"
@@ -77,8 +83,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("rounds", positive, "interleaved rounds (default: 15)", metavar="N")
     add("new-tokens", positive, "tokens of an answer (default: 8)", metavar="N")
     add("batch", positive, "prompts in one batch (default: 1)", metavar="N")
-    add("batches", positive, "batches of throughput, on a GPU", nargs="+", metavar="N")
-    add("scale", positive, "visual tokens of part scale", nargs="+", metavar="N")
+    add("batches", positive, "batches of throughput, operators, footprint", nargs="+", metavar="N")
+    add("scale", positive, "visual tokens of scale and footprint", nargs="+", metavar="N")
+    parser.add_argument(
+        "--capture", action="store_true",
+        help="run the prefills of dense model and methods from graphs as well",
+    )  # fmt: skip
     add("device", str, "cpu or cuda (default: cpu)", metavar="NAME")
     add("dtype", str, "of weights and activations (default: float32)", metavar="NAME")
     add("attention", str, "kernel, as transformers names it (default: sdpa)", metavar="NAME")

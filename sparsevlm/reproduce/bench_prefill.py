@@ -17,8 +17,9 @@ ONCE = "session"
 
 
 def measure_prefill(
-    case: Case, budgets: Sequence[int], methods: Sequence[str], rounds: int, seed: int = 0
-) -> dict[str, object]:
+    case: Case, budgets: Sequence[int], methods: Sequence[str], rounds: int, seed: int = 0,
+    capture: bool = False,
+) -> dict[str, object]:  # fmt: skip
     """Measure the decoder's prefill of one prompt.
 
     Parameters
@@ -31,11 +32,13 @@ def measure_prefill(
         Interleaved rounds.
     seed
         Of the order within the rounds.
+    capture
+        Whether dense model and methods run from graphs as well, in the same rounds.
 
     Returns
     -------
     dict
-        By budget, by method: see `_row`.
+        By budget, by method: see `_row`; with ``capture`` also `captured_row`.
     """
     clock = clock_of(case.device)
     reading = reading_seconds(clock)
@@ -45,17 +48,23 @@ def measure_prefill(
         jobs[f"{method} {budget}"] = lambda pruner=pruner: _forward(case, pruner)
         indices = case.oracle_indices(pruner)
         jobs[f"oracle of {method} {budget}"] = lambda indices=indices: _oracle(case, indices)
+    if capture:
+        jobs |= _captured_jobs(case, pruners)
     found = interleaved(jobs, rounds, seed)
     dense = [run["prefill"] for run in found["dense"]]
+    graph = {"captured_to_dense": _ratio(found, "captured dense", "dense")} if capture else {}
     return {
-        "dense": {"seconds": spread(dense), "clock": type(clock).__name__},
+        "dense": {"seconds": spread(dense), "clock": type(clock).__name__, **graph},
         "budgets": {
             str(budget): {
                 method: _row(
-                    found[f"{method} {budget}"], found[f"oracle of {method} {budget}"], dense,
+                    found[f"{method} {budget}"],
+                    found[f"oracle of {method} {budget}"],
+                    dense,
                     reading,
                 )
                 | analytic(case, pruners[method, budget])
+                | (captured_row(found, f"{method} {budget}") if capture else {})
                 for method in methods
             }
             for budget in budgets
@@ -63,11 +72,37 @@ def measure_prefill(
     }
 
 
-def _forward(case: Case, pruner: CutPruner | None) -> dict[str, object]:
+def _captured_jobs(case: Case, pruners: dict) -> dict[str, Callable[[], object]]:
+    """The same prefills from graphs; they are captured in the warm-up, which is dropped."""
+    graphs = case.captured(limit=len(pruners) + 1)
+
+    def run(pruner: CutPruner | None) -> dict[str, object]:
+        with graphs:
+            return _forward(case, pruner, static=True)
+
+    jobs = {f"captured {m} {b}": lambda pruner=pruner: run(pruner)
+            for (m, b), pruner in pruners.items()}  # fmt: skip
+    return {"captured dense": lambda: run(None), **jobs}
+
+
+def captured_row(found: dict[str, list[dict]], job: str) -> dict[str, float]:
+    """A captured method over the dense model as it is, and over the captured dense model."""
+    return {
+        "captured_to_dense": _ratio(found, f"captured {job}", "dense"),
+        "captured_to_captured_dense": _ratio(found, f"captured {job}", "captured dense"),
+    }
+
+
+def _ratio(found: dict[str, list[dict]], job: str, base: str) -> float:
+    one, other = (median(run["prefill"] for run in found[name]) for name in (job, base))
+    return round(one / other, 4)
+
+
+def _forward(case: Case, pruner: CutPruner | None, static: bool | None = None) -> dict[str, object]:
     """Seconds of the prefill, and of pruning itself in all and inside the decoder."""
     clock = clock_of(case.device)
     with Watch({"prefill": case.decoder}, clock) as watch, account(clock) as spent:
-        case.forward(pruner)
+        case.forward(pruner, static)
     return {**watch.seconds(), "stages": spent.seconds, "count": spent.count}
 
 

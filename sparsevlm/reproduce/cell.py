@@ -60,6 +60,8 @@ class Cell:
     algorithm : str
         Digest of the code that prunes, answers and scores (`plan.algorithm_digest`), so that no
         result outlives the code that made it.
+    layers : tuple of int, optional
+        Cut after these layers (0-based); None for those that the method has for such a model.
     device : str
         Where it runs; not part of the id, but of the record's provenance.
     """
@@ -78,6 +80,7 @@ class Cell:
     batch: int
     max_new_tokens: int = 8
     algorithm: str = ""
+    layers: tuple[int, ...] | None = None
     device: str = field(default="cpu", compare=False)
 
     def __post_init__(self) -> None:
@@ -86,6 +89,8 @@ class Cell:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"Cell.{name} must be a positive integer, got {value!r}")
         object.__setattr__(self, "pruner", canonical_json(json.loads(self.pruner)))
+        if self.layers is not None:
+            object.__setattr__(self, "layers", tuple(self.layers))
 
     @property
     def id(self) -> str:
@@ -127,14 +132,15 @@ class Record:
     ----------
     cell : Cell
         What was measured.
-    predictions : tuple of dict
+    predictions : sequence of dict
         One row per sample, in the samples' order: the fields of `Sample`, "prompt", "prediction",
-        "tokens_in" and "tokens_out" (visual tokens entering and left by each layer), "text_tokens"
-        and "seconds".
+        "tokens_in" and "tokens_out" (visual tokens entering and left by each layer) and
+        "text_tokens". Read from disk when they are asked for.
     scores : dict
         What the benchmark's `score` made of them.
     sessions : tuple of dict
         Provenance of every run that added samples; several where a run was stopped and resumed.
+        With the "events" of each: memory that ran short, samples without an answer.
     seconds : float
         Time spent answering, without loading the model.
     """

@@ -11,10 +11,11 @@ from multiprocessing.process import BaseProcess
 from queue import Empty
 
 from sparsevlm.reproduce.cell import Cell, Record
+from sparsevlm.reproduce.failures import CellBusyError, CellError, OpenSamplesError, Unfinished
 from sparsevlm.reproduce.plan import as_profile, plan_cells, source_of
 from sparsevlm.reproduce.profiles import Profile
 from sparsevlm.reproduce.sources import Source
-from sparsevlm.reproduce.store import CellBusyError, CellError, Store
+from sparsevlm.reproduce.store import Store
 
 __all__ = [
     "Cell",
@@ -22,6 +23,7 @@ __all__ = [
     "Record",
     "Store",
     "CellError",
+    "OpenSamplesError",
     "load_records",
     "missing_cells",
     "plan_cells",
@@ -43,6 +45,8 @@ def load_records(
     profile: Profile | str, *, source: Source | None = None, store: Store | None = None
 ) -> list[Record]:
     """Return the record of every cell of a profile; reads files only, no torch.
+
+    Predictions are read when they are used (`record_files.Rows`).
 
     Raises
     ------
@@ -85,6 +89,8 @@ def run_cells(
 
     Raises
     ------
+    OpenSamplesError
+        Some samples got no answer; all others of all cells did.
     CellBusyError
         Another process works on some of the cells; all others are finished.
     CellError
@@ -98,11 +104,14 @@ def run_cells(
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise ValueError(f"jobs must be a positive integer, got {jobs!r}")
     store = store or Store()
+    store.tidy()
     todo = missing_cells(cells, store)
     if not todo:
         return
     log.info("%d of %d cells to run", len(todo), len(cells))
-    busy = _run_all(todo, store, min(jobs, len(todo)), progress, source)
+    busy, unfinished = _run_all(todo, store, min(jobs, len(todo)), progress, source)
+    if unfinished:
+        raise OpenSamplesError(unfinished)
     if waiting := missing_cells(busy, store):
         raise CellBusyError(
             f"{len(waiting)} cells are being run by another process "
@@ -112,8 +121,8 @@ def run_cells(
 
 def _run_all(
     todo: list[Cell], store: Store, jobs: int, progress: bool, source: Source
-) -> list[Cell]:
-    """Run cells in worker processes; return those that were busy elsewhere."""
+) -> tuple[list[Cell], list[Unfinished]]:
+    """Run cells in worker processes; return those busy elsewhere, and those with open samples."""
     from tqdm import tqdm
 
     samples = sum(cell.num_samples for cell in todo)
@@ -128,7 +137,7 @@ def _run_all(
 @contextmanager
 def _workers(todo: list[Cell], store: Store, jobs: int, source: Source) -> Iterator[tuple]:
     """Start workers with all cells queued; end them on the way out, done or not."""
-    from sparsevlm.reproduce.workers import serve
+    from sparsevlm.reproduce.serving import serve
 
     context = get_context("spawn")  # a forked torch can hang
     tasks, messages = context.Queue(), context.Queue()
@@ -163,10 +172,12 @@ def _one_thread_each() -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
-def _follow(cells: int, workers: list[BaseProcess], messages, bar) -> list[Cell]:
-    """Move the bar until every cell is done or busy; raise what a worker ended with."""
-    done, busy = 0, []
-    while done + len(busy) < cells:
+def _follow(
+    cells: int, workers: list[BaseProcess], messages, bar
+) -> tuple[list[Cell], list[Unfinished]]:
+    """Move the bar until every cell is done, busy or left open; raise what a worker ended with."""
+    done, busy, unfinished = 0, [], []
+    while done + len(busy) + len(unfinished) < cells:
         try:
             kind, content = messages.get(timeout=POLL_SECONDS)
         except Empty:
@@ -180,10 +191,12 @@ def _follow(cells: int, workers: list[BaseProcess], messages, bar) -> list[Cell]
             raise RuntimeError(f"a worker process failed:\n{content}")
         elif kind == "busy":
             busy.append(content)
+        elif kind == "open":
+            unfinished += content
         else:
             done += 1
             bar.set_description(f"{done}/{cells} cells", refresh=False)
-    return busy
+    return busy, unfinished
 
 
 def _check_alive(workers: list[BaseProcess]) -> None:

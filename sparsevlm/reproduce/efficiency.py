@@ -170,6 +170,60 @@ def scale(record: dict) -> pd.DataFrame:
     return table.sort_values(["visual tokens", "budget"], ascending=[True, False])
 
 
+def captured(record: dict) -> pd.DataFrame:
+    """Prefills from graphs, dense and pruned, over the dense model's as it is, by budget."""
+    import pandas as pd
+
+    dense = record["captured_dense_to_dense"]
+    rows = [
+        {
+            "tokens": int(budget), "method": method, "time / dense": row["to_dense"],
+            "captured / dense": row["captured_to_dense"], "captured dense / dense": dense,
+            "captured / captured dense": row["captured_to_captured_dense"],
+            "FLOPs / dense": row["flops_to_dense"],
+        }
+        for budget, methods in record["budgets"].items() for method, row in methods.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sort_values("tokens", ascending=False, ignore_index=True)
+
+
+def operators(record: dict) -> pd.DataFrame:
+    """Operators of a full-size prefill by batch and budget: dense, the oracle's, the method's.
+
+    "kernels" are those that compute or copy; "added" is the method's over the oracle's, as a share.
+    """
+    import pandas as pd
+
+    rows = []
+    for batch, found in record["operators"]["batches"].items():
+        for budget, methods in found["budgets"].items():
+            for method, of in methods.items():
+                runs = {"dense": found["dense"], **of}
+                rows.append({
+                    "model": record["shape"]["name"], "batch": int(batch), "tokens": int(budget),
+                    "method": method, **{f"{run} operators": n["total"] for run, n in runs.items()},
+                    **{f"{run} kernels": n["kernels"] for run, n in runs.items()},
+                    "added": of["method"]["kernels"] / of["oracle"]["kernels"] - 1,
+                })  # fmt: skip
+    return pd.DataFrame(rows).sort_values(["batch", "tokens"], ascending=[True, False])
+
+
+def footprint(record: dict) -> pd.DataFrame:
+    """Peak memory of a full-size prefill by visual tokens and batch, weights not counted."""
+    import pandas as pd
+
+    table = pd.DataFrame([
+        {
+            "model": record["shape"]["name"], "visual tokens": int(size), "batch": int(batch),
+            "budget": int(budget), "dense (GB)": of["dense_peak_bytes"] / 1e9,
+            "pruned (GB)": row["peak_bytes"] / 1e9, "pruned / dense": row["memory_to_dense"],
+        }
+        for size, batches in record["footprint"]["sizes"].items()
+        for batch, of in batches.items() for budget, row in of["budgets"].items()
+    ])  # fmt: skip
+    return table.sort_values(["visual tokens", "batch", "budget"], ignore_index=True)
+
+
 def parts(record: dict) -> pd.DataFrame:
     """Vision tower, prefill, the rest up to the first token, and a further token.
 
@@ -214,5 +268,14 @@ def sentences(records: Records) -> list[str]:
         lines.append(
             f"{name}: own time is {small:.2f} % of the model's at {first} visual tokens and "
             f"{large:.2f} % at {last}; peak memory is at most {peak:.2f} of the dense model's."
+        )
+    for name, record in records.having("footprint").items():
+        frame = footprint(record)
+        worst = frame.loc[frame["pruned / dense"].idxmax()]
+        below = "below" if worst["pruned / dense"] < 1 else "not always below"
+        lines.append(
+            f"{name}: peak memory, calculated, is {below} the dense model's; the largest part of "
+            f"it is {worst['pruned / dense']:.2f}, with {worst['visual tokens']} visual tokens in "
+            f"a batch of {worst['batch']}."
         )
     return lines

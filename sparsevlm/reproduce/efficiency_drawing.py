@@ -1,4 +1,4 @@
-"""Drawing of the efficiency figure: five panels from the formulas and the records."""
+"""Drawing of the efficiency figure: six panels from the formulas and the records."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sparsevlm.reproduce.efficiency import (
     ONCE_PER_PROMPT,
     Records,
     analytic,
+    operators,
     overhead,
     parts,
     scale,
@@ -23,12 +24,13 @@ STAGE_COLOURS = {
     "cut": "#009E73",
 }  # fmt: skip
 PART_COLOURS = {"vision": "#E69F00", "prefill": "#0072B2", "rest": "#BBBBBB"}
+KERNEL_COLOURS = {"dense": "#999999", "oracle": "#0072B2", "method": "#D55E00"}
 BUDGET_LINES = ("-", "--", ":")
 GREY = "#555555"
 
 
 def draw(records: Records) -> Figure:
-    """FLOPs, time by part, overhead by stage, its share and memory by number of tokens."""
+    """FLOPs, time by part, overhead by stage, its share and memory by number of tokens, kernels."""
     import matplotlib.pyplot as plt
 
     from sparsevlm.reproduce.style import figure_size, use_style
@@ -39,10 +41,15 @@ def draw(records: Records) -> Figure:
     _flops(fig.add_subplot(grid[0, :2]))
     _answer(fig.add_subplot(grid[0, 2:4]), records)
     _overhead(fig.add_subplot(grid[0, 4:]), records)
-    _share(fig.add_subplot(grid[1, :3]), records)
-    _memory(fig.add_subplot(grid[1, 3:]), records)
-    clocks = " and ".join(sorted({one["clock"] for one in records.by_name.values()}))
-    fig.supxlabel(f"All but the first panel: {clocks}, random weights.", size=6, color=GREY)
+    _share(fig.add_subplot(grid[1, :2]), records)
+    _memory(fig.add_subplot(grid[1, 2:4]), records)
+    _kernels(fig.add_subplot(grid[1, 4:]), records)
+    timed = [one for one in records.by_name.values() if "operators" not in one]
+    clocks = " and ".join(sorted({one["clock"] for one in timed}))
+    fig.supxlabel(
+        f"First and last panel: calculated for full size. All others: {clocks}, random weights.",
+        size=6, color=GREY,
+    )  # fmt: skip
     return fig
 
 
@@ -57,7 +64,7 @@ def _flops(axes: Axes) -> None:
     paper = table.dropna(subset="paper latency / dense")
     axes.plot(paper["tokens"] / paper["tokens"].iloc[0], paper["paper latency / dense"], "k*",
               ms=4, label="LLaVA-1.5-7B:\nlatency in the paper")  # fmt: skip
-    axes.set(title="FLOPs of the prefill (formula)", xlabel="budget / visual tokens",
+    axes.set(title="FLOPs of the prefill\n(formula)", xlabel="budget / visual tokens",
              ylabel="of the dense model", xlim=(0, 1.03), ylim=(0, 1.03))  # fmt: skip
     axes.legend(fontsize=5, handlelength=1.2, labelspacing=0.25)
 
@@ -101,7 +108,7 @@ def _overhead(axes: Axes, records: Records) -> None:
 
 
 def _of(record: dict) -> str:
-    return f" (hidden {record['shape']['hidden']})"
+    return f"\n(hidden {record['shape']['hidden']})"
 
 
 def _by_size(axes: Axes, records: Records, column: str, title: str) -> None:
@@ -111,7 +118,7 @@ def _by_size(axes: Axes, records: Records, column: str, title: str) -> None:
             axes.plot(rows["visual tokens"], rows[column], "o", ls=line, color="#D55E00", ms=2.5,
                       label=f"{budget} of {record['shape']['num_visual']}")  # fmt: skip
         axes.set_xscale("log", base=2)
-        ticks = sorted(int(size) for size in record["scale"])
+        ticks = _apart(sorted(int(size) for size in record["scale"]))
         axes.set_xticks(ticks, ticks)
         axes.minorticks_off()
         axes.set_title(title + _of(record))
@@ -120,12 +127,38 @@ def _by_size(axes: Axes, records: Records, column: str, title: str) -> None:
     axes.legend(fontsize=5.5)
 
 
+def _apart(sizes: list[int]) -> list[int]:
+    """Those whose labels do not run into the one before."""
+    chosen = sizes[:1]
+    for size in sizes[1:]:
+        if size >= 1.9 * chosen[-1]:
+            chosen.append(size)
+    return chosen
+
+
+def _kernels(axes: Axes, records: Records) -> None:
+    found = records.having("operators").values()
+    for record in sorted(found, key=lambda one: one["shape"]["hidden"])[:1]:
+        table = operators(record)
+        table = table[(table["method"] == "sparsevlm") & (table["tokens"] == table["tokens"].min())]
+        place = range(len(table))
+        for shift, (run, colour) in zip((-0.27, 0, 0.27), KERNEL_COLOURS.items(), strict=True):
+            axes.bar([x + shift for x in place], table[f"{run} kernels"], width=0.25, color=colour,
+                     label=run)  # fmt: skip
+        axes.set_xticks(place, table["batch"])
+        axes.legend(fontsize=5.5, loc="upper left")
+        axes.set_title(f"Kernels of one prefill\n({record['shape']['name']}, "
+                       f"{table['tokens'].iloc[0]} tokens)")  # fmt: skip
+    axes.set(xlabel="batch", ylabel="kernels")
+    axes.grid(axis="y")
+
+
 def _share(axes: Axes, records: Records) -> None:
-    _by_size(axes, records, "share_percent", "Own time by number of tokens")
+    _by_size(axes, records, "share_percent", "Own time by tokens")
     axes.set(ylabel="% of the model's", ylim=(0, None))
 
 
 def _memory(axes: Axes, records: Records) -> None:
-    _by_size(axes, records, "memory_to_dense", "Peak memory by number of tokens")
+    _by_size(axes, records, "memory_to_dense", "Peak memory by tokens")
     axes.axhline(1, color="#333333", lw=0.7, ls=(0, (4, 2)))
     axes.set(ylabel="of the dense model's", ylim=(0, 1.1))

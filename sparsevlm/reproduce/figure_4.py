@@ -117,8 +117,8 @@ def counted(results: Results) -> str:
     agree, contradict, open_ = (verdicts.count(v) for v in (AGREES, CONTRADICTS, CANNOT_TELL))
     return (
         f"Of the {len(verdicts)} comparisons of the figure, in all of which the paper has "
-        f"SparseVLM ahead, the miniature reproduces {agree}, contradicts {contradict}, and cannot "
-        f"tell {open_}."
+        f"SparseVLM ahead, the measurement reproduces {agree}, contradicts {contradict}, and "
+        f"cannot tell {open_}."
     )
 
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from multiprocessing import current_process
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -138,13 +139,41 @@ class HubSource:
         return dict(processor.inputs(questions, list(self.media(model, batch))))
 
     def load(self, cell: Cell) -> tuple[PreTrainedModel, Asker]:
-        """Return the checkpoint in the cell's dtype, with its attention kernel, on its device."""
+        """Return the checkpoint in the cell's dtype, with its attention kernel, on its device.
+
+        For "cuda" every worker takes a GPU of its own, see `gpu_of`.
+        """
+        import torch
+
         from sparsevlm.checkpoints.loading import load
 
+        device = cell.device
+        if device == "cuda":
+            device = gpu_of(current_process().name, torch.cuda.device_count())
         return load(
-            cell.model, dtype=cell.dtype, device=cell.device, attention=cell.attention,
+            cell.model, dtype=cell.dtype, device=device, attention=cell.attention,
             quantization=self.quantization, folder=self._folder,
         )  # fmt: skip
+
+
+def gpu_of(worker: str, count: int) -> str:
+    """Return the device of a worker process: several workers go round all GPUs.
+
+    Parameters
+    ----------
+    worker : str
+        Name of the process. multiprocessing numbers the workers of a run one after the other, from
+        1 in a new command: "SpawnProcess-3".
+    count : int
+        GPUs that torch sees.
+
+    Returns
+    -------
+    str
+        "cuda:N", or "cuda" where there is no choice, or no worker.
+    """
+    number = worker.rpartition("-")[2]
+    return f"cuda:{(int(number) - 1) % count}" if count > 1 and number.isdigit() else "cuda"
 
 
 def _is_video(path: Path) -> bool:

@@ -18,6 +18,7 @@ from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.reproduce import provenance
 from sparsevlm.reproduce.atomic import write_text
 from sparsevlm.reproduce.cell import Cell, canonical_json, digest
+from sparsevlm.reproduce.moved_cuts import moved_layers
 from sparsevlm.reproduce.paths import ROOT
 from sparsevlm.reproduce.profiles import Profile, get_profile
 from sparsevlm.reproduce.sources import MiniatureSource, Source
@@ -143,9 +144,8 @@ def _plan_name(profile: Profile) -> str:
 
 
 def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
-    from sparsevlm.baselines import make_pruner, options_for
-
     shape = source.shape(profile.model)
+    moved = moved_layers(profile.model, shape.num_layers) if profile.moved_cuts else None
     settings = [(DENSE, None)] + [(m, b) for m in profile.methods for b in profile.budgets]
     for benchmark in profile.benchmarks:
         n, seed = profile.samples_per_benchmark, profile.seed
@@ -153,10 +153,7 @@ def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
         version = source.version(profile.model, samples)
         longest = profile.max_new_tokens or get_benchmark(benchmark).max_new_tokens
         for method, tokens in settings:
-            pruner = make_pruner(
-                method, tokens=tokens, num_layers=shape.num_layers, num_visual=shape.num_visual,
-                **options_for(method, shape.num_heads, shape.has_mrope),
-            )  # fmt: skip
+            layers = None if method == DENSE else moved
             yield Cell(
                 model=profile.model,
                 revision=revision,
@@ -166,11 +163,12 @@ def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
                 seed=profile.seed,
                 method=method,
                 tokens=tokens,
-                pruner=canonical_json(pruner.to_json()),
+                pruner=canonical_json(shape.pruner(method, tokens, layers).to_json()),
                 dtype=profile.dtype,
                 attention=profile.attention,
                 batch=profile.batch,
                 max_new_tokens=longest,
                 algorithm=algorithm_digest(),
+                layers=layers,
                 device=profile.device,
             )

@@ -142,4 +142,8 @@ def _shape(model: Checkpoint) -> DecoderShape:
 
 def studies_of(profile: Profile) -> dict[str, list[Setting]]:
     """Return the cells of every study of a profile, by its name."""
-    return {name: settings_of(profile.for_study(name)) for name in STUDIES}
+    return {
+        name: settings_of(profile.for_study(name))
+        for name, study in STUDIES.items()
+        if study.only in ("", profile.base)
+    }

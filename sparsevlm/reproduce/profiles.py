@@ -47,6 +47,8 @@ class Profile:
         The table or figure that it was narrowed to (`for_study`); "" for the whole profile.
     limit : int
         At most so many samples of each benchmark; 0 where nothing was limited.
+    moved_cuts : bool
+        Whether methods cut after layers that read the image (`moved_cuts`), miniatures only.
     """
 
     name: str
@@ -65,6 +67,12 @@ class Profile:
     max_new_tokens: int = 8
     study: str = ""
     limit: int = 0
+    moved_cuts: bool = False
+
+    @property
+    def base(self) -> str:
+        """The profile's name without the limit: "mini" of "mini-16"."""
+        return self.name.removesuffix(f"-{self.limit}")
 
     def for_study(self, name: str) -> Profile:
         """Return the profile narrowed to one of `studies.STUDIES`.
@@ -72,11 +80,14 @@ class Profile:
         Raises
         ------
         ValueError
-            There is no such study; the message lists the known ones.
+            There is no such study, and the message lists the known ones; or it belongs to another
+            profile.
         """
         if name not in STUDIES:
             raise ValueError(f"unknown study {name!r}; known: {', '.join(STUDIES)}")
-        study, base = STUDIES[name], self.name.removesuffix(f"-{self.limit}")
+        study, base = STUDIES[name], self.base
+        if study.only not in ("", base):
+            raise ValueError(f"the study {name!r} belongs to profile {study.only!r}, not {base!r}")
         narrowed = replace(
             self,
             name=base,
@@ -89,6 +100,7 @@ class Profile:
             samples_per_benchmark=study.samples.get(base, self.samples_per_benchmark),
             dtype=study.dtypes.get(base, self.dtype),
             marker=study.markers.get(base, self.marker),
+            moved_cuts=study.moved_cuts,
         )
         return _limited(narrowed, self.limit) if self.limit else narrowed
 

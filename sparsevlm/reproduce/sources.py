@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, ProcessorMixin
 
+    from sparsevlm.contract import CutPruner
+
 
 @dataclass(frozen=True)
 class ModelShape:
@@ -43,6 +45,31 @@ class ModelShape:
     num_heads: int
     has_mrope: bool
     decoder: DecoderShape
+
+    def pruner(
+        self, method: str, tokens: int | None, layers: Sequence[int] | None = None
+    ) -> CutPruner:
+        """Return a method at a budget for this model.
+
+        Parameters
+        ----------
+        method, tokens
+            As `sparsevlm.make_pruner` takes them.
+        layers
+            Cut after these layers; None for those that the method has for such a model.
+
+        Raises
+        ------
+        ValueError
+            An unknown method, an impossible budget, or layers for a method that takes none.
+        """
+        from sparsevlm.baselines import make_pruner, options_for
+
+        moved = {} if layers is None else {"layers": tuple(layers)}
+        return make_pruner(
+            method, tokens=tokens, num_layers=self.num_layers, num_visual=self.num_visual,
+            **options_for(method, self.num_heads, self.has_mrope), **moved,
+        )  # fmt: skip
 
 
 class Source(Protocol):

@@ -7,16 +7,16 @@ Read next: stand_in_drawing.py.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
+from sparsevlm.reproduce.moved_cuts import moved_layers, probes_of
 from sparsevlm.reproduce.paths import DATA
 from sparsevlm.reproduce.plan import source_of
 from sparsevlm.reproduce.profiles import Profile, get_profile
-from sparsevlm.reproduce.statistics import Estimate
+from sparsevlm.reproduce.statistics import Estimate, estimate
 from sparsevlm.reproduce.study import Results, measure
 from sparsevlm.reproduce.study_words import in_words
 
@@ -28,6 +28,8 @@ STUDY_OF = {
     "mini-video-llava": "table_3",
     "mini-qwen2-vl": "table_2",
 }
+# Those whose cuts the other rule moves, with the study that was cut there.
+MOVED_STUDY_OF = {"mini-llava-16": "moved_deep", "mini-gemini": "moved_gemini"}
 NEEDED = 0.99  # share of its accuracy at which a miniature is done with the picture
 
 
@@ -49,6 +51,8 @@ class Look:
         on. The last entry is the untouched model.
     cuts : tuple of int
         Layers after which SparseVLM cuts, by the same fractions of depth for every model.
+    moved : tuple of int
+        Where `moved_cuts` puts them.
     """
 
     name: str
@@ -57,6 +61,7 @@ class Look:
     area: float
     without: tuple[float, ...]
     cuts: tuple[int, ...]
+    moved: tuple[int, ...]
 
     @property
     def done(self) -> int:
@@ -81,7 +86,7 @@ class Look:
 
 
 def _join(layers: list[int]) -> str:
-    return " and ".join(map(str, layers))
+    return " and ".join(map(str, layers)) if len(layers) < 3 else ", ".join(map(str, layers))
 
 
 def look(name: str, cuts: tuple[int, ...], folder: Path = DATA / "miniature") -> Look:
@@ -92,17 +97,12 @@ def look(name: str, cuts: tuple[int, ...], folder: Path = DATA / "miniature") ->
     ValueError
         The card has no probes.
     """
-    path = folder / f"{name}.json"
-    probes = json.loads(path.read_text(encoding="utf-8")).get("probes")
-    if not probes:
-        raise ValueError(
-            f"{path} does not say where {name} looks; measure it: "
-            f"python -m sparsevlm.miniature.card --name {name} --measure-again"
-        )
+    probes = probes_of(name, folder)
     attention = probes["attention"]
     return Look(
         name, tuple(attention["naming word"]), tuple(attention["last token"]),
         attention["area"][0], tuple(probes["without_image_from"]), cuts,
+        moved_layers(name, len(attention["naming word"]), folder),
     )  # fmt: skip
 
 
@@ -115,10 +115,13 @@ class Stand:
     look : Look
     results : Results
         Of the study that it answers, all methods on the same questions.
+    moved : Results, optional
+        On the same questions, cut after `look.moved`; None where that changes nothing.
     """
 
     look: Look
     results: Results
+    moved: Results | None = None
 
     @property
     def questions(self) -> int:
@@ -141,6 +144,11 @@ class Stand:
             return None
         return self.results.difference(("sparsevlm", tokens), (over, tokens))
 
+    def gained_by_moving(self, tokens: int) -> Estimate:
+        """Relative accuracy of SparseVLM with moved cuts minus that without, paired."""
+        setting = ("sparsevlm", tokens)
+        return estimate(self.moved.relative[setting] - self.results.relative[setting])
+
 
 def stands(profile: Profile | str) -> list[Stand]:
     """Every miniature with its study, from finished records.
@@ -162,7 +170,8 @@ def stands(profile: Profile | str) -> list[Stand]:
             num_visual=shape.num_visual,
         )  # fmt: skip
         cuts = tuple(cut.after_layer for cut in pruner.cuts)
-        found.append(Stand(look(name, cuts), measure(profile, study)))
+        moved = measure(profile, MOVED_STUDY_OF[name]) if name in MOVED_STUDY_OF else None
+        found.append(Stand(look(name, cuts), measure(profile, study), moved))
     return found
 
 
@@ -182,15 +191,37 @@ def sentences(found: list[Stand]) -> list[str]:
     return said
 
 
-def separation(found: list[Stand]) -> pd.DataFrame:
+def moved_sentences(found: list[Stand]) -> list[str]:
+    """What the second rule changes, from the results."""
+    said = []
+    for stand in found:
+        if stand.moved is None:
+            continue
+        said.append(
+            f"{stand.look.name}: cuts after {_join(list(stand.look.moved))} in place of "
+            f"{_join(list(stand.look.cuts))}."
+        )
+        for tokens in stand.moved.profile.budgets:
+            ahead = stand.moved.difference(("sparsevlm", tokens), ("random", tokens))
+            said.append(
+                f"  {tokens} tokens: SparseVLM {in_words(stand.gained_by_moving(tokens))} against "
+                f"its cuts by depth; {in_words(ahead)} against random tokens with moved cuts."
+            )
+    return said
+
+
+def comparisons(found: list[Stand]) -> pd.DataFrame:
     """SparseVLM against every other method: points, interval, and whether they separate."""
     rows = []
-    for stand in found:
-        for row in stand.results.rows:
+    cases = [(stand, "by depth", stand.results) for stand in found]
+    cases += [(stand, "moved", stand.moved) for stand in found if stand.moved]
+    for stand, cuts, results in cases:
+        for row in results.rows:
             if row.ahead is None:
                 continue
             rows.append({
                 "miniature": stand.look.name,
+                "cuts": cuts,
                 "tokens": row.tokens,
                 "against": row.method,
                 "points": row.ahead.value,
@@ -211,5 +242,6 @@ def looks_frame(found: list[Stand]) -> pd.DataFrame:
                 "miniature": one.name, "layer": layer, "naming_word": naming, "last_token": last,
                 "area": one.area, "right_without_picture_from_here": one.without[layer],
                 "cut_after": layer in one.cuts,
+                "moved_cut_after": layer in one.moved,
             })  # fmt: skip
     return pd.DataFrame(rows)

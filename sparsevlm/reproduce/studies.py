@@ -22,7 +22,15 @@ NOTEBOOK_STUDIES: dict[str, tuple[str, ...]] = {
     "figure_10": ("figure_10",),
     "variants": ("variants",),
     "controls": ("controls",),
-    "miniature": ("table_1", "table_1_deep", "figure_4", "table_3", "table_2"),
+    "miniature": (
+        "table_1",
+        "table_1_deep",
+        "moved_deep",
+        "figure_4",
+        "moved_gemini",
+        "table_3",
+        "table_2",
+    ),
 }
 PAPER_METHODS = ("sparsevlm", "fastv", "pdrop", "tome")
 
@@ -43,6 +51,10 @@ class Study:
         By profile: the dtype, where it is not the profile's.
     markers : dict of str
         By profile: the line that its figures show, where it is not the profile's.
+    moved_cuts : bool
+        Whether methods cut after the layers of `moved_cuts`, and not at fractions of depth.
+    only : str
+        The one profile that it belongs to; "" for all.
     """
 
     benchmarks: tuple[str, ...]
@@ -52,6 +64,8 @@ class Study:
     samples: dict[str, int]
     dtypes: dict[str, str]
     markers: dict[str, str]
+    moved_cuts: bool = False
+    only: str = ""
 
 
 def _study(
@@ -63,11 +77,13 @@ def _study(
     samples: dict[str, int] | None = None,
     dtypes: dict[str, str] | None = None,
     of: str = "LLaVA-1.5",
+    moved_cuts: bool = False,
+    only: str = "",
 ) -> Study:
     marker = f"miniature model, not {of}"
     return Study(
         benchmarks, methods, budgets, models or {}, samples or {}, dtypes or {},
-        {"mini": marker},
+        {"mini": marker}, moved_cuts, only,
     )  # fmt: skip
 
 
@@ -77,7 +93,14 @@ STUDIES: dict[str, Study] = {
     # The deeper miniature on the same questions. It is grown: every second layer was put in, and
     # the paper's fractions of depth put all three cuts behind such layers.
     "table_1_deep": _study(
-        _TABLE_1, (*PAPER_METHODS, "random"), (192, 128, 64), models={"mini": "mini-llava-16"}
+        _TABLE_1, (*PAPER_METHODS, "random"), (192, 128, 64), models={"mini": "mini-llava-16"},
+        only="mini",
+    ),
+    # The same with cuts after layers that read the picture (`moved_cuts`): is it the method that
+    # fails there, or the layer that it asks?
+    "moved_deep": _study(
+        _TABLE_1, ("sparsevlm", "random"), (192, 128, 64), models={"mini": "mini-llava-16"},
+        moved_cuts=True, only="mini",
     ),
     # The preprint's other two benchmarks, VQAv2 and ConBench, have no counterpart here.
     "table_1_v1": _study(
@@ -116,6 +139,15 @@ STUDIES: dict[str, Study] = {
         samples={"mini": 64},
         of="Mini-Gemini",
     ),
+    "moved_gemini": _study(
+        ("pope", "textvqa", "gqa"),
+        ("sparsevlm", "random"),
+        (256, 192, 128, 96, 64),
+        models={"mini": "mini-gemini"},
+        samples={"mini": 64},
+        of="Mini-Gemini",
+        moved_cuts=True, only="mini",
+    ),
     # Figures 9 and 10 are panels of Figure 4 and Table 3 with more budgets; what they share is one
     # cell, for its id does not depend on the study.
     "figure_9": _study(
@@ -129,10 +161,32 @@ STUDIES: dict[str, Study] = {
     "figure_10": _study(
         ("tgif", "msvd"),
         ("sparsevlm", "random"),
-        (194,),
+        (388, 291, 194, 145),
         models={"mini": "mini-video-llava", "a100": "LanguageBind/Video-LLaVA-7B-hf"},
         samples={"mini": 64, "a100": 1000},
         of="Video-LLaVA",
+    ),
+    # Which methods separate on a miniature, at its smallest budget and with 2,000 questions: too
+    # long for every run, so no notebook asks for these cells (`separation`).
+    "apart_llava": _study(
+        _TABLE_1, (*PAPER_METHODS, "random"), (64,), samples={"mini": 256}, only="mini"
+    ),
+    "apart_gemini": _study(
+        ("pope", "textvqa", "gqa"), ("sparsevlm", "fastv", "random"), (64,),
+        models={"mini": "mini-gemini"}, samples={"mini": 672}, of="Mini-Gemini", only="mini",
+    ),
+    "apart_gemini_moved": _study(
+        ("pope", "textvqa", "gqa"), ("sparsevlm", "random"), (64,),
+        models={"mini": "mini-gemini"}, samples={"mini": 672}, of="Mini-Gemini",
+        moved_cuts=True, only="mini",
+    ),
+    "apart_video": _study(
+        ("tgif", "msvd", "msrvtt", "activitynet"), ("sparsevlm", "fastv", "random"), (194,),
+        models={"mini": "mini-video-llava"}, samples={"mini": 512}, of="Video-LLaVA", only="mini",
+    ),
+    "apart_qwen": _study(
+        ("mmbench", "pope", "textvqa"), ("sparsevlm", "fastv", "random"), (400,),
+        models={"mini": "mini-qwen2-vl"}, samples={"mini": 672}, of="Qwen2-VL", only="mini",
     ),
     "figure_5": _study(
         ("textvqa", "pope"),
@@ -156,3 +210,8 @@ STUDIES: dict[str, Study] = {
 def studies_of(notebook: str) -> tuple[str, ...]:
     """The studies whose cells a notebook reads; none for one that computes what it shows."""
     return NOTEBOOK_STUDIES.get(notebook, ())
+
+
+def belongs(notebook: str, profile: str) -> bool:
+    """Whether a notebook can be run with a profile: all its studies belong to it."""
+    return all(STUDIES[study].only in ("", profile) for study in studies_of(notebook))

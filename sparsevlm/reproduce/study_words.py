@@ -13,9 +13,9 @@ from sparsevlm.reproduce.style import METHOD_STYLE
 
 AGREES, CONTRADICTS, CANNOT_TELL = "reproduced", "contradicted", "cannot tell"
 HERE = {
-    AGREES: "the miniature agrees",
-    CONTRADICTS: "the miniature contradicts it",
-    CANNOT_TELL: "the miniature cannot tell",
+    AGREES: "the measurement agrees",
+    CONTRADICTS: "the measurement contradicts it",
+    CANNOT_TELL: "the measurement cannot tell",
 }
 
 

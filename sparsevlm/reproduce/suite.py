@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from sparsevlm.reproduce import parameters as checked
 from sparsevlm.reproduce import runner
 from sparsevlm.reproduce.cells import Cell, CellError, missing_cells, plan_cells, run_cells
+from sparsevlm.reproduce.executing import Outcome, execute_all
+from sparsevlm.reproduce.failures import OpenSamplesError, Unfinished, summarise
 from sparsevlm.reproduce.notebooks import declared_parameters, known_notebooks, source_path
 from sparsevlm.reproduce.paths import relative
 from sparsevlm.reproduce.plan import source_of
 from sparsevlm.reproduce.profiles import Profile
 from sparsevlm.reproduce.store import Store
-from sparsevlm.reproduce.studies import studies_of
+from sparsevlm.reproduce.studies import belongs, studies_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def make_plan(
     profile : Profile
         From `get_profile`.
     names : sequence of str
-        Notebooks; none means all of them.
+        Notebooks; none means all that can be run with the profile.
     overrides : mapping of str to str
         Parameters as typed on the command line. Every notebook asked for has to declare each.
     store : Store, optional
@@ -71,14 +72,17 @@ def make_plan(
     Raises
     ------
     ValueError
-        If a notebook or a parameter is not known, or a value has the wrong type.
+        If a notebook or a parameter is not known, a value has the wrong type, or a notebook is
+        about another profile.
     NotImplementedError
         If the profile cannot run yet.
     """
     overrides = dict(overrides or {})
     if "profile" in overrides:
         raise ValueError("the profile is chosen with --profile, not with -p")
-    names = list(dict.fromkeys(names)) or known_notebooks()
+    names = list(dict.fromkeys(names)) or [
+        name for name in known_notebooks() if belongs(name, profile.base)
+    ]
     given = {name: _read_parameters(name, overrides, profile) for name in names}
     profile.require_runnable()
     store = store or Store()
@@ -129,27 +133,6 @@ def shard(plan: Plan, part: int, parts: int) -> Plan:
     return replace(plan, cells=plan.cells[part - 1 :: parts], notebooks=())
 
 
-@dataclass
-class Outcome:
-    """What a run did.
-
-    Attributes
-    ----------
-    executed, current : list of str
-        Notebooks that were run, and that had nothing to do.
-    failed : dict of str
-        By cell or notebook: why. All others were run all the same.
-    """
-
-    executed: list[str] = field(default_factory=list)
-    current: list[str] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def lines(self) -> list[str]:
-        """Return what failed and why, one entry per failure; nothing where all went well."""
-        return [f"failed: {name}: {reason}" for name, reason in self.failed.items()]
-
-
 def run_plan(
     plan: Plan, *, jobs: int, force: bool = False, cells: bool = True,
     say: Callable[[str], None] = print, progress: bool = True,
@@ -161,7 +144,7 @@ def run_plan(
     plan : Plan
         From `make_plan`.
     jobs : int
-        Worker processes for the cells.
+        Worker processes for the cells, and notebooks executed at a time.
     force : bool
         Execute the notebooks also where nothing changed.
     cells : bool
@@ -184,9 +167,7 @@ def run_plan(
             outcome.failed[notebook.name] = reason
         else:
             todo.append(notebook)
-    clock = Clock(todo)
-    for notebook in todo:
-        _execute(notebook, outcome, clock, say, progress)
+    execute_all(todo, outcome, jobs, say, progress)
     return outcome
 
 
@@ -202,57 +183,15 @@ def _missing_reason(notebook: runner.NotebookRun, plan: Plan) -> str:
     )
 
 
-def _execute(
-    notebook: runner.NotebookRun, outcome: Outcome, clock: Clock, say: Callable, progress: bool
-) -> None:
-    try:
-        runner.execute(notebook, progress=progress)
-    except Exception as error:  # a bug in one notebook must not cost the others
-        known = isinstance(error, (runner.NotebookError, OSError))
-        outcome.failed[notebook.name] = str(error) if known else f"{type(error).__name__}: {error}"
-        say(f"{notebook.name}: failed, {clock.tick(notebook)}")
-    else:
-        outcome.executed.append(notebook.name)
-        say(f"{notebook.name}: {relative(notebook.output('.html'))}, {clock.tick(notebook)}")
-
-
-class Clock:
-    """Seconds that notebooks took, and an estimate of what is left.
-
-    Parameters
-    ----------
-    todo : sequence of NotebookRun
-        What will run. One that ran before is expected to take as long again, a new one as long as
-        the mean of those that are known.
-    """
-
-    def __init__(self, todo: Sequence[runner.NotebookRun]) -> None:
-        self._expected = {one.name: one.seconds_last_time() for one in todo}
-        self._started = time.perf_counter()
-        self._taken: list[float] = []
-        self._total = len(todo)
-
-    def tick(self, notebook: runner.NotebookRun) -> str:
-        """Return "12 s, 3 of 9, about 40 s left" for one that has just ended."""
-        now = time.perf_counter()
-        self._taken.append(now - self._started)
-        self._started = now
-        self._expected.pop(notebook.name)
-        known = self._taken + [s for s in self._expected.values() if s is not None]
-        mean = sum(known) / len(known)
-        left = sum(mean if s is None else s for s in self._expected.values())
-        rest = f", about {left:.0f} s left" if self._expected else ""
-        return f"{self._taken[-1]:.0f} s, {len(self._taken)} of {self._total}{rest}"
-
-
 def run_cells_apart(
     cells: Sequence[Cell], store: Store, jobs: int, progress: bool = True, **options: object
 ) -> dict[str, str]:
-    """Run the missing cells; return those that failed, by title, with the reason.
+    """Run the missing cells; return what failed, a cell or a sample, with the reason.
 
     A failure ends the pool of workers. Workers take cells in order, so the one that failed is among
     the first `jobs` that are missing then: these are run again one by one, and the pool goes on
-    with the others. What concerns all cells alike (a full disk, a killed worker) ends the run.
+    with the others. What concerns all cells alike (a full disk, a killed worker) ends the run;
+    samples without an answer stop nothing.
 
     Parameters
     ----------
@@ -262,10 +201,14 @@ def run_cells_apart(
         Passed on to it.
     """
     failed: dict[str, str] = {}
+    unfinished: list[Unfinished] = []
     todo = missing_cells(cells, store)
     while todo:
         try:
             run_cells(todo, store, jobs, progress, **options)
+            break
+        except OpenSamplesError as error:
+            unfinished += error.cells
             break
         except CellError as error:
             left = len(missing_cells(todo, store))
@@ -276,9 +219,11 @@ def run_cells_apart(
         for cell in suspects:
             try:
                 run_cells([cell], store, 1, False, **options)
+            except OpenSamplesError as error:
+                unfinished += error.cells
             except RuntimeError as error:
                 failed[f"cell {cell.title}"] = str(error).strip().splitlines()[-1]
-    return failed
+    return failed | summarise(unfinished)
 
 
 def _split(cells: list[Cell], count: int) -> tuple[list[Cell], list[Cell]]:

@@ -100,7 +100,7 @@ def agreement(results: Results, published: PublishedRow = published_row) -> str:
     verdicts = [ordering.verdict for ordering in orderings(results, published)]
     counts = {v: verdicts.count(v) for v in (AGREES, CONTRADICTS, CANNOT_TELL)}
     return (
-        f"Of the paper's {len(verdicts)} pairwise orderings the miniature reproduces "
+        f"Of the paper's {len(verdicts)} pairwise orderings the measurement reproduces "
         f"{counts[AGREES]}, contradicts {counts[CONTRADICTS]}, "
         f"and cannot tell {counts[CANNOT_TELL]}."
     )

@@ -159,7 +159,7 @@ def sentences(results: Results) -> list[str]:
 
 
 def verdict(measured: Estimate) -> str:
-    """Return whether the miniature agrees that the difference is positive."""
+    """Return whether the measurement agrees that the difference is positive."""
     return study_words.HERE[study_words.verdict(measured)]
 
 

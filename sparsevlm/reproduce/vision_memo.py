@@ -41,12 +41,23 @@ def remember_vision(model: nn.Module, batches: int = BATCHES) -> None:
         encoder.forward = _Remembered(encoder.forward, batches)
 
 
+def forget_vision(model: nn.Module) -> None:
+    """Forget what the encoders of `remember_vision` have kept, and go on remembering."""
+    for name in ENCODERS:
+        forward = getattr(getattr(model.model, name, None), "forward", None)
+        if isinstance(forward, _Remembered):
+            forward.forget()
+
+
 class _Remembered:
     """A forward that keeps its last outputs by the bytes of everything it is called with."""
 
     def __init__(self, forward, batches: int) -> None:
         self._forward, self._batches = forward, batches
         self._outputs: OrderedDict[str, object] = OrderedDict()
+
+    def forget(self) -> None:
+        self._outputs.clear()
 
     def __call__(self, *args, **kwargs):
         key = _key((args, sorted(kwargs.items())))

@@ -1,8 +1,7 @@
 """Copies of the data on the Hugging Face hub, and how each differs from the official files.
 
-The loaders read the official files only: three of the eight copies are other versions, and reading
-parquet needs pyarrow, which is no dependency. The table serves whoever compares with results made
-from the hub, and the error that a folder of parquet files gets.
+`parquet` reads five of them. The others have other questions than the paper's, or lack what the
+official prompt needs; the table says what, for whoever compares with results made from the hub.
 """
 
 from __future__ import annotations
@@ -97,5 +96,5 @@ def about_parquet(name: str, folder: Path) -> str:
     if name not in HUB or not folder.is_dir() or not any(folder.rglob("*.parquet")):
         return ""
     copy = HUB[name]
-    why = f"this one differs: {copy.differs}" if copy.differs else "this one has another layout"
+    why = copy.differs or f"files of {copy.split} are not among them"
     return f"{folder} holds parquet files of the hub ({copy.new}), which are not read: {why}"

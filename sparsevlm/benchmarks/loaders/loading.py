@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,7 @@ from PIL import Image
 from sparsevlm.benchmarks.counting import groups_of
 from sparsevlm.benchmarks.loaders.hub import about_parquet
 from sparsevlm.benchmarks.loaders.layout import DataError, Layout
+from sparsevlm.benchmarks.loaders.parquet import has_parquet, layout_of_copy, read_copy
 from sparsevlm.benchmarks.registry import get_benchmark
 from sparsevlm.benchmarks.sample import Sample
 
@@ -48,7 +50,8 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
     name : str
         A key of `LOADERS`.
     folder : path
-        The benchmark's own folder (`layout_of(name).folder` in LLaVA's `playground/data/eval`).
+        The benchmark's own folder (`layout_of(name).folder` in LLaVA's `playground/data/eval`), or
+        a copy of its parquet files on the hub, where `parquet.TABLES` has it.
     complete : bool
         Also require the official number of samples. False for a rehearsal.
 
@@ -61,21 +64,24 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
         circular question is not whole, or a picture is missing. The message says where to get it.
     """
     loader, folder = _loader(name), Path(folder)
-    if missing := loader.LAYOUT.missing(folder):
-        parquet = about_parquet(name, folder)
-        raise DataError(f"{name}: " + "; ".join(missing + [parquet] * bool(parquet)))
-    samples = _read(loader, folder)
+    layout, read = loader.LAYOUT, loader.read
+    if missing := layout.missing(folder):
+        if not has_parquet(name, folder):
+            parquet = about_parquet(name, folder)
+            raise DataError(f"{name}: " + "; ".join(missing + [parquet] * bool(parquet)))
+        layout, read = layout_of_copy(name), partial(read_copy, name)
+    samples = _read(read, folder)
     faults = _faults(name, samples)
     if complete:
-        faults += _wrong_counts(loader.LAYOUT, samples)
+        faults += _wrong_counts(layout, samples)
     if faults := faults or _missing_media(samples, folder):
         raise DataError(f"{name} in {folder}: " + "; ".join(faults))
     return samples
 
 
-def _read(loader: ModuleType, folder: Path) -> list[Sample]:
+def _read(read: Callable[[Path], list[Sample]], folder: Path) -> list[Sample]:
     try:
-        return loader.read(folder)
+        return read(folder)
     except DataError:
         raise
     except ValueError as error:  # of a Sample without an answer, or of bytes that are no text

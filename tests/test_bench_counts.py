@@ -1,0 +1,94 @@
+"""What the bench counts and calculates: operators, memory without values, prefills from graphs."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from torch import nn
+
+from sparsevlm.reproduce import bench, bench_operators, efficiency, shapes
+from sparsevlm.reproduce.bench_case import Case
+from sparsevlm.reproduce.bench_footprint import decoder_of, fake_operators, footprint
+from sparsevlm.reproduce.bench_memory import peak_bytes
+from sparsevlm.reproduce.bench_options import Options, parse
+from sparsevlm.reproduce.bench_prefill import captured_row
+from sparsevlm.reproduce.bench_scale import at
+
+SHAPE = shapes.get_shape("reference").scaled(8, 128)
+BUDGET = 64
+
+
+def test_views_and_memory_are_operators_but_no_kernels():
+    given = torch.zeros(4, 6)
+
+    def job():
+        one = given.view(2, 12)[:, :3].t()  # three views
+        two = torch.empty(3, 2)
+        two.copy_(one)  # writes
+        return one @ two.t()  # a view and a product
+
+    assert bench_operators.count(job) == {"total": 7, "kernels": 2}
+
+
+def test_only_the_decoder_counts():
+    decoder = nn.ReLU()
+    given = torch.zeros(3)
+    found = bench_operators.count(lambda: decoder(given + 1) * 2, decoder)
+    assert found == {"total": 1, "kernels": 1}
+    assert not decoder._forward_pre_hooks and not decoder._forward_hooks
+
+
+def test_tensors_without_values_give_the_counts_and_bytes_of_real_ones():
+    case = at(Case.of(SHAPE), 576)
+    real = bench_operators.measure_operators(case, [BUDGET], ["sparsevlm"])
+    how = (SHAPE, torch.float32, "sdpa")
+    found = fake_operators(*how, (1, 2), [BUDGET], ["sparsevlm"])["batches"]
+    assert found["1"] == real
+    of = real["budgets"]["64"]["sparsevlm"]
+    assert real["dense"]["kernels"] <= of["oracle"]["kernels"] < of["method"]["kernels"]
+    assert found["2"]["dense"] == real["dense"], "the dense model takes all rows at once"
+    peaks = footprint(*how, (576,), (1, 2), [BUDGET], "sparsevlm")
+    row = peaks["sizes"]["576"]["1"]
+    known = list(case.known())
+    assert row["dense_peak_bytes"] == peak_bytes(lambda: case.forward(), known, "cpu")
+    pruner = case.pruner("sparsevlm", BUDGET)
+    pruned = peak_bytes(lambda: case.forward(pruner, static=True), known, "cpu")
+    assert row["budgets"]["64"]["peak_bytes"] == pruned < row["dense_peak_bytes"]
+    twice = peaks["sizes"]["576"]["2"]["dense_peak_bytes"]
+    assert twice == pytest.approx(2 * row["dense_peak_bytes"], rel=0.01)
+    assert peaks["weights_bytes"] == sum(weight.nbytes for weight in case.model.parameters())
+
+
+def test_full_size_is_calculated_on_a_cpu_and_timed_on_none(monkeypatch):
+    options = Options(shape="llava-1.5-7b", layers=8, parts=("operators",), budgets=(64,),
+                      batches=(1,), dtype="float16")  # fmt: skip
+    found = bench.run_bench(options)
+    assert found["operators"]["by"] == "fake tensors, no GPU"
+    assert found["clock"] == "calculated, nothing timed" and "budgets" not in found
+    # Without the refusal this would fill the memory of the machine.
+    monkeypatch.setattr(bench.Case, "of", lambda *args: pytest.fail("a full-size model is built"))
+    with pytest.raises(ValueError, match="scale it down with --layers and --hidden"):
+        bench.run_bench(Options(shape="llava-1.5-7b", parts=("operators", "memory")))
+    with pytest.raises(ValueError, match="decoder of qwen2-vl-7b is no Llama"):
+        decoder_of(shapes.get_shape("qwen2-vl-7b"))
+
+
+def test_captured_prefills_run_in_the_same_rounds():
+    options = parse(["--layers", "8", "--hidden", "128", "--visual", "96", "--rounds", "2",
+                     "--budgets", "64", "--capture"])  # fmt: skip
+    result = bench.run_bench(options)
+    row = result["budgets"]["64"]["sparsevlm"]
+    assert 0 < row["captured_to_dense"] and 0 < row["captured_to_captured_dense"]
+    assert result["captured_dense_to_dense"] > 0 and "seconds" not in json.dumps(result)
+    table = efficiency.captured(result)
+    assert table["captured / captured dense"].tolist() == [row["captured_to_captured_dense"]]
+
+
+def test_ratios_of_captured_prefills():
+    seconds = {"dense": 8.0, "captured dense": 4.0, "captured sparsevlm 64": 1.0}
+    found = {job: [{"prefill": value}] * 2 for job, value in seconds.items()}
+    assert captured_row(found, "sparsevlm 64") == {
+        "captured_to_dense": 0.125, "captured_to_captured_dense": 0.25,
+    }  # fmt: skip

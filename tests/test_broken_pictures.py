@@ -1,0 +1,129 @@
+"""One damaged or missing picture: all else is answered, and a repaired one costs one answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from tiny_checkpoints import save_tiny
+
+from sparsevlm.benchmarks.loaders import layout_of
+from sparsevlm.benchmarks.loaders.rehearsal import rehearse
+from sparsevlm.reproduce import hub_source, workers
+from sparsevlm.reproduce.failures import OpenSamplesError
+from sparsevlm.reproduce.hub_source import HubSource
+from sparsevlm.reproduce.plan import plan_cells
+from sparsevlm.reproduce.profiles import PROFILES
+from sparsevlm.reproduce.store import CellError, Store
+from sparsevlm.reproduce.suite import run_cells_apart
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("llava")
+    save_tiny("llava", folder)
+    return folder
+
+
+@pytest.fixture
+def source(tmp_path):
+    """Three pictures with questions of POPE; nothing of them is remembered by this process."""
+    rehearse("pope", tmp_path / "data" / layout_of("pope").folder, n=6)
+    forget()
+    yield HubSource(str(tmp_path / "data"), quantization=None, complete=False)
+    forget()
+
+
+def forget():
+    """What a new process does not know."""
+    hub_source._file_digest.cache_clear()
+    hub_source._all_samples.cache_clear()
+    workers._versioned_samples.cache_clear()
+
+
+@pytest.fixture
+def profile(checkpoint):
+    return replace(
+        PROFILES["mini"], model=str(checkpoint), benchmarks=("pope",), samples_per_benchmark=6,
+        methods=("sparsevlm",), budgets=(40,), batch=2, max_new_tokens=2,
+    )  # fmt: skip
+
+
+def run(cell, store, source):
+    """Run a cell as a new process does; returns how many answers it gave."""
+    forget()
+    done = []
+    workers.run_cell(cell, store, source, done.append)
+    return sum(done[1:])
+
+
+def result(store, cell):
+    return store.path(cell.id).read_bytes()
+
+
+def test_a_picture_that_vanishes_is_named_and_asked_about_when_it_is_back(
+    source, profile, tmp_path
+):
+    store, undisturbed = Store(tmp_path / "store"), Store(tmp_path / "undisturbed")
+    _, cell = plan_cells(profile, source=source, store=store)
+    run(cell, undisturbed, source)
+    samples = source.samples(profile.model, "pope", 6, 0)
+    path = tmp_path / "data" / samples[2].media
+    concerned = {sample.id for sample in samples if sample.media == samples[2].media}
+    kept = path.read_bytes()
+    workers._samples(source, cell, store)  # the process has begun
+    path.unlink()
+    with pytest.raises(OpenSamplesError) as error:
+        workers.run_cell(cell, store, source, lambda n: None)
+    message = str(error.value)
+    assert f"sample {samples[2].id} ({samples[2].media}): no image at {path}" in message
+    ((_, failures),) = error.value.cells
+    assert {failure.id for failure in failures} == concerned
+    assert not store.has(cell)
+    journal = store.path(cell.id, "jsonl").read_text().splitlines()
+    assert sum('"prediction"' in line for line in journal) == 6 - len(concerned)
+
+    path.write_bytes(kept)
+    assert run(cell, store, source) == len(concerned)
+    assert result(store, cell) == result(undisturbed, cell)
+
+
+def test_a_truncated_picture_can_be_repaired_and_costs_only_its_own_answers(
+    source, profile, tmp_path
+):
+    """The repaired picture makes other cells; they take over what is about the other pictures.
+
+    The first run is a real one, with a worker process.
+    """
+    store, undisturbed = Store(tmp_path / "store"), Store(tmp_path / "undisturbed")
+    run(good := plan_cells(profile, source=source, store=undisturbed)[1], undisturbed, source)
+    samples = source.samples(profile.model, "pope", 6, 0)
+    path = tmp_path / "data" / samples[0].media
+    concerned = {sample.id for sample in samples if sample.media == samples[0].media}
+    kept = path.read_bytes()
+    path.write_bytes(kept[: len(kept) // 2])
+    forget()
+    cells = plan_cells(profile, source=source, store=store)
+    failed = run_cells_apart(cells, store, 1, False, source=source)
+    assert list(failed) == [f"sample {name} ({samples[0].media})" for name in sorted(concerned)]
+    for reason in failed.values():
+        assert f"the image {path} is damaged or truncated" in reason
+        assert reason.endswith("[2 cells, first pope, dense]")
+    cell = cells[1]
+    assert not store.has(cell)
+    assert store.path(cell.id, "jsonl").read_text().count('"prediction"') == 6 - len(concerned)
+
+    path.write_bytes(kept)
+    with pytest.raises(CellError, match="have changed .*run the same command again"):
+        run(cell, store, source)
+    dense, again = plan_cells(profile, source=source, store=store)
+    assert again == good != cell
+    assert run(dense, store, source) == run(again, store, source) == len(concerned)
+    assert result(store, again) == result(undisturbed, good)
+    names = {path.name for path in store.path(again.id).parent.iterdir()}
+    assert names == {f"{c.id}.{suffix}" for c in (dense, again) for suffix in ("json", "run.json")}
+    sessions = store.load(again).sessions
+    assert [event["id"] for event in sessions[0]["events"]] == sorted(concerned)
+    run_file = json.loads(store.path(again.id, "run.json").read_text())
+    assert [answer["batch"] for answer in run_file["answers"]] == [2] * 6

@@ -1,0 +1,104 @@
+"""A finished record is read by its first lines; its rows come when somebody asks for them."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+from test_store import CELL, IDS, fill
+
+from sparsevlm.reproduce import record_files
+from sparsevlm.reproduce.record_files import RECORDS_IN_MEMORY
+from sparsevlm.reproduce.store import CellError, Store
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path)
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """Grows by the name of every file whose rows are read."""
+    names = []
+    real = record_files._read_rows.__wrapped__
+
+    def watched(path, changed):
+        names.append(path.name)
+        return real(path, changed)
+
+    kept = record_files.lru_cache(maxsize=RECORDS_IN_MEMORY)(watched)
+    monkeypatch.setattr(record_files, "_read_rows", kept)
+    return names
+
+
+def spoil_rows(path):
+    """Write nonsense over the middle of the rows; first and last line stay."""
+    text = path.read_text()
+    middle = text.index('"predictions"') + 40
+    path.write_text(text[:middle] + "?" * 40 + text[middle + 40 :])
+
+
+def test_scores_are_there_without_a_look_at_the_rows(store, reads):
+    fill(store, IDS)
+    spoil_rows(store.path(CELL.id))
+    record = store.load(CELL)
+    assert record.scores == {"score": 1.0} and record.sessions == ({"commit": "abc"},)
+    assert record.cell == CELL and record.seconds == 20.0
+    assert len(record.predictions) == len(IDS) and not reads
+    with pytest.raises(CellError, match=f"{CELL.id}.json is damaged .*delete it and run"):
+        record.predictions[0]
+
+
+def test_rows_are_read_once_for_the_records_that_are_used_together(store, reads):
+    cells = [replace(CELL, seed=n) for n in range(RECORDS_IN_MEMORY + 1)]
+    for cell in cells:
+        with store.writing(cell, IDS) as writer:
+            writer.append([{"id": i, "prediction": str(cell.seed)} for i in IDS])
+            writer.finish({})
+    records = [store.load(cell) for cell in cells]
+    for _ in range(2):
+        for record in records[:RECORDS_IN_MEMORY]:
+            assert record.predictions[0]["prediction"] == str(record.cell.seed)
+    assert len(reads) == RECORDS_IN_MEMORY
+    assert records[-1].predictions[-1]["id"] == IDS[-1]
+    records[0].predictions[0]
+    assert len(reads) == RECORDS_IN_MEMORY + 2, "the one used longest ago had made room"
+
+
+def test_rows_are_a_sequence_and_equal_what_they_hold(store):
+    rows = fill(store, IDS).predictions
+    assert rows == tuple(rows) and rows == store.load(CELL).predictions
+    assert rows != tuple(rows)[1:] and rows != 3
+    assert [row["id"] for row in rows[2:4]] == IDS[2:4]
+    assert list(reversed(rows))[0]["id"] == IDS[-1]
+
+
+def test_times_and_batches_are_in_the_file_of_the_run_only(store):
+    with store.writing(CELL, IDS) as writer:
+        writer.append([{"id": i, "seconds": 0.25, "batch": 4} for i in IDS])
+        record = writer.finish({})
+    assert list(record.predictions) == [{"id": i} for i in IDS]
+    assert "seconds" not in store.path(CELL.id).read_text()
+    run = json.loads(store.path(CELL.id, "run.json").read_text())
+    assert run["answers"] == [{"id": i, "seconds": 0.25, "batch": 4} for i in IDS]
+    assert run["seconds"] == record.seconds == 10.0
+
+
+def test_a_record_that_is_not_whole_is_said_to_be_so(store):
+    fill(store, IDS)
+    result, run = store.path(CELL.id), store.path(CELL.id, "run.json")
+    text = result.read_text()
+    for broken in ("", text[:-3], text.replace('"format":2', '"format":1')):
+        result.write_text(broken)
+        with pytest.raises(CellError, match=f"{CELL.id}.json is damaged"):
+            store.load(CELL)
+    result.write_text(text.replace('"rows":40', '"rows":41'))
+    with pytest.raises(CellError, match="40 rows of 41"):
+        list(store.load(CELL).predictions)
+    result.write_text(text)
+    os.remove(run)
+    with pytest.raises(CellError, match=f"{run.name}, which belongs to it, is missing"):
+        store.load(CELL)

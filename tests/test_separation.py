@@ -1,0 +1,99 @@
+"""Which methods separate with 2,000 questions: what is written, read back, and drawn."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from test_study import SHAPE, fabricate, narrowed
+
+from sparsevlm.reproduce import separation, study
+from sparsevlm.reproduce.profiles import get_profile
+from sparsevlm.reproduce.studies import NOTEBOOK_STUDIES, STUDIES
+
+SKILL = {"dense": 0.72, "sparsevlm": 0.7, "fastv": 0.3, "random": 0.7, "tome": 0.5, "pdrop": 0.4}
+
+
+def results_of(name: str) -> study.Results:
+    profile = narrowed(name, benchmarks=("pope", "textvqa"))
+    return study.from_records(profile, fabricate(profile, SKILL), SHAPE)
+
+
+@pytest.fixture(scope="module")
+def found() -> dict:
+    names = ("apart_llava", "apart_gemini_moved")
+    return separation.collect([results_of(name) for name in names])
+
+
+def test_every_study_asks_about_2000_questions_at_one_budget_and_in_no_notebook():
+    asked = {study for studies in NOTEBOOK_STUDIES.values() for study in studies}
+    for name in separation.NAMES:
+        profile = get_profile("mini").for_study(name)
+        assert 2000 <= profile.samples_per_benchmark * len(profile.benchmarks) <= 2100
+        assert len(profile.budgets) == 1 and name not in asked
+        table = {"mini-llava": "table_1", "mini-gemini": "figure_4", "mini-qwen2-vl": "table_2"}
+        of = STUDIES[table.get(profile.model, "table_3")]
+        assert profile.budgets[0] == min(of.budgets) and profile.benchmarks == of.benchmarks
+
+
+def test_what_is_written_is_read_back_and_says_what_it_is(found, tmp_path):
+    path = tmp_path / "separation.json"
+    path.write_text(json.dumps(found))
+    again = separation.read(path)
+    assert again == found
+    llava, moved = again["studies"].values()
+    assert (llava["miniature"], llava["cuts"]) == ("mini-llava", "by depth")
+    assert (moved["miniature"], moved["cuts"]) == ("mini-gemini", "moved")
+    assert llava["questions"] == 48 and len(llava["cells"]) == 2 * 6
+    assert "the same today" in separation.source_line(again)
+    assert "has changed since" in separation.source_line({**again, "algorithm": "older"})
+
+
+def test_a_file_that_is_missing_or_old_says_how_to_make_it(tmp_path):
+    path = tmp_path / "separation.json"
+    with pytest.raises(FileNotFoundError, match=r"python -m sparsevlm\.reproduce\.separation"):
+        separation.read(path)
+    path.write_text('{"format": 0}')
+    with pytest.raises(ValueError, match="has format 0, this code reads 1; make it again"):
+        separation.read(path)
+
+
+def test_the_table_has_the_lead_over_every_other_method(found):
+    table = separation.frame(found)
+    assert list(table.against) == ["fastv", "pdrop", "tome", "random", "random"]
+    by_name = table[table.cuts == "by depth"].set_index("against")
+    assert by_name.loc["fastv"].separates and by_name.loc["fastv"].low > 0
+    assert not by_name.loc["random"].separates and by_name.loc["random"].points == 0
+    expected = results_of("apart_llava").difference(("sparsevlm", 64), ("fastv", 64))
+    assert by_name.loc["fastv"].points == pytest.approx(expected.value, abs=1e-3)
+
+
+def test_the_dense_model_is_shown_by_kind_and_once_per_miniature(found):
+    table = separation.dense_frame(found)
+    assert set(table.miniature) == {"mini-llava"}
+    assert table.questions.sum() == 48 and table.accuracy.between(0, 100).all()
+    records = results_of("apart_llava").records
+    rows = records[("dense", None, "textvqa")].predictions
+    right = [row["prediction"] == row["answer"] for row in rows]
+    (text,) = table[table.benchmark == "TextVQA"].accuracy
+    assert text == pytest.approx(100 * sum(right) / len(right)) and text < 99
+    assert f"TextVQA text {text:.1f} % of {len(right)}" in separation.weak_kinds(table, 99)
+    assert "mini-llava: none below 0 %" in separation.weak_kinds(table, 0)
+
+
+def test_the_figure_has_a_panel_per_miniature_and_rule(found):
+    first, second = separation.draw(separation.frame(found)).axes
+    assert first.get_title() == "mini-llava\n64 tokens\n48 questions"
+    assert second.get_title().startswith("mini-gemini, moved cuts\n")
+    labels = [label.get_text() for label in first.get_yticklabels()]
+    assert labels == ["FastV", "PDrop", "ToMe", "Random"]
+
+
+def test_a_failed_cell_leaves_the_file_as_it_was(monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(separation, "FILE", tmp_path / "separation.json")
+    monkeypatch.setattr(separation, "plan_cells", lambda *_, **__: [])
+    failures = {"pope, dense": "it burns"}
+    monkeypatch.setattr(separation, "run_cells_apart", lambda *_, **__: failures)
+    assert separation.main([]) == 1
+    assert "failed: pope, dense: it burns" in capsys.readouterr().out
+    assert not separation.FILE.exists()
