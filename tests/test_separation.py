@@ -29,7 +29,8 @@ def test_every_study_asks_about_2000_questions_at_one_budget_and_in_no_notebook(
     asked = {study for studies in NOTEBOOK_STUDIES.values() for study in studies}
     for name in separation.NAMES:
         profile = get_profile("mini").for_study(name)
-        assert 2000 <= profile.samples_per_benchmark * len(profile.benchmarks) <= 2100
+        few = 1000 if profile.model == "mini-qwen2-vl" else 2000
+        assert few <= profile.samples_per_benchmark * len(profile.benchmarks) <= few + 100
         assert len(profile.budgets) == 1 and name not in asked
         table = {"mini-llava": "table_1", "mini-gemini": "figure_4", "mini-qwen2-vl": "table_2"}
         of = STUDIES[table.get(profile.model, "table_3")]
