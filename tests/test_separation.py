@@ -20,9 +20,16 @@ def results_of(name: str) -> study.Results:
 
 
 @pytest.fixture(scope="module")
-def found() -> dict:
-    names = ("apart_llava", "apart_gemini_moved")
-    return separation.collect([results_of(name) for name in names])
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("separation") / "separation.json"
+    for name in ("apart_gemini_moved", "apart_llava"):  # kept in the order of the studies
+        separation.put(results_of(name), path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def found(path) -> dict:
+    return separation.read(path)
 
 
 def test_every_study_asks_about_2000_questions_at_one_budget_and_in_no_notebook():
@@ -37,17 +44,26 @@ def test_every_study_asks_about_2000_questions_at_one_budget_and_in_no_notebook(
         assert profile.budgets[0] == min(of.budgets) and profile.benchmarks == of.benchmarks
 
 
-def test_what_is_written_is_read_back_and_says_what_it_is(found, tmp_path):
-    path = tmp_path / "separation.json"
-    path.write_text(json.dumps(found))
-    again = separation.read(path)
-    assert again == found
-    llava, moved = again["studies"].values()
+def test_what_is_written_is_read_back_and_says_what_it_is(found):
+    llava, moved = found["studies"].values()
     assert (llava["miniature"], llava["cuts"]) == ("mini-llava", "by depth")
     assert (moved["miniature"], moved["cuts"]) == ("mini-gemini", "moved")
     assert llava["questions"] == 48 and len(llava["cells"]) == 2 * 6
-    assert "the same today" in separation.source_line(again)
-    assert "has changed since" in separation.source_line({**again, "algorithm": "older"})
+    llava = {**llava, "algorithm": "older"}
+    old, same = separation.source_lines({"studies": {"a": llava, "b": moved}}).splitlines()
+    assert old.startswith("a: ") and old.endswith("has changed since.")
+    assert same.startswith("b: ") and same.endswith("is the same today.")
+
+
+def test_a_study_that_is_measured_again_leaves_the_others(found, path, tmp_path):
+    copy = tmp_path / "separation.json"
+    other = {**found["studies"]["apart_gemini_moved"], "questions": 7}
+    studies = {**found["studies"], "apart_gemini_moved": other}
+    copy.write_text(json.dumps({**found, "studies": studies}))
+    separation.put(results_of("apart_llava"), copy)
+    again = separation.read(copy)["studies"]
+    assert again["apart_gemini_moved"]["questions"] == 7
+    assert again["apart_llava"]["rows"] == found["studies"]["apart_llava"]["rows"]
 
 
 def test_a_file_that_is_missing_or_old_says_how_to_make_it(tmp_path):

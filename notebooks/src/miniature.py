@@ -82,7 +82,7 @@ comparisons.style.format(precision=1).hide(axis="index")
 measured = separation.read()
 table = separation.frame(measured)
 files += save_figure(separation.draw(table), "miniature_separation", profile, data=table)
-print(separation.source_line(measured))
+print(separation.source_lines(measured))
 
 # %%
 table.style.format(precision=1).hide(axis="index")

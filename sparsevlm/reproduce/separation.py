@@ -2,8 +2,8 @@
 
 The tables ask a miniature a few hundred questions, so that all of them can be made in minutes.
 What a difference between two methods is takes more. `python -m sparsevlm.reproduce.separation`
-asks those questions once, resumes where it was stopped, and writes the differences to a file that
-is kept in git; the notebook `miniature` draws it and states when and by which code it was made.
+asks those questions once, resumes where it was stopped, and writes the differences, study by study,
+to a file that is kept in git; the notebook `miniature` draws it and states how each was made.
 """
 
 from __future__ import annotations
@@ -39,23 +39,14 @@ NAMES = tuple(name for name in STUDIES if name.startswith("apart_"))
 FORMAT = 1
 
 
-def collect(results: Sequence[Results]) -> dict:
-    """Return what the file holds: per study and method, the lead of SparseVLM, paired.
+def entry(results: Results) -> dict:
+    """Return what the file holds of a study: per method, the lead of SparseVLM, paired.
 
     Parameters
     ----------
-    results : sequence of Results
-        One per study, all records at hand.
+    results : Results
+        Of the study.
     """
-    return {
-        "format": FORMAT,
-        "algorithm": algorithm_digest(),
-        "provenance": provenance.collect(),
-        "studies": {one.profile.study: _study(one) for one in results},
-    }
-
-
-def _study(results: Results) -> dict:
     profile = results.profile
     dense = {
         benchmark: accuracy_by_kind(benchmark, record.predictions)
@@ -65,9 +56,10 @@ def _study(results: Results) -> dict:
     return {
         "miniature": profile.model,
         "cuts": "moved" if profile.moved_cuts else "by depth",
-        "questions": sum(entry["questions"] for entry in dense.values()),
+        "questions": sum(found["questions"] for found in dense.values()),
         "dense": dense,
-        "benchmarks": list(profile.benchmarks),
+        "algorithm": algorithm_digest(),
+        "provenance": provenance.collect(),
         "cells": sorted(results.ids),
         "rows": [
             {
@@ -156,15 +148,18 @@ def weak_kinds(table: pd.DataFrame, percent: float = 95) -> str:
     return "\n".join(said)
 
 
-def source_line(found: dict) -> str:
-    """When and by which code the file was made, and whether the code has changed since."""
-    made = found["provenance"]
-    is_current = found["algorithm"] == algorithm_digest()
-    return (
-        f"Measured at commit {made['commit'][:8]}{' (changed)' if made['dirty'] else ''}, "
-        f"{made['time'][:10]}, on {made['device']}; the code that prunes, answers and scores "
-        f"{'is the same today' if is_current else 'has changed since'}."
-    )
+def source_lines(found: dict) -> str:
+    """When and by which code each study was made, and whether the code has changed since."""
+    lines = []
+    for name, study in found["studies"].items():
+        made = study["provenance"]
+        same = study["algorithm"] == algorithm_digest()
+        lines.append(
+            f"{name}: {made['time'][:10]}, commit {made['commit'][:8]}"
+            f"{' (changed)' if made['dirty'] else ''}, {made['device']}; the code that prunes, "
+            f"answers and scores {'is the same today' if same else 'has changed since'}."
+        )
+    return "\n".join(lines)
 
 
 def draw(table: pd.DataFrame) -> Figure:
@@ -202,15 +197,23 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
     axes.grid(axis="x")
 
 
+def put(results: Results, path: Path = FILE) -> None:
+    """Write a study into the file; the others stay as they are."""
+    studies = read(path)["studies"] if path.exists() else {}
+    studies[results.profile.study] = entry(results)
+    whole = {name: studies[name] for name in NAMES if name in studies}
+    write_text(path, json.dumps({"format": FORMAT, "studies": whole}, indent=1) + "\n")
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Ask what was not asked yet, and write the file; 1 if something failed."""
+    """Ask what was not asked yet, and write study by study; 1 if something failed."""
     parser = argparse.ArgumentParser(
         prog="python -m sparsevlm.reproduce.separation", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--jobs", type=int, default=2, help="worker processes (default: 2)")
     parser.add_argument(
         "--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="STUDY",
-        help=f"run only the cells of these: {', '.join(NAMES)}; the file is not written",
+        help=f"only these, the others stay as they are: {', '.join(NAMES)}",
     )  # fmt: skip
     options = parser.parse_args(arguments)
     profile, store = get_profile("mini"), Store()
@@ -220,10 +223,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if failed:
             print("\n".join(f"failed: {what}: {why}" for what, why in failed.items()))
             return 1
-    if set(options.only) == set(NAMES):
-        found = collect([measure(profile, name) for name in NAMES])
-        write_text(FILE, json.dumps(found, indent=1) + "\n")
-        print(f"wrote {relative(FILE)}")
+        put(measure(profile, name))
+        print(f"{name}: written to {relative(FILE)}", flush=True)
     return 0
 
 

@@ -166,7 +166,8 @@ STUDIES: dict[str, Study] = {
         of="Video-LLaVA",
     ),
     # Which methods separate on a miniature, at its smallest budget and with 2,000 questions (1,000
-    # where an answer takes longest): too long for every run, so no notebook asks for these cells (`separation`).
+    # where an answer takes longest). Too long for every run, so no notebook asks for these cells
+    # (`separation`).
     "apart_llava": _study(
         _TABLE_1, (*PAPER_METHODS, "random"), (64,), samples={"mini": 256}, only="mini"
     ),
