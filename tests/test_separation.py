@@ -102,6 +102,8 @@ def test_the_figure_has_a_panel_per_miniature_and_rule(found):
     first, second = separation.draw(separation.frame(found)).axes
     assert first.get_title() == "mini-llava\n64 tokens\n48 questions"
     assert second.get_title().startswith("mini-gemini, moved cuts\n")
+    alone = separation.draw(separation.frame(found).query("cuts == 'by depth'"))
+    assert len(alone.axes) == 1
     labels = [label.get_text() for label in first.get_yticklabels()]
     assert labels == ["FastV", "PDrop", "ToMe", "Random"]
 

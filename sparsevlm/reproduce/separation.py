@@ -168,8 +168,9 @@ def draw(table: pd.DataFrame) -> Figure:
 
     use_style()
     groups = list(table.groupby(["miniature", "cuts"], sort=False))
-    fig, panels = plt.subplots(1, len(groups), figsize=figure_size(2, 1.9), sharex=True)
-    for axes, ((miniature, cuts), rows) in zip(panels, groups, strict=True):
+    size = figure_size(1 if len(groups) == 1 else 2, 1.9)
+    fig, panels = plt.subplots(1, len(groups), figsize=size, sharex=True, squeeze=False)
+    for axes, ((miniature, cuts), rows) in zip(panels[0], groups, strict=True):
         _draw_panel(axes, rows)
         first = rows.iloc[0]
         moved = ", moved cuts" if cuts == "moved" else ""
@@ -177,7 +178,7 @@ def draw(table: pd.DataFrame) -> Figure:
             f"{miniature}{moved}\n{first.tokens} tokens\n{first.questions} questions", fontsize=6.5
         )
     fig.supxlabel(
-        "SparseVLM minus the other method (points of relative accuracy, 95 % interval)",
+        "SparseVLM minus the other method\n(points of relative accuracy, 95 % interval)",
         fontsize=7.5,
     )
     return fig
