@@ -33,7 +33,8 @@ def _legend(fig: Figure, panels: list[Axes]) -> None:
     entries: dict[str, object] = {}
     for axes in panels:
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    fig.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=len(entries))
+    columns = len(entries) if len(entries) < 6 else 3
+    fig.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns)
 
 
 def _panels(count: int) -> tuple[Figure, list[Axes]]:
