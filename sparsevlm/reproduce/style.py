@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -161,6 +162,9 @@ def save_figure(
         path = target / f"{name}.{kind}"
         with replacing(path) as partial:
             fig.savefig(partial, dpi=300, metadata=_metadata(kind, name, note))
+            if kind == "svg":
+                text = Path(partial).read_text(encoding="utf-8")
+                Path(partial).write_text(with_stable_ids(text), encoding="utf-8")
         files.append(path)
     sidecar = target / f"{name}.data.csv"
     if data is None:
@@ -168,6 +172,19 @@ def save_figure(
         return files
     write_text(sidecar, data_text(data))
     return [*files, sidecar]
+
+
+def with_stable_ids(svg: str) -> str:
+    """Return an SVG whose clip paths are numbered as they come.
+
+    matplotlib names them after unrounded coordinates, whose last bit the layout's solver leaves to
+    chance: the same picture would have other bytes from one process to the next.
+    """
+    names = dict.fromkeys(re.findall(r'<clipPath id="(p[0-9a-f]{10})"', svg))
+    number = {name: f"clip{place}" for place, name in enumerate(names, start=1)}
+    return re.sub(
+        r'(id="|url\(#)(p[0-9a-f]{10})', lambda m: m[1] + number.get(m[2], m[2]), svg
+    )  # fmt: skip
 
 
 def data_text(data: pd.DataFrame) -> str:
