@@ -33,3 +33,21 @@ def sdpa_model():
 def inputs():
     """A left-padded batch of three."""
     return tiny_inputs()
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """An untrained miniature on the disk."""
+    from untrained import untrained  # after the hook above
+
+    return untrained(tmp_path_factory.mktemp("models"))
+
+
+@pytest.fixture(scope="module")
+def cells(request, source, tmp_path_factory):
+    """The cells of the module's PROFILE."""
+    from sparsevlm.reproduce.cells import plan_cells
+    from sparsevlm.reproduce.store import Store
+
+    store = Store(tmp_path_factory.mktemp("plan"))
+    return plan_cells(request.module.PROFILE, source=source, store=store)

@@ -12,7 +12,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from untrained import untrained
+from untrained import quiet
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.reproduce.cells import load_records, missing_cells, plan_cells, run_cells
@@ -30,20 +30,6 @@ PROFILE = replace(
     budgets=(192,),
     batch=4,
 )
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return untrained(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def cells(source, tmp_path_factory):
-    return plan_cells(PROFILE, source=source, store=Store(tmp_path_factory.mktemp("plan")))
-
-
-def quiet(n):
-    pass
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,8 @@ import json
 from dataclasses import replace
 
 import pytest
-from untrained import Hungry, python, untrained
+from untrained import Hungry, python, quiet
 
-from sparsevlm.reproduce.cells import plan_cells
 from sparsevlm.reproduce.failures import OpenSamplesError
 from sparsevlm.reproduce.profiles import PROFILES
 from sparsevlm.reproduce.store import CellError, Store
@@ -18,20 +17,6 @@ PROFILE = replace(
     PROFILES["mini"], benchmarks=("pope",), samples_per_benchmark=8, methods=("sparsevlm",),
     budgets=(192,), batch=2, max_new_tokens=2,
 )  # fmt: skip
-
-
-def quiet(n):
-    pass
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    return untrained(tmp_path_factory.mktemp("models"))
-
-
-@pytest.fixture(scope="module")
-def cells(source, tmp_path_factory):
-    return plan_cells(PROFILE, source=source, store=Store(tmp_path_factory.mktemp("plan")))
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +37,9 @@ def events(store, cell):
 
 KILLS = """
 import os, random, signal, time
+from sparsevlm.reproduce.cells import plan_cells
 from sparsevlm.reproduce.sources import MiniatureSource
-from test_long_runs import PROFILE, plan_cells, quiet, run_cell, Store
+from test_long_runs import PROFILE, quiet, run_cell, Store
 
 source, folder, kills = MiniatureSource(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 cells = plan_cells(PROFILE, source=source, store=Store(folder))

@@ -40,18 +40,18 @@ def test_nothing_is_cut_after_the_last_layer_even_if_it_reads_most():
 @pytest.mark.parametrize("name", NAMES)
 def test_the_cards_of_all_miniatures_give_cuts_inside_the_model(name):
     num_layers = MiniatureSource().shape(name).num_layers
-    moved = moved_cuts.moved_layers(name, num_layers)
+    moved = moved_cuts.moved_layers(name)
     assert moved == tuple(sorted(set(moved))) and 0 <= moved[0] and moved[-1] < num_layers - 1
 
 
 def test_a_card_without_probes_says_how_to_measure(tmp_path):
     (tmp_path / "mini-x.json").write_text("{}")
     with pytest.raises(ValueError, match=r"card --name mini-x --measure-again"):
-        moved_cuts.moved_layers("mini-x", 8, tmp_path)
+        moved_cuts.moved_layers("mini-x", tmp_path)
 
 
 def test_the_cells_of_a_moved_study_cut_where_the_rule_says():
-    wanted = list(moved_cuts.moved_layers("mini-gemini", 16))
+    wanted = list(moved_cuts.moved_layers("mini-gemini"))
     cells = plan_cells(get_profile("mini-4").for_study("moved_gemini"))
     by_depth = {cell.id for cell in plan_cells(get_profile("mini-4").for_study("figure_4"))}
     for cell in cells:

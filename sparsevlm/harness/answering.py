@@ -12,18 +12,16 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sparsevlm import make_pruner, prune
-from sparsevlm.baselines import options_for
+from sparsevlm import prune
 from sparsevlm.checkpoints.loading import load
-from sparsevlm.checkpoints.shapes import decoder_of
-from sparsevlm.miniature.registry import KITS, NUM_VISUAL, get_kit
+from sparsevlm.miniature.registry import KITS, get_kit
 from sparsevlm.miniature.weights import load_miniature
+from sparsevlm.reproduce.hub_source import HubSource
+from sparsevlm.reproduce.sources import MiniatureSource
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from transformers import BatchFeature, PreTrainedModel
-
-    from sparsevlm.contract import Pruner
+    from transformers import BatchFeature
 
 SINGLE = tuple(name for name, kit in KITS.items() if kit == "llava")  # miniatures, one picture each
 
@@ -71,15 +69,19 @@ class Answerer:
     ) -> None:
         if method != "dense" and tokens is None:
             raise ValueError(f"name the budget of {method!r}: tokens=192, say")
-        if name in KITS:
-            self.model, self.asker, shape = _miniature(name, device)
+        is_miniature = name in KITS
+        if is_miniature and name not in SINGLE:
+            known = ", ".join(SINGLE)
+            raise ValueError(f"of the miniatures a harness can ask {known}; got {name!r}")
+        shape = (MiniatureSource() if is_miniature else HubSource()).shape(name)
+        self.pruner = shape.pruner(method, tokens, **options)  # before 14 GB are read
+        if is_miniature:
+            model, processor = load_miniature(name)
+            self.model, self.asker = model.to(device), _MiniatureAsker(name, processor)
         else:
-            shape = _shape(name)
-            self.pruner = _pruner(method, tokens, shape, options)  # before 14 GB are read
             self.model, self.asker = load(
                 name, dtype=dtype, device=device, attention=attention, quantization=quantization
             )
-        self.pruner = _pruner(method, tokens, shape, options)
         self.counts: list[tuple[int, float]] = []
 
     def answer(
@@ -115,20 +117,6 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _shape(name: str) -> tuple[int, int, int, bool]:
-    """Layers, heads, visual tokens and whether positions are those of M-RoPE."""
-    sizes = decoder_of(name)
-    return sizes.layers, sizes.hidden // sizes.head_dim, sizes.visual, sizes.has_mrope
-
-
-def _pruner(
-    method: str, tokens: int | None, shape: tuple[int, int, int, bool], options: dict
-) -> Pruner:
-    layers, heads, visual, has_mrope = shape
-    chosen = {**options_for(method, heads, has_mrope), **options}
-    return make_pruner(method, tokens=tokens, num_layers=layers, num_visual=visual, **chosen)
-
-
 class _MiniatureAsker:
     """Asks a miniature as it was trained; its prompt knows no system sentence."""
 
@@ -147,15 +135,6 @@ class _MiniatureAsker:
 
     def batch_decode(self, ids: torch.Tensor) -> list[str]:
         return self.processor.batch_decode(ids, skip_special_tokens=True)
-
-
-def _miniature(name: str, device: str) -> tuple[PreTrainedModel, _MiniatureAsker, tuple]:
-    if name not in SINGLE:
-        raise ValueError(f"of the miniatures a harness can ask {', '.join(SINGLE)}; got {name!r}")
-    model, processor = load_miniature(name)
-    text = model.config.text_config
-    shape = (text.num_hidden_layers, text.num_attention_heads, NUM_VISUAL[name], False)
-    return model.to(device), _MiniatureAsker(name, processor), shape
 
 
 def pictures_of(visual: object) -> list[Image]:

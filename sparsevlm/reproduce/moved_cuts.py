@@ -60,17 +60,15 @@ def move(layers: Sequence[int], reading: Sequence[float]) -> tuple[int, ...]:
     )
 
 
-def moved_layers(model: str, num_layers: int, folder: Path = DATA / "miniature") -> tuple[int, ...]:
+def moved_layers(model: str, folder: Path = DATA / "miniature") -> tuple[int, ...]:
     """Return SparseVLM's cut layers for a miniature, moved to layers that read.
 
     Parameters
     ----------
     model
         Name of a miniature; its card says where it looks.
-    num_layers
-        Its decoder layers.
     folder
         Of the cards.
     """
-    by_depth = scale_layers(OFFICIAL_LAYERS, num_layers)
-    return move(by_depth, probes_of(model, folder)["attention"]["naming word"])
+    reading = probes_of(model, folder)["attention"]["naming word"]
+    return move(scale_layers(OFFICIAL_LAYERS, len(reading)), reading)

@@ -145,7 +145,7 @@ def _plan_name(profile: Profile) -> str:
 
 def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
     shape = source.shape(profile.model)
-    moved = moved_layers(profile.model, shape.num_layers) if profile.moved_cuts else None
+    moved = moved_layers(profile.model) if profile.moved_cuts else None
     settings = [(DENSE, None)] + [(m, b) for m in profile.methods for b in profile.budgets]
     for benchmark in profile.benchmarks:
         n, seed = profile.samples_per_benchmark, profile.seed

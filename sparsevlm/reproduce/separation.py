@@ -108,14 +108,14 @@ def frame(found: dict) -> pd.DataFrame:
     rows = []
     for study in found["studies"].values():
         for row in study["rows"]:
-            lead = row["behind_sparsevlm"]
-            if lead is None:
+            if row["behind_sparsevlm"] is None:
                 continue
+            lead = Estimate(**row["behind_sparsevlm"])
             rows.append({
                 "miniature": study["miniature"], "cuts": study["cuts"], "tokens": row["tokens"],
                 "questions": study["questions"], "against": row["method"],
-                "points": lead["value"], "low": lead["low"], "high": lead["high"],
-                "separates": lead["low"] > 0 or lead["high"] < 0,
+                "points": lead.value, "low": lead.low, "high": lead.high,
+                "separates": lead.excludes_zero,
             })  # fmt: skip
     return pd.DataFrame(rows)
 

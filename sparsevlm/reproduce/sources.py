@@ -47,7 +47,11 @@ class ModelShape:
     decoder: DecoderShape
 
     def pruner(
-        self, method: str, tokens: int | None, layers: Sequence[int] | None = None
+        self,
+        method: str,
+        tokens: int | None,
+        layers: Sequence[int] | None = None,
+        **options: object,
     ) -> CutPruner:
         """Return a method at a budget for this model.
 
@@ -57,19 +61,23 @@ class ModelShape:
             As `sparsevlm.make_pruner` takes them.
         layers
             Cut after these layers; None for those that the method has for such a model.
+        **options
+            Further fields of the method; they go before those that the model decides.
 
         Raises
         ------
         ValueError
-            An unknown method, an impossible budget, or layers for a method that takes none.
+            An unknown method or option, an impossible budget, or layers for a method that takes
+            none.
         """
         from sparsevlm.baselines import make_pruner, options_for
 
-        moved = {} if layers is None else {"layers": tuple(layers)}
+        chosen = {**options_for(method, self.num_heads, self.has_mrope), **options}
+        if layers is not None:
+            chosen["layers"] = tuple(layers)
         return make_pruner(
-            method, tokens=tokens, num_layers=self.num_layers, num_visual=self.num_visual,
-            **options_for(method, self.num_heads, self.has_mrope), **moved,
-        )  # fmt: skip
+            method, tokens=tokens, num_layers=self.num_layers, num_visual=self.num_visual, **chosen
+        )
 
 
 class Source(Protocol):

@@ -14,8 +14,8 @@ import pandas as pd
 
 from sparsevlm.reproduce.moved_cuts import moved_layers, probes_of
 from sparsevlm.reproduce.paths import DATA
-from sparsevlm.reproduce.plan import source_of
-from sparsevlm.reproduce.profiles import Profile, get_profile
+from sparsevlm.reproduce.plan import as_profile, source_of
+from sparsevlm.reproduce.profiles import Profile
 from sparsevlm.reproduce.statistics import Estimate, estimate
 from sparsevlm.reproduce.study import Results, measure
 from sparsevlm.reproduce.study_words import in_words
@@ -102,7 +102,7 @@ def look(name: str, cuts: tuple[int, ...], folder: Path = DATA / "miniature") ->
     return Look(
         name, tuple(attention["naming word"]), tuple(attention["last token"]),
         attention["area"][0], tuple(probes["without_image_from"]), cuts,
-        moved_layers(name, len(attention["naming word"]), folder),
+        moved_layers(name, folder),
     )  # fmt: skip
 
 
@@ -158,17 +158,11 @@ def stands(profile: Profile | str) -> list[Stand]:
     FileNotFoundError
         Some cells are not finished; the message says how to run them.
     """
-    from sparsevlm.baselines import make_pruner
-
-    profile = get_profile(profile) if isinstance(profile, str) else profile
+    profile = as_profile(profile)
     found = []
     for name, study in STUDY_OF.items():
         narrowed = profile.for_study(study)
-        shape = source_of(narrowed).shape(name)
-        pruner = make_pruner(
-            "sparsevlm", tokens=narrowed.budgets[-1], num_layers=shape.num_layers,
-            num_visual=shape.num_visual,
-        )  # fmt: skip
+        pruner = source_of(narrowed).shape(name).pruner("sparsevlm", narrowed.budgets[-1])
         cuts = tuple(cut.after_layer for cut in pruner.cuts)
         moved = measure(profile, MOVED_STUDY_OF[name]) if name in MOVED_STUDY_OF else None
         found.append(Stand(look(name, cuts), measure(profile, study), moved))
