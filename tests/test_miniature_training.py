@@ -228,8 +228,9 @@ def test_growing_keeps_the_function_bit_for_bit_and_the_new_layers_can_learn():
         grow(base, 5)
 
 
-def test_the_deepening_stage_asks_for_letters_and_numbers():
-    options = dict(RECIPES["mini-llava-16"].stages[-1].options)
+@pytest.mark.parametrize("name", ["mini-llava", "mini-llava-16"])
+def test_the_last_stage_asks_for_letters_and_numbers(name):
+    options = dict(RECIPES[name].stages[-1].options)
     for seed in range(20):
         turns = scene_turns(Facts(make_scene(seed)), np.random.default_rng(seed), options)
         lists, asked = [[name.split("/", 1)[1] for name, *_ in part]

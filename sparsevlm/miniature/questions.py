@@ -16,7 +16,7 @@ from .scenes import Scene, make_scene
 BENCHMARK_SEEDS = 2 * 10**9
 # Families that need two steps of reasoning are trained on more often.
 TRAINING_SHARES = (*FAMILIES, "mmbench", "mme", "mme", "seed")
-# What the eight-layer miniature answers worst: letters and numbers.
+# What the eight-layer miniature answered worst before its polish: letters and numbers.
 HARD_KINDS = (
     "mmbench/text", "mme/OCR", "mme/count", "seed/count", "seed/text", "textvqa/text",
 )  # fmt: skip

@@ -140,8 +140,8 @@ def verify(facts: Facts, rng) -> LookUps:
 def confirm(facts: Facts, rng) -> LookUps:
     """``is : white K yes ring 2 no``: `verify` for letters and numbers alone.
 
-    Of the claims these are the ones that a trained miniature gets wrong; the stage that deepens it
-    has this list in every scene.
+    Of the claims these are the ones that a trained miniature gets wrong; the stages that polish and
+    deepen it have this list in every scene.
     """
     claims = [([c], o.glyph, other_values("letter")) for c, o in facts.cards.items()]
     return _confirmed(rng, claims + _count_claims(facts, rng, 4))
