@@ -9,12 +9,20 @@ import numpy as np
 import pytest
 
 from sparsevlm.miniature.statements import MAX_WORDS
-from sparsevlm.miniature.video_llava.clips import MOVES, RGB, Actor, clip_actors, make_clip
+from sparsevlm.miniature.video_llava.clips import (
+    MOVES,
+    ONSETS,
+    RGB,
+    Actor,
+    clip_actors,
+    make_clip,
+)
 from sparsevlm.miniature.video_llava.facts import Facts, seen_frames
 from sparsevlm.miniature.video_llava.question_families import FAMILIES
 from sparsevlm.miniature.video_llava.questions import samples
 from sparsevlm.miniature.video_llava.shows import SHOW_LISTS
 from sparsevlm.miniature.video_llava.statements import STATEMENTS
+from sparsevlm.miniature.video_llava.views import backwards
 from sparsevlm.miniature.video_llava.vision import depicted_words
 from sparsevlm.miniature.video_llava.vocabulary import FRAME_WORDS, encode, prompt
 from sparsevlm.miniature.vocabulary import DEPICTED
@@ -28,9 +36,12 @@ def test_a_seed_draws_the_same_clip_and_its_actors_without_drawing():
     assert clip.actors == clip_actors(5) != clip_actors(6)
 
 
+@pytest.mark.parametrize("way", ["forwards", "backwards"])
 @pytest.mark.parametrize("seed", range(12))
-def test_actors_share_no_word_never_touch_and_do_what_they_say(seed):
+def test_actors_share_no_word_never_touch_and_do_what_they_say(seed, way):
     actors = clip_actors(seed)
+    if way == "backwards":
+        actors = backwards(make_clip(seed)).actors
     words = [w for a in actors for w in (*a.kinds, *a.colours)]
     for one, other in combinations(actors, 2):
         for here, there in zip(one.states, other.states, strict=True):
@@ -39,6 +50,13 @@ def test_actors_share_no_word_never_touch_and_do_what_they_say(seed):
     assert len(words) == len(set(words)) and 2 <= len(actors) <= 3
     for actor in actors:
         colours = [state and state[1] for state in actor.states]
+        first, last = (actor.states[f][:2] for f in (seen_frames(actor)[0], seen_frames(actor)[-1]))
+        assert first == (actor.kinds[0], actor.colours[0])
+        assert last == (actor.kinds[-1], actor.colours[-1])
+        if actor.action in ONSETS:
+            before, after = actor.states[actor.when - 1], actor.states[actor.when]
+            assert (before and before[:2]) != (after and after[:2])
+        assert (actor.states[0] is None) == (actor.action == "appears")
         centres = np.array([actor.centre(f) for f in seen_frames(actor)])
         travel = centres[-1] - centres[0]
         seen = len(seen_frames(actor))

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from sparsevlm.miniature import load_miniature, train
+from sparsevlm.miniature.packed import crowd_mask
 from sparsevlm.miniature.recipes import Recipe, Stage
-from sparsevlm.miniature.video_llava import kit, losses
-from sparsevlm.miniature.video_llava.clips import make_clip
+from sparsevlm.miniature.video_llava import kit, losses, supervision, views
+from sparsevlm.miniature.video_llava.clips import ONSETS, make_clip
 from sparsevlm.miniature.video_llava.model import (
     NUM_VISUAL,
     TOKENS_PER_FRAME,
@@ -23,12 +24,20 @@ from sparsevlm.miniature.video_llava.probes import accuracy_without_image_from, 
 from sparsevlm.miniature.video_llava.processing import ClipProcessor
 from sparsevlm.miniature.video_llava.questions import samples
 from sparsevlm.miniature.video_llava.vision import encode_clips, pixel_tensor, project
-from sparsevlm.miniature.video_llava.vocabulary import INDEX, VIDEO, encode, prompt
+from sparsevlm.miniature.video_llava.vocabulary import (
+    ACTIONS,
+    FRAME_WORDS,
+    INDEX,
+    VIDEO,
+    encode,
+    prompt,
+)
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from sparsevlm.miniature.weights import DATA
 
 OPTIONS = {"lists": 5, "questions": 2, "background": 4, "alignment": 0.2, "every": 1}
 OPTIONS |= {"frames": 2, "shuffles": 2, "patches": 2, "shows": 3}
+OPTIONS |= {"both ways": 1, "clock": 0.2, "deeds": 0.2, "doer": 0.2, "crowd": 1}
 TURNS = ["what does the ring do ? ASSISTANT : moves left </s>", "describe the red thing ASSISTANT"]
 
 
@@ -99,6 +108,32 @@ def test_positions_change_at_the_layer_that_was_named(model):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_token_that_stands_for_three_weighs_as_much_as_three(model, count):
+    """One layer, where equal tokens at one place are equal keys; only text looks at them."""
+    layers = model.model.language_model.layers
+    visual, ids = torch.randn(1, 5, 128), torch.tensor([[encode(TURNS[0].split())]])
+    places, start = torch.arange(3, 8)[None], torch.tensor([8])
+    crowd = torch.tensor([[0, 0, count, 0, 0]]).clamp(min=1).log()
+    thrice = torch.tensor([0, 1, *[2] * count, 3, 4])
+    model.model.language_model.layers = layers[:1]
+    try:
+        one = turn_hidden(model, visual, ids, Places(places, start, crowd))
+        all_of_them = turn_hidden(model, visual[:, thrice], ids, Places(places[:, thrice], start))
+        unweighted = turn_hidden(model, visual, ids, Places(places, start))
+    finally:
+        model.model.language_model.layers = layers
+    assert torch.allclose(one, all_of_them, atol=1e-5)
+    assert torch.allclose(one, unweighted, atol=1e-5) == (count == 1)
+
+
+def test_a_crowd_is_causal_and_to_itself_a_token_is_one():
+    mask = crowd_mask(torch.tensor([[0.0, 2.0, 3.0]]))[0, 0]
+    inf = float("inf")
+    assert mask.tolist() == [[0, -inf, -inf], [0, 0, -inf], [0, 2, 0]]
+
+
+@torch.no_grad()
 def test_a_warm_start_computes_with_the_layers_of_its_base():
     base, _ = load_miniature()
     model = warm_start(base, seed=0)
@@ -114,14 +149,42 @@ def test_a_warm_start_computes_with_the_layers_of_its_base():
         warm_start(base, seed=0, num_layers=12)
 
 
+@pytest.mark.parametrize("patches", [0, 3])
+def test_kept_tokens_stand_for_all_of_the_clip(patches):
+    clips, rng = [make_clip(1), make_clip(2)], np.random.default_rng(0)
+    kept = views.kept_tokens([views.thinned(clip, rng, patches) for clip in clips], rng, 10)
+    crowd = np.exp(views.crowd_of(clips, kept))
+    for clip, tokens, stands in zip(clips, kept, crowd, strict=True):
+        owners, frames = views.token_owners(clip), np.arange(NUM_VISUAL) // TOKENS_PER_FRAME
+        assert stands[owners[tokens] == -2].tolist() == [1] * 8
+        assert round(stands[owners[tokens] == -1].sum()) == (owners == -1).sum()
+        for group in {(f, o) for f, o in zip(frames, owners, strict=True) if o >= 0}:
+            mine = (frames[tokens] == group[0]) & (owners[tokens] == group[1])
+            of_all = (frames == group[0]) & (owners == group[1])
+            assert round(stands[mine].sum()) == of_all.sum()
+            assert patches or (stands[mine] == 1).all()
+
+
+def test_half_of_the_clips_are_pruned_from_a_layer_on_and_half_stay_whole():
+    kept = np.tile(np.arange(0, 2000, 100), (400, 1))
+    crowd = np.full(kept.shape, 2.0)
+    early, late, switch = losses.layer_places(kept, np.random.default_rng(0), 16, crowd)
+    assert (early.crowd == 2).all() and 2 <= switch < 16
+    pruned = late.visual[:, 1] == 4
+    assert 150 < pruned.sum() < 250
+    assert (late.crowd[pruned] == 0).all() and (late.crowd[~pruned] == 2).all()
+    assert torch.equal(late.visual[~pruned], early.visual[~pruned])
+    assert (late.start[pruned] == 23).all() and (late.start[~pruned] == early.start[0]).all()
+
+
 def test_training_shows_every_patch_of_an_actor_and_every_class_token():
     clips = [make_clip(1), make_clip(2)]
-    kept = losses.kept_tokens(clips, np.random.default_rng(0), 10)
+    kept = views.kept_tokens(clips, np.random.default_rng(0), 10)
     for clip, tokens in zip(clips, kept, strict=True):
-        owners = losses.token_owners(clip)
+        owners = views.token_owners(clip)
         assert set(np.flatnonzero(owners != -1)) < set(tokens.tolist())
         assert (np.diff(tokens) > 0).all() and (owners[tokens] == -1).sum() >= 10
-    whole = losses.kept_tokens(clips, np.random.default_rng(0), 0)
+    whole = views.kept_tokens(clips, np.random.default_rng(0), 0)
     assert whole.shape == (2, NUM_VISUAL) and TOKENS_PER_FRAME == 257
 
 
@@ -153,12 +216,67 @@ def test_losses_fall_on_a_repeated_batch(loss):
     assert all(0 <= right <= total for right, total in measures.values())
 
 
+@torch.no_grad()
+def test_the_states_that_must_tell_are_those_of_the_hugging_face_decoder(model):
+    clip, kept = make_clip(7), np.arange(0, NUM_VISUAL, 40)[None]
+    visual = project(model, encode_clips(model, [clip]))[:, kept[0]]
+    prefix = model.model.language_model.embed_tokens(torch.tensor([encode(list(BEFORE_IMAGE))]))
+    positions = torch.cat([torch.arange(3), 3 + torch.from_numpy(kept[0])])[None]
+    # Without a mask, Transformers would take every gap in the positions for a new sequence.
+    states = model.model.language_model(
+        inputs_embeds=torch.cat([prefix, visual], 1), position_ids=positions, use_cache=False,
+        attention_mask=torch.ones_like(positions), output_hidden_states=True,
+    ).hidden_states  # fmt: skip
+    for layer, state in supervision.visual_states(model, visual, kept, 2):
+        assert torch.allclose(state, states[layer + 1][:, 3:], atol=1e-5), layer
+
+
+def test_a_clock_that_knows_the_positions_is_right_and_costs_nothing(model):
+    kept = np.arange(0, NUM_VISUAL, 40)[None]
+    words = model.model.language_model.embed_tokens.weight[encode(list(FRAME_WORDS))]
+    knowing = words[kept // TOKENS_PER_FRAME] * 1000
+    loss, measures = supervision.clock_loss(model, knowing, kept)
+    assert measures == {"clock": (kept.size, kept.size)} and loss < 0.01
+    loss, measures = supervision.clock_loss(model, knowing.roll(20, 1), kept)
+    assert measures["clock"][0] < kept.size / 2 and loss > 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_patches_tell_what_their_actor_has_done_so_far(seed):
+    clip = make_clip(seed)
+    told = [t.reshape(8, 257) for t in (supervision.patch_deeds(clip), views.token_owners(clip))]
+    flashes = supervision.patch_flashes(clip).reshape(8, 257)
+    for frame, (deeds, owners) in enumerate(zip(*told, strict=True)):
+        for index, actor in enumerate(clip.actors):
+            white = [state is not None and state[1] == "white" for state in actor.states]
+            mine, so_far = owners == index, sum(white[: frame + 1])
+            waiting = actor.action in ONSETS and frame < actor.when
+            waiting |= actor.action == "flashes" and not so_far
+            deed = ACTIONS.index("stays" if waiting else actor.action) if frame else -1
+            assert (deeds[mine] == deed).all()
+            assert (flashes[frame, mine] == (so_far - 1 if frame else -1)).all()
+        assert (deeds[owners < 0] == -1).all() and (flashes[frame, owners < 0] == -1).all()
+
+
+def test_the_word_of_a_deed_finds_the_last_patches_of_its_doer_and_nothing_else():
+    model = build_model(0)
+    clip, kept = make_clip(7), np.arange(NUM_VISUAL)[None]
+    deeds = supervision.patch_deeds(clip)
+    found = (deeds >= 0) & (kept[0] >= 6 * TOKENS_PER_FRAME)
+    words = model.model.language_model.embed_tokens.weight[encode(list(ACTIONS))]
+    knowing = torch.where(torch.from_numpy(found)[:, None], words[deeds] * 1000, -words.sum(0))
+    loss, measures = supervision.doer_loss(model, knowing[None], kept, [clip])
+    assert measures["doer"][0] == NUM_VISUAL > 4 * found.sum() > 0
+    wrong, measures = supervision.doer_loss(model, knowing[None].roll(257, 1), kept, [clip])
+    assert wrong > loss and measures["doer"][0] < NUM_VISUAL
+
+
 def test_shuffled_frames_keep_what_they_show():
     clip, order = make_clip(3), np.array([7, 0, 6, 1, 5, 2, 4, 3])
-    moved = losses.reordered(clip, order)
+    moved = views.reordered(clip, order)
     assert (moved.pixels[0] == clip.pixels[7]).all()
     assert moved.actors[0].states[2] == clip.actors[0].states[6]
-    thin = losses.thinned(moved, np.random.default_rng(0), 2)
+    thin = views.thinned(moved, np.random.default_rng(0), 2)
     for frame in range(8):
         for actor in range(len(clip.actors)):
             mine = thin.owners[frame] == actor

@@ -27,7 +27,8 @@ CARD_SEED = 1  # the reported tables use seed 0
 BATCH = 32
 MEASURES = (
     "shape", "letter", "list/shape", "list/letter", "list/there", "list/choose", "list/count",
-    "list/confirm", "cell letter", "small letter", "ask/small text",
+    "list/confirm", "cell letter", "small letter", "ask/small text", "clock", "deeds", "list/does",
+    "list/who", "ask/tgif/count",
 )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ def through_layers(
     lead: int,
     blind_from: int | None = None,
     every: int = 1,
+    crowd: Callable[[int], Tensor | None] = lambda layer: None,
 ) -> Tensor:
     """Final hidden states of every turn.
 
@@ -45,6 +46,9 @@ def through_layers(
         see all of it.
     every : int
         Run only the layers whose number is a multiple of it.
+    crowd : callable
+        Layer number to the logarithm of how many tokens each shared token stands for, [pictures,
+        shared], or to None where each stands for itself (`crowd_mask`).
 
     Returns
     -------
@@ -61,15 +65,32 @@ def through_layers(
         blind = blind_from is not None and index >= blind_from
         normed = layer.input_layernorm(x)
         x = x + _attend(
-            layer.self_attn, normed, rotary(index), shared, turns, causal, unseen if blind else None
-        )
+            layer.self_attn, normed, rotary(index), shared, turns, causal,
+            unseen if blind else None, crowd(index),
+        )  # fmt: skip
         x = x + layer.mlp(layer.post_attention_layernorm(x))
     return decoder.norm(x[:, shared:]).unflatten(1, turns)
 
 
+def crowd_mask(crowd: Tensor) -> Tensor:
+    """Causal attention among tokens that stand for several: float [pictures, 1, tokens, tokens].
+
+    A token that stands for n tokens counts n times in the sum of the softmax, so a few drawn at
+    random give, in expectation, the sums of all. To itself a token is one.
+
+    Parameters
+    ----------
+    crowd : Tensor [pictures, tokens]
+        Logarithm of n.
+    """
+    length = crowd.shape[1]
+    causal = torch.full((length, length), float("-inf"), device=crowd.device).triu(1)
+    return (causal + crowd[:, None] - torch.diag_embed(crowd))[:, None]
+
+
 def _attend(
     attention: nn.Module, x: Tensor, rotary: Rotary, shared: int, turns: tuple[int, int],
-    causal: Tensor, unseen: Tensor | None,
+    causal: Tensor, unseen: Tensor | None, crowd: Tensor | None,
 ) -> Tensor:  # fmt: skip
     """Self-attention of the shared tokens (causal) and of every turn (these plus itself)."""
     query, key, value = (
@@ -79,14 +100,18 @@ def _attend(
     rotate = sys.modules[type(attention).__module__].apply_rotary_pos_emb
     query, key = rotate(query, key, *rotary)
     picture = (t[:, :, :shared] for t in (query, key, value))
-    picture_out = F.scaled_dot_product_attention(*picture, is_causal=True)
+    mask = None if crowd is None else crowd_mask(crowd)
+    picture_out = F.scaled_dot_product_attention(*picture, attn_mask=mask, is_causal=mask is None)
 
     q, k, v = (t[:, :, shared:].unflatten(2, turns) for t in (query, key, value))
     to_picture = q.flatten(2, 3) @ key[:, :, :shared].mT
     if unseen is not None:
         to_picture = to_picture + unseen
-    own = q @ k.mT + causal
-    scores = torch.cat([to_picture.unflatten(2, turns), own], dim=-1) * attention.scaling
+    to_picture = to_picture * attention.scaling
+    if crowd is not None:
+        to_picture = to_picture + crowd[:, None, None]
+    own = q @ k.mT * attention.scaling + causal
+    scores = torch.cat([to_picture.unflatten(2, turns), own], dim=-1)
     weights = scores.softmax(-1)
     text_out = (weights[..., shared:] @ v).flatten(2, 3) + (
         weights[..., :shared].flatten(2, 3) @ value[:, :, :shared]

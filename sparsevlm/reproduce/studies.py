@@ -122,7 +122,7 @@ STUDIES: dict[str, Study] = {
         ("sparsevlm", "sparsevlm-video", "fastv", "random"),
         (194,),
         models={"mini": "mini-video-llava", "a100": "LanguageBind/Video-LLaVA-7B-hf"},
-        samples={"mini": 64, "a100": 1000},
+        samples={"mini": 48, "a100": 1000},
         of="Video-LLaVA",
     ),
     "table_4": _study(
@@ -162,7 +162,7 @@ STUDIES: dict[str, Study] = {
         ("sparsevlm", "random"),
         (388, 291, 194, 145),
         models={"mini": "mini-video-llava", "a100": "LanguageBind/Video-LLaVA-7B-hf"},
-        samples={"mini": 64, "a100": 1000},
+        samples={"mini": 48, "a100": 1000},
         of="Video-LLaVA",
     ),
     # Which methods separate on a miniature, at its smallest budget and with 2,000 questions (1,000

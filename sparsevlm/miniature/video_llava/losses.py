@@ -6,8 +6,6 @@ minimise with a dictionary of measures, each a pair (sum, count) over this step'
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -23,11 +21,13 @@ from .packed import Places, turn_hidden
 from .questions import training_drafts
 from .shows import SHOW_LISTS
 from .statements import STATEMENTS
+from .supervision import told
+from .views import backwards, crowd_of, kept_tokens, reordered, thinned
 from .vision import depicted_words, encode_clips, encode_frames, pixel_tensor, project
-from .vocabulary import encode
+from .vocabulary import NUM_FRAMES, encode
 
 # Lists that need time or more than one look-up; they are learned last, so every clip carries them.
-HARD = ("does", "who", "first", "verify")
+HARD = ("who", "verify", "does", "times", "becomes")
 
 
 def vision_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
@@ -48,47 +48,36 @@ def vision_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measure
     return alignment_loss(model, visual, target), alignment_accuracy(model, visual, target)
 
 
-def token_owners(clip: Clip) -> np.ndarray:
-    """Actor of every visual token, -1 for background and -2 for a frame's class token, [tokens]."""
-    owners = clip.owners.reshape(len(clip.owners), -1)
-    return np.concatenate([np.full((len(owners), 1), -2), owners], axis=1).reshape(-1)
-
-
-def kept_tokens(clips: list[Clip], rng: np.random.Generator, background: int) -> np.ndarray:
-    """Visual tokens that a training step shows the decoder, [clips, kept], ascending.
-
-    All patches of actors, all class tokens and at least ``background`` others at random (the clip
-    with most actor patches decides the number), because a processor core trains several times as
-    fast without the rest. With ``background`` 0 every token is kept.
-    """
-    owners = np.stack([token_owners(clip) for clip in clips])
-    total = owners.shape[1]
-    must = owners != -1
-    kept = min(total, int(must.sum(1).max()) + background) if background else total
-    order = np.argsort(~must + rng.random(owners.shape) * 0.5, axis=1, kind="stable")
-    return np.sort(order[:, :kept], axis=1)
-
-
-def layer_places(kept: np.ndarray, rng, num_layers: int) -> tuple[Places, Places, int]:
-    """Rotary positions of the first layers, of the later ones, and the layer where they change.
+def layer_places(
+    kept: np.ndarray, rng, num_layers: int, crowd: np.ndarray | None = None
+) -> tuple[Places, Places, int]:
+    """Places of the visual tokens in the first layers, in the later ones, and where they change.
 
     The first layers have the positions of the full clip, as in a pruned prefill. From a random
     layer on, half of the clips are renumbered without gaps: pruners do either, and the decoder
-    should have met both.
+    should have met both. With ``crowd`` (see `views.crowd_of`) these clips are pruned there: what
+    is kept stands for itself from then on; the other half stays whole.
     """
     first = len(BEFORE_IMAGE)
     original = first + kept
     later = original.copy()
     starts = np.full(len(kept), first + NUM_VISUAL)
     later_starts = starts.copy()
+    later_crowd = None if crowd is None else crowd.copy()
     for number in range(len(kept)):
         if rng.random() < 0.5:
             later[number] = first + np.arange(kept.shape[1])
             later_starts[number] = first + kept.shape[1]
-    tensor = torch.from_numpy
-    early = Places(tensor(original), tensor(starts))
-    late = Places(tensor(later), tensor(later_starts))
+            if crowd is not None:
+                later_crowd[number] = 0
+    early = Places(*_tensors(original, starts, crowd))
+    late = Places(*_tensors(later, later_starts, later_crowd))
     return early, late, int(rng.integers(2, num_layers))
+
+
+def _tensors(visual: np.ndarray, start: np.ndarray, crowd: np.ndarray | None):
+    weights = None if crowd is None else torch.from_numpy(crowd).float()
+    return torch.from_numpy(visual), torch.from_numpy(start), weights
 
 
 def clip_turns(facts: Facts, rng, options: dict) -> list[Turn]:
@@ -116,24 +105,52 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measu
     (weight of the alignment loss), ``every`` (see `packed.turn_hidden`); if wanted,
     ``shows`` (so many of the lists are those of `shows`).
     """
-    clips = [make_clip(seed) for seed in seeds]
     rng = np.random.default_rng((seeds[0], 2))
-    device = model.lm_head.weight.device
+    clips, kept, visual = _shown(model, seeds, rng, options)
+    crowd = crowd_of(clips, kept) if options.get("crowd", 0) else None
+    turns = [clip_turns(Facts(clip.actors), rng, options) for clip in clips]
+    loss, measures = _answers(model, visual, kept, turns, rng, options, crowd)
+    loss = loss + options["alignment"] * _kept_alignment(model, visual, kept, clips)
+    if options.get("clock", 0) or options.get("deeds", 0):
+        extra, tokens = told(model, visual, kept, clips, options, crowd)
+        loss, measures = loss + extra, measures | tokens
+    return loss, measures
+
+
+def _shown(model, seeds, rng, options: dict) -> tuple[list[Clip], np.ndarray, Tensor]:
+    """Clips, the tokens that the decoder sees of them, and these tokens projected."""
+    clips = [make_clip(seed) for seed in seeds]
     with torch.no_grad():
         features = encode_clips(model, clips)
-    kept = kept_tokens(clips, rng, int(options["background"]))
-    kept_ids = torch.from_numpy(kept).to(device)
-    rows = torch.arange(len(clips), device=device)[:, None]
-    visual = project(model, features[rows, kept_ids])
-    turns = [clip_turns(Facts(clip.actors), rng, options) for clip in clips]
-    loss, measures = _answers(model, visual, kept, turns, rng, options)
-    return loss + options["alignment"] * _kept_alignment(model, visual, kept, clips), measures
+        if options.get("both ways", 0):
+            turned = features.unflatten(1, (NUM_FRAMES, TOKENS_PER_FRAME)).flip(1).flatten(1, 2)
+            features = torch.cat([features, turned])
+            clips += [backwards(clip) for clip in clips]
+    fewer = [thinned(clip, rng, int(options.get("patches", 0))) for clip in clips]
+    kept = kept_tokens(fewer, rng, int(options["background"]))
+    tokens = torch.from_numpy(kept).to(features.device)
+    rows = torch.arange(len(clips), device=features.device)[:, None]
+    return clips, kept, project(model, features[rows, tokens])
 
 
-def _answers(model, visual: Tensor, kept: np.ndarray, turns, rng, options: dict):
+def told_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
+    """What visual tokens must tell (`supervision`), without a word of text.
+
+    Options: those of `supervision.told`; ``patches``, ``background``, ``both ways``; with
+    ``whole`` N, every Nth step is about one whole clip.
+    """
+    rng = np.random.default_rng((seeds[0], 2))
+    whole = int(options.get("whole", 0))
+    if whole and seeds[0] // len(seeds) % whole == 0:
+        seeds, options = seeds[:1], {**options, "background": 0, "both ways": 0}
+    clips, kept, visual = _shown(model, seeds, rng, options)
+    return told(model, visual, kept, clips, options)
+
+
+def _answers(model, visual: Tensor, kept: np.ndarray, turns, rng, options: dict, crowd=None):
     """Loss and accuracy of the words that the turns ask for."""
     ids, weights = pack_turns(turns, visual.device, encode)
-    places = layer_places(kept, rng, len(model.model.language_model.layers))
+    places = layer_places(kept, rng, len(model.model.language_model.layers), crowd)
     hidden = turn_hidden(model, visual, ids, *places, every=int(options["every"]))
     return answer_loss(model, hidden, ids, weights, turns, options["lists"])
 
@@ -169,24 +186,6 @@ def _shuffled(model, clips: list[Clip], rng, options: dict):
     return shown, kept, project(model, features[clip, source, tokens % TOKENS_PER_FRAME])
 
 
-def reordered(clip: Clip, order: np.ndarray) -> Clip:
-    """The clip with its frames in another order: true frame by frame, not as a whole."""
-    actors = tuple(replace(a, states=tuple(a.states[i] for i in order)) for a in clip.actors)
-    return replace(clip, pixels=clip.pixels[order], owners=clip.owners[order], actors=actors)
-
-
-def thinned(clip: Clip, rng: np.random.Generator, patches: int) -> Clip:
-    """The clip with at most so many patches of an actor in a frame, at random; 0 leaves all."""
-    if not patches:
-        return clip
-    owners = np.full_like(clip.owners, -1)
-    for frame, shown in enumerate(clip.owners):
-        for actor in range(len(clip.actors)):
-            mine = rng.permutation(np.argwhere(shown == actor))[:patches]
-            owners[frame, mine[:, 0], mine[:, 1]] = actor
-    return replace(clip, owners=owners)
-
-
 def _kept_alignment(model, visual: Tensor, kept: np.ndarray, clips: list[Clip]) -> Tensor:
     """Alignment of the kept patches; a class token depicts nothing and is left out."""
     target = depicted_words(clips)
@@ -199,6 +198,7 @@ def _kept_alignment(model, visual: Tensor, kept: np.ndarray, clips: list[Clip]) 
 
 LOSSES = {
     "vision": vision_loss,
+    "told": told_loss,
     "shows": shows_loss,
     "language": language_loss,
 }

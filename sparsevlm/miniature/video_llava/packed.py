@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..packed import through_layers
@@ -17,7 +18,7 @@ from ..vocabulary import BEFORE_IMAGE, encode
 
 @dataclass(frozen=True)
 class Places:
-    """Rotary positions.
+    """Rotary positions, and how many tokens each visual token stands for.
 
     Attributes
     ----------
@@ -25,10 +26,14 @@ class Places:
         Position of each visual token.
     start : long Tensor [clips]
         Position of the first word of each turn.
+    crowd : Tensor [clips, tokens], optional
+        Logarithm of how many tokens each visual token stands for (`packed.crowd_mask`); by default
+        each stands for itself.
     """
 
     visual: Tensor
     start: Tensor
+    crowd: Tensor | None = None
 
     def of_all(self, turns: int, length: int, device) -> Tensor:
         """Positions of prefix, visual tokens and all turns, [clips, tokens]."""
@@ -81,7 +86,12 @@ def turn_hidden(
     early = late = decoder.rotary_emb(x, places.of_all(num_turns, length, device))
     if later is not None:
         late = decoder.rotary_emb(x, later.of_all(num_turns, length, device))
+    lead = prefix.shape[1]
+    crowds = [
+        None if there.crowd is None else F.pad(there.crowd.to(device), (lead, 0))
+        for there in (places, later or places)
+    ]
     return through_layers(
         decoder, x, (num_turns, length), lambda layer: early if layer < switch else late,
-        prefix.shape[1], blind_from, every,
+        lead, blind_from, every, lambda layer: crowds[layer >= switch],
     )  # fmt: skip

@@ -26,10 +26,10 @@ from ..scenes import SHAPES
 from ..vocabulary import BEFORE_IMAGE
 from .clips import make_clip
 from .facts import Facts
-from .losses import token_owners
 from .model import NUM_VISUAL
 from .packed import Places, turn_hidden
 from .question_families import FAMILIES, the
+from .views import token_owners
 from .vision import encode_clips, project
 from .vocabulary import VIDEO, encode
 

@@ -11,7 +11,10 @@ from ..question_families import Draft
 from ..questions import BENCHMARK_SEEDS, check_request
 from .clips import clip_actors
 from .facts import Facts, pick
-from .question_families import FAMILIES
+from .question_families import FAMILIES, TIMED
+
+# In training, kinds of question that need time come so many times as often as the others.
+TIMED_SHARE = 5
 
 
 def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
@@ -48,11 +51,16 @@ def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
 
 def training_drafts(facts: Facts, rng: np.random.Generator, count: int) -> list[tuple[str, Draft]]:
     """``count`` questions about a training clip, each with the name of its kind."""
-    families = [(name, family) for name, group in FAMILIES.items() for family in group]
+    families = [
+        (name, family)
+        for name, group in FAMILIES.items()
+        for family in group
+        for _ in range(TIMED_SHARE if family in TIMED else 1)
+    ]
     drafts: list[tuple[str, Draft]] = []
     while len(drafts) < count:
         name, family = pick(rng, families)
         draft = family(facts, rng)
         if draft:
-            drafts.append((f"{name}/{draft.split}", draft))
+            drafts.append((f"{name}/{family.__name__.split('_', 1)[1]}", draft))
     return drafts
