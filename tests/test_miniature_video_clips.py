@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import combinations
 
@@ -189,9 +190,15 @@ def test_answers_are_true_of_the_clip(benchmark):
         states = {s[:2] for a in facts.actors for s in a.states if s}
         words = set(sample.question.split()) | {sample.answer.split()[0]}
         yes = sample.answer == "yes"
+        named = [a for name, a in facts.named.items() if name in sample.question.split()]
         if sample.split == "action":
-            kind = next(k for k in facts.by_kind if k in words)
-            assert ((kind, "white") in states) == yes
+            assert [observed(a.states) for a in named] == [sample.answer]
+        elif sample.split == "count":
+            whites = [sum(s is not None and s[1] == "white" for s in a.states) for a in named]
+            assert whites == [int(sample.answer)] and whites[0] > 0
+        elif sample.split == "does":
+            verb = re.fullmatch(r"does the (?:\w+ thing|\w+) (.+) \?", sample.question)[1]
+            assert (re.sub(r"^\w+", third_person, verb) == observed(named[0].states)) == yes
         elif sample.split == "transition":
             colour, kind, last = (sample.question.split()[i] for i in (2, 3, 5))
             assert (kind, colour) in states and last not in (kind, colour)
@@ -201,8 +208,31 @@ def test_answers_are_true_of_the_clip(benchmark):
             assert ((kind, colour) in states) == yes
         elif sample.split in ("what", "describe"):
             assert any(set(state) <= words for state in states)
-        elif sample.split == "who":
+        elif "white" in words:
             assert {kind for kind, colour in states if colour == "white"} == {sample.answer}
+        elif sample.split == "who":
+            deed = sample.question.removeprefix("who ").removesuffix(" ?")
+            doers = [a for a in facts.actors if observed(a.states) == deed]
+            assert doers == [facts.named[sample.answer]] and deed != "disappears"
+
+
+def third_person(verb: re.Match) -> str:
+    return verb[0] + ("es" if verb[0] == "flash" else "s")
+
+
+def observed(states) -> str:
+    """What the states of an actor show, told from them alone."""
+    first, last = states[0], states[-1]
+    if first is None or last is None:
+        return "appears" if first is None else "disappears"
+    if any(state[1] == "white" for state in states):
+        return "flashes"
+    if first[:2] != last[:2]:
+        return "turns" if first[0] != last[0] else "changes"
+    down, right = last[2] - first[2], last[3] - first[3]
+    if not down and not right:
+        return "stays"
+    return f"moves {('up', 'down')[down > 0] if down else ('left', 'right')[right > 0]}"
 
 
 def test_a_prompt_holds_one_clip_and_an_empty_question_is_refused():

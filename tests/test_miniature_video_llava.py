@@ -199,9 +199,9 @@ def test_early_layers_have_the_positions_of_the_full_clip_and_half_of_the_rest_i
     assert late.start.tolist() == [53 if r else 3 + NUM_VISUAL for r in renumbered]
 
 
-@pytest.mark.parametrize("loss", losses.LOSSES.values())
+@pytest.mark.parametrize("loss", losses.LOSSES.values(), ids=losses.LOSSES)
 def test_losses_fall_on_a_repeated_batch(loss):
-    model = build_model(0, num_layers=4)
+    model = build_model(0, num_layers=9)
     stage = Stage("test", "", 30, 2, 16, ("image_tower",), 0.01, 2e-3, 1.0, 1.0)
     optimizers = train.build_optimizers(train.trainable(model, stage), stage)
     values = []
@@ -214,6 +214,13 @@ def test_losses_fall_on_a_repeated_batch(loss):
         values.append(value.item())
     assert values[-1] < 0.95 * values[0], values
     assert all(0 <= right <= total for right, total in measures.values())
+    if loss in (losses.told_loss, losses.language_loss):
+        assert {"clock", "deeds", "doer"} <= measures.keys()
+
+
+def test_a_decoder_that_ends_before_the_layer_that_must_tell_is_refused(model):
+    with pytest.raises(ValueError, match=r"layer 7 .* has 4 layers"):
+        losses.told_loss(model, range(1), 16, OPTIONS)
 
 
 @torch.no_grad()
@@ -293,7 +300,7 @@ TINY = (
 
 
 def test_a_run_repeats_bit_for_bit_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
-    monkeypatch.setitem(kit.RECIPES, "mini-video-llava", Recipe(8, TINY, base="mini-llava"))
+    monkeypatch.setitem(kit.RECIPES, "mini-video-llava", Recipe(16, TINY, base="mini-llava"))
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(train, "LOG_EVERY", 2)
     states = []

@@ -111,7 +111,7 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measu
     turns = [clip_turns(Facts(clip.actors), rng, options) for clip in clips]
     loss, measures = _answers(model, visual, kept, turns, rng, options, crowd)
     loss = loss + options["alignment"] * _kept_alignment(model, visual, kept, clips)
-    if options.get("clock", 0) or options.get("deeds", 0):
+    if any(options.get(name, 0) for name in ("clock", "deeds", "doer")):
         extra, tokens = told(model, visual, kept, clips, options, crowd)
         loss, measures = loss + extra, measures | tokens
     return loss, measures

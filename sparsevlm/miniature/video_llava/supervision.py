@@ -46,22 +46,31 @@ def told(
     clips : list of Clip
     crowd : array [clips, kept], optional
         From `views.crowd_of`; by default each token stands for itself.
+
+    Raises
+    ------
+    ValueError
+        The decoder is too shallow.
     """
-    clock, deeds = options.get("clock", 0), options.get("deeds", 0)
-    loss, measures = visual.new_zeros(()), {}
-    last = DEED_LAYER if deeds else CLOCK_LAYER
-    for layer, state in visual_states(model, visual, kept, last, crowd):
-        if layer == CLOCK_LAYER and clock:
-            one, measure = clock_loss(model, state, kept)
-            loss, measures = loss + clock * one, measures | measure
-        if layer == DEED_LAYER and deeds:
-            for words, of in ((ACTIONS, patch_deeds), (TIMES, patch_flashes)):
-                one, measure = word_loss(model, state, kept, [of(clip) for clip in clips], words)
-                loss, measures = loss + deeds * one, measures | measure
-            if options.get("doer", 0):
-                one, measure = doer_loss(model, state, kept, clips)
-                loss, measures = loss + options["doer"] * one, measures | measure
-    return loss, measures
+    clock, deeds, doer = (options.get(name, 0) for name in ("clock", "deeds", "doer"))
+    last = DEED_LAYER if deeds or doer else CLOCK_LAYER
+    layers = len(model.model.language_model.layers)
+    if last + 1 >= layers:
+        raise ValueError(
+            f"layer {last} must tell and the next one listens, but the decoder has {layers} layers"
+        )
+    states = dict(visual_states(model, visual, kept, last, crowd))
+    parts = []
+    if clock:
+        parts.append((clock, clock_loss(model, states[CLOCK_LAYER], kept)))
+    if deeds:
+        for words, of in ((ACTIONS, patch_deeds), (TIMES, patch_flashes)):
+            wanted = [of(clip) for clip in clips]
+            parts.append((deeds, word_loss(model, states[DEED_LAYER], kept, wanted, words)))
+    if doer:
+        parts.append((doer, doer_loss(model, states[DEED_LAYER], kept, clips)))
+    measures = {name: value for _, (_, found) in parts for name, value in found.items()}
+    return sum(weight * loss for weight, (loss, _) in parts), measures
 
 
 def visual_states(
