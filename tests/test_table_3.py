@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.miniature.video_llava.questions import samples
-from sparsevlm.reproduce import table_3_views
+from sparsevlm.reproduce import kinds, table_3_views
 from sparsevlm.reproduce.cell import Cell, Record
 from sparsevlm.reproduce.flops import DecoderShape
 from sparsevlm.reproduce.profiles import PROFILES
@@ -153,3 +154,19 @@ def test_the_figure_shows_measured_and_published_apart(results):
     assert "miniature" in here.get_title() and "published" in paper.get_title()
     assert [t.get_text() for t in here.get_xticklabels()][-1] == "average"
     assert len(paper.lines) == 3  # FastV, SparseVLM, and the line at 100
+
+
+def test_kinds_of_questions_are_counted_method_by_method(results, records):
+    table = kinds.frame(results)
+    assert table["questions"].sum() == 4 * 40
+    one = next(r for r in records if (r.cell.method, r.cell.benchmark) == ("fastv", "tgif"))
+    rows = [r for r in one.predictions if r["split"] == "count"]
+    right = 100 * sum(r["prediction"] == r["answer"] for r in rows) / len(rows)
+    assert table.loc[("TGIF-QA", "count"), "FastV"] == pytest.approx(right)
+    assert 0 < right < 100 and list(table)[:2] == ["questions", "Dense"]
+
+
+def test_kinds_at_several_budgets_are_refused(results):
+    two = replace(results, profile=replace(results.profile, budgets=(194, 97)))
+    with pytest.raises(ValueError, match="one budget"):
+        kinds.frame(two)

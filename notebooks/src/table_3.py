@@ -23,7 +23,7 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import table_1_views, table_3, table_3_views
+from sparsevlm.reproduce import kinds, table_1_views, table_3, table_3_views
 from sparsevlm.reproduce.style import save_figure
 
 results = table_3.measure(profile)
@@ -38,6 +38,15 @@ table_1_views.styled(table_3_views.readable(results), table_3_views.title(result
 
 # %%
 print(table_3_views.notes(results))
+
+# %% [markdown]
+# ## By kind of question
+#
+# Percent right. What a shape does, who does it and how often it flashes need several frames in
+# their order; colours, kinds and places need the patches of one.
+
+# %%
+kinds.frame(results).style.format(precision=0)
 
 # %% [markdown]
 # ## Published
@@ -66,9 +75,8 @@ files = table_3_views.save(results)
 # layer 2 of 32. The miniature has 16 layers, so the same fraction of depth is after layer 1.
 #
 # **What this does not show.** The clips have two or three shapes on a plain ground; nothing happens
-# outside the shapes, so what a question needs is in few tokens. The miniature did not learn to
-# order the frames, to tell directions or to count, so no question asks for that: TGIF's repetition
-# is missing, and its actions and transitions are asked with yes or no. The dense model answers
-# what, where, and yes or no about existence well (92 to 100 %), but who, action and transition
-# badly (its card), so a method can lose little there. The intervals take other questions into
-# account, not another training run.
+# outside the shapes, so what a question needs is in few tokens. The miniature was taught layer by
+# layer to tell time (its card), and puts together what a shape does from its patches in layers 2 to
+# 7, behind the first cut: which other frames a cut leaves matters more here than it may in a model
+# that learned time by itself. The intervals take other questions into account, not another
+# training run.
