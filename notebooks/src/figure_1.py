@@ -30,8 +30,8 @@ found = figure_1.measure(profile, tokens)
 
 # %% [markdown]
 # Words that rate are orange. Row (c) is painted as ToMe hands it on: every merged token in one
-# colour. It is the same three times, and the answers come out of it all the same: where an object
-# covers nine patches, merging what looks alike loses little.
+# colour. It is the same three times, whatever is asked; what each method answers is in the table
+# below.
 
 # %%
 figure = figure_1.draw(found)
@@ -55,4 +55,4 @@ figure_1.summary(found)
 # %% [markdown]
 # **What this does not show.** That focus buys accuracy: `table_1` measures it, and there a
 # text-agnostic grid is a strong control on these scenes. The three questions were picked because
-# all three go well; `figure_3` and `figure_11` hold some that do not.
+# SparseVLM answers all three right; `figure_3` and `figure_11` hold some that do not.

@@ -42,7 +42,7 @@ figure_3.summary(found)
 
 # %% [markdown]
 # Two ways to go wrong, both in the rule and not in the model. **A colour is outvoted by its noun:**
-# two cards raise *card* and the mean with it, so *black* falls below and either card will do.
+# two cards raise *card* and the mean with it, so *brown* falls below and either card will do.
 # **Options rate:** every patch lies at the left, in the middle or at the right, so these three
 # words share all votes and the object that is asked for gets none.
 #

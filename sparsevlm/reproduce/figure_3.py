@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ASKED: tuple[tuple[str, int, str, str], ...] = (
     ("GQA", 4, "which side is the green hourglass on ?", "left"),
     ("POPE", 7, "is there a orange frame in the image ?", "yes"),
-    ("TextVQA", 2, "what letter is on the black card ?", "N"),
+    ("TextVQA", 6, "what letter is on the brown card ?", "Z"),
     ("MMBench", 6, "which side is the yellow cross on ? A left B middle C right", "B"),
 )
 
