@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 Rotary = tuple[Tensor, Tensor]
+Crowd = tuple[Tensor, Tensor]  # logarithm of how many tokens each one stands for, its `crowd_mask`
 
 
 def through_layers(
@@ -25,7 +26,7 @@ def through_layers(
     lead: int,
     blind_from: int | None = None,
     every: int = 1,
-    crowd: Callable[[int], Tensor | None] = lambda layer: None,
+    crowd: Callable[[int], Crowd | None] = lambda layer: None,
 ) -> Tensor:
     """Final hidden states of every turn.
 
@@ -48,7 +49,7 @@ def through_layers(
         Run only the layers whose number is a multiple of it.
     crowd : callable
         Layer number to the logarithm of how many tokens each shared token stands for, [pictures,
-        shared], or to None where each stands for itself (`crowd_mask`).
+        shared], with its `crowd_mask`, or to None where each stands for itself.
 
     Returns
     -------
@@ -90,7 +91,7 @@ def crowd_mask(crowd: Tensor) -> Tensor:
 
 def _attend(
     attention: nn.Module, x: Tensor, rotary: Rotary, shared: int, turns: tuple[int, int],
-    causal: Tensor, unseen: Tensor | None, crowd: Tensor | None,
+    causal: Tensor, unseen: Tensor | None, crowd: Crowd | None,
 ) -> Tensor:  # fmt: skip
     """Self-attention of the shared tokens (causal) and of every turn (these plus itself)."""
     query, key, value = (
@@ -100,7 +101,7 @@ def _attend(
     rotate = sys.modules[type(attention).__module__].apply_rotary_pos_emb
     query, key = rotate(query, key, *rotary)
     picture = (t[:, :, :shared] for t in (query, key, value))
-    mask = None if crowd is None else crowd_mask(crowd)
+    stands, mask = crowd or (None, None)
     picture_out = F.scaled_dot_product_attention(*picture, attn_mask=mask, is_causal=mask is None)
 
     q, k, v = (t[:, :, shared:].unflatten(2, turns) for t in (query, key, value))
@@ -108,8 +109,8 @@ def _attend(
     if unseen is not None:
         to_picture = to_picture + unseen
     to_picture = to_picture * attention.scaling
-    if crowd is not None:
-        to_picture = to_picture + crowd[:, None, None]
+    if stands is not None:
+        to_picture = to_picture + stands[:, None, None]
     own = q @ k.mT * attention.scaling + causal
     scores = torch.cat([to_picture.unflatten(2, turns), own], dim=-1)
     weights = scores.softmax(-1)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..packed import through_layers
+from ..packed import Crowd, crowd_mask, through_layers
 from ..vocabulary import BEFORE_IMAGE, encode
 
 
@@ -41,6 +41,13 @@ class Places:
         before = torch.arange(len(BEFORE_IMAGE), device=device).expand(clips, -1)
         words = self.start[:, None].to(device) + torch.arange(length, device=device)
         return torch.cat([before, self.visual.to(device), words.repeat(1, turns)], dim=1)
+
+    def crowd_of_all(self, lead: int, device) -> Crowd | None:
+        """For prefix and visual tokens, what `packed.through_layers` wants to know of a crowd."""
+        if self.crowd is None:
+            return None
+        stands = F.pad(self.crowd.to(device), (lead, 0))
+        return stands, crowd_mask(stands)
 
 
 def turn_hidden(
@@ -87,10 +94,7 @@ def turn_hidden(
     if later is not None:
         late = decoder.rotary_emb(x, later.of_all(num_turns, length, device))
     lead = prefix.shape[1]
-    crowds = [
-        None if there.crowd is None else F.pad(there.crowd.to(device), (lead, 0))
-        for there in (places, later or places)
-    ]
+    crowds = [there.crowd_of_all(lead, device) for there in (places, later or places)]
     return through_layers(
         decoder, x, (num_turns, length), lambda layer: early if layer < switch else late,
         lead, blind_from, every, lambda layer: crowds[layer >= switch],

@@ -16,7 +16,7 @@ from torch import Tensor
 from ..packed import crowd_mask
 from ..turns import Measures
 from ..vocabulary import BEFORE_IMAGE
-from .clips import ONSETS, Actor, Clip
+from .clips import Actor, Clip
 from .model import TOKENS_PER_FRAME
 from .shows import WHITE
 from .vocabulary import ACTIONS, FRAME_WORDS, NUM_FRAMES, encode
@@ -64,9 +64,9 @@ def told(
     if clock:
         parts.append((clock, clock_loss(model, states[CLOCK_LAYER], kept)))
     if deeds:
-        for words, of in ((ACTIONS, patch_deeds), (TIMES, patch_flashes)):
+        for name, words, of in (("deeds", ACTIONS, patch_deeds), ("times", TIMES, patch_flashes)):
             wanted = [of(clip) for clip in clips]
-            parts.append((deeds, word_loss(model, states[DEED_LAYER], kept, wanted, words)))
+            parts.append((deeds, word_loss(name, model, states[DEED_LAYER], kept, wanted, words)))
     if doer:
         parts.append((doer, doer_loss(model, states[DEED_LAYER], kept, clips)))
     measures = {name: value for _, (_, found) in parts for name, value in found.items()}
@@ -122,13 +122,15 @@ def _word_logits(model, states: Tensor, layer: int, words: Sequence[str]) -> Ten
     return _SHARPNESS * decoder.layers[layer + 1].input_layernorm(states) @ directions.T
 
 
-def word_loss(model, states: Tensor, kept: np.ndarray, wanted: list[np.ndarray], words):
+def word_loss(name: str, model, states: Tensor, kept: np.ndarray, wanted: list[np.ndarray], words):
     """Cross-entropy of one of ``words`` for the visual tokens that must tell one.
 
     The decoder's own head reads the states, as if the decoder ended behind `DEED_LAYER`.
 
     Parameters
     ----------
+    name : str
+        Of the measure.
     model : VideoLlavaForConditionalGeneration
     states : Tensor [clips, kept, hidden]
     kept : int array [clips, kept]
@@ -140,7 +142,7 @@ def word_loss(model, states: Tensor, kept: np.ndarray, wanted: list[np.ndarray],
     asked = word >= 0
     ids = torch.tensor(encode(list(words)), device=states.device)
     read = model.lm_head(model.model.language_model.norm(states[asked]))
-    return _right("deeds" if words == ACTIONS else "times", read[:, ids], word[asked])
+    return _right(name, read[:, ids], word[asked])
 
 
 def patch_deeds(clip: Clip) -> np.ndarray:
@@ -159,11 +161,8 @@ def patch_flashes(clip: Clip) -> np.ndarray:
 
 def deed_so_far(actor: Actor, frame: int) -> str:
     """What an actor has done up to a frame, as an action."""
-    begun = {
-        **dict.fromkeys(ONSETS, frame >= actor.when),
-        "flashes": flashes_so_far(actor, frame) > 0,
-    }
-    return actor.action if begun.get(actor.action, True) else "stays"
+    flashes_later = actor.flashes > 0 and not flashes_so_far(actor, frame)
+    return "stays" if frame < actor.when or flashes_later else actor.action
 
 
 def flashes_so_far(actor: Actor, frame: int) -> int:
