@@ -52,8 +52,8 @@ figures: $(STAMP)
 	$(PY) -m sparsevlm run --profile $(PROFILE)
 
 train: $(STAMP)
-	$(PY) -m sparsevlm.miniature.train --name $(MINIATURE)
-	$(PY) -m sparsevlm.miniature.card --name $(MINIATURE)
+	$(PY) -m training.train --name $(MINIATURE)
+	$(PY) -m training.card --name $(MINIATURE)
 
 claims: $(STAMP)
 	$(PY) -m sparsevlm claims

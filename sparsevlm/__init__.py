@@ -8,20 +8,20 @@ from __future__ import annotations
 import importlib
 
 _HOMES = {
-    "sparsevlm.pruning": ("prune",),
-    "sparsevlm.captured": ("capture",),
-    "sparsevlm.trace": ("Trace", "SampleTrace", "CutTrace"),
-    "sparsevlm.schedule": (
+    "sparsevlm.runtime.prune": ("prune",),
+    "sparsevlm.runtime.capture": ("capture",),
+    "sparsevlm.runtime.trace": ("Trace", "SampleTrace", "CutTrace"),
+    "sparsevlm.core.schedule": (
         "Cut",
         "tokens_per_layer",
         "mean_tokens_in",
         "mean_tokens_out",
     ),
-    "sparsevlm.budget": ("schedule_for",),
-    "sparsevlm.contract": ("Pruner", "View", "Selection", "Groups"),
-    "sparsevlm.pruners": ("SparseVLM", "Dense"),
-    "sparsevlm.baselines": ("METHODS", "Method", "make_pruner"),
-    "sparsevlm.images": ("load_image",),
+    "sparsevlm.core.budget": ("schedule_for",),
+    "sparsevlm.core.interface": ("Pruner", "View", "Selection", "Groups"),
+    "sparsevlm.core.sparsevlm": ("SparseVLM", "Dense"),
+    "sparsevlm.methods": ("METHODS", "Method", "make_pruner"),
+    "sparsevlm.models.images": ("load_image",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -34,7 +34,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'sparsevlm' has no attribute {name!r}")
     if name in ("prune", "capture"):
         # The facade wires the parts: these know no family by name.
-        importlib.import_module("sparsevlm.families")
+        importlib.import_module("sparsevlm.models")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value

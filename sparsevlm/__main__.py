@@ -21,7 +21,7 @@ class UsageError(Exception):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    from sparsevlm.reproduce.arguments import build_parser
+    from sparsevlm.cli.arguments import build_parser
 
     options = build_parser().parse_args(arguments)
     try:
@@ -55,8 +55,8 @@ def _is_expected(error: Exception) -> bool:
 
 
 def _plan(options: argparse.Namespace, profile: str | None = None):
-    from sparsevlm.reproduce.profiles import get_profile
-    from sparsevlm.reproduce.suite import make_plan
+    from sparsevlm.cli.suite import make_plan
+    from sparsevlm.evaluation.profiles import get_profile
 
     names = [name for name, _ in options.parameters]
     try:
@@ -69,8 +69,8 @@ def _plan(options: argparse.Namespace, profile: str | None = None):
 
 
 def _reproduce(options: argparse.Namespace) -> int:
-    from sparsevlm.reproduce.claims_file import refresh
-    from sparsevlm.reproduce.suite import run_plan, shard
+    from sparsevlm.cli.suite import run_plan, shard
+    from sparsevlm.paper.claims.file import refresh
 
     limited = f"{options.profile}-{options.limit}" if options.limit else None
     plan = _plan(options, limited)
@@ -101,14 +101,14 @@ def _report(plan, outcome) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from sparsevlm.reproduce.suite import run_plan
+    from sparsevlm.cli.suite import run_plan
 
     plan = _plan(options)
     return _report(plan, run_plan(plan, jobs=1, force=True, cells=False))
 
 
 def _claims(options: argparse.Namespace) -> int:
-    from sparsevlm.reproduce import claims_file
+    from sparsevlm.paper.claims import file as claims_file
 
     if options.check and options.ids:
         raise UsageError("--check is for the whole page; give it without ids")
@@ -125,9 +125,9 @@ def _claims(options: argparse.Namespace) -> int:
 
 
 def _site(options: argparse.Namespace) -> int:
-    from sparsevlm.reproduce.paths import relative
-    from sparsevlm.reproduce.profiles import get_profile
-    from sparsevlm.reproduce.site import build
+    from sparsevlm.cli.site import build
+    from sparsevlm.evaluation.paths import relative
+    from sparsevlm.evaluation.profiles import get_profile
 
     try:
         profile = get_profile(options.profile)
@@ -141,17 +141,17 @@ def _provenance(options: argparse.Namespace) -> int:
     import json
     from pathlib import Path
 
-    from sparsevlm.reproduce.provenance import read
+    from sparsevlm.evaluation.results.provenance import read
 
     print(json.dumps(read(Path(options.file)), indent=2))
     return DONE
 
 
 def _list(options: argparse.Namespace) -> int:
-    from sparsevlm.baselines import METHODS
     from sparsevlm.benchmarks import BENCHMARKS
-    from sparsevlm.reproduce.notebooks import known_notebooks
-    from sparsevlm.reproduce.profiles import PROFILES
+    from sparsevlm.evaluation.profiles import PROFILES
+    from sparsevlm.methods import METHODS
+    from sparsevlm.paper.notebooks import known_notebooks
 
     sections = {
         "methods": {name: method.label for name, method in METHODS.items()},
@@ -171,23 +171,23 @@ def _list(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    from sparsevlm.reproduce.profiles import get_profile
+    from sparsevlm.evaluation.profiles import get_profile
 
     try:
         profile = get_profile(options.profile)
     except ValueError as error:
         raise UsageError(str(error)) from None
     if profile.device == "cuda" and not profile.missing:
-        from sparsevlm.reproduce import preflight
+        from sparsevlm.cli import preflight
 
         return preflight.main(profile)
     return _check_files(options)
 
 
 def _check_files(options: argparse.Namespace) -> int:
-    from sparsevlm.reproduce.check import missing_assets
-    from sparsevlm.reproduce.notebooks import problems, write_notebooks
-    from sparsevlm.reproduce.paths import relative
+    from sparsevlm.cli.check import missing_assets
+    from sparsevlm.evaluation.paths import relative
+    from sparsevlm.paper.notebooks import problems, write_notebooks
 
     if options.fix:
         for path in write_notebooks():
@@ -200,7 +200,7 @@ def _check_files(options: argparse.Namespace) -> int:
 
 
 def _judge(options: argparse.Namespace) -> int:
-    from sparsevlm.judges import command
+    from sparsevlm.evaluation.judges import command
 
     plan = _plan(options)
     try:
@@ -212,13 +212,14 @@ def _judge(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from sparsevlm.checkpoints import fetch
+    from sparsevlm.models.checkpoints import fetch
 
     return fetch.main(options)
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from sparsevlm.reproduce import bench, bench_options
+    from sparsevlm.speed import bench
+    from sparsevlm.speed import options as bench_options
 
     bench.run_command(bench_options.from_namespace(options))
     return DONE

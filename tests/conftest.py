@@ -6,8 +6,8 @@ from jaxtyping import install_import_hook
 from tiny import tiny_inputs, tiny_llava
 
 # While the tests run, every call checks the shapes that these modules' signatures promise.
-SHAPE_CHECKED = ("raters", "rating", "gravity", "sparsity", "recycling")
-install_import_hook([f"sparsevlm.{name}" for name in SHAPE_CHECKED], "beartype.beartype")
+SHAPE_CHECKED = ("raters", "scoring", "gravity", "sparsity", "recycling")
+install_import_hook([f"sparsevlm.core.{name}" for name in SHAPE_CHECKED], "beartype.beartype")
 
 
 @pytest.fixture(autouse=True)
@@ -46,8 +46,8 @@ def source(tmp_path_factory):
 @pytest.fixture(scope="module")
 def cells(request, source, tmp_path_factory):
     """The cells of the module's PROFILE."""
-    from sparsevlm.reproduce.cells import plan_cells
-    from sparsevlm.reproduce.store import Store
+    from sparsevlm.evaluation.results.store import Store
+    from sparsevlm.evaluation.runs import plan_cells
 
     store = Store(tmp_path_factory.mktemp("plan"))
     return plan_cells(request.module.PROFILE, source=source, store=store)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sparsevlm.benchmarks.sample import Sample
-from sparsevlm.judges import TASKS, JudgeRequest
-from sparsevlm.judges.chat import ChatJudge
-from sparsevlm.judges.transcripts import Reply
+from sparsevlm.evaluation.judges import TASKS, JudgeRequest
+from sparsevlm.evaluation.judges.chat import ChatJudge
+from sparsevlm.evaluation.judges.transcripts import Reply
 
 GOOD = "{'pred': 'yes', 'score': 4}"
 VIDEO, MM_VET = TASKS["tgif"], TASKS["mmvet"]

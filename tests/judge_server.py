@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from sparsevlm.judges import TASKS, EndpointJudge, JudgeRequest
-from sparsevlm.judges.wire import Patience
+from sparsevlm.evaluation.judges import TASKS, EndpointJudge, JudgeRequest
+from sparsevlm.evaluation.judges.http import Patience
 
 KEY = "sk-test-0123456789abcdef"
 GOOD = "{'pred': 'yes', 'score': 4}"

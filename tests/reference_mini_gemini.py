@@ -1,6 +1,6 @@
 """Mini-Gemini once more, plainly: loops and formulas over weights under their official names.
 
-Written from the description of the official code, not from `sparsevlm.families.mini_gemini`.
+Written from the description of the official code, not from `sparsevlm.models.mini_gemini`.
 """
 
 from __future__ import annotations

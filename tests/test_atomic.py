@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sparsevlm.reproduce.atomic import replacing, write_text
+from sparsevlm.evaluation.results.atomic import replacing, write_text
 
 
 def test_the_file_appears_when_the_block_ends(tmp_path):

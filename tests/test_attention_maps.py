@@ -6,8 +6,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from sparsevlm.reproduce import attention_maps, attention_maps_drawing
-from sparsevlm.reproduce.observe import look, observe
+from sparsevlm.analysis.observe import look, observe
+from sparsevlm.paper.extras import attention_maps, attention_maps_drawing
 
 matplotlib.use("Agg")
 SEED, QUESTION = attention_maps.SCENE, attention_maps.QUESTION
@@ -35,7 +35,7 @@ def test_the_dense_rows_are_what_the_pruner_saw_before_its_first_cut(found):
 
 
 def test_looking_leaves_the_model_as_it_was():
-    from sparsevlm.reproduce.ask import miniature
+    from sparsevlm.analysis.ask import miniature
 
     usual = miniature("mini")[0].config._attn_implementation
     seen = look("mini", SEED, QUESTION)

@@ -5,12 +5,12 @@ import torch
 from test_pruners import view
 
 import sparsevlm as sv
-from sparsevlm.baselines.controls import spread_rank
-from sparsevlm.baselines.pooled import cell_labels, coarse_grid
-from sparsevlm.baselines.pyramiddrop import PyramidDrop, geometric
-from sparsevlm.baselines.tome import merge_to
-from sparsevlm.contract import View
-from sparsevlm.schedule import mean_tokens_out
+from sparsevlm.core.interface import View
+from sparsevlm.core.schedule import mean_tokens_out
+from sparsevlm.methods.controls import spread_rank
+from sparsevlm.methods.pooled import cell_labels, coarse_grid
+from sparsevlm.methods.pyramiddrop import PyramidDrop, geometric
+from sparsevlm.methods.tome import merge_to
 
 BUDGETED = [name for name in sv.METHODS if name != "dense" and sv.METHODS[name].meets_budget]
 FIXED = [name for name in BUDGETED if name != "sparsevlm-paper"]

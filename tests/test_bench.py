@@ -10,14 +10,15 @@ import pytest
 import torch
 
 from sparsevlm import tokens_per_layer
-from sparsevlm.reproduce import bench, bench_clock, shapes
-from sparsevlm.reproduce.bench_answer import answer, measure_memory, shares, to_dense
-from sparsevlm.reproduce.bench_case import Case
-from sparsevlm.reproduce.bench_memory import peak_bytes
-from sparsevlm.reproduce.bench_options import Options, parse
-from sparsevlm.reproduce.bench_prefill import analytic, measure_prefill
-from sparsevlm.reproduce.bench_scale import at, measure_scale
-from sparsevlm.reproduce.flops import DecoderShape, prefill_flops
+from sparsevlm.models.flops import DecoderShape, prefill_flops
+from sparsevlm.speed import bench, shapes
+from sparsevlm.speed import clock as bench_clock
+from sparsevlm.speed.answering import answer, measure_memory, shares, to_dense
+from sparsevlm.speed.case import Case
+from sparsevlm.speed.memory import peak_bytes
+from sparsevlm.speed.options import Options, parse
+from sparsevlm.speed.prefill import analytic, measure_prefill
+from sparsevlm.speed.scale import at, measure_scale
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +107,7 @@ def test_flops_follow_the_schedule(case):
 
 
 def test_overhead_is_the_account_less_the_cuts_of_the_oracle(case, monkeypatch):
-    from sparsevlm.reproduce import bench_prefill
+    from sparsevlm.speed import prefill as bench_prefill
 
     monkeypatch.setattr(bench_prefill, "reading_seconds", lambda clock: 0.25)
     stages = {"session": 5.0, "hooks": 1.0, "cut": 2.0}

@@ -7,8 +7,8 @@ import torch
 from contract.cases import FAMILIES
 from contract.runs import build
 
-from sparsevlm import timing
-from sparsevlm.timing import STAGES, account, reading_seconds, stage
+from sparsevlm.runtime import timing
+from sparsevlm.runtime.timing import STAGES, account, reading_seconds, stage
 
 
 class Ticks:

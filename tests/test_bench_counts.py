@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import nn
 
-from sparsevlm.reproduce import bench, bench_operators, efficiency, shapes
-from sparsevlm.reproduce.bench_case import Case
-from sparsevlm.reproduce.bench_footprint import decoder_of, fake_operators, footprint
-from sparsevlm.reproduce.bench_memory import peak_bytes
-from sparsevlm.reproduce.bench_options import Options, parse
-from sparsevlm.reproduce.bench_prefill import captured_row
-from sparsevlm.reproduce.bench_scale import at
+from sparsevlm.paper.extras import efficiency
+from sparsevlm.speed import bench, shapes
+from sparsevlm.speed import operators as bench_operators
+from sparsevlm.speed.case import Case
+from sparsevlm.speed.footprint import decoder_of, fake_operators, footprint
+from sparsevlm.speed.memory import peak_bytes
+from sparsevlm.speed.options import Options, parse
+from sparsevlm.speed.prefill import captured_row
+from sparsevlm.speed.scale import at
 
 SHAPE = shapes.get_shape("reference").scaled(8, 128)
 BUDGET = 64

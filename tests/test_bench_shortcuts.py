@@ -10,10 +10,11 @@ from contract.cases import FAMILIES
 from contract.runs import build
 
 import sparsevlm as sv
-from sparsevlm import layout, prefill, recycling, segments
-from sparsevlm.contract import Groups, Selection, View
-from sparsevlm.families.llava import LanguageModel
-from sparsevlm.views import view_of
+from sparsevlm.core import recycling
+from sparsevlm.core.interface import Groups, Selection, View
+from sparsevlm.models.llava import LanguageModel
+from sparsevlm.runtime import layout, prefill, segments
+from sparsevlm.runtime.context import view_of
 
 
 def embeds(seed=0):

@@ -11,9 +11,9 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import sparsevlm as sv
-from sparsevlm import layout
-from sparsevlm.baselines import constants
-from sparsevlm.prefill import Prefill
+from sparsevlm.methods import constants
+from sparsevlm.runtime import layout
+from sparsevlm.runtime.prefill import Prefill
 
 # Operators that make the host wait for a device: reading a value, shapes that depend on values,
 # copies of a Python list.

@@ -6,17 +6,17 @@ import json
 from dataclasses import replace
 
 import pytest
+from synthetic import rehearse
 from tiny_checkpoints import save_tiny
 
 from sparsevlm.benchmarks.loaders import layout_of
-from sparsevlm.benchmarks.loaders.rehearsal import rehearse
-from sparsevlm.reproduce import hub_source, workers
-from sparsevlm.reproduce.failures import OpenSamplesError
-from sparsevlm.reproduce.hub_source import HubSource
-from sparsevlm.reproduce.plan import plan_cells
-from sparsevlm.reproduce.profiles import PROFILES
-from sparsevlm.reproduce.store import CellError, Store
-from sparsevlm.reproduce.suite import run_cells_apart
+from sparsevlm.cli.suite import run_cells_apart
+from sparsevlm.evaluation import hub_source, workers
+from sparsevlm.evaluation.hub_source import HubSource
+from sparsevlm.evaluation.plan import plan_cells
+from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.results.failures import OpenSamplesError
+from sparsevlm.evaluation.results.store import CellError, Store
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,10 @@ from contract.runs import build
 from transformers import DynamicCache
 
 import sparsevlm as sv
-from sparsevlm.captured import capture
-from sparsevlm.graphs import cuda_graph
 from sparsevlm.miniature.llava import kit
 from sparsevlm.miniature.weights import load_miniature
+from sparsevlm.runtime.capture import capture
+from sparsevlm.runtime.graphs import cuda_graph
 
 
 def told(family, inputs):

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from sparsevlm.benchmarks import Sample
-from sparsevlm.reproduce.cell import Cell, Record, canonical_json, digest, samples_digest
+from sparsevlm.evaluation.results.run import Cell, Record, canonical_json, digest, samples_digest
 
 CELL = Cell(
     model="m",

@@ -15,12 +15,12 @@ import pytest
 from untrained import quiet
 
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.reproduce.cells import load_records, missing_cells, plan_cells, run_cells
-from sparsevlm.reproduce.plan import algorithm_digest
-from sparsevlm.reproduce.profiles import PROFILES
-from sparsevlm.reproduce.sources import MiniatureSource
-from sparsevlm.reproduce.store import CellBusyError, CellError, Store
-from sparsevlm.reproduce.workers import answer, run_cell
+from sparsevlm.evaluation.plan import algorithm_digest
+from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.results.store import CellBusyError, CellError, Store
+from sparsevlm.evaluation.runs import load_records, missing_cells, plan_cells, run_cells
+from sparsevlm.evaluation.sources import MiniatureSource
+from sparsevlm.evaluation.workers import answer, run_cell
 
 PROFILE = replace(
     PROFILES["mini"],
@@ -68,7 +68,7 @@ def test_a_plan_is_read_back_and_made_again_when_anything_changes(source, tmp_pa
     assert plan_cells(PROFILE, source=source, store=store) == first[:1]
     assert len(plan_cells(replace(PROFILE, seed=1), source=source, store=store)) == 6
     assert not plan.exists(), "an outdated plan is removed"
-    monkeypatch.setattr("sparsevlm.reproduce.plan.code_digest", lambda: "other code")
+    monkeypatch.setattr("sparsevlm.evaluation.plan.code_digest", lambda: "other code")
     assert plan_cells(PROFILE, source=source, store=store) == first
     (plan,) = (tmp_path / "plans").iterdir()
     plan.write_text("[{")
@@ -205,7 +205,7 @@ def test_a_batch_that_was_half_kept_is_answered_whole_and_a_kept_one_not_again(
         batches.append(len(batch))
         return answer(cell, batch, source)
 
-    monkeypatch.setattr("sparsevlm.reproduce.workers.answer", watched)
+    monkeypatch.setattr("sparsevlm.evaluation.workers.answer", watched)
     rows = [{**row, "batch": 4} for row in uninterrupted[cell].predictions]
     with store.writing(cell, [row["id"] for row in rows]) as writer:
         writer.append([rows[1], rows[4], rows[5]])  # a part of the first batch, all of the second

@@ -6,9 +6,9 @@ import hashlib
 
 import pytest
 
+from sparsevlm.analysis import published
+from sparsevlm.cli.check import missing_assets
 from sparsevlm.miniature.registry import NAMES
-from sparsevlm.reproduce import published
-from sparsevlm.reproduce.check import missing_assets
 
 
 @pytest.fixture

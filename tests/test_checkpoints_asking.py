@@ -13,7 +13,7 @@ from tiny_checkpoints import (
     save_every,
 )
 
-from sparsevlm.checkpoints.asking import IMAGE_AT, QWEN_TOKENS, Asker, image_position
+from sparsevlm.models.prompt_builder import IMAGE_AT, QWEN_TOKENS, Asker, image_position
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,11 @@ from dataclasses import replace
 import pytest
 from checkpoint_hub import COMMIT, Hub, serving
 
-from sparsevlm.checkpoints import fetch as fetching
-from sparsevlm.checkpoints.declared import CHECKPOINTS, Repository, find
-from sparsevlm.checkpoints.fetch import check, fetch
-from sparsevlm.checkpoints.places import CheckpointError, locate, place, read_lock
-from sparsevlm.reproduce.paths import ROOT
+from sparsevlm.evaluation.paths import ROOT
+from sparsevlm.models.checkpoints import fetch as fetching
+from sparsevlm.models.checkpoints.declared import CHECKPOINTS, Repository, find
+from sparsevlm.models.checkpoints.fetch import check, fetch
+from sparsevlm.models.checkpoints.places import CheckpointError, locate, place, read_lock
 
 WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
 NAME = "some/model"
@@ -215,7 +215,7 @@ def test_the_command_takes_the_address_from_the_environment(tmp_path):
     commit = find("llava-7b").repositories[0].revision
     served = Hub({"llava-hf/llava-1.5-7b-hf": {"a.safetensors": b"x"}}, commit=commit)
     program = (
-        "import argparse, sys; from sparsevlm.checkpoints import fetch;"
+        "import argparse, sys; from sparsevlm.models.checkpoints import fetch;"
         "parser = argparse.ArgumentParser(); fetch.add_arguments(parser);"
         "sys.exit(fetch.main(parser.parse_args()))"
     )

@@ -18,9 +18,9 @@ from tiny_checkpoints import (
 )
 
 import sparsevlm as sv
-from sparsevlm.checkpoints import CHECKPOINTS, find
-from sparsevlm.checkpoints.loading import check_files, files_of, load
-from sparsevlm.checkpoints.places import CheckpointError
+from sparsevlm.models.checkpoints import CHECKPOINTS, find
+from sparsevlm.models.checkpoints.loading import check_files, files_of, load
+from sparsevlm.models.checkpoints.places import CheckpointError
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import save_file
 from tiny_checkpoints import VICUNA, letters_tokenizer
 
-from sparsevlm.checkpoints import find
-from sparsevlm.checkpoints.loading import load
-from sparsevlm.checkpoints.places import Locked, place, write_lock
-from sparsevlm.families.mini_gemini import checkpoint as official
-from sparsevlm.families.mini_gemini import configuration
+from sparsevlm.models.checkpoints import find
+from sparsevlm.models.checkpoints.loading import load
+from sparsevlm.models.checkpoints.places import Locked, place, write_lock
+from sparsevlm.models.mini_gemini import checkpoint as official
+from sparsevlm.models.mini_gemini import configuration
 
 
 def official_release(folder: Path, tower: Path):
     """Files as the authors publish them: one flat configuration, their names, two towers."""
-    from sparsevlm.families.mini_gemini.names import official_name
+    from sparsevlm.models.mini_gemini.names import official_name
 
     model = tiny_mini_gemini.small_mini_gemini()
     text = model.config.text_config.to_dict()

@@ -10,8 +10,8 @@ import json
 
 import pytest
 
-from sparsevlm.checkpoints import find
-from sparsevlm.checkpoints.shapes import decoder_of, family_and_config
+from sparsevlm.models.checkpoints import find
+from sparsevlm.models.checkpoints.shapes import decoder_of, family_and_config
 
 CLIP = {"hidden_size": 1024, "intermediate_size": 4096, "model_type": "clip_vision_model",
         "num_attention_heads": 16, "num_hidden_layers": 24, "patch_size": 14,

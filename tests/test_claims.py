@@ -8,19 +8,17 @@ from functools import cache
 import numpy as np
 import pytest
 
-from sparsevlm.baselines import METHODS
+from sparsevlm.analysis import published
+from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.reproduce import (
-    claims,
-    claims_declared,
-    claims_paper,
-    claims_records,
-    published,
-)
-from sparsevlm.reproduce.claims import judge, judge_miniature
-from sparsevlm.reproduce.claims_collect import collect, evaluate
-from sparsevlm.reproduce.statistics import Estimate
-from sparsevlm.reproduce.studies import STUDIES
+from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.methods import METHODS
+from sparsevlm.paper.claims import claim as claims
+from sparsevlm.paper.claims import declared as claims_declared
+from sparsevlm.paper.claims import paper as claims_paper
+from sparsevlm.paper.claims import records as claims_records
+from sparsevlm.paper.claims.claim import judge, judge_miniature
+from sparsevlm.paper.claims.collect import collect, evaluate
 
 DECLARED = claims_declared.load()
 BY_ID = {claim.id: claim for claim in DECLARED}

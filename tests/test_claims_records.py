@@ -10,13 +10,17 @@ import pytest
 from test_claims import BY_ID, no_records, without_records
 from test_table_1 import SHAPE, _record
 
-from sparsevlm.reproduce import claims, claims_collect, claims_file, claims_page, claims_records
-from sparsevlm.reproduce.cells import missing_cells, plan_cells
-from sparsevlm.reproduce.claims import Claim, Entry, Finding
-from sparsevlm.reproduce.claims_collect import Found, NotRunError, collect
-from sparsevlm.reproduce.profiles import PROFILES, get_profile
-from sparsevlm.reproduce.statistics import Estimate
-from sparsevlm.reproduce.table_1 import Results, from_records
+from sparsevlm.analysis.statistics import Estimate
+from sparsevlm.evaluation.profiles import PROFILES, get_profile
+from sparsevlm.evaluation.runs import missing_cells, plan_cells
+from sparsevlm.paper.claims import claim as claims
+from sparsevlm.paper.claims import collect as claims_collect
+from sparsevlm.paper.claims import file as claims_file
+from sparsevlm.paper.claims import page as claims_page
+from sparsevlm.paper.claims import records as claims_records
+from sparsevlm.paper.claims.claim import Claim, Entry, Finding
+from sparsevlm.paper.claims.collect import Found, NotRunError, collect
+from sparsevlm.paper.tables.table_1 import Results, from_records
 
 
 @pytest.fixture

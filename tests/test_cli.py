@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from sparsevlm import __main__ as cli
-from sparsevlm.reproduce.notebooks import known_notebooks
-from sparsevlm.reproduce.paths import ROOT
-from sparsevlm.reproduce.profiles import PROFILES
+from sparsevlm.evaluation.paths import ROOT
+from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.paper.notebooks import known_notebooks
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -82,7 +82,7 @@ def test_a_limit_too_small_for_a_question_of_each_benchmark_is_refused(capsys):
 
 @pytest.mark.parametrize("name", ["mini-8", "a100-100"])
 def test_a_limited_profile_is_another_profile(name):
-    from sparsevlm.reproduce.profiles import get_profile
+    from sparsevlm.evaluation.profiles import get_profile
 
     base, _, limit = name.rpartition("-")
     whole, part = get_profile(base), get_profile(name)
@@ -92,7 +92,7 @@ def test_a_limited_profile_is_another_profile(name):
 
 
 def test_a_dry_run_says_what_is_due_and_runs_nothing(capsys, monkeypatch):
-    from sparsevlm.reproduce import suite
+    from sparsevlm.cli import suite
 
     monkeypatch.setattr(suite, "run_plan", None)  # would fail if it were called
     code, out, _ = run(capsys, "reproduce", "--only", "figure_6", "--dry-run", "-p", "tokens", "99")
@@ -101,7 +101,8 @@ def test_a_dry_run_says_what_is_due_and_runs_nothing(capsys, monkeypatch):
 
 
 def test_what_failed_is_said_at_the_end_and_is_exit_code_1(capsys, monkeypatch):
-    from sparsevlm.reproduce import claims_file, suite
+    from sparsevlm.cli import suite
+    from sparsevlm.paper.claims import file as claims_file
 
     failed = suite.Outcome(["figure_6"], [], {"cell pope, dense": "out of memory"})
     monkeypatch.setattr(suite, "make_plan", lambda *a: suite.Plan(PROFILES["mini"], (), (), None))
@@ -133,8 +134,8 @@ def test_an_unknown_command_lists_the_known_ones(capsys):
 
 
 def test_list_names_everything(capsys):
-    from sparsevlm.baselines import METHODS
     from sparsevlm.benchmarks import BENCHMARKS
+    from sparsevlm.methods import METHODS
 
     code, out, _ = run(capsys, "list")
     names = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
@@ -148,7 +149,7 @@ def test_a_bug_keeps_its_traceback_and_an_error_of_ours_does_not(monkeypatch, ca
         json.loads("{")  # a ValueError from the depths of a library
 
     def ours(options):
-        from sparsevlm.reproduce.profiles import get_profile
+        from sparsevlm.evaluation.profiles import get_profile
 
         get_profile("maxi")
 
@@ -170,7 +171,8 @@ def test_an_interrupt_says_that_nothing_is_lost(monkeypatch, capsys):
 
 
 def test_check_reports_and_fails(monkeypatch, capsys):
-    from sparsevlm.reproduce import check, notebooks
+    from sparsevlm.cli import check
+    from sparsevlm.paper import notebooks
 
     monkeypatch.setattr(notebooks, "problems", lambda: [])
     monkeypatch.setattr(check, "missing_assets", lambda: ["weights are missing"])

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from test_study import SHAPE, fabricate, narrowed
 
-from sparsevlm.reproduce import controls, study
+from sparsevlm.analysis import study
+from sparsevlm.paper.extras import controls
 
 # The grid is better than SparseVLM, the others that look at nothing are worse.
 SKILL = {"dense": 0.97, "sparsevlm": 0.7, "sparsevlm-all-text": 0.8}

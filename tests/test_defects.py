@@ -16,13 +16,13 @@ from tiny import BEFORE, IMAGE_TOKEN, NUM_LAYERS, NUM_VISUAL, row, tiny_inputs, 
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import sparsevlm as sv
-from sparsevlm.budget import OFFICIAL_KEEP, schedule_for
-from sparsevlm.families.llava import Llava
-from sparsevlm.raters import select_raters, text_relevance
-from sparsevlm.rating import rate, score
-from sparsevlm.recycling import select_top
-from sparsevlm.schedule import mean_tokens_out, recycled_counts
-from sparsevlm.sparsity import num_kept, numerical_rank
+from sparsevlm.core.budget import OFFICIAL_KEEP, schedule_for
+from sparsevlm.core.raters import select_raters, text_relevance
+from sparsevlm.core.recycling import select_top
+from sparsevlm.core.schedule import mean_tokens_out, recycled_counts
+from sparsevlm.core.scoring import rate, score
+from sparsevlm.core.sparsity import num_kept, numerical_rank
+from sparsevlm.models.llava import Llava
 
 SHORT = {"max_new_tokens": 3, "suppress_tokens": [IMAGE_TOKEN], "pad_token_id": 0}
 

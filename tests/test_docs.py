@@ -15,18 +15,18 @@ from golden_data import cases
 from test_gravity import rotary
 
 import sparsevlm as sv
-from sparsevlm.budget import OFFICIAL_NUM_VISUAL
-from sparsevlm.gravity import gravity
-from sparsevlm.reproduce import published
-from sparsevlm.reproduce.paths import ROOT
-from sparsevlm.schedule import (
+from sparsevlm.analysis import published
+from sparsevlm.core.budget import OFFICIAL_NUM_VISUAL
+from sparsevlm.core.gravity import gravity
+from sparsevlm.core.schedule import (
     mean_tokens_in,
     mean_tokens_out,
     recycled_counts,
     tokens_per_layer,
 )
-from sparsevlm.sparsity import num_kept
-from sparsevlm.variants import V10_SETTINGS
+from sparsevlm.core.sparsity import num_kept
+from sparsevlm.core.variants import V10_SETTINGS
+from sparsevlm.evaluation.paths import ROOT
 
 ALGORITHM = (ROOT / "docs" / "algorithm.md").read_text(encoding="utf-8")
 DEVIATIONS = (ROOT / "DEVIATIONS.md").read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from sparsevlm.reproduce import efficiency
+from sparsevlm.paper.extras import efficiency
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_the_figure_is_drawn(records):
     import matplotlib
 
     matplotlib.use("Agg")
-    from sparsevlm.reproduce.efficiency_drawing import draw
+    from sparsevlm.paper.extras.efficiency_drawing import draw
 
     figure = draw(records)
     figure.canvas.draw()

@@ -26,7 +26,7 @@ def test_settings_need_no_torch():
 
 
 def test_prune_is_the_function_whatever_was_imported_before():
-    code = "import sparsevlm.pruning, sparsevlm as sv; assert sv.prune.__name__ == 'prune'"
+    code = "import sparsevlm.runtime.prune, sparsevlm as sv; assert sv.prune.__name__ == 'prune'"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from test_store import CELL
 
-from sparsevlm.reproduce.failures import Failure, OpenSamplesError, summarise
+from sparsevlm.evaluation.results.failures import Failure, OpenSamplesError, summarise
 
 OTHER = replace(CELL, method="fastv", tokens=64)
 BROKEN = Failure("gqa/3", "gqa/images/3.jpg", "it is truncated")

@@ -11,8 +11,8 @@ from tiny import tiny_inputs
 from tiny_mini_gemini import tiny_mini_gemini, tiny_mini_gemini_inputs
 
 import sparsevlm as sv
-from sparsevlm.families.qwen_vl import QwenVL
-from sparsevlm.families.video_llava import VideoLlava
+from sparsevlm.models.qwen_vl import QwenVL
+from sparsevlm.models.video_llava import VideoLlava
 
 
 @pytest.fixture(params=list(CASES))

@@ -7,7 +7,7 @@ import torch
 from family_cases import CASES, generate, logits, pruner, text_row
 
 import sparsevlm as sv
-from sparsevlm.schedule import Cut
+from sparsevlm.core.schedule import Cut
 
 METHODS = ["sparsevlm", "fastv", "pdrop", "random", "uniform", "tome"]
 # What renumbered positions lose with M-RoPE is said in its own test.

@@ -19,16 +19,16 @@ from transformers import (
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 import sparsevlm as sv
-from sparsevlm.families.inputs import Sample, llava_inputs, qwen_vl_inputs, video_llava_inputs
-from sparsevlm.families.inputs.pictures import (
+from sparsevlm.models.inputs import Sample, llava_inputs, qwen_vl_inputs, video_llava_inputs
+from sparsevlm.models.inputs.pictures import (
     clip_pixels,
     pad_to_square,
     qwen_image_patches,
     qwen_video_patches,
     sample_frames,
 )
-from sparsevlm.families.inputs.samples import expand, pad_batch
-from sparsevlm.families.inputs.video_llava import image_key
+from sparsevlm.models.inputs.samples import expand, pad_batch
+from sparsevlm.models.inputs.video_llava import image_key
 
 MEAN, STD = np.array(OPENAI_CLIP_MEAN), np.array(OPENAI_CLIP_STD)
 SPECIAL = {

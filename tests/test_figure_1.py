@@ -6,8 +6,9 @@ import matplotlib
 import numpy as np
 import pytest
 
-from sparsevlm.reproduce import ask, figure_1
-from sparsevlm.trace import CutTrace, SampleTrace
+from sparsevlm.analysis import ask
+from sparsevlm.paper.figures import figure_1
+from sparsevlm.runtime.trace import CutTrace, SampleTrace
 
 matplotlib.use("Agg")
 

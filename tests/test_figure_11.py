@@ -5,8 +5,9 @@ from __future__ import annotations
 import matplotlib
 import pytest
 
+from sparsevlm.analysis import ask
 from sparsevlm.miniature.facts import Facts
-from sparsevlm.reproduce import ask, figure_6, figure_11
+from sparsevlm.paper.figures import figure_6, figure_11
 
 matplotlib.use("Agg")
 

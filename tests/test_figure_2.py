@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from sparsevlm.reproduce import figure_2, figure_2_drawing
+from sparsevlm.paper.figures import figure_2, figure_2_drawing
 
 matplotlib.use("Agg")
 CUTS = range(3)

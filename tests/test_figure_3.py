@@ -6,8 +6,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from sparsevlm.reproduce import figure_3
-from sparsevlm.reproduce.panels import RATERS, Canvas, draw_sentence
+from sparsevlm.analysis.panels import RATERS, Canvas, draw_sentence
+from sparsevlm.paper.figures import figure_3
 
 matplotlib.use("Agg")
 

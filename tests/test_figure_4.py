@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sparsevlm.analysis import published, study
 from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.results.run import Cell, Record
 from sparsevlm.miniature.questions import benchmark_samples
-from sparsevlm.reproduce import figure_4, figure_4_drawing, published, study
-from sparsevlm.reproduce.cell import Cell, Record
-from sparsevlm.reproduce.flops import DecoderShape
-from sparsevlm.reproduce.profiles import get_profile
+from sparsevlm.models.flops import DecoderShape
+from sparsevlm.paper.figures import figure_4, figure_4_drawing
 
 PROFILE = replace(get_profile("mini").for_study("figure_4"), samples_per_benchmark=40)
 SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from test_study import SHAPE, fabricate, narrowed
 
-from sparsevlm.reproduce import figure_5, study
+from sparsevlm.analysis import study
+from sparsevlm.paper.figures import figure_5
 
 # Raters are better than all tokens, and worse than all text.
 SKILL = {"dense": 0.95, "sparsevlm": 0.7, "sparsevlm-all-text": 0.9, "sparsevlm-all-tokens": 0.4}

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sparsevlm.analysis.survivors import DROPPED, ENLARGE, kept_outline, survivor_picture
 from sparsevlm.miniature.weights import DATA
-from sparsevlm.reproduce import figure_6
-from sparsevlm.reproduce.survivors import DROPPED, ENLARGE, kept_outline, survivor_picture
+from sparsevlm.paper.figures import figure_6
 
 matplotlib.use("Agg")
 

@@ -6,7 +6,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from sparsevlm.reproduce import ask, figure_7, figure_7_drawing
+from sparsevlm.analysis import ask
+from sparsevlm.paper.figures import figure_7, figure_7_drawing
 
 matplotlib.use("Agg")
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from test_study import SHAPE, fabricate, narrowed
 
-from sparsevlm.reproduce import figure_8, figure_9, figure_10, published, study, study_tradeoff
-from sparsevlm.reproduce.study import DENSE_SETTING
+from sparsevlm.analysis import published, study, study_tradeoff
+from sparsevlm.analysis.study import DENSE_SETTING
+from sparsevlm.paper.figures import figure_8, figure_9, figure_10
 
 FIGURES = {one.FIGURE.name: one.FIGURE for one in (figure_8, figure_9, figure_10)}
 SKILL = {"dense": 0.95, "sparsevlm": 0.8, "random": 0.5}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sparsevlm.baselines import make_pruner
-from sparsevlm.reproduce import published
-from sparsevlm.reproduce.flops import DecoderShape, kv_bytes, prefill_flops
-from sparsevlm.schedule import tokens_per_layer
+from sparsevlm.analysis import published
+from sparsevlm.core.schedule import tokens_per_layer
+from sparsevlm.methods import make_pruner
+from sparsevlm.models.flops import DecoderShape, kv_bytes, prefill_flops
 
 LLAVA_7B = DecoderShape(hidden=4096, intermediate=11008, num_kv_heads=32, head_dim=128)
 TEXT_TOKENS = 117  # inferred: with it all 13 published values fall into place at once

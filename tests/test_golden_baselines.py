@@ -7,11 +7,11 @@ import torch
 from golden_data import arrays, cases
 from golden_run import check_decoding, check_scores, run
 
-from sparsevlm.baselines.fastv import FastV
-from sparsevlm.baselines.pyramiddrop import PyramidDrop
-from sparsevlm.baselines.tome import match, merge_round
-from sparsevlm.contract import View
-from sparsevlm.schedule import Cut
+from sparsevlm.core.interface import View
+from sparsevlm.core.schedule import Cut
+from sparsevlm.methods.fastv import FastV
+from sparsevlm.methods.pyramiddrop import PyramidDrop
+from sparsevlm.methods.tome import match, merge_round
 
 FUNCTIONS = cases("baseline_functions")
 FASTV_FUNCTIONS = [case for case in FUNCTIONS if case.startswith("fastv/")]

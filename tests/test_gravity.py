@@ -4,9 +4,9 @@ import pytest
 import torch
 from golden_data import arrays, cases
 
-from sparsevlm.gravity import correct, gravity, priority_heads
-from sparsevlm.rating import rate, score
-from sparsevlm.recycling import select_top
+from sparsevlm.core.gravity import correct, gravity, priority_heads
+from sparsevlm.core.recycling import select_top
+from sparsevlm.core.scoring import rate, score
 
 GOLDEN = [case for case in cases("functions") if case.startswith("v20/")]
 

@@ -13,14 +13,20 @@ from tiny_checkpoints import picture, save_tiny
 
 import sparsevlm as sv
 from sparsevlm.benchmarks.loaders.layout import DataError
-from sparsevlm.harness.answering import Answerer, pictures_of
-from sparsevlm.harness.local_task import find_task, installed_tasks, main, settings_of, write_task
-from sparsevlm.harness.settings import cut_at, generation_of, size_of
+from sparsevlm.evaluation.paths import ROOT
+from sparsevlm.integrations.answering import Answerer, pictures_of
+from sparsevlm.integrations.local_task import (
+    find_task,
+    installed_tasks,
+    main,
+    settings_of,
+    write_task,
+)
+from sparsevlm.integrations.settings import cut_at, generation_of, size_of
 from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.registry import get_kit
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.weights import load_miniature
-from sparsevlm.reproduce.paths import ROOT
 
 try:
     import tomllib

@@ -13,11 +13,11 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from synthetic_parquet import rehearse_parquet
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.benchmarks.loaders import load
-from sparsevlm.benchmarks.loaders.parquet_rehearsal import rehearse_parquet
-from sparsevlm.harness.local_task import write_task
+from sparsevlm.integrations.local_task import write_task
 
 if not find_spec("lmms_eval"):
     needs = "needs lmms-eval: pip install 'sparsevlm-repro[lmms-eval]'"
@@ -60,8 +60,8 @@ def run(tmp_path_factory):
 
 
 def test_lmms_eval_gets_the_answers_that_the_suite_gets(run):
-    from sparsevlm.harness.answering import Answerer
-    from sparsevlm.images import load_image
+    from sparsevlm.integrations.answering import Answerer
+    from sparsevlm.models.images import load_image
 
     said, results, answers, samples, official = run
     answerer = Answerer("mini-llava", tokens=TOKENS, device="cpu")

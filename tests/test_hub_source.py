@@ -7,18 +7,18 @@ from dataclasses import replace
 from multiprocessing import current_process, get_context
 
 import pytest
+from synthetic import rehearse
+from synthetic_videoqa import rehearse_video
 from tiny_checkpoints import FAMILIES, as_fetched, save_tiny
 
 from sparsevlm.benchmarks.loaders import DataError, layout_of
-from sparsevlm.benchmarks.loaders.rehearsal import rehearse
-from sparsevlm.benchmarks.loaders.videoqa_rehearsal import rehearse_video
-from sparsevlm.checkpoints.places import CheckpointError
-from sparsevlm.reproduce.flops import DecoderShape
-from sparsevlm.reproduce.hub_source import HubSource, _file_digest, gpu_of
-from sparsevlm.reproduce.plan import plan_cells
-from sparsevlm.reproduce.profiles import PROFILES
-from sparsevlm.reproduce.store import Store
-from sparsevlm.reproduce.workers import run_cell
+from sparsevlm.evaluation.hub_source import HubSource, _file_digest, gpu_of
+from sparsevlm.evaluation.plan import plan_cells
+from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.results.store import Store
+from sparsevlm.evaluation.workers import run_cell
+from sparsevlm.models.checkpoints.places import CheckpointError
+from sparsevlm.models.flops import DecoderShape
 
 VISUAL = {"llava": 576, "video_llava": 4 * 37, "qwen2_vl": 1320, "mini_gemini": 256}
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsevlm.images import load_image
+from sparsevlm.models.images import load_image
 
 
 def _gradient(mode: str) -> Image.Image:

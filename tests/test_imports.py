@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sparsevlm.reproduce.paths import ROOT
+from sparsevlm.evaluation.paths import ROOT
 
 PACKAGE = ROOT / "sparsevlm"
 ALGORITHM = 0
@@ -75,15 +75,15 @@ def test_no_module_imports_upwards(path):
     ("module", "line", "is_allowed"),
     [
         ("prune.py", "import torch", True),
-        ("prune.py", "from sparsevlm.trace import Trace", True),
+        ("prune.py", "from sparsevlm.runtime.trace import Trace", True),
         ("prune.py", "import numpy as np", False),
-        ("prune.py", "from sparsevlm.families import llava", False),
+        ("prune.py", "from sparsevlm.models import llava", False),
         ("prune.py", "def f():\n    from .baselines import METHODS", False),
-        ("baselines/fastv.py", "from sparsevlm.schedule import schedule_for", True),
+        ("baselines/fastv.py", "from sparsevlm.core.schedule import schedule_for", True),
         ("baselines/fastv.py", "from ..benchmarks import BENCHMARKS", False),
         ("baselines/fastv.py", "from sparsevlm import make_pruner", False),
         ("miniature/train.py", "from .recipes import Stage", True),
-        ("miniature/train.py", "import sparsevlm.reproduce.store", False),
+        ("miniature/train.py", "import sparsevlm.evaluation.results.store", False),
         ("reproduce/cells.py", "from sparsevlm import prune", True),
     ],
 )
@@ -108,10 +108,10 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_finding_out_that_all_is_done_loads_nothing_heavy(tmp_path):
     plan = f"""
 import sys
-from sparsevlm.reproduce.cells import missing_cells
-from sparsevlm.reproduce.profiles import get_profile
-from sparsevlm.reproduce.store import Store
-from sparsevlm.reproduce.suite import make_plan
+from sparsevlm.evaluation.runs import missing_cells
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.results.store import Store
+from sparsevlm.cli.suite import make_plan
 plan = make_plan(get_profile("mini"), store=Store({str(tmp_path)!r}))
 missing_cells(plan.cells, plan.store), [notebook.is_done() for notebook in plan.notebooks]
 print([m for m in {HEAVY} if m in sys.modules])

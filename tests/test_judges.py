@@ -10,7 +10,7 @@ import pytest
 from judge_parrot import GOOD, MM_VET, VIDEO, Parrot, request, row
 
 from sparsevlm.benchmarks import mmvet, videoqa
-from sparsevlm.judges import (
+from sparsevlm.evaluation.judges import (
     Estimate,
     JudgeError,
     JudgeRequest,
@@ -163,7 +163,7 @@ def test_every_row_needs_a_verdict():
 
 
 def test_judging_loads_no_torch(tmp_path):
-    code = "import sys, sparsevlm.judges; sys.exit('torch' in sys.modules)"
+    code = "import sys, sparsevlm.evaluation.judges; sys.exit('torch' in sys.modules)"
     assert (
         subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1]).returncode == 0
     )

@@ -13,10 +13,17 @@ import pytest
 from judge_server import said, serving, set_key
 
 from sparsevlm.benchmarks import Sample
-from sparsevlm.judges import TASKS, EndpointJudge, JudgeError, MatchJudge, OpenJudge, command
-from sparsevlm.judges.records import judge_records, transcripts_folder
-from sparsevlm.reproduce.cell import Cell
-from sparsevlm.reproduce.store import Store
+from sparsevlm.evaluation.judges import (
+    TASKS,
+    EndpointJudge,
+    JudgeError,
+    MatchJudge,
+    OpenJudge,
+    command,
+)
+from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
+from sparsevlm.evaluation.results.run import Cell
+from sparsevlm.evaluation.results.store import Store
 
 
 def finish(store, benchmark, predictions, tokens=None):

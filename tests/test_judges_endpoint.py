@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from judge_server import GOOD, KEY, QUICK, endpoint_judge, requests, said, serving, set_key
 
-from sparsevlm.judges import TASKS, JudgeError, Verdict
-from sparsevlm.judges.wire import Patience
+from sparsevlm.evaluation.judges import TASKS, JudgeError, Verdict
+from sparsevlm.evaluation.judges.http import Patience
 
 ROOT = Path(__file__).parents[1]
 
@@ -228,7 +228,7 @@ def test_the_price_is_that_of_the_tokens(make):
 
 ASK = """
 import sys
-from sparsevlm.judges import TASKS, EndpointJudge, JudgeRequest
+from sparsevlm.evaluation.judges import TASKS, EndpointJudge, JudgeRequest
 requests = [JudgeRequest(str(i), f"what is {i}?", "a dog", f"answer {i}") for i in range(30)]
 judge = EndpointJudge(task=TASKS["tgif"], folder=sys.argv[1], model="judge", address=sys.argv[2],
                       key_variable="JUDGE_KEY", parallel=1)

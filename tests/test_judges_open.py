@@ -9,7 +9,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sparsevlm.judges import TASKS, JudgeError, JudgeRequest, OpenJudge, Verdict
+from sparsevlm.evaluation.judges import TASKS, JudgeError, JudgeRequest, OpenJudge, Verdict
 
 VIDEO = TASKS["tgif"]
 WORDS = ["{'pred':'yes','score':4}", "<unk>", "<pad>", "<end>", "<user>", "<judge>"]

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from sparsevlm.judges import JudgeError
-from sparsevlm.judges.transcripts import Reply, known_replies, transcripts
+from sparsevlm.evaluation.judges import JudgeError
+from sparsevlm.evaluation.judges.transcripts import Reply, known_replies, transcripts
 
 WHO = {"kind": "parrot"}
 
@@ -83,7 +83,7 @@ def test_a_full_disk_is_said_and_leaves_whole_lines(tmp_path):
     script = """
 import resource, sys
 from pathlib import Path
-from sparsevlm.judges.transcripts import transcripts, Reply
+from sparsevlm.evaluation.judges.transcripts import transcripts, Reply
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))

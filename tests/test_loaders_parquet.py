@@ -6,12 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from synthetic_parquet import WRITERS, rehearse_parquet
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.benchmarks.loaders import DataError, load, verify
 from sparsevlm.benchmarks.loaders.hub import HUB
 from sparsevlm.benchmarks.loaders.parquet import PICTURES, TABLES, layout_of_copy
-from sparsevlm.benchmarks.loaders.parquet_rehearsal import WRITERS, rehearse_parquet
 from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows, write_rows
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'sparsevlm-repro[hub]'")

@@ -9,12 +9,12 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
+from synthetic import WRITERS, rehearse
 
 from sparsevlm.benchmarks import BENCHMARKS, get_benchmark
 from sparsevlm.benchmarks.loaders import LOADERS, DataError, load, verify
 from sparsevlm.benchmarks.loaders.layout import LETTER_ANSWER, SHORT_ANSWER
-from sparsevlm.benchmarks.loaders.rehearsal import WRITERS, rehearse
-from sparsevlm.benchmarks.loaders.uploads import UPLOADS, write_upload
+from sparsevlm.benchmarks.uploads import UPLOADS, write_upload
 
 ENDS = {name: SHORT_ANSWER for name in ("gqa", "mme", "pope", "textvqa")} | {
     name: LETTER_ANSWER for name in ("mmbench", "scienceqa", "seed")

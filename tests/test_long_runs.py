@@ -8,10 +8,10 @@ from dataclasses import replace
 import pytest
 from untrained import Hungry, python, quiet
 
-from sparsevlm.reproduce.failures import OpenSamplesError
-from sparsevlm.reproduce.profiles import PROFILES
-from sparsevlm.reproduce.store import CellError, Store
-from sparsevlm.reproduce.workers import _models, run_cell
+from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.results.failures import OpenSamplesError
+from sparsevlm.evaluation.results.store import CellError, Store
+from sparsevlm.evaluation.workers import _models, run_cell
 
 PROFILE = replace(
     PROFILES["mini"], benchmarks=("pope",), samples_per_benchmark=8, methods=("sparsevlm",),
@@ -37,8 +37,8 @@ def events(store, cell):
 
 KILLS = """
 import os, random, signal, time
-from sparsevlm.reproduce.cells import plan_cells
-from sparsevlm.reproduce.sources import MiniatureSource
+from sparsevlm.evaluation.runs import plan_cells
+from sparsevlm.evaluation.sources import MiniatureSource
 from test_long_runs import PROFILE, quiet, run_cell, Store
 
 source, folder, kills = MiniatureSource(sys.argv[1]), sys.argv[2], int(sys.argv[3])

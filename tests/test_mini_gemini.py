@@ -10,10 +10,10 @@ from PIL import Image
 from tiny_mini_gemini import row, small_config, small_inputs, small_mini_gemini
 from torch.nn import functional as F
 
-from sparsevlm.families.mini_gemini.mining import windows
-from sparsevlm.families.mini_gemini.names import official_name
-from sparsevlm.families.mini_gemini.processing import aux_pixels, low_pixels, pad_to_square
-from sparsevlm.families.mini_gemini.vision import pyramid
+from sparsevlm.models.mini_gemini.mining import windows
+from sparsevlm.models.mini_gemini.names import official_name
+from sparsevlm.models.mini_gemini.processing import aux_pixels, low_pixels, pad_to_square
+from sparsevlm.models.mini_gemini.vision import pyramid
 
 KINDS = [("llama", "base"), ("llama", "hd"), ("gemma", "base")]
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}

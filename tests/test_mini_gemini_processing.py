@@ -9,7 +9,7 @@ from tiny_mini_gemini import small_config, small_mini_gemini
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from sparsevlm.families.mini_gemini.processing import low_pixels, prepare, prompt, prompt_ids
+from sparsevlm.models.mini_gemini.processing import low_pixels, prepare, prompt, prompt_ids
 
 SYSTEM = (
     "A chat between a curious user and an artificial intelligence assistant. "

@@ -10,30 +10,28 @@ import torch
 from PIL import Image
 
 from sparsevlm import make_pruner, prune
-from sparsevlm.families.mini_gemini import MiniGeminiForConditionalGeneration
-from sparsevlm.families.mini_gemini.processing import aux_pixels
-from sparsevlm.miniature import load_miniature, prompt, train
-from sparsevlm.miniature.llava.vision import encode_images
+from sparsevlm.miniature import load_miniature, prompt
 from sparsevlm.miniature.mini_gemini import kit
-from sparsevlm.miniature.mini_gemini.losses import (
-    depicted_in_cells,
-    language_loss,
-    mining_loss,
-)
 from sparsevlm.miniature.mini_gemini.model import grow
 from sparsevlm.miniature.mini_gemini.pictures import CELL, SCALE, make_picture, small_cards
-from sparsevlm.miniature.mini_gemini.probes import (
+from sparsevlm.miniature.questions import benchmark_samples
+from sparsevlm.miniature.scenes import CARD_COLOURS, make_scene
+from sparsevlm.miniature.vocabulary import DEPICTED
+from sparsevlm.miniature.weights import DATA
+from sparsevlm.models.mini_gemini import MiniGeminiForConditionalGeneration
+from sparsevlm.models.mini_gemini.processing import aux_pixels
+from training import train
+from training.llava.vision import encode_images
+from training.mini_gemini import trainer
+from training.mini_gemini.losses import depicted_in_cells, language_loss, mining_loss
+from training.mini_gemini.probes import (
     accuracy_without_image_from,
     attention_on_target,
     silent_mining,
     small_print_accuracy,
 )
-from sparsevlm.miniature.mini_gemini.vision import coarse_pixels, encode_pictures, fine_pixels
-from sparsevlm.miniature.questions import benchmark_samples
-from sparsevlm.miniature.recipes import Recipe, Stage
-from sparsevlm.miniature.scenes import CARD_COLOURS, make_scene
-from sparsevlm.miniature.vocabulary import DEPICTED
-from sparsevlm.miniature.weights import DATA
+from training.mini_gemini.vision import coarse_pixels, encode_pictures, fine_pixels
+from training.recipes import Recipe, Stage
 
 OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2, "small": 1}
 QUESTION = "what color is the thing ?"
@@ -173,7 +171,7 @@ TINY = (
 
 
 def test_training_lowers_the_loss_and_repeats_bit_for_bit(tmp_path, monkeypatch):
-    monkeypatch.setitem(kit.RECIPES, "mini-gemini", Recipe(16, TINY, "mini-llava-16", 20))
+    monkeypatch.setitem(trainer.RECIPES, "mini-gemini", Recipe(16, TINY, "mini-llava-16", 20))
     monkeypatch.setattr(train, "LOG_EVERY", 4)
     states = []
     for name in ("first", "again"):

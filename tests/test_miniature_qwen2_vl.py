@@ -7,11 +7,19 @@ import pytest
 import torch
 
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.miniature import train
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.llava.model import build_model as build_llava
 from sparsevlm.miniature.qwen2_vl import kit
-from sparsevlm.miniature.qwen2_vl.losses import (
+from sparsevlm.miniature.qwen2_vl.model import MARKS, build_model, take_decoder
+from sparsevlm.miniature.qwen2_vl.pictures import make_picture
+from sparsevlm.miniature.qwen2_vl.processing import MiniatureProcessor
+from sparsevlm.miniature.qwen2_vl.prompts import AFTER, BEFORE, encode, prompt_ids
+from sparsevlm.miniature.registry import KITS
+from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
+from sparsevlm.miniature.vocabulary import DEPICTED, IMAGE, WORDS
+from training import train
+from training.qwen2_vl import trainer
+from training.qwen2_vl.losses import (
     LISTS,
     kept_patches,
     language_loss,
@@ -19,23 +27,16 @@ from sparsevlm.miniature.qwen2_vl.losses import (
     vision_loss,
     visual_positions,
 )
-from sparsevlm.miniature.qwen2_vl.model import MARKS, build_model, take_decoder
-from sparsevlm.miniature.qwen2_vl.packed import turn_hidden
-from sparsevlm.miniature.qwen2_vl.pictures import make_picture
-from sparsevlm.miniature.qwen2_vl.processing import MiniatureProcessor
-from sparsevlm.miniature.qwen2_vl.prompts import AFTER, BEFORE, encode, prompt_ids
-from sparsevlm.miniature.qwen2_vl.recipes import RECIPES
-from sparsevlm.miniature.qwen2_vl.vision import (
+from training.qwen2_vl.packed import turn_hidden
+from training.qwen2_vl.recipes import RECIPES
+from training.qwen2_vl.vision import (
     depicted_words,
     merge,
     picture_patches,
     picture_positions,
     tower_features,
 )
-from sparsevlm.miniature.recipes import Recipe, Stage
-from sparsevlm.miniature.registry import KITS
-from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
-from sparsevlm.miniature.vocabulary import DEPICTED, IMAGE, WORDS
+from training.recipes import Recipe, Stage
 
 FIRST = len(BEFORE)
 OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2}
@@ -228,7 +229,7 @@ def test_a_run_repeats_bit_for_bit(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         train.worker(0, 1, "tiny", tmp_path / name, 0, "cpu", None)
         states.append(torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"])
-    start = kit.starting_model(RECIPES["tiny"], 0).state_dict()
+    start = trainer.starting_model(RECIPES["tiny"], 0).state_dict()
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
     still = {key for key, value in start.items() if torch.equal(value, states[0][key])}
     assert not still, f"never trained: {still}"

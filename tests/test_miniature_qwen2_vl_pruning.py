@@ -6,16 +6,16 @@ import pytest
 import torch
 
 from sparsevlm import prune
-from sparsevlm.baselines import make_pruner
+from sparsevlm.methods import make_pruner
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.qwen2_vl import kit
 from sparsevlm.miniature.qwen2_vl.model import build_model
-from sparsevlm.miniature.qwen2_vl.packed import turn_hidden
 from sparsevlm.miniature.qwen2_vl.pictures import NOMINAL, make_picture
-from sparsevlm.miniature.qwen2_vl.probes import accuracy_without_image_from, attention_on_target
 from sparsevlm.miniature.qwen2_vl.processing import MiniatureProcessor
 from sparsevlm.miniature.qwen2_vl.prompts import BEFORE, encode
-from sparsevlm.miniature.qwen2_vl.vision import merge, picture_positions, tower_features
+from training.qwen2_vl.packed import turn_hidden
+from training.qwen2_vl.probes import accuracy_without_image_from, attention_on_target
+from training.qwen2_vl.vision import merge, picture_positions, tower_features
 
 FIRST = len(BEFORE)
 

@@ -8,28 +8,29 @@ import numpy as np
 import pytest
 import torch
 
-from sparsevlm.miniature import load_miniature, train
-from sparsevlm.miniature.card import finished_run, stage_seconds
+from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.facts import Facts
-from sparsevlm.miniature.llava.kit import starting_model
-from sparsevlm.miniature.llava.losses import LOSSES, language_loss, scene_turns, vision_loss
 from sparsevlm.miniature.llava.model import build_model, grow
-from sparsevlm.miniature.llava.packed import turn_hidden
-from sparsevlm.miniature.llava.probes import accuracy_without_image_from, attention_on_target
-from sparsevlm.miniature.llava.recipes import RECIPES
-from sparsevlm.miniature.llava.vision import (
+from sparsevlm.miniature.questions import HARD_KINDS
+from sparsevlm.miniature.registry import KITS
+from sparsevlm.miniature.scenes import make_scene
+from sparsevlm.miniature.vocabulary import BEFORE_IMAGE, DEPICTED, IMAGE, encode
+from training import train
+from training.card import finished_run, stage_seconds
+from training.llava.losses import LOSSES, language_loss, scene_turns, vision_loss
+from training.llava.packed import turn_hidden
+from training.llava.probes import accuracy_without_image_from, attention_on_target
+from training.llava.recipes import RECIPES
+from training.llava.trainer import starting_model
+from training.llava.vision import (
     alignment_loss,
     depicted_words,
     encode_images,
     pixel_tensor,
     project,
 )
-from sparsevlm.miniature.optim import Muon, orthogonalise
-from sparsevlm.miniature.questions import HARD_KINDS
-from sparsevlm.miniature.recipes import Recipe, Stage
-from sparsevlm.miniature.registry import KITS
-from sparsevlm.miniature.scenes import make_scene
-from sparsevlm.miniature.vocabulary import BEFORE_IMAGE, DEPICTED, IMAGE, encode
+from training.optim import Muon, orthogonalise
+from training.recipes import Recipe, Stage
 
 OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2}
 

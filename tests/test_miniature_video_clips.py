@@ -10,23 +10,16 @@ import numpy as np
 import pytest
 
 from sparsevlm.miniature.statements import MAX_WORDS
-from sparsevlm.miniature.video_llava.clips import (
-    MOVES,
-    ONSETS,
-    RGB,
-    Actor,
-    clip_actors,
-    make_clip,
-)
+from sparsevlm.miniature.video_llava.clips import MOVES, ONSETS, RGB, Actor, clip_actors, make_clip
 from sparsevlm.miniature.video_llava.facts import Facts, seen_frames
 from sparsevlm.miniature.video_llava.question_families import FAMILIES
 from sparsevlm.miniature.video_llava.questions import samples
 from sparsevlm.miniature.video_llava.shows import SHOW_LISTS
 from sparsevlm.miniature.video_llava.statements import STATEMENTS
-from sparsevlm.miniature.video_llava.views import backwards
-from sparsevlm.miniature.video_llava.vision import depicted_words
 from sparsevlm.miniature.video_llava.vocabulary import FRAME_WORDS, encode, prompt
 from sparsevlm.miniature.vocabulary import DEPICTED
+from training.video_llava.views import backwards
+from training.video_llava.vision import depicted_words
 
 # Clips
 

@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from sparsevlm.miniature import load_miniature, train
-from sparsevlm.miniature.packed import crowd_mask
-from sparsevlm.miniature.recipes import Recipe, Stage
-from sparsevlm.miniature.video_llava import kit, losses, supervision, views
+from sparsevlm.miniature import load_miniature
+from sparsevlm.miniature.video_llava import kit
 from sparsevlm.miniature.video_llava.clips import ONSETS, make_clip
 from sparsevlm.miniature.video_llava.model import (
     NUM_VISUAL,
@@ -19,11 +17,8 @@ from sparsevlm.miniature.video_llava.model import (
     build_model,
     warm_start,
 )
-from sparsevlm.miniature.video_llava.packed import Places, turn_hidden
-from sparsevlm.miniature.video_llava.probes import accuracy_without_image_from, attention_on_target
 from sparsevlm.miniature.video_llava.processing import ClipProcessor
 from sparsevlm.miniature.video_llava.questions import samples
-from sparsevlm.miniature.video_llava.vision import encode_clips, pixel_tensor, project
 from sparsevlm.miniature.video_llava.vocabulary import (
     ACTIONS,
     FRAME_WORDS,
@@ -34,6 +29,13 @@ from sparsevlm.miniature.video_llava.vocabulary import (
 )
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from sparsevlm.miniature.weights import DATA
+from training import train
+from training.packed import crowd_mask
+from training.recipes import Recipe, Stage
+from training.video_llava import losses, supervision, trainer, views
+from training.video_llava.packed import Places, turn_hidden
+from training.video_llava.probes import accuracy_without_image_from, attention_on_target
+from training.video_llava.vision import encode_clips, pixel_tensor, project
 
 OPTIONS = {"lists": 5, "questions": 2, "background": 4, "alignment": 0.2, "every": 1}
 OPTIONS |= {"frames": 2, "shuffles": 2, "patches": 2, "shows": 3}
@@ -296,7 +298,7 @@ TINY = (
 
 
 def test_a_run_repeats_bit_for_bit_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
-    monkeypatch.setitem(kit.RECIPES, "mini-video-llava", Recipe(16, TINY, base="mini-llava"))
+    monkeypatch.setitem(trainer.RECIPES, "mini-video-llava", Recipe(16, TINY, base="mini-llava"))
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(train, "LOG_EVERY", 2)
     states = []
@@ -323,7 +325,7 @@ def _stop_in_the_second_stage(monkeypatch, folder):
         return losses.language_loss(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setitem(kit.LOSSES, "language", loss)
+        patch.setitem(trainer.LOSSES, "language", loss)
         with pytest.raises(KeyboardInterrupt):
             train.worker(0, 1, "mini-video-llava", folder, 0, "cpu", None)
 

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from sparsevlm.reproduce import notebooks
-from sparsevlm.reproduce.notebooks import (
+from sparsevlm.paper import notebooks
+from sparsevlm.paper.notebooks import (
     Parameter,
     declared_parameters,
     generate,
@@ -16,7 +16,7 @@ from sparsevlm.reproduce.notebooks import (
     source_cells,
     source_path,
     write_notebooks,
-)  # fmt: skip
+)
 
 GOOD = """\
 # %% [markdown]

@@ -12,7 +12,7 @@ from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from sparsevlm.reproduce.paths import ROOT
+from sparsevlm.evaluation.paths import ROOT
 
 try:
     import tomllib

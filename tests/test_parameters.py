@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sparsevlm.reproduce.notebooks import Parameter
-from sparsevlm.reproduce.parameters import check, from_text, matches, registered
+from sparsevlm.cli.parameters import check, from_text, matches, registered
+from sparsevlm.paper.notebooks import Parameter
 
 SOURCE = """\
 # %% tags=["parameters"]

@@ -7,15 +7,12 @@ from dataclasses import replace
 
 import pytest
 import torch
+from synthetic import rehearse
 from tiny_checkpoints import as_fetched, pieces_tokenizer, save_tiny
 
 from sparsevlm.benchmarks.loaders import layout_of
-from sparsevlm.benchmarks.loaders.rehearsal import rehearse
-from sparsevlm.checkpoints import CHECKPOINTS, find
-from sparsevlm.reproduce import preflight, preflight_estimate
-from sparsevlm.reproduce.hub_source import HubSource
-from sparsevlm.reproduce.paths import ROOT
-from sparsevlm.reproduce.preflight_estimate import (
+from sparsevlm.cli import preflight, preflight_estimate
+from sparsevlm.cli.preflight_estimate import (
     Setting,
     estimate,
     gib,
@@ -23,8 +20,11 @@ from sparsevlm.reproduce.preflight_estimate import (
     settings_of,
     studies_of,
 )
-from sparsevlm.reproduce.profiles import get_profile
-from sparsevlm.reproduce.studies import STUDIES
+from sparsevlm.evaluation.hub_source import HubSource
+from sparsevlm.evaluation.paths import ROOT
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.models.checkpoints import CHECKPOINTS, find
 
 SEVEN = find("llava-7b")
 

@@ -6,12 +6,12 @@ import dataclasses
 
 import pytest
 
-from sparsevlm.baselines import METHODS
+from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.benchmarks import BENCHMARKS
+from sparsevlm.evaluation.profiles import PROFILES, get_profile
+from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.methods import METHODS
 from sparsevlm.miniature.registry import NAMES
-from sparsevlm.reproduce.profiles import PROFILES, get_profile
-from sparsevlm.reproduce.studies import STUDIES
-from sparsevlm.reproduce.style import METHOD_STYLE
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))

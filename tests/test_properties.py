@@ -8,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import sparsevlm as sv
-from sparsevlm.contract import Groups, Selection
-from sparsevlm.layout import apply, locate, pad_left
-from sparsevlm.recycling import ASSIGNMENTS, MEAN_EPSILON, TIES, merge, reconstruct, select_top
-from sparsevlm.schedule import Cut, recycled_counts, tokens_per_layer
-from sparsevlm.sparsity import numerical_rank
+from sparsevlm.core.interface import Groups, Selection
+from sparsevlm.core.recycling import ASSIGNMENTS, MEAN_EPSILON, TIES, merge, reconstruct, select_top
+from sparsevlm.core.schedule import Cut, recycled_counts, tokens_per_layer
+from sparsevlm.core.sparsity import numerical_rank
+from sparsevlm.runtime.layout import apply, locate, pad_left
 
 few = settings(derandomize=True, deadline=None, database=None, max_examples=25)
 many = settings(derandomize=True, deadline=None, database=None, max_examples=100)

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 import pytest
 
-from sparsevlm.reproduce import provenance
+from sparsevlm.evaluation.results import provenance
 
 
 def git(folder, *arguments):
@@ -62,7 +62,7 @@ def _figure(folder, name="probe (1)"):
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    from sparsevlm.reproduce import style
+    from sparsevlm.analysis import style
 
     fig, axes = plt.subplots(figsize=(2, 2))
     axes.plot([1, 2])

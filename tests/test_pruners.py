@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import sparsevlm as sv
-from sparsevlm.contract import View
+from sparsevlm.core.interface import View
 
 CUTS = (sv.Cut(2, 8), sv.Cut(6, 4))
 

@@ -161,7 +161,7 @@ def test_beams_and_prompt_lookup(sdpa_model, inputs, name):
 
 
 def test_only_the_rows_of_the_raters_are_computed(sdpa_model, inputs, monkeypatch):
-    from sparsevlm import attention
+    from sparsevlm.runtime import attention
 
     asked = []
     real = attention.attention_rows

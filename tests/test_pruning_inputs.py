@@ -11,7 +11,7 @@ from test_pruning import build, refused
 from tiny import NUM_VISUAL, row
 
 import sparsevlm as sv
-from sparsevlm.contract import CutPruner
+from sparsevlm.core.interface import CutPruner
 
 
 def test_unknown_models_list_the_families():

@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from sparsevlm.reproduce import published
+from sparsevlm.analysis import published
 
 
 def test_every_number_of_the_file_can_be_asked_for():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from golden_data import arrays, cases
 
-from sparsevlm.raters import RATER_RULES, select_raters, text_relevance
+from sparsevlm.core.raters import RATER_RULES, select_raters, text_relevance
 
 GOLDEN = [case for case in cases("functions") if case.startswith("raters/")]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sparsevlm.baselines import METHODS
-from sparsevlm.reproduce.table_1 import published_row
+from sparsevlm.methods import METHODS
+from sparsevlm.paper.tables.table_1 import published_row
 
 METHOD_OF = {method.label: name for name, method in METHODS.items()}
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 from test_store import CELL, IDS, fill
 
-from sparsevlm.reproduce import record_files
-from sparsevlm.reproduce.record_files import RECORDS_IN_MEMORY
-from sparsevlm.reproduce.store import CellError, Store
+from sparsevlm.evaluation.results import record_files
+from sparsevlm.evaluation.results.record_files import RECORDS_IN_MEMORY
+from sparsevlm.evaluation.results.store import CellError, Store
 
 
 @pytest.fixture

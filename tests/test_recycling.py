@@ -4,10 +4,10 @@ import pytest
 import torch
 from golden_data import arrays, cases
 
-from sparsevlm import recycling
-from sparsevlm.contract import Groups, Selection
-from sparsevlm.layout import Sample, apply
-from sparsevlm.schedule import recycled_counts
+from sparsevlm.core import recycling
+from sparsevlm.core.interface import Groups, Selection
+from sparsevlm.core.schedule import recycled_counts
+from sparsevlm.runtime.layout import Sample, apply
 
 CLUSTERS = [case for case in cases("functions") if case.startswith("cluster/")]
 SEQUENCES = [case for case in cases("functions") if case.startswith("recycle_")]

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from sparsevlm.reproduce import suite
-from sparsevlm.reproduce.cells import Cell, CellError
-from sparsevlm.reproduce.profiles import PROFILES
-from sparsevlm.reproduce.runner import NotebookError, NotebookRun, execute, prepare
-from sparsevlm.reproduce.store import Store
+from sparsevlm.cli import suite
+from sparsevlm.cli.runner import NotebookError, NotebookRun, execute, prepare
+from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.results.store import Store
+from sparsevlm.evaluation.runs import Cell, CellError
 
 SOURCE = """\
 # %% tags=["parameters"]

@@ -8,13 +8,7 @@ import numpy as np
 import pytest
 
 from sparsevlm.miniature.glyphs import GLYPHS, glyph_mask
-from sparsevlm.miniature.scenes import (
-    CARD_COLOURS,
-    SHAPE_COLOURS,
-    SHAPES,
-    make_scene,
-    shape_mask,
-)
+from sparsevlm.miniature.scenes import CARD_COLOURS, SHAPE_COLOURS, SHAPES, make_scene, shape_mask
 
 
 def test_a_seed_always_draws_the_same_pixels():

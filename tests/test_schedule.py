@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from sparsevlm.budget import OFFICIAL_KEEP, scale_layers, schedule_for
-from sparsevlm.schedule import (
+from sparsevlm.core.budget import OFFICIAL_KEEP, scale_layers, schedule_for
+from sparsevlm.core.schedule import (
     Cut,
     check_cuts,
     mean_tokens_in,

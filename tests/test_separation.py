@@ -7,9 +7,10 @@ import json
 import pytest
 from test_study import SHAPE, fabricate, narrowed
 
-from sparsevlm.reproduce import separation, study
-from sparsevlm.reproduce.profiles import get_profile
-from sparsevlm.reproduce.studies import NOTEBOOK_STUDIES, STUDIES
+from sparsevlm.analysis import study
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.studies import NOTEBOOK_STUDIES, STUDIES
+from sparsevlm.paper.extras import significance as separation
 
 SKILL = {"dense": 0.72, "sparsevlm": 0.7, "fastv": 0.3, "random": 0.7, "tome": 0.5, "pdrop": 0.4}
 

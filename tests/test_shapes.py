@@ -6,11 +6,11 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from sparsevlm.gravity import correct
-from sparsevlm.raters import text_relevance
-from sparsevlm.rating import rate
-from sparsevlm.recycling import squared_distance
-from sparsevlm.sparsity import numerical_rank
+from sparsevlm.core.gravity import correct
+from sparsevlm.core.raters import text_relevance
+from sparsevlm.core.recycling import squared_distance
+from sparsevlm.core.scoring import rate
+from sparsevlm.core.sparsity import numerical_rank
 
 
 @pytest.mark.parametrize(

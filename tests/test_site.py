@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from test_claims import without_records
 
-from sparsevlm.reproduce import claims_collect, site
-from sparsevlm.reproduce.profiles import get_profile
+from sparsevlm.cli import site
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.paper.claims import collect as claims_collect
 
 SOURCE = """\
 # %% [markdown]

@@ -4,9 +4,9 @@ import pytest
 import torch
 from golden_data import arrays, cases
 
-from sparsevlm.rating import rate
-from sparsevlm.schedule import recycled_counts
-from sparsevlm.sparsity import num_dropped, numerical_rank, solve_strength
+from sparsevlm.core.schedule import recycled_counts
+from sparsevlm.core.scoring import rate
+from sparsevlm.core.sparsity import num_dropped, numerical_rank, solve_strength
 
 GOLDEN = [case for case in cases("functions") if case.startswith("rank_")]
 

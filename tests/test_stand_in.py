@@ -7,12 +7,15 @@ import json
 import pytest
 from test_study import SHAPE, fabricate, narrowed
 
+from sparsevlm.analysis import study
+from sparsevlm.evaluation import attention_aligned as moved_cuts
+from sparsevlm.evaluation.plan import plan_cells
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.sources import MiniatureSource
+from sparsevlm.evaluation.studies import STUDIES, belongs
 from sparsevlm.miniature.registry import NAMES
-from sparsevlm.reproduce import moved_cuts, stand_in, stand_in_drawing, study
-from sparsevlm.reproduce.plan import plan_cells
-from sparsevlm.reproduce.profiles import get_profile
-from sparsevlm.reproduce.sources import MiniatureSource
-from sparsevlm.reproduce.studies import STUDIES, belongs
+from sparsevlm.paper.extras import miniature_validity as stand_in
+from sparsevlm.paper.extras import miniature_validity_drawing as stand_in_drawing
 
 GROWN = [0.9, 0.1, 1.0, 0.7, 0.9, 0.2, 0.6, 0.2, 0.3, 0.1]
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.reproduce.statistics import (
+from sparsevlm.analysis.statistics import (
     count_groups,
     estimate,
     mcnemar,
@@ -15,6 +14,7 @@ from sparsevlm.reproduce.statistics import (
     resample_weights,
     resampled_scores,
 )
+from sparsevlm.benchmarks import get_benchmark
 
 GQA = get_benchmark("gqa")
 

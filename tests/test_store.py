@@ -13,8 +13,8 @@ from dataclasses import replace
 
 import pytest
 
-from sparsevlm.reproduce.cell import Cell
-from sparsevlm.reproduce.store import CellBusyError, CellError, Store
+from sparsevlm.evaluation.results.run import Cell
+from sparsevlm.evaluation.results.store import CellBusyError, CellError, Store
 
 IDS = [f"s{i}" for i in range(40)]
 CELL = Cell(

@@ -12,7 +12,7 @@ from pathlib import Path
 import test_store
 from untrained import die, python
 
-from sparsevlm.reproduce.store import Store
+from sparsevlm.evaluation.results.store import Store
 
 CELL = replace(test_store.CELL, num_samples=8)
 IDS = [f"s{i}" for i in range(8)]

@@ -10,21 +10,16 @@ import pandas as pd
 import pytest
 
 from sparsevlm import METHODS
+from sparsevlm.analysis import accounting as claims_analytic
+from sparsevlm.analysis import statistics, study, study_views, study_words
+from sparsevlm.analysis.statistics import Estimate
+from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.evaluation.profiles import PROFILES, Profile
+from sparsevlm.evaluation.results.run import Cell, Record
 from sparsevlm.miniature.registry import get_kit
-from sparsevlm.reproduce import (
-    claims_analytic,
-    statistics,
-    study,
-    study_analytic,
-    study_views,
-    study_words,
-)
-from sparsevlm.reproduce.cell import Cell, Record
-from sparsevlm.reproduce.flops import DecoderShape
-from sparsevlm.reproduce.profiles import PROFILES, Profile
-from sparsevlm.reproduce.statistics import Estimate
-from sparsevlm.reproduce.style import METHOD_STYLE
+from sparsevlm.models.flops import DecoderShape
+from sparsevlm.paper.tables import study_analytic
 
 SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)
 LAYERS = 4

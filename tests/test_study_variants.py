@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from test_study import SHAPE, fabricate, narrowed
 
-from sparsevlm.reproduce import study, variants
+from sparsevlm.analysis import study
+from sparsevlm.paper.extras import variants
 
 SKILL = {"dense": 0.95, "sparsevlm": 0.7, "sparsevlm-paper": 0.7}
 SKILL |= {"sparsevlm-v1.0": 0.4, "sparsevlm-plus": 0.9}

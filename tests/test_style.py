@@ -6,6 +6,7 @@ import io
 import json
 import re
 from importlib import import_module
+from importlib.util import find_spec
 
 import matplotlib
 import pandas as pd
@@ -16,11 +17,12 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt  # noqa: E402
 
-from sparsevlm.reproduce import provenance, style  # noqa: E402
-from sparsevlm.reproduce.cells import missing_cells, plan_cells  # noqa: E402
-from sparsevlm.reproduce.paths import FIGURES  # noqa: E402
-from sparsevlm.reproduce.profiles import get_profile  # noqa: E402
-from sparsevlm.reproduce.studies import studies_of  # noqa: E402
+from sparsevlm.analysis import style
+from sparsevlm.evaluation.paths import FIGURES  # noqa: E402
+from sparsevlm.evaluation.profiles import get_profile  # noqa: E402
+from sparsevlm.evaluation.results import provenance  # noqa: E402
+from sparsevlm.evaluation.runs import missing_cells, plan_cells  # noqa: E402
+from sparsevlm.evaluation.studies import studies_of  # noqa: E402
 
 MARKER = get_profile("mini").marker
 
@@ -163,20 +165,26 @@ def test_the_ids_of_clip_paths_do_not_depend_on_chance():
 
 
 def _trade_off(name):
-    from sparsevlm.reproduce import study_tradeoff
+    from sparsevlm.analysis import study_tradeoff
 
-    chosen = import_module(f"sparsevlm.reproduce.{name}")
+    chosen = import_module(f"sparsevlm.paper.figures.{name}")
     return study_tradeoff.draw(chosen.FIGURE, chosen.measure("mini"))
 
 
 def _of_results(name, drawing="", draw="figure"):
     """Redraw by NAME.measure and the drawing function of NAME or another module."""
-    measure = import_module(f"sparsevlm.reproduce.{name}").measure
-    return getattr(import_module(f"sparsevlm.reproduce.{drawing or name}"), draw)(measure("mini"))
+    measure = _home(name).measure
+    return getattr(_home(drawing or name), draw)(measure("mini"))
+
+
+def _home(name):
+    known = [f"sparsevlm.paper.{part}.{name}" for part in ("tables", "figures", "extras")]
+    return import_module(next(module for module in known if find_spec(module)))
 
 
 def _miniature_price():
-    from sparsevlm.reproduce import stand_in, stand_in_drawing
+    from sparsevlm.paper.extras import miniature_validity as stand_in
+    from sparsevlm.paper.extras import miniature_validity_drawing as stand_in_drawing
 
     return stand_in_drawing.price(stand_in.stands("mini"))
 

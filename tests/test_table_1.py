@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sparsevlm.analysis import published
+from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.results.run import Cell, Record
 from sparsevlm.miniature.questions import benchmark_samples
-from sparsevlm.reproduce import published, table_1_views
-from sparsevlm.reproduce.cell import Cell, Record
-from sparsevlm.reproduce.flops import DecoderShape
-from sparsevlm.reproduce.profiles import PROFILES
-from sparsevlm.reproduce.statistics import Estimate
-from sparsevlm.reproduce.table_1 import from_records, published_row, settings_of
-from sparsevlm.reproduce.table_1_compare import Ordering, agreement, controls, orderings
+from sparsevlm.models.flops import DecoderShape
+from sparsevlm.paper.tables import table_1_views
+from sparsevlm.paper.tables.table_1 import from_records, published_row, settings_of
+from sparsevlm.paper.tables.table_1_compare import Ordering, agreement, controls, orderings
 
 PROFILE = replace(PROFILES["mini"], samples_per_benchmark=40)
 SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from test_study import SHAPE, fabricate, narrowed
 
-from sparsevlm.reproduce import published, table_1, table_1_v1
+from sparsevlm.analysis import published
+from sparsevlm.paper.tables import table_1, table_1_v1
 
 OURS = table_1_v1.OURS
 SKILL = {"dense": 0.95, OURS: 0.8, "fastv": 0.45, "tome": 0.9}

@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sparsevlm.analysis import published
 from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.results.run import Cell, Record
 from sparsevlm.miniature.qwen2_vl.questions import benchmark_samples
-from sparsevlm.reproduce import published, table_2, table_2_views
-from sparsevlm.reproduce.cell import Cell, Record
-from sparsevlm.reproduce.flops import DecoderShape
-from sparsevlm.reproduce.profiles import get_profile
-from sparsevlm.reproduce.table_1 import settings_of
+from sparsevlm.models.flops import DecoderShape
+from sparsevlm.paper.tables import table_2, table_2_views
+from sparsevlm.paper.tables.table_1 import settings_of
 
 PROFILE = replace(get_profile("mini").for_study("table_2"), samples_per_benchmark=40)
 SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)

@@ -10,15 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sparsevlm.analysis import kinds
+from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.results.run import Cell, Record
 from sparsevlm.miniature.video_llava.questions import samples
-from sparsevlm.reproduce import kinds, table_3_views
-from sparsevlm.reproduce.cell import Cell, Record
-from sparsevlm.reproduce.flops import DecoderShape
-from sparsevlm.reproduce.profiles import PROFILES
-from sparsevlm.reproduce.statistics import Estimate
-from sparsevlm.reproduce.table_1 import settings_of
-from sparsevlm.reproduce.table_3 import from_records, published_relative, published_rows
+from sparsevlm.models.flops import DecoderShape
+from sparsevlm.paper.tables import table_3_views
+from sparsevlm.paper.tables.table_1 import settings_of
+from sparsevlm.paper.tables.table_3 import from_records, published_relative, published_rows
 
 PROFILE = PROFILES["mini"].for_study("table_3")
 SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from test_study import SHAPE, fabricate, narrowed
 
-from sparsevlm.reproduce import published, study, table_4, table_4_views
+from sparsevlm.analysis import published, study
+from sparsevlm.paper.tables import table_4, table_4_views
 
 REFILLED, NOT_REFILLED = table_4.READINGS
 # Reconstruction gains over the refilled budget at 64 tokens only, and over the other everywhere.

@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from sparsevlm.reproduce import tour, tour_drawing
+from sparsevlm.paper.extras import tour, tour_drawing
 
 matplotlib.use("Agg")
 

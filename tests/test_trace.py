@@ -69,7 +69,7 @@ def test_round_trip(trace, tmp_path):
 
 
 def test_a_trace_over_the_limit_is_refused_and_leaves_nothing(trace, tmp_path, monkeypatch):
-    monkeypatch.setattr("sparsevlm.trace.MAX_BYTES", 100)
+    monkeypatch.setattr("sparsevlm.runtime.trace.MAX_BYTES", 100)
     with pytest.raises(ValueError, match="save fewer samples"):
         trace.save(tmp_path / "trace.json.gz")
     assert list(tmp_path.iterdir()) == []
@@ -82,7 +82,7 @@ def test_a_failed_write_leaves_the_old_file(trace, tmp_path, monkeypatch):
     def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("sparsevlm.trace.os.replace", full)
+    monkeypatch.setattr("sparsevlm.runtime.trace.os.replace", full)
     with pytest.raises(OSError, match="No space"):
         trace.save(path)
     assert path.read_bytes() == before

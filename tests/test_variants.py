@@ -8,11 +8,11 @@ from golden_data import arrays, cases
 from test_pruners import view
 
 import sparsevlm as sv
-from sparsevlm.budget import OFFICIAL_KEEP, PLUS_KEEP
-from sparsevlm.rating import rate, score
-from sparsevlm.recycling import select_top
-from sparsevlm.sparsity import num_kept, numerical_rank
-from sparsevlm.variants import VARIANTS
+from sparsevlm.core.budget import OFFICIAL_KEEP, PLUS_KEEP
+from sparsevlm.core.recycling import select_top
+from sparsevlm.core.scoring import rate, score
+from sparsevlm.core.sparsity import num_kept, numerical_rank
+from sparsevlm.core.variants import VARIANTS
 
 LISTS = cases("functions")["topk_lists"]
 

@@ -8,9 +8,9 @@ import random
 import numpy as np
 import pytest
 
+from sparsevlm.analysis.statistics import count_groups, resampled_scores
 from sparsevlm.benchmarks import Sample, get_benchmark, videoqa
 from sparsevlm.benchmarks.counting import add_up, total_of
-from sparsevlm.reproduce.statistics import count_groups, resampled_scores
 
 NAMES = ("tgif", "msvd", "msrvtt", "activitynet")
 
@@ -118,7 +118,7 @@ def test_accuracy_and_score_are_those_of_the_official_script():
              "score": rng.choice([0, 1, 2, 3, 4, 5, 4.8, 2.5, "3"])})
         for _ in range(200)
     ]  # fmt: skip
-    from sparsevlm.judges.replies import read_video_reply
+    from sparsevlm.evaluation.judges.replies import read_video_reply
 
     verdicts = [read_video_reply(reply).to_json() for reply in replies]
     rows = [row("x", "y", str(i), verdict=verdict) for i, verdict in enumerate(verdicts)]

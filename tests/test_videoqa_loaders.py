@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from synthetic_videoqa import WRITERS, rehearse_video
 
 from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.benchmarks.loaders import (
@@ -17,8 +18,7 @@ from sparsevlm.benchmarks.loaders import (
     videoqa_msvd,
     videoqa_tgif,
 )
-from sparsevlm.benchmarks.loaders.videoqa_frames import read_frames
-from sparsevlm.benchmarks.loaders.videoqa_rehearsal import WRITERS, rehearse_video
+from sparsevlm.benchmarks.loaders.frames import read_frames
 
 LOADERS = {
     "tgif": videoqa_tgif, "msvd": videoqa_msvd, "msrvtt": videoqa_msrvtt,

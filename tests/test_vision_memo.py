@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from sparsevlm.evaluation.vision_cache import forget_vision, remember_vision
 from sparsevlm.miniature.llava.kit import batch_inputs, build_processor, samples
 from sparsevlm.miniature.llava.model import build_model
-from sparsevlm.reproduce.vision_memo import forget_vision, remember_vision
 
 
 @pytest.fixture

@@ -10,17 +10,12 @@ import torch
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.llava.kit import build_processor
 from sparsevlm.miniature.llava.model import build_model
-from sparsevlm.miniature.llava.vision import pixel_tensor
-from sparsevlm.miniature.registry import NAMES, get_kit
+from sparsevlm.miniature.registry import NAMES
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.vocabulary import IMAGE, prompt
-from sparsevlm.miniature.weights import (
-    CHECKSUMS,
-    DATA,
-    MissingAssetError,
-    export,
-    verify,
-)
+from sparsevlm.miniature.weights import CHECKSUMS, DATA, MissingAssetError, export, verify
+from training.llava.vision import pixel_tensor
+from training.registry import get_trainer
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +84,7 @@ def test_the_bundled_weights_are_whole_and_small(name):
 
 def test_every_recipe_is_shipped_and_has_its_depth():
     for name in NAMES:
-        recipe = get_kit(name).RECIPES[name]
+        recipe = get_trainer(name).RECIPES[name]
         model, _ = load_miniature(name)
         assert len(model.model.language_model.layers) == recipe.num_layers
         assert model.config.text_config.num_hidden_layers == recipe.num_layers

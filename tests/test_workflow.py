@@ -10,9 +10,9 @@ import subprocess
 import pytest
 
 from sparsevlm import __main__ as cli
-from sparsevlm.reproduce.arguments import build_parser
-from sparsevlm.reproduce.notebooks import known_notebooks
-from sparsevlm.reproduce.paths import ROOT
+from sparsevlm.cli.arguments import build_parser
+from sparsevlm.evaluation.paths import ROOT
+from sparsevlm.paper.notebooks import known_notebooks
 
 SNAKEFILE = (ROOT / "workflow" / "Snakefile").read_text(encoding="utf-8")
 PAGE = (ROOT / "workflow" / "README.md").read_text(encoding="utf-8")

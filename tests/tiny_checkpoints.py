@@ -16,9 +16,9 @@ from tiny_mini_gemini import tiny_mini_gemini
 from tokenizers import Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from sparsevlm.checkpoints import find
-from sparsevlm.checkpoints.places import FileEntry, Locked, place, write_lock
-from sparsevlm.checkpoints.verify import content_digest
+from sparsevlm.models.checkpoints import find
+from sparsevlm.models.checkpoints.places import FileEntry, Locked, place, write_lock
+from sparsevlm.models.checkpoints.verify import content_digest
 
 VICUNA = ["<pad>", "<s>", "</s>", "<unk>", "<image>", "<video>"]
 QWEN = ["<pad>", "<s>", "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>",

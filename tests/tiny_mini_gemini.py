@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from transformers import CLIPVisionConfig, ConvNextConfig, GemmaConfig, LlamaConfig
 
-from sparsevlm.families.mini_gemini.configuration import MiniGeminiConfig
-from sparsevlm.families.mini_gemini.modeling import MiniGeminiForConditionalGeneration
+from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig
+from sparsevlm.models.mini_gemini.modeling import MiniGeminiForConditionalGeneration
 
 IMAGE_TOKEN, PAD_TOKEN, NUM_VISUAL, NUM_LAYERS, VOCABULARY = 128, 0, 256, 8, 128
 BEFORE = (1, 10, 11)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsevlm.reproduce.sources import MiniatureSource
+from sparsevlm.evaluation.sources import MiniatureSource
 
 ABSURD = 1 << 50  # bytes; no machine has them
 

@@ -21,8 +21,8 @@ profile: str = "mini"
 num_questions: int = 20  # drawn, not chosen
 
 # %%
-from sparsevlm.reproduce import attention_maps, attention_maps_drawing
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.extras import attention_maps, attention_maps_drawing
 
 found = attention_maps.measure(profile, num_questions=num_questions)
 suffix = "" if num_questions == 20 else f"_{num_questions}"

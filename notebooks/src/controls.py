@@ -24,8 +24,9 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import controls, study_views
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis import study_views
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.extras import controls
 
 results = controls.measure(profile)
 

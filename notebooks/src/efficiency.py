@@ -23,8 +23,8 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import efficiency, efficiency_drawing
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.extras import efficiency, efficiency_drawing
 
 records = efficiency.load()
 print("\n".join(f"{name}: {efficiency.about(one)}" for name, one in records.by_name.items()))

@@ -37,7 +37,7 @@ explorer if is_live() else None
 # so it is what papermill, HTML and print show.
 
 # %%
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis.style import save_figure
 
 figure = explorer.figure()
 files = save_figure(figure, "explore", profile)

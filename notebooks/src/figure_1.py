@@ -23,8 +23,8 @@ profile: str = "mini"
 tokens: int = 64  # budget, mean over layers of the visual tokens left
 
 # %%
-from sparsevlm.reproduce import figure_1
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.figures import figure_1
 
 found = figure_1.measure(profile, tokens)
 

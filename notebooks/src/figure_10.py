@@ -24,9 +24,10 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import figure_10, study_tradeoff
-from sparsevlm.reproduce.figure_10 import FIGURE
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis import study_tradeoff
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.figures import figure_10
+from sparsevlm.paper.figures.figure_10 import FIGURE
 
 results = figure_10.measure(profile)
 

@@ -25,8 +25,8 @@ tokens: int = 64  # budget, mean over layers of the visual tokens left
 cut: int = 1  # which of the three cuts is taken apart, from 0
 
 # %%
-from sparsevlm.reproduce import figure_2, figure_2_drawing
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.figures import figure_2, figure_2_drawing
 
 found = figure_2.measure(profile, tokens, number=cut)
 

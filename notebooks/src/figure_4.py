@@ -22,8 +22,9 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import figure_4, figure_4_drawing, study_views
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis import study_views
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.figures import figure_4, figure_4_drawing
 
 results = figure_4.measure(profile)
 

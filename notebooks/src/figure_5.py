@@ -24,8 +24,9 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import figure_5, study_views
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis import study_views
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.figures import figure_5
 
 results = figure_5.measure(profile)
 

@@ -27,8 +27,8 @@ profile: str = "mini"
 num_questions: int = 16  # drawn, not chosen
 
 # %%
-from sparsevlm.reproduce import figure_7, figure_7_drawing
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.figures import figure_7, figure_7_drawing
 
 found = figure_7.measure(profile, num_questions)
 

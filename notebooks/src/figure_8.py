@@ -23,9 +23,11 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import figure_8, study_analytic, study_tradeoff, study_views
-from sparsevlm.reproduce.figure_8 import FIGURE
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis import study_tradeoff, study_views
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.figures import figure_8
+from sparsevlm.paper.figures.figure_8 import FIGURE
+from sparsevlm.paper.tables import study_analytic
 
 results = figure_8.measure(profile)
 

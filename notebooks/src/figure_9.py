@@ -23,9 +23,10 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import figure_9, study_tradeoff
-from sparsevlm.reproduce.figure_9 import FIGURE
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis import study_tradeoff
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.figures import figure_9
+from sparsevlm.paper.figures.figure_9 import FIGURE
 
 results = figure_9.measure(profile)
 

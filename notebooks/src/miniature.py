@@ -22,8 +22,10 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import separation, stand_in, stand_in_drawing
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.extras import miniature_validity as stand_in
+from sparsevlm.paper.extras import miniature_validity_drawing as stand_in_drawing
+from sparsevlm.paper.extras import significance as separation
 
 found = stand_in.stands(profile)
 
@@ -76,8 +78,8 @@ comparisons.style.format(precision=1).hide(axis="index")
 # ## The same with about 2,000 questions
 #
 # At the smallest budget only. This takes too long for every run, so it is measured by a command of
-# its own (`python -m sparsevlm.reproduce.separation`), study by study; shown is what is kept in
-# `data/miniature/separation.json`.
+# its own (`python -m sparsevlm.paper.extras.significance`), study by study; shown is what is kept
+# in `data/miniature/separation.json`.
 
 # %%
 measured = separation.read()

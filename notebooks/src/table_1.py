@@ -22,8 +22,8 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import table_1, table_1_views
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.tables import table_1, table_1_views
 
 results = table_1.measure(profile)
 
@@ -53,7 +53,8 @@ table_1_views.styled(table_1_views.readable_published(results), table_1_views.PA
 # These follow from the schedules alone, and have to equal the paper's columns.
 
 # %%
-from sparsevlm.reproduce import study_analytic, study_views
+from sparsevlm.analysis import study_views
+from sparsevlm.paper.tables import study_analytic
 
 study_views.styled(study_analytic.readable(), study_analytic.TITLE)
 

@@ -24,8 +24,9 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import study_views, table_1_v1
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis import study_views
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.tables import table_1_v1
 
 results = table_1_v1.measure(profile)
 

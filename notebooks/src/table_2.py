@@ -22,8 +22,8 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import table_1_views, table_2, table_2_views
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.tables import table_1_views, table_2, table_2_views
 
 results = table_2.measure(profile)
 

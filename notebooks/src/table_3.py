@@ -23,8 +23,9 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import kinds, table_1_views, table_3, table_3_views
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis import kinds
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.tables import table_1_views, table_3, table_3_views
 
 results = table_3.measure(profile)
 

@@ -23,8 +23,9 @@
 profile: str = "mini"
 
 # %%
-from sparsevlm.reproduce import study_views, table_4, table_4_views
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis import study_views
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.tables import table_4, table_4_views
 
 results = table_4.measure(profile)
 

@@ -21,8 +21,8 @@ profile: str = "mini"
 tokens: int = 64  # budget, mean over layers of the visual tokens left
 
 # %%
-from sparsevlm.reproduce import tour, tour_drawing
-from sparsevlm.reproduce.style import save_figure
+from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.extras import tour, tour_drawing
 
 found = tour.measure(profile, tokens)
 suffix = "" if tokens == 64 else f"_{tokens}"
@@ -99,7 +99,8 @@ tour.answers(found)
 # %%
 import torch
 
-from sparsevlm import rating, recycling, schedule
+from sparsevlm.core import recycling, schedule
+from sparsevlm.core import scoring as rating
 
 seen, cut = found.run.seen[0], found.run.sample.cuts[0]
 rows = torch.from_numpy(seen.rows)[:, found.run.raters]  # heads, raters, visual tokens

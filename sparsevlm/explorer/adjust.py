@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sparsevlm.contract import CutPruner, Groups, Selection, View
+from sparsevlm.core.interface import CutPruner, Groups, Selection, View
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,13 +8,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevlm.explorer import fate, panels, share
-from sparsevlm.explorer.desk import Desk, forced, next_choice
-from sparsevlm.explorer.montage import montage
-from sparsevlm.explorer.paint import Choice
+from sparsevlm.analysis.style import METHOD_STYLE
+from sparsevlm.explorer import share
 from sparsevlm.explorer.run import Ask, Run
 from sparsevlm.explorer.samples import sample_pictures
-from sparsevlm.reproduce.style import METHOD_STYLE
+from sparsevlm.explorer.session import Desk, forced, next_choice
+from sparsevlm.explorer.view import panels
+from sparsevlm.explorer.view import token_status as fate
+from sparsevlm.explorer.view.color_map import Choice
+from sparsevlm.explorer.view.montage import montage
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

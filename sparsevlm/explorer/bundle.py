@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevlm.explorer.desk import COMPARED, TRACES, Desk
 from sparsevlm.explorer.run import Ask, Session
 from sparsevlm.explorer.samples import sample_pictures
+from sparsevlm.explorer.session import COMPARED, TRACES, Desk
 
 BUDGETS = (64, 128, 192)
 COMPARED_AT = 64

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import ipywidgets as widgets
 from PIL import Image
 
+from sparsevlm.analysis.style import METHOD_STYLE
+from sparsevlm.evaluation.paths import relative
 from sparsevlm.explorer.app import COMPARISONS, fitting, suggestions
-from sparsevlm.explorer.paint import MODES, Choice
-from sparsevlm.explorer.patch_view import PatchView
 from sparsevlm.explorer.samples import sample_pictures
-from sparsevlm.reproduce.paths import relative
-from sparsevlm.reproduce.style import METHOD_STYLE
+from sparsevlm.explorer.view.color_map import MODES, Choice
+from sparsevlm.explorer.view.patch_view import PatchView
 
 if TYPE_CHECKING:
     from sparsevlm.explorer.app import Explorer

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.explorer.adjust import Adjusted
-from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.models import Loaded, load_model
+from sparsevlm.explorer.recording import Watched
 from sparsevlm.explorer.run import AnswerToken, Ask, Model, Run
 from sparsevlm.explorer.samples import Picture
-from sparsevlm.explorer.watch import Watched
-from sparsevlm.reproduce.profiles import Profile
+from sparsevlm.explorer.view.geometry import Geometry
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sparsevlm.contract import CutPruner
+    from sparsevlm.core.interface import CutPruner
 
 # Methods whose settings have the option `positions`.
 
@@ -104,8 +104,8 @@ class Engine:
         return [word for word in words if unknown in tokenizer(word)["input_ids"]]
 
     def _pruner(self, ask: Ask, inputs: dict) -> Adjusted:
-        from sparsevlm.baselines import make_pruner, options_for
-        from sparsevlm.family import find_family
+        from sparsevlm.methods import make_pruner, options_for
+        from sparsevlm.runtime.adapter import find_family
 
         heads = self.loaded.model.config.get_text_config().num_attention_heads
         options = options_for(ask.method, heads, find_family(self.loaded.model).has_mrope)
@@ -118,7 +118,7 @@ class Engine:
 
     def _visual(self, inputs: dict) -> Tensor:
         """True at the visual tokens, ``[tokens]``."""
-        from sparsevlm.family import find_family
+        from sparsevlm.runtime.adapter import find_family
 
         return find_family(self.loaded.model).visual_mask(inputs)[0]
 
@@ -186,7 +186,7 @@ class _Follow:
 
 
 def _dense() -> CutPruner:
-    from sparsevlm.pruners import Dense
+    from sparsevlm.core.sparsevlm import Dense
 
     return Dense()
 

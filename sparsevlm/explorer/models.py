@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparsevlm.explorer.geometry import Geometry, cropped, padded, stretched
+from sparsevlm.core.grids import Grid
+from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.sources import MiniatureSource
 from sparsevlm.explorer.run import Model
 from sparsevlm.explorer.samples import Picture
-from sparsevlm.grids import Grid
-from sparsevlm.reproduce.flops import DecoderShape
-from sparsevlm.reproduce.profiles import Profile
-from sparsevlm.reproduce.sources import MiniatureSource
+from sparsevlm.explorer.view.geometry import Geometry, cropped, padded, stretched
+from sparsevlm.models.flops import DecoderShape
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -144,13 +144,13 @@ def _checkpoint(name: str, profile: Profile) -> Loaded:
 
 
 def _llava(config: Any, tokenizer: Any, picture: Picture, question: str) -> dict:
-    from sparsevlm.families.inputs import Sample, llava_inputs
+    from sparsevlm.models.inputs import Sample, llava_inputs
 
     return llava_inputs(config, tokenizer, [Sample(question, image=_one(picture))])
 
 
 def _video_llava(config: Any, tokenizer: Any, picture: Picture, question: str) -> dict:
-    from sparsevlm.families.inputs import video_llava_inputs
+    from sparsevlm.models.inputs import video_llava_inputs
 
     return video_llava_inputs(
         config, tokenizer, [_sample(picture, question)], num_frames=len(picture.frames)
@@ -158,13 +158,13 @@ def _video_llava(config: Any, tokenizer: Any, picture: Picture, question: str) -
 
 
 def _qwen(config: Any, tokenizer: Any, picture: Picture, question: str) -> dict:
-    from sparsevlm.families.inputs import qwen_vl_inputs
+    from sparsevlm.models.inputs import qwen_vl_inputs
 
     return qwen_vl_inputs(config, tokenizer, [_sample(picture, question)])
 
 
 def _sample(picture: Picture, question: str) -> object:
-    from sparsevlm.families.inputs import Sample
+    from sparsevlm.models.inputs import Sample
 
     if picture.is_video:
         return Sample(question, video=list(picture.frames))
@@ -172,7 +172,7 @@ def _sample(picture: Picture, question: str) -> object:
 
 
 def _eight_frames(picture: Picture) -> Picture:
-    from sparsevlm.families.inputs.pictures import sample_frames
+    from sparsevlm.models.inputs.pictures import sample_frames
 
     if not picture.is_video:
         return picture

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from sparsevlm.explorer.geometry import Geometry
-from sparsevlm.explorer.heads import Attention
+from sparsevlm.evaluation.results.atomic import replacing
 from sparsevlm.explorer.samples import Picture
-from sparsevlm.reproduce.atomic import replacing
-from sparsevlm.reproduce.flops import DecoderShape
-from sparsevlm.trace import MAX_BYTES, CutTrace, SampleTrace
+from sparsevlm.explorer.view.geometry import Geometry
+from sparsevlm.explorer.view.heads import Attention
+from sparsevlm.models.flops import DecoderShape
+from sparsevlm.runtime.trace import MAX_BYTES, CutTrace, SampleTrace
 
 FORMAT = "sparsevlm-explorer-1"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL.Image import Image
 
-from sparsevlm.images import load_image
-from sparsevlm.reproduce.paths import DATA
+from sparsevlm.evaluation.paths import DATA
+from sparsevlm.models.images import load_image
 
 FOLDER = DATA / "samples"
 KINDS = ("miniature", "photograph")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparsevlm.evaluation.paths import ARTIFACTS
+from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.evaluation.results.run import digest
 from sparsevlm.explorer.run import Ask, Run, Session
-from sparsevlm.reproduce.atomic import write_text
-from sparsevlm.reproduce.cell import digest
-from sparsevlm.reproduce.paths import ARTIFACTS
-from sparsevlm.trace import Trace
+from sparsevlm.runtime.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ _CODE = '''"""Get this session of the explorer back; run it from the repository.
 from pathlib import Path
 
 from sparsevlm.explorer import explore
-from sparsevlm.explorer.desk import Desk
+from sparsevlm.explorer.session import Desk
 from sparsevlm.explorer.run import Ask
 
 HERE = Path(__file__).parent if "__file__" in globals() else Path(".")
@@ -71,7 +71,7 @@ def save_share(
     ValueError
         If trace or session would be larger than 1 MB.
     """
-    from sparsevlm.reproduce.style import save_figure
+    from sparsevlm.analysis.style import save_figure
 
     ask = run.ask
     name = f"{ask.method}-{ask.tokens or 'all'}-{digest(repr(ask), session.picture.title)[:8]}"

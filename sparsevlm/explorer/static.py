@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.explorer import fate, paint, palette, panels
-from sparsevlm.explorer.accounts import account
-from sparsevlm.explorer.montage import Montage
-from sparsevlm.explorer.paint import Choice, Painting
-from sparsevlm.explorer.palette import Look
+from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
 from sparsevlm.explorer.run import Model, Run
-from sparsevlm.reproduce.style import METHOD_STYLE, figure_size, use_style
+from sparsevlm.explorer.view import color_map as paint
+from sparsevlm.explorer.view import palette, panels
+from sparsevlm.explorer.view import token_status as fate
+from sparsevlm.explorer.view.accounts import account
+from sparsevlm.explorer.view.color_map import Choice, Painting
+from sparsevlm.explorer.view.montage import Montage
+from sparsevlm.explorer.view.palette import Look
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -179,7 +181,7 @@ def lines_of(words: Sequence[str], most: int = 25) -> list[list[int]]:
 
 
 def _draw_words(axes: Axes, run: Run, line: list[int], y: float) -> None:
-    from sparsevlm.reproduce.survivors import draw_words
+    from sparsevlm.analysis.survivors import draw_words
 
     rated = [line.index(index) for index in line if index in run.raters]
     # A dollar sign would start mathematics.

@@ -7,7 +7,7 @@ miniature is never a number of LLaVA-1.5; `data/miniature/` holds its card.
 
 from __future__ import annotations
 
-from .vocabulary import prompt
+from sparsevlm.miniature.vocabulary import prompt
 
 __all__ = ["MissingAssetError", "load_miniature", "prompt"]
 
@@ -15,7 +15,7 @@ __all__ = ["MissingAssetError", "load_miniature", "prompt"]
 def __getattr__(name: str):
     # The scorers read questions without loading torch, so weights are imported on demand.
     if name in ("load_miniature", "MissingAssetError"):
-        from . import weights
+        from sparsevlm.miniature import weights
 
         return getattr(weights, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from .scenes import CARD_COLOURS, SHAPE_COLOURS, SHAPES, Scene, SceneObject
+from sparsevlm.miniature.scenes import CARD_COLOURS, SHAPE_COLOURS, SHAPES, Scene, SceneObject
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .facts import Facts
-from .scenes import CORNERS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
-from .statements import option_words, other_values
+from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.scenes import CORNERS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
+from sparsevlm.miniature.statements import option_words, other_values
 
 # Questions ask for one or two; the trained miniature does not tell three things from two.
 LARGEST_COUNT = 2

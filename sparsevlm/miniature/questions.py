@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from ..benchmarks.sample import Sample
-from .facts import Facts, shuffled
-from .question_families import FAMILIES, Draft, Family
-from .scenes import Scene, make_scene
+from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.miniature.facts import Facts, shuffled
+from sparsevlm.miniature.question_families import FAMILIES, Draft, Family
+from sparsevlm.miniature.scenes import Scene, make_scene
 
 # Scenes of the benchmarks; training uses seeds below this (train.TRAINING_SEEDS).
 BENCHMARK_SEEDS = 2 * 10**9

@@ -2,9 +2,7 @@
 
 A kit is a module with
 
-- ``RECIPES``, name to `Recipe`, and ``LOSSES``, name to loss (see `llava.losses`);
 - ``BENCHMARKS``, names of the miniature benchmarks that the model answers;
-- ``starting_model(recipe, seed)``, the model before the first step;
 - ``build_processor()``, what turns pictures and text into tensors, with ``save_pretrained``;
 - ``load(folder)``, the model in float32 evaluation mode;
 - ``samples(benchmark, n, seed)``, the first samples of a miniature benchmark, whole groups only;
@@ -12,8 +10,7 @@ A kit is a module with
 - ``media(sample)``, the pictures of a sample: one, or the frames of a clip, in order;
 - ``batch_inputs(processor, samples)``, tensors for ``generate``, padded on the left;
 - ``num_visual(config)``, visual tokens of the nominal picture or clip, from ``config.json``
-  (`NUM_VISUAL` declares them, for planning loads no kit);
-- ``probes(model)``, what the card says of where the model looks.
+  (`NUM_VISUAL` declares them, for planning loads no kit).
 """
 
 from __future__ import annotations
@@ -38,8 +35,8 @@ NUM_VISUAL = {
 }
 
 
-def get_kit(name: str) -> ModuleType:
-    """The kit of a miniature, imported when it is asked for.
+def kit_name(name: str) -> str:
+    """Return the architecture of a miniature, the name of its package.
 
     Raises
     ------
@@ -48,4 +45,9 @@ def get_kit(name: str) -> ModuleType:
     """
     if name not in KITS:
         raise ValueError(f"unknown miniature {name!r}; choose from {', '.join(NAMES)}")
-    return import_module(f"{__package__}.{KITS[name]}.kit")
+    return KITS[name]
+
+
+def get_kit(name: str) -> ModuleType:
+    """Return the kit of a miniature, imported when it is asked for; see `kit_name`."""
+    return import_module(f"{__package__}.{kit_name(name)}.kit")

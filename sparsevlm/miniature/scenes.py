@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from .glyphs import GLYPHS, glyph_mask
+from sparsevlm.miniature.glyphs import GLYPHS, glyph_mask
 
 PATCH = 4
 GRID = 24

@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .facts import CARD_WORDS, Facts, shuffled
-from .scenes import CORNERS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
+from sparsevlm.miniature.facts import CARD_WORDS, Facts, shuffled
+from sparsevlm.miniature.scenes import CORNERS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
 
 # The words of a list, and for each word whether it is to be predicted.
 LookUps = tuple[list[str], list[bool]]
@@ -164,8 +164,8 @@ def _confirmed(rng, claims: list) -> LookUps:
 
 def other_values(kind: str) -> list[str]:
     """Every value that an attribute can take, for the wrong options of a question."""
-    from .glyphs import GLYPHS
-    from .vocabulary import CORNER_WORDS
+    from sparsevlm.miniature.glyphs import GLYPHS
+    from sparsevlm.miniature.vocabulary import CORNER_WORDS
 
     return list({"letter": GLYPHS, "corners": CORNER_WORDS}[kind])
 

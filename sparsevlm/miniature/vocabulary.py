@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .glyphs import GLYPHS
-from .scenes import CARD_COLOURS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
+from sparsevlm.miniature.glyphs import GLYPHS
+from sparsevlm.miniature.scenes import CARD_COLOURS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 COUNTS = ("0", "1", "2", "3")

@@ -12,8 +12,8 @@ from pathlib import Path
 from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
 from transformers.utils import logging
 
-from .registry import NAMES, get_kit
-from .vocabulary import BOS, EOS, PAD
+from sparsevlm.miniature.registry import NAMES, get_kit
+from sparsevlm.miniature.vocabulary import BOS, EOS, PAD
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "miniature"
 CHECKSUMS = "SHA256SUMS"
@@ -58,7 +58,7 @@ def verify(folder: Path) -> str:
     """
     remedy = (
         "restore it with 'git checkout -- data/miniature' or train it anew (make train; another "
-        "size: python -m sparsevlm.miniature.train --name NAME, then sparsevlm.miniature.card)"
+        "size: python -m training.train --name NAME, then training.card)"
     )
     listing = folder / CHECKSUMS
     if not listing.exists():

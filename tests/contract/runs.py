@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 import sparsevlm as sv
-from sparsevlm.baselines import options_for
-from sparsevlm.trace import SampleTrace
+from sparsevlm.methods import options_for
+from sparsevlm.runtime.trace import SampleTrace
 
 from .cases import FAMILIES, KERNELS, NUM_LAYERS, Family
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sparsevlm as sv
-from sparsevlm.schedule import tokens_per_layer
+from sparsevlm.core.schedule import tokens_per_layer
 
 from .cases import NUM_LAYERS
 

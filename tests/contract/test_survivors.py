@@ -7,8 +7,8 @@ from math import prod
 import pytest
 
 import sparsevlm as sv
-from sparsevlm.schedule import recycled_counts
-from sparsevlm.trace import MAX_BYTES
+from sparsevlm.core.schedule import recycled_counts
+from sparsevlm.runtime.trace import MAX_BYTES
 
 from .cases import NUM_LAYERS
 from .runs import KINDS, MERGING, runs

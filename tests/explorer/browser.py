@@ -13,7 +13,7 @@ import time
 import urllib.request
 from pathlib import Path
 
-from sparsevlm.reproduce.paths import ROOT
+from sparsevlm.evaluation.paths import ROOT
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

@@ -10,7 +10,7 @@ import tiny_video_llava as video
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from sparsevlm.reproduce.profiles import get_profile
+from sparsevlm.evaluation.profiles import get_profile
 
 PROFILE = replace(get_profile("a100"), device="cpu", dtype="float32")
 BUILD = {

@@ -7,10 +7,10 @@ import torch
 from tiny import NUM_LAYERS, NUM_VISUAL, row, tiny_inputs
 
 import sparsevlm as sv
-from sparsevlm.contract import Groups, Selection
+from sparsevlm.core.interface import Groups, Selection
 from sparsevlm.explorer.adjust import Adjusted, _regrouped
-from sparsevlm.explorer.heads import Attention, LayerRows, decode, encode
-from sparsevlm.explorer.watch import Watched
+from sparsevlm.explorer.recording import Watched
+from sparsevlm.explorer.view.heads import Attention, LayerRows, decode, encode
 
 METHODS = ("sparsevlm", "sparsevlm-paper", "fastv", "pdrop", "tome", "random", "uniform")
 
@@ -185,7 +185,7 @@ def test_attention_survives_a_file_and_shrinks_where_it_must(monkeypatch):
     for wrong in ({"head": 2}, {"word": 2}):
         with pytest.raises(ValueError, match="recorded"):
             again.values(0, **wrong)
-    monkeypatch.setattr("sparsevlm.explorer.heads.MAX_VALUES", 5)
+    monkeypatch.setattr("sparsevlm.explorer.view.heads.MAX_VALUES", 5)
     small = Attention.from_json(found.to_json())
     assert small.num_heads == 0 and small.layers[0].codes.shape == (1, 2, 3)
     for token, value in small.values(0).items():

@@ -17,13 +17,13 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
 import sparsevlm as sv  # noqa: E402
+from sparsevlm.analysis.style import METHOD_STYLE  # noqa: E402
+from sparsevlm.evaluation.paths import ROOT  # noqa: E402
 from sparsevlm.explorer import explore, is_live  # noqa: E402
 from sparsevlm.explorer.controls import VARIANTS, Controls  # noqa: E402
-from sparsevlm.explorer.desk import Desk  # noqa: E402
-from sparsevlm.explorer.paint import Choice  # noqa: E402
 from sparsevlm.explorer.run import Ask  # noqa: E402
-from sparsevlm.reproduce.paths import ROOT  # noqa: E402
-from sparsevlm.reproduce.style import METHOD_STYLE  # noqa: E402
+from sparsevlm.explorer.session import Desk  # noqa: E402
+from sparsevlm.explorer.view.color_map import Choice  # noqa: E402
 
 CARD = "what letter is on the brown card ?"
 
@@ -57,7 +57,7 @@ def test_opening_a_bundled_trace_loads_nothing_heavy():
     code = """
 import sys
 from sparsevlm.explorer.app import Explorer
-from sparsevlm.explorer.desk import Desk
+from sparsevlm.explorer.session import Desk
 Desk.warm_up = lambda desk: None
 from sparsevlm.explorer import explore
 explore().controls
@@ -251,7 +251,7 @@ def test_the_share_button_says_where(controls, monkeypatch, explorer):
 
 
 def test_padding_is_shown_on_request(explorer, controls):
-    from sparsevlm.explorer.geometry import padded
+    from sparsevlm.explorer.view.geometry import padded
 
     explorer.desk.geometry = padded((96, 48), (24, 24), 576)
     controls.show()

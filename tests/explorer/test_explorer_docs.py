@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from sparsevlm.reproduce.paths import ROOT
+from sparsevlm.evaluation.paths import ROOT
 
 PAGE = ROOT / "docs" / "explorer.md"
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -11,10 +11,10 @@ from checkpoints import PROFILE, save_checkpoint
 from PIL import Image
 
 import sparsevlm as sv
-from sparsevlm.explorer.desk import Desk
 from sparsevlm.explorer.engine import Engine, readable
 from sparsevlm.explorer.run import Ask
 from sparsevlm.explorer.samples import open_picture
+from sparsevlm.explorer.session import Desk
 from sparsevlm.miniature.scenes import make_scene
 
 

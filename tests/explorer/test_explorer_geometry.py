@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsevlm.explorer.geometry import Geometry, cropped, padded, stretched
-from sparsevlm.explorer.montage import GAP, montage
 from sparsevlm.explorer.samples import FOLDER, Picture, open_picture, sample_pictures
+from sparsevlm.explorer.view.geometry import Geometry, cropped, padded, stretched
+from sparsevlm.explorer.view.montage import GAP, montage
 from sparsevlm.miniature.scenes import make_scene
 
 
@@ -29,7 +29,7 @@ def test_square_padding_is_undone():
 
 
 def test_padding_lies_where_llava_puts_the_picture():
-    from sparsevlm.families.inputs.pictures import MEAN_COLOUR, pad_to_square
+    from sparsevlm.models.inputs.pictures import MEAN_COLOUR, pad_to_square
 
     image = Image.new("RGB", (101, 240), "white")
     square = np.asarray(pad_to_square(image))

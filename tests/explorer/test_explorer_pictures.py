@@ -13,16 +13,23 @@ matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt  # noqa: E402
 
-from sparsevlm.explorer import accounts, fate, paint, palette, panels, static  # noqa: E402
-from sparsevlm.explorer.desk import TRACES  # noqa: E402
-from sparsevlm.explorer.geometry import padded, stretched  # noqa: E402
-from sparsevlm.explorer.heads import Attention, LayerRows, encode  # noqa: E402
-from sparsevlm.explorer.montage import montage  # noqa: E402
-from sparsevlm.explorer.paint import Choice  # noqa: E402
+from sparsevlm.analysis.style import METHOD_STYLE  # noqa: E402
+from sparsevlm.explorer import static
 from sparsevlm.explorer.run import AnswerToken, Ask, Model, Run, Session  # noqa: E402
-from sparsevlm.reproduce.flops import DecoderShape  # noqa: E402
-from sparsevlm.reproduce.style import METHOD_STYLE  # noqa: E402
-from sparsevlm.trace import CutTrace, SampleTrace  # noqa: E402
+from sparsevlm.explorer.session import TRACES  # noqa: E402
+from sparsevlm.explorer.view import (
+    accounts,  # noqa: E402
+    palette,
+    panels,
+)
+from sparsevlm.explorer.view import color_map as paint
+from sparsevlm.explorer.view import token_status as fate
+from sparsevlm.explorer.view.color_map import Choice  # noqa: E402
+from sparsevlm.explorer.view.geometry import padded, stretched  # noqa: E402
+from sparsevlm.explorer.view.heads import Attention, LayerRows, encode  # noqa: E402
+from sparsevlm.explorer.view.montage import montage  # noqa: E402
+from sparsevlm.models.flops import DecoderShape  # noqa: E402
+from sparsevlm.runtime.trace import CutTrace, SampleTrace  # noqa: E402
 
 # Six patches, two cuts. Token 0 stays; 1 goes at the first cut; 2 and 3 are recycled into the
 # first group (id 6), which the second cut drops; 4 is recycled by the second (id 7); 5 goes.

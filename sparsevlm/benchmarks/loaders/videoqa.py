@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparsevlm.benchmarks.loaders.frames import KINDS
 from sparsevlm.benchmarks.loaders.layout import (
     DataError,
     Layout,
@@ -17,7 +18,6 @@ from sparsevlm.benchmarks.loaders.layout import (
     require_keys,
     require_same_ids,
 )
-from sparsevlm.benchmarks.loaders.videoqa_frames import KINDS
 from sparsevlm.benchmarks.sample import Sample
 
 QUESTIONS, ANSWERS = "test_q.json", "test_a.json"

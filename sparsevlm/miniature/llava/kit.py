@@ -10,32 +10,20 @@ import torch
 from PIL.Image import Image
 from transformers import LlavaForConditionalGeneration, LlavaProcessor
 
-from ...benchmarks.sample import Sample
-from ..question_families import FAMILIES
-from ..questions import benchmark_samples
-from ..recipes import Recipe
-from ..scenes import GRID, PATCH, make_scene
-from ..vocabulary import build_tokenizer, prompt
-from ..weights import load_miniature
-from .losses import LOSSES
-from .model import PIXEL_MEAN, PIXEL_STD, build_model, grow
-from .probes import probes
-from .recipes import RECIPES
+from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
+from sparsevlm.miniature.question_families import FAMILIES
+from sparsevlm.miniature.questions import benchmark_samples
+from sparsevlm.miniature.scenes import GRID, PATCH, make_scene
+from sparsevlm.miniature.vocabulary import build_tokenizer, prompt
 
 __all__ = [
-    "BENCHMARKS", "LOSSES", "RECIPES", "batch_inputs", "build_processor", "load", "media",
-    "num_visual", "probes", "prompt", "samples", "starting_model",
+    "BENCHMARKS", "batch_inputs", "build_processor", "load", "media",
+    "num_visual", "prompt", "samples",
 ]  # fmt: skip
 
 BENCHMARKS = tuple(FAMILIES)
 samples = benchmark_samples
-
-
-def starting_model(recipe: Recipe, seed: int) -> LlavaForConditionalGeneration:
-    """Grown from the recipe's base (`model.grow`), or of random weights."""
-    if recipe.base:
-        return grow(load_miniature(recipe.base)[0], recipe.num_layers)
-    return build_model(seed, recipe.num_layers)
 
 
 def build_processor() -> LlavaProcessor:

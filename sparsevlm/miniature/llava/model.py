@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from ..scenes import GRID, PATCH
-from ..vocabulary import BOS, EOS, IMAGE, PAD, VOCABULARY_SIZE
+from sparsevlm.miniature.scenes import GRID, PATCH
+from sparsevlm.miniature.vocabulary import BOS, EOS, IMAGE, PAD, VOCABULARY_SIZE
 
 HIDDEN = 128
 NUM_LAYERS = 8

@@ -10,32 +10,21 @@ import torch
 from PIL.Image import Image
 from transformers import BatchFeature
 
-from ...benchmarks.sample import Sample
-from ...families.mini_gemini import MiniGeminiForConditionalGeneration
-from ..question_families import FAMILIES
-from ..recipes import Recipe
-from ..vocabulary import prompt
-from ..weights import load_miniature
-from .losses import LOSSES
-from .model import grow
-from .pictures import make_picture
-from .probes import probes
-from .processing import MiniGeminiProcessor
-from .questions import samples
-from .recipes import RECIPES
+from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.miniature.mini_gemini.pictures import make_picture
+from sparsevlm.miniature.mini_gemini.processing import MiniGeminiProcessor
+from sparsevlm.miniature.mini_gemini.questions import samples
+from sparsevlm.miniature.question_families import FAMILIES
+from sparsevlm.miniature.vocabulary import prompt
+from sparsevlm.models.mini_gemini import MiniGeminiForConditionalGeneration
 
 __all__ = [
-    "BENCHMARKS", "LOSSES", "RECIPES", "batch_inputs", "build_processor", "load", "media",
-    "num_visual", "probes", "prompt", "samples", "starting_model",
+    "BENCHMARKS", "batch_inputs", "build_processor", "load", "media",
+    "num_visual", "prompt", "samples",
 ]  # fmt: skip
 
 BENCHMARKS = tuple(FAMILIES)
 build_processor = MiniGeminiProcessor
-
-
-def starting_model(recipe: Recipe, seed: int) -> MiniGeminiForConditionalGeneration:
-    """Grown from the recipe's base (`model.grow`)."""
-    return grow(load_miniature(recipe.base)[0], seed)
 
 
 def load(folder: Path) -> MiniGeminiForConditionalGeneration:

@@ -6,11 +6,11 @@ import torch
 from transformers import ConvNextConfig, LlavaForConditionalGeneration
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from ...families.mini_gemini import MiniGeminiConfig, MiniGeminiForConditionalGeneration
-from ..llava.model import PIXEL_MEAN, PIXEL_STD
-from ..scenes import GRID, PATCH
-from ..vocabulary import IMAGE
-from .pictures import SCALE
+from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
+from sparsevlm.miniature.mini_gemini.pictures import SCALE
+from sparsevlm.miniature.scenes import GRID, PATCH
+from sparsevlm.miniature.vocabulary import IMAGE
+from sparsevlm.models.mini_gemini import MiniGeminiConfig, MiniGeminiForConditionalGeneration
 
 # Almost all of the tower stands in its first stage, whose cells of 4 x 4 pixels see the letters.
 CHANNELS, DEPTHS = (48, 64, 96, 128), (3, 1, 1, 1)

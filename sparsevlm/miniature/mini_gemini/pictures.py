@@ -12,8 +12,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from ..glyphs import GLYPHS, glyph_mask
-from ..scenes import CARD_COLOURS, GRID, PATCH, Scene, SceneObject, make_scene
+from sparsevlm.miniature.glyphs import GLYPHS, glyph_mask
+from sparsevlm.miniature.scenes import CARD_COLOURS, GRID, PATCH, Scene, SceneObject, make_scene
 
 SCALE = 2
 FINE = SCALE * PATCH  # fine pixels on a side of a patch

@@ -9,12 +9,12 @@ import torch
 from PIL.Image import Image
 from transformers import BatchFeature, CLIPVisionConfig, PreTrainedTokenizerFast
 
-from ...families.mini_gemini import MiniGeminiConfig
-from ...families.mini_gemini.processing import IMAGE, aux_pixels, low_pixels
-from ...images import load_image
-from ..scenes import GRID, PATCH
-from ..vocabulary import build_tokenizer
-from .pictures import SCALE
+from sparsevlm.miniature.mini_gemini.pictures import SCALE
+from sparsevlm.miniature.scenes import GRID, PATCH
+from sparsevlm.miniature.vocabulary import build_tokenizer
+from sparsevlm.models.images import load_image
+from sparsevlm.models.mini_gemini import MiniGeminiConfig
+from sparsevlm.models.mini_gemini.processing import IMAGE, aux_pixels, low_pixels
 
 
 class MiniGeminiProcessor:

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from ...benchmarks.sample import Sample
-from ..questions import benchmark_samples
-from ..scenes import SceneObject
-from .pictures import make_picture, small_cards
+from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.miniature.mini_gemini.pictures import make_picture, small_cards
+from sparsevlm.miniature.questions import benchmark_samples
+from sparsevlm.miniature.scenes import SceneObject
 
 SMALL_TEXT = "small text"
 

@@ -10,30 +10,19 @@ import torch
 from PIL.Image import Image
 from transformers import Qwen2VLForConditionalGeneration
 
-from ...benchmarks.sample import Sample
-from ..recipes import Recipe
-from ..weights import load_miniature
-from .losses import LOSSES
-from .model import build_model, take_decoder
-from .pictures import NOMINAL, make_picture
-from .probes import probes
-from .processing import MiniatureProcessor as build_processor
-from .prompts import prompt
-from .questions import FAMILIES
-from .questions import benchmark_samples as samples
-from .recipes import RECIPES
+from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.miniature.qwen2_vl.pictures import NOMINAL, make_picture
+from sparsevlm.miniature.qwen2_vl.processing import MiniatureProcessor as build_processor
+from sparsevlm.miniature.qwen2_vl.prompts import prompt
+from sparsevlm.miniature.qwen2_vl.questions import FAMILIES
+from sparsevlm.miniature.qwen2_vl.questions import benchmark_samples as samples
 
 __all__ = [
-    "BENCHMARKS", "LOSSES", "RECIPES", "batch_inputs", "build_processor", "load", "media",
-    "num_visual", "probes", "prompt", "samples", "starting_model",
+    "BENCHMARKS", "batch_inputs", "build_processor", "load", "media",
+    "num_visual", "prompt", "samples",
 ]  # fmt: skip
 
 BENCHMARKS = tuple(FAMILIES)
-
-
-def starting_model(recipe: Recipe, seed: int) -> Qwen2VLForConditionalGeneration:
-    """A random tower, and decoder and words of the recipe's base (`model.take_decoder`)."""
-    return take_decoder(build_model(seed), load_miniature(recipe.base)[0])
 
 
 def load(folder: Path) -> Qwen2VLForConditionalGeneration:

@@ -10,7 +10,7 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
-from ..vocabulary import BOS, EOS, IMAGE, INDEX, PAD, VOCABULARY_SIZE
+from sparsevlm.miniature.vocabulary import BOS, EOS, IMAGE, INDEX, PAD, VOCABULARY_SIZE
 
 HIDDEN = 128
 NUM_LAYERS = 8

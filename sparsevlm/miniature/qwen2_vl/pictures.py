@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..glyphs import GLYPHS
-from ..scenes import (
+from sparsevlm.miniature.glyphs import GLYPHS
+from sparsevlm.miniature.scenes import (
     CARD_COLOURS,
     PATCH,
     SHAPE_COLOURS,

@@ -9,11 +9,11 @@ import torch
 from PIL.Image import Image
 from transformers import PreTrainedTokenizerFast, Qwen2VLImageProcessorPil
 
-from ...families.inputs.samples import pad_batch
-from ..llava.model import PIXEL_MEAN, PIXEL_STD
-from ..vocabulary import IMAGE, build_tokenizer
-from .model import MARKS, MERGE, PATCH, TIME
-from .prompts import prompt_ids
+from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
+from sparsevlm.miniature.qwen2_vl.model import MARKS, MERGE, PATCH, TIME
+from sparsevlm.miniature.qwen2_vl.prompts import prompt_ids
+from sparsevlm.miniature.vocabulary import IMAGE, build_tokenizer
+from sparsevlm.models.inputs.samples import pad_batch
 
 # A picture is resized only if it gives fewer or more visual tokens than this.
 FEWEST_TOKENS, MOST_TOKENS = 64, 1500

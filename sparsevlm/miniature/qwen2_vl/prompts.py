@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..vocabulary import BOS, IMAGE, INDEX, asked
-from .model import MARKS
+from sparsevlm.miniature.qwen2_vl.model import MARKS
+from sparsevlm.miniature.vocabulary import BOS, IMAGE, INDEX, asked
 
 BEFORE = ("<s>", "USER", ":", "<vision_start>")
 AFTER = ("<vision_end>",)

@@ -7,10 +7,10 @@ from functools import partial
 
 import numpy as np
 
-from ...benchmarks.sample import Sample
-from .. import questions
-from ..facts import Facts
-from ..question_families import (
+from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.miniature import questions
+from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.question_families import (
     Draft,
     choose_color,
     choose_letter,
@@ -21,10 +21,10 @@ from ..question_families import (
     rotations,
     textvqa,
 )
-from ..questions import BENCHMARK_SEEDS, grouped_samples
-from ..scenes import CORNERS
-from ..statements import other_values
-from .pictures import make_picture
+from sparsevlm.miniature.questions import BENCHMARK_SEEDS, grouped_samples
+from sparsevlm.miniature.qwen2_vl.pictures import make_picture
+from sparsevlm.miniature.scenes import CORNERS
+from sparsevlm.miniature.statements import other_values
 
 
 def _corners(facts, rng):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from ..scenes import (
+from sparsevlm.miniature.scenes import (
     CARD_COLOURS,
     HEIGHTS,
     PATCH,
@@ -21,7 +21,7 @@ from ..scenes import (
     SIDES,
     shape_mask,
 )
-from .vocabulary import NUM_FRAMES
+from sparsevlm.miniature.video_llava.vocabulary import NUM_FRAMES
 
 GRID = 16
 SIZE = GRID * PATCH

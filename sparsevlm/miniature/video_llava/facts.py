@@ -8,8 +8,8 @@ from functools import cached_property
 
 import numpy as np
 
-from ..scenes import SHAPE_COLOURS, SHAPES
-from .clips import ONSETS, Actor
+from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
+from sparsevlm.miniature.video_llava.clips import ONSETS, Actor
 
 # Two onsets fewer frames apart are not asked about.
 CLEAR_ORDER = 2

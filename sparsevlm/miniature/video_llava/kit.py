@@ -10,31 +10,20 @@ import torch
 from PIL.Image import Image
 from transformers import VideoLlavaForConditionalGeneration
 
-from ...benchmarks.sample import Sample
-from ..recipes import Recipe
-from ..weights import load_miniature
-from .clips import make_clip
-from .losses import LOSSES
-from .model import warm_start
-from .probes import probes
-from .processing import ClipProcessor
-from .question_families import FAMILIES
-from .questions import samples
-from .recipes import RECIPES
-from .vocabulary import prompt
+from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.miniature.video_llava.clips import make_clip
+from sparsevlm.miniature.video_llava.processing import ClipProcessor
+from sparsevlm.miniature.video_llava.question_families import FAMILIES
+from sparsevlm.miniature.video_llava.questions import samples
+from sparsevlm.miniature.video_llava.vocabulary import prompt
 
 __all__ = [
-    "BENCHMARKS", "LOSSES", "RECIPES", "batch_inputs", "build_processor", "load", "media",
-    "num_visual", "probes", "prompt", "samples", "starting_model",
+    "BENCHMARKS", "batch_inputs", "build_processor", "load", "media",
+    "num_visual", "prompt", "samples",
 ]  # fmt: skip
 
 BENCHMARKS = tuple(FAMILIES)
 build_processor = ClipProcessor
-
-
-def starting_model(recipe: Recipe, seed: int) -> VideoLlavaForConditionalGeneration:
-    """The weights of the recipe's base where they fit (`model.warm_start`)."""
-    return warm_start(load_miniature(recipe.base)[0], seed, recipe.num_layers)
 
 
 def load(folder: Path) -> VideoLlavaForConditionalGeneration:

@@ -10,12 +10,20 @@ from transformers import (
     VideoLlavaForConditionalGeneration,
 )
 
-from ..llava.model import spread_layers
-from ..scenes import GRID as BASE_GRID
-from ..scenes import PATCH
-from ..vocabulary import WORDS as BASE_WORDS
-from .clips import GRID, SIZE
-from .vocabulary import BOS, EOS, IMAGE, NUM_FRAMES, PAD, VIDEO, VOCABULARY_SIZE
+from sparsevlm.miniature.llava.model import spread_layers
+from sparsevlm.miniature.scenes import GRID as BASE_GRID
+from sparsevlm.miniature.scenes import PATCH
+from sparsevlm.miniature.video_llava.clips import GRID, SIZE
+from sparsevlm.miniature.video_llava.vocabulary import (
+    BOS,
+    EOS,
+    IMAGE,
+    NUM_FRAMES,
+    PAD,
+    VIDEO,
+    VOCABULARY_SIZE,
+)
+from sparsevlm.miniature.vocabulary import WORDS as BASE_WORDS
 
 HIDDEN = 128
 NUM_LAYERS = 16

@@ -14,11 +14,11 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import BatchFeature, CLIPImageProcessorPil
 
-from ...families.inputs.samples import expand, pad_batch
-from ..llava.model import PIXEL_MEAN, PIXEL_STD
-from .clips import SIZE
-from .model import TOKENS_PER_FRAME
-from .vocabulary import VIDEO, build_tokenizer
+from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
+from sparsevlm.miniature.video_llava.clips import SIZE
+from sparsevlm.miniature.video_llava.model import TOKENS_PER_FRAME
+from sparsevlm.miniature.video_llava.vocabulary import VIDEO, build_tokenizer
+from sparsevlm.models.inputs.samples import expand, pad_batch
 
 
 class ClipProcessor:

@@ -11,12 +11,12 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..question_families import Draft
-from ..scenes import SHAPE_COLOURS, SHAPES
-from .clips import MOVES, Actor
-from .facts import Facts, lasting_names, pick
-from .shows import absent_pair, flasher, shown_pairs
-from .vocabulary import ACTIONS
+from sparsevlm.miniature.question_families import Draft
+from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
+from sparsevlm.miniature.video_llava.clips import MOVES, Actor
+from sparsevlm.miniature.video_llava.facts import Facts, lasting_names, pick
+from sparsevlm.miniature.video_llava.shows import absent_pair, flasher, shown_pairs
+from sparsevlm.miniature.video_llava.vocabulary import ACTIONS
 
 Family = Callable[[Facts, np.random.Generator], Draft | None]
 

@@ -6,12 +6,12 @@ import zlib
 
 import numpy as np
 
-from ...benchmarks.sample import Sample
-from ..question_families import Draft
-from ..questions import BENCHMARK_SEEDS, check_request
-from .clips import clip_actors
-from .facts import Facts, pick
-from .question_families import FAMILIES, TIMED
+from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.miniature.question_families import Draft
+from sparsevlm.miniature.questions import BENCHMARK_SEEDS, check_request
+from sparsevlm.miniature.video_llava.clips import clip_actors
+from sparsevlm.miniature.video_llava.facts import Facts, pick
+from sparsevlm.miniature.video_llava.question_families import FAMILIES, TIMED
 
 # In training, kinds of question that need time come so many times as often as the others.
 TIMED_SHARE = 5

@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..scenes import SHAPE_COLOURS, SHAPES
-from ..statements import LookUps, lookup_list
-from .clips import Actor
-from .facts import Facts, pick, shuffled
-from .statements import color, height, pairs, side
+from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
+from sparsevlm.miniature.statements import LookUps, lookup_list
+from sparsevlm.miniature.video_llava.clips import Actor
+from sparsevlm.miniature.video_llava.facts import Facts, pick, shuffled
+from sparsevlm.miniature.video_llava.statements import color, height, pairs, side
 
 WHITE = "white"
 

@@ -12,11 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ..scenes import SHAPE_COLOURS, SHAPES
-from ..statements import LookUps, lookup_list
-from .clips import Actor
-from .facts import Facts, lasting_names, pick, shuffled
-from .vocabulary import ACTIONS, FRAME_WORDS, NUM_FRAMES
+from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
+from sparsevlm.miniature.statements import LookUps, lookup_list
+from sparsevlm.miniature.video_llava.clips import Actor
+from sparsevlm.miniature.video_llava.facts import Facts, lasting_names, pick, shuffled
+from sparsevlm.miniature.video_llava.vocabulary import ACTIONS, FRAME_WORDS, NUM_FRAMES
 
 
 def pairs(rng, head: str, values: dict[str, str], absent: list[str]) -> LookUps:

@@ -5,9 +5,9 @@ The old words keep their ids, so the embeddings of the base can be copied row by
 
 from __future__ import annotations
 
-from .. import vocabulary as base
-from ..vocabulary import BOS, EOS, IMAGE, PAD
-from ..vocabulary import WORDS as BASE_WORDS
+from sparsevlm.miniature import vocabulary as base
+from sparsevlm.miniature.vocabulary import BOS, EOS, IMAGE, PAD
+from sparsevlm.miniature.vocabulary import WORDS as BASE_WORDS
 
 NUM_FRAMES = 8
 FRAME_WORDS = tuple(f"f{number}" for number in range(1, NUM_FRAMES + 1))

@@ -1,0 +1,1 @@
+"""Statistics over results, and how figures are drawn."""

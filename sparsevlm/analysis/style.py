@@ -1,0 +1,240 @@
+"""One look for every figure: sizes of a paper's columns, one colour per method, provenance."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from sparsevlm.evaluation.paths import ROOT
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.results import provenance
+from sparsevlm.evaluation.results.atomic import replacing, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+
+class MethodStyle(NamedTuple):
+    """How a method looks in every figure."""
+
+    colour: str
+    marker: str
+    label: str
+
+
+# The palette of Okabe and Ito (2008), safe for the common colour-vision deficiencies; markers tell
+# the methods apart without colour. Grey for the controls, black for the dense model.
+METHOD_STYLE: dict[str, MethodStyle] = {
+    "dense": MethodStyle("#000000", "*", "Dense"),
+    "sparsevlm": MethodStyle("#D55E00", "o", "SparseVLM"),
+    "sparsevlm-all-text": MethodStyle("#56B4E9", "P", "SparseVLM, all text"),
+    "sparsevlm-all-tokens": MethodStyle("#117733", "d", "SparseVLM, all tokens"),
+    "sparsevlm-no-recycling": MethodStyle("#AA4499", "h", "SparseVLM, no recycling"),
+    "sparsevlm-not-refilled": MethodStyle("#DDAADD", "H", "SparseVLM, no recycling, not refilled"),
+    "sparsevlm-paper": MethodStyle("#CC79A7", "D", "SparseVLM (paper)"),
+    "sparsevlm-v1.0": MethodStyle("#882255", "<", "SparseVLM (v1.0)"),
+    "sparsevlm-video": MethodStyle("#332288", ">", "SparseVLM (video)"),
+    "sparsevlm-plus": MethodStyle("#44AA99", "p", "SparseVLM+"),
+    "fastv": MethodStyle("#0072B2", "s", "FastV"),
+    "pdrop": MethodStyle("#009E73", "^", "PDrop"),
+    "tome": MethodStyle("#E69F00", "v", "ToMe"),
+    "random": MethodStyle("#999999", "x", "Random"),
+    "uniform": MethodStyle("#666666", "+", "Uniform grid"),
+    "pooled": MethodStyle("#BBBBBB", "X", "Pooled grid"),
+}
+
+COLUMN_INCHES = {1: 3.25, 2: 6.75}
+FORMATS = ("pdf", "png", "svg")
+_MARKER_POINTS = 5.5
+_MARKER_ID = "profile-marker"
+
+_RC = {
+    # DejaVu comes with matplotlib, so a figure is set the same on every machine.
+    "font.family": "DejaVu Sans",
+    "font.size": 7.5,
+    "axes.titlesize": 8,
+    "axes.labelsize": 7.5,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "legend.fontsize": 6.5,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "grid.color": "#e5e5e5",
+    "grid.linewidth": 0.5,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "figure.dpi": 150,
+    "figure.constrained_layout.use": True,
+    # Type 42 keeps text as text in a PDF; in an SVG the glyphs are drawn as paths, so that no
+    # reader needs the font.
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "sparsevlm",
+}
+
+
+def use_style() -> None:
+    """Set matplotlib's defaults to those of this suite; call it before a figure is made."""
+    import matplotlib
+
+    matplotlib.rcParams.update(_RC)
+
+
+def figure_size(columns: Literal[1, 2] = 1, height: float | None = None) -> tuple[float, float]:
+    """Return (width, height) in inches, for one or two columns of a paper.
+
+    Parameters
+    ----------
+    columns : 1 or 2
+        3.25 or 6.75 inches wide.
+    height : float, optional
+        In inches; by default the width over the golden ratio.
+    """
+    if columns not in COLUMN_INCHES:
+        raise ValueError(f"columns must be 1 or 2, got {columns!r}")
+    if height is not None and not height > 0:
+        raise ValueError(f"height must be positive inches, got {height!r}")
+    width = COLUMN_INCHES[columns]
+    return width, height if height is not None else width / 1.618
+
+
+def save_figure(
+    fig: Figure,
+    name: str,
+    profile: str,
+    sources: Sequence[str] = (),
+    folder: str | Path = "figures",
+    data: pd.DataFrame | None = None,
+    study: str = "",
+) -> list[Path]:
+    """Write `fig` as PDF, PNG (300 dpi) and SVG, each whole or not at all.
+
+    Parameters
+    ----------
+    fig : matplotlib.figure.Figure
+        Saved at its own size: make it with `figure_size`.
+    name : str
+        The file name without an extension.
+    profile : str
+        The profile whose results it shows. Its marker is drawn on the figure, and what is not of
+        the bundled miniature goes to a folder of its own inside `folder`.
+    sources : sequence of str
+        Ids of the cells it was drawn from, written into the files' metadata.
+    folder : str or path
+        Relative to the repository.
+    data : DataFrame, optional
+        What is plotted; written beside the figure as `NAME.data.csv`, so that it can be read off
+        and drawn again. A sidecar of an earlier figure of this name is removed where none is given.
+    study : str
+        The study (`studies.STUDIES`) whose cells it was drawn from: its model decides the marker.
+
+    Returns
+    -------
+    list of Path
+        The three files, and the sidecar.
+
+    Raises
+    ------
+    ValueError
+        If the name carries an extension or a folder, or the profile is unknown.
+    """
+    if not name or Path(name).name != name or Path(name).suffix:
+        raise ValueError(f"name must be a file name without folder and extension, got {name!r}")
+    chosen = get_profile(profile)
+    marker = (chosen.for_study(study) if study else chosen).marker
+    if marker:
+        _draw_marker(fig, marker)
+    target = ROOT / folder if profile == "mini" else ROOT / folder / profile
+    note = _note(name, profile, marker, sources)
+    files = []
+    for kind in FORMATS:
+        path = target / f"{name}.{kind}"
+        with replacing(path) as partial:
+            fig.savefig(partial, dpi=300, metadata=_metadata(kind, name, note))
+            if kind == "svg":
+                text = Path(partial).read_text(encoding="utf-8")
+                Path(partial).write_text(with_stable_ids(text), encoding="utf-8")
+        files.append(path)
+    sidecar = target / f"{name}.data.csv"
+    if data is None:
+        sidecar.unlink(missing_ok=True)
+        return files
+    write_text(sidecar, data_text(data))
+    return [*files, sidecar]
+
+
+def with_stable_ids(svg: str) -> str:
+    """Return an SVG whose clip paths are numbered as they come.
+
+    matplotlib names them after unrounded coordinates, whose last bit the layout's solver leaves to
+    chance: the same picture would have other bytes from one process to the next.
+    """
+    names = dict.fromkeys(re.findall(r'<clipPath id="(p[0-9a-f]{10})"', svg))
+    number = {name: f"clip{place}" for place, name in enumerate(names, start=1)}
+    return re.sub(
+        r'(id="|url\(#)(p[0-9a-f]{10})', lambda m: m[1] + number.get(m[2], m[2]), svg
+    )  # fmt: skip
+
+
+def data_text(data: pd.DataFrame) -> str:
+    """Return a frame as CSV whose bytes depend on its content only.
+
+    Numbers have six significant digits, which is more than a figure shows and less than what
+    differs between processors. The index is written where it has names.
+    """
+    named = any(name is not None for name in data.index.names)
+    return data.to_csv(index=named, lineterminator="\n", float_format="%.6g")
+
+
+def _note(name: str, profile: str, marker: str, sources: Sequence[str]) -> str:
+    """Provenance as one line of JSON. No time: the same results give the same file."""
+    commit, dirty = provenance.git_state()
+    return json.dumps(
+        {
+            "figure": name,
+            "profile": profile,
+            "marker": marker,
+            "cells": sorted(sources),
+            "commit": commit,
+            "dirty": dirty,
+            "versions": provenance.versions(),
+        },
+        sort_keys=True,
+    )
+
+
+def _metadata(kind: str, name: str, note: str) -> dict[str, object]:
+    """The note under the keys that each format allows."""
+    creator = "sparsevlm-repro"
+    if kind == "png":
+        return {"Title": name, "Software": creator, "Description": note}
+    if kind == "svg":
+        return {"Title": name, "Creator": creator, "Description": note, "Date": None}
+    return {"Title": name, "Creator": creator, "Subject": note, "CreationDate": None}
+
+
+def _draw_marker(fig: Figure, text: str) -> None:
+    """Write `text` small in the lower right corner, below everything else; once."""
+    if any(artist.get_gid() == _MARKER_ID for artist in fig.texts):
+        return
+    # The constrained layout of the axes does not know of the line, so it gets a strip of its own.
+    strip = 1.6 * _MARKER_POINTS / 72 / fig.get_figheight()
+    engine = fig.get_layout_engine()
+    if engine is not None and hasattr(engine, "get") and "rect" in engine.get():
+        left, bottom, width, height = engine.get()["rect"]
+        engine.set(rect=(left, bottom + strip, width, height - strip))
+    fig.text(
+        0.995, 0.3 * strip, text, ha="right", va="bottom", size=_MARKER_POINTS, color="#777777",
+        style="italic", gid=_MARKER_ID,
+    )  # fmt: skip

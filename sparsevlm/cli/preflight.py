@@ -1,0 +1,284 @@
+"""`python -m sparsevlm check --profile a100`: is everything there, and what will it take?
+
+Looks at versions, GPU, disk, checkpoints, data and judge, and estimates every table, before
+anything long starts. Reads sizes and, of the tokenizers, contents; `fetch --check` reads weights.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from sparsevlm.benchmarks.loaders import layout_of, verify
+from sparsevlm.cli.preflight_estimate import GIB, Estimate, Setting, estimate, studies_of
+from sparsevlm.evaluation.hub_source import HubSource
+from sparsevlm.evaluation.paths import RESULTS
+from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.models.checkpoints.declared import Checkpoint, find
+from sparsevlm.models.checkpoints.places import CheckpointError, locate
+
+GB = 1e9
+LEAST = {"torch": (2, 11), "transformers": (5, 17)}
+JUDGE_KEY, JUDGE_ADDRESS = "OPENAI_API_KEY", "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check.
+
+    Attributes
+    ----------
+    area, what : str
+        What was looked at, and what was found.
+    state : str
+        "ok"; "missing", without which the profile does not run; "note", which costs something.
+    todo : str
+        What to do about it; "" for "ok".
+    """
+
+    area: str
+    what: str
+    state: str = "ok"
+    todo: str = ""
+
+    def __str__(self) -> str:
+        mark = {"ok": "OK     ", "missing": "MISSING", "note": "NOTE   "}[self.state]
+        return f"{mark} {self.area}: {self.what}" + (f" -> {self.todo}" if self.todo else "")
+
+
+def main(profile: Profile, source: HubSource | None = None, say: Callable = print) -> int:
+    """Print the findings and the estimates; 0 if nothing is missing, else 1."""
+    source = source or HubSource()
+    found = list(findings(profile, source))
+    for finding in found:
+        say(str(finding))
+    say("")
+    for line in estimates(profile, source):
+        say(line)
+    lacking = sum(finding.state == "missing" for finding in found)
+    say("")
+    say("check: ready to start" if not lacking else f"check: {lacking} thing(s) missing")
+    return 1 if lacking else 0
+
+
+def findings(profile: Profile, source: HubSource) -> Iterator[Finding]:
+    """Look at everything that a profile needs, the quick things first."""
+    studies = studies_of(profile)
+    models = _models(studies)
+    yield from software(models, source)
+    yield from gpu(profile, estimate(_all(studies), models, source.quantization))
+    yield from checkpoints(models, source)
+    yield from data(studies, source)
+    yield from disk(studies, models, source)
+    yield judge()
+
+
+def _all(studies: dict[str, list[Setting]]) -> list[Setting]:
+    return [setting for settings in studies.values() for setting in settings]
+
+
+def _models(studies: dict[str, list[Setting]]) -> dict[str, Checkpoint]:
+    return {name: find(name) for name in dict.fromkeys(s.model for s in _all(studies))}
+
+
+def software(models: dict[str, Checkpoint], source: HubSource) -> Iterator[Finding]:
+    """Look at Python and the packages."""
+    yield Finding("python", platform.python_version())
+    for package, least in LEAST.items():
+        text = _version(package)
+        numbers = tuple(int(n) for n in (text or "0").split("+")[0].split(".")[:2] if n.isdecimal())
+        wanted = ".".join(map(str, least))
+        if numbers >= least:
+            yield Finding(package, text)
+        else:
+            yield Finding(package, text or "not there", "missing", f"install {wanted} or later")
+    families = {model.family for model in models.values()}
+    if "video_llava" in families:
+        yield _package("av", "reading videos", "pip install 'sparsevlm-repro[video]'")
+    if "mini_gemini" in families:
+        for package in ("sentencepiece", "google.protobuf"):
+            todo = "pip install sentencepiece protobuf"
+            yield _package(package, "reading MGM's tokenizer.model", todo)
+    if source.quantization:
+        for package in ("accelerate", "bitsandbytes"):
+            yield _package(package, "4 bits", "pip install 'sparsevlm-repro[quantised]'")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _package(name: str, needed: str, todo: str) -> Finding:
+    try:
+        there = find_spec(name) is not None
+    except ModuleNotFoundError:  # of the package that it is in
+        there = False
+    shown = name.removeprefix("google.")
+    if there:
+        return Finding(shown, f"there, for {needed}")
+    return Finding(shown, f"not there, needed for {needed}", "missing", todo)
+
+
+def gpu(profile: Profile, needed: Estimate) -> Iterator[Finding]:
+    """Look at the GPU, its memory and its driver."""
+    import torch
+
+    driver = _driver()
+    if driver:
+        yield Finding("driver", driver)
+    if not torch.cuda.is_available():
+        why = "this torch is a CPU build" if torch.version.cuda is None else "torch sees none"
+        todo = (
+            "install torch for your CUDA (docs/a100.md)"
+            if torch.version.cuda is None
+            else f"the driver must fit CUDA {torch.version.cuda}; look at nvidia-smi"
+        )
+        state = "missing" if profile.device.startswith("cuda") else "note"
+        yield Finding("gpu", why, state, todo)
+        return
+    for number in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(number)
+        name = f"{torch.cuda.get_device_name(number)}, {free / GIB:.0f} of {total / GIB:.0f} GiB"
+        if free / GIB >= needed.gib:
+            yield Finding(f"gpu {number}", f"{name} free, about {needed.gib:.0f} needed")
+        else:
+            todo = "end other programs on it, or SPARSEVLM_QUANTIZATION=4bit"
+            yield Finding(
+                f"gpu {number}", f"{name} free, about {needed.gib:.0f} needed", "missing", todo
+            )
+
+
+def _driver() -> str:
+    """Return the version of the NVIDIA driver, "" where there is none."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip().splitlines()[0] if done.stdout.strip() else ""
+
+
+def checkpoints(models: dict[str, Checkpoint], source: HubSource) -> Iterator[Finding]:
+    """Look at every checkpoint, and whether its tokenizer puts the picture where it belongs."""
+    for model in models.values():
+        whole = True
+        for repository in model.repositories:
+            try:
+                where = locate(repository, Path(source.checkpoints))
+                yield Finding(repository.id, f"complete in {where}")
+            except CheckpointError as error:
+                whole = whole and not repository.required
+                state = "missing" if repository.required else "note"
+                yield Finding(repository.id, "not complete", state, str(error))
+        if whole and model.family in ("llava", "mini_gemini"):
+            yield picture_position(model, source)
+
+
+def picture_position(model: Checkpoint, source: HubSource) -> Finding:
+    """Tokenise a prompt: the first visual token must be at index 35, as in LLaVA's scripts."""
+    from transformers import AutoTokenizer
+
+    from sparsevlm.models.checkpoints.loading import files_of
+    from sparsevlm.models.checkpoints.shapes import family_and_config
+    from sparsevlm.models.prompt_builder import IMAGE_AT, Asker, image_position
+
+    folder = Path(source.checkpoints)
+    area = f"prompt of {model.short}"
+    try:
+        family, config = family_and_config(model.name, folder)
+        tokenizer = AutoTokenizer.from_pretrained(
+            files_of(model.name, folder)[0], config=config, local_files_only=True
+        )
+        found = image_position(Asker(family, config, tokenizer))
+    except (CheckpointError, ImportError, OSError, ValueError) as error:
+        return Finding(area, "cannot be made", "missing", str(error).splitlines()[0])
+    if found == IMAGE_AT:
+        return Finding(area, f"the picture begins at index {found}, as in LLaVA's scripts")
+    return Finding(
+        area, f"the picture begins at index {found} instead of {IMAGE_AT}", "note",
+        "tokenizer or prompt differ from LLaVA's; results will differ a little",
+    )  # fmt: skip
+
+
+def data(studies: dict[str, list[Setting]], source: HubSource) -> Iterator[Finding]:
+    """Look at the data folder of every benchmark."""
+    for name in dict.fromkeys(setting.benchmark for setting in _all(studies)):
+        folder = Path(source.data) / layout_of(name).folder
+        if wrong := verify(name, folder, complete=source.complete):
+            yield Finding(f"data of {name}", "not complete", "missing", wrong[0])
+        else:
+            yield Finding(f"data of {name}", f"complete in {folder}")
+
+
+def disk(
+    studies: dict[str, list[Setting]], models: dict[str, Checkpoint], source: HubSource
+) -> Iterator[Finding]:
+    """Look at the space for what is still to be fetched, and for results."""
+    folder, to_fetch = Path(source.checkpoints), 0
+    for repository in (r for model in models.values() for r in model.repositories):
+        try:
+            locate(repository, folder)
+        except CheckpointError:
+            to_fetch += repository.about_bytes
+    records = estimate(_all(studies), models).disk
+    for area, where, needed in (
+        ("disk for checkpoints", folder, to_fetch),
+        ("disk for results", RESULTS, records),
+    ):
+        while not where.exists():
+            where = where.parent
+        free = shutil.disk_usage(where).free
+        what = f"{free / GB:.0f} GB free, about {needed / GB:.0f} needed"
+        if free > needed:
+            yield Finding(area, what)
+        else:
+            yield Finding(area, what, "missing", "free some space, or keep them elsewhere")
+
+
+def judge() -> Finding:
+    """Look at the key and the address of a judge; without one, answers are matched."""
+    if not os.environ.get(JUDGE_KEY):
+        return Finding(
+            "judge", f"{JUDGE_KEY} is not set", "note",
+            "MM-Vet and the video sets are scored by normalised match; set it, or use an open "
+            "judge, for scores like the paper's",
+        )  # fmt: skip
+    host = urlsplit(JUDGE_ADDRESS).hostname
+    try:
+        socket.create_connection((host, 443), timeout=5).close()
+    except OSError as error:
+        return Finding("judge", f"{host} cannot be reached ({error})", "note", "check the network")
+    return Finding("judge", f"{JUDGE_KEY} is set and {host} answers")
+
+
+def estimates(profile: Profile, source: HubSource) -> Iterator[str]:
+    """Say what every study will take."""
+    studies = studies_of(profile)
+    models = _models(studies)
+    yield (
+        f"Estimates for one A100-80G at batch 1, not measurements (preflight_estimate.py says from "
+        f"what), profile {profile.name}:"
+    )
+    for name, settings in studies.items():
+        yield _line(name, estimate(settings, models, source.quantization))
+    yield _line("all", estimate(_all(studies), models, source.quantization))
+    yield "Cells that several tables share are run once, so all is less than the sum."
+
+
+def _line(name: str, e: Estimate) -> str:
+    return (
+        f"  {name:<12} {e.cells:>4} cells {e.answers:>9,} answers {e.hours:>7.1f} GPU hours "
+        f"{e.gib:>5.0f} GiB of GPU memory {e.disk / GB:>5.1f} GB of results"
+    )

@@ -1,0 +1,149 @@
+"""How long a study will take on an A100-80G and how much memory: an estimate, from stated numbers.
+
+Nothing here was measured on an A100 by us. The one calibrated number is the prefill: Table 1 of the
+paper gives 57.82 ms for 4.62 T multiply-adds of LLaVA-1.5-7B, which is 160 TFLOP/s, about half of
+what the card promises. The rest are assumptions, written out below; `reproduce` shows the true
+remaining time once it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sparsevlm.benchmarks.loaders import layout_of
+from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.models.checkpoints.declared import Checkpoint
+from sparsevlm.models.flops import DecoderShape, kv_bytes, prefill_flops
+
+GIB = 1024**3
+OPERATIONS_PER_SECOND = 2 * 4.62e12 / 0.05782  # Table 1, first row
+# Assumed: opening and resizing a picture, `generate` itself; and one decoded token of one layer,
+# where a 7B model waits for Python and kernel launches rather than for memory.
+SECONDS_PER_SAMPLE, SECONDS_PER_LAYER_AND_TOKEN = 0.08, 0.0009
+SECONDS_PER_VIDEO = 0.5  # assumed: finding and decoding eight frames
+# Operations of the vision encoders for one sample, in 10^12: two per parameter and patch. CLIP-L at
+# 336; with ConvNeXt-L at 768 and the mining; Qwen's at 1320 visual tokens; CLIP-L, eight frames.
+VISION = {"llava": 0.4, "mini_gemini": 2.9, "qwen2_vl": 7.1, "video_llava": 1.3}
+TEXT_TOKENS = 60  # system sentence and question; TextVQA's list of read words makes it longer
+TEXT_TOKENS_OF = {"textvqa": 110, "mmbench": 110, "scienceqa": 150, "seed": 100}
+NEW_TOKENS = 3  # a word or a letter, and the end
+NEW_TOKENS_OF = {"mmvet": 80, "tgif": 15, "msvd": 15, "msrvtt": 15, "activitynet": 15}
+# Rows of benchmarks whose loader does not demand a number.
+ROWS = {"mmbench": 4377, "seed": 17990}
+BYTES_OF_RECORD = 1500  # per answer
+GIB_RUNTIME = 2.0  # CUDA context, workspaces, activations of one sample of 2,000 tokens
+FOUR_BITS = 0.56  # bytes per parameter of a quantised layer, its scales included
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a set of cells will take.
+
+    Attributes
+    ----------
+    cells, answers : int
+        Cells, and answers in all of them.
+    hours : float
+        Of one A100-80G.
+    gib : float
+        GPU memory at batch 1.
+    disk : int
+        Bytes of records.
+    """
+
+    cells: int
+    answers: int
+    hours: float
+    gib: float
+    disk: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One cell, as far as its cost goes; equal ones are run once."""
+
+    model: str
+    benchmark: str
+    method: str
+    tokens: int | None
+    samples: int
+
+
+def settings_of(profile: Profile) -> list[Setting]:
+    """Return the cells of a profile narrowed to a study: dense, then methods by budget."""
+    ways = [("dense", None)] + [(m, b) for m in profile.methods for b in profile.budgets]
+    return [
+        Setting(profile.model, benchmark, *way, samples_of(benchmark, profile))
+        for benchmark in profile.benchmarks
+        for way in ways
+    ]
+
+
+def samples_of(benchmark: str, profile: Profile) -> int:
+    """Return how many questions of a benchmark are asked."""
+    rows = layout_of(benchmark).rows or ROWS[benchmark]
+    return min(rows, profile.samples_per_benchmark or rows)
+
+
+def estimate(
+    settings: Iterable[Setting], models: dict[str, Checkpoint], quantization: str | None = None
+) -> Estimate:
+    """Add up what cells will take.
+
+    Parameters
+    ----------
+    settings
+        Cells; one that is there twice counts once.
+    models
+        The checkpoint of each model's name.
+    quantization
+        "4bit" or None. Time is left as it is: dequantising costs about what smaller weights save.
+    """
+    unique = list(dict.fromkeys(settings))
+    answers = sum(setting.samples for setting in unique)
+    seconds = sum(s.samples * seconds_per_answer(s, models[s.model]) for s in unique)
+    memory = [gib(s, models[s.model], quantization) for s in unique]
+    return Estimate(
+        len(unique), answers, seconds / 3600, max(memory, default=0.0), answers * BYTES_OF_RECORD
+    )
+
+
+def seconds_per_answer(setting: Setting, model: Checkpoint) -> float:
+    """Return the time of one answer at batch 1."""
+    tokens = setting.tokens or model.decoder.visual
+    length = tokens + TEXT_TOKENS_OF.get(setting.benchmark, TEXT_TOKENS)
+    operations = 2 * prefill_flops([length] * model.decoder.layers, _shape(model))
+    prefill = (operations + VISION[model.family] * 1e12) / OPERATIONS_PER_SECOND
+    new = NEW_TOKENS_OF.get(setting.benchmark, NEW_TOKENS)
+    decode = new * model.decoder.layers * SECONDS_PER_LAYER_AND_TOKEN
+    reading = SECONDS_PER_VIDEO if model.family == "video_llava" else 0.0
+    return SECONDS_PER_SAMPLE + prefill + decode + reading
+
+
+def gib(setting: Setting, model: Checkpoint, quantization: str | None = None) -> float:
+    """Return the GPU memory of one cell at batch 1: weights, keys and values, the rest."""
+    decoder = model.decoder
+    weights = 2.0 * model.parameters
+    if quantization:
+        half = 2 * decoder.hidden * (decoder.intermediate * 3 + decoder.hidden * 4)
+        linear = half / 2 * decoder.layers
+        weights += linear * (FOUR_BITS - 2)
+    length = decoder.visual + 200 + NEW_TOKENS_OF.get(setting.benchmark, NEW_TOKENS)
+    cache = kv_bytes([length] * decoder.layers, _shape(model))
+    return (weights + cache) / GIB + GIB_RUNTIME
+
+
+def _shape(model: Checkpoint) -> DecoderShape:
+    d = model.decoder
+    return DecoderShape(d.hidden, d.intermediate, d.kv_heads, d.head_dim)
+
+
+def studies_of(profile: Profile) -> dict[str, list[Setting]]:
+    """Return the cells of every study of a profile, by its name."""
+    return {
+        name: settings_of(profile.for_study(name))
+        for name, study in STUDIES.items()
+        if study.only in ("", profile.base)
+    }

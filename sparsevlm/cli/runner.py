@@ -1,0 +1,181 @@
+"""Run notebooks strictly: right parameters or none, a whole result or none, nothing twice.
+
+papermill executes. What it leaves open is closed here: a wrong parameter is an error before
+anything runs, a failing cell leaves no finished notebook, and a notebook whose inputs did not
+change is not run again.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sparsevlm.cli import parameters as checked
+from sparsevlm.evaluation.paths import ARTIFACTS, DATA, FIGURES, ROOT, relative
+from sparsevlm.evaluation.plan import code_digest
+from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.evaluation.results.run import canonical_json, digest
+from sparsevlm.paper.notebooks import SOURCES, generate, source_path
+
+
+class NotebookError(RuntimeError):
+    """A notebook failed while it ran; the message names the cell and the partial notebook."""
+
+
+@dataclass(frozen=True)
+class NotebookRun:
+    """One notebook with its parameters, and where its result goes.
+
+    Attributes
+    ----------
+    name : str
+        The notebook.
+    parameters : mapping
+        All of them, as `prepare` returns them.
+    records : sequence of str
+        Ids of the cells that it reads.
+    source, artifacts, figures : Path
+        The py:percent source, the folder of executed notebooks, the folder of figures.
+    """
+
+    name: str
+    parameters: Mapping[str, object]
+    records: Sequence[str] = ()
+    source: Path = field(default=SOURCES, repr=False)
+    artifacts: Path = field(default=ARTIFACTS, repr=False)
+    figures: Path = field(default=FIGURES, repr=False)
+
+    def output(self, suffix: str) -> Path:
+        """Return the path of this run's result with `suffix`, such as ".ipynb"."""
+        return self.artifacts / str(self.parameters["profile"]) / f"{self.name}{suffix}"
+
+    def inputs_id(self) -> str:
+        """Return the hash of all that the result depends on."""
+        choices = {"parameters": dict(self.parameters), "records": sorted(self.records)}
+        parts: list[str | bytes] = [self.source.read_bytes(), canonical_json(choices)]
+        for path in sorted(path for path in DATA.rglob("*") if path.is_file()):
+            parts += [relative(path), path.read_bytes()]
+        return digest(code_digest(), (ROOT / "requirements.lock").read_bytes(), *parts)
+
+    def is_done(self) -> bool:
+        """Whether it was run from just these inputs, and all that it wrote is still there."""
+        try:
+            stamp = json.loads(self.output(".stamp.json").read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return False
+        written = [ROOT / path for path in stamp["outputs"]]
+        return stamp["inputs"] == self.inputs_id() and all(path.exists() for path in written)
+
+    def seconds_last_time(self) -> float | None:
+        """Return how long the last finished run took; None where there was none."""
+        try:
+            return json.loads(self.output(".stamp.json").read_text(encoding="utf-8"))["seconds"]
+        except (FileNotFoundError, json.JSONDecodeError, KeyError):
+            return None
+
+
+def prepare(name: str, given: Mapping[str, object], records: Sequence[str] = ()) -> NotebookRun:
+    """Check the notebook's name and parameters, and return the run; nothing is executed.
+
+    Raises
+    ------
+    ValueError
+        If the notebook or a parameter is not known, or a value has another type.
+    """
+    source = source_path(name)
+    return NotebookRun(name, checked.check(source, given), records, source)
+
+
+def execute(run: NotebookRun, *, progress: bool = False) -> Path:
+    """Execute a notebook and write the result, its HTML and its stamp.
+
+    Parameters
+    ----------
+    run : NotebookRun
+        From `prepare`.
+    progress : bool
+        Show a bar of the cells on standard error.
+
+    Returns
+    -------
+    Path
+        The executed notebook.
+
+    Raises
+    ------
+    NotebookError
+        If a cell fails. What was done until then is beside the place of the result, as
+        `NAME.partial.ipynb`; an older result is left as it was, without its stamp.
+    """
+    final, partial = run.output(".ipynb"), run.output(".partial.ipynb")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    started = time.perf_counter()
+    run.output(".stamp.json").unlink(missing_ok=True)
+    inputs = run.inputs_id()
+    generated = run.output(".source.partial.ipynb")
+    try:
+        write_text(generated, generate(run.source))
+        _papermill(run, generated, partial, progress)
+    finally:
+        generated.unlink(missing_ok=True)
+    html = _html(partial)
+    os.replace(partial, final)
+    write_text(run.output(".html"), html)
+    outputs = [final, run.output(".html"), *_figures_of(run)]
+    stamp = {
+        "inputs": inputs,
+        "outputs": [relative(path) for path in outputs],
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    write_text(run.output(".stamp.json"), json.dumps(stamp, indent=1) + "\n")
+    return final
+
+
+def _papermill(run: NotebookRun, source: Path, partial: Path, progress: bool) -> None:
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    # papermill logs what the bar shows, and that black is not installed.
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    os.environ.setdefault("PYTHONHASHSEED", "0")  # for the kernel
+    try:
+        papermill.execute_notebook(
+            source, partial, dict(run.parameters), kernel_name="python3", cwd=ROOT,
+            progress_bar=progress,
+        )  # fmt: skip
+    except papermill.PapermillExecutionError as error:
+        reason = f"{error.ename}: {error.evalue}"
+        raise NotebookError(
+            f"notebook {run.name} failed at In [{error.exec_count}]: {reason}; "
+            f"as far as it came: {relative(partial)}"
+        ) from None
+    except DeadKernelError:
+        raise NotebookError(
+            f"notebook {run.name}: its kernel died, which is most often a lack of memory; "
+            f"as far as it came: {relative(partial)}"
+        ) from None
+
+
+def _html(notebook: Path) -> str:
+    from nbconvert import HTMLExporter
+
+    with warnings.catch_warnings():
+        # A figure without alternative text is no fault of the run.
+        warnings.simplefilter("ignore")
+        logging.getLogger("traitlets").setLevel(logging.ERROR)
+        text, _ = HTMLExporter(embed_images=True).from_filename(str(notebook))
+    return text
+
+
+def _figures_of(run: NotebookRun) -> list[Path]:
+    """Figures bear the name of their notebook, and come in a folder of their profile."""
+    profile = str(run.parameters["profile"])
+    folder = run.figures if profile == "mini" else run.figures / profile
+    files = [*folder.glob(f"{run.name}.*"), *folder.glob(f"{run.name}_*")]
+    return sorted(path for path in files if ".partial" not in path.name)

@@ -1,0 +1,190 @@
+"""The budget solver: cuts that leave a given mean number of visual tokens.
+
+Source
+------
+The lists of the official v1.5 and v2.0 releases (`score.py`, `sparse_token_list_*`).
+
+Difference
+----------
+The official code has lists for 32 layers and 576 visual tokens only; here any budget, depth and
+image size is solved for in the same shape. See DEVIATIONS.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from sparsevlm.core.schedule import RECYCLE_FRACTION, Cut, check_cuts, is_int, mean_tokens_out
+
+OFFICIAL_LAYERS = (2, 6, 15)
+OFFICIAL_NUM_LAYERS = 32
+OFFICIAL_NUM_VISUAL = 576
+# v1.5 has 192, 128 and 64; 96 was added, unchanged in every other way, by v2.0 in mode 1_0.
+OFFICIAL_KEEP = {192: (300, 200, 110), 128: (303, 110, 36), 96: (238, 48, 26), 64: (66, 30, 17)}
+# v2.0 in mode 2_0 (SparseVLM+), which does not recycle.
+PLUS_KEEP = {192: (300, 200, 118), 128: (238, 108, 60), 96: (246, 54, 28), 64: (66, 34, 20)}
+Spent = Callable[[Sequence[Cut]], float]
+
+
+def scale_layers(layers: Sequence[int], num_layers: int) -> tuple[int, ...]:
+    """Move cut layers of a 32-layer model to the same fraction of depth, rounded down.
+
+    8 layers: (2, 6, 15) -> (0, 1, 3). Layers that fall together are kept once.
+    """
+    return tuple(sorted({layer * num_layers // OFFICIAL_NUM_LAYERS for layer in layers}))
+
+
+def check_budget(tokens: object, num_layers: object, num_visual: object) -> None:
+    """Check a budget against the model.
+
+    Raises
+    ------
+    ValueError
+        If the budget is not an integer from 1 to ``num_visual``, or the model has no layers.
+    """
+    for name, value in (("num_layers", num_layers), ("num_visual", num_visual)):
+        if not is_int(value) or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+    if not is_int(tokens) or not 1 <= tokens <= num_visual:
+        raise ValueError(
+            f"tokens (the budget: mean visual tokens left by each layer) must be an integer from 1 "
+            f"to {num_visual}, the number of visual tokens; got {tokens!r}"
+        )
+
+
+def schedule_for(
+    tokens: int,
+    num_layers: int = OFFICIAL_NUM_LAYERS,
+    num_visual: int = OFFICIAL_NUM_VISUAL,
+    *,
+    recycle: float = RECYCLE_FRACTION,
+    layers: Sequence[int] | None = None,
+    lists: Mapping[int, tuple[int, int, int]] = OFFICIAL_KEEP,
+    always_drop: bool | None = None,
+) -> tuple[Cut, ...]:
+    """Cuts whose mean ``tokens_out`` meets the budget within one token.
+
+    Parameters
+    ----------
+    tokens
+        The budget: mean over the layers of the visual tokens left, recycled ones included.
+    num_layers, num_visual
+        Decoder layers of the model and visual tokens of the image.
+    recycle
+        Share of the dropped tokens recycled at every cut; 0 for none.
+    layers
+        Cut after these 0-based layers. Default: (2, 6, 15) of 32, scaled with the depth.
+    lists
+        Official counts by budget: `OFFICIAL_KEEP` or `PLUS_KEEP`.
+    always_drop
+        As in `schedule.tokens_per_layer`.
+
+    Returns
+    -------
+    tuple of Cut
+        The official list where one exists (32 layers, 576 visual tokens, recycling as released,
+        default layers); else the official lists' shape, interpolated in the budget.
+
+    Raises
+    ------
+    ValueError
+        For a budget that is no whole number from 1 to ``num_visual`` or out of reach of the given
+        layers, and for layers outside the model.
+    """
+    check_budget(tokens, num_layers, num_visual)
+    released = recycle == (0 if lists is PLUS_KEEP else RECYCLE_FRACTION)
+    official = layers is None and released and tokens in lists
+    if official and (num_layers, num_visual) == (OFFICIAL_NUM_LAYERS, OFFICIAL_NUM_VISUAL):
+        return tuple(Cut(*pair) for pair in zip(OFFICIAL_LAYERS, lists[tokens], strict=True))
+    stages = _stages(layers, num_layers)
+    check_cuts([Cut(layer) for layer, _ in stages], num_layers)
+
+    def cuts_at(level: float) -> tuple[Cut, ...]:
+        return _shaped_cuts(level, stages, num_visual, lists)
+
+    def spent(cuts: Sequence[Cut]) -> float:
+        return mean_tokens_out(
+            cuts, num_layers, num_visual, recycle=recycle, always_drop=always_drop
+        )
+
+    cuts = _closest(cuts_at, spent, tokens)
+    cuts = _trim(cuts, spent, tokens)
+    if abs(spent(cuts) - tokens) > 1:
+        fewest, most = spent(cuts_at(0.0)), spent(cuts_at(1.0))
+        raise ValueError(
+            f"a budget of {tokens} tokens is impossible with cuts after layers "
+            f"{[layer for layer, _ in stages]} of {num_layers}: they reach {fewest:.1f} to "
+            f"{most:.1f}. Use another budget, or cut at other layers"
+        )
+    return cuts
+
+
+def _stages(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, float]]:
+    """Pair every cut layer with its place (0 to 2) among the three official stages."""
+    if layers is None:
+        # Where two scaled layers fall together the later, smaller stage is the one that holds.
+        placed = {layer * num_layers // OFFICIAL_NUM_LAYERS: float(stage)
+                  for stage, layer in enumerate(OFFICIAL_LAYERS)}
+        return sorted((layer, stage) for layer, stage in placed.items())
+    if not layers:
+        raise ValueError("layers must name at least one layer to cut after")
+    last = max(len(layers) - 1, 1)
+    return [(layer, 2.0 * stage / last) for stage, layer in enumerate(layers)]
+
+
+def _shaped_cuts(
+    level: float,
+    stages: Sequence[tuple[int, float]],
+    num_visual: int,
+    lists: Mapping[int, tuple[int, int, int]],
+) -> tuple[Cut, ...]:
+    """Cuts at ``level`` in [0, 1]: the official lists, interpolated (0: one token, 1: all)."""
+    knots = [(0.0, (0.0, 0.0, 0.0)), (1.0, (1.0, 1.0, 1.0))]
+    knots += [
+        (budget / OFFICIAL_NUM_VISUAL, tuple(k / OFFICIAL_NUM_VISUAL for k in keep))
+        for budget, keep in lists.items()
+    ]
+    knots.sort()
+    (low, shape_low), (high, shape_high) = next(
+        pair for pair in zip(knots, knots[1:], strict=False) if level <= pair[1][0]
+    )
+    weight = (level - low) / (high - low)
+    shape = [a + weight * (b - a) for a, b in zip(shape_low, shape_high, strict=True)]
+    cuts: list[Cut] = []
+    for layer, stage in stages:
+        left = min(int(stage), 1)
+        fraction = shape[left] + (stage - left) * (shape[left + 1] - shape[left])
+        keep = max(1, round(fraction * num_visual))
+        cuts.append(Cut(layer, min(keep, cuts[-1].keep) if cuts else keep))
+    return tuple(cuts)
+
+
+def _closest(
+    cuts_at: Callable[[float], tuple[Cut, ...]], spent: Spent, tokens: int
+) -> tuple[Cut, ...]:
+    """Bisect the level; ``spent`` rises with it but for rounding, which `_trim` repairs."""
+    low, high = 0.0, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if spent(cuts_at(middle)) < tokens else (low, middle)
+    return min((cuts_at(low), cuts_at(high)), key=lambda cuts: abs(spent(cuts) - tokens))
+
+
+def _trim(cuts: tuple[Cut, ...], spent: Spent, tokens: int) -> tuple[Cut, ...]:
+    """Move single tokens, last cut first, while that brings the budget closer."""
+    best = cuts
+    for _ in range(4 * len(cuts)):
+        candidates = [best]
+        for index, cut in enumerate(best):
+            upper = best[index - 1].keep if index else math.inf
+            lower = best[index + 1].keep if index + 1 < len(best) else 1
+            for keep in (cut.keep - 1, cut.keep + 1):
+                if lower <= keep <= upper:
+                    changed = Cut(cut.after_layer, keep)
+                    candidates.append(best[:index] + (changed,) + best[index + 1 :])
+        better = min(reversed(candidates), key=lambda c: abs(spent(c) - tokens))
+        if abs(spent(better) - tokens) >= abs(spent(best) - tokens):
+            break
+        best = better
+    return best

@@ -1,0 +1,213 @@
+"""The Pruner contract: what a method sees, and what it answers.
+
+A pruner is a small frozen dataclass. It decides, from a read-only view of one sample, which visual
+tokens stay; `pruning.py` acts on the decision. This module imports without torch, so that settings
+can be built, compared and hashed in a moment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from sparsevlm.core.schedule import Cut, check_cuts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+POSITIONS = ("renumbered", "original")
+
+
+@dataclass(frozen=True)
+class View:
+    """What a pruner may look at: one sample at one cut. Read-only.
+
+    Attributes
+    ----------
+    layer
+        The cut comes after this 0-based layer (-1: before layer 0).
+    num_layers
+        Decoder layers of the model.
+    visual, text
+        Hidden states of the current visual tokens ``[num_current, hidden]`` and of the prompt's
+        text tokens after the image ``[num_text, hidden]``.
+    source
+        ``[num_current]`` int64: the original index of a visual token, or ``num_visual + j`` for
+        the j-th recycled token of this sample.
+    num_visual
+        Visual tokens of the image before any cut.
+    grid
+        (rows, columns), or (frames, rows, columns) of a video, of the original visual tokens,
+        where known.
+    inputs_visual, inputs_text
+        The same tokens at the input of layer 0, before any cut.
+    attention_rows
+        Function of ``[num_rows]`` positions in the text; returns the attention of these rows to
+        the current visual tokens, ``[heads, num_rows, num_current]``, softmax over all tokens.
+    prompt_key
+        Function without arguments; an integer that depends on the prompt's ids and pixels only.
+    rotary_visual, rotary_text
+        Cosines and sines, each ``[tokens, head_dim]``, by which the layer looked at rotates the
+        current visual tokens and the text.
+    attention_mean
+        Function without arguments; the attention of all tokens of the prompt to each current visual
+        token, mean over heads and tokens, ``[num_current]``.
+    memo
+        Dictionary that lives for one prefill of one sample.
+    static
+        Whether no shape may depend on values and no value may be read by the host, where the method
+        can do without.
+    """
+
+    layer: int
+    num_layers: int
+    visual: Tensor
+    text: Tensor
+    source: Tensor
+    num_visual: int
+    grid: tuple[int, ...] | None
+    inputs_visual: Tensor
+    inputs_text: Tensor
+    attention_rows: Callable[[Tensor], Tensor]
+    prompt_key: Callable[[], int]
+    rotary_visual: tuple[Tensor, Tensor] | None = None
+    rotary_text: tuple[Tensor, Tensor] | None = None
+    attention_mean: Callable[[], Tensor] | None = None
+    memo: dict = field(default_factory=dict)
+    static: bool = False
+
+    @property
+    def num_current(self) -> int:
+        """Number of visual tokens before this cut."""
+        return self.visual.shape[0]
+
+    @property
+    def num_text(self) -> int:
+        """Number of text tokens after the image."""
+        return self.text.shape[0]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Which tokens are merged with which.
+
+    Attributes
+    ----------
+    members
+        ``[n]`` int64 indices into the current visual tokens.
+    labels
+        ``[n]`` int64 group of each member: a row of `Selection.vectors`.
+    """
+
+    members: Tensor
+    labels: Tensor
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The decision of a pruner for one sample at one cut.
+
+    Attributes
+    ----------
+    keep
+        ``[num_kept]`` int64, ascending, into the current visual tokens.
+    groups, vectors
+        Merged tokens: who is in them, and ``[num_groups, hidden]``.
+    anchors
+        ``[num_groups]`` index of the token whose place in the sequence (and original position)
+        each vector takes. ``None``: the vectors follow the kept tokens.
+    scores
+        ``[num_current]``, for the trace. Higher = keep.
+    raters
+        ``[num_raters]`` positions in the text, or ``[num_text]`` bool, for the trace.
+    """
+
+    keep: Tensor
+    groups: Groups | None = None
+    vectors: Tensor | None = None
+    anchors: Tensor | None = None
+    scores: Tensor | None = None
+    raters: Tensor | None = None
+
+    def without_vectors(self) -> Selection:
+        """What a trace needs of it: the merged states are part of the model's row by then."""
+        return Selection(self.keep, self.groups, None, self.anchors, self.scores, self.raters)
+
+
+@runtime_checkable
+class Pruner(Protocol):
+    """What `prune` needs from a method.
+
+    Attributes
+    ----------
+    scored_layer
+        ``"this"``: the attention of the layer just run is looked at; ``"next"``: that of the layer
+        about to run, at whose entry the cut then is made.
+    counted_layer
+        Whose tokens a cut reduces in the accounting (`schedule.tokens_per_layer`): ``"this"`` or
+        ``"next"``.
+    needs_attention
+        Whether `View.attention_rows` is used.
+    positions
+        ``"renumbered"``: contiguous positions after every cut, and decoding at each layer's own
+        cache length. ``"original"``: survivors keep theirs, decoding at the true position.
+    """
+
+    scored_layer: str
+    counted_layer: str
+    needs_attention: bool
+    positions: str
+
+    def prunes_after(self, layer: int) -> bool:
+        """Whether there is a cut after this 0-based layer."""
+
+    def select(self, view: View) -> Selection:
+        """Decide for one sample."""
+
+    def to_json(self) -> dict:
+        """Name and fields, canonical, for ids and records."""
+
+
+@dataclass(frozen=True)
+class CutPruner:
+    """Base of the pruners that cut after a fixed tuple of layers.
+
+    Parameters
+    ----------
+    cuts
+        Where, and how many stay.
+    """
+
+    cuts: tuple[Cut, ...] = ()
+
+    name: ClassVar[str]
+    scored_layer: ClassVar[str] = "this"
+    counted_layer: ClassVar[str] = "this"
+    needs_attention: ClassVar[bool] = True
+    positions: ClassVar[str] = "original"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cuts", check_cuts(self.cuts))
+        if self.positions not in POSITIONS:
+            known = ", ".join(POSITIONS)
+            raise ValueError(f"positions must be one of {known}; got {self.positions!r}")
+        self._check_level()
+
+    def _check_level(self) -> None:
+        if any(cut.keep is None for cut in self.cuts):
+            raise ValueError(f"{self.name} needs a keep count in every cut, got {self.cuts}")
+
+    def prunes_after(self, layer: int) -> bool:
+        """Whether there is a cut after this 0-based layer."""
+        return any(cut.after_layer == layer for cut in self.cuts)
+
+    def keep_at(self, layer: int) -> int | None:
+        """The count of the cut after this layer."""
+        return next(cut.keep for cut in self.cuts if cut.after_layer == layer)
+
+    def to_json(self) -> dict:
+        """Name and fields, canonical, for ids and records."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}
+        values["cuts"] = [[cut.after_layer, cut.keep] for cut in self.cuts]
+        return {"name": self.name, **values}

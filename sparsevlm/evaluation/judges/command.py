@@ -1,0 +1,91 @@
+"""The command that has the answers of finished cells judged."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from sparsevlm.evaluation.judges.endpoint import EndpointJudge
+from sparsevlm.evaluation.judges.match import MatchJudge
+from sparsevlm.evaluation.judges.open_model import OpenJudge
+from sparsevlm.evaluation.judges.prompts import Prompt, Task
+from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
+from sparsevlm.evaluation.judges.requests import Estimate, Judge
+from sparsevlm.evaluation.results.run import Cell
+from sparsevlm.evaluation.results.store import Store
+
+
+def run(options: argparse.Namespace, cells: Sequence[Cell], store: Store) -> list[str]:
+    """Judge the finished cells and return one line for each.
+
+    Parameters
+    ----------
+    options : Namespace
+        `judge` (match, open or endpoint), `model`, `revision`, `address`, `key_variable`, `price`
+        (two numbers or None), `prompt` (file or None), `device`, `parallel`, `yes`.
+    cells : sequence of Cell
+        Those that are not finished, or need no judge, are left out.
+    store : Store
+        Where the records are.
+
+    Raises
+    ------
+    JudgeError
+        The judge cannot go on, or its price was not confirmed.
+    ValueError
+        The options contradict each other.
+    """
+    prompt = Prompt.from_file(options.prompt) if options.prompt else None
+    records = [store.load(cell) for cell in cells if store.has(cell)]
+    judged = judge_records(
+        records,
+        store,
+        lambda task: make_judge(options, task, prompt, store),
+        confirm=lambda estimate: _confirmed(estimate, options.yes),
+    )
+    return [_line(record.cell, scores) for record, scores in judged]
+
+
+def make_judge(
+    options: argparse.Namespace, task: Task, prompt: Prompt | None, store: Store
+) -> Judge:
+    """Return the judge that the options name."""
+    if options.judge == "match":
+        return MatchJudge(task)
+    common = {"task": task, "folder": transcripts_folder(store), "prompt": prompt}
+    if options.judge == "open":
+        chosen = {"model": options.model, "revision": options.revision} if options.model else {}
+        return OpenJudge(**common, **chosen, device=options.device)
+    if not options.model:
+        raise ValueError("an endpoint needs the name of its model; a dated one, if there is any")
+    price_in, price_out = options.price or (None, None)
+    return EndpointJudge(
+        **common,
+        model=options.model,
+        address=options.address,
+        key_variable=options.key_variable,
+        price_in=price_in,
+        price_out=price_out,
+        parallel=options.parallel,
+    )
+
+
+def _confirmed(estimate: Estimate, yes: bool) -> bool:
+    print(f"sparsevlm: {estimate}", file=sys.stderr)
+    if yes or estimate.price == 0:
+        return True
+    if not sys.stdin.isatty():
+        print("sparsevlm: add --yes to go on", file=sys.stderr)
+        return False
+    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def _line(cell: Cell, scores: dict) -> str:
+    """Return a cell's result in words; the judge's numbers never without those left out."""
+    judge = scores["judge"]
+    shown = f"{judge['accuracy']:.1f} % right, " if "accuracy" in judge else ""
+    return (
+        f"{cell.title}: {shown}score {judge['score']:.2f}, "
+        f"{judge['judged']} verdicts, {judge['broken']} broken; match {scores['score']:.1f} %"
+    )

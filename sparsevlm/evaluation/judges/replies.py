@@ -1,0 +1,121 @@
+"""Reading a judge's reply: leniently in form, strictly in content."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import re
+
+from sparsevlm.benchmarks.videoqa import BEST, YES_NO
+from sparsevlm.evaluation.judges.requests import Verdict
+
+FORMAT = 1  # to be raised with every change here that reads a reply differently
+LONGEST = 10_000  # characters; nothing that long is a verdict
+_NUMBER = r"[-+]?\d+(?:\.\d+)?"
+_OUT_OF = rf"(?:\s*(?:/|out of)\s*{_NUMBER})"
+
+
+class ReplyError(ValueError):
+    """The reply holds no verdict; the message says why."""
+
+
+def read_video_reply(reply: str) -> Verdict:
+    """Return the verdict of a reply that should be {'pred': 'yes', 'score': 4}.
+
+    Read too: JSON, code fences, text around it, thoughts before it, a missing brace, capitals, True
+    for yes, a score as "4", 4.8 (cut down to 4), "4/5" or "4 out of 5".
+
+    Raises
+    ------
+    ReplyError
+        `pred` or `score` is missing, is something else, or comes twice and differs.
+
+    Source
+    ------
+    Video-LLaVA `eval_video_qa.py`, which evaluates the reply as Python and takes `int(score)`.
+    Difference: it takes any `pred` that contains yes, and a score beyond 0 to 5.
+    """
+    reply = _spoken(reply)
+    if len(reply) > LONGEST:
+        raise ReplyError(f"the reply has {len(reply)} characters, too many for a verdict")
+    verdicts = {_video_verdict(fields) for fields in _dictionaries(reply) or [_pairs(reply)]}
+    if len(verdicts) > 1:
+        raise ReplyError("the reply holds several verdicts that differ")
+    return verdicts.pop()
+
+
+def _spoken(reply: str) -> str:
+    """Return the reply without the thoughts that some models write first."""
+    return reply.rpartition("</think>")[2]
+
+
+def _dictionaries(reply: str) -> list[dict]:
+    found = []
+    for text in re.findall(r"\{[^{}]*\}", reply):
+        fields = _literal(text)
+        if isinstance(fields, dict) and {"pred", "score"} & {str(k).lower() for k in fields}:
+            found.append({str(key).lower(): value for key, value in fields.items()})
+    return found
+
+
+def _literal(text: str):
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None
+
+
+def _pairs(reply: str) -> dict:
+    """Read the two values out of text that is no dictionary."""
+    preds = set(re.findall(r"\bpred\W{1,5}(yes|no|true|false)\b", reply, re.IGNORECASE))
+    scores = set(re.findall(rf"\bscore\W{{0,4}}?({_NUMBER}{_OUT_OF}?)", reply, re.IGNORECASE))
+    if len(preds) > 1 or len(scores) > 1:
+        raise ReplyError("the reply holds several verdicts that differ")
+    return {"pred": preds.pop()} | ({"score": scores.pop()} if scores else {}) if preds else {}
+
+
+def _video_verdict(fields: dict) -> Verdict:
+    if missing := [key for key in ("pred", "score") if key not in fields]:
+        raise ReplyError(f"the reply lacks {' and '.join(missing)}")
+    pred = str(fields["pred"]).strip(" .!'\"\n").lower()
+    pred = {"true": "yes", "false": "no"}.get(pred, pred)
+    if pred not in YES_NO:
+        raise ReplyError(f"pred must be yes or no, the reply has {fields['pred']!r}"[:200])
+    return Verdict(pred=pred, score=_whole_score(fields["score"]))
+
+
+def _whole_score(value: object) -> int:
+    if isinstance(value, str):
+        shape = rf"\s*({_NUMBER})\s*(?:(?:/|out of)\s*{BEST}(?:\.0+)?)?\s*"
+        match = re.fullmatch(shape, value, re.IGNORECASE)
+        value = float(match[1]) if match else None
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or not 0 <= value <= BEST:
+        raise ReplyError(f"score must be a number from 0 to {BEST}, the reply has {value!r}"[:200])
+    return int(value)
+
+
+def read_fraction(reply: str) -> Verdict:
+    """Return the verdict of a reply that should be a number from 0 to 1: the first one in it.
+
+    Raises
+    ------
+    ReplyError
+        There is no number, or it is out of range.
+
+    Source
+    ------
+    MM-Vet's grading script. Difference: it takes the first word only, and gives 0 after five tries.
+    """
+    match = re.search(_NUMBER, _spoken(reply)[:LONGEST])
+    if match is None:
+        raise ReplyError("the reply holds no number")
+    score = float(match[0])
+    if not 0 <= score <= 1:
+        raise ReplyError(f"the score must be from 0 to 1, the reply has {match[0]}")
+    return Verdict(score=score)

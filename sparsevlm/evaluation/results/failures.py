@@ -1,0 +1,99 @@
+"""What can go wrong with a cell, in words for the user; nothing here needs torch."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+
+from sparsevlm.evaluation.results.run import Cell
+
+SHOWN = 20  # samples named one by one in a summary
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class CellError(RuntimeError):
+    """A cell cannot be run, kept or read; the message says what to do."""
+
+
+class CellBusyError(CellError):
+    """Another process works on the cell."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A sample that got no answer.
+
+    Attributes
+    ----------
+    id, media : str
+        The sample and its picture or video, as in `Sample`.
+    reason : str
+        Why, and what to do.
+    """
+
+    id: str
+    media: str
+    reason: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return the fields."""
+        return asdict(self)
+
+
+Unfinished = tuple[Cell, tuple[Failure, ...]]
+
+
+class OpenSamplesError(CellError):
+    """Some samples of some cells got no answer; all others are answered and kept.
+
+    Attributes
+    ----------
+    cells : tuple of (Cell, tuple of Failure)
+        Which, and why.
+    """
+
+    def __init__(self, cells: Sequence[Unfinished]) -> None:
+        self.cells = tuple(cells)
+        samples = summarise(self.cells)
+        lines = "; ".join(f"{name}: {reason}" for name, reason in samples.items())
+        super().__init__(
+            f"cells left unfinished: {len(self.cells)}. {lines}. All other answers are kept; the "
+            "same command asks the open samples again"
+        )
+
+
+def summarise(cells: Sequence[Unfinished], shown: int = SHOWN) -> dict[str, str]:
+    """Return by sample why it has no answer and in how many cells: each picture is said once.
+
+    More than `shown` samples are counted, with the place where all of them are listed.
+    """
+    found: dict[tuple[str, str, str], list[Cell]] = {}
+    for cell, failures in cells:
+        for failure in failures:
+            found.setdefault((failure.id, failure.media, failure.reason), []).append(cell)
+    lines = {}
+    for (sample, media, reason), where in list(found.items())[:shown]:
+        name = f"sample {sample}" + (f" ({media})" if media else "")
+        here = where[0].title if len(where) == 1 else f"{len(where)} cells, first {where[0].title}"
+        lines.setdefault(name, []).append(f"{reason} [{here}]")
+    told = {name: "; ".join(reasons) for name, reasons in lines.items()}
+    if (more := len(found) - shown) > 0:
+        told[f"{more} samples more"] = "results/cells/*.open.json lists them, with reasons"
+    return told
+
+
+@contextmanager
+def saying_when_full(what_is_kept: str) -> Iterator[None]:
+    """Turn "no space", "over quota" and "file too large" into one sentence."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise CellError(
+            f"cannot write results: {os.strerror(error.errno).lower()}. {what_is_kept} "
+            "Free some space and run the same command again; it goes on from there."
+        ) from error

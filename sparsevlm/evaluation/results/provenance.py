@@ -1,0 +1,142 @@
+"""Where a result comes from: commit, versions, device, time; and what a figure says of itself."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import subprocess
+import sys
+from datetime import datetime, timezone
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from sparsevlm.evaluation.paths import ROOT
+
+# What a result depends on. Figures, tables and prose are left out: writing them, which is what a
+# run does, must not make the next result of the same run "dirty".
+SOURCES = ("sparsevlm", "notebooks/src", "data", "pyproject.toml", "requirements.lock",
+           "requirements-torch.txt")  # fmt: skip
+PACKAGES = ("sparsevlm-repro", "torch", "transformers", "tokenizers", "numpy", "pillow")
+
+
+def collect() -> dict[str, object]:
+    """Describe this run, as plain JSON values.
+
+    Returns
+    -------
+    dict
+        `commit` (None outside a git checkout), `dirty` (True if a source differs from the
+        commit, None if that is unknown), `versions` (Python and the packages that numbers depend
+        on), `device`, `platform`, `time` (UTC, ISO 8601).
+    """
+    commit, dirty = git_state()
+    return {
+        "commit": commit,
+        "dirty": dirty,
+        "versions": versions(),
+        "device": device(),
+        "platform": platform.platform(),
+        "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+    }
+
+
+def git_state() -> tuple[str | None, bool | None]:
+    """Return the commit and whether a source differs from it; (None, None) without git."""
+    commit = _git("rev-parse", "HEAD")
+    if commit is None:
+        return None, None
+    changes = _git("status", "--porcelain", "--", *SOURCES)
+    return commit, None if changes is None else bool(changes)
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages that numbers depend on."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def device() -> str:
+    """Return the accelerator's name where torch is loaded and sees one, else the processor's."""
+    torch = sys.modules.get("torch")  # not imported for this: reading results needs no torch
+    if torch is not None and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return _processor()
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def read(path: Path) -> dict[str, object]:
+    """Return the provenance that `style.save_figure` wrote into a figure.
+
+    Parameters
+    ----------
+    path : Path
+        A PDF, PNG or SVG.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such file.
+    ValueError
+        The file is of another kind, or was not written by `save_figure`.
+    """
+    readers = {".pdf": _pdf_note, ".png": _png_note, ".svg": _svg_note}
+    if path.suffix not in readers:
+        raise ValueError(f"{path} is no figure of this suite; expected one of {', '.join(readers)}")
+    try:
+        note = json.loads(readers[path.suffix](path))
+    except (ValueError, SyntaxError):  # SyntaxError: XML that cannot be read, and broken PNG
+        note = None
+    if not isinstance(note, dict) or "figure" not in note:
+        raise ValueError(
+            f"{path} carries no provenance: it was not written by `save_figure`, or another "
+            "program has saved it since"
+        )
+    return note
+
+
+def _png_note(path: Path) -> str:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        return str(image.info.get("Description", ""))
+
+
+def _svg_note(path: Path) -> str:
+    from xml.etree import ElementTree
+
+    description = "{http://purl.org/dc/elements/1.1/}description"
+    found = ElementTree.fromstring(path.read_bytes()).find(f".//{description}")
+    return "" if found is None else found.text or ""
+
+
+def _pdf_note(path: Path) -> str:
+    """The subject in the information of a PDF; matplotlib leaves that part uncompressed."""
+    found = re.search(rb"/Subject \(((?:[^\\()]|\\.)*)\)", path.read_bytes(), re.DOTALL)
+    text = b"" if found is None else re.sub(rb"\\(.)", rb"\1", found[1], flags=re.DOTALL)
+    return text.decode("latin-1")

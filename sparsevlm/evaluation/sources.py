@@ -1,0 +1,188 @@
+"""Where the model and the questions of a cell come from. Here: the bundled miniatures.
+
+Nothing is imported before it is needed, so that planning what is done already needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from sparsevlm.benchmarks import Sample, get_benchmark
+from sparsevlm.benchmarks.counting import groups_of
+from sparsevlm.evaluation.paths import DATA
+from sparsevlm.evaluation.results.run import Cell, digest, samples_digest
+from sparsevlm.miniature.registry import NUM_VISUAL, get_kit
+from sparsevlm.models.flops import DecoderShape
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+    from transformers import PreTrainedModel, ProcessorMixin
+
+    from sparsevlm.core.interface import CutPruner
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """What planning needs to know of a model.
+
+    Attributes
+    ----------
+    num_layers, num_visual, num_heads : int
+        Decoder layers, visual tokens of the nominal image or clip, and attention heads.
+    has_mrope : bool
+        Whether positions have a row and a column (Qwen2-VL).
+    decoder : DecoderShape
+        For FLOPs and KV bytes.
+    """
+
+    num_layers: int
+    num_visual: int
+    num_heads: int
+    has_mrope: bool
+    decoder: DecoderShape
+
+    def pruner(
+        self,
+        method: str,
+        tokens: int | None,
+        layers: Sequence[int] | None = None,
+        **options: object,
+    ) -> CutPruner:
+        """Return a method at a budget for this model.
+
+        Parameters
+        ----------
+        method, tokens
+            As `sparsevlm.make_pruner` takes them.
+        layers
+            Cut after these layers; None for those that the method has for such a model.
+        **options
+            Further fields of the method; they go before those that the model decides.
+
+        Raises
+        ------
+        ValueError
+            An unknown method or option, an impossible budget, or layers for a method that takes
+            none.
+        """
+        from sparsevlm.methods import make_pruner, options_for
+
+        chosen = {**options_for(method, self.num_heads, self.has_mrope), **options}
+        if layers is not None:
+            chosen["layers"] = tuple(layers)
+        return make_pruner(
+            method, tokens=tokens, num_layers=self.num_layers, num_visual=self.num_visual, **chosen
+        )
+
+
+class Source(Protocol):
+    """Supplies models, questions and images; picklable, for it goes to the worker processes."""
+
+    def revision(self, model: str) -> str:
+        """Return the digest of everything of the model that can change an answer."""
+
+    def shape(self, model: str) -> ModelShape:
+        """Return the sizes of the model, without loading its weights."""
+
+    def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
+        """Return at most `n` samples, whole groups; asking for as many as came gives the same."""
+
+    def media(self, model: str, samples: Sequence[Sample]) -> Iterable[list[Image]]:
+        """Return the images of each sample: one, or the frames of a clip."""
+
+    def version(self, model: str, samples: Sequence[Sample]) -> str:
+        """Return the digest of questions and pictures."""
+
+    def prompt(self, model: str, sample: Sample) -> str:
+        """Return the text that the processor gets."""
+
+    def inputs(
+        self, model: str, processor: ProcessorMixin, batch: Sequence[Sample]
+    ) -> dict[str, Tensor]:
+        """Return the batch as `generate` takes it, padded on the left."""
+
+    def load(self, cell: Cell) -> tuple[PreTrainedModel, ProcessorMixin]:
+        """Return model and processor, ready to answer."""
+
+
+@dataclass(frozen=True)
+class MiniatureSource:
+    """The miniatures that come with the repository, and their procedural scenes and clips.
+
+    Attributes
+    ----------
+    folder : str
+        Holds one folder per miniature model.
+    """
+
+    folder: str = str(DATA / "miniature")
+
+    def _file(self, model: str, name: str) -> Path:
+        path = Path(self.folder) / model / name
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"the miniature {model!r} is incomplete: {path} is missing; restore it with "
+                "`git checkout -- data/miniature` or train it anew with `make train`"
+            )
+        return path
+
+    def revision(self, model: str) -> str:
+        """Return the digest of the checksums that the model was shipped with.
+
+        Loading verifies the files against them.
+        """
+        return digest(self._file(model, "SHA256SUMS").read_bytes())
+
+    def shape(self, model: str) -> ModelShape:
+        """Return the sizes that config.json states."""
+        config = json.loads(self._file(model, "config.json").read_text(encoding="utf-8"))
+        return ModelShape(
+            num_layers=config["text_config"]["num_hidden_layers"],
+            num_visual=NUM_VISUAL[model],
+            num_heads=config["text_config"]["num_attention_heads"],
+            has_mrope="mrope_section" in config["text_config"].get("rope_parameters", {}),
+            decoder=DecoderShape.from_text_config(config["text_config"]),
+        )
+
+    def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
+        """Return the first questions of the miniature benchmark, at most `n`."""
+        samples = get_kit(model).samples(benchmark, n, seed)
+        rows = [{**sample.to_json(), "prediction": sample.answer} for sample in samples]
+        for group in groups_of(rows).values():
+            # Raises now, not after hours of answering, if a group is not whole.
+            get_benchmark(benchmark).counts(group)
+        return samples
+
+    def media(self, model: str, samples: Sequence[Sample]) -> Iterator[list[Image]]:
+        """Draw the samples' scenes or clips."""
+        kit = get_kit(model)
+        return (kit.media(sample) for sample in samples)
+
+    def version(self, model: str, samples: Sequence[Sample]) -> str:
+        """Return the digest of questions and pixels together."""
+        return samples_digest(samples, self.media(model, samples))
+
+    def prompt(self, model: str, sample: Sample) -> str:
+        """Return the miniature's template around the question."""
+        return get_kit(model).prompt(sample.question)
+
+    def inputs(
+        self, model: str, processor: ProcessorMixin, batch: Sequence[Sample]
+    ) -> dict[str, Tensor]:
+        """Return the batch as the miniature's processor makes it."""
+        return dict(get_kit(model).batch_inputs(processor, batch))
+
+    def load(self, cell: Cell) -> tuple[PreTrainedModel, ProcessorMixin]:
+        """Return the miniature in the cell's dtype, with its attention kernel, on its device."""
+        import torch
+
+        from sparsevlm.miniature import load_miniature
+
+        model, processor = load_miniature(cell.model, Path(self.folder) / cell.model)
+        model.set_attn_implementation(cell.attention)
+        return model.to(cell.device, getattr(torch, cell.dtype)).eval(), processor

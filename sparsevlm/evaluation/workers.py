@@ -1,0 +1,268 @@
+"""Answering the questions of a cell, batch by batch; serving.py runs it in worker processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+
+from sparsevlm.benchmarks import Sample, get_benchmark
+from sparsevlm.evaluation.out_of_memory import free_memory, is_out_of_memory
+from sparsevlm.evaluation.results import provenance
+from sparsevlm.evaluation.results.failures import CellError, Failure, OpenSamplesError
+from sparsevlm.evaluation.results.journal import Writer
+from sparsevlm.evaluation.results.run import Cell, Record, canonical_json
+from sparsevlm.evaluation.results.store import Store
+from sparsevlm.evaluation.sources import Source
+from sparsevlm.evaluation.vision_cache import remember_vision
+
+Report = Callable[[int], None]  # called with the number of samples just done
+
+
+def run_cell(cell: Cell, store: Store, source: Source, report: Report) -> Record:
+    """Answer what is still open of a cell, and finish it.
+
+    Raises
+    ------
+    OpenSamplesError
+        Some samples cannot be answered; all others are, and are kept.
+    CellError
+        The weights, samples or pruner at hand are not those that the cell names; the model does not
+        fit into memory; or the store refuses (see `Store.writing`).
+    """
+    samples = _samples(source, cell, store)
+    with store.writing(cell, [sample.id for sample in samples]) as writer:
+        _take_over(cell, samples, writer, store, source)
+        report(len(writer.rows))
+        if len(writer.rows) < len(samples):
+            writer.start_session(provenance.collect())
+            failures = _Asking(cell, source, writer, report).ask(samples)
+            if failures:
+                writer.leave_open(failures, _versions(source, cell, samples))
+                raise OpenSamplesError([(cell, failures)])
+        rows = [writer.rows[sample.id] for sample in samples]
+        return writer.finish(get_benchmark(cell.benchmark).score(rows))
+
+
+def _take_over(
+    cell: Cell, samples: Sequence[Sample], writer: Writer, store: Store, source: Source
+) -> None:
+    """Keep what a cell has that is this one, but for the pictures that were repaired since."""
+    for other, versions in store.left_open(cell):
+        own = _versions(source, cell, samples)
+        same = {name for name in own.keys() - writer.rows.keys() if own[name] == versions.get(name)}
+        writer.take_over(store.path(other.id, "jsonl"), same)
+        store.remove_open(other)
+
+
+def _versions(source: Source, cell: Cell, samples: Sequence[Sample]) -> dict[str, str]:
+    return {sample.id: source.version(cell.model, [sample]) for sample in samples}
+
+
+class UnreadableError(ValueError):
+    """The inputs of a batch cannot be made: a picture is missing or damaged."""
+
+
+class _Asking:
+    """Answers the open samples of a cell, in smaller batches where memory is short.
+
+    Parameters
+    ----------
+    cell, source, writer, report
+        See `run_cell`.
+    """
+
+    def __init__(self, cell: Cell, source: Source, writer: Writer, report: Report) -> None:
+        self._cell, self._source = cell, source
+        self._writer, self._report = writer, report
+        self._size = cell.batch
+        self._failures: dict[str, Failure] = {}
+
+    def ask(self, samples: Sequence[Sample]) -> tuple[Failure, ...]:
+        """Answer all that is open, and return what could not be."""
+        _ready(self._source, self._cell)
+        for batch in _batches(samples, self._cell.batch):
+            # A batch that was half kept is answered whole again, so that its padding, and with it
+            # the last digits of every number, are those of a run that was never stopped. Rows of
+            # a smaller batch, as a broken picture leaves them, are replaced then.
+            start = 0
+            while start < len(batch):
+                part = [s for s in batch[start : start + self._size] if s.id not in self._failures]
+                if not self._open_ids(part) or self._is_settled(part):
+                    start += self._size
+        return tuple(self._failures.values())
+
+    def _open_ids(self, part: Sequence[Sample]) -> set[str]:
+        return {sample.id for sample in part} - self._writer.rows.keys()
+
+    def _is_settled(self, part: Sequence[Sample]) -> bool:
+        """Answer and keep a part of a batch; False asks for another try, smaller or without some.
+
+        After every False the size or the number of samples left is smaller.
+        """
+        try:
+            rows = answer(self._cell, part, self._source)
+        except UnreadableError as error:
+            self._leave_out_unreadable(part, error)
+            return False
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            reason = str(error).strip().partition("\n")[0]
+        else:
+            self._keep(rows, self._open_ids(part))
+            return True
+        self._shrink(part, reason)  # here, because the error holds the tensors of its frames
+        return False
+
+    def _keep(self, rows: Sequence[dict], open_ids: set[str]) -> None:
+        kept = self._writer.rows
+        self._writer.append(
+            [r for r in rows if r["id"] in open_ids or kept[r["id"]]["batch"] != r["batch"]]
+        )
+        self._report(len(open_ids))
+
+    def _leave_out_unreadable(self, part: Sequence[Sample], error: UnreadableError) -> None:
+        _, processor, _ = _ready(self._source, self._cell)
+        before = len(self._failures)
+        for sample in part:
+            try:
+                self._source.inputs(self._cell.model, processor, [sample])
+            except (OSError, ValueError) as reason:
+                self._fail(sample, str(reason))
+        if len(self._failures) == before:
+            raise error  # each can be read alone, so it is not the pictures
+
+    def _shrink(self, part: Sequence[Sample], reason: str) -> None:
+        free_memory(_ready(self._source, self._cell)[0])
+        if len(part) == 1:
+            self._fail(
+                part[0],
+                f"memory runs out even when it is asked alone ({reason}); end other programs, "
+                "take fewer --jobs, or a larger machine",
+            )
+            return
+        self._size = len(part) // 2
+        self._writer.note(
+            {"kind": "out of memory", "samples": [s.id for s in part], "reason": reason,
+             "batch": len(part), "smaller_batch": self._size}
+        )  # fmt: skip
+
+    def _fail(self, sample: Sample, reason: str) -> None:
+        failure = Failure(sample.id, sample.media, reason)
+        self._failures[sample.id] = failure
+        self._writer.note({"kind": "no answer", **failure.to_json()})
+
+
+def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
+    for start in range(0, len(samples), size):
+        yield samples[start : start + size]
+
+
+def _samples(source: Source, cell: Cell, store: Store) -> list[Sample]:
+    samples, version = _versioned_samples(
+        source, cell.model, cell.benchmark, cell.num_samples, cell.seed
+    )
+    if version != cell.samples:
+        store.forget_plans()
+        raise CellError(
+            f"the samples of {cell.title} have changed since the cell was named "
+            f"({cell.samples}, now {version}); its plan is thrown away, so run the same command "
+            "again. What was answered about unchanged samples is kept"
+        )
+    return samples
+
+
+@lru_cache(maxsize=8)
+def _versioned_samples(source: Source, model: str, benchmark: str, n: int, seed: int):
+    samples = source.samples(model, benchmark, n, seed)
+    return samples, source.version(model, samples)
+
+
+def answer(cell: Cell, batch: Sequence[Sample], source: Source) -> list[dict]:
+    """Return one row per sample: what the pruned model says, and what it cost.
+
+    The texts are padded on the left to one length; decoding is greedy.
+
+    Raises
+    ------
+    UnreadableError
+        The source cannot make the inputs of some sample.
+    """
+    import torch
+
+    from sparsevlm import prune
+
+    start = time.perf_counter()
+    model, processor, pruner = _ready(source, cell)
+    inputs = {
+        name: tensor.to(model.device, model.dtype if tensor.is_floating_point() else None)
+        for name, tensor in _inputs(cell, batch, source, processor).items()
+    }
+    with torch.inference_mode(), prune(model, pruner) as trace:
+        output = model.generate(**inputs, max_new_tokens=cell.max_new_tokens, do_sample=False)
+    new_tokens = output[:, inputs["input_ids"].shape[1] :]
+    texts = processor.batch_decode(new_tokens, skip_special_tokens=True)
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    seconds = (time.perf_counter() - start) / len(batch)
+    return [
+        {
+            **sample.to_json(),
+            "prompt": source.prompt(cell.model, sample),
+            "prediction": text.strip(),
+            "tokens_in": list(seen.tokens_in),
+            "tokens_out": list(seen.tokens_out),
+            "text_tokens": length - seen.num_visual,
+            "seconds": round(seconds, 6),
+            "batch": len(batch),
+        }
+        for sample, text, seen, length in zip(batch, texts, trace.samples, lengths, strict=True)
+    ]
+
+
+def _inputs(cell: Cell, batch: Sequence[Sample], source: Source, processor) -> dict:
+    try:
+        return source.inputs(cell.model, processor, batch)
+    except (OSError, ValueError) as error:
+        raise UnreadableError(str(error)) from error
+
+
+def _ready(source: Source, cell: Cell):
+    model, processor = _loaded(source, cell.model, cell.revision, cell)
+    pruner = source.shape(cell.model).pruner(cell.method, cell.tokens, cell.layers)
+    if canonical_json(pruner.to_json()) != cell.pruner:
+        raise CellError(
+            f"{cell.method!r} has other settings than {cell.title} names; plan the cells again"
+        )
+    return model, processor, pruner
+
+
+_models: dict = {}
+
+
+def _loaded(source: Source, model: str, revision: str, cell: Cell):
+    """Return model and processor, loaded once per process and kept until another is asked for."""
+    key = (repr(source), model, revision, cell.dtype, cell.attention, cell.device)
+    if key not in _models:
+        if source.revision(model) != revision:
+            raise CellError(
+                f"the weights of {model!r} have changed since {cell.title} was named; "
+                "plan the cells again"
+            )
+        _models.clear()
+        loaded = _load(source, cell)
+        remember_vision(loaded[0])
+        _models[key] = loaded
+    return _models[key]
+
+
+def _load(source: Source, cell: Cell):
+    try:
+        return source.load(cell)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise CellError(
+            f"not enough memory to load {cell.model!r} on {cell.device} ({error}); end other "
+            "programs, take fewer --jobs, or load it in 4 bits (docs/a100.md)"
+        ) from None

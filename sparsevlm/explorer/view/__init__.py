@@ -1,0 +1,1 @@
+"""What the explorer shows: geometry, colors, panels."""

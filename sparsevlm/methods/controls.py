@@ -1,0 +1,160 @@
+"""Controls: what any method must beat at the same budget.
+
+They cut after the same layers as SparseVLM, without recycling, at the same budget.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar
+from zlib import crc32
+
+from sparsevlm.core.budget import schedule_for
+from sparsevlm.core.grids import Grid, token_cells
+from sparsevlm.core.interface import CutPruner, Selection, View
+from sparsevlm.methods.constants import on_device
+
+
+@dataclass(frozen=True)
+class Control(CutPruner):
+    """Base of the controls."""
+
+    needs_attention: ClassVar[bool] = False
+
+    @classmethod
+    def for_budget(
+        cls, tokens: int, num_layers: int, num_visual: int, layers: Sequence[int] | None = None
+    ) -> Control:
+        """SparseVLM's cut layers, or ``layers``; counts solved for without recycling."""
+        return cls(schedule_for(tokens, num_layers, num_visual, recycle=0, layers=layers))
+
+
+@dataclass(frozen=True)
+class Random(Control):
+    """Keep a uniformly random subset; another draw at every cut.
+
+    Parameters
+    ----------
+    seed
+        The draw depends on it, the layer and the prompt (text and pixels), and on nothing else:
+        not on the batch, the order of the samples or earlier draws.
+    """
+
+    seed: int = 0
+
+    name: ClassVar[str] = "random"
+
+    def select(self, view: View) -> Selection:
+        """Draw one number per token, keep the largest."""
+        import torch
+
+        from sparsevlm.core.recycling import select_top
+
+        kept = min(self.keep_at(view.layer), view.num_current)
+        if "prompt" not in view.memo:
+            view.memo["prompt"] = view.prompt_key()  # reads ids and pixels
+        seed = crc32(f"{self.seed} {view.layer} {view.memo['prompt']}".encode())
+        draw = torch.rand(view.num_current, generator=torch.Generator().manual_seed(seed))
+        keep, _ = select_top(draw, kept, 0)
+        return Selection(keep.to(view.visual.device))
+
+
+@dataclass(frozen=True)
+class Uniform(Control):
+    """Keep an even spread over the grid; the spread of a later cut lies within the earlier.
+
+    All frames of a video keep as many tokens as each other, but for one (see `even_rank`).
+    """
+
+    name: ClassVar[str] = "uniform"
+
+    def select(self, view: View) -> Selection:
+        """Keep the first tokens of a fixed order that spreads over the grid."""
+        from sparsevlm.core.recycling import select_top
+
+        kept = min(self.keep_at(view.layer), view.num_current)
+        rank = even_rank(view.grid or (1, view.num_visual), view.num_visual)
+        rank = on_device(rank, view.visual.device).index_select(0, view.source)
+        keep, _ = select_top(-rank.float(), kept, 0)
+        return Selection(keep)
+
+
+@lru_cache(maxsize=16)
+def even_rank(grid: Grid, num_visual: int) -> tuple[int, ...]:
+    """Rank of every visual token in an order that fills an image or video evenly.
+
+    A video is filled frame by frame: every frame gets its first cell before any frame gets its
+    second, in the order in which `spread_rank` fills an image, and the frames take turns in the
+    order in which it fills a line. So every leading part of the order holds each frame equally
+    often, but for one, and no step in time has to be weighed against a step in the picture. CLS
+    tokens stand for no cell and come last.
+
+    Parameters
+    ----------
+    grid, num_visual
+        See `sparsevlm.core.grids.token_cells`.
+
+    Returns
+    -------
+    tuple of int
+        ``num_visual`` ranks, all different. For an image without a CLS token those of
+        `spread_rank`.
+
+    Raises
+    ------
+    ValueError
+        If the grid does not give that many tokens.
+    """
+    cells = token_cells(grid, num_visual)
+    frames, (rows, columns) = 1 if len(grid) == 2 else grid[0], grid[-2:]
+    within, turn = spread_rank(rows, columns), spread_rank(1, frames)
+
+    def place(token: int) -> tuple[int, int]:
+        if cells[token] is None:
+            return rows * columns, token
+        frame, row, column = cells[token]
+        return within[row * columns + column], turn[frame]
+
+    rank = [0] * num_visual
+    for position, token in enumerate(sorted(range(num_visual), key=place)):
+        rank[token] = position
+    return tuple(rank)
+
+
+@lru_cache(maxsize=16)
+def spread_rank(rows: int, columns: int) -> tuple[int, ...]:
+    """Rank of every cell in an order in which each next cell is farthest from all before it.
+
+    Parameters
+    ----------
+    rows, columns
+        Size of the grid.
+
+    Returns
+    -------
+    tuple of int
+        ``rows * columns`` ranks in raster order; the middle cell has rank 0. Distances are
+        Euclidean; a border counts as a neighbour half a gap away, so that the cells do not pile
+        up on the rim.
+    """
+    import torch
+
+    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
+    place = torch.stack([row.flatten(), column.flatten()], dim=1).double()
+    size = torch.tensor([rows, columns]).double()
+    rim = 2 * torch.minimum(place + 0.5, size - place - 0.5).amin(dim=1)
+    gap = rim.square()
+    # Squared gaps are whole numbers and many tie: without a mixing order of the ties the cells
+    # would fill up from the top.
+    mixing = (torch.arange(len(place)).double() * 0.6180339887498949).frac()
+    middle = (rows // 2) * columns + columns // 2
+    rank = torch.empty(len(place), dtype=torch.int64)
+    next_cell = middle
+    for step in range(len(place)):
+        rank[next_cell] = step
+        gap = torch.minimum(gap, (place - place[next_cell]).square().sum(dim=1))
+        gap[next_cell] = -2  # taken: below any free cell, mixing included
+        next_cell = int((gap + mixing).argmax())
+    return tuple(rank.tolist())

@@ -1,0 +1,60 @@
+"""FastV: one cut, scored by the attention of the last prompt token.
+
+Source
+------
+FastV (arXiv 2403.06764), official `modeling_llama.py` (`fastv_forward`).
+
+Difference
+----------
+The official K prunes before layer K by the attention of layer K - 1: ``after_layer = K - 1``. The
+budget fixes how many stay; the official R is a share (DEVIATIONS.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from sparsevlm.core.budget import OFFICIAL_LAYERS, scale_layers, schedule_for
+from sparsevlm.core.interface import CutPruner, Selection, View
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class FastV(CutPruner):
+    """Keep the visual tokens that the last prompt token attends to most.
+
+    Survivors keep their positions.
+    """
+
+    name: ClassVar[str] = "fastv"
+
+    @classmethod
+    def for_budget(
+        cls, tokens: int, num_layers: int, num_visual: int, layers: Sequence[int] | None = None
+    ) -> FastV:
+        """One cut, after the first layer that SparseVLM cuts after; or the first of ``layers``."""
+        first = scale_layers(OFFICIAL_LAYERS[:1], num_layers) if layers is None else layers[:1]
+        return cls(schedule_for(tokens, num_layers, num_visual, recycle=0, layers=first))
+
+    def select(self, view: View) -> Selection:
+        """Score by the last row, keep the best."""
+        from sparsevlm.core.recycling import select_top
+
+        last, scores = last_token_scores(view)
+        kept = min(self.keep_at(view.layer), view.num_current)
+        keep, _ = select_top(scores, kept, 0)
+        return Selection(keep, scores=scores, raters=last)
+
+
+def last_token_scores(view: View) -> tuple[Tensor, Tensor]:
+    """Position of the last prompt token, and its attention (mean over heads) ``[num_current]``."""
+    import torch
+
+    from sparsevlm.core.scoring import rate, score
+
+    last = torch.arange(view.num_text - 1, view.num_text, device=view.visual.device)
+    return last, score(rate(view.attention_rows(last)))

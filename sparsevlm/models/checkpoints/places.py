@@ -1,0 +1,160 @@
+"""Where fetched files lie, and the lock file that says what they must be.
+
+    FOLDER/ORGANISATION--NAME/COMMIT/...   the files of one repository at one commit
+    FOLDER/checkpoints.lock.json           per repository: commit, and size and digest of each file
+
+The folder is that of the environment variable SPARSEVLM_CHECKPOINTS, else
+``~/.cache/sparsevlm/checkpoints``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sparsevlm.models.checkpoints.declared import Repository
+
+VARIABLE = "SPARSEVLM_CHECKPOINTS"
+LOCK = "checkpoints.lock.json"
+FORMAT = 1
+
+
+class CheckpointError(OSError):
+    """A checkpoint is missing, damaged, or of a kind that is not loaded; says what to do."""
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """One file of a repository, as the hub describes it.
+
+    Attributes
+    ----------
+    name : str
+        Path inside the repository.
+    size : int
+        Bytes.
+    kind : str
+        "sha256" (large files) or "git" (small ones: the hash that git gives the content).
+    digest : str
+        Hexadecimal.
+    """
+
+    name: str
+    size: int
+    kind: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class Locked:
+    """What a fetch got of a repository.
+
+    Attributes
+    ----------
+    revision : str
+        The commit.
+    files : tuple of FileEntry
+        All that belongs to it.
+    """
+
+    revision: str
+    files: tuple[FileEntry, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(file.size for file in self.files)
+
+
+def default_folder() -> Path:
+    """Return where checkpoints are kept unless a folder is named."""
+    named = os.environ.get(VARIABLE)
+    return Path(named).expanduser() if named else Path.home() / ".cache/sparsevlm/checkpoints"
+
+
+def place(repository: Repository | str, revision: str, folder: Path) -> Path:
+    """Return the folder of one repository at one commit."""
+    name = repository if isinstance(repository, str) else repository.id
+    return folder / name.replace("/", "--") / revision
+
+
+def read_lock(folder: Path) -> dict[str, Locked]:
+    """Return what was fetched into a folder, by repository; empty where nothing was.
+
+    Raises
+    ------
+    CheckpointError
+        The lock file is damaged, or of another version.
+    """
+    path = folder / LOCK
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values["format"] != FORMAT:
+            raise ValueError(f"format {values['format']}, this version reads {FORMAT}")
+        return {
+            name: Locked(entry["revision"], tuple(FileEntry(**file) for file in entry["files"]))
+            for name, entry in values["repositories"].items()
+        }
+    except FileNotFoundError:
+        return {}
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read ({error}); delete it and run `python -m sparsevlm fetch` "
+            "again, which checks the files that are there and keeps the good ones"
+        ) from error
+
+
+def write_lock(folder: Path, repositories: dict[str, Locked]) -> None:
+    """Write the lock file, whole or not at all."""
+    values = {
+        "format": FORMAT,
+        "repositories": {
+            name: {"revision": locked.revision, "files": [asdict(file) for file in locked.files]}
+            for name, locked in sorted(repositories.items())
+        },
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    partial = folder / f"{LOCK}.partial"
+    partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+    os.replace(partial, folder / LOCK)
+
+
+def locate(repository: Repository, folder: Path) -> Path:
+    """Return the folder of a repository's files, all of them there and of the right size.
+
+    Reads no content: `verify.damaged` does.
+
+    Raises
+    ------
+    CheckpointError
+        Nothing, another revision or only a part of it has been fetched.
+    """
+    again = f"run `python -m sparsevlm fetch {repository.id}`"
+    if not (locked := read_lock(folder).get(repository.id)):
+        raise CheckpointError(
+            f"{repository.id} has not been fetched into {folder}; {again} "
+            f"(about {repository.about_bytes / 1e9:.1f} GB), set {VARIABLE} if it lies elsewhere, "
+            "or give a local folder"
+        )
+    if repository.pinned and locked.revision != repository.revision:
+        raise CheckpointError(
+            f"{repository.id} was fetched at {locked.revision[:12]}, and this version of the suite "
+            f"uses {repository.revision[:12]}; {again}"
+        )
+    found = place(repository, locked.revision, folder)
+    if wrong := list(missing(found, locked.files)):
+        raise CheckpointError(f"{repository.id} is not complete in {found}: {wrong[0]}; {again}")
+    return found
+
+
+def missing(folder: Path, files: Iterable[FileEntry]) -> Iterable[str]:
+    """Say which files are not there, or are of another size."""
+    for file in files:
+        path = folder / file.name
+        if not path.is_file():
+            yield f"{file.name} is missing"
+        elif (size := path.stat().st_size) != file.size:
+            yield f"{file.name} has {size} bytes instead of {file.size}"

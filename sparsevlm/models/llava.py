@@ -1,0 +1,106 @@
+"""LLaVA, and plain Llama-like language models whose visual tokens are pointed out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from transformers import LlamaForCausalLM, LlavaForConditionalGeneration
+
+from sparsevlm.models.vision import TowerNotes, number_of
+from sparsevlm.runtime.adapter import Family, Grid, placeholders, register_family
+
+
+class Llava(Family):
+    """Any `LlavaForConditionalGeneration`: visual tokens are the image placeholders."""
+
+    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+        if visual_mask is not None:
+            raise ValueError("a LLaVA model finds its visual tokens itself; leave visual_mask out")
+        self.model = model
+        self.base, self.decoder = model.model, model.model.language_model
+        self.notes = TowerNotes()
+
+    def attach(self, hook: Callable) -> None:
+        """Watch the vision tower, which `generate` runs ahead of the model."""
+        self.notes.attach(self.base.vision_tower, hook)
+
+    def visual_mask(self, arguments: dict) -> Tensor:
+        """True at the image placeholders."""
+        ids = [self.model.config.image_token_id]
+        return placeholders(arguments, ids, [("pixel_values", "image")])
+
+    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
+        """Patches of the vision tower, or a square where that fits."""
+        vision = self.model.config.vision_config
+        side = vision.image_size // vision.patch_size
+        return [(side, side) if side * side == count else square(count) for count in counts]
+
+    def pixels(self, arguments: dict, visual: Tensor, row: int) -> Tensor | None:
+        """Pixels of this row's image, also where `generate` encoded it ahead of the model.
+
+        Parameters
+        ----------
+        arguments, visual, row
+            See `Family.pixels`.
+        """
+        seen = self.notes.find(arguments, "image")
+        pixels = arguments.get("pixel_values") if seen is None else seen.pixels
+        rows = visual.any(dim=1).tolist()
+        if pixels is None or not rows[row]:
+            return None
+        return pixels[number_of(rows, row, len(pixels), "image")]
+
+
+class LanguageModel(Family):
+    """A plain `LlamaForCausalLM` whose visual tokens are given as a mask or span."""
+
+    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+        if visual_mask is None:
+            raise ValueError(
+                f"a {type(model).__name__} has no image placeholder; give visual_mask, a bool "
+                "tensor [batch, tokens] or the pair (start, stop)"
+            )
+        self.given = visual_mask
+        self.base = self.decoder = model.model
+
+    def visual_mask(self, arguments: dict) -> Tensor:
+        """The given mask, as long as the input.
+
+        Raises
+        ------
+        ValueError
+            If it does not fit the input.
+        """
+        source = arguments.get("inputs_embeds")
+        source = arguments["input_ids"] if source is None else source
+        batch, length = source.shape[:2]
+        mask = torch.zeros(batch, length, dtype=torch.bool, device=source.device)
+        if isinstance(self.given, tuple):
+            mask[:, slice(*self.given)].fill_(True)
+            return mask
+        rows, columns = self.given.shape
+        if rows not in (1, batch) or columns > length:
+            raise ValueError(
+                f"visual_mask {tuple(self.given.shape)} does not fit an input of {batch} x {length}"
+            )
+        mask[:, :columns] = self.given.to(mask)
+        return mask
+
+    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
+        """A square, where that fits."""
+        return [square(count) for count in counts]
+
+
+def square(num_visual: int) -> Grid | None:
+    """(side, side) of a square number of tokens, else None."""
+    if not num_visual:
+        return None
+    side = math.isqrt(num_visual)
+    return (side, side) if side * side == num_visual else None
+
+
+register_family("llava", lambda m: isinstance(m, LlavaForConditionalGeneration), Llava)
+register_family("llama", lambda m: isinstance(m, LlamaForCausalLM), LanguageModel)

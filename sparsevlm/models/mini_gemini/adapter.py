@@ -1,0 +1,39 @@
+"""How pruning finds its way in Mini-Gemini."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from sparsevlm.models.mini_gemini.modeling import MiniGeminiForConditionalGeneration
+from sparsevlm.runtime.adapter import Family, Grid, placeholders, register_family
+
+
+class MiniGemini(Family):
+    """`MiniGeminiForConditionalGeneration`: behind the projector it is LLaVA."""
+
+    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+        if visual_mask is not None:
+            raise ValueError(
+                "a Mini-Gemini model finds its visual tokens itself; leave visual_mask out"
+            )
+        self.config = model.config
+        self.base, self.decoder = model.model, model.model.language_model
+
+    def visual_mask(self, arguments: dict) -> Tensor:
+        """True at the image placeholders."""
+        ids = [self.config.image_token_id]
+        return placeholders(arguments, ids, [("pixel_values", "image")])
+
+    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
+        """(rows, columns); of an HD image (views, rows, columns): the whole, then its crops."""
+        vision, views = self.config.vision_config, self.config.num_views
+        side = vision.image_size // vision.patch_size
+        grid = (side, side) if views == 1 else (views, side, side)
+        return [grid if count == views * side * side else None for count in counts]
+
+
+register_family(
+    "mini-gemini", lambda m: isinstance(m, MiniGeminiForConditionalGeneration), MiniGemini
+)

@@ -1,0 +1,113 @@
+"""Video-LLaVA: frames of a video, or an image, in front of a Llama."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from torch import Tensor, nn
+from transformers import VideoLlavaForConditionalGeneration
+
+from sparsevlm.models.vision import TowerNotes, number_of
+from sparsevlm.runtime.adapter import Family, Grid, placeholders, register_family
+
+# The argument for images had another name in older releases of transformers.
+IMAGE_KEYS = ("pixel_values", "pixel_values_images")
+KEYS = {"image": IMAGE_KEYS, "video": ("pixel_values_videos",)}
+
+
+class VideoLlava(Family):
+    """`VideoLlavaForConditionalGeneration`: visual tokens are the image and video placeholders."""
+
+    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+        if visual_mask is not None:
+            raise ValueError(
+                "a Video-LLaVA model finds its visual tokens itself; leave visual_mask out"
+            )
+        self.config = model.config
+        self.base, self.decoder = model.model, model.model.language_model
+        self.tokens = {"image": model.config.image_token_id, "video": model.config.video_token_id}
+        self.notes = TowerNotes()
+
+    def attach(self, hook: Callable) -> None:
+        """Watch both vision towers, which `generate` runs ahead of the model."""
+        for tower in (self.base.image_tower, self.base.video_tower):
+            self.notes.attach(tower, hook)
+
+    def visual_mask(self, arguments: dict) -> Tensor:
+        """True at the placeholders of images and videos.
+
+        Raises
+        ------
+        ValueError
+            For a sample with an image and a video, or with several.
+        """
+        limits = [(k, word) for word, keys in KEYS.items() for k in keys if k in arguments]
+        return placeholders(arguments, list(self.tokens.values()), limits)
+
+    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
+        """(rows, columns) of an image, (frames, rows, columns) of a video.
+
+        The model keeps the CLS token of every frame of a video, ahead of the frame's patches, so a
+        row has ``frames * (rows * columns + 1)`` tokens, one per frame more than its grid has
+        cells. The CLS token of an image is dropped, unless the config selects ``"full"`` features.
+
+        Raises
+        ------
+        ValueError
+            If the placeholders of a row are not those of one image or one video.
+        """
+        found: list[Grid | None] = [None] * len(counts)
+        side = self.config.vision_config.image_size // self.config.vision_config.patch_size
+        for word in KEYS:
+            per_frame = self._tokens_per_frame(word)
+            for row, has in enumerate(self._rows(arguments, word)):
+                if not has:
+                    continue
+                frames, rest = divmod(counts[row], per_frame)
+                if rest or (word == "image" and frames != 1):
+                    raise ValueError(
+                        f"sample {row} has {counts[row]} {word} placeholders; expected "
+                        f"{per_frame} per {'image' if word == 'image' else 'frame'}, and one "
+                        f"{word} per sample: give each its own sample"
+                    )
+                found[row] = (side, side) if word == "image" else (frames, side, side)
+        return found
+
+    def pixels(self, arguments: dict, visual: Tensor, row: int) -> Tensor | None:
+        """Pixels of this row's image, or of all frames of its video.
+
+        Parameters
+        ----------
+        arguments, visual, row
+            See `Family.pixels`.
+        """
+        for word in KEYS:
+            rows = self._rows(arguments, word)
+            if rows[row]:
+                given = self._seen(arguments, word, int(visual[row].sum()))
+                return None if given is None else given[number_of(rows, row, len(given), word)]
+        return None
+
+    def _tokens_per_frame(self, word: str) -> int:
+        vision = self.config.vision_config
+        patches = (vision.image_size // vision.patch_size) ** 2
+        whole = word == "video" or self.config.vision_feature_select_strategy == "full"
+        return patches + 1 if whole else patches
+
+    def _rows(self, arguments: dict, word: str) -> list[bool]:
+        return (arguments["input_ids"] == self.tokens[word]).any(dim=1).tolist()
+
+    def _seen(self, arguments: dict, word: str, count: int) -> Tensor | None:
+        seen = self.notes.find(arguments, word)
+        if seen is None:
+            given = (arguments.get(key) for key in KEYS[word])
+            return next((pixels for pixels in given if pixels is not None), None)
+        if word == "image":
+            return seen.pixels
+        # The tower gets the frames of all videos in one row.
+        return seen.pixels.unflatten(0, (-1, count // self._tokens_per_frame(word)))
+
+
+register_family(
+    "video-llava", lambda m: isinstance(m, VideoLlavaForConditionalGeneration), VideoLlava
+)

@@ -1,0 +1,108 @@
+"""CLAIMS.md as a file: written when formulas, records or notebooks changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from sparsevlm.evaluation.paths import ARTIFACTS, DATA, FIGURES, RESULTS, ROOT, relative
+from sparsevlm.evaluation.plan import code_digest
+from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.evaluation.results.run import digest
+from sparsevlm.paper.claims.claim import Ledger
+from sparsevlm.paper.notebooks import known_notebooks
+
+PAGE = ROOT / "CLAIMS.md"
+STAMP = ARTIFACTS / "claims.stamp.json"
+
+
+def inputs_id() -> str:
+    """Return the hash of all that the page depends on; reads files only, no torch."""
+    records = sorted(path.name for path in RESULTS.glob("**/*.json") if "plans" not in path.parts)
+    files = [*sorted(DATA.glob("*.csv")), *sorted(FIGURES.glob("**/*.data.csv"))]
+    tables = [part for path in files for part in (relative(path), path.read_bytes())]
+    return digest(code_digest(), *tables, "\n".join(records), "\n".join(known_notebooks()))
+
+
+def is_current(page: Path = PAGE, stamp: Path = STAMP) -> bool:
+    """Whether the page was made from what is at hand now, and is still as it was made."""
+    try:
+        noted = json.loads(stamp.read_text(encoding="utf-8"))
+        return noted == {"inputs": inputs_id(), "page": digest(page.read_bytes())}
+    except (FileNotFoundError, json.JSONDecodeError):
+        return False
+
+
+def write(ledger: Ledger, inputs: str, page: Path = PAGE, stamp: Path = STAMP) -> None:
+    """Write the page of a ledger, and note what it was made from.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        From `claims_collect.collect`.
+    inputs : str
+        `inputs_id` from before it was collected: a record that came since makes the page due again.
+    page, stamp : Path
+        Where both go.
+    """
+    from sparsevlm.paper.claims import page as claims_page
+
+    write_text(page, claims_page.page(ledger))
+    noted = {"inputs": inputs, "page": digest(page.read_bytes())}
+    write_text(stamp, json.dumps(noted, indent=1) + "\n")
+
+
+def update() -> None:
+    """Collect all claims, write CLAIMS.md, and say what is in it."""
+    from sparsevlm.paper.claims.collect import collect
+
+    inputs = inputs_id()
+    ledger = collect()
+    write(ledger, inputs)
+    counts = ", ".join(f"{count} {name}" for name, count in ledger.counts.items())
+    print(f"CLAIMS.md: {len(ledger.entries)} claims: {counts}")
+    for profile, reason in ledger.missing.items():
+        print(f"  {profile}: {reason}")
+
+
+def refresh() -> None:
+    """Write CLAIMS.md if anything that it depends on has changed."""
+    if is_current():
+        print("CLAIMS.md: up to date")
+    else:
+        update()
+
+
+def check(page: Path = PAGE) -> bool:
+    """Whether the page is what formulas and records at hand give; say so."""
+    from sparsevlm.paper.claims import page as claims_page
+    from sparsevlm.paper.claims.collect import collect
+
+    ledger = collect()
+    if page.exists() and page.read_text(encoding="utf-8") == claims_page.page(ledger):
+        print("CLAIMS.md: up to date")
+        return True
+    lacking = f" (without records of {', '.join(ledger.missing)})" if ledger.missing else ""
+    print(f"CLAIMS.md is not what is at hand{lacking}; run `python -m sparsevlm claims`")
+    return False
+
+
+def show(ids: Sequence[str]) -> None:
+    """Print single claims, with how each is obtained.
+
+    Raises
+    ------
+    KeyError
+        There is no such claim; the message names the nearest.
+    """
+    from sparsevlm.paper.claims import declared as claims_declared
+    from sparsevlm.paper.claims import page as claims_page
+    from sparsevlm.paper.claims.collect import collect
+
+    known = {claim.id: claim for claim in claims_declared.load()}
+    for name in ids:
+        if name not in known:
+            raise KeyError(claims_page.unknown(name, list(known)))
+    entries = collect([known[name] for name in ids]).entries
+    print("\n\n".join(claims_page.one(entry) for entry in entries))

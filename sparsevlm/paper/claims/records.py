@@ -1,0 +1,160 @@
+"""What the records of a profile say of a claim.
+
+Every public function can be named in the column "records" of data/claims.csv. It gets the records
+first. A difference of methods comes back as an `Estimate` with its paired interval, a plain value
+as a number. Methods and benchmarks are spelled as in `METHODS` and `BENCHMARKS`; the table is
+Table 1 unless the last argument names another.
+
+To claim something about another table or figure: what measures it in `MEASURES`, a function here,
+rows in data/claims.csv. A figure that computes what it shows has its data beside it (see
+`style.save_figure`), which is its record.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from statistics import fmean
+
+import numpy as np
+
+from sparsevlm.analysis import statistics
+from sparsevlm.analysis.statistics import Estimate
+from sparsevlm.analysis.study import Results, Setting
+from sparsevlm.evaluation.paths import FIGURES, relative
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.paper.claims.collect import Found, NotRunError
+from sparsevlm.paper.extras import controls, variants
+from sparsevlm.paper.figures import figure_5, figure_8, figure_9, figure_10
+from sparsevlm.paper.tables import table_1, table_1_v1, table_4
+
+Rows = list[dict[str, str]]
+
+
+def drawn(name: str) -> Callable[[str], Rows]:
+    """Return what reads the data of a figure of a profile, as rows of text."""
+
+    def read(profile: str) -> Rows:
+        get_profile(profile).require_runnable()
+        path = (FIGURES if profile == "mini" else FIGURES / profile) / f"{name}.data.csv"
+        try:
+            with path.open(newline="", encoding="utf-8") as file:
+                return list(csv.DictReader(file))
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{relative(path)} is not there") from None
+
+    return read
+
+
+MEASURES: dict[str, Callable[[str], object]] = {
+    "table_1": table_1.measure,
+    "table_1_v1": table_1_v1.measure,
+    "table_4": table_4.measure,
+    "figure_5": figure_5.measure,
+    "figure_8": figure_8.measure,
+    "figure_9": figure_9.measure,
+    "figure_10": figure_10.measure,
+    "variants": variants.measure,
+    "controls": controls.measure,
+    "figure_1": drawn("figure_1"),
+    "figure_7": drawn("figure_7"),
+}
+
+
+TABLE_1 = "table_1"
+
+
+def _results(found: Found, table: str, *settings: Setting) -> Results:
+    """A table, if it has these methods at these budgets."""
+    results = found.results(table)
+    for method, tokens in settings:
+        if (method, tokens) not in results.relative:
+            budget = "" if tokens is None else f" at {tokens} tokens"
+            raise NotRunError(f"profile {found.profile!r} does not run {method}{budget}")
+    return results
+
+
+def lead(found: Found, first: str, second: str, tokens: int, table: str = TABLE_1) -> Estimate:
+    """Relative accuracy of the first method minus that of the second, in points, paired."""
+    settings = (first, tokens), (second, tokens)
+    return _results(found, table, *settings).difference(*settings)
+
+
+def lead_growth(found: Found, first: str, second: str, many: int, few: int) -> Estimate:
+    """The lead at few tokens minus the lead at many, in points, paired."""
+    ends = {}
+    for tokens in (many, few):
+        settings = (first, tokens), (second, tokens)
+        relative = _results(found, TABLE_1, *settings).relative
+        ends[tokens] = relative[settings[0]] - relative[settings[1]]
+    return statistics.estimate(ends[few] - ends[many])
+
+
+def accuracy(found: Found, method: str, tokens: int | None, table: str = TABLE_1) -> float:
+    """Relative accuracy, in percent."""
+    percent = float(_results(found, table, (method, tokens)).relative[method, tokens][0])
+    if percent != percent:
+        raise NotRunError(f"the dense model of {found.profile!r} scores 0 on a benchmark")
+    return percent
+
+
+def loss(found: Found, method: str, tokens: int) -> float:
+    """100 minus the relative accuracy, in points."""
+    return 100 - accuracy(found, method, tokens)
+
+
+def score(
+    found: Found, method: str, tokens: int | None, benchmark: str, table: str = TABLE_1
+) -> float:
+    """The score of one benchmark, in the unit of the paper's column."""
+    setting = (method, tokens)
+    return _results(found, table, setting).row(setting).scores[benchmark]
+
+
+def mean_score(found: Found, method: str, benchmark: str, table: str) -> float:
+    """The mean of a score over the budgets of a table."""
+    budgets = found.results(table).profile.budgets
+    return fmean(score(found, method, tokens, benchmark, table) for tokens in budgets)
+
+
+def percent_of_dense(found: Found, method: str, tokens: int, benchmark: str) -> float:
+    """The score of one benchmark in percent of the dense model's."""
+    dense = score(found, "dense", None, benchmark)
+    if dense == 0:
+        raise NotRunError(f"the dense model of {found.profile!r} scores 0 on {benchmark}")
+    return 100 * score(found, method, tokens, benchmark) / dense
+
+
+def benchmark_lead(
+    found: Found, benchmark: str, first: str, second: str, tokens: int, table: str = TABLE_1
+) -> Estimate:
+    """The score of the first method minus that of the second, paired."""
+    settings = (first, tokens), (second, tokens)
+    return _results(found, table, *settings).score_difference(benchmark, *settings)
+
+
+def focus_lead(found: Found, first: str, second: str) -> Estimate:
+    """How much more of what is left shows what is asked for (Figure 1), in percentage points.
+
+    The ends are those of the two intervals at their worst, which is wider than a paired interval.
+    """
+    rows = {row["method"]: row for row in found.results("figure_1")}
+    ours, other = (
+        {key: float(rows[name][key]) for key in ("mean", "low", "high")} for name in (first, second)
+    )
+    return Estimate(
+        ours["mean"] - other["mean"], ours["low"] - other["high"], ours["high"] - other["low"]
+    )
+
+
+def redundancy_gap(found: Found) -> Estimate:
+    """Share of words minus share of patches that hold 90 % of the attention (Figure 7), in points.
+
+    The interval is a bootstrap over the questions.
+    """
+    rows = found.results("figure_7")
+    gaps = np.array([float(row["holders, words"]) - float(row["holders, image"]) for row in rows])
+    drawn_again = np.random.default_rng(statistics.SEED).choice(
+        gaps, size=(statistics.RESAMPLES, len(gaps))
+    )
+    return statistics.estimate(100 * np.concatenate([[gaps.mean()], drawn_again.mean(axis=1)]))

@@ -1,0 +1,281 @@
+"""What pruning costs and saves: formulas at full size, and records of `python -m sparsevlm bench`.
+
+The formulas are exact for any model. The records under `data/bench/` say what they were measured
+on; those of a CPU hold ratios of thread CPU time on small models with random weights, and say
+nothing about the speed of a GPU.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparsevlm.analysis import published
+from sparsevlm.core.schedule import tokens_per_layer
+from sparsevlm.evaluation.paths import DATA
+from sparsevlm.methods import make_pruner
+from sparsevlm.models.flops import kv_bytes, prefill_flops
+from sparsevlm.runtime.timing import STAGES
+from sparsevlm.speed.options import FORMAT
+from sparsevlm.speed.shapes import SHAPES, Shape, method_options
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+RECORDS = DATA / "bench"
+METHOD = "sparsevlm"
+# With as many text tokens all published FLOPs of Table 1 fall into place at once.
+TEXT_TOKENS = 117
+LIMIT_PERCENT = 2.0
+ONCE_PER_PROMPT = tuple(name for name in STAGES if name != "session")
+
+
+@dataclass(frozen=True)
+class Records:
+    """What was measured, by name of the file without its ending.
+
+    Attributes
+    ----------
+    by_name : dict
+    """
+
+    by_name: dict[str, dict]
+
+    def having(self, part: str) -> dict[str, dict]:
+        """The records that have a part of the bench."""
+        return {name: record for name, record in self.by_name.items() if part in record}
+
+
+def load(folder: Path = RECORDS) -> Records:
+    """Read all records of a folder.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is none.
+    ValueError
+        If a file is not a record of this format.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record.get("format") != FORMAT or "clock" not in record:
+            raise ValueError(
+                f"{path} is not a record of format {FORMAT}; measure again with `python -m "
+                f"sparsevlm bench --record {path.name}`"
+            )
+        found[path.stem] = record
+    if not found:
+        raise FileNotFoundError(
+            f"no record in {folder}; restore it with `git checkout -- data/bench`, or measure with "
+            "`python -m sparsevlm bench --record FILE`"
+        )
+    return Records(found)
+
+
+def about(record: dict) -> str:
+    """What a record was measured on, in one line."""
+    shape = record["shape"]
+    return (
+        f"{shape['name']}: {shape['layers']} layers, hidden {shape['hidden']}, random weights, "
+        f"{record['dtype']}, {record['attention']}; {record['clock']}, "
+        f"{record['provenance']['device']}"
+    )
+
+
+def analytic(text_tokens: int = TEXT_TOKENS) -> pd.DataFrame:
+    """FLOPs and KV cache of the full-size models, from the schedules alone.
+
+    Returns
+    -------
+    DataFrame
+        One row per model and budget, the dense one first: "model", "tokens", "TFLOPs",
+        "FLOPs / dense", "KV (MB)", "KV / dense"; and the paper's TFLOPs and latency ratio where it
+        has them.
+    """
+    import pandas as pd
+
+    rows = []
+    for shape in SHAPES.values():
+        if shape.name == "reference":
+            continue
+        dense = [shape.num_visual + text_tokens] * shape.layers
+        rows.append(_analytic_row(shape, shape.num_visual, dense, dense))
+        for tokens in shape.budgets:
+            entering = [n + text_tokens for n in entering_tokens(shape, tokens)]
+            rows.append(_analytic_row(shape, tokens, entering, dense))
+    return pd.DataFrame(rows)
+
+
+def entering_tokens(shape: Shape, tokens: int) -> list[int]:
+    """Visual tokens entering every layer of a full-size model under SparseVLM."""
+    pruner = make_pruner(
+        METHOD, tokens=tokens, num_layers=shape.layers, num_visual=shape.num_visual,
+        **method_options(shape, METHOD),
+    )  # fmt: skip
+    return tokens_per_layer(pruner.cuts, shape.layers, shape.num_visual, pruner.recycle)[0]
+
+
+def _analytic_row(
+    shape: Shape, tokens: int, entering: list[int], dense: list[int]
+) -> dict[str, object]:
+    flops, full = (prefill_flops(counts, shape.decoder) for counts in (entering, dense))
+    cache, whole = (kv_bytes(counts, shape.decoder) for counts in (entering, dense))
+    row = {
+        "model": shape.name, "tokens": tokens, "TFLOPs": flops / 1e12,
+        "FLOPs / dense": flops / full, "KV (MB)": cache / 1e6, "KV / dense": cache / whole,
+    }  # fmt: skip
+    return {**row, **_paper(shape, tokens)}
+
+
+def _paper(shape: Shape, tokens: int) -> dict[str, float]:
+    """The paper's TFLOPs, and its latency over the dense model's; Table 1 is about one model."""
+    if shape.name != "llava-1.5-7b":
+        return {}
+    method = "Dense" if tokens == shape.num_visual else "SparseVLM"
+    dense = published.value("table1", "Dense", shape.num_visual, "latency_ms")
+    return {
+        "paper TFLOPs": published.value("table1", method, tokens, "prefill_tflops"),
+        "paper latency / dense": published.value("table1", method, tokens, "latency_ms") / dense,
+    }
+
+
+def overhead(record: dict) -> pd.DataFrame:
+    """Pruning's own time by stage over the oracle's prefill, in percent, by budget and method."""
+    import pandas as pd
+
+    rows = [
+        {
+            "tokens": int(budget), "method": method, "over the oracle (%)": row["overhead_percent"]
+            ["median"], "low": row["overhead_percent"]["low"], "high": row["overhead_percent"]
+            ["high"], **{stage: row["stages_percent"][stage] for stage in ONCE_PER_PROMPT},
+            "oracle / dense": row["oracle_to_dense"], "time / dense": row["to_dense"],
+            "FLOPs / dense": row["flops_to_dense"],
+        }
+        for budget, methods in record["budgets"].items() for method, row in methods.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sort_values("tokens", ascending=False, ignore_index=True)
+
+
+def scale(record: dict) -> pd.DataFrame:
+    """Own time over the model's, and peak memory over the dense model's, by visual tokens."""
+    import pandas as pd
+
+    table = pd.DataFrame([
+        {"visual tokens": int(size), "budget": int(budget), **row}
+        for size, found in record["scale"].items() for budget, row in found["budgets"].items()
+    ])  # fmt: skip
+    return table.sort_values(["visual tokens", "budget"], ascending=[True, False])
+
+
+def captured(record: dict) -> pd.DataFrame:
+    """Prefills from graphs, dense and pruned, over the dense model's as it is, by budget."""
+    import pandas as pd
+
+    dense = record["captured_dense_to_dense"]
+    rows = [
+        {
+            "tokens": int(budget), "method": method, "time / dense": row["to_dense"],
+            "captured / dense": row["captured_to_dense"], "captured dense / dense": dense,
+            "captured / captured dense": row["captured_to_captured_dense"],
+            "FLOPs / dense": row["flops_to_dense"],
+        }
+        for budget, methods in record["budgets"].items() for method, row in methods.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows).sort_values("tokens", ascending=False, ignore_index=True)
+
+
+def operators(record: dict) -> pd.DataFrame:
+    """Operators of a full-size prefill by batch and budget: dense, the oracle's, the method's.
+
+    "kernels" are those that compute or copy; "added" is the method's over the oracle's, as a share.
+    """
+    import pandas as pd
+
+    rows = []
+    for batch, found in record["operators"]["batches"].items():
+        for budget, methods in found["budgets"].items():
+            for method, of in methods.items():
+                runs = {"dense": found["dense"], **of}
+                rows.append({
+                    "model": record["shape"]["name"], "batch": int(batch), "tokens": int(budget),
+                    "method": method, **{f"{run} operators": n["total"] for run, n in runs.items()},
+                    **{f"{run} kernels": n["kernels"] for run, n in runs.items()},
+                    "added": of["method"]["kernels"] / of["oracle"]["kernels"] - 1,
+                })  # fmt: skip
+    return pd.DataFrame(rows).sort_values(["batch", "tokens"], ascending=[True, False])
+
+
+def footprint(record: dict) -> pd.DataFrame:
+    """Peak memory of a full-size prefill by visual tokens and batch, weights not counted."""
+    import pandas as pd
+
+    table = pd.DataFrame([
+        {
+            "model": record["shape"]["name"], "visual tokens": int(size), "batch": int(batch),
+            "budget": int(budget), "dense (GB)": of["dense_peak_bytes"] / 1e9,
+            "pruned (GB)": row["peak_bytes"] / 1e9, "pruned / dense": row["memory_to_dense"],
+        }
+        for size, batches in record["footprint"]["sizes"].items()
+        for batch, of in batches.items() for budget, row in of["budgets"].items()
+    ])  # fmt: skip
+    return table.sort_values(["visual tokens", "batch", "budget"], ignore_index=True)
+
+
+def parts(record: dict) -> pd.DataFrame:
+    """Vision tower, prefill, the rest up to the first token, and a further token.
+
+    All over the dense model's time to the first token.
+    """
+    import pandas as pd
+
+    rows = []
+    for job, of in sorted(record["answers"]["parts"].items(), key=_by_budget):
+        first = record["answers"]["to_dense"][job]["ttft"]
+        row = {"run": job, **{part: share * first for part, share in of.items()}}
+        row["rest"] = row["ttft"] - row["prefill"] - row.get("vision", 0.0)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _by_budget(job: tuple[str, dict]) -> tuple[bool, int]:
+    """The dense model first, then from the largest budget to the smallest."""
+    name = job[0]
+    return name != "dense", 0 if name == "dense" else -int(name.split()[-1])
+
+
+def sentences(records: Records) -> list[str]:
+    """What the records say, in words."""
+    lines = []
+    for name, record in records.having("budgets").items():
+        frame = overhead(record)
+        worst = frame.loc[frame["over the oracle (%)"].idxmax()]
+        reached = "at most" if worst["over the oracle (%)"] <= LIMIT_PERCENT else "not within"
+        lines.append(
+            f"{name}: the direct account of pruning is {reached} {LIMIT_PERCENT:.0f} % over the "
+            f"oracle; the largest is {worst['over the oracle (%)']:.2f} % (quartiles "
+            f"{worst['low']:.2f} to {worst['high']:.2f}), {worst['method']} at {worst['tokens']}."
+        )
+    for name, record in records.having("scale").items():
+        frame = scale(record)
+        first, last = frame["visual tokens"].min(), frame["visual tokens"].max()
+        small, large = (
+            frame[frame["visual tokens"] == size]["share_percent"].max() for size in (first, last)
+        )
+        peak = frame["memory_to_dense"].max()
+        lines.append(
+            f"{name}: own time is {small:.2f} % of the model's at {first} visual tokens and "
+            f"{large:.2f} % at {last}; peak memory is at most {peak:.2f} of the dense model's."
+        )
+    for name, record in records.having("footprint").items():
+        frame = footprint(record)
+        worst = frame.loc[frame["pruned / dense"].idxmax()]
+        below = "below" if worst["pruned / dense"] < 1 else "not always below"
+        lines.append(
+            f"{name}: peak memory, calculated, is {below} the dense model's; the largest part of "
+            f"it is {worst['pruned / dense']:.2f}, with {worst['visual tokens']} visual tokens in "
+            f"a batch of {worst['batch']}."
+        )
+    return lines

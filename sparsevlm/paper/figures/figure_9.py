@@ -1,0 +1,14 @@
+"""Figure 9: accuracy of Mini-Gemini against FLOPs and tokens, on POPE, TextVQA and MME."""
+
+from __future__ import annotations
+
+from sparsevlm.analysis.study_tradeoff import PaperRow, TradeOff
+
+FIGURE = TradeOff(
+    name="figure_9",
+    benchmarks=("pope", "textvqa", "mme"),
+    costs=("flops",),
+    paper_model="Mini-Gemini-7B",
+    paper_rows=(PaperRow("figure4", "tokens", "visual tokens", "Figure 4, read off"),),
+)
+measure = FIGURE.measure

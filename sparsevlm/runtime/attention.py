@@ -1,0 +1,206 @@
+"""Access to the queries and keys of a decoder layer, without a full attention map.
+
+A scored layer's attention runs through a registered function that notes queries and keys after
+RoPE (and after query/key norms and head grouping) and then calls the model's own function.
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor, nn
+from transformers import AttentionInterface
+
+from sparsevlm.core.scoring import attention_rows, causal_bias, mean_attention
+from sparsevlm.runtime.timing import stage
+
+PREFIX = "sparsevlm_"
+
+
+@dataclass(frozen=True)
+class QueriesKeys:
+    """Queries ``[batch, heads, tokens, head_dim]`` and keys (``key_heads``) of one layer.
+
+    ``mask`` is what the layer's own attention was given (4-D), or ``None`` where it is plainly
+    causal but for padding, which `rows` leaves out by its column offset.
+    """
+
+    query: Tensor
+    key: Tensor
+    scaling: float
+    mask: Tensor | None = None
+
+    def to(self, device: torch.device) -> QueriesKeys:
+        """The same on a device; itself where it is there already."""
+        if self.query.device == device:
+            return self
+        mask = None if self.mask is None else self.mask.to(device)
+        return QueriesKeys(self.query.to(device), self.key.to(device), self.scaling, mask)
+
+    def rows(self, sample: int, start: int, columns: slice, raters: Tensor, memo: dict) -> Tensor:
+        """Attention ``[heads, raters, columns]`` of some of the tokens behind ``columns``.
+
+        Parameters
+        ----------
+        sample
+            Number of the row.
+        start
+            Where its tokens begin.
+        columns
+            A block of its tokens, counted from ``start``.
+        raters
+            Tokens behind the block, counted from its end.
+        memo
+            Of this sample and prefill. Keeps the mask of the raters, of which a later cut needs
+            the end.
+        """
+        query, key = self.query[sample, :, start + columns.stop :], self.key[sample, :, start:]
+        mask = self._mask(sample, start)
+        if mask is None:
+            mask = _causal(raters, query.shape[1], key, memo)
+        else:
+            mask = mask[columns.stop :].index_select(0, raters)
+        return attention_rows(query, key, raters, columns, self.scaling, mask)
+
+    def mean(self, sample: int, start: int, columns: slice, tokens: int) -> Tensor:
+        """What ``columns`` get from the first ``tokens`` of one sample: `rating.mean_attention`.
+
+        Parameters
+        ----------
+        sample, start, columns
+            As in `rows`.
+        tokens
+            Those of the prompt: a call without a cache carries the answer so far behind them.
+        """
+        ours, mask = slice(start, start + tokens), self._mask(sample, start)
+        return mean_attention(
+            self.query[sample, :, ours], self.key[sample, :, ours], columns, self.scaling,
+            None if mask is None else mask[:tokens, :tokens],
+        )
+
+    def _mask(self, sample: int, start: int) -> Tensor | None:
+        if self.mask is None:
+            return None
+        return self.mask[min(sample, self.mask.shape[0] - 1), 0, start:, start:]
+
+
+def _causal(raters: Tensor, num_queries: int, key: Tensor, memo: dict) -> Tensor:
+    known, mask = memo.get("causal", (None, None))
+    if known is not raters:
+        mask = causal_bias(raters, num_queries, key.shape[1], key.dtype)
+        memo["causal"] = raters, mask
+    return mask[:, mask.shape[1] - key.shape[1] :]
+
+
+_SINKS: weakref.WeakKeyDictionary[nn.Module, Callable[[QueriesKeys], None]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def _base_function(module: nn.Module, name: str) -> Callable:
+    own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    return AttentionInterface().get_interface(name, own)
+
+
+def _noting(base: str) -> Callable:
+    def forward(module, query, key, value, attention_mask, scaling=None, **kwargs):
+        _note(module, query, key, attention_mask, scaling)
+        noted = module.config
+        # Some kernels read their own name from the config: show them the real one.
+        module.config = noted.sparsevlm_original
+        try:
+            function = _base_function(module, base)
+            return function(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+        finally:
+            module.config = noted
+
+    return forward
+
+
+@stage("hooks")
+def _note(
+    module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None
+) -> None:
+    sink = _SINKS.get(module)
+    if sink is None:
+        return
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    whole = mask is not None and mask.ndim == 4
+    sink(QueriesKeys(query, key, scale, mask if whole else None))
+
+
+@cache
+def _noted_class(kind: type) -> type:
+    """A config class whose objects copy and pickle as the config that they stand for."""
+
+    def reduce(self: object, protocol: int) -> tuple:
+        return _same, (self.sparsevlm_original,)
+
+    return type(kind.__name__, (kind,), {"__reduce_ex__": reduce})
+
+
+def _noted_config(original: object, attention: str) -> object:
+    """A copy of a config under another attention; a copy of the copy is the original again."""
+    config = copy.copy(original)
+    config.sparsevlm_original = original
+    config._attn_implementation = attention
+    config.__class__ = _noted_class(type(original))
+    return config
+
+
+def _same(config: object) -> object:
+    return config
+
+
+def note_attention(attention: nn.Module, sink: Callable[[QueriesKeys], None]) -> Callable[[], None]:
+    """Send queries and keys of every forward of ``attention`` to ``sink``.
+
+    Returns
+    -------
+    Callable
+        Undoes it; the module then holds the very config object it held before.
+    """
+    original = attention.config
+    base = original._attn_implementation
+    AttentionInterface.register(PREFIX + base, _noting(base))
+    attention.config = _noted_config(original, PREFIX + base)
+    _SINKS[attention] = sink
+
+    def undo() -> None:
+        attention.config = original
+        del _SINKS[attention]
+
+    return undo
+
+
+@torch.no_grad()
+def project(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> QueriesKeys:
+    """Queries and keys that a decoder layer is about to compute from ``hidden``.
+
+    Parameters
+    ----------
+    layer
+        Decoder layer of the Llama kind (`input_layernorm`, `self_attn.q_proj`, `k_proj`).
+    hidden
+        Its input, ``[batch, tokens, hidden]``.
+    cos, sin
+        Its rotary tables, ``[batch, tokens, head_dim]``.
+    """
+    attention = layer.self_attn
+    weight = layer.input_layernorm.weight
+    # Without numbers it is kept elsewhere, and accelerate brings it where it is needed.
+    normed = layer.input_layernorm(hidden if weight.is_meta else hidden.to(weight.device))
+    shape = (*hidden.shape[:-1], -1, attention.head_dim)
+    query, key = attention.q_proj(normed).view(shape), attention.k_proj(normed).view(shape)
+    if hasattr(attention, "q_norm"):
+        query, key = attention.q_norm(query), attention.k_norm(key)
+    rotate = sys.modules[type(attention).__module__].apply_rotary_pos_emb
+    cos, sin = cos.to(query.device), sin.to(query.device)
+    query, key = rotate(query.transpose(1, 2), key.transpose(1, 2), cos, sin)
+    return QueriesKeys(query, key, attention.scaling)

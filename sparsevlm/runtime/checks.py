@@ -1,0 +1,96 @@
+"""What `prune` refuses: methods that do not fit a model, and caches that cannot be cut."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
+
+from sparsevlm.core.interface import Pruner
+from sparsevlm.runtime.adapter import Family
+
+
+def check_pruner(pruner: Pruner, cuts: Sequence[int], family: Family, model: str) -> None:
+    """Check that a method fits a model.
+
+    Parameters
+    ----------
+    pruner
+        The method.
+    cuts
+        Layers of the model that it cuts after.
+    family
+        The model's parts.
+    model
+        Name of the model's class.
+
+    Raises
+    ------
+    ValueError
+        For cuts outside the model, without the attention that they are decided by, or in a model
+        whose layers see a window only.
+    """
+    num_layers = len(family.decoder.layers)
+    named = {cut.after_layer for cut in getattr(pruner, "cuts", ())}
+    named |= {num_layers - 1} if pruner.prunes_after(num_layers - 1) else set()
+    outside = sorted(named - set(cuts))
+    if outside:
+        raise ValueError(
+            f"cuts after layers {outside} lie outside this model: with {num_layers} layers "
+            f"they may come after layers -1 to {num_layers - 2}"
+        )
+    if -1 in cuts and pruner.needs_attention and pruner.scored_layer == "this":
+        raise ValueError(
+            "a cut before layer 0 (after_layer=-1) has no attention of this layer to look at; "
+            'use scored_layer="next" or a later cut'
+        )
+    kinds = set(getattr(family.decoder.config, "layer_types", None) or ["full_attention"])
+    if cuts and kinds != {"full_attention"}:
+        raise ValueError(
+            f"this model has layers of kind {', '.join(sorted(kinds))}; prune() knows full "
+            "attention only: switch the sliding window off in the config"
+        )
+    if cuts and family.has_mrope and pruner.positions == "renumbered":
+        warnings.warn(
+            f'positions="renumbered" gives the visual tokens of a {model} '
+            "the positions of plain text: rows and columns are lost. No release of SparseVLM "
+            'says what to do with M-RoPE; positions="original" keeps them',
+            stacklevel=7,  # the with statement
+        )
+
+
+def check_static(pruner: Pruner) -> None:
+    """Check that a method knows its counts beforehand.
+
+    Raises
+    ------
+    ValueError
+        If it decides at run time how many tokens stay.
+    """
+    undecided = [cut for cut in getattr(pruner, "cuts", ()) if cut.keep is None]
+    if undecided:
+        raise ValueError(
+            f"static=True needs a method whose counts are fixed; this {type(pruner).__name__} "
+            f"decides at run time how many tokens the cut after layer {undecided[0].after_layer} "
+            "keeps"
+        )
+
+
+def check_cache(cache: object) -> None:
+    """Check that a cache, if there is one, may hold another number of tokens in every layer.
+
+    Raises
+    ------
+    ValueError
+        If it may not.
+    """
+    if cache is None:
+        return
+    plain = isinstance(cache, DynamicCache) and all(type(x) is DynamicLayer for x in cache.layers)
+    if not plain:
+        raise ValueError(
+            f"prune() works with a DynamicCache, whose layers may differ in length; got "
+            f"{type(cache).__name__}. Leave cache_implementation unset"
+        )

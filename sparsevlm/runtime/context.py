@@ -1,0 +1,101 @@
+"""What a pruner gets to see of one sample at a cut; what few look at is cut out on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+from torch import Tensor
+
+from sparsevlm.core.interface import View
+from sparsevlm.runtime.layout import Sample
+
+Tables = tuple[Tensor, Tensor]
+
+
+class LazyView(View):
+    """A `View` of which some parts are cut out when they are looked at.
+
+    Parameters
+    ----------
+    **known
+        Fields of `View` by name, and what the others are cut out of (see `view_of`): ``_sample``,
+        ``_hidden``, ``_inputs``, ``_rotary``.
+    """
+
+    def __init__(self, **known: object) -> None:
+        # Frozen for everybody else.
+        self.__dict__.update(known)
+
+    @cached_property
+    def source(self) -> Tensor:
+        """See `View`."""
+        return self._sample.source
+
+    @cached_property
+    def text(self) -> Tensor:
+        """See `View`."""
+        return self._hidden[self._prompt]
+
+    @cached_property
+    def inputs_visual(self) -> Tensor:
+        """See `View`."""
+        sample = self._sample
+        return self._inputs()[sample.before : sample.before + sample.num_visual]
+
+    @cached_property
+    def inputs_text(self) -> Tensor:
+        """See `View`."""
+        first = self._sample.before + self._sample.num_visual
+        return self._inputs()[first : first + self._sample.prompt_text]
+
+    @cached_property
+    def rotary_visual(self) -> Tables:
+        """See `View`."""
+        return tuple(table[self._sample.columns] for table in self._rotary())
+
+    @cached_property
+    def rotary_text(self) -> Tables:
+        """See `View`."""
+        return tuple(table[self._prompt] for table in self._rotary())
+
+    @property
+    def _prompt(self) -> slice:
+        stop = self._sample.columns.stop
+        return slice(stop, stop + self._sample.prompt_text)
+
+
+def view_of(
+    sample: Sample,
+    hidden: Tensor,
+    inputs: Callable[[], Tensor],
+    *,
+    rotary: Callable[[], Tables],
+    rows: Callable[[slice, Tensor], Tensor],
+    mean: Callable[[slice], Tensor],
+    **known: object,
+) -> View:
+    """The read-only view of one sample.
+
+    Parameters
+    ----------
+    sample
+        Its layout.
+    hidden
+        Its tokens, ``[tokens, hidden]`` without padding.
+    inputs
+        Function that returns them at the input of layer 0.
+    rotary
+        Function that returns cosines and sines of its current tokens.
+    rows, mean
+        Functions of the visual columns that return the attention of some text tokens to them, and
+        of all tokens; see `View.attention_rows` and `View.attention_mean`.
+    **known
+        Further fields of `View`.
+    """
+    columns = sample.columns
+    return LazyView(
+        visual=hidden[columns], num_visual=sample.num_visual, memo=sample.memo,
+        attention_rows=lambda raters: rows(columns, raters), attention_mean=lambda: mean(columns),
+        _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, **known,
+    )  # fmt: skip

@@ -1,0 +1,241 @@
+"""One prefill under pruning: its cuts, and what later layers and decode steps need to know."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from sparsevlm.core.interface import Pruner, Selection, View
+from sparsevlm.runtime import layout
+from sparsevlm.runtime.adapter import Family, Grid
+from sparsevlm.runtime.attention import QueriesKeys
+from sparsevlm.runtime.context import view_of
+from sparsevlm.runtime.layout import Sample
+from sparsevlm.runtime.segments import Positions, Segment, causal_mask, real_tokens
+from sparsevlm.runtime.timing import stage
+from sparsevlm.runtime.trace import SampleTrace
+from sparsevlm.runtime.tracing import Noted, sample_trace
+
+
+class Prefill:
+    """State of one prompt, from its prefill to its last decoded token.
+
+    Parameters
+    ----------
+    pruner
+        Decides.
+    family
+        The model's parts.
+    samples
+        Layout of the rows.
+    attention_mask
+        ``[batch, tokens]`` or ``None``.
+    grids
+        Shape of every row's visual tokens, where known.
+    prompt_key
+        Function of the row number; see `View`.
+    ids
+        ``[batch, tokens]`` of the call, where it has them.
+    static
+        See `View`.
+    """
+
+    def __init__(
+        self,
+        pruner: Pruner,
+        family: Family,
+        samples: tuple[Sample, ...],
+        attention_mask: Tensor | None,
+        grids: Sequence[Grid | None],
+        prompt_key: Callable[[int, Tensor], int],
+        ids: Tensor | None = None,
+        static: bool = False,
+    ) -> None:
+        self.pruner, self.family, self.decoder = pruner, family, family.decoder
+        self.first, self.samples = samples, samples
+        self.grids, self.prompt_key, self.ids, self.static = grids, prompt_key, ids, static
+        # Of a decoder spread over several devices, every cut is made on that of the prompt.
+        self.home = samples[0].device
+        padded = len({sample.tokens for sample in samples}) > 1
+        self.padded = padded or self._row_length(attention_mask) > samples[0].tokens
+        self.mask = attention_mask.bool() if self.padded else None
+        self.segments: list[Segment] = []
+        self.segment_of: dict[int, int] = {}
+        self.noted: list[list[Noted]] = [[] for _ in samples]
+        self.captured: dict[int, QueriesKeys] = {}
+        self.masks: list[dict] = [{} for _ in samples]
+
+    def _row_length(self, attention_mask: Tensor | None) -> int:
+        return self.first[0].tokens if attention_mask is None else attention_mask.shape[1]
+
+    def start(self, hidden: Tensor, arguments: dict, positions: Tensor | None) -> None:
+        """Note the input of layer 0: embeddings, rotary tables and the decoder's position ids."""
+        self.inputs = hidden = hidden.to(self.home)
+        self.is_masked = arguments.get("attention_mask") is not None
+        cos, sin = (table.to(self.home) for table in arguments["position_embeddings"])
+        self.positions = Positions(self.family, self.first, hidden, positions, (cos, sin))
+        self.segments.append(Segment(hidden.shape[1], self.mask, cos, sin))
+
+    def capture(self, layer: int, found: QueriesKeys) -> None:
+        """Keep queries and keys of a scored layer until its cut."""
+        self.captured[layer] = found.to(self.home)
+
+    @stage("cut")
+    def cut(self, after_layer: int, hidden: Tensor) -> Tensor:
+        """Ask the pruner for every sample and carry the selections out; returns the new rows."""
+        found, hidden = self.captured.pop(after_layer, None), hidden.to(self.home)
+        rows, samples = [], []
+        for number, sample in enumerate(self.samples):
+            row = hidden[number, hidden.shape[1] - sample.tokens :]
+            if sample.visual:
+                selection = self._select(number, sample, row, after_layer, found)
+                sample_after, row_after = sample, row
+                if len(selection.keep) < sample.visual or selection.vectors is not None:
+                    sample_after, row_after = layout.apply(sample, row, selection)
+                self.noted[number].append(
+                    Noted(after_layer, sample, sample_after, selection.without_vectors())
+                )
+                sample, row = sample_after, row_after
+            samples.append(sample)
+            rows.append(row)
+        if all(new is old for new, old in zip(samples, self.samples, strict=True)):
+            return hidden
+        self.samples = tuple(samples)
+        hidden = layout.pad_left(rows)
+        self.segments.append(self._segment(hidden))
+        return hidden
+
+    def _select(
+        self, number: int, sample: Sample, row: Tensor, layer: int, found: QueriesKeys | None
+    ) -> Selection:
+        segment = self.segments[-1]
+        start = segment.length - sample.tokens
+
+        def inputs() -> Tensor:
+            return self.inputs[number, self.inputs.shape[1] - self.first[number].tokens :]
+
+        def announced() -> QueriesKeys:
+            if found is None:
+                raise RuntimeError(
+                    f"{type(self.pruner).__name__} asked for attention it did not announce; set "
+                    "needs_attention = True on the pruner"
+                )
+            return found
+
+        view = view_of(
+            sample, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
+            grid=self.grids[number],
+            rows=lambda columns, raters: announced().rows(
+                number, start, columns, raters, self.masks[number]
+            ),
+            mean=lambda columns: announced().mean(
+                number, start, columns, columns.stop + sample.prompt_text
+            ),
+            rotary=lambda: segment.tables_of(number, start),
+            prompt_key=lambda: self.prompt_key(number, inputs()), static=self.static,
+        )
+        selection = self._decide(view)
+        layout.check_selection(sample, selection)
+        return selection
+
+    @stage("scoring")
+    @torch.no_grad()
+    def _decide(self, view: View) -> Selection:
+        return self.pruner.select(view)
+
+    def _segment(self, hidden: Tensor) -> Segment:
+        mask = None
+        if self.padded or len({sample.tokens for sample in self.samples}) > 1:
+            mask = real_tokens(self.samples, hidden.shape[1], hidden.device)
+            self.padded = True
+        if self.pruner.positions == "renumbered":
+            return self.positions.renumbered(hidden, self.samples, mask)
+        shortened = self.segment_of.get(0) != 0
+        return self.positions.original(hidden, self.samples, mask, shortened)
+
+    def enter(self, layer: int, hidden: Tensor, arguments: dict) -> dict:
+        """Arguments for this layer in the prefill."""
+        segment = self.segments[-1]
+        self.segment_of[layer] = len(self.segments) - 1
+        if len(self.segments) == 1:
+            return arguments
+        if not segment.arguments:
+            mask = None
+            if segment.mask is not None or self.is_masked:
+                mask = causal_mask(self.decoder, segment.mask, hidden, arguments, layer)
+            # Else as the model itself said to layer 0: its kernel is causal without a mask.
+            segment.change(segment.cos, segment.sin, mask)
+        return {**arguments, **segment.arguments}
+
+    def check_continued(self, ids: Tensor | None, cached: int) -> None:
+        """Check that a call that continues the cache brings new tokens only.
+
+        `generate` takes the length of layer 0 for the number of tokens that the cache stands for,
+        and sends the tokens after that again. After a cut before layer 0 that is too early.
+
+        Parameters
+        ----------
+        ids
+            ``[batch, tokens]`` of the call.
+        cached
+            Length of layer 0 in the cache.
+
+        Raises
+        ------
+        ValueError
+            If the call repeats the end of what was there before.
+        """
+        missing = self.segments[0].length - self.segments[self.segment_of[0]].length
+        if not missing or ids is None or self.ids is None:
+            return
+        self.ids = self.ids[:, : cached + missing]
+        if ids.shape[1] > missing and torch.equal(ids[:, :missing], self.ids[:, -missing:]):
+            raise ValueError(
+                f"the call repeats {missing} tokens that the cache already stands for: generate() "
+                "cannot continue a cache after a cut before layer 0. Call the model itself with "
+                "the new tokens only, or give generate() the whole conversation without a cache"
+            )
+        self.ids = torch.cat([self.ids, ids], dim=1)
+
+    def finish(self) -> None:
+        """Drop what only the prefill itself needed."""
+        self.captured.clear()
+        self.inputs, self.masks = None, []
+        for segment in self.segments:
+            segment.arguments = {}
+
+    def proceed(
+        self, layer: int, hidden: Tensor, arguments: dict, attention_mask: Tensor | None
+    ) -> dict:
+        """Arguments for this layer in a forward that continues the cache."""
+        number = self.segment_of[layer]
+        if number == 0:
+            return arguments
+        segment = self.segments[number]
+        if not segment.arguments:
+            hidden = hidden.to(self.home)
+            cached = arguments["past_key_values"].get_seq_length(layer)
+            new = cached - segment.length + hidden.shape[1]
+            mask = segment.continued_mask(new, attention_mask, len(self.samples), hidden.device)
+            mask = causal_mask(self.decoder, mask, hidden, arguments, layer)
+            cos, sin = arguments["position_embeddings"]
+            if segment.next_position is not None:
+                steps = torch.arange(new - hidden.shape[1], new, device=hidden.device)
+                positions = torch.atleast_2d(segment.next_position + steps)
+                cos, sin = self.family.rotary(hidden, positions)
+            segment.change(cos, sin, mask)
+        return {**arguments, **segment.arguments}
+
+    def trace(self) -> list[SampleTrace]:
+        """Turn what was noted into plain numbers."""
+        return [
+            sample_trace(
+                first, last, noted, num_layers=len(self.decoder.layers), grid=grid,
+                counted_layer=self.pruner.counted_layer,
+            )
+            for first, last, noted, grid in zip(
+                self.first, self.samples, self.noted, self.grids, strict=True
+            )
+        ]

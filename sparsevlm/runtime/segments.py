@@ -1,0 +1,185 @@
+"""The stretches of layers between two cuts: their positions, rotary tables and masks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from transformers.masking_utils import create_causal_mask
+
+from sparsevlm.runtime.adapter import Family
+from sparsevlm.runtime.layout import Sample, pad_left
+from sparsevlm.runtime.timing import stage
+
+
+@dataclass
+class Segment:
+    """The layers between two cuts: they all see the same tokens.
+
+    Attributes
+    ----------
+    length
+        Row length of the prefill, padding included.
+    mask
+        ``[batch, length]`` bool, True for real tokens; ``None`` without padding.
+    cos, sin
+        Rotary tables of the prefill.
+    next_position
+        Position of the first decoded token, where it is not the one that the model itself would
+        give: ``[batch, 1]``, or a number for all rows.
+    arguments
+        Keyword arguments for the layers of this segment, for the forward now running.
+    """
+
+    length: int
+    mask: Tensor | None
+    cos: Tensor
+    sin: Tensor
+    next_position: Tensor | int | None = None
+    arguments: dict = field(default_factory=dict)
+
+    def tables_of(self, row: int, start: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of one row from its first real token on, ``[tokens, head_dim]``."""
+        return tuple(
+            table[row if len(table) > 1 else 0, start:] for table in (self.cos, self.sin)
+        )
+
+    def change(self, cos: Tensor, sin: Tensor, mask: Tensor | None) -> None:
+        """Set what the layers of this segment get in place of what the model gives them."""
+        # Flash kernels would take the gaps in the position ids for packed sequences, so none are
+        # given.
+        self.arguments = {
+            "position_embeddings": (cos, sin), "attention_mask": mask, "position_ids": None,
+        }  # fmt: skip
+
+    def continued_mask(
+        self, new: int, attention_mask: Tensor | None, batch: int, device: torch.device
+    ) -> Tensor | None:
+        """The mask of the prefill's tokens and of ``new`` ones behind them.
+
+        Parameters
+        ----------
+        new
+            Tokens since the prefill.
+        attention_mask
+            Of the call, ``[batch, tokens]``; its end is about the new tokens.
+        batch, device
+            Of the call.
+        """
+        if self.mask is None and attention_mask is None:
+            return None
+        head, tail = self.mask, None
+        if head is None:
+            head = torch.ones(batch, self.length, dtype=torch.bool, device=device)
+        if attention_mask is not None:
+            tail = attention_mask[:, attention_mask.shape[1] - new :].bool()
+        else:
+            tail = torch.ones(batch, new, dtype=torch.bool, device=device)
+        return torch.cat([head, tail], dim=1)
+
+
+class Positions:
+    """Positions and rotary tables at the input of layer 0, and after every cut.
+
+    Parameters
+    ----------
+    family
+        The model's parts.
+    samples
+        Layout of the rows at the input of layer 0.
+    hidden
+        Its hidden states.
+    positions
+        Position ids of the decoder, ``None`` where the model counts from 0.
+    tables
+        Its rotary tables (cosines, sines).
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        samples: tuple[Sample, ...],
+        hidden: Tensor,
+        positions: Tensor | None,
+        tables: tuple[Tensor, Tensor],
+    ) -> None:
+        self.family, self.first, self.tables = family, samples, tables
+        self.from_zero, self._given = positions is None, positions
+        self._length, self._device = hidden.shape[1], hidden.device
+
+    @cached_property
+    def rows(self) -> Tensor:
+        """``[rows, tokens]`` positions; one row where all have the same."""
+        if self._given is None:
+            return torch.arange(self._length, device=self._device)[None]
+        # With M-RoPE the first and the last token, being text, have one position on all axes.
+        return self._given if self._given.ndim == 2 else self._given[-1]
+
+    def original(
+        self, hidden: Tensor, samples: Sequence[Sample], mask: Tensor | None, shortened: bool
+    ) -> Segment:
+        """A segment in which all tokens keep their positions.
+
+        Parameters
+        ----------
+        hidden, samples, mask
+            After the cut.
+        shortened
+            Whether layer 0 is cut: the model counts positions by its cache, and then too few.
+        """
+        slots = pad_left([sample.slots for sample in samples])
+        cos, sin = (_gather(table, slots) for table in self.tables)
+        last = self.rows[:, -1:].expand(len(samples), -1)
+        return Segment(hidden.shape[1], mask, cos, sin, last + 1 if shortened else None)
+
+    def renumbered(
+        self, hidden: Tensor, samples: Sequence[Sample], mask: Tensor | None
+    ) -> Segment:
+        """A segment whose positions go on from each row's first one, without gaps."""
+        length, device = hidden.shape[1], hidden.device
+        if mask is None and self.from_zero and self._follow_from_position():
+            # Every row counts from 0: the tables at hand begin with the ones that are needed.
+            cos, sin = (table[:, :length] for table in self.tables)
+            return Segment(length, mask, cos, sin, length)
+        offsets = [torch.arange(sample.tokens, device=device) for sample in samples]
+        positions = pad_left(offsets) + self._firsts()[:, None]
+        cos, sin = self.family.rotary(hidden, positions)
+        return Segment(length, mask, cos, sin, positions[:, -1:] + 1)
+
+    def _firsts(self) -> Tensor:
+        """``[batch]`` position of the first real token of every row."""
+        rows = self.rows.expand(len(self.first), -1)
+        starts = [rows.shape[1] - sample.tokens for sample in self.first]
+        return torch.stack([row[start] for row, start in zip(rows, starts, strict=True)])
+
+    def _follow_from_position(self) -> bool:
+        """Whether a token's angles follow from its position alone, whatever the length."""
+        kind = getattr(self.family.decoder.rotary_emb, "rope_type", None)
+        return kind == "default" and not self.family.has_mrope
+
+
+def real_tokens(samples: Sequence[Sample], length: int, device: torch.device) -> Tensor:
+    """Mask ``[batch, length]`` of left-padded rows, True for real tokens."""
+    index = torch.arange(length, device=device)
+    # Number by number: a tensor made of a list would make the host wait for the device.
+    return torch.stack([index >= length - sample.tokens for sample in samples])
+
+
+@stage("cut")
+def causal_mask(
+    decoder: nn.Module, mask: Tensor | None, hidden: Tensor, arguments: dict, layer: int
+) -> Tensor | None:
+    """What the attention of one layer gets, as the model itself would make it."""
+    # Each layer of a pruned model has its own cache length; layer_idx sizes the mask for it.
+    return create_causal_mask(
+        config=decoder.config, inputs_embeds=hidden, attention_mask=mask,
+        past_key_values=arguments.get("past_key_values"), layer_idx=layer,
+    )  # fmt: skip
+
+
+def _gather(table: Tensor, slots: Tensor) -> Tensor:
+    table = table.expand(len(slots), -1, -1)
+    return table.gather(1, slots[..., None].expand(-1, -1, table.shape[-1]))

@@ -1,0 +1,187 @@
+"""One model and its prompt, ready to be run dense, with the oracle's cuts, and under any pruner."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from sparsevlm import make_pruner, prune, tokens_per_layer
+from sparsevlm.core.interface import CutPruner
+from sparsevlm.core.schedule import check_cuts
+from sparsevlm.runtime.adapter import find_family
+from sparsevlm.runtime.capture import Captured, capture
+from sparsevlm.runtime.timing import stage
+from sparsevlm.speed import shapes
+from sparsevlm.speed.shapes import Shape
+
+
+@dataclass
+class Case:
+    """A model of a shape with one batch of prompts.
+
+    Attributes
+    ----------
+    shape : Shape
+    model : Module
+    inputs : dict
+        Arguments of a call.
+    device : str
+    dtype : torch.dtype
+    attention : str
+        As transformers names it.
+    """
+
+    shape: Shape
+    model: nn.Module
+    inputs: dict[str, object]
+    device: str
+    dtype: torch.dtype
+    attention: str
+    _decoder_inputs: dict[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls, shape: Shape, device: str = "cpu", dtype: torch.dtype = torch.float32,
+        attention: str = "sdpa", batch: int = 1, seed: int = 0,
+    ) -> Case:  # fmt: skip
+        """Build the model and its prompts."""
+        model = shapes.build(shape, device, dtype, attention, seed)
+        inputs = shapes.inputs(shape, device, dtype, batch, seed)
+        return cls(shape, model, inputs, device, dtype, attention)
+
+    def with_batch(self, batch: int, seed: int = 0) -> Case:
+        """The same model with other prompts."""
+        inputs = shapes.inputs(self.shape, self.device, self.dtype, batch, seed)
+        return Case(self.shape, self.model, inputs, self.device, self.dtype, self.attention)
+
+    @property
+    def batch(self) -> int:
+        """Rows."""
+        return len(next(iter(self.inputs.values())))
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The text model."""
+        options = shapes.call_options(self.shape)
+        return find_family(self.model, **options).decoder
+
+    def known(self) -> Iterator[Tensor]:
+        """Weights, buffers and inputs."""
+        yield from self.model.parameters()
+        yield from self.model.buffers()
+        yield from (value for value in self.inputs.values() if isinstance(value, Tensor))
+
+    def pruner(self, method: str, tokens: int) -> CutPruner:
+        """A method at a budget that fits this model.
+
+        Raises
+        ------
+        ValueError
+            If the method decides at run time how many tokens stay: then it has no oracle.
+        """
+        shape = self.shape
+        pruner = make_pruner(
+            method, tokens=tokens, num_layers=shape.layers, num_visual=shape.num_visual,
+            **shapes.method_options(shape, method),
+        )  # fmt: skip
+        if any(cut.keep is None for cut in pruner.cuts):
+            raise ValueError(
+                f"{method} decides at run time how many tokens stay, so there is no oracle of the "
+                "same cuts to compare with; choose a method with fixed counts"
+            )
+        return pruner
+
+    def pruned(
+        self, pruner: CutPruner | None, static: bool | None = None
+    ) -> AbstractContextManager:
+        """The with block that prunes the model; for ``None`` it stays dense."""
+        if pruner is None:
+            return nullcontext()
+        options = shapes.call_options(self.shape)
+        return prune(self.model, pruner, trace=False, static=static, **options)
+
+    def captured(self, limit: int) -> Captured:
+        """The with block in which prefills run from graphs; see `capture`."""
+        return capture(self.model, limit=limit, **shapes.call_options(self.shape))
+
+    def forward(self, pruner: CutPruner | None = None, static: bool | None = None) -> None:
+        """One prompt: vision tower, prefill with a cache, logits of the last token."""
+        with torch.no_grad(), self.pruned(pruner, static):
+            self.model(**self.inputs, use_cache=True, logits_to_keep=1)
+
+    def decoder_inputs(self) -> dict[str, object]:
+        """What the model gives its decoder: embeddings and positions."""
+        if not self._decoder_inputs:
+
+            def note(module: nn.Module, args: tuple, kwargs: dict) -> None:
+                self._decoder_inputs.update(kwargs)
+
+            handle = self.decoder.register_forward_pre_hook(note, with_kwargs=True)
+            try:
+                self.forward()
+            finally:
+                handle.remove()
+        return self._decoder_inputs
+
+    def oracle(self, indices: dict[int, Tensor]) -> Tensor:
+        """Prefill with the tokens of every cut known beforehand, in a plain loop without hooks.
+
+        Parameters
+        ----------
+        indices
+            From `oracle_indices`, on the device.
+
+        Returns
+        -------
+        Tensor
+            Final hidden states. Positions go on without gaps.
+        """
+        decoder, given = self.decoder, self.decoder_inputs()
+        hidden, positions = given["inputs_embeds"], given.get("position_ids")
+        if positions is None:
+            positions = torch.arange(hidden.shape[1], device=hidden.device)[None]
+        cache = DynamicCache(config=decoder.config)
+        with torch.no_grad():
+            tables = decoder.rotary_emb(hidden, position_ids=positions)
+            if -1 in indices:
+                hidden, tables = _cut(hidden, tables, indices[-1])
+            for number, layer in enumerate(decoder.layers):
+                out = layer(
+                    hidden, attention_mask=None, position_embeddings=tables, past_key_values=cache,
+                    use_cache=True,
+                )  # fmt: skip
+                hidden = out[0] if isinstance(out, tuple) else out
+                if number in indices:
+                    hidden, tables = _cut(hidden, tables, indices[number])
+            return decoder.norm(hidden)
+
+    def oracle_indices(self, pruner: CutPruner) -> dict[int, Tensor]:
+        """For every cut, rows of the sequence to keep: as many as the pruner, evenly spaced."""
+        shape = self.shape
+        check_cuts(pruner.cuts, shape.layers)
+        entering = tokens_per_layer(
+            pruner.cuts, shape.layers, shape.num_visual, getattr(pruner, "recycle", 0)
+        )[0]
+        current, indices = shape.num_visual, {}
+        for cut in pruner.cuts:
+            count = entering[cut.after_layer + 1]
+            visual = torch.arange(count) * current // count
+            rows = torch.cat([
+                torch.arange(shape.before), shape.before + visual,
+                shape.before + current + torch.arange(shape.after),
+            ])  # fmt: skip
+            indices[cut.after_layer], current = rows.to(self.device), count
+        return indices
+
+
+@stage("cut")
+def _cut(
+    hidden: Tensor, tables: tuple[Tensor, Tensor], rows: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    hidden = hidden.index_select(1, rows)
+    return hidden, tuple(table[..., : hidden.shape[1], :] for table in tables)

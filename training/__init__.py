@@ -1,0 +1,1 @@
+"""How the bundled miniatures were trained; not installed with the package."""

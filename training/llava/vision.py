@@ -1,0 +1,110 @@
+"""Vision tower on whole scenes and on training windows, and its alignment with the words."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
+from sparsevlm.miniature.scenes import GRID, HEIGHTS, SIDES, Scene
+from sparsevlm.miniature.vocabulary import DEPICTED, INDEX
+
+
+def pixel_tensor(scenes: list[Scene]) -> torch.Tensor:
+    """Normalised pixels, [scenes, 3, height, width], as the processor would give them."""
+    pixels = torch.from_numpy(np.stack([s.pixels for s in scenes])).permute(0, 3, 1, 2)
+    return (pixels.float() / 255 - PIXEL_MEAN) / PIXEL_STD
+
+
+def encode_images(model, scenes: list[Scene]) -> torch.Tensor:
+    """Output of the vision tower without the class token, [scenes, patches, hidden].
+
+    The same as the tower's own forward on a whole scene; a window uses the rows of the position
+    table that belong to its place in the 24 x 24 grid, so all rows are trained.
+    """
+    pixels = pixel_tensor(scenes).to(model.lm_head.weight.device)
+    return tower_features(model.model.vision_tower, pixels, scenes)
+
+
+def tower_features(tower: torch.nn.Module, pixels: torch.Tensor, scenes: list[Scene]):
+    """Last layer of a CLIP tower without the class token, [scenes, patches, hidden].
+
+    ``pixels`` [scenes, 3, height, width] are normalised for the tower and lie on its device; the
+    scenes say where they are in the full grid (see `encode_images`).
+    """
+    embeddings = tower.embeddings
+    table = embeddings.position_embedding.weight
+    patches = embeddings.patch_embedding(pixels).flatten(2).transpose(1, 2)
+    grid = scenes[0].patch_objects.shape[0]
+    rows = torch.tensor([s.origin[0] for s in scenes])[:, None] + torch.arange(grid)
+    columns = torch.tensor([s.origin[1] for s in scenes])[:, None] + torch.arange(grid)
+    places = (rows[:, :, None] * GRID + columns[:, None, :]).flatten(1)
+    tokens = patches + table[1:][places.to(table.device)]
+    start = (embeddings.class_embedding + table[0]).expand(len(scenes), 1, -1)
+    hidden = tower.pre_layrnorm(torch.cat([start, tokens], dim=1))
+    return tower.encoder(inputs_embeds=hidden).last_hidden_state[:, 1:]
+
+
+def project(model, features: torch.Tensor) -> torch.Tensor:
+    """The projector: vision features to visual tokens, [..., hidden]."""
+    return model.model.multi_modal_projector(features)
+
+
+def depicted_words(scenes: list[Scene]) -> torch.Tensor:
+    """Which words each patch depicts, bool [scenes, patches, len(DEPICTED)].
+
+    A shape depicts its shape and colour, a card "card", its colour and its letter, anything else
+    "background"; every patch depicts the side and the height where it lies.
+    """
+    place = {word: index for index, word in enumerate(DEPICTED)}
+    grid = scenes[0].patch_objects.shape[0]
+    target = np.zeros((len(scenes), grid * grid, len(DEPICTED)), bool)
+    thirds = np.arange(GRID) * 3 // GRID
+    for number, scene in enumerate(scenes):
+        owner = scene.patch_objects.reshape(-1)
+        target[number, owner < 0, place["background"]] = True
+        for index, obj in enumerate(scene.objects):
+            for word in filter(None, (obj.kind, obj.colour, obj.glyph)):
+                target[number, owner == index, place[word]] = True
+        rows = np.repeat(thirds[scene.origin[0] : scene.origin[0] + grid], grid)
+        columns = np.tile(thirds[scene.origin[1] : scene.origin[1] + grid], grid)
+        patches = np.arange(grid * grid)
+        target[number, patches, np.array([place[w] for w in HEIGHTS])[rows]] = True
+        target[number, patches, np.array([place[w] for w in SIDES])[columns]] = True
+    return torch.from_numpy(target)
+
+
+_DEPICTED_IDS = torch.tensor([INDEX[word] for word in DEPICTED])
+
+
+def alignment_logits(model, visual: torch.Tensor) -> torch.Tensor:
+    """Inner products of visual tokens with every word embedding, [..., vocabulary]."""
+    return visual @ model.model.language_model.embed_tokens.weight.T
+
+
+def alignment_loss(model, visual: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Captioning alignment of patches and words, a scalar.
+
+    Every depicted word must win a softmax against the words that the patch does not depict, all
+    of the vocabulary included. Words that nothing depicts (articles, template) are negatives of
+    every patch, so they end up unlike any visual token, as function words are in a model aligned
+    on captions. Object patches weigh as much in total as background patches.
+
+    Parameters
+    ----------
+    visual : Tensor [..., hidden]
+    target : bool Tensor [..., len(DEPICTED)]
+    """
+    logits = alignment_logits(model, visual)
+    ids = _DEPICTED_IDS.to(logits.device)
+    positive = logits[..., ids]
+    negative = logits.index_copy(
+        -1, ids, positive.masked_fill(target, torch.finfo(logits.dtype).min)
+    )
+    normaliser = negative.logsumexp(-1, keepdim=True)
+    loss = F.softplus(normaliser - positive)
+    background = target[..., DEPICTED.index("background")]
+    share = torch.where(background, 0.5 / background.sum(), 0.5 / (~background).sum())
+    weight = target * share[..., None]
+    return (loss * weight).sum() / 3

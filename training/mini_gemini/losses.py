@@ -1,0 +1,134 @@
+"""Training losses of the miniature Mini-Gemini: alignment of mined tokens, then look-ups.
+
+As in `llava.losses`, on pictures with small cards.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.glyphs import GLYPHS
+from sparsevlm.miniature.mini_gemini.pictures import (
+    CELL,
+    SCALE,
+    SMALL_CARD,
+    make_picture,
+    small_cards,
+)
+from sparsevlm.miniature.mini_gemini.questions import question_about
+from sparsevlm.miniature.scenes import Scene
+from sparsevlm.miniature.vocabulary import DEPICTED, INDEX
+from training.llava.losses import alignment_accuracy, kept_patches, scene_turns, visual_positions
+from training.llava.packed import turn_hidden
+from training.llava.vision import alignment_logits, alignment_loss, depicted_words
+from training.mini_gemini.vision import encode_pictures, fine_pixels
+from training.turns import Measures, Turn, answer_loss, pack_turns, question_turn
+
+
+def cells_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
+    """Alignment of every fine cell, as the mining's value sees it, with the words it depicts.
+
+    A cell of a small card depicts "card", its colour and its letter, any other "background". The
+    big model's ConvNeXt comes from CLIP, so it has met text before it is mined; this stage stands
+    for that. It can use the value, because visual features and words have the same size here.
+
+    Options: ``crowd`` (see `make_picture`).
+    """
+    scenes = [make_picture(seed, grid, int(options["crowd"])) for seed in seeds]
+    device = model.lm_head.weight.device
+    cells = model.model.vision_tower_aux.pyramid(fine_pixels(scenes).to(device))
+    values = model.model.mining.value(cells.flatten(2).mT)
+    target, letters = depicted_in_cells(scenes)
+    best = alignment_logits(model, values)[..., [INDEX[w] for w in GLYPHS]].argmax(-1).cpu()
+    shown = letters >= 0
+    right = (best == letters)[shown].sum().item()
+    measures = {"cell letter": (right, int(shown.sum()))}
+    return alignment_loss(model, values, target.to(device)), measures
+
+
+def depicted_in_cells(scenes: list[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Words (bool [scenes, cells, len(DEPICTED)]) and letter (-1: none) of every fine cell."""
+    place = {word: index for index, word in enumerate(DEPICTED)}
+    side = scenes[0].pixels.shape[0] // CELL
+    words = torch.zeros(len(scenes), side, side, len(DEPICTED), dtype=torch.bool)
+    letters = torch.full((len(scenes), side, side), -1)
+    words[..., place["background"]] = True
+    height, width = (-(-length // CELL) for length in SMALL_CARD)
+    for number, scene in enumerate(scenes):
+        for card in small_cards(scene):
+            top, left = (SCALE * v // CELL for v in card.box[:2])
+            here = number, slice(top, top + height), slice(left, left + width)
+            words[here] = False
+            for word in (card.kind, card.colour, card.glyph):
+                words[(*here, place[word])] = True
+            letters[here] = GLYPHS.index(card.glyph)
+    return words.flatten(1, 2), letters.flatten(1)
+
+
+def mining_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
+    """Alignment of every patch with the words it depicts, small cards included.
+
+    Options: ``crowd`` (see `make_picture`).
+    """
+    scenes = [make_picture(seed, grid, int(options["crowd"])) for seed in seeds]
+    target = depicted_words(scenes).to(model.lm_head.weight.device)
+    visual = model.model.projector(encode_pictures(model, scenes))
+    measures = alignment_accuracy(model, visual, target)
+    measures["small letter"] = small_letter_accuracy(model, visual, scenes)
+    return alignment_loss(model, visual, target), measures
+
+
+@torch.no_grad()
+def small_letter_accuracy(model, visual, scenes: list[Scene]) -> tuple[float, float]:
+    """Patches of small cards whose best letter is the right one: (right, all)."""
+    letters = alignment_logits(model, visual)[..., [INDEX[w] for w in GLYPHS]].argmax(-1).cpu()
+    right = count = 0
+    for scene, best in zip(scenes, letters, strict=True):
+        for card in small_cards(scene):
+            found = best[scene.patches_of(card)]
+            right += int((found == GLYPHS.index(card.glyph)).sum())
+            count += len(found)
+    return right, count
+
+
+def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
+    """Look-up lists and questions about pictures.
+
+    Options as in `llava.losses.language_loss`; if wanted, ``small``: so many more questions about
+    small cards.
+    """
+    scenes = [make_picture(seed, grid) for seed in seeds]
+    rng = np.random.default_rng((seeds[0], 2))
+    device = model.lm_head.weight.device
+    kept = kept_patches(scenes, rng, int(options["background"]))
+    positions, starts = visual_positions(scenes, kept, rng)
+    chosen = torch.arange(len(scenes), device=device)[:, None], torch.from_numpy(kept).to(device)
+    visual = model.model.projector(encode_pictures(model, scenes)[chosen])
+    small = int(options.get("small", 0))
+    turns = [scene_turns(Facts(s), rng, options) + small_turns(s, rng, small) for s in scenes]
+    ids, weights = pack_turns(turns, device)
+    places = torch.from_numpy(positions).to(device)
+    hidden = turn_hidden(model, visual, places, ids, torch.from_numpy(starts).to(device))
+    loss, measures = answer_loss(model, hidden, ids, weights, turns, options["lists"])
+    target = depicted_words(scenes).to(device)[chosen]
+    loss = loss + options["alignment"] * alignment_loss(model, visual, target)
+    return loss, measures
+
+
+def small_turns(scene: Scene, rng, count: int) -> list[Turn]:
+    """``count`` questions about the small cards of a scene, as turns (`llava.losses.scene_turns`).
+
+    Every one is answered by a letter. A scene without room for a small card asks for another one's.
+    """
+    cards = small_cards(scene) or scene.cards
+    turns = []
+    for _ in range(count):
+        card = cards[int(rng.integers(len(cards)))]
+        question = question_about(card, int(rng.integers(2)))
+        turns.append(question_turn("small text", question, card.glyph))
+    return turns
+
+
+LOSSES = {"cells": cells_loss, "mining": mining_loss, "language": language_loss}

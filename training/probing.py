@@ -1,0 +1,95 @@
+"""What the probes of all miniatures share: where words look, and when the picture is done.
+
+Both probes are about the dense model. They tell which cuts can matter at all: a cut after the last
+layer that still reads the picture costs nothing, whatever it drops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sparsevlm.miniature import vocabulary
+from sparsevlm.miniature.question_families import Draft
+from training.turns import Turn, answer_turn, pack_turns
+
+PROBE_SEEDS = 10**9  # pictures of no training stage and of no benchmark
+PROBE_SCENES = 12
+
+# The best head's attention on an object, [layers, queries], by whom: the naming word's place among
+# the queries; and the share of the visual tokens that the object covers.
+Look = tuple[Tensor, int, float]
+# The turns about a picture, and their hidden states by ids and the layer from which on they are
+# blind, [1, turns, words, hidden].
+Asked = tuple[list[Turn], Callable[[Tensor, int], Tensor]]
+
+
+def best_head(attentions: Sequence[Tensor], columns: np.ndarray) -> Tensor:
+    """Largest mass of a head on key columns, [layers, queries], from the maps of one sample."""
+    return torch.stack(list(attentions))[:, 0][..., columns].sum(-1).amax(1)
+
+
+def mean_looks(looks: Iterable[Look]) -> dict[str, list[float]]:
+    """Share of attention on the visual tokens of a named object, by layer, mean over looks.
+
+    Returns
+    -------
+    dict
+        ``"naming word"`` and ``"last token"``: a mean per layer; ``"area"``: the mean share of the
+        visual tokens that the object covers, which is what looking nowhere would give.
+    """
+    rows: dict[str, list] = {"naming word": [], "last token": [], "area": []}
+    for best, word, area in looks:
+        rows["naming word"].append(best[:, word].tolist())
+        rows["last token"].append(best[:, -1].tolist())
+        rows["area"].append([area])
+    return {name: np.mean(values, axis=0).round(3).tolist() for name, values in rows.items()}
+
+
+def right_when_blind(
+    model,
+    pictures: Iterable[Asked],
+    encode: Callable[[list[str]], list[int]] = vocabulary.encode,
+) -> list[float]:
+    """Share of answers that stay right when no text token sees the picture from a layer on.
+
+    An answer counts when every word of it, given the words before it, is the most likely one.
+
+    Returns
+    -------
+    list of float
+        Entry ``l``: accuracy when layers ``l`` and later see no visual token; the last entry, one
+        more than there are layers, is the untouched model.
+    """
+    variants = len(model.model.language_model.layers) + 1
+    right, count = np.zeros(variants), 0
+    for turns, hidden in pictures:
+        ids, asked = pack_turns([turns], model.lm_head.weight.device, encode)
+        _, turn, place = asked.nonzero(as_tuple=True)
+        for layer in range(variants):
+            best = model.lm_head(hidden(ids, layer)[0, turn, place]).argmax(-1)
+            wrong = set(turn[best != ids[0, turn, place + 1]].tolist())
+            right[layer] += len(turns) - len(wrong)
+        count += len(turns)
+    return (right / count).round(3).tolist()
+
+
+def one_of_every_family(
+    families: Mapping[str, Sequence[Callable[..., list[Draft] | Draft | None]]], facts, number: int
+) -> list[Turn]:
+    """A question of every family about one picture; those that it cannot carry are left out.
+
+    A family gives one draft, or several that are judged together; of these one is drawn.
+    """
+    rng = np.random.default_rng((number, 3))
+    turns = []
+    for name, group in families.items():
+        for family in group:
+            if made := family(facts, rng):
+                drafts = made if isinstance(made, list) else [made]
+                draft = drafts[int(rng.integers(len(drafts)))]
+                turns.append(answer_turn(name, draft.question, draft.answer))
+    return turns
