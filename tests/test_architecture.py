@@ -1,0 +1,204 @@
+"""The rules of the house: the order of packages, their sizes, one place that generates."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from sparsevlm.evaluation.paths import ROOT
+
+PACKAGE = ROOT / "sparsevlm"
+# Each package imports only those before it.
+ORDER = (
+    "core", "runtime", "methods", "models", "benchmarks", "miniature", "evaluation", "analysis",
+    "speed", "paper", "explorer", "integrations", "cli",
+)  # fmt: skip
+FACADE = {"sparsevlm", "sparsevlm.__main__"}  # they wire the packages together
+CORE_MAY_IMPORT = {"torch", "jaxtyping", *sys.stdlib_module_names}
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports_in(module: str, text: str, is_package: bool = False) -> set[str]:
+    """Modules that a file imports: inside functions and for type checking too."""
+    found = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            package = module.split(".") if is_package else module.split(".")[:-1]
+            up = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*up, *([node.module] if node.module else [])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                found.add(full if full in FILES else base)
+    return found
+
+
+@cache
+def graph() -> dict[str, set[str]]:
+    """Module to the modules of the package that it imports."""
+    return {
+        name: {
+            other
+            for other in imports_in(name, path.read_text("utf-8"), path.stem == "__init__")
+            if other in FILES and other != name
+        }
+        for name, path in FILES.items()
+    }
+
+
+def package_of(name: str) -> str:
+    return name.split(".")[1] if "." in name else ""
+
+
+def upward(module: str, imported: set[str]) -> list[str]:
+    """What a module imports from packages that come after its own."""
+    own = ORDER.index(package_of(module))
+    return sorted(
+        name for name in imported
+        if name in FACADE or (name in FILES and ORDER.index(package_of(name)) > own)
+    )  # fmt: skip
+
+
+def circles(edges: dict[str, set[str]]) -> list[list[str]]:
+    """Groups of modules that reach each other (Tarjan's strongly connected components)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found = []
+
+    def visit(node: str) -> None:
+        index[node] = low[node] = len(index)
+        stack.append(node)
+        for other in sorted(edges[node]):
+            if other not in index:
+                visit(other)
+                low[node] = min(low[node], low[other])
+            elif other in stack:
+                low[node] = min(low[node], index[other])
+        if low[node] == index[node]:
+            group = stack[stack.index(node) :]
+            del stack[stack.index(node) :]
+            if len(group) > 1:
+                found.append(sorted(group))
+
+    for node in sorted(edges):
+        if node not in index:
+            visit(node)
+    return found
+
+
+@pytest.mark.parametrize("module", sorted(set(FILES) - FACADE))
+def test_no_module_imports_from_a_later_package(module):
+    assert upward(module, graph()[module]) == []
+
+
+def test_no_modules_import_each_other():
+    assert circles(graph()) == []
+
+
+def test_the_core_imports_torch_and_the_standard_library_only():
+    for name, path in FILES.items():
+        if package_of(name) == "core":
+            for other in imports_in(name, path.read_text("utf-8"), path.stem == "__init__"):
+                known = other.split(".")[0] in CORE_MAY_IMPORT or package_of(other) == "core"
+                assert known, f"{name} imports {other}"
+
+
+@pytest.mark.parametrize(
+    ("module", "line", "found"),
+    [
+        ("sparsevlm.runtime.prune", "import torch", []),
+        ("sparsevlm.runtime.prune", "from sparsevlm.core import raters", []),
+        (
+            "sparsevlm.runtime.prune",
+            "def f():\n    from sparsevlm.methods import fastv",
+            ["sparsevlm.methods.fastv"],
+        ),
+        (
+            "sparsevlm.methods.fastv",
+            "if TYPE_CHECKING:\n    from ..benchmarks import registry",
+            ["sparsevlm.benchmarks.registry"],
+        ),
+        ("sparsevlm.methods.fastv", "from sparsevlm import make_pruner", ["sparsevlm"]),
+    ],
+)
+def test_the_rule_of_order_itself(module, line, found):
+    assert upward(module, imports_in(module, line)) == found
+
+
+def test_the_rule_of_circles_itself():
+    edges = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}
+    assert circles(edges) == [["a", "b", "c"]]
+
+
+# --- Sizes -------------------------------------------------------------------------------------
+
+
+def test_no_folder_holds_more_than_fifteen_modules():
+    full = {}
+    for folder in {path.parent for path in FILES.values()} - {PACKAGE}:
+        modules = [p.stem for p in folder.glob("*.py") if p.stem != "__init__"]
+        if len(modules) > 15:
+            full[str(folder.relative_to(ROOT))] = len(modules)
+    assert not full, f"split or merge: {full}"
+
+
+def test_the_package_has_at_most_three_levels():
+    deep = [name for name in FILES if len(name.split(".")) > 4]
+    assert not deep
+
+
+def test_no_module_is_longer_than_300_lines():
+    lines = {name: len(path.read_text("utf-8").splitlines()) for name, path in FILES.items()}
+    assert not {name: count for name, count in lines.items() if count > 300}
+
+
+def test_the_core_stays_small():
+    core = [path for name, path in FILES.items() if package_of(name) == "core"]
+    lines = sum(len(path.read_text("utf-8").splitlines()) for path in core)
+    assert len(core) <= 10 and lines <= 1700, f"{len(core)} files, {lines} lines"
+
+
+# --- Imports cost nothing ----------------------------------------------------------------------
+
+
+def run_python(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+HEAVY = "torch", "transformers", "papermill", "matplotlib", "pandas", "nbconvert"
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = f"import sys, sparsevlm; print([m for m in {HEAVY} if m in sys.modules])"
+    assert run_python(code) == "[]"
+
+
+def test_finding_out_that_all_is_done_loads_nothing_heavy(tmp_path):
+    plan = f"""
+import sys
+from sparsevlm.evaluation.runs import missing_cells
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.results.store import Store
+from sparsevlm.cli.suite import make_plan
+plan = make_plan(get_profile("mini"), store=Store({str(tmp_path)!r}))
+missing_cells(plan.cells, plan.store), [notebook.is_done() for notebook in plan.notebooks]
+print([m for m in {HEAVY} if m in sys.modules])
+"""
+    run_python(plan)  # the first plan makes the questions, and is kept
+    assert run_python(plan) == "[]"
