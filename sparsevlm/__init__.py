@@ -10,15 +10,15 @@ import importlib
 _HOMES = {
     "sparsevlm.runtime.prune": ("prune",),
     "sparsevlm.runtime.capture": ("capture",),
-    "sparsevlm.runtime.trace": ("Trace", "SampleTrace", "CutTrace"),
+    "sparsevlm.runtime.trace": ("Trace", "SampleTrace", "StageTrace"),
     "sparsevlm.core.schedule": (
-        "Cut",
+        "PruningStage",
         "tokens_per_layer",
         "mean_tokens_in",
         "mean_tokens_out",
     ),
     "sparsevlm.core.budget": ("schedule_for",),
-    "sparsevlm.core.interface": ("Pruner", "View", "Selection", "Groups"),
+    "sparsevlm.core.interface": ("Pruner", "PruningContext", "Selection", "Groups"),
     "sparsevlm.core.sparsevlm": ("SparseVLM", "Dense"),
     "sparsevlm.methods": ("METHODS", "Method", "make_pruner"),
     "sparsevlm.models.images": ("load_image",),

@@ -6,7 +6,7 @@ from jaxtyping import install_import_hook
 from tiny import tiny_inputs, tiny_llava
 
 # While the tests run, every call checks the shapes that these modules' signatures promise.
-SHAPE_CHECKED = ("raters", "scoring", "gravity", "sparsity", "recycling")
+SHAPE_CHECKED = ("raters", "scoring", "sparsity", "recycling")
 install_import_hook([f"sparsevlm.core.{name}" for name in SHAPE_CHECKED], "beartype.beartype")
 
 

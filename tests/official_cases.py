@@ -29,4 +29,4 @@ def score(name, rows):
 
 
 def judged(name, prediction, answer, **fields):
-    return get_benchmark(name).judge(row(1, prediction, answer, **fields))
+    return get_benchmark(name).score_sample(row(1, prediction, answer, **fields))

@@ -63,8 +63,10 @@ def low_images(aux: Tensor, side: int, grid: int) -> list[Tensor]:
     whole = bilinear(aux, grid * side)
     if grid == 1:
         return [whole]
-    cuts = [slice(i * side, (i + 1) * side) for i in range(grid)]
-    return [whole[:, rows, columns] for rows in cuts for columns in cuts] + [bilinear(whole, side)]
+    stages = [slice(i * side, (i + 1) * side) for i in range(grid)]
+    return [whole[:, rows, columns] for rows in stages for columns in stages] + [
+        bilinear(whole, side)
+    ]
 
 
 # --- Towers ----------------------------------------------------------------------------------
@@ -181,8 +183,8 @@ def visual_tokens(weights: Weights, config, low: list[Tensor], aux: Tensor) -> T
     maps = [whole]
     if config.image_grid > 1:
         side = whole.shape[-1] // config.image_grid
-        cuts = [slice(i * side, (i + 1) * side) for i in range(config.image_grid)]
-        maps = [whole[:, rows, columns] for rows in cuts for columns in cuts]
+        stages = [slice(i * side, (i + 1) * side) for i in range(config.image_grid)]
+        maps = [whole[:, rows, columns] for rows in stages for columns in stages]
         maps.append(bilinear(whole, side))
     heads = config.vision_config.num_attention_heads
     views = [

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from test_pruners import view
+from test_pruners import context
 
 import sparsevlm as sv
-from sparsevlm.core.interface import View
+from sparsevlm.core.interface import PruningContext
 from sparsevlm.core.schedule import mean_tokens_out
 from sparsevlm.methods.controls import spread_rank
 from sparsevlm.methods.pooled import cell_labels, coarse_grid
@@ -19,7 +19,11 @@ FIXED = [name for name in BUDGETED if name != "sparsevlm-paper"]
 def spent(pruner, num_layers, num_visual=576):
     recycle = getattr(pruner, "recycle", 0)
     return mean_tokens_out(
-        pruner.cuts, num_layers, num_visual, recycle=recycle, counted_layer=pruner.counted_layer,
+        pruner.stages,
+        num_layers,
+        num_visual,
+        recycle=recycle,
+        counted_layer=pruner.counted_layer,
         always_drop=getattr(pruner, "always_drop", False),
     )
 
@@ -40,36 +44,41 @@ def test_many_budgets(name):
 
 
 def test_published_accounting_of_the_baselines():
-    def cuts(name, tokens):
+    def stages(name, tokens):
         pruner = sv.make_pruner(name, tokens=tokens, num_layers=32, num_visual=576)
-        return [(cut.after_layer, cut.keep) for cut in pruner.cuts]
+        return [(stage.layer, stage.keep) for stage in pruner.stages]
 
     # FastV: (2 * 576 + 30 x) / 32.
-    assert [cuts("fastv", t) for t in (192, 128, 64)] == [[(2, 166)], [(2, 98)], [(2, 30)]]
+    assert [stages("fastv", t) for t in (192, 128, 64)] == [[(2, 166)], [(2, 98)], [(2, 30)]]
     # PyramidDrop: rates .253, .42 and .19 before layers 8, 16, 24 and 2, 8, 16.
-    for tokens, stages, rate in ((192, (8, 16, 24), 0.253), (128, (2, 8, 16), 0.42),
-                                 (64, (2, 8, 16), 0.19)):
-        want = [(cut.after_layer, cut.keep) for cut in geometric(stages, rate, 576)]
-        for (layer, keep), (want_layer, want_keep) in zip(cuts("pdrop", tokens), want, strict=True):
+    for tokens, layers, rate in (
+        (192, (8, 16, 24), 0.253),
+        (128, (2, 8, 16), 0.42),
+        (64, (2, 8, 16), 0.19),
+    ):
+        want = [(stage.layer, stage.keep) for stage in geometric(layers, rate, 576)]
+        for (layer, keep), (want_layer, want_keep) in zip(
+            stages("pdrop", tokens), want, strict=True
+        ):
             assert layer == want_layer and keep == pytest.approx(want_keep, abs=3)
-    assert cuts("tome", 192) == [(-1, 192)]
+    assert stages("tome", 192) == [(-1, 192)]
 
 
 def test_scaled_baselines():
     pdrop = sv.make_pruner("pdrop", tokens=192, num_layers=8, num_visual=576)
-    assert [cut.after_layer for cut in pdrop.cuts] == [1, 3, 5], "before layers 2, 4, 6 of 8"
+    assert [stage.layer for stage in pdrop.stages] == [1, 3, 5], "before layers 2, 4, 6 of 8"
     early = sv.make_pruner("pdrop", tokens=64, num_layers=8, num_visual=576)
-    assert [cut.after_layer for cut in early.cuts] == [0, 1, 3], "never before layer 0"
+    assert [stage.layer for stage in early.stages] == [0, 1, 3], "never before layer 0"
     assert (pdrop.counted_layer, early.counted_layer) == ("this", "this")
     deep = sv.make_pruner("pdrop", tokens=64, num_layers=32, num_visual=576)
     assert deep.counted_layer == "next"
     fastv = sv.make_pruner("fastv", tokens=192, num_layers=8, num_visual=576)
-    assert [cut.after_layer for cut in fastv.cuts] == [0]
+    assert [stage.layer for stage in fastv.stages] == [0]
 
 
 def test_geometric_counts_are_the_official_ones():
-    assert [cut.keep for cut in geometric((4, 8, 12), 0.5, 576)] == [288, 144, 72]
-    assert [cut.keep for cut in geometric((4, 8, 12), 0.001, 576)] == [1, 1, 1]
+    assert [stage.keep for stage in geometric((4, 8, 12), 0.5, 576)] == [288, 144, 72]
+    assert [stage.keep for stage in geometric((4, 8, 12), 0.001, 576)] == [1, 1, 1]
 
 
 def test_impossible_budgets():
@@ -101,9 +110,9 @@ def test_bad_names_and_options():
 def test_the_paper_variant():
     shape = {"tokens": 192, "num_layers": 32, "num_visual": 576}
     paper = sv.make_pruner("sparsevlm-paper", **shape)
-    assert (paper.raters, paper.level, paper.merge) == ("at_least_mean", "rank", "sum")
+    assert (paper.raters, paper.sparsity_mode, paper.merge) == ("at_least_mean", "rank", "sum")
     assert (paper.assignment, paper.variant, paper.tokens) == ("cosine", "paper", 192)
-    assert paper.cuts == (sv.Cut(2), sv.Cut(6), sv.Cut(15))
+    assert paper.stages == (sv.PruningStage(2), sv.PruningStage(6), sv.PruningStage(15))
     ablated = sv.make_pruner("sparsevlm-paper", recycle=0, positions="original", **shape)
     assert (ablated.recycle, ablated.positions) == (0, "original")
 
@@ -114,10 +123,10 @@ def test_recycling_off_keeps_the_budget():
 
 
 def random_keep(layer=2, seed=0, key=7, count=20):
-    shown = view(layer=layer, count=count)
+    shown = context(layer=layer, count=count)
     object.__setattr__(shown, "prompt_key", lambda: key)
-    cuts = (sv.Cut(2, 8), sv.Cut(6, 8))
-    pruner = sv.METHODS["random"].build(200, 32, 576, cuts=cuts, seed=seed)
+    stages = (sv.PruningStage(2, 8), sv.PruningStage(6, 8))
+    pruner = sv.METHODS["random"].build(200, 32, 576, stages=stages, seed=seed)
     return pruner.select(shown).keep.tolist()
 
 
@@ -146,12 +155,12 @@ def test_uniform_spreads_over_the_grid():
 
 
 def test_uniform_is_nested():
-    shown = view(count=20, num_visual=20)
+    shown = context(count=20, num_visual=20)
     object.__setattr__(shown, "grid", (4, 5))
-    cuts = (sv.Cut(2, 8), sv.Cut(6, 3))
-    pruner = sv.METHODS["uniform"].build(200, 32, 576, cuts=cuts)
+    stages = (sv.PruningStage(2, 8), sv.PruningStage(6, 3))
+    pruner = sv.METHODS["uniform"].build(200, 32, 576, stages=stages)
     first = pruner.select(shown).keep
-    again = view(layer=6, count=8, num_visual=20)
+    again = context(layer=6, count=8, num_visual=20)
     object.__setattr__(again, "source", first)
     object.__setattr__(again, "grid", (4, 5))
     rank = torch.tensor(spread_rank(4, 5))
@@ -182,7 +191,7 @@ def test_tome_merges_the_similar_ones():
 
 def test_tome_selection():
     pruner = sv.METHODS["tome"].build(12, 10, 20)
-    shown = view(layer=-1)
+    shown = context(layer=-1)
     selection = pruner.select(shown)
     assert len(selection.keep) + len(selection.vectors) == 12
     assert len(selection.keep) + len(selection.groups.members) == 20
@@ -197,7 +206,7 @@ def test_tome_selection():
 
 def pooled_view(grid, num_visual):
     visual = torch.randn(num_visual, 6, generator=torch.Generator().manual_seed(0))
-    return View(
+    return PruningContext(
         layer=-1, num_layers=4, visual=visual, text=torch.zeros(2, 6),
         source=torch.arange(num_visual), num_visual=num_visual, grid=grid, inputs_visual=visual,
         inputs_text=torch.zeros(2, 6), attention_rows=None, prompt_key=lambda: 0,

@@ -62,7 +62,7 @@ def test_the_oracle_processes_what_the_pruner_processes(case, method):
         hidden = case.oracle(case.oracle_indices(pruner))
     with lengths(case) as pruned:
         case.forward(pruner)
-    entering = tokens_per_layer(pruner.cuts, 8, 96, getattr(pruner, "recycle", 0))[0]
+    entering = tokens_per_layer(pruner.stages, 8, 96, getattr(pruner, "recycle", 0))[0]
     assert oracle == pruned == [count + 64 for count in entering]
     assert hidden.isfinite().all()
 
@@ -99,7 +99,7 @@ def test_the_command_on_a_small_model(capsys, tmp_path):
 
 def test_flops_follow_the_schedule(case):
     pruner = case.pruner("sparsevlm", 32)
-    entering = tokens_per_layer(pruner.cuts, 8, 96, pruner.recycle)[0]
+    entering = tokens_per_layer(pruner.stages, 8, 96, pruner.recycle)[0]
     found = analytic(case, pruner)
     decoder = DecoderShape(128, 344, 16, 8)
     assert found["flops"] == prefill_flops([n + 64 for n in entering], decoder)
@@ -147,7 +147,7 @@ def test_peak_memory_counts_what_lives_at_once():
         one = given + 1  # 4000 bytes
         two = one * 2  # 8000
         del one
-        three = two.view(10, 100)[:5]  # a view takes nothing
+        three = two.view(10, 100)[:5]  # a context takes nothing
         given.add_(1)  # nor does what was there before
         return three.clone()  # 4000 + 2000
 

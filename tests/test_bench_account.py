@@ -7,8 +7,9 @@ import torch
 from contract.cases import FAMILIES
 from contract.runs import build
 
+from sparsevlm.core.interface import phase
 from sparsevlm.runtime import timing
-from sparsevlm.runtime.timing import STAGES, account, reading_seconds, stage
+from sparsevlm.runtime.timing import PHASES, account, reading_seconds
 
 
 class Ticks:
@@ -25,12 +26,12 @@ class Ticks:
         return float(end - start)
 
 
-@stage("scoring")
+@phase("scoring")
 def inner() -> str:
     return "done"
 
 
-@stage("cut")
+@phase("cut")
 def outer() -> str:
     return inner() + inner()
 
@@ -44,7 +45,7 @@ def test_an_inner_stage_interrupts_the_outer():
 
 
 def test_a_failing_stage_is_left():
-    @stage("rank")
+    @phase("rank")
     def broken():
         raise ValueError("no")
 
@@ -88,7 +89,7 @@ def test_every_stage_of_a_prefill_is_seen(method, expected):
                                                        else 30), inputs):  # fmt: skip
         family.logits(model, inputs)
     assert set(spent.seconds) == expected
-    assert list(spent.seconds) == [name for name in STAGES if name in expected]
+    assert list(spent.seconds) == [name for name in PHASES if name in expected]
     assert all(seconds > 0 for seconds in spent.seconds.values())
 
 
@@ -104,7 +105,7 @@ def test_the_account_changes_no_result():
 def test_readings_are_told():
     # Two readings per stage: one falls into the stage itself, one into the stage around it.
     assert reading_seconds(Ticks(), times=50) == pytest.approx(2.0, abs=0.1)
-    assert timing._CURRENT.get() is None
+    assert timing.CURRENT_ACCOUNT.get() is None
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -29,7 +29,7 @@ def test_views_and_memory_are_operators_but_no_kernels():
         one = given.view(2, 12)[:, :3].t()  # three views
         two = torch.empty(3, 2)
         two.copy_(one)  # writes
-        return one @ two.t()  # a view and a product
+        return one @ two.t()  # a context and a product
 
     assert bench_operators.count(job) == {"total": 7, "kernels": 2}
 

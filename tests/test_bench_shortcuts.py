@@ -11,7 +11,7 @@ from contract.runs import build
 
 import sparsevlm as sv
 from sparsevlm.core import recycling
-from sparsevlm.core.interface import Groups, Selection, View
+from sparsevlm.core.interface import Groups, PruningContext, Selection
 from sparsevlm.models.llava import LanguageModel
 from sparsevlm.runtime import layout, prefill, segments
 from sparsevlm.runtime.context import view_of
@@ -51,7 +51,7 @@ def test_tables_at_hand_are_those_of_the_positions(monkeypatch):
             step = model(torch.tensor([[9]]), past_key_values=out.past_key_values).logits
         found.append((len(made), out.last_hidden_state, step))
     (few, hidden, step), (many, hidden_given, step_given) = found
-    assert many == few + len(pruner.cuts)
+    assert many == few + len(pruner.stages)
     assert torch.equal(hidden, hidden_given) and torch.equal(step, step_given)
 
 
@@ -90,7 +90,7 @@ def test_no_mask_is_made_where_the_model_has_none(monkeypatch, kernel, made):
 
 
 def cut_twice(anchored):
-    """A sample of 3 + 10 + 4 tokens after two cuts, and what it must be made of."""
+    """A sample of 3 + 10 + 4 tokens after two stages, and what it must be made of."""
     (sample,) = layout.locate_span((1, 17), (3, 13), 17, torch.device("cpu"))
     hidden = torch.arange(17.0)[:, None]
     keep, anchors = torch.tensor([0, 2, 5, 9]), torch.tensor([1, 7]) if anchored else None
@@ -127,21 +127,21 @@ def test_a_view_cuts_its_parts_out_on_demand():
         tables.append(1)
         return hidden * 2, hidden * 3
 
-    view = view_of(
+    context = view_of(
         second, hidden, lambda: inputs, layer=1, num_layers=4, grid=None, rotary=rotary,
         rows=lambda columns, raters: (columns, raters), mean=lambda columns: columns,
         prompt_key=lambda: 5,
     )  # fmt: skip
-    assert isinstance(view, View) and not tables
-    assert view.visual.flatten().tolist() == [5, 8, 100] and view.num_current == 3
-    assert view.text.flatten().tolist() == [13, 14, 15, 16] and view.num_text == 4
-    assert view.source.tolist() == [2, 5, 10]
-    assert view.inputs_visual.flatten().tolist() == [50 + i for i in range(3, 13)]
-    assert view.inputs_text.flatten().tolist() == [63, 64, 65, 66]
-    assert view.rotary_visual[1].flatten().tolist() == [15, 24, 300]
-    assert view.rotary_text[0].flatten().tolist() == [26, 28, 30, 32]
-    columns, raters = view.attention_rows(torch.tensor([0, 3]))
-    assert raters.tolist() == [0, 3] and columns == view.attention_mean() == slice(3, 6)
+    assert isinstance(context, PruningContext) and not tables
+    assert context.visual.flatten().tolist() == [5, 8, 100] and context.num_current == 3
+    assert context.text.flatten().tolist() == [13, 14, 15, 16] and context.num_text == 4
+    assert context.source.tolist() == [2, 5, 10]
+    assert context.inputs_visual.flatten().tolist() == [50 + i for i in range(3, 13)]
+    assert context.inputs_text.flatten().tolist() == [63, 64, 65, 66]
+    assert context.rotary_visual[1].flatten().tolist() == [15, 24, 300]
+    assert context.rotary_text[0].flatten().tolist() == [26, 28, 30, 32]
+    columns, raters = context.attention_rows(torch.tensor([0, 3]))
+    assert raters.tolist() == [0, 3] and columns == context.attention_mean() == slice(3, 6)
     with pytest.raises(AttributeError):
-        view.layer = 2
-    assert replace(view, layer=2).source is view.source
+        context.layer = 2
+    assert replace(context, layer=2).source is context.source

@@ -106,12 +106,12 @@ def test_static_cuts_decide_the_same(name, method):
     (logits, samples), (static_logits, static_samples) = found
     torch.testing.assert_close(static_logits, logits)
     for one, other in zip(samples, static_samples, strict=True):
-        for cut, static_cut in zip(one.cuts, other.cuts, strict=True):
-            assert (static_cut.kept, static_cut.groups) == (cut.kept, cut.groups)
-            assert static_cut.raters == cut.raters
-            assert static_cut.scores == pytest.approx(cut.scores, rel=1e-4)
+        for stage, static_cut in zip(one.stages, other.stages, strict=True):
+            assert (static_cut.kept, static_cut.groups) == (stage.kept, stage.groups)
+            assert static_cut.raters == stage.raters
+            assert static_cut.scores == pytest.approx(stage.scores, rel=1e-4)
     if method in ("sparsevlm", "sparsevlm-plus"):
-        assert any(len(sample.cuts[0].raters) < 6 for sample in samples)
+        assert any(len(sample.stages[0].raters) < 6 for sample in samples)
 
 
 def embedded(seed):
@@ -136,7 +136,7 @@ def test_a_static_prefill_is_captured_and_replayed():
         for seed in (0, 1):
             want = prefill(model)(embedded(seed))
             assert torch.equal(graph(embedded(seed)), want)
-            kept.append(trace.samples[0].cuts[0].kept)
+            kept.append(trace.samples[0].stages[0].kept)
     assert kept[0] != kept[1], "the two prompts must differ in what survives"
 
 

@@ -20,7 +20,7 @@ def told(family, inputs):
 
 
 def prefill(family, model, inputs):
-    """Logits, and keys and values of every layer: their lengths differ by the cuts."""
+    """Logits, and keys and values of every layer: their lengths differ by the stages."""
     cache = DynamicCache()
     logits = family.logits(model, inputs, past_key_values=cache)
     return [logits, *(tensor for layer in cache.layers for tensor in (layer.keys, layer.values))]
@@ -50,7 +50,7 @@ def test_one_graph_gives_what_pruning_gives_for_every_prompt(name, method, lengt
                 assert_same(prefill(family, model, inputs), tensors)
                 assert trace.samples == samples
     assert (graphs.captures, graphs.replays, len(graphs.operators)) == (1, 2, 1)
-    kept = [samples[0].cuts[0].kept for _, samples in want]
+    kept = [samples[0].stages[0].kept for _, samples in want]
     assert kept[0] != kept[1], "the two prompts must differ in what survives"
 
 
@@ -87,12 +87,12 @@ def test_the_bundled_model_from_pixels_to_words():
     prompts = [kit.batch_inputs(processor, [sample]) for sample in samples]
     how = {"max_new_tokens": 4, "do_sample": False}
     with sv.prune(model, pruner) as trace:
-        want = [(model.generate(**inputs, **how), trace.samples[0].cuts) for inputs in prompts]
+        want = [(model.generate(**inputs, **how), trace.samples[0].stages) for inputs in prompts]
     with sv.prune(model, pruner, static=True) as trace, capture(model) as graphs:
-        for inputs, (tokens, cuts) in zip(prompts, want, strict=True):
+        for inputs, (tokens, stages) in zip(prompts, want, strict=True):
             assert torch.equal(model.generate(**inputs, **how), tokens)
-            found = trace.samples[0].cuts
-            assert [cut.kept for cut in found] == [cut.kept for cut in cuts]
+            found = trace.samples[0].stages
+            assert [stage.kept for stage in found] == [stage.kept for stage in stages]
     lengths = {inputs["input_ids"].shape for inputs in prompts}
     assert (graphs.captures, graphs.replays) == (len(lengths), 2)
 

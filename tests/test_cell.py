@@ -20,7 +20,7 @@ CELL = Cell(
     seed=0,
     method="sparsevlm",
     tokens=64,
-    pruner='{"name":"sparsevlm","cuts":[[0,66],[1,30]]}',
+    pruner='{"name":"sparsevlm","stages":[[0,66],[1,30]]}',
     dtype="float32",
     attention="sdpa",
     batch=16,
@@ -34,7 +34,7 @@ CHANGED = {
     "seed": 1,
     "method": "fastv",
     "tokens": 128,
-    "pruner": '{"name":"sparsevlm","cuts":[[0,66],[1,31]]}',
+    "pruner": '{"name":"sparsevlm","stages":[[0,66],[1,31]]}',
     "dtype": "bfloat16",
     "attention": "eager",
     "batch": 1,
@@ -61,7 +61,7 @@ def test_every_field_but_the_device_is_in_the_id():
 
 
 def test_the_order_of_fields_and_blanks_do_not_change_the_id():
-    shuffled = '{ "cuts": [[0, 66], [1, 30]],\n "name": "sparsevlm"}'
+    shuffled = '{ "stages": [[0, 66], [1, 30]],\n "name": "sparsevlm"}'
     assert replace(CELL, pruner=shuffled) == CELL
     backwards = dict(reversed(list(CELL.to_json().items())))
     assert Cell.from_json(json.loads(json.dumps(backwards))).id == CELL.id

@@ -65,7 +65,7 @@ def test_a_folder_is_loaded_whole_and_prunes(folders, family):
     with torch.inference_mode(), sv.prune(found, pruner) as trace:
         output = found.generate(**inputs, max_new_tokens=2, do_sample=False)
     assert all(isinstance(text, str) for text in asker.batch_decode(output[:, -2:]))
-    assert len(trace.samples) == len(questions) and trace.samples[0].cuts
+    assert len(trace.samples) == len(questions) and trace.samples[0].stages
 
 
 def test_half_precision_by_default_and_no_network(folders, monkeypatch, tmp_path):
@@ -197,7 +197,7 @@ def answer(model, asker, method="sparsevlm"):
     pruner = sv.make_pruner(method, tokens=64, num_layers=8, num_visual=576)
     with torch.inference_mode(), sv.prune(model, pruner) as trace:
         output = model.generate(**inputs, max_new_tokens=4, do_sample=False)
-    return output[0, -4:].tolist(), trace.samples[0].cuts
+    return output[0, -4:].tolist(), trace.samples[0].stages
 
 
 def test_a_dispatched_model_prunes_the_same(folders):
@@ -210,9 +210,9 @@ def test_a_dispatched_model_prunes_the_same(folders):
     assert answer(spread, asker)[0] == want[0]
     accelerate.cpu_offload(model, execution_device=torch.device("cpu"))
     assert next(model.model.language_model.layers[0].parameters()).is_meta
-    tokens, cuts = answer(model, asker)
+    tokens, stages = answer(model, asker)
     assert tokens == want[0]
-    assert [cut.kept for cut in cuts] == [cut.kept for cut in want[1]]
+    assert [stage.kept for stage in stages] == [stage.kept for stage in want[1]]
 
 
 def test_four_bits(folders):

@@ -20,7 +20,7 @@ from sparsevlm.core.budget import OFFICIAL_KEEP, schedule_for
 from sparsevlm.core.raters import select_raters, text_relevance
 from sparsevlm.core.recycling import select_top
 from sparsevlm.core.schedule import mean_tokens_out, recycled_counts
-from sparsevlm.core.scoring import rate, score
+from sparsevlm.core.scoring import mean_over_heads, score
 from sparsevlm.core.sparsity import num_kept, numerical_rank
 from sparsevlm.models.llava import Llava
 
@@ -50,13 +50,13 @@ def test_one_word_has_no_official_rater(sdpa_model):
     raters = (relevance > relevance.mean()).nonzero().flatten()
     assert raters.numel() == 0, "1 > 1 is false"
     attention = noise(2, 1, 9).softmax(-1)
-    assert score(rate(attention[:, raters])).isnan().all(), "the mean over no row"
+    assert score(mean_over_heads(attention[:, raters])).isnan().all(), "the mean over no row"
 
     assert select_raters(visual, text).tolist() == [0]
     for name in ("sparsevlm", "sparsevlm-v1.0", "sparsevlm-paper"):
         _, (sample,) = pruned(sdpa_model, tiny_inputs((1,)), build(name))
-        for cut in sample.cuts:
-            assert cut.raters == [0] and torch.tensor(cut.scores).isfinite().all()
+        for stage in sample.stages:
+            assert stage.raters == [0] and torch.tensor(stage.scores).isfinite().all()
 
 
 def test_no_rater_makes_official_v10_drop_every_visual_token(sdpa_model):
@@ -67,7 +67,7 @@ def test_no_rater_makes_official_v10_drop_every_visual_token(sdpa_model):
     assert numerical_rank(torch.zeros(3, NUM_VISUAL)) == num_kept(NUM_VISUAL, 0, 13.5, 0) == 0
     # ... but a prompt always has a rater, so the rank is at least 1.
     _, (sample,) = pruned(sdpa_model, tiny_inputs((1,)), build("sparsevlm-v1.0", 192))
-    assert (len(sample.cuts[0].kept), len(sample.cuts[0].groups)) == (13, 17)
+    assert (len(sample.stages[0].kept), len(sample.stages[0].groups)) == (13, 17)
 
 
 def test_a_batch_mixes_its_samples_in_the_official_code(sdpa_model, inputs):
@@ -88,7 +88,7 @@ def test_a_batch_mixes_its_samples_in_the_official_code(sdpa_model, inputs):
     together, samples = pruned(sdpa_model, inputs, pruner)
     for index, sample in enumerate(samples):
         alone, (single,) = pruned(sdpa_model, row(inputs, index), pruner)
-        assert [cut.kept for cut in single.cuts] == [cut.kept for cut in sample.cuts]
+        assert [stage.kept for stage in single.stages] == [stage.kept for stage in sample.stages]
         torch.testing.assert_close(together[index, -1], alone[0, -1], rtol=1e-4, atol=1e-4)
 
 
@@ -123,8 +123,11 @@ def test_a_second_image_is_text_to_the_official_code(sdpa_model, inputs):
 
     one = row(inputs, 0)
     ids = torch.cat([one["input_ids"], one["input_ids"]], dim=1)
-    two = {"input_ids": ids, "attention_mask": torch.ones_like(ids),
-           "pixel_values": one["pixel_values"].repeat(2, 1, 1, 1)}
+    two = {
+        "input_ids": ids,
+        "attention_mask": torch.ones_like(ids),
+        "pixel_values": one["pixel_values"].repeat(2, 1, 1, 1),
+    }
     with sv.prune(sdpa_model, build("sparsevlm")):
         with pytest.raises(ValueError, match="several images per sample"):
             sdpa_model(**two)
@@ -137,12 +140,16 @@ def test_forty_layers_outrun_the_official_copies():
         [attached[layer] for layer in range(40)]
 
     config = LlamaConfig(
-        vocab_size=64, hidden_size=16, intermediate_size=16, num_hidden_layers=40,
-        num_attention_heads=2, num_key_value_heads=2,
+        vocab_size=64,
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=40,
+        num_attention_heads=2,
+        num_key_value_heads=2,
     )
     model = LlamaForCausalLM(config).eval()
     pruner = sv.make_pruner("sparsevlm", tokens=30, num_layers=40, num_visual=90)
-    assert [cut.after_layer for cut in pruner.cuts] == [2, 7, 18]
+    assert [stage.layer for stage in pruner.stages] == [2, 7, 18]
     ids = torch.arange(100)[None] % 64
     with torch.no_grad(), sv.prune(model, pruner, visual_mask=(3, 93)) as trace:
         assert model(ids).logits.isfinite().all()
@@ -174,7 +181,7 @@ def test_the_video_release_calls_its_rank_rule_with_an_argument_too_few(sdpa_mod
     with pytest.raises(TypeError, match="layer_idx"):
         official(None, 35, 2048, 2083, None)
     _, (sample,) = pruned(sdpa_model, row(inputs, 1), build("sparsevlm-video", None))
-    (cut,) = sample.cuts
+    (cut,) = sample.stages
     assert len(cut.kept) == len(cut.raters), "the rank is the number of raters"
 
 
@@ -184,7 +191,7 @@ def test_fourteen_heads_whatever_the_model_has(sdpa_model, inputs):
     with pytest.raises(ValueError, match=r"heads=14 .* has 4; give a smaller number, e.g. heads=2"):
         pruned(sdpa_model, row(inputs, 0), build("sparsevlm-plus"))
     _, (sample,) = pruned(sdpa_model, row(inputs, 0), build("sparsevlm-plus", heads=2))
-    assert len(sample.cuts) == 3
+    assert len(sample.stages) == 3
 
 
 def test_class_tokens_of_a_video_are_visual_tokens():

@@ -17,13 +17,13 @@ from test_gravity import rotary
 import sparsevlm as sv
 from sparsevlm.analysis import published
 from sparsevlm.core.budget import OFFICIAL_NUM_VISUAL
-from sparsevlm.core.gravity import gravity
 from sparsevlm.core.schedule import (
     mean_tokens_in,
     mean_tokens_out,
     recycled_counts,
     tokens_per_layer,
 )
+from sparsevlm.core.scoring import gravity
 from sparsevlm.core.sparsity import num_kept
 from sparsevlm.core.variants import V10_SETTINGS
 from sparsevlm.evaluation.paths import ROOT
@@ -72,7 +72,7 @@ def test_the_overview_is_what_the_variants_are_made_of():
         pruner = llava(name, None if variant == "video" else 192)
         assert pruner.variant == variant
         assert sv.METHODS[name].meets_budget == cells["meets a budget"][column].startswith("yes")
-        layers = ", ".join(str(cut.after_layer) for cut in pruner.cuts)
+        layers = ", ".join(str(stage.layer) for stage in pruner.stages)
         assert cells["cuts after layers (of 32)"][column] == layers
         options = [option for option in cells if hasattr(pruner, option)]
         assert len(options) == 8
@@ -92,13 +92,13 @@ def test_counts_of_the_lists():
         variant, tokens = label.split(", ")
         pruner = llava("sparsevlm" if variant == "v1.5" else "sparsevlm-plus", int(tokens))
         how = {"recycle": pruner.recycle, "always_drop": pruner.always_drop}
-        left = tokens_per_layer(pruner.cuts, 32, 576, **how)[1]
+        left = tokens_per_layer(pruner.stages, 32, 576, **how)[1]
         assert shown == [
-            ", ".join(str(cut.keep) for cut in pruner.cuts),
-            ", ".join(str(left[cut.after_layer]) for cut in pruner.cuts),
-            f"{mean_tokens_out(pruner.cuts, 32, 576, **how):.3f}",
-            f"{mean_tokens_in(pruner.cuts, 32, 576, **how):.3f}",
-            f"{mean_tokens_out(pruner.cuts, 40, 576, **how):.1f}",
+            ", ".join(str(stage.keep) for stage in pruner.stages),
+            ", ".join(str(left[stage.layer]) for stage in pruner.stages),
+            f"{mean_tokens_out(pruner.stages, 32, 576, **how):.3f}",
+            f"{mean_tokens_in(pruner.stages, 32, 576, **how):.3f}",
+            f"{mean_tokens_out(pruner.stages, 40, 576, **how):.1f}",
         ], label
 
 
@@ -134,11 +134,11 @@ def test_counts_by_rank():
 def test_counts_of_the_baselines():
     for name, *shown in table("method"):
         pruners = [llava(name.strip("`"), tokens) for tokens in (192, 128, 64)]
-        cuts = [", ".join(f"{cut.after_layer}: {cut.keep}" for cut in p.cuts) for p in pruners]
+        stages = [", ".join(f"{stage.layer}: {stage.keep}" for stage in p.stages) for p in pruners]
         how = {"recycle": 0, "counted_layer": pruners[0].counted_layer}
-        out = numbers(mean_tokens_out(p.cuts, 32, 576, **how) for p in pruners)
-        entering = numbers(mean_tokens_in(p.cuts, 32, 576, **how) for p in pruners)
-        assert shown == [*cuts, out, entering]
+        out = numbers(mean_tokens_out(p.stages, 32, 576, **how) for p in pruners)
+        entering = numbers(mean_tokens_in(p.stages, 32, 576, **how) for p in pruners)
+        assert shown == [*stages, out, entering]
 
 
 def test_gravity_by_distance():

@@ -21,7 +21,7 @@ def test_formulas_meet_the_paper():
         assert row["TFLOPs"] == pytest.approx(row["paper TFLOPs"], abs=0.03)
     latency = table.loc[("llava-1.5-7b", 192)]["paper latency / dense"]
     assert latency == pytest.approx(0.63, abs=0.01)
-    for model, rows in table.groupby(level="model", sort=False):
+    for model, rows in table.groupby(sparsity_mode="model", sort=False):
         assert rows["FLOPs / dense"].iloc[0] == 1 and rows["KV / dense"].iloc[0] == 1
         assert rows["FLOPs / dense"].is_monotonic_decreasing, model
         assert rows["KV / dense"].is_monotonic_decreasing, model

@@ -48,7 +48,7 @@ def test_several_turns_have_one_image(case):
         trace.samples, case.counts, inputs["attention_mask"].sum(1).tolist(), strict=True
     ):
         assert sample.num_visual == count
-        assert all(r < tokens - len(case.before) - count for r in sample.cuts[0].raters)
+        assert all(r < tokens - len(case.before) - count for r in sample.stages[0].raters)
 
 
 def test_grids_are_per_row_also_under_generate_and_beams(case):
@@ -93,7 +93,7 @@ def check_draws(model, inputs, random):
     def kept(inputs, run, **options):
         with sv.prune(model, random) as trace:
             run(model, inputs, **options)
-        return [sample.cuts[-1].kept for sample in trace.samples]
+        return [sample.stages[-1].kept for sample in trace.samples]
 
     want = kept(inputs, logits)
     assert kept(inputs, generate) == want == kept(inputs, generate, use_cache=False)

@@ -7,7 +7,7 @@ import torch
 from family_cases import CASES, generate, logits, pruner, text_row
 
 import sparsevlm as sv
-from sparsevlm.core.schedule import Cut
+from sparsevlm.core.schedule import PruningStage
 
 METHODS = ["sparsevlm", "fastv", "pdrop", "random", "uniform", "tome"]
 # What renumbered positions lose with M-RoPE is said in its own test.
@@ -23,7 +23,7 @@ def case(request):
 def test_keeping_everything_is_bitwise_dense(case, attention):
     model, inputs = case.model(attention), case.inputs()
     keep_all = sv.SparseVLM(
-        tuple(Cut(layer, max(case.counts)) for layer in (1, 4)),
+        tuple(PruningStage(layer, max(case.counts)) for layer in (1, 4)),
         recycle=0,
         always_drop=False,
         positions="original",
@@ -44,8 +44,8 @@ def masked_reference(case, model, inputs, trace):
     for index, layer in enumerate(model.model.language_model.layers):
         for number, sample in enumerate(trace.samples):
             start = length - int(real[number].sum()) + len(case.before)
-            for cut in (cut for cut in sample.cuts if cut.after_layer == index - 1):
-                gone = sorted(set(range(sample.num_visual)) - set(cut.kept))
+            for stage in (stage for stage in sample.stages if stage.layer == index - 1):
+                gone = sorted(set(range(sample.num_visual)) - set(stage.kept))
                 visible = visible.clone()
                 visible[number][:, [start + g for g in gone]] = False
         # A row that sees nothing would be NaN; nobody looks at such a row.
@@ -105,8 +105,8 @@ def test_batch_equals_one_by_one(case, attention, name):
             alone = generate(model, case.row(inputs, row))
             (sample,) = trace.samples
             assert torch.equal(alone[0], together[row])
-            assert [c.kept for c in sample.cuts] == [c.kept for c in batch[row].cuts]
-            assert [c.groups for c in sample.cuts] == [c.groups for c in batch[row].cuts]
+            assert [c.kept for c in sample.stages] == [c.kept for c in batch[row].stages]
+            assert [c.groups for c in sample.stages] == [c.groups for c in batch[row].stages]
 
 
 @pytest.mark.parametrize("name", ["sparsevlm", "tome"])

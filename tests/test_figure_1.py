@@ -8,14 +8,14 @@ import pytest
 
 from sparsevlm.analysis import ask
 from sparsevlm.paper.figures import figure_1
-from sparsevlm.runtime.trace import CutTrace, SampleTrace
+from sparsevlm.runtime.trace import SampleTrace, StageTrace
 
 matplotlib.use("Agg")
 
 
 def _sample(kept, groups):
     ids = [576 + i for i in range(len(groups))]
-    cut = CutTrace(0, kept, groups, ids, [], [], [], len(kept) + len(groups))
+    cut = StageTrace(0, kept, groups, ids, [], [], [], len(kept) + len(groups))
     return SampleTrace(576, (24, 24), [cut], [576], [cut.num_left])
 
 

@@ -49,7 +49,7 @@ def found(tmp_path_factory):
 
 def test_the_figure_has_every_stage_of_every_question(found):
     figure = figure_11.draw(found, ("GQA", "POPE", "SEED"))
-    stages = 1 + len(found[0].cuts)
+    stages = 1 + len(found[0].stages)
     assert sum(bool(axes.images) for axes in figure.axes) == stages * len(found)
     written = {t.get_text() for t in figure.texts} | {
         t.get_text() for axes in figure.axes for t in axes.texts
@@ -59,6 +59,6 @@ def test_the_figure_has_every_stage_of_every_question(found):
 
 def test_the_table_counts_the_patches_of_the_target(found):
     table = figure_11.table(found, ("GQA", "POPE", "SEED"))
-    kept, target = set(found[0].cuts[-1]["kept"]), set(ask.target_of(0, figure_11.ASKED[0][2]))
+    kept, target = set(found[0].stages[-1]["kept"]), set(ask.target_of(0, figure_11.ASKED[0][2]))
     assert table.loc[0, "left after layer 3"] == len(kept & target)
     assert table["target"].tolist()[1] == 0  # asks for what is not there

@@ -18,7 +18,7 @@ def found():
 
 
 def cut_of(found, number):
-    return figure_2.take_apart(found.run, number), found.run.sample.cuts[number]
+    return figure_2.take_apart(found.run, number), found.run.sample.stages[number]
 
 
 def test_raters_are_the_words_above_the_mean(found):
@@ -46,16 +46,16 @@ def test_counts_add_up(found, number):
     cut, traced = cut_of(found, number)
     row = figure_2.summary(found).iloc[number]
     assert row["kept"] + row["recycled"] + row["dropped"] == row["tokens before"] == len(cut.fate)
-    assert row["tokens after"] == traced.num_left == found.run.sample.tokens_out[cut.after_layer]
+    assert row["tokens after"] == traced.num_left == found.run.sample.tokens_out[cut.layer]
     gone = row["recycled"] + row["dropped"]
-    assert cut.strength * (len(cut.fate) - cut.rank) == pytest.approx(gone)
+    assert cut.lam * (len(cut.fate) - cut.rank) == pytest.approx(gone)
     assert 1 <= cut.rank <= len(found.run.raters)
 
 
 def test_the_map_paints_members_of_merged_tokens_and_leaves_dropped_patches_blank(found):
     source = found.run.seen[1].source
     grid = figure_2.on_grid(found.run, 1, np.arange(len(source)))
-    before = found.run.sample.cuts[0]
+    before = found.run.sample.stages[0]
     painted = set(before.kept).union(*before.groups)
     assert set(np.flatnonzero(~np.isnan(grid))) == painted
     assert (grid[before.groups[0]] == source.tolist().index(before.group_ids[0])).all()

@@ -34,7 +34,7 @@ def test_all_words_rate_in_the_comparison(found):
     prompt = found[0]
     assert summary.loc["all words rate", "raters"] == len(prompt.raters.words)
     assert summary.loc["raters only", "raters"] == len(prompt.raters.raters)
-    kept = set(prompt.raters.sample.cuts[-1].kept)
+    kept = set(prompt.raters.sample.stages[-1].kept)
     assert summary.loc["raters only", "of these left"] == len(kept & set(prompt.raters.target))
 
 

@@ -60,7 +60,7 @@ def test_the_bundled_miniature_is_there():
 def test_one_scene_under_two_questions_keeps_different_tokens(found):
     first, second, _ = found
     assert first.scene_seed == second.scene_seed
-    last = [set(e.cuts[-1]["kept"]) for e in (first, second)]
+    last = [set(e.stages[-1]["kept"]) for e in (first, second)]
     assert len(last[0] & last[1]) < 0.7 * min(map(len, last))
 
 
@@ -68,21 +68,21 @@ def test_counts_of_the_examples_meet_the_budget(found):
     for example in found:
         assert abs(example.mean_tokens_out - 64) <= 1
         assert example.mean_tokens_in > example.mean_tokens_out
-        for cut in example.cuts:
-            assert cut["num_left"] == len(cut["kept"]) + len(cut["groups"])
-        for before, after in zip(example.cuts, example.cuts[1:], strict=False):
+        for stage in example.stages:
+            assert stage["num_left"] == len(stage["kept"]) + len(stage["groups"])
+        for before, after in zip(example.stages, example.stages[1:], strict=False):
             assert set(after["kept"]) <= set(before["kept"])
 
 
 def test_the_figure_draws_a_row_per_question(found):
     figure = figure_6.draw(found, 64)
     panels = [axes for axes in figure.axes if axes.images]
-    assert len(panels) == len(found) * (1 + len(found[0].cuts))
+    assert len(panels) == len(found) * (1 + len(found[0].stages))
     words = {t.get_text() for axes in figure.axes for t in axes.texts}
     assert set(found[0].words[:3]) <= words
 
 
 def test_the_overlap_table_compares_questions_of_one_scene(found):
     table = figure_6.overlap_table(found)
-    assert len(table) == len(found[0].cuts)
+    assert len(table) == len(found[0].stages)
     assert table["shared"].between(0, 1).all()

@@ -37,7 +37,7 @@ def test_kept_patches_are_all_that_the_model_gets(number):
     target = ask.target_of(seed, question)
     patches = [target, [i for i in range(576) if i not in target]][number]
     sample = ask.traced("mini", seed, question, figure_7.Patches.of(np.array(patches)[::-1]))
-    assert sample.cuts[0].kept == sorted(patches)
+    assert sample.stages[0].kept == sorted(patches)
     assert sample.tokens_in[-1] == len(patches)
 
 
@@ -61,9 +61,11 @@ def test_deletion_has_an_outcome_for_every_share(found):
 
 def test_background_goes_first_and_the_target_last(monkeypatch):
     kept, seed, question = [], 4, "what color is the ring ?"
+
     def record(profile, scene_seed, asked, pruner):
         kept.append((asked, getattr(pruner, "patches", None)))
         return ""
+
     seen = figure_7.look("mini", seed, question)
     monkeypatch.setattr(figure_7.ask, "first_word", record)
     objects = ask.scene_of(seed).patch_objects.reshape(-1) >= 0

@@ -20,7 +20,7 @@ def _visual_tokens(method, tokens):
     pruner = make_pruner(method, tokens=tokens, num_layers=32, num_visual=576)
     recycle = getattr(pruner, "recycle", 0)
     counted = pruner.counted_layer
-    return tokens_per_layer(pruner.cuts, 32, 576, recycle=recycle, counted_layer=counted)
+    return tokens_per_layer(pruner.stages, 32, 576, recycle=recycle, counted_layer=counted)
 
 
 @pytest.mark.parametrize(("method", "tokens"), ROWS)

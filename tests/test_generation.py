@@ -74,7 +74,7 @@ def test_where_all_tokens_rate_the_answer_so_far_does_not():
     for options in ({"max_new_tokens": 1}, {"max_new_tokens": 6, "use_cache": False}):
         with family.prune(model, pruner, inputs) as trace:
             family.generate(model, inputs, **options)
-        found.append([cut for sample in trace.samples for cut in sample.cuts])
+        found.append([stage for sample in trace.samples for stage in sample.stages])
     for first, last in zip(*found, strict=True):
         assert (last.kept, last.groups) == (first.kept, first.groups)
         assert last.scores == pytest.approx(first.scores, rel=1e-4)
@@ -119,9 +119,7 @@ def test_prompt_lookup_equals_greedy(family, method):
 def test_the_model_assists_itself(family):
     inputs = one(family)
     greedy = pruned(family, "sparsevlm", inputs)
-    assert torch.equal(
-        pruned(family, "sparsevlm", inputs, assistant_model=family.model()), greedy
-    )
+    assert torch.equal(pruned(family, "sparsevlm", inputs, assistant_model=family.model()), greedy)
 
 
 def test_several_logits_of_a_plain_call_are_no_candidates():

@@ -7,8 +7,8 @@ import torch
 from golden_data import arrays, cases
 from golden_run import check_decoding, check_scores, run
 
-from sparsevlm.core.interface import View
-from sparsevlm.core.schedule import Cut
+from sparsevlm.core.interface import PruningContext
+from sparsevlm.core.schedule import PruningStage
 from sparsevlm.methods.fastv import FastV
 from sparsevlm.methods.pyramiddrop import PyramidDrop
 from sparsevlm.methods.tome import match, merge_round
@@ -24,13 +24,20 @@ def test_fastv_selection(case):
     info, gold = FUNCTIONS[case], arrays("baseline_functions", case)
     first, count = info["pre"], info["n_vis"]
     zeros = torch.zeros(count, 1)
-    view = View(
-        layer=1, num_layers=4, visual=zeros, text=torch.zeros(info["n_text"], 1),
-        source=torch.arange(count), num_visual=count, grid=None, inputs_visual=zeros,
-        inputs_text=zeros, prompt_key=lambda: 0,
+    context = PruningContext(
+        layer=1,
+        num_layers=4,
+        visual=zeros,
+        text=torch.zeros(info["n_text"], 1),
+        source=torch.arange(count),
+        num_visual=count,
+        grid=None,
+        inputs_visual=zeros,
+        inputs_text=zeros,
+        prompt_key=lambda: 0,
         attention_rows=lambda rows: gold["last_row"][:, None, first : first + count],
     )
-    keep = FastV((Cut(1, info["n_kept"]),)).select(view).keep
+    keep = FastV((PruningStage(1, info["n_kept"]),)).select(context).keep
     assert torch.equal(keep, gold["kept"])
 
 
@@ -38,8 +45,8 @@ def test_fastv_selection(case):
 def test_fastv_model(case):
     info, gold = cases("baseline_fastv_model")[case], arrays("baseline_fastv_model", case)
     embeds = arrays("inputs_tiny64", case.split("/")[1])["embeds"]
-    result = run(embeds, SPAN, FastV((Cut(info["K"] - 1, info["n_kept"]),)))
-    (cut,) = result["sample"].cuts
+    result = run(embeds, SPAN, FastV((PruningStage(info["K"] - 1, info["n_kept"]),)))
+    (cut,) = result["sample"].stages
     check_scores(cut.scores, gold["score"])
     assert cut.kept == gold["kept"].tolist()
     for layer, seen in enumerate(result["prefill_positions"]):
@@ -55,10 +62,10 @@ def test_pyramiddrop_model(case):
     info, gold = cases("baseline_pdrop_model")[case], arrays("baseline_pdrop_model", case)
     embeds = arrays("inputs_tiny64", case.split("/")[1])["embeds"]
     pairs = zip(info["layer_list"], info["n_kept"], strict=True)
-    result = run(embeds, SPAN, PyramidDrop(tuple(Cut(layer - 1, n) for layer, n in pairs)))
-    for stage, cut in enumerate(result["sample"].cuts):
-        check_scores(cut.scores, gold[f"stage{stage}_score"])
-        assert cut.kept == gold[f"stage{stage}_kept_src"].tolist()
+    result = run(embeds, SPAN, PyramidDrop(tuple(PruningStage(layer - 1, n) for layer, n in pairs)))
+    for number, stage in enumerate(result["sample"].stages):
+        check_scores(stage.scores, gold[f"stage{number}_score"])
+        assert stage.kept == gold[f"stage{number}_kept_src"].tolist()
     assert torch.equal(torch.stack(result["decode_positions"], 1), gold["decode_pos"])
     assert torch.equal(result["kv"], gold["kv_len"])
     final = result["final"][-16:]

@@ -38,26 +38,34 @@ def extra(info: dict):
 
 
 FILES = (
-    "model_v15_192", "model_v15_128", "model_v15_64", "model_main_mode10_96", *V10, "model_video",
-    "model_v20_192", "model_v20_128", "model_v20_96", "model_v20_64",
+    "model_v15_192",
+    "model_v15_128",
+    "model_v15_64",
+    "model_main_mode10_96",
+    *V10,
+    "model_video",
+    "model_v20_192",
+    "model_v20_128",
+    "model_v20_96",
+    "model_v20_64",
 )
 RECORDED = [(name, case) for name in FILES for case in cases(name)]
 
 
-def check_cuts(sample, gold, tolerance) -> None:
+def check_stages(sample, gold, tolerance) -> None:
     counts = []
-    for cut in sample.cuts:
-        prefix = f"layer{cut.after_layer}/"
+    for stage in sample.stages:
+        prefix = f"layer{stage.layer}/"
         want = {k.removeprefix(prefix): v for k, v in gold.items() if k.startswith(prefix)}
-        check_scores(cut.scores, want["score"], tolerance)
-        assert cut.kept + cut.group_ids == want["after_src"].tolist()
-        assert cut.raters == gold["raters"].tolist()
-        created = [i for i in cut.group_ids if i >= sample.num_visual + sum(counts)]
+        check_scores(stage.scores, want["score"], tolerance)
+        assert stage.kept + stage.group_ids == want["after_src"].tolist()
+        assert stage.raters == gold["raters"].tolist()
+        created = [i for i in stage.group_ids if i >= sample.num_visual + sum(counts)]
         counts.append(len(want["merged"]) if "merged" in want else 0)
         assert len(created) == counts[-1]
-        assert cut.num_left == len(want["after_src"])
+        assert stage.num_left == len(want["after_src"])
         if created:
-            check_groups(cut, created, want, sample)
+            check_groups(stage, created, want, sample)
 
 
 def check_groups(cut, created, want, sample) -> None:
@@ -84,9 +92,9 @@ def check(pruner, info, gold, embeds, span, weights):
     result = run(embeds, span, pruner, steps=len(gold["logits"]) - 1, weights=weights)
     sample = result["sample"]
     # v2.0 divides by small numbers.
-    check_cuts(sample, gold, 1e-3 if weights == "tiny128" else 1e-4)
-    assert [cut.after_layer for cut in sample.cuts] == info["prune_layers"]
-    assert [len(cut.scores) for cut in sample.cuts] == info["v_in"]
+    check_stages(sample, gold, 1e-3 if weights == "tiny128" else 1e-4)
+    assert [stage.layer for stage in sample.stages] == info["prune_layers"]
+    assert [len(stage.scores) for stage in sample.stages] == info["v_in"]
     check_positions(result, gold)
     others = len(embeds) - sample.num_visual
     tokens_in = torch.tensor(sample.tokens_in[: len(gold["n_tokens"])])

@@ -4,9 +4,8 @@ import pytest
 import torch
 from golden_data import arrays, cases
 
-from sparsevlm.core.gravity import correct, gravity, priority_heads
 from sparsevlm.core.recycling import select_top
-from sparsevlm.core.scoring import rate, score
+from sparsevlm.core.scoring import correct, gravity, mean_over_heads, priority_heads, score
 
 GOLDEN = [case for case in cases("functions") if case.startswith("v20/")]
 
@@ -31,7 +30,7 @@ def test_official_correction_and_heads(case):
     torch.testing.assert_close(corrected[:2], gold["corrected"], rtol=1e-3, atol=1e-6)
     heads = priority_heads(corrected, 14)
     assert torch.equal(heads, gold["heads"])
-    scores = score(rate(corrected[heads]))
+    scores = score(mean_over_heads(corrected[heads]))
     torch.testing.assert_close(scores, gold["score"], rtol=1e-3, atol=1e-7)
     assert torch.equal(select_top(scores, info["n_kept"], 0)[0], gold["kept"])
 

@@ -136,9 +136,7 @@ def official_run(model, weights, inputs):
     ids = inputs["input_ids"][0].tolist()
     place = ids.index(config.image_token_id)
     short = [*ids[:place], -200, *ids[place + config.num_visual :]]
-    visual = reference.visual_tokens(
-        weights, config, low_of(inputs), inputs["pixel_values_aux"][0]
-    )
+    visual = reference.visual_tokens(weights, config, low_of(inputs), inputs["pixel_values_aux"][0])
     embeddings = reference.spliced(weights, config.text_config, short, place, visual)
     return reference.language_model(weights, config.text_config), embeddings
 
@@ -163,8 +161,9 @@ def test_embeddings_logits_and_answer(case):
 def test_float16_is_near_float32(case):
     model, _, inputs = case
     want = model.model.get_image_features(inputs["pixel_values"], inputs["pixel_values_aux"])
-    half = small_mini_gemini(model.config.text_config.model_type,
-                             "hd" if model.config.image_global else "base").half()
+    half = small_mini_gemini(
+        model.config.text_config.model_type, "hd" if model.config.image_global else "base"
+    ).half()
     got = half.model.get_image_features(inputs["pixel_values"], inputs["pixel_values_aux"])
     assert got.dtype == torch.float16
     assert (got - want).std() < 0.01 * want.std()

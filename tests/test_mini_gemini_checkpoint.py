@@ -105,7 +105,7 @@ def same(found, model, dtype=torch.float32):
 def towers(folder: Path, model) -> dict[str, Path]:
     """Both towers in files of their own, with the heads that real ones have."""
     weights = official_weights(model)
-    clip = {f"vision_model.{k[len(CLIP):]}": v for k, v in weights.items() if k.startswith(CLIP)}
+    clip = {f"vision_model.{k[len(CLIP) :]}": v for k, v in weights.items() if k.startswith(CLIP)}
     heads = ("text_model.final_layer_norm.weight", "visual_projection.weight", "logit_scale",
              "text_projection.weight", "vision_model.embeddings.position_ids")  # fmt: skip
     clip |= {name: torch.zeros(2) for name in heads}

@@ -63,7 +63,7 @@ def test_a_picture_with_fewer_tokens_than_a_cut_keeps_loses_next_to_nothing(mode
     pictures = [make_picture(1, 8), make_picture(2, 20)]
     pruner = make_pruner("random", tokens=150, num_layers=8, num_visual=400)
     _, (small, large) = answer(model, processor, pictures, QUESTIONS, pruner, new_tokens=1)
-    first = pruner.cuts[0].keep
+    first = pruner.stages[0].keep
     assert small.num_visual < first < large.num_visual
     assert small.tokens_out[0] >= small.num_visual - 1
     assert large.tokens_out[0] == first

@@ -117,9 +117,7 @@ def test_python_range_is_the_same_everywhere():
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Run make as a user would: also from inside `make test`."""
     clean = {key: text for key, text in os.environ.items() if "MAKE" not in key and key != "MFLAGS"}
-    return subprocess.run(
-        ["make", *arguments], cwd=ROOT, capture_output=True, text=True, env=clean
-    )
+    return subprocess.run(["make", *arguments], cwd=ROOT, capture_output=True, text=True, env=clean)
 
 
 def test_makefile_says_so_when_python_is_too_old(tmp_path):
@@ -142,9 +140,7 @@ def test_makefile_installs_nothing_when_the_stamp_is_there(tmp_path):
     checksum = subprocess.run(["cksum"], input=pins, capture_output=True).stdout.split()[0]
     (venv / f"installed-{checksum.decode()}").touch()
     done = make("--dry-run", "reproduce", f"VENV={venv}")
-    assert done.stdout.splitlines() == [
-        f"{venv}/bin/python -m sparsevlm reproduce --profile mini"
-    ]
+    assert done.stdout.splitlines() == [f"{venv}/bin/python -m sparsevlm reproduce --profile mini"]
 
 
 def test_ci_runs_what_a_developer_runs():

@@ -29,7 +29,7 @@ def check(family, model, inputs, method):
         family.generate(model, inputs, max_new_tokens=2)
     for number, sample in enumerate(samples):
         assert logits[number, -len(sample.output_index) :].isfinite().all()
-        assert all(torch.tensor(cut.scores).isfinite().all() for cut in sample.cuts)
+        assert all(torch.tensor(stage.scores).isfinite().all() for stage in sample.stages)
         want = scheduled(method, pruner, sample.num_visual)
         assert want is None or (sample.tokens_in, sample.tokens_out) == want
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import sparsevlm as sv
 from sparsevlm.core.interface import Groups, Selection
 from sparsevlm.core.recycling import ASSIGNMENTS, MEAN_EPSILON, TIES, merge, reconstruct, select_top
-from sparsevlm.core.schedule import Cut, recycled_counts, tokens_per_layer
+from sparsevlm.core.schedule import PruningStage, recycled_counts, tokens_per_layer
 from sparsevlm.core.sparsity import numerical_rank
 from sparsevlm.runtime.layout import apply, locate, pad_left
 
@@ -154,7 +154,7 @@ def how(name, pruner):
 
 def spent(pruner, name, num_layers, num_visual):
     tokens_in, tokens_out = tokens_per_layer(
-        pruner.cuts, num_layers, num_visual, **how(name, pruner)
+        pruner.stages, num_layers, num_visual, **how(name, pruner)
     )
     assert all(i >= o >= 1 for i, o in zip(tokens_in, tokens_out, strict=True))
     return tokens_in, tokens_out
@@ -167,8 +167,8 @@ def reachable(name, num_layers, num_visual):
     )
     ends = []
     for keep in (1, num_visual):
-        cuts = [Cut(cut.after_layer, keep) for cut in middle.cuts]
-        left = tokens_per_layer(cuts, num_layers, num_visual, **how(name, middle))[1]
+        stages = [PruningStage(stage.layer, keep) for stage in middle.stages]
+        left = tokens_per_layer(stages, num_layers, num_visual, **how(name, middle))[1]
         ends.append(sum(left) / num_layers)
     return ends
 

@@ -8,80 +8,88 @@ import pytest
 import torch
 
 import sparsevlm as sv
-from sparsevlm.core.interface import View
+from sparsevlm.core.interface import PruningContext
 
-CUTS = (sv.Cut(2, 8), sv.Cut(6, 4))
+CUTS = (sv.PruningStage(2, 8), sv.PruningStage(6, 4))
 
 
-def view(layer=2, count=20, raters=3, num_visual=20, memo=None, seed=0):
+def context(layer=2, count=20, raters=3, num_visual=20, cache=None, seed=0):
     generator = torch.Generator().manual_seed(seed)
     rows = torch.rand(2, raters, count, generator=generator)
     hidden = torch.randn(count, 16, generator=generator)
     text = torch.randn(raters, 16, generator=generator)
-    return View(
-        layer=layer, num_layers=10, visual=hidden, text=text, source=torch.arange(count),
-        num_visual=num_visual, grid=None, inputs_visual=hidden, inputs_text=text,
-        attention_rows=lambda chosen: rows[:, chosen], prompt_key=lambda: 7,
-        memo={} if memo is None else memo,
+    return PruningContext(
+        layer=layer,
+        num_layers=10,
+        visual=hidden,
+        text=text,
+        source=torch.arange(count),
+        num_visual=num_visual,
+        grid=None,
+        inputs_visual=hidden,
+        inputs_text=text,
+        attention_rows=lambda chosen: rows[:, chosen],
+        prompt_key=lambda: 7,
+        cache={} if cache is None else cache,
     )
 
 
 def test_v15_is_the_default():
     pruner = sv.SparseVLM(CUTS)
-    assert (pruner.raters, pruner.level, pruner.recycle) == ("above_mean", "fixed", 0.3)
+    assert (pruner.raters, pruner.sparsity_mode, pruner.recycle) == ("above_mean", "fixed", 0.3)
     assert (pruner.merge, pruner.assignment, pruner.positions) == ("mean", "l2", "renumbered")
     assert pruner.variant == "v1.5"
     assert [layer for layer in range(10) if pruner.prunes_after(layer)] == [2, 6]
 
 
 def test_selection_of_v15():
-    selection = sv.SparseVLM(CUTS, raters="all_text").select(view())
-    rows = view().attention_rows(torch.arange(3))
+    selection = sv.SparseVLM(CUTS, raters="all_text").select(context())
+    rows = context().attention_rows(torch.arange(3))
     scores = rows.mean((0, 1))
     torch.testing.assert_close(selection.scores, scores)
     order = scores.argsort(descending=True)
     assert selection.keep.tolist() == sorted(order[:8].tolist())
     # 12 dropped: int(12 * .3) + 1 = 4 recycled into int(4 / 10) + 1 = 1 group, their mean.
     assert set(selection.groups.members.tolist()) == set(order[8:12].tolist())
-    mean = view().visual[order[8:12]].mean(0, keepdim=True)
+    mean = context().visual[order[8:12]].mean(0, keepdim=True)
     torch.testing.assert_close(selection.vectors, mean, rtol=1e-5, atol=1e-6)
     assert selection.anchors is None and selection.raters.tolist() == [0, 1, 2]
 
 
 def test_sum_and_original_positions():
     pruner = sv.SparseVLM(CUTS, raters="all_text", merge="sum", positions="original")
-    selection = pruner.select(view())
+    selection = pruner.select(context())
     members = selection.groups.members
-    torch.testing.assert_close(selection.vectors[0], view().visual[members].sum(0))
+    torch.testing.assert_close(selection.vectors[0], context().visual[members].sum(0))
     assert selection.anchors.item() in members.tolist()
 
 
 def test_no_recycling():
-    selection = sv.SparseVLM(CUTS, recycle=0).select(view())
+    selection = sv.SparseVLM(CUTS, recycle=0).select(context())
     assert selection.groups is None and selection.vectors is None and len(selection.keep) == 8
 
 
 def test_raters_are_chosen_once_per_prompt():
-    memo = {}
-    first = sv.SparseVLM(CUTS).select(view(memo=memo)).raters
-    later = sv.SparseVLM(CUTS).select(view(layer=6, memo=memo, seed=5)).raters
+    cache = {}
+    first = sv.SparseVLM(CUTS).select(context(cache=cache)).raters
+    later = sv.SparseVLM(CUTS).select(context(layer=6, cache=cache, seed=5)).raters
     assert later is first
 
 
 def test_rank_level_with_a_given_strength():
     pruner = sv.SparseVLM(
-        (sv.Cut(2),), raters="all_text", level="rank", strength=0.5, recycle=0
+        (sv.PruningStage(2),), raters="all_text", sparsity_mode="rank", lam=0.5, recycle=0
     )
     # Three independent rows: rank 3, N = int(.5 * (20 - 3)) = 8.
-    assert len(pruner.select(view()).keep) == 12
+    assert len(pruner.select(context()).keep) == 12
     # More raters than tokens left: the rank is all of them and the layer is skipped.
-    few = pruner.select(view(count=3, raters=5))
+    few = pruner.select(context(count=3, raters=5))
     assert few.keep.tolist() == [0, 1, 2] and few.groups is None
 
 
 def test_one_text_token_rates_alone():
     # Deviation: the official code has no rater then, and NaN scores.
-    selection = sv.SparseVLM(CUTS).select(view(raters=1))
+    selection = sv.SparseVLM(CUTS).select(context(raters=1))
     assert selection.raters.tolist() == [0] and selection.scores.isfinite().all()
 
 
@@ -90,7 +98,7 @@ def test_json_is_canonical_and_complete():
     content = pruner.to_json()
     assert json.loads(json.dumps(content)) == content
     assert content["name"] == "sparsevlm" and content["variant"] == "v1.5"
-    assert content["cuts"] == [[2, 300], [6, 200], [15, 110]]
+    assert content["stages"] == [[2, 300], [6, 200], [15, 110]]
     fields = {f.name for f in dataclasses.fields(pruner)}
     assert set(content) == fields | {"name"}
     assert replace(pruner, recycle=0.0).to_json() != content
@@ -101,7 +109,7 @@ def test_json_is_canonical_and_complete():
     ("options", "message"),
     [
         ({"raters": "loud"}, "raters must be one of above_mean"),
-        ({"level": "deep"}, "level must be one of fixed, rank"),
+        ({"sparsity_mode": "deep"}, "sparsity_mode must be one of fixed, rank"),
         ({"merge": "max"}, "merge must be one of mean, sum"),
         ({"assignment": "l1"}, "assignment must be one of l2, cosine"),
         ({"positions": "random"}, "positions must be one of renumbered, original"),
@@ -109,16 +117,16 @@ def test_json_is_canonical_and_complete():
         ({"recycle": 1.0}, "recycle must be a share"),
         ({"recycle": -0.1}, "recycle must be a share"),
         ({"recycle": True}, "recycle must be a share"),
-        ({"level": "rank"}, "needs strength .* or tokens"),
-        ({"level": "rank", "strength": 0}, "strength must be above 0"),
-        ({"level": "rank", "strength": 1.5}, "strength must be above 0"),
-        ({"cuts": (sv.Cut(2),)}, "needs a keep count"),
-        ({"cuts": (sv.Cut(6, 3), sv.Cut(2, 3))}, "ascending"),
+        ({"sparsity_mode": "rank"}, "needs lam .* or tokens"),
+        ({"sparsity_mode": "rank", "lam": 0}, "lam must be above 0"),
+        ({"sparsity_mode": "rank", "lam": 1.5}, "lam must be above 0"),
+        ({"stages": (sv.PruningStage(2),)}, "needs a keep count"),
+        ({"stages": (sv.PruningStage(6, 3), sv.PruningStage(2, 3))}, "ascending"),
     ],
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        sv.SparseVLM(**{"cuts": CUTS, **options})
+        sv.SparseVLM(**{"stages": CUTS, **options})
 
 
 def test_pruners_are_frozen():
@@ -127,13 +135,13 @@ def test_pruners_are_frozen():
 
 
 def test_all_tokens_rate_without_rows_of_raters():
-    shown = replace(view(), attention_mean=lambda: torch.arange(20.0))
+    shown = replace(context(), attention_mean=lambda: torch.arange(20.0))
     selection = sv.SparseVLM(CUTS, raters="all_tokens").select(shown)
     assert selection.keep.tolist() == list(range(12, 20)) and selection.raters is None
 
 
 @pytest.mark.parametrize(
-    "options", [{"level": "rank", "tokens": 8}, {"gravity": True}, {"heads": 2}]
+    "options", [{"sparsity_mode": "rank", "tokens": 8}, {"gravity": True}, {"heads": 2}]
 )
 def test_all_tokens_go_with_fixed_counts_only(options):
     with pytest.raises(ValueError, match="all_tokens.*no rows of raters"):

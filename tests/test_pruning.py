@@ -10,7 +10,10 @@ from transformers import DynamicCache, StaticCache
 import sparsevlm as sv
 
 GENERATE = {
-    "max_new_tokens": 6, "do_sample": False, "suppress_tokens": [IMAGE_TOKEN], "pad_token_id": 0,
+    "max_new_tokens": 6,
+    "do_sample": False,
+    "suppress_tokens": [IMAGE_TOKEN],
+    "pad_token_id": 0,
 }
 KINDS = [name for name in sv.METHODS if name != "dense"]
 # The tiny model has 4 heads; the 14 of SparseVLM+ are half of Qwen2-VL's.
@@ -49,7 +52,7 @@ def test_keeping_everything_is_bitwise_dense(model, inputs, name):
         assert torch.equal(logits(model, inputs), want)
         assert torch.equal(generate(model, inputs), want_tokens)
     assert trace.mean_tokens_out == NUM_VISUAL
-    scored = [len(cut.scores) for sample in trace.samples for cut in sample.cuts]
+    scored = [len(stage.scores) for sample in trace.samples for stage in sample.stages]
     assert all(scored)
 
 
@@ -61,10 +64,10 @@ def masked_reference(model, inputs, trace):
     masks = {}
     for layer in range(NUM_LAYERS):
         for index, sample in enumerate(trace.samples):
-            for cut in sample.cuts:
-                if cut.after_layer == layer - 1:
+            for stage in sample.stages:
+                if stage.layer == layer - 1:
                     first = int((ids[index] == IMAGE_TOKEN).nonzero()[0])
-                    gone = sorted(set(range(NUM_VISUAL)) - set(cut.kept))
+                    gone = sorted(set(range(NUM_VISUAL)) - set(stage.kept))
                     visible = visible.clone()
                     visible[index][:, [first + g for g in gone]] = False
         # A row that sees nothing would be NaN; nobody looks at such a row.
@@ -119,18 +122,18 @@ def test_batch_equals_one_by_one(model, inputs, name):
         assert torch.equal(alone[0], together[index])
         (sample,) = trace.samples
         assert sample.tokens_in == batch[index].tokens_in
-        for one, other in zip(sample.cuts, batch[index].cuts, strict=True):
+        for one, other in zip(sample.stages, batch[index].stages, strict=True):
             assert (one.kept, one.groups, one.raters) == (other.kept, other.groups, other.raters)
 
 
 def test_ragged_counts_in_one_batch(sdpa_model, inputs):
     """A rank-based level keeps another number in every sample."""
-    pruner = build("sparsevlm-paper", raters="all_text", strength=0.97)
+    pruner = build("sparsevlm-paper", raters="all_text", lam=0.97)
     with sv.prune(sdpa_model, pruner) as trace:
         together = generate(sdpa_model, inputs)
         recomputed = generate(sdpa_model, inputs, use_cache=False)
         assert torch.equal(together, recomputed)
-        counts = [[cut.num_left for cut in sample.cuts] for sample in trace.samples]
+        counts = [[stage.num_left for stage in sample.stages] for sample in trace.samples]
     assert len({tuple(c) for c in counts}) == 3
     for index in range(3):
         with sv.prune(sdpa_model, pruner):
@@ -173,7 +176,7 @@ def test_only_the_rows_of_the_raters_are_computed(sdpa_model, inputs, monkeypatc
     monkeypatch.setattr(attention, "attention_rows", count)
     with sv.prune(sdpa_model, build("sparsevlm")) as trace:
         generate(sdpa_model, row(inputs, 1))
-        raters = len(trace.samples[0].cuts[0].raters)
+        raters = len(trace.samples[0].stages[0].raters)
     assert asked == [raters] * 3
 
 
@@ -245,8 +248,11 @@ def test_refusals(sdpa_model, inputs):
     ids = one["input_ids"][:, : len(BEFORE) + NUM_VISUAL]
     no_question = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     refused(model, one, "question is empty", **no_question)
-    flipped = {"input_ids": inputs["input_ids"].flip(1), "attention_mask":
-               inputs["attention_mask"].flip(1), "pixel_values": inputs["pixel_values"]}
+    flipped = {
+        "input_ids": inputs["input_ids"].flip(1),
+        "attention_mask": inputs["attention_mask"].flip(1),
+        "pixel_values": inputs["pixel_values"],
+    }
     refused(model, flipped, "padding_side='left'")
     mask = torch.ones(1, 1, 5, 5)
     refused(model, one, "2-D attention_mask", attention_mask=mask)
@@ -274,10 +280,10 @@ def test_parts_of_the_model_are_refused(sdpa_model):
 def test_cuts_outside_the_model(sdpa_model):
     for layer in (NUM_LAYERS - 1, NUM_LAYERS, 31):
         with pytest.raises(ValueError, match="outside this model"):
-            with sv.prune(sdpa_model, sv.SparseVLM((sv.Cut(layer, 5),))):
+            with sv.prune(sdpa_model, sv.SparseVLM((sv.PruningStage(layer, 5),))):
                 pass
     with pytest.raises(ValueError, match="no attention"):
-        with sv.prune(sdpa_model, sv.SparseVLM((sv.Cut(-1, 5),))):
+        with sv.prune(sdpa_model, sv.SparseVLM((sv.PruningStage(-1, 5),))):
             pass
 
 

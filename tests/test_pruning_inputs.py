@@ -11,7 +11,7 @@ from test_pruning import build, refused
 from tiny import NUM_VISUAL, row
 
 import sparsevlm as sv
-from sparsevlm.core.interface import CutPruner
+from sparsevlm.core.interface import StagedPruner
 
 
 def test_unknown_models_list_the_families():
@@ -22,17 +22,17 @@ def test_unknown_models_list_the_families():
 
 def test_bad_selections_are_refused(sdpa_model, inputs):
     @dataclass(frozen=True)
-    class Bad(CutPruner):
+    class Bad(StagedPruner):
         keep: int = 0
         name: ClassVar[str] = "bad"
 
-        def select(self, view):
+        def select(self, context):
             return sv.Selection(torch.arange(self.keep))
 
     for keep in (0, NUM_VISUAL + 1):
-        refused(sdpa_model, row(inputs, 0), "Selection keeps", Bad((sv.Cut(1, 1),), keep))
-    bad = replace(build("random"), cuts=(sv.Cut(1, 5),))
-    object.__setattr__(bad, "select", lambda view: sv.Selection(torch.ones(5)))
+        refused(sdpa_model, row(inputs, 0), "Selection keeps", Bad((sv.PruningStage(1, 1),), keep))
+    bad = replace(build("random"), stages=(sv.PruningStage(1, 5),))
+    object.__setattr__(bad, "select", lambda context: sv.Selection(torch.ones(5)))
     refused(sdpa_model, row(inputs, 0), "int64", bad)
 
 

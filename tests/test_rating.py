@@ -5,7 +5,7 @@ import torch
 from golden_data import arrays, cases
 
 from sparsevlm.core.recycling import select_top
-from sparsevlm.core.scoring import attention_rows, mean_attention, rate, score
+from sparsevlm.core.scoring import attention_rows, mean_attention, mean_over_heads, score
 from sparsevlm.runtime.attention import QueriesKeys
 
 GOLDEN = [case for case in cases("functions") if case.startswith(("topk_v", "rank_"))]
@@ -14,7 +14,7 @@ GOLDEN = [case for case in cases("functions") if case.startswith(("topk_v", "ran
 @pytest.mark.parametrize("case", GOLDEN)
 def test_official_scores_and_kept(case):
     info, gold = cases("functions")[case], arrays("functions", case)
-    scores = score(rate(gold["rel"]))
+    scores = score(mean_over_heads(gold["rel"]))
     torch.testing.assert_close(scores, gold["score"])
     if "kept" in gold:
         keep, _ = select_top(scores, info["n_kept"], 0)
@@ -48,8 +48,8 @@ def test_rows_equal_the_full_map(key_heads):
 
 def test_score_is_the_mean_over_heads_then_raters():
     rows = torch.tensor([[[1.0, 0.0], [0.0, 4.0]], [[3.0, 0.0], [0.0, 0.0]]])
-    assert rate(rows).tolist() == [[2.0, 0.0], [0.0, 2.0]]
-    assert score(rate(rows)).tolist() == [1.0, 1.0]
+    assert mean_over_heads(rows).tolist() == [[2.0, 0.0], [0.0, 2.0]]
+    assert score(mean_over_heads(rows)).tolist() == [1.0, 1.0]
 
 
 @pytest.mark.parametrize("given", [None, "bool", "additive"])
@@ -69,7 +69,7 @@ def test_all_tokens_rate_by_the_mean_of_the_whole_causal_map(given, monkeypatch)
 
 def test_rows_of_the_last_queries_and_their_mask_at_a_later_cut():
     generator = torch.Generator().manual_seed(0)
-    memo: dict = {}
+    cache: dict = {}
     # Padding of 2, then 3 + 9 + 6 tokens; after a cut 4 visual tokens are left.
     for visual, raters in ((9, torch.tensor([0, 3, 5])), (4, torch.tensor([1, 2]))):
         tokens, stop = 3 + visual + 6, 3 + visual
@@ -77,11 +77,11 @@ def test_rows_of_the_last_queries_and_their_mask_at_a_later_cut():
         found = QueriesKeys(query, key, 0.3)
         full = reference(query[0, :, 2:], key[0, :, 2:], 0.3, torch.ones(tokens, tokens).tril() > 0)
         for chosen in (raters, raters + 0, torch.tensor([4])):
-            rows = found.rows(0, 2, slice(3, stop), chosen, memo)
+            rows = found.rows(0, 2, slice(3, stop), chosen, cache)
             torch.testing.assert_close(rows, full[:, stop + chosen, 3:stop])
-            again = found.rows(0, 2, slice(3, stop), chosen, memo)
-            assert torch.equal(again, rows) and memo["causal"][0] is chosen
+            again = found.rows(0, 2, slice(3, stop), chosen, cache)
+            assert torch.equal(again, rows) and cache["causal"][0] is chosen
     shorter = QueriesKeys(query[..., 3:, :], key[..., 3:, :], 0.3)
     full = reference(query[0, :, 3:], key[0, :, 3:], 0.3, torch.ones(12, 12).tril() > 0)
-    rows = shorter.rows(0, 0, slice(2, 6), chosen, memo)
+    rows = shorter.rows(0, 0, slice(2, 6), chosen, cache)
     torch.testing.assert_close(rows, full[:, 6 + chosen, 2:6])

@@ -44,7 +44,12 @@ def test_official_sequence(case):
     members, _ = dropped.topk(recycled)[::-1]
     vectors, labels, _ = recycling.reconstruct(hidden[first + members], groups, ties="strict")
     sample = Sample(
-        first, count, info["n_text"], info["n_text"], count, torch.arange(count),
+        first,
+        count,
+        info["n_text"],
+        info["n_text"],
+        count,
+        torch.arange(count),
         torch.arange(len(hidden)),
     )
     after, out = apply(sample, hidden, Selection(keep, Groups(members, labels), vectors))

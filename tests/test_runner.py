@@ -182,8 +182,9 @@ def test_a_notebook_that_fails_stops_no_other(run, tmp_path):
     assert outcome.executed == ["probe"] and good.is_done()
     assert set(outcome.failed) == {"bad", "lacking"}
     assert "division by zero" in outcome.failed["bad"]
-    assert "not run, 7 of its 7 results are missing (the first: b0, dense)" in (
-        outcome.failed["lacking"]
+    assert (
+        "not run, 7 of its 7 results are missing (the first: b0, dense)"
+        in (outcome.failed["lacking"])
     )
     assert said[0].startswith("bad: failed, ") and "1 of 2, about " in said[0]
     assert said[1].endswith("2 of 2")

@@ -4,8 +4,8 @@ import pytest
 
 from sparsevlm.core.budget import OFFICIAL_KEEP, scale_layers, schedule_for
 from sparsevlm.core.schedule import (
-    Cut,
-    check_cuts,
+    PruningStage,
+    check_stages,
     mean_tokens_in,
     mean_tokens_out,
     recycled_counts,
@@ -18,16 +18,19 @@ from sparsevlm.core.schedule import (
     [(192, 192.031, 206.5), (128, 128.625, 145.406), (96, 96.938, 114.094), (64, 64.812, 82.25)],
 )
 def test_official_accounting(tokens, out, entering):
-    cuts = schedule_for(tokens)
-    assert cuts == tuple(map(Cut, (2, 6, 15), OFFICIAL_KEEP[tokens]))
-    assert mean_tokens_out(cuts, 32, 576) == pytest.approx(out, abs=1e-3)
-    assert mean_tokens_in(cuts, 32, 576) == pytest.approx(entering, abs=1e-3)
+    stages = schedule_for(tokens)
+    assert stages == tuple(map(PruningStage, (2, 6, 15), OFFICIAL_KEEP[tokens]))
+    assert mean_tokens_out(stages, 32, 576) == pytest.approx(out, abs=1e-3)
+    assert mean_tokens_in(stages, 32, 576) == pytest.approx(entering, abs=1e-3)
 
 
 def test_official_recycling_counts():
     # Lists of v1.5: merged tokens after each cut.
-    for keep, merged in (((300, 200, 110), (9, 4, 3)), ((303, 110, 36), (9, 7, 3)),
-                         ((66, 30, 17), (16, 2, 1))):
+    for keep, merged in (
+        ((300, 200, 110), (9, 4, 3)),
+        ((303, 110, 36), (9, 7, 3)),
+        ((66, 30, 17), (16, 2, 1)),
+    ):
         current = 576
         for kept, groups in zip(keep, merged, strict=True):
             assert recycled_counts(current - kept)[1] == groups
@@ -39,8 +42,8 @@ def test_official_recycling_counts():
 
 def test_thirteen_billion_with_the_official_lists():
     for tokens, out in ((192, 176.2), (128, 110.7), (64, 55.5)):
-        cuts = schedule_for(tokens)
-        assert mean_tokens_out(cuts, 40, 576) == pytest.approx(out, abs=0.06)
+        stages = schedule_for(tokens)
+        assert mean_tokens_out(stages, 40, 576) == pytest.approx(out, abs=0.06)
 
 
 def test_without_recycling_the_lists_alone():
@@ -65,13 +68,13 @@ def test_scaled_layers():
 def test_any_budget_within_one_token(num_layers, num_visual, recycle, share):
     tokens = round(num_visual * share)
     try:
-        cuts = schedule_for(tokens, num_layers, num_visual, recycle=recycle)
+        stages = schedule_for(tokens, num_layers, num_visual, recycle=recycle)
     except ValueError as error:
         reached = float(str(error).split("they reach ")[1].split(" ")[0])
         assert reached > tokens, error
         return
-    assert abs(mean_tokens_out(cuts, num_layers, num_visual, recycle=recycle) - tokens) <= 1
-    keep = [cut.keep for cut in cuts]
+    assert abs(mean_tokens_out(stages, num_layers, num_visual, recycle=recycle) - tokens) <= 1
+    keep = [stage.keep for stage in stages]
     assert keep == sorted(keep, reverse=True) and min(keep) >= 1
 
 
@@ -79,27 +82,27 @@ def test_every_budget_of_the_miniature():
     impossible = []
     for tokens in range(1, 577):
         try:
-            cuts = schedule_for(tokens, 8, 576)
+            stages = schedule_for(tokens, 8, 576)
         except ValueError:
             impossible.append(tokens)
             continue
-        assert abs(mean_tokens_out(cuts, 8, 576) - tokens) <= 1
+        assert abs(mean_tokens_out(stages, 8, 576) - tokens) <= 1
     assert impossible == [] or max(impossible) < 10
 
 
 def test_the_shape_is_the_official_one():
-    ours = [cut.keep for cut in schedule_for(200)]
+    ours = [stage.keep for stage in schedule_for(200)]
     assert ours == pytest.approx([310, 209, 119], abs=10)
-    ours = [cut.keep for cut in schedule_for(192, recycle=0)]
+    ours = [stage.keep for stage in schedule_for(192, recycle=0)]
     assert ours == pytest.approx([304, 204, 114], abs=3)
 
 
 def test_given_layers():
     (cut,) = schedule_for(192, layers=[2], recycle=0)
-    assert cut == Cut(2, 166), "(2 * 576 + 30 x) / 32 = 192"
-    cuts = schedule_for(192, layers=[1, 4, 9, 20])
-    assert [c.after_layer for c in cuts] == [1, 4, 9, 20]
-    assert abs(mean_tokens_out(cuts, 32, 576) - 192) <= 1
+    assert cut == PruningStage(2, 166), "(2 * 576 + 30 x) / 32 = 192"
+    stages = schedule_for(192, layers=[1, 4, 9, 20])
+    assert [c.layer for c in stages] == [1, 4, 9, 20]
+    assert abs(mean_tokens_out(stages, 32, 576) - 192) <= 1
 
 
 @pytest.mark.parametrize("tokens", [0, -1, 577, 64.0, 64.5, True, "64", None])
@@ -130,31 +133,31 @@ def test_bad_layers():
         schedule_for(192, layers=[6, 2])
     with pytest.raises(ValueError, match="at least one layer"):
         schedule_for(192, layers=[])
-    with pytest.raises(ValueError, match="after_layer"):
+    with pytest.raises(ValueError, match="layer"):
         schedule_for(192, layers=[-2])
 
 
 @pytest.mark.parametrize("arguments", [(-2, 5), (1.0, 5), (True, 5), (1, 0), (1, 2.5), (1, True)])
 def test_bad_cuts(arguments):
     with pytest.raises(ValueError, match="must be an integer"):
-        Cut(*arguments)
+        PruningStage(*arguments)
 
 
 def test_cuts_must_shrink():
     with pytest.raises(ValueError, match="later cut cannot keep more"):
-        check_cuts([Cut(1, 5), Cut(2, 6)])
+        check_stages([PruningStage(1, 5), PruningStage(2, 6)])
 
 
 def test_whose_layer_the_cut_is():
-    entering, leaving = tokens_per_layer([Cut(1, 10)], 4, 100, 0)
+    entering, leaving = tokens_per_layer([PruningStage(1, 10)], 4, 100, 0)
     assert (entering, leaving) == ([100, 100, 10, 10], [100, 10, 10, 10])
-    entering, leaving = tokens_per_layer([Cut(1, 10)], 4, 100, 0, "next")
+    entering, leaving = tokens_per_layer([PruningStage(1, 10)], 4, 100, 0, "next")
     assert entering == leaving == [100, 100, 10, 10]
-    entering, leaving = tokens_per_layer([Cut(-1, 10)], 2, 100, 0, "next")
+    entering, leaving = tokens_per_layer([PruningStage(-1, 10)], 2, 100, 0, "next")
     assert entering == leaving == [10, 10]
 
 
 def test_fewer_tokens_than_the_counts():
     # The official clamp: with recycling at least one token is dropped, and comes back merged.
-    assert tokens_per_layer([Cut(2, 300)], 4, 100)[1] == [100] * 4
-    assert tokens_per_layer([Cut(2, 300)], 4, 100, 0)[1] == [100] * 4
+    assert tokens_per_layer([PruningStage(2, 300)], 4, 100)[1] == [100] * 4
+    assert tokens_per_layer([PruningStage(2, 300)], 4, 100, 0)[1] == [100] * 4

@@ -5,8 +5,8 @@ import torch
 from golden_data import arrays, cases
 
 from sparsevlm.core.schedule import recycled_counts
-from sparsevlm.core.scoring import rate
-from sparsevlm.core.sparsity import num_dropped, numerical_rank, solve_strength
+from sparsevlm.core.scoring import mean_over_heads
+from sparsevlm.core.sparsity import num_dropped, numerical_rank, solve_lam
 
 GOLDEN = [case for case in cases("functions") if case.startswith("rank_")]
 
@@ -14,7 +14,7 @@ GOLDEN = [case for case in cases("functions") if case.startswith("rank_")]
 @pytest.mark.parametrize("case", GOLDEN)
 def test_official_rank(case):
     rel = arrays("functions", case)["rel"]
-    assert numerical_rank(rate(rel)) == cases("functions")[case]["rank"]
+    assert numerical_rank(mean_over_heads(rel)) == cases("functions")[case]["rank"]
 
 
 @pytest.mark.parametrize("rank", [1, 2, 5, 12])
@@ -59,8 +59,8 @@ def test_strength_spends_the_budget(rank, budget):
     left = 32 * budget - 2 * 576
     current, spans = 576, [4, 9, 17]
     while spans:
-        strength = solve_strength(current, rank, spans, left, 0.3)
-        kept = current - num_dropped(current, rank, strength)
+        lam = solve_lam(current, rank, spans, left, 0.3)
+        kept = current - num_dropped(current, rank, lam)
         current = kept + recycled_counts(current - kept)[1]
         left -= spans.pop(0) * current
     assert abs(left) / 32 <= 1

@@ -1,4 +1,4 @@
-"""Are the miniatures fair stand-ins: where they look, moved cuts, and what pruning costs them."""
+"""Are the miniatures fair stand-ins: where they look, moved stages, and what pruning costs them."""
 
 from __future__ import annotations
 
@@ -58,8 +58,8 @@ def test_the_cells_of_a_moved_study_cut_where_the_rule_says():
     cells = plan_cells(get_profile("mini-4").for_study("moved_gemini"))
     by_depth = {cell.id for cell in plan_cells(get_profile("mini-4").for_study("figure_4"))}
     for cell in cells:
-        cuts = [layer for layer, _ in json.loads(cell.pruner).get("cuts", [])]
-        assert cuts == ([] if cell.method == "dense" else wanted), cell.title
+        stages = [layer for layer, _ in json.loads(cell.pruner).get("stages", [])]
+        assert stages == ([] if cell.method == "dense" else wanted), cell.title
         assert (cell.id in by_depth) == (cell.method == "dense")
 
 
@@ -69,8 +69,8 @@ def test_a_method_with_cuts_of_its_own_refuses_layers():
 
 
 def test_fastv_cuts_once_after_the_first_of_the_layers():
-    (cut,) = MiniatureSource().shape("mini-llava").pruner("fastv", 192, (1, 3)).cuts
-    assert cut.after_layer == 1
+    (cut,) = MiniatureSource().shape("mini-llava").pruner("fastv", 192, (1, 3)).stages
+    assert cut.layer == 1
 
 
 def test_studies_of_miniatures_belong_to_their_profile():
@@ -125,7 +125,7 @@ def test_the_table_has_every_comparison_by_both_rules(grown):
     found = {(row.cuts, row.tokens, row.against) for row in table.itertuples()}
     depth = {("by depth", b, m) for b in (128, 64) for m in ("fastv", "tome", "random")}
     assert found == depth | {("moved", 128, "random"), ("moved", 64, "random")}
-    assert set(table[table.cuts == "moved"].separates) == {True}
+    assert set(table[table.stages == "moved"].separates) == {True}
 
 
 def test_the_figures_show_both_rules(grown):
@@ -135,4 +135,4 @@ def test_the_figures_show_both_rules(grown):
         figure = draw([grown, grown])
         (legend,) = figure.legends
         names = [text.get_text() for text in legend.get_texts()]
-        assert any("moved cuts" in name for name in names) and len(set(names)) == len(names)
+        assert any("moved stages" in name for name in names) and len(set(names)) == len(names)

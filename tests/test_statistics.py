@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from sparsevlm.analysis.statistics import (
-    count_groups,
     estimate,
     mcnemar,
     paired_difference,
     relative_accuracy,
     resample_weights,
     resampled_scores,
+    stats_of_groups,
 )
 from sparsevlm.benchmarks import get_benchmark
 
@@ -39,7 +39,7 @@ def rows(right, groups=None, splits=None, benchmark="gqa"):
 
 
 def table(right, **how):
-    return count_groups(rows(right, **how), GQA.counts)
+    return stats_of_groups(rows(right, **how), GQA.sample_stats)
 
 
 def test_a_group_is_drawn_as_a_whole_and_every_split_keeps_its_size():
@@ -53,7 +53,7 @@ def test_a_group_is_drawn_as_a_whole_and_every_split_keeps_its_size():
 
 
 def test_the_first_value_is_the_score_itself():
-    scores = resampled_scores(table([1, 1, 1, 0]), GQA.headline, resamples=10)
+    scores = resampled_scores(table([1, 1, 1, 0]), GQA.aggregate, resamples=10)
     assert scores.shape == (11,) and scores[0] == 75
 
 
@@ -61,23 +61,29 @@ def test_an_interval_needs_the_same_samples_on_both_sides():
     other = rows([1, 0, 1])
     other[2]["id"] = other[2]["group"] = "9"
     with pytest.raises(ValueError, match="needs the same samples on both sides, 2 groups"):
-        paired_difference(table([1, 0, 1]), count_groups(other, GQA.counts), GQA.headline)
+        paired_difference(table([1, 0, 1]), stats_of_groups(other, GQA.sample_stats), GQA.aggregate)
 
 
 def test_records_in_another_order_are_paired_by_name():
     a, b = rows([1, 0, 1, 0, 1, 1]), rows([1, 0, 0, 0, 1, 1])
     forward = paired_difference(
-        count_groups(a, GQA.counts), count_groups(b, GQA.counts), GQA.headline, resamples=200
+        stats_of_groups(a, GQA.sample_stats),
+        stats_of_groups(b, GQA.sample_stats),
+        GQA.aggregate,
+        resamples=200,
     )
     backward = paired_difference(
-        count_groups(a, GQA.counts), count_groups(b[::-1], GQA.counts), GQA.headline, resamples=200
+        stats_of_groups(a, GQA.sample_stats),
+        stats_of_groups(b[::-1], GQA.sample_stats),
+        GQA.aggregate,
+        resamples=200,
     )
     assert forward == backward
     assert forward.value == pytest.approx(100 / 6)
 
 
 def test_equal_answers_give_a_difference_of_exactly_zero():
-    same = paired_difference(table([1, 0] * 20), table([1, 0] * 20), GQA.headline, resamples=200)
+    same = paired_difference(table([1, 0] * 20), table([1, 0] * 20), GQA.aggregate, resamples=200)
     assert (same.value, same.low, same.high) == (0, 0, 0)
     assert not same.excludes_zero
 
@@ -86,10 +92,10 @@ def test_pairing_makes_a_consistent_gain_certain():
     rng = np.random.default_rng(0)
     worse = rng.random(200) < 0.5
     better = worse | (rng.random(200) < 0.1)
-    gain = paired_difference(table(better), table(worse), GQA.headline, resamples=2000)
+    gain = paired_difference(table(better), table(worse), GQA.aggregate, resamples=2000)
     assert gain.excludes_zero and gain.low > 0
-    unpaired = resampled_scores(table(better), GQA.headline, resamples=2000) - resampled_scores(
-        table(worse), GQA.headline, resamples=2000, seed=1
+    unpaired = resampled_scores(table(better), GQA.aggregate, resamples=2000) - resampled_scores(
+        table(worse), GQA.aggregate, resamples=2000, seed=1
     )
     assert gain.high - gain.low < 0.7 * np.subtract(*np.percentile(unpaired[1:], [97.5, 2.5]))
 
@@ -99,7 +105,7 @@ def _coverage(simulate, truth, headline, counts, repeats=200, resamples=300):
     for seed in range(repeats):
         first, second = simulate(np.random.default_rng(seed))
         interval = paired_difference(
-            count_groups(first, counts), count_groups(second, counts), headline,
+            stats_of_groups(first, counts), stats_of_groups(second, counts), headline,
             resamples=resamples, seed=seed,
         )  # fmt: skip
         hits += interval.low <= truth <= interval.high
@@ -112,7 +118,7 @@ def test_the_interval_covers_the_true_difference_about_95_times_in_100():
         return rows(hard < 0.8), rows(np.where(rng.random(120) < 0.5, hard, rng.random(120)) < 0.7)
 
     # Three standard errors of a share of 0.95 in 200 are 0.046.
-    assert 0.90 <= _coverage(simulate, 10, GQA.headline, GQA.counts) <= 0.99
+    assert 0.90 <= _coverage(simulate, 10, GQA.aggregate, GQA.sample_stats) <= 0.99
 
 
 def test_groups_that_stand_or_fall_together_are_not_counted_as_many():
@@ -122,14 +128,14 @@ def test_groups_that_stand_or_fall_together_are_not_counted_as_many():
     def simulate(rng):
         return [rows(np.repeat(rng.random(40) < p, 4), groups=names) for p in (0.8, 0.6)]
 
-    grouped = _coverage(simulate, 20, GQA.headline, GQA.counts)
+    grouped = _coverage(simulate, 20, GQA.aggregate, GQA.sample_stats)
     assert 0.90 <= grouped <= 0.99
 
     def ungrouped(rng):
         first, second = simulate(rng)
         return [{**r, "group": r["id"]} for r in first], [{**r, "group": r["id"]} for r in second]
 
-    assert _coverage(ungrouped, 20, GQA.headline, GQA.counts) < 0.8
+    assert _coverage(ungrouped, 20, GQA.aggregate, GQA.sample_stats) < 0.8
 
 
 def test_the_interval_of_pope_is_that_of_the_mean_f1():
@@ -147,7 +153,7 @@ def test_the_interval_of_pope_is_that_of_the_mean_f1():
             both.append(made)
         return both
 
-    covered = _coverage(simulate, 10, pope.headline, pope.counts, repeats=150)
+    covered = _coverage(simulate, 10, pope.aggregate, pope.sample_stats, repeats=150)
     assert 0.89 <= covered <= 1.0  # 80 a split: F1 is a little biased, 10 is its large-sample truth
 
 

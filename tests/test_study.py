@@ -230,8 +230,8 @@ def test_the_draws_of_a_benchmark_are_shared_by_all_methods(results, records):
         benchmark = get_benchmark(name)
         for setting in study.settings_of(PROFILE):
             rows = by_cell[(*setting, name)].predictions
-            table = statistics.count_groups(rows, benchmark.counts)
+            table = statistics.stats_of_groups(rows, benchmark.sample_stats)
             drawn = statistics.resampled_scores(
-                table, benchmark.headline, seed=statistics.SEED + place
+                table, benchmark.aggregate, seed=statistics.SEED + place
             )
             np.testing.assert_array_equal(results.scores[(*setting, name)], drawn)

@@ -45,7 +45,7 @@ def test_levels_agree_with_the_trace(found):
 
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_peaks_found_again_give_the_groups_of_the_run(found, number):
-    frame, traced = tour.peaks(found, number), found.run.sample.cuts[number]
+    frame, traced = tour.peaks(found, number), found.run.sample.stages[number]
     assert frame["centre"].sum() == tour.levels(found).loc[number, "into groups"]
     assert frame.groupby("group")["centre"].sum().eq(1).all()
     if number == 0:  # later groups hold merged tokens too
@@ -66,8 +66,8 @@ def test_groups_hold_every_recycled_token_once(found):
 def test_positions_end_with_the_text_and_shrink(found):
     frame = tour.positions(found)
     assert frame["length"].tolist()[0] == 3 + 576 + len(found.run.words)
-    for row, cut in zip(frame.iloc[1:].itertuples(), found.run.sample.cuts, strict=True):
-        assert row.length == 3 + cut.num_left + len(found.run.words)
+    for row, stage in zip(frame.iloc[1:].itertuples(), found.run.sample.stages, strict=True):
+        assert row.length == 3 + stage.num_left + len(found.run.words)
         assert row.text.endswith(f"to {row.length - 1}")
 
 

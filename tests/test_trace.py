@@ -12,9 +12,7 @@ import sparsevlm as sv
 
 @pytest.fixture(scope="module")
 def trace(sdpa_model):
-    pruner = sv.make_pruner(
-        "sparsevlm", tokens=64, num_layers=NUM_LAYERS, num_visual=NUM_VISUAL
-    )
+    pruner = sv.make_pruner("sparsevlm", tokens=64, num_layers=NUM_LAYERS, num_visual=NUM_VISUAL)
     with torch.no_grad(), sv.prune(sdpa_model, pruner) as trace:
         sdpa_model(**tiny_inputs())
     return trace
@@ -24,25 +22,25 @@ def test_groups_are_resolved_to_original_tokens(trace):
     for sample in trace.samples:
         seen_merge_of_merges = False
         known = {}
-        for cut in sample.cuts:
-            assert len(cut.group_ids) == len(cut.groups) > 0
-            for identity, group in zip(cut.group_ids, cut.groups, strict=True):
+        for stage in sample.stages:
+            assert len(stage.group_ids) == len(stage.groups) > 0
+            for identity, group in zip(stage.group_ids, stage.groups, strict=True):
                 assert identity >= NUM_VISUAL
                 assert group == sorted(set(group)) and 0 <= group[0] and group[-1] < NUM_VISUAL
                 assert known.setdefault(identity, group) == group
                 earlier = [other for i, other in known.items() if i < identity]
                 seen_merge_of_merges |= any(set(other) < set(group) for other in earlier)
-            flat = [index for group in cut.groups for index in group]
+            flat = [index for group in stage.groups for index in group]
             assert len(flat) == len(set(flat)), "no token is in two groups"
         assert seen_merge_of_merges
 
 
 def test_scores_explain_what_was_kept(trace):
     for sample in trace.samples:
-        for cut in sample.cuts:
-            scores = dict(zip(cut.score_ids, cut.scores, strict=True))
-            stayed = (set(cut.kept) | set(cut.group_ids)) & set(cut.score_ids)
-            dropped = set(cut.score_ids) - stayed
+        for stage in sample.stages:
+            scores = dict(zip(stage.score_ids, stage.scores, strict=True))
+            stayed = (set(stage.kept) | set(stage.group_ids)) & set(stage.score_ids)
+            dropped = set(stage.score_ids) - stayed
             assert min(scores[i] for i in stayed) >= max(scores[i] for i in dropped)
 
 
@@ -50,8 +48,8 @@ def test_counts(trace):
     for sample in trace.samples:
         assert len(sample.tokens_in) == len(sample.tokens_out) == NUM_LAYERS
         assert sample.tokens_in == [NUM_VISUAL, *sample.tokens_out[:-1]]
-        assert sample.tokens_out[-1] == sample.cuts[-1].num_left
-        assert sample.output_index.count(-1) == len(sample.cuts[-1].groups)
+        assert sample.tokens_out[-1] == sample.stages[-1].num_left
+        assert sample.output_index.count(-1) == len(sample.stages[-1].groups)
     want = sum(sum(s.tokens_out) / NUM_LAYERS for s in trace.samples) / 3
     assert trace.mean_tokens_out == pytest.approx(want) == pytest.approx(64, abs=1)
     assert trace.mean_tokens_in > trace.mean_tokens_out
@@ -117,7 +115,10 @@ def test_it_is_the_last_prefill(sdpa_model):
         assert len(trace.samples) == 2
         first = trace.samples[0]
         sdpa_model.generate(
-            **tiny_inputs((7,), seed=3), max_new_tokens=3, do_sample=False, pad_token_id=0,
+            **tiny_inputs((7,), seed=3),
+            max_new_tokens=3,
+            do_sample=False,
+            pad_token_id=0,
             suppress_tokens=[4],
         )
     assert len(trace.samples) == 1 and trace.samples[0] != first

@@ -56,8 +56,12 @@ def decode(model, inputs, method, options):
             mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
             out = model(input_ids=ids, attention_mask=mask, past_key_values=cache)
         samples = trace.samples if pruner else []
-        cuts = [(cut.kept, cut.groups, cut.raters) for sample in samples for cut in sample.cuts]
-    return torch.stack(logits), cuts
+        stages = [
+            (stage.kept, stage.groups, stage.raters)
+            for sample in samples
+            for stage in sample.stages
+        ]
+    return torch.stack(logits), stages
 
 
 @pytest.mark.parametrize("spread", [dispatch, by_accelerate])
@@ -67,14 +71,14 @@ def test_two_devices_give_what_one_gives(method, options, spread):
         pytest.skip("accelerate is not installed: pip install 'sparsevlm-repro[quantised]'")
     inputs = tiny.tiny_inputs(lengths=(6, 9))
     model = tiny.tiny_llava(attention="eager")  # the others are made of other steps in emulation
-    want, cuts = decode(model, inputs, method, options)
+    want, stages = decode(model, inputs, method, options)
     with devices():
         model = spread(model, halves())
         assert model.lm_head.weight.device == torch.device(SECOND)
         there = {name: tensor.to(FIRST) for name, tensor in inputs.items()}
         got, found = decode(model, there, method, options)
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
-    assert found == cuts
+    assert found == stages
 
 
 def test_the_emulated_devices_do_not_mix():

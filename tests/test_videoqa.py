@@ -8,7 +8,7 @@ import random
 import numpy as np
 import pytest
 
-from sparsevlm.analysis.statistics import count_groups, resampled_scores
+from sparsevlm.analysis.statistics import resampled_scores, stats_of_groups
 from sparsevlm.benchmarks import Sample, get_benchmark, videoqa
 from sparsevlm.benchmarks.counting import add_up, total_of
 
@@ -78,13 +78,13 @@ def test_the_four_benchmarks_score_alike(name):
     ],
 )
 def test_what_matches(prediction, answer, match, exact):
-    assert videoqa.judge(row(prediction, answer)) == match
+    assert videoqa.score_sample(row(prediction, answer)) == match
     assert videoqa.exact(row(prediction, answer)) == exact
 
 
 def test_a_reference_without_a_word_is_refused():
     with pytest.raises(ValueError, match="'...' of '1' has no word"):
-        videoqa.judge(row("dog", "..."))
+        videoqa.score_sample(row("dog", "..."))
 
 
 def test_parts_are_matches_by_split():
@@ -146,7 +146,7 @@ def test_broken_and_missing_verdicts_are_counted_and_are_not_no():
 )  # fmt: skip
 def test_a_verdict_of_another_shape_is_refused(verdict):
     with pytest.raises(ValueError, match="the verdict on '1' must have pred yes or no"):
-        videoqa.counts([row("x", "x", verdict=verdict)])
+        videoqa.sample_stats([row("x", "x", verdict=verdict)])
 
 
 def test_without_verdicts_there_is_no_judge():
@@ -160,11 +160,13 @@ def test_counts_add_up_and_all_scores_can_be_resampled():
             verdict={"pred": rng.choice(["yes", "no"]), "score": rng.randint(0, 5)})
         for i in range(40)
     ]  # fmt: skip
-    halves = add_up([total_of(rows[:20], videoqa.counts), total_of(rows[20:], videoqa.counts)])
-    assert halves == total_of(rows, videoqa.counts)
-    table, score = count_groups(rows, videoqa.counts), videoqa.score(rows)
+    halves = add_up(
+        [total_of(rows[:20], videoqa.sample_stats), total_of(rows[20:], videoqa.sample_stats)]
+    )
+    assert halves == total_of(rows, videoqa.sample_stats)
+    table, score = stats_of_groups(rows, videoqa.sample_stats), videoqa.score(rows)
     for headline, observed in (
-        (videoqa.headline, score["score"]),
+        (videoqa.aggregate, score["score"]),
         (videoqa.judged_accuracy, score["judge"]["accuracy"]),
         (videoqa.judged_score, score["judge"]["score"]),
     ):

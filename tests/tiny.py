@@ -13,18 +13,34 @@ BEFORE = (1, 10, 11)
 def tiny_llava(seed: int = 0, attention: str = "sdpa") -> LlavaForConditionalGeneration:
     """Random weights, spread wide enough that attention is not flat."""
     text = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=64, intermediate_size=128, num_hidden_layers=NUM_LAYERS,
-        num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=1024,
-        bos_token_id=1, eos_token_id=None, pad_token_id=PAD_TOKEN,
+        vocab_size=VOCABULARY,
+        hidden_size=64,
+        intermediate_size=128,
+        num_hidden_layers=NUM_LAYERS,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=1024,
+        bos_token_id=1,
+        eos_token_id=None,
+        pad_token_id=PAD_TOKEN,
     )
     vision = CLIPVisionConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
-        image_size=96, patch_size=4, projection_dim=32,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=96,
+        patch_size=4,
+        projection_dim=32,
     )
     config = LlavaConfig(
-        text_config=text, vision_config=vision, image_token_id=IMAGE_TOKEN,
-        vision_feature_layer=-1, vision_feature_select_strategy="default",
-        image_seq_length=NUM_VISUAL, tie_word_embeddings=False,
+        text_config=text,
+        vision_config=vision,
+        image_token_id=IMAGE_TOKEN,
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="default",
+        image_seq_length=NUM_VISUAL,
+        tie_word_embeddings=False,
     )
     with torch.random.fork_rng():  # vectors (the class embedding) come from the global generator
         torch.manual_seed(seed)

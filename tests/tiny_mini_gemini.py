@@ -17,17 +17,23 @@ BEFORE = (1, 10, 11)
 SIDE, SIDE_AUX = 64, 128
 
 
-def tiny_mini_gemini(
-    seed: int = 0, attention: str = "sdpa"
-) -> MiniGeminiForConditionalGeneration:
+def tiny_mini_gemini(seed: int = 0, attention: str = "sdpa") -> MiniGeminiForConditionalGeneration:
     """Random weights, spread wide enough that attention is not flat."""
     vision = CLIPVisionConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        image_size=SIDE, patch_size=4, projection_dim=32,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=SIDE,
+        patch_size=4,
+        projection_dim=32,
     )
     config = MiniGeminiConfig(
-        text_config=text_config(NUM_LAYERS), vision_config=vision, aux_config=aux_config(),
-        image_token_id=IMAGE_TOKEN, image_size_aux=SIDE_AUX,
+        text_config=text_config(NUM_LAYERS),
+        vision_config=vision,
+        aux_config=aux_config(),
+        image_token_id=IMAGE_TOKEN,
+        image_size_aux=SIDE_AUX,
     )
     return randomised(config, seed, attention)
 
@@ -45,12 +51,21 @@ def small_config(
     """4 x 4 visual tokens, or five times as many with ``views="hd"``; 16 cells per token."""
     hd = views == "hd"
     vision = CLIPVisionConfig(
-        hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4,
-        image_size=28, patch_size=7, projection_dim=32,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        image_size=28,
+        patch_size=7,
+        projection_dim=32,
     )
     return MiniGeminiConfig(
-        text_config=text_config(2, text), vision_config=vision, aux_config=aux_config(),
-        image_size_aux=aux_size or (128 if hd else 64), image_grid=2 if hd else 1, image_global=hd,
+        text_config=text_config(2, text),
+        vision_config=vision,
+        aux_config=aux_config(),
+        image_size_aux=aux_size or (128 if hd else 64),
+        image_grid=2 if hd else 1,
+        image_global=hd,
     )
 
 
@@ -82,7 +97,10 @@ def text_config(num_layers: int, kind: str = "llama") -> LlamaConfig | GemmaConf
 def aux_config() -> ConvNextConfig:
     """80 channels in four stages; DropPath is on in the configuration, as officially."""
     return ConvNextConfig(
-        hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 2, 1], patch_size=4, drop_path_rate=0.5,
+        hidden_sizes=[8, 16, 24, 32],
+        depths=[1, 1, 2, 1],
+        patch_size=4,
+        drop_path_rate=0.5,
     )
 
 

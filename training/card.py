@@ -119,9 +119,7 @@ def finished_run(folder: Path, recipe: Recipe) -> dict:
     """
     path = folder / "checkpoint.pt"
     if not path.exists():
-        raise FileNotFoundError(
-            f"no checkpoint in {folder}; train first: python -m training.train"
-        )
+        raise FileNotFoundError(f"no checkpoint in {folder}; train first: python -m training.train")
     state = torch.load(path, map_location="cpu", weights_only=True)
     last = recipe.stages[-1]
     if (state["stage"], state["step"]) != (last.name, last.steps):

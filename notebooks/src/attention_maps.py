@@ -9,7 +9,7 @@
 # # Attention maps: where do the words look?
 #
 # **Claim.** SparseVLM rests on this: the words that rate look at what the question is about, in the
-# layers where it cuts, and more so than all words together or the last token, by which FastV goes.
+# layers where it prunes, and more so than all words together or the last token, which FastV uses.
 #
 # **What would falsify it.** Raters whose attention on the target is near the target's share of the
 # area at the layers of the cuts (0, 1 and 3 here), or below that of the last token.

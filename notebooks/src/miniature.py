@@ -60,7 +60,7 @@ files += save_figure(figure, "miniature_price", profile, ids, data=comparisons)
 print("\n".join(stand_in.sentences(found)))
 
 # %% [markdown]
-# And with moved cuts, on the same questions:
+# And with moved stages, on the same questions:
 
 # %%
 print("\n".join(stand_in.moved_sentences(found)))

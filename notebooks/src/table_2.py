@@ -60,7 +60,7 @@ files = table_2_views.save(results)
 
 # %% [markdown]
 # **What is what.** The paper gives neither layers nor counts for Qwen2-VL, and no code. *SparseVLM*
-# here has the shape of the image release (cuts at the same fractions of depth, 30 % recycled),
+# here has the shape of the image release (stages at the same fractions of depth, 30 % recycled),
 # solved for the budget on the nominal picture of 1296 tokens; *FastV* has one cut.
 #
 # **What this does not show.** About 170 of the tokens of a picture show a thing and the rest is

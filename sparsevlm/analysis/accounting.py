@@ -26,7 +26,7 @@ def _visual_tokens(
     """Visual tokens entering and leaving each layer."""
     pruner = make_pruner(method, tokens=tokens, num_layers=NUM_LAYERS, num_visual=num_visual)
     return tokens_per_layer(
-        pruner.cuts,
+        pruner.stages,
         NUM_LAYERS,
         num_visual,
         recycle=getattr(pruner, "recycle", 0),

@@ -59,7 +59,7 @@ def accuracy_by_kind(name: str, rows: Sequence[Mapping]) -> dict[str, object]:
     """
     benchmark, splits = BENCHMARKS[name], defaultdict(list)
     for row in rows:
-        splits[row["split"]].append(float(benchmark.judge(row)))
+        splits[row["split"]].append(float(benchmark.score_sample(row)))
     return {
         "label": benchmark.label,
         "questions": len(rows),

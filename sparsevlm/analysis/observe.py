@@ -24,7 +24,7 @@ from sparsevlm.analysis.ask import (
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from sparsevlm.core.interface import Pruner, Selection, View
+    from sparsevlm.core.interface import Pruner, PruningContext, Selection
     from sparsevlm.miniature.scenes import Scene
     from sparsevlm.runtime.trace import SampleTrace
 
@@ -35,7 +35,7 @@ class Seen:
 
     Attributes
     ----------
-    after_layer : int
+    layer : int
     source : ndarray
         ``[n]`` original index of every visual token, or ``num_visual + j`` for a recycled one.
     rows : ndarray
@@ -44,7 +44,7 @@ class Seen:
         Hidden states of the visual tokens, ``[n, hidden]``.
     """
 
-    after_layer: int
+    layer: int
     source: np.ndarray
     rows: np.ndarray
     hidden: np.ndarray
@@ -92,7 +92,7 @@ class Observation:
     @property
     def raters(self) -> list[int]:
         """Words that rated; none for a method without raters."""
-        return list(self.sample.cuts[0].raters)
+        return list(self.sample.stages[0].raters)
 
     @property
     def target(self) -> list[int]:
@@ -157,25 +157,27 @@ class Noting:
     needs_attention = True
 
     def __init__(self, inner: Pruner) -> None:
-        self.inner, self.cuts = inner, inner.cuts
+        self.inner, self.stages = inner, inner.stages
         self.scored_layer, self.counted_layer = inner.scored_layer, inner.counted_layer
         self.positions = inner.positions
         self.prunes_after, self.to_json = inner.prunes_after, inner.to_json
         self.seen: list[Seen] = []
         self.relevance: np.ndarray | None = None
 
-    def select(self, view: View) -> Selection:
-        """Note the view, then the decision of the pruner inside."""
+    def select(self, context: PruningContext) -> Selection:
+        """Note the context, then the decision of the pruner inside."""
         import torch
 
         from sparsevlm.core.raters import text_relevance
 
         if self.relevance is None:
-            self.relevance = text_relevance(view.inputs_visual, view.inputs_text).numpy()
-        rows = view.attention_rows(torch.arange(view.num_text)).numpy()
-        seen = Seen(view.layer, view.source.numpy().copy(), rows, view.visual.numpy().copy())
+            self.relevance = text_relevance(context.inputs_visual, context.inputs_text).numpy()
+        rows = context.attention_rows(torch.arange(context.num_text)).numpy()
+        seen = Seen(
+            context.layer, context.source.numpy().copy(), rows, context.visual.numpy().copy()
+        )
         self.seen.append(seen)
-        return self.inner.select(view)
+        return self.inner.select(context)
 
 
 def observe(

@@ -90,9 +90,7 @@ def rows(item: str, *, version: str = "v4", model: str | None = None) -> tuple[R
     return chosen if model is None else _choose(chosen, "model", model)
 
 
-def value(
-    item: str, method: str, tokens: int | str, measure: str, *, version: str = "v4"
-) -> float:
+def value(item: str, method: str, tokens: int | str, measure: str, *, version: str = "v4") -> float:
     """One published number.
 
     Parameters

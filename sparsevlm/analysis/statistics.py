@@ -81,7 +81,7 @@ class Estimate:
         return f"{self.value:+.1f} [{self.low:+.1f}, {self.high:+.1f}]"
 
 
-def count_groups(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Counts]) -> GroupCounts:
+def stats_of_groups(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Counts]) -> GroupCounts:
     """Return the counts of every group of `rows`.
 
     Parameters

@@ -183,10 +183,10 @@ def _resampled_scores(by_cell: Mapping, benchmarks: Sequence[str]) -> dict[tuple
     scores, first = {}, {}
     for key, record in by_cell.items():
         benchmark = BENCHMARKS[key[2]]
-        table = statistics.count_groups(record.predictions, benchmark.counts)
+        table = statistics.stats_of_groups(record.predictions, benchmark.sample_stats)
         statistics.check_paired(first.setdefault(key[2], table), table)
         seed = statistics.SEED + benchmarks.index(key[2])
-        scores[key] = statistics.resampled_scores(table, benchmark.headline, seed=seed)
+        scores[key] = statistics.resampled_scores(table, benchmark.aggregate, seed=seed)
     return scores
 
 

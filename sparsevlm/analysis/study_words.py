@@ -122,7 +122,7 @@ def outcomes(results: Results, *settings: Setting) -> list[list[float]]:
     for name in results.profile.benchmarks:
         judged = [
             {
-                row["id"]: BENCHMARKS[name].judge(row)
+                row["id"]: BENCHMARKS[name].score_sample(row)
                 for row in results.records[(*s, name)].predictions
             }
             for s in settings

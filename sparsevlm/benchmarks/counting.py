@@ -1,7 +1,7 @@
 """From judged answers to a score, in two steps so that a score can be resampled.
 
 Step one turns each group (a sample, an MME pair, a circular question) into a few additive counts.
-Step two turns their sums into the headline number. Every metric of Table 1 has this shape, F1 and
+Step two turns their sums into the aggregate number. Every metric of Table 1 has this shape, F1 and
 accuracy+ included, and a bootstrap only has to re-weight the groups between the two steps.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 
 Row = Mapping  # a prediction of a record: the fields of a Sample plus "prediction"
 Counts = dict[str, float]
-Judge = Callable[[Row], float]
+ScoreSample = Callable[[Row], float]
 
 
 def groups_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
@@ -54,17 +54,17 @@ def ratio(part, whole):
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole != 0)
 
 
-def share_right(judge: Judge) -> Callable[[Sequence[Row]], Counts]:
+def share_right(score_sample: ScoreSample) -> Callable[[Sequence[Row]], Counts]:
     """Return the counting step of a plain mean over samples, overall and by split."""
 
-    def counts(group: Sequence[Row]) -> Counts:
-        right = sum(judge(row) for row in group)
+    def sample_stats(group: Sequence[Row]) -> Counts:
+        right = sum(score_sample(row) for row in group)
         out = {"right": right, "asked": float(len(group))}
         if split := group[0]["split"]:
             out |= {f"{split}/right": right, f"{split}/asked": float(len(group))}
         return out
 
-    return counts
+    return sample_stats
 
 
 def percent_right(totals: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -90,9 +90,9 @@ def total_of(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Counts]) -> 
     return add_up([counts(group) for group in groups_of(rows).values()])
 
 
-def mean_score(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Counts]) -> dict:
+def mean_score(rows: Sequence[Row], sample_stats: Callable[[Sequence[Row]], Counts]) -> dict:
     """Return the mean in percent under "score" and by split under "parts"."""
-    totals = total_of(rows, counts)
+    totals = total_of(rows, sample_stats)
     return {"score": float(percent_right(totals)), "parts": accuracy_parts(totals)}
 
 

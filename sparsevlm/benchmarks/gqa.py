@@ -18,16 +18,16 @@ def parse(prediction: str, sample: Sample) -> str:
     return prediction.strip().rstrip(".").lower()
 
 
-def judge(row: Row) -> float:
+def score_sample(row: Row) -> float:
     """Return 1 for an exact match, else 0 (GQA's own `eval.py`)."""
     sample = Sample.from_json(row)
     return float(parse(row["prediction"], sample) == sample.answer.lower())
 
 
-counts = share_right(judge)
-headline = percent_right
+sample_stats = share_right(score_sample)
+aggregate = percent_right
 
 
 def score(rows: Sequence[Row]) -> dict:
     """Return the accuracy in percent under "score", and per split under "parts"."""
-    return mean_score(rows, counts)
+    return mean_score(rows, sample_stats)

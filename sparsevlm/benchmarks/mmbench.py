@@ -25,13 +25,13 @@ def parse(prediction: str, sample: Sample) -> str:
     return infer_option(prediction, sample.options)
 
 
-def judge(row: Row) -> float:
+def score_sample(row: Row) -> float:
     """Return 1 for the right letter in this rotation, else 0."""
     sample = Sample.from_json(row)
     return float(parse(row["prediction"], sample) == sample.answer)
 
 
-def counts(group: Sequence[Row]) -> Counts:
+def sample_stats(group: Sequence[Row]) -> Counts:
     """Return the counts of one question, given all its rotations, the original one first.
 
     Raises
@@ -45,12 +45,12 @@ def counts(group: Sequence[Row]) -> Counts:
             f"MMBench question {group[0]['group']!r} needs its {expected} rotations, "
             f"got {len(group)}; score whole groups"
         )
-    right = [judge(row) for row in group]
+    right = [score_sample(row) for row in group]
     whole = {**group[0], "right": float(all(right))}
     return share_right(lambda row: row["right"])([whole]) | {"vanilla_right": right[0]}
 
 
-headline = percent_right
+aggregate = percent_right
 
 
 def score(rows: Sequence[Row]) -> dict:
@@ -58,10 +58,10 @@ def score(rows: Sequence[Row]) -> dict:
 
     "vanilla" asks only the original order of the options; "parts" is circular, per ability.
     """
-    totals = total_of(rows, counts)
+    totals = total_of(rows, sample_stats)
     vanilla = float(100 * ratio(totals["vanilla_right"], totals["asked"]))
     return {
-        "score": float(headline(totals)),
+        "score": float(aggregate(totals)),
         "vanilla": vanilla,
         "parts": accuracy_parts(totals),
     }

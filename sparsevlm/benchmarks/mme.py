@@ -24,13 +24,13 @@ def parse(prediction: str, sample: Sample) -> str:
     return next((word for word in ("yes", "no") if word in start), "other")
 
 
-def judge(row: Row) -> float:
+def score_sample(row: Row) -> float:
     """Return 1 for the right word, else 0."""
     sample = Sample.from_json(row)
     return float(parse(row["prediction"], sample) == sample.answer.lower())
 
 
-def counts(group: Sequence[Row]) -> Counts:
+def sample_stats(group: Sequence[Row]) -> Counts:
     """Return the counts of one image, given its two questions.
 
     Raises
@@ -48,7 +48,7 @@ def counts(group: Sequence[Row]) -> Counts:
         raise ValueError(
             f"unknown MME subtask {subtask!r}; known: {', '.join(PERCEPTION + COGNITION)}"
         )
-    right = sum(judge(row) for row in group)
+    right = sum(score_sample(row) for row in group)
     return {
         f"{subtask}/right": right,
         f"{subtask}/asked": 2.0,
@@ -63,7 +63,7 @@ def _subtask_score(totals: Mapping, subtask: str):
     return 100 * accuracy + 100 * accuracy_plus
 
 
-def headline(totals: Mapping[str, np.ndarray]) -> np.ndarray:
+def aggregate(totals: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the sum over subtasks of 100 * accuracy + 100 * accuracy+ (at most 200 each)."""
     return np.sum([_subtask_score(totals, subtask) for subtask in splits_of(totals)], axis=0)
 
@@ -74,10 +74,10 @@ def score(rows: Sequence[Row]) -> dict:
     "perception" and "cognition" are the two sums, "parts" the subtasks, "best" the points that a
     perfect model would get (2000 + 800 with all fourteen subtasks).
     """
-    totals = total_of(rows, counts)
+    totals = total_of(rows, sample_stats)
     parts = {subtask: float(_subtask_score(totals, subtask)) for subtask in splits_of(totals)}
     return {
-        "score": float(headline(totals)),
+        "score": float(aggregate(totals)),
         "perception": sum(v for k, v in parts.items() if k in PERCEPTION),
         "cognition": sum(v for k, v in parts.items() if k in COGNITION),
         "best": 200.0 * len(parts),

@@ -32,7 +32,7 @@ def parse(prediction: str, sample: Sample) -> str:
     return normalise(prediction)
 
 
-def judge(row: Row) -> float:
+def score_sample(row: Row) -> float:
     """Return the share of the required facts that the answer contains, whole words in order.
 
     Raises
@@ -66,7 +66,7 @@ def _says(prediction: str, wording: str) -> bool:
     return f" {' '.join(words)} " in f" {' '.join(said)} "
 
 
-def counts(group: Sequence[Row]) -> Counts:
+def sample_stats(group: Sequence[Row]) -> Counts:
     """Return the counts of a group: overall, and for every ability that it needs.
 
     A question that needs two abilities counts for both, as in MM-Vet's own table. Where rows carry
@@ -77,7 +77,7 @@ def counts(group: Sequence[Row]) -> Counts:
     ValueError
         A verdict is neither a fraction from 0 to 1 nor marked as broken.
     """
-    right, asked = sum(judge(row) for row in group), float(len(group))
+    right, asked = sum(score_sample(row) for row in group), float(len(group))
     out = {"right": right, "asked": asked}
     for ability in filter(None, group[0]["split"].split(AND_ABILITY)):
         out |= {f"{ability}/right": right, f"{ability}/asked": asked}
@@ -95,7 +95,7 @@ def _read(verdict: Mapping, sample: str) -> tuple[float]:
     return (points,)
 
 
-headline = percent_right
+aggregate = percent_right
 
 
 def judged_score(totals: Mapping):
@@ -109,6 +109,6 @@ def score(rows: Sequence[Row]) -> dict:
     Where rows carry verdicts, "judge" has "score" from 0 to 100, and how many verdicts are usable
     ("judged"), "broken" and "missing".
     """
-    totals = total_of(rows, counts)
-    out = {"score": float(headline(totals)), "parts": accuracy_parts(totals)}
+    totals = total_of(rows, sample_stats)
+    out = {"score": float(aggregate(totals)), "parts": accuracy_parts(totals)}
     return out | judge_part(totals, len(rows), score=judged_score)

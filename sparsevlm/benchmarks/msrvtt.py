@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from sparsevlm.benchmarks.videoqa import counts, headline, judge, parse, score
+from sparsevlm.benchmarks.videoqa import aggregate, parse, sample_stats, score, score_sample
 
-__all__ = ["counts", "headline", "judge", "parse", "score"]
+__all__ = ["aggregate", "parse", "sample_stats", "score", "score_sample"]

@@ -23,13 +23,13 @@ def parse(prediction: str, sample: Sample) -> str:
     return "no" if {"No", "no", "not"} & set(words) else "yes"
 
 
-def judge(row: Row) -> float:
+def score_sample(row: Row) -> float:
     """Return 1 for the right word, else 0."""
     sample = Sample.from_json(row)
     return float(parse(row["prediction"], sample) == sample.answer.lower())
 
 
-def counts(group: Sequence[Row]) -> Counts:
+def sample_stats(group: Sequence[Row]) -> Counts:
     """Return the confusion counts of a group, by split.
 
     Raises
@@ -47,7 +47,7 @@ def counts(group: Sequence[Row]) -> Counts:
         says_yes = parse(row["prediction"], Sample.from_json(row)) == "yes"
         out[f"{split}/asked"] += 1
         out[f"{split}/yes"] += says_yes
-        out[f"{split}/{'t' if judge(row) else 'f'}{'p' if says_yes else 'n'}"] += 1
+        out[f"{split}/{'t' if score_sample(row) else 'f'}{'p' if says_yes else 'n'}"] += 1
     return out
 
 
@@ -58,7 +58,7 @@ def _f1(totals: Mapping, split: str):
     )
 
 
-def headline(totals: Mapping[str, np.ndarray]) -> np.ndarray:
+def aggregate(totals: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the mean over splits of F1 in percent.
 
     Source
@@ -84,8 +84,8 @@ def score(rows: Sequence[Row]) -> dict:
 
     "parts" has F1, accuracy, precision, recall and the share of yes, in percent, of each split.
     """
-    totals = total_of(rows, counts)
+    totals = total_of(rows, sample_stats)
     return {
-        "score": float(headline(totals)),
+        "score": float(aggregate(totals)),
         "parts": {split: _parts(totals, split) for split in splits_of(totals)},
     }

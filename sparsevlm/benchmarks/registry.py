@@ -47,11 +47,11 @@ class Benchmark:
         Longest answer that the official script allows on the real data; decoding is greedy.
     parse : (prediction, Sample) -> str
         The answer as the scorer reads it.
-    judge : (row) -> float
+    score_sample : (row) -> float
         How right one answer is on its own, 0 to 1.
-    counts : (rows of one group) -> dict of float
+    sample_stats : (rows of one group) -> dict of float
         Additive counts of one group.
-    headline : (summed counts) -> score
+    aggregate : (summed counts) -> score
         The score; elementwise, so it takes resampled sums as well.
     score : (rows) -> dict
         The score under "score", with its parts.
@@ -65,9 +65,9 @@ class Benchmark:
     media: str
     max_new_tokens: int
     parse: Callable[[str, Sample], str]
-    judge: Callable[[Row], float]
-    counts: Callable[[Sequence[Row]], Counts]
-    headline: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+    score_sample: Callable[[Row], float]
+    sample_stats: Callable[[Sequence[Row]], Counts]
+    aggregate: Callable[[Mapping[str, np.ndarray]], np.ndarray]
     score: Callable[[Sequence[Row]], dict]
 
 
@@ -86,7 +86,13 @@ def _video(module: ModuleType, label: str):
 
 def _benchmark(module: ModuleType, *described) -> Benchmark:
     name = module.__name__.rpartition(".")[2]
-    functions = (module.parse, module.judge, module.counts, module.headline, module.score)
+    functions = (
+        module.parse,
+        module.score_sample,
+        module.sample_stats,
+        module.aggregate,
+        module.score,
+    )
     return Benchmark(name, *described, *functions)
 
 

@@ -33,14 +33,14 @@ def parse(prediction: str, sample: Sample) -> str:
     return letter if letter in allowed else ""
 
 
-def judge(row: Row) -> float:
+def score_sample(row: Row) -> float:
     """Return 1 for the right letter, else 0."""
     sample = Sample.from_json(row)
     return float(parse(row["prediction"], sample) == sample.answer)
 
 
-counts = share_right(judge)
-headline = percent_right
+sample_stats = share_right(score_sample)
+aggregate = percent_right
 
 
 def score(rows: Sequence[Row]) -> dict:
@@ -49,4 +49,4 @@ def score(rows: Sequence[Row]) -> dict:
     On the real data the splits are "image", the script's IMG-Accuracy, and "text". The paper does
     not say which of the two numbers its column has.
     """
-    return mean_score(rows, counts)
+    return mean_score(rows, sample_stats)

@@ -31,20 +31,20 @@ def parse(prediction: str, sample: Sample) -> str:
     return prediction.strip()
 
 
-def judge(row: Row) -> float:
+def score_sample(row: Row) -> float:
     """Return 1 for the right letter, else 0."""
     sample = Sample.from_json(row)
     return float(parse(row["prediction"], sample) == sample.answer)
 
 
-def counts(group: Sequence[Row]) -> Counts:
+def sample_stats(group: Sequence[Row]) -> Counts:
     """Return the counts of a group: overall, by ability, and as "image_..." or "video_..."."""
-    out = share_right(judge)(group)
+    out = share_right(score_sample)(group)
     kind = "video" if group[0]["split"] in VIDEO_ABILITIES else "image"
     return out | {f"{kind}_right": out["right"], f"{kind}_asked": out["asked"]}
 
 
-headline = percent_right
+aggregate = percent_right
 
 
 def score(rows: Sequence[Row]) -> dict:
@@ -53,10 +53,10 @@ def score(rows: Sequence[Row]) -> dict:
     "image" and "video" are the accuracies of the two kinds, where there are such questions; "parts"
     has that of each ability.
     """
-    totals = total_of(rows, counts)
+    totals = total_of(rows, sample_stats)
     kinds = {
         kind: float(100 * ratio(totals[f"{kind}_right"], totals[f"{kind}_asked"]))
         for kind in KINDS
         if f"{kind}_asked" in totals
     }
-    return {"score": float(headline(totals)), **kinds, "parts": accuracy_parts(totals)}
+    return {"score": float(aggregate(totals)), **kinds, "parts": accuracy_parts(totals)}

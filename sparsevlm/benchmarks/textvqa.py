@@ -17,7 +17,7 @@ def parse(prediction: str, sample: Sample) -> str:
     return normalise(prediction)
 
 
-def judge(row: Row) -> float:
+def score_sample(row: Row) -> float:
     """Return the soft accuracy: the mean over ten panels of nine humans of min(1, agreeing / 3).
 
     Raises
@@ -43,10 +43,10 @@ def judge(row: Row) -> float:
     return sum(panels) / NUM_HUMANS
 
 
-counts = share_right(judge)
-headline = percent_right
+sample_stats = share_right(score_sample)
+aggregate = percent_right
 
 
 def score(rows: Sequence[Row]) -> dict:
     """Return the VQA accuracy in percent under "score", and per split under "parts"."""
-    return mean_score(rows, counts)
+    return mean_score(rows, sample_stats)

@@ -91,7 +91,7 @@ def _words_of(row: Row) -> tuple[list[str], list[str]]:
     return wanted, words
 
 
-def judge(row: Row) -> float:
+def score_sample(row: Row) -> float:
     """Return 1 where the answer says the reference, else 0.
 
     A reference of yes or no: the first of these two words counts. Any other: its words must be in
@@ -121,7 +121,7 @@ def exact(row: Row) -> float:
     return float(len(words) == len(wanted) and _same(words, wanted))
 
 
-def counts(group: Sequence[Row]) -> Counts:
+def sample_stats(group: Sequence[Row]) -> Counts:
     """Return the additive counts of a group, the judge's verdicts included where there are any.
 
     Keys: "right", "exact" and "asked", overall; "SPLIT/right" and "SPLIT/asked"; "judged" (verdicts
@@ -132,7 +132,7 @@ def counts(group: Sequence[Row]) -> Counts:
     ValueError
         A verdict is neither usable nor marked as broken.
     """
-    right = sum(judge(row) for row in group)
+    right = sum(score_sample(row) for row in group)
     asked = float(len(group))
     out = {"right": right, "exact": sum(exact(row) for row in group), "asked": asked}
     if split := group[0]["split"]:
@@ -151,7 +151,7 @@ def _read(verdict: Mapping, sample: str) -> tuple[float, float]:
     return pred == "yes", points
 
 
-def headline(totals: Mapping[str, np.ndarray]) -> np.ndarray:
+def aggregate(totals: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the share of matching answers, in percent."""
     return 100 * ratio(totals["right"], totals["asked"])
 
@@ -179,9 +179,9 @@ def score(rows: Sequence[Row]) -> dict:
     verdicts, "judge" has "accuracy" in percent, "score" from 0 to 5, and how many verdicts are
     usable ("judged"), "broken" and "missing".
     """
-    totals = total_of(rows, counts)
+    totals = total_of(rows, sample_stats)
     out = {
-        "score": float(headline(totals)),
+        "score": float(aggregate(totals)),
         "exact": float(100 * ratio(totals["exact"], totals["asked"])),
         "parts": accuracy_parts(totals),
     }

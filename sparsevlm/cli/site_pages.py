@@ -91,7 +91,7 @@ def _card(exhibit: Exhibit, profile: Profile, ledger: Ledger) -> str:
     return (
         f'<article id="{exhibit.name}">{picture}<div class="text"><h3>{title}</h3>{claim}'
         f"{_chips(ledger.of(exhibit.name), exhibit.name)}{falsifier}"
-        f'{_links(exhibit)}<pre>{escape(command)}</pre></div></article>'
+        f"{_links(exhibit)}<pre>{escape(command)}</pre></div></article>"
     )
 
 
@@ -113,9 +113,7 @@ def _chips(entries: Sequence[Entry], notebook: str) -> str:
         count = sum(name in (entry.verdict, entry.mini.verdict) for entry in shown)
         if count and name != claims.NOT_RUN:
             tone = TONES.get(name, "open")
-            chips.append(
-                f'<a class="chip {tone}" href="claims.html#{notebook}">{count} {name}</a>'
-            )
+            chips.append(f'<a class="chip {tone}" href="claims.html#{notebook}">{count} {name}</a>')
     return f'<p class="chips">{"".join(chips)}</p>' if chips else ""
 
 
@@ -179,9 +177,7 @@ def _intro(ledger: Ledger) -> str:
 def claims_html(profile: Profile, ledger: Ledger) -> str:
     """Return the page of all claims."""
     back = '<p class="lead"><a href="index.html">All notebooks</a></p>'
-    return _page(
-        "Claims", profile, back + _intro(ledger) + _sections(ledger)
-    )
+    return _page("Claims", profile, back + _intro(ledger) + _sections(ledger))
 
 
 def _table(entries: Sequence[Entry]) -> str:

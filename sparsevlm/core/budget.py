@@ -15,7 +15,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from sparsevlm.core.schedule import RECYCLE_FRACTION, Cut, check_cuts, is_int, mean_tokens_out
+from sparsevlm.core.schedule import (
+    RECYCLE_FRACTION,
+    PruningStage,
+    check_stages,
+    is_int,
+    mean_tokens_out,
+)
 
 OFFICIAL_LAYERS = (2, 6, 15)
 OFFICIAL_NUM_LAYERS = 32
@@ -24,7 +30,7 @@ OFFICIAL_NUM_VISUAL = 576
 OFFICIAL_KEEP = {192: (300, 200, 110), 128: (303, 110, 36), 96: (238, 48, 26), 64: (66, 30, 17)}
 # v2.0 in mode 2_0 (SparseVLM+), which does not recycle.
 PLUS_KEEP = {192: (300, 200, 118), 128: (238, 108, 60), 96: (246, 54, 28), 64: (66, 34, 20)}
-Spent = Callable[[Sequence[Cut]], float]
+Spent = Callable[[Sequence[PruningStage]], float]
 
 
 def scale_layers(layers: Sequence[int], num_layers: int) -> tuple[int, ...]:
@@ -62,7 +68,7 @@ def schedule_for(
     layers: Sequence[int] | None = None,
     lists: Mapping[int, tuple[int, int, int]] = OFFICIAL_KEEP,
     always_drop: bool | None = None,
-) -> tuple[Cut, ...]:
+) -> tuple[PruningStage, ...]:
     """Cuts whose mean ``tokens_out`` meets the budget within one token.
 
     Parameters
@@ -74,7 +80,7 @@ def schedule_for(
     recycle
         Share of the dropped tokens recycled at every cut; 0 for none.
     layers
-        Cut after these 0-based layers. Default: (2, 6, 15) of 32, scaled with the depth.
+        PruningStage after these 0-based layers. Default: (2, 6, 15) of 32, scaled with the depth.
     lists
         Official counts by budget: `OFFICIAL_KEEP` or `PLUS_KEEP`.
     always_drop
@@ -82,7 +88,7 @@ def schedule_for(
 
     Returns
     -------
-    tuple of Cut
+    tuple of PruningStage
         The official list where one exists (32 layers, 576 visual tokens, recycling as released,
         default layers); else the official lists' shape, interpolated in the budget.
 
@@ -96,36 +102,40 @@ def schedule_for(
     released = recycle == (0 if lists is PLUS_KEEP else RECYCLE_FRACTION)
     official = layers is None and released and tokens in lists
     if official and (num_layers, num_visual) == (OFFICIAL_NUM_LAYERS, OFFICIAL_NUM_VISUAL):
-        return tuple(Cut(*pair) for pair in zip(OFFICIAL_LAYERS, lists[tokens], strict=True))
-    stages = _stages(layers, num_layers)
-    check_cuts([Cut(layer) for layer, _ in stages], num_layers)
+        return tuple(
+            PruningStage(*pair) for pair in zip(OFFICIAL_LAYERS, lists[tokens], strict=True)
+        )
+    places = _places(layers, num_layers)
+    check_stages([PruningStage(layer) for layer, _ in places], num_layers)
 
-    def cuts_at(level: float) -> tuple[Cut, ...]:
-        return _shaped_cuts(level, stages, num_visual, lists)
+    def cuts_at(level: float) -> tuple[PruningStage, ...]:
+        return _shaped_cuts(level, places, num_visual, lists)
 
-    def spent(cuts: Sequence[Cut]) -> float:
+    def spent(stages: Sequence[PruningStage]) -> float:
         return mean_tokens_out(
-            cuts, num_layers, num_visual, recycle=recycle, always_drop=always_drop
+            stages, num_layers, num_visual, recycle=recycle, always_drop=always_drop
         )
 
-    cuts = _closest(cuts_at, spent, tokens)
-    cuts = _trim(cuts, spent, tokens)
-    if abs(spent(cuts) - tokens) > 1:
+    stages = _closest(cuts_at, spent, tokens)
+    stages = _trim(stages, spent, tokens)
+    if abs(spent(stages) - tokens) > 1:
         fewest, most = spent(cuts_at(0.0)), spent(cuts_at(1.0))
         raise ValueError(
             f"a budget of {tokens} tokens is impossible with cuts after layers "
-            f"{[layer for layer, _ in stages]} of {num_layers}: they reach {fewest:.1f} to "
+            f"{[layer for layer, _ in places]} of {num_layers}: they reach {fewest:.1f} to "
             f"{most:.1f}. Use another budget, or cut at other layers"
         )
-    return cuts
+    return stages
 
 
-def _stages(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, float]]:
+def _places(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, float]]:
     """Pair every cut layer with its place (0 to 2) among the three official stages."""
     if layers is None:
         # Where two scaled layers fall together the later, smaller stage is the one that holds.
-        placed = {layer * num_layers // OFFICIAL_NUM_LAYERS: float(stage)
-                  for stage, layer in enumerate(OFFICIAL_LAYERS)}
+        placed = {
+            layer * num_layers // OFFICIAL_NUM_LAYERS: float(stage)
+            for stage, layer in enumerate(OFFICIAL_LAYERS)
+        }
         return sorted((layer, stage) for layer, stage in placed.items())
     if not layers:
         raise ValueError("layers must name at least one layer to cut after")
@@ -135,10 +145,10 @@ def _stages(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, fl
 
 def _shaped_cuts(
     level: float,
-    stages: Sequence[tuple[int, float]],
+    places: Sequence[tuple[int, float]],
     num_visual: int,
     lists: Mapping[int, tuple[int, int, int]],
-) -> tuple[Cut, ...]:
+) -> tuple[PruningStage, ...]:
     """Cuts at ``level`` in [0, 1]: the official lists, interpolated (0: one token, 1: all)."""
     knots = [(0.0, (0.0, 0.0, 0.0)), (1.0, (1.0, 1.0, 1.0))]
     knots += [
@@ -151,37 +161,37 @@ def _shaped_cuts(
     )
     weight = (level - low) / (high - low)
     shape = [a + weight * (b - a) for a, b in zip(shape_low, shape_high, strict=True)]
-    cuts: list[Cut] = []
-    for layer, stage in stages:
+    stages: list[PruningStage] = []
+    for layer, stage in places:
         left = min(int(stage), 1)
         fraction = shape[left] + (stage - left) * (shape[left + 1] - shape[left])
         keep = max(1, round(fraction * num_visual))
-        cuts.append(Cut(layer, min(keep, cuts[-1].keep) if cuts else keep))
-    return tuple(cuts)
+        stages.append(PruningStage(layer, min(keep, stages[-1].keep) if stages else keep))
+    return tuple(stages)
 
 
 def _closest(
-    cuts_at: Callable[[float], tuple[Cut, ...]], spent: Spent, tokens: int
-) -> tuple[Cut, ...]:
+    cuts_at: Callable[[float], tuple[PruningStage, ...]], spent: Spent, tokens: int
+) -> tuple[PruningStage, ...]:
     """Bisect the level; ``spent`` rises with it but for rounding, which `_trim` repairs."""
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if spent(cuts_at(middle)) < tokens else (low, middle)
-    return min((cuts_at(low), cuts_at(high)), key=lambda cuts: abs(spent(cuts) - tokens))
+    return min((cuts_at(low), cuts_at(high)), key=lambda stages: abs(spent(stages) - tokens))
 
 
-def _trim(cuts: tuple[Cut, ...], spent: Spent, tokens: int) -> tuple[Cut, ...]:
+def _trim(stages: tuple[PruningStage, ...], spent: Spent, tokens: int) -> tuple[PruningStage, ...]:
     """Move single tokens, last cut first, while that brings the budget closer."""
-    best = cuts
-    for _ in range(4 * len(cuts)):
+    best = stages
+    for _ in range(4 * len(stages)):
         candidates = [best]
-        for index, cut in enumerate(best):
+        for index, stage in enumerate(best):
             upper = best[index - 1].keep if index else math.inf
             lower = best[index + 1].keep if index + 1 < len(best) else 1
-            for keep in (cut.keep - 1, cut.keep + 1):
+            for keep in (stage.keep - 1, stage.keep + 1):
                 if lower <= keep <= upper:
-                    changed = Cut(cut.after_layer, keep)
+                    changed = PruningStage(stage.layer, keep)
                     candidates.append(best[:index] + (changed,) + best[index + 1 :])
         better = min(reversed(candidates), key=lambda c: abs(spent(c) - tokens))
         if abs(spent(better) - tokens) >= abs(spent(best) - tokens):

@@ -1,17 +1,19 @@
 """The Pruner contract: what a method sees, and what it answers.
 
-A pruner is a small frozen dataclass. It decides, from a read-only view of one sample, which visual
-tokens stay; `pruning.py` acts on the decision. This module imports without torch, so that settings
-can be built, compared and hashed in a moment.
+A pruner is a small frozen dataclass. It decides, from a read-only context of one sample, which
+visual tokens stay; the package `runtime` acts on the decision. This module imports without torch,
+so that settings can be built, compared and hashed in a moment.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from sparsevlm.core.schedule import Cut, check_cuts
+from sparsevlm.core.schedule import PruningStage, check_stages
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +22,7 @@ POSITIONS = ("renumbered", "original")
 
 
 @dataclass(frozen=True)
-class View:
+class PruningContext:
     """What a pruner may look at: one sample at one cut. Read-only.
 
     Attributes
@@ -53,7 +55,7 @@ class View:
     attention_mean
         Function without arguments; the attention of all tokens of the prompt to each current visual
         token, mean over heads and tokens, ``[num_current]``.
-    memo
+    cache
         Dictionary that lives for one prefill of one sample.
     static
         Whether no shape may depend on values and no value may be read by the host, where the method
@@ -74,7 +76,7 @@ class View:
     rotary_visual: tuple[Tensor, Tensor] | None = None
     rotary_text: tuple[Tensor, Tensor] | None = None
     attention_mean: Callable[[], Tensor] | None = None
-    memo: dict = field(default_factory=dict)
+    cache: dict = field(default_factory=dict)
     static: bool = False
 
     @property
@@ -148,7 +150,7 @@ class Pruner(Protocol):
         Whose tokens a cut reduces in the accounting (`schedule.tokens_per_layer`): ``"this"`` or
         ``"next"``.
     needs_attention
-        Whether `View.attention_rows` is used.
+        Whether `PruningContext.attention_rows` is used.
     positions
         ``"renumbered"``: contiguous positions after every cut, and decoding at each layer's own
         cache length. ``"original"``: survivors keep theirs, decoding at the true position.
@@ -162,7 +164,7 @@ class Pruner(Protocol):
     def prunes_after(self, layer: int) -> bool:
         """Whether there is a cut after this 0-based layer."""
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """Decide for one sample."""
 
     def to_json(self) -> dict:
@@ -170,7 +172,7 @@ class Pruner(Protocol):
 
 
 @dataclass(frozen=True)
-class CutPruner:
+class StagedPruner:
     """Base of the pruners that cut after a fixed tuple of layers.
 
     Parameters
@@ -179,7 +181,7 @@ class CutPruner:
         Where, and how many stay.
     """
 
-    cuts: tuple[Cut, ...] = ()
+    stages: tuple[PruningStage, ...] = ()
 
     name: ClassVar[str]
     scored_layer: ClassVar[str] = "this"
@@ -188,26 +190,50 @@ class CutPruner:
     positions: ClassVar[str] = "original"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cuts", check_cuts(self.cuts))
+        object.__setattr__(self, "stages", check_stages(self.stages))
         if self.positions not in POSITIONS:
             known = ", ".join(POSITIONS)
             raise ValueError(f"positions must be one of {known}; got {self.positions!r}")
-        self._check_level()
+        self._check_sparsity()
 
-    def _check_level(self) -> None:
-        if any(cut.keep is None for cut in self.cuts):
-            raise ValueError(f"{self.name} needs a keep count in every cut, got {self.cuts}")
+    def _check_sparsity(self) -> None:
+        if any(stage.keep is None for stage in self.stages):
+            raise ValueError(f"{self.name} needs a keep count in every cut, got {self.stages}")
 
     def prunes_after(self, layer: int) -> bool:
         """Whether there is a cut after this 0-based layer."""
-        return any(cut.after_layer == layer for cut in self.cuts)
+        return any(stage.layer == layer for stage in self.stages)
 
     def keep_at(self, layer: int) -> int | None:
         """The count of the cut after this layer."""
-        return next(cut.keep for cut in self.cuts if cut.after_layer == layer)
+        return next(stage.keep for stage in self.stages if stage.layer == layer)
 
     def to_json(self) -> dict:
         """Name and fields, canonical, for ids and records."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}
-        values["cuts"] = [[cut.after_layer, cut.keep] for cut in self.cuts]
+        values["stages"] = [[stage.layer, stage.keep] for stage in self.stages]
         return {"name": self.name, **values}
+
+
+# Where an account of pruning's own time is open (`runtime.timing`), the phases report to it.
+CURRENT_ACCOUNT: ContextVar = ContextVar("sparsevlm_account", default=None)
+
+
+def phase(name: str) -> Callable[[Callable], Callable]:
+    """Decorator: the time of a function belongs to this phase, where anybody measures."""
+
+    def decorate(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def timed(*args: object, **kwargs: object) -> object:
+            current = CURRENT_ACCOUNT.get()
+            if current is None:
+                return function(*args, **kwargs)
+            current.begin(name)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                current.end()
+
+        return timed
+
+    return decorate

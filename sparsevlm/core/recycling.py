@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from sparsevlm.runtime.timing import stage
+from sparsevlm.core.interface import phase
 
 MERGES = ("mean", "sum")
 ASSIGNMENTS = ("l2", "cosine")
@@ -163,7 +163,7 @@ def _merge_all(tokens: Tensor, how: str) -> Tensor:
     return total.to(tokens.dtype)
 
 
-@stage("clustering")
+@phase("clustering")
 def reconstruct(
     tokens: Float[Tensor, "n hidden"],
     num_groups: int,

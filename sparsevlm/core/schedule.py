@@ -28,12 +28,12 @@ def is_int(value: object) -> bool:
 
 
 @dataclass(frozen=True, order=True)
-class Cut:
+class PruningStage:
     """One place where visual tokens are dropped.
 
     Parameters
     ----------
-    after_layer
+    layer
         0-based decoder layer whose output is cut; ``-1`` cuts the input of layer 0.
     keep
         Number of visual tokens that stay, recycled ones not counted. ``None`` leaves the count to
@@ -42,22 +42,22 @@ class Cut:
     Raises
     ------
     ValueError
-        If ``after_layer`` is not an integer of at least -1, or ``keep`` not one of at least 1.
+        If ``layer`` is not an integer of at least -1, or ``keep`` not one of at least 1.
     """
 
-    after_layer: int
+    layer: int
     keep: int | None = None
 
     def __post_init__(self) -> None:
-        if not is_int(self.after_layer) or self.after_layer < -1:
-            raise ValueError(
-                f"after_layer must be an integer of at least -1, got {self.after_layer!r}"
-            )
+        if not is_int(self.layer) or self.layer < -1:
+            raise ValueError(f"layer must be an integer of at least -1, got {self.layer!r}")
         if self.keep is not None and (not is_int(self.keep) or self.keep < 1):
             raise ValueError(f"keep must be an integer of at least 1, got {self.keep!r}")
 
 
-def check_cuts(cuts: Sequence[Cut], num_layers: int | None = None) -> tuple[Cut, ...]:
+def check_stages(
+    stages: Sequence[PruningStage], num_layers: int | None = None
+) -> tuple[PruningStage, ...]:
     """Return the cuts as a tuple after checking order and range.
 
     Raises
@@ -66,21 +66,21 @@ def check_cuts(cuts: Sequence[Cut], num_layers: int | None = None) -> tuple[Cut,
         If a layer comes twice or out of order, a later cut keeps more than an earlier one, or a
         cut lies outside a model of ``num_layers`` layers.
     """
-    cuts = tuple(cuts)
-    for before, after in zip(cuts, cuts[1:], strict=False):
-        if after.after_layer <= before.after_layer:
+    stages = tuple(stages)
+    for before, after in zip(stages, stages[1:], strict=False):
+        if after.layer <= before.layer:
             raise ValueError(
                 f"the cuts must be in ascending order of layers, got {before} before {after}"
             )
         if before.keep is not None and after.keep is not None and after.keep > before.keep:
             raise ValueError(f"a later cut cannot keep more than an earlier one: {before}, {after}")
-    if num_layers is not None and cuts and cuts[-1].after_layer > num_layers - 2:
+    if num_layers is not None and stages and stages[-1].layer > num_layers - 2:
         raise ValueError(
-            f"the cut after layer {cuts[-1].after_layer} lies outside the model: with {num_layers} "
+            f"the cut after layer {stages[-1].layer} lies outside the model: with {num_layers} "
             f"layers the cuts may come after layers -1 to {num_layers - 2} (after the last layer "
             "nothing is left to save)"
         )
-    return cuts
+    return stages
 
 
 def recycled_counts(num_dropped: int, fraction: float = RECYCLE_FRACTION) -> tuple[int, int]:
@@ -116,7 +116,7 @@ def kept_count(
 
 
 def tokens_per_layer(
-    cuts: Sequence[Cut],
+    stages: Sequence[PruningStage],
     num_layers: int,
     num_visual: int,
     recycle: float = RECYCLE_FRACTION,
@@ -145,9 +145,9 @@ def tokens_per_layer(
     tokens_in, tokens_out
         Two lists of ``num_layers`` integers.
     """
-    cuts = check_cuts(cuts, num_layers)
+    stages = check_stages(stages, num_layers)
     always_drop = recycle > 0 if always_drop is None else always_drop
-    keep_after = {cut.after_layer: cut.keep for cut in cuts}
+    keep_after = {stage.layer: stage.keep for stage in stages}
     current, tokens_in, tokens_out = num_visual, [], []
     for layer in range(-1, num_layers):
         entering = current
@@ -160,11 +160,15 @@ def tokens_per_layer(
     return tokens_in, tokens_out
 
 
-def mean_tokens_out(cuts: Sequence[Cut], num_layers: int, num_visual: int, **how: object) -> float:
+def mean_tokens_out(
+    stages: Sequence[PruningStage], num_layers: int, num_visual: int, **how: object
+) -> float:
     """Mean over the layers of the visual tokens left by each layer: the paper's budget."""
-    return math.fsum(tokens_per_layer(cuts, num_layers, num_visual, **how)[1]) / num_layers
+    return math.fsum(tokens_per_layer(stages, num_layers, num_visual, **how)[1]) / num_layers
 
 
-def mean_tokens_in(cuts: Sequence[Cut], num_layers: int, num_visual: int, **how: object) -> float:
+def mean_tokens_in(
+    stages: Sequence[PruningStage], num_layers: int, num_visual: int, **how: object
+) -> float:
     """Mean over the layers of the visual tokens entering each layer: what is computed."""
-    return math.fsum(tokens_per_layer(cuts, num_layers, num_visual, **how)[0]) / num_layers
+    return math.fsum(tokens_per_layer(stages, num_layers, num_visual, **how)[0]) / num_layers

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from sparsevlm.core.interface import CutPruner, Groups, Selection, View
+from sparsevlm.core.interface import Groups, PruningContext, Selection, StagedPruner
 from sparsevlm.core.schedule import RECYCLE_FRACTION, is_int, kept_count, recycled_counts
 
 if TYPE_CHECKING:
@@ -16,41 +16,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Dense(CutPruner):
+class Dense(StagedPruner):
     """No pruning: the dense model, with a trace."""
 
     name: ClassVar[str] = "dense"
     needs_attention: ClassVar[bool] = False
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """Never called: there is no cut."""
         raise RuntimeError("the dense model has no cuts to decide")
 
 
 @dataclass(frozen=True)
-class SparseVLM(CutPruner):
-    """SparseVLM: text raters, progressive cuts, recycling. Defaults: the official v1.5.
+class SparseVLM(StagedPruner):
+    """SparseVLM: text raters, progressive stages, recycling. Defaults: the official v1.5.
 
     Parameters
     ----------
     cuts
-        Where, and how many stay. ``Cut(layer)`` without a count for a level by rank.
+        Where, and how many stay. ``PruningStage(layer)`` without a count for a level by rank.
     raters
         ``"above_mean"`` (all releases), ``"at_least_mean"`` (paper); ``"all_text"`` and
         ``"all_tokens"``, visual ones and the system prompt included (both: the paper's Figure 5).
     level
-        ``"fixed"`` (v1.5, SparseVLM+: the counts of the cuts), ``"rank"`` (paper: lambda (L_v -
+        ``"fixed"`` (v1.5, SparseVLM+: the counts of the stages), ``"rank"`` (paper: lambda (L_v -
         rank P) are dropped) or ``"scaled_rank"`` (v1.0, video: rank * scale + bias are kept).
-    strength
-        The paper's lambda in (0, 1], for ``level="rank"``. ``None``: solved for from ``tokens``
-        at every cut.
+    lam
+        The paper's lambda in (0, 1], for ``sparsity_mode="rank"``. ``None``: solved
+        for from ``tokens`` at every cut.
     tokens
-        The budget that ``level="rank"`` is solved for.
+        The budget that ``sparsity_mode="rank"`` is solved for.
     scale, bias
-        For ``level="scaled_rank"``.
+        For ``sparsity_mode="scaled_rank"``.
     always_drop
-        ``level="fixed"``: whether at least one token is dropped at every cut, even where fewer
-        are there than the cut keeps (all releases).
+        ``sparsity_mode="fixed"``: whether at least one token is dropped at every cut,
+        even where fewer are there than the cut keeps (all releases).
     recycle
         Share of the dropped tokens that is recycled; 0 for none (SparseVLM+).
     merge, assignment
@@ -84,8 +84,8 @@ class SparseVLM(CutPruner):
     """
 
     raters: str = "above_mean"
-    level: str = "fixed"
-    strength: float | None = None
+    sparsity_mode: str = "fixed"
+    lam: float | None = None
     tokens: int | None = None
     scale: float | None = None
     bias: float = 0.0
@@ -104,7 +104,7 @@ class SparseVLM(CutPruner):
     def __post_init__(self) -> None:
         options = {
             "raters": ("above_mean", "at_least_mean", "all_text", "all_tokens"),
-            "level": ("fixed", "rank", "scaled_rank"),
+            "sparsity_mode": ("fixed", "rank", "scaled_rank"),
             "merge": ("mean", "sum"),
             "assignment": ("l2", "cosine"),
             "ties": ("index", "strict"),
@@ -118,32 +118,32 @@ class SparseVLM(CutPruner):
         if self.heads is not None and (not is_int(self.heads) or self.heads < 1):
             raise ValueError(f"heads must be an integer of at least 1, got {self.heads!r}")
         if self.raters == "all_tokens" and (
-            self.level != "fixed" or self.gravity or self.heads is not None
+            self.sparsity_mode != "fixed" or self.gravity or self.heads is not None
         ):
             raise ValueError(
                 'raters="all_tokens" has one score per visual token and no rows of raters, which '
                 "the rank, the gravity correction and the choice of heads look at: use "
-                'level="fixed", gravity=False and heads=None'
+                'sparsity_mode="fixed", gravity=False and heads=None'
             )
         super().__post_init__()
 
-    def _check_level(self) -> None:
-        if self.level == "fixed":
-            super()._check_level()
+    def _check_sparsity(self) -> None:
+        if self.sparsity_mode == "fixed":
+            super()._check_sparsity()
             return
-        if self.level == "scaled_rank":
+        if self.sparsity_mode == "scaled_rank":
             if self.scale is None or self.scale < 0:
                 raise ValueError(
-                    'level="scaled_rank" needs scale, the factor of the rank (official: 13.5, 9 or '
-                    f"0.8; video: 1), got {self.scale!r}"
+                    'sparsity_mode="scaled_rank" needs scale, the factor of the rank (official: '
+                    f"13.5, 9 or 0.8; video: 1), got {self.scale!r}"
                 )
             return
-        if self.strength is None and self.tokens is None:
-            raise ValueError('level="rank" needs strength (the paper\'s lambda) or tokens')
-        if self.strength is not None and not 0 < self.strength <= 1:
-            raise ValueError(f"strength must be above 0 and at most 1, got {self.strength!r}")
+        if self.lam is None and self.tokens is None:
+            raise ValueError('sparsity_mode="rank" needs lam (the paper\'s lambda) or tokens')
+        if self.lam is not None and not 0 < self.lam <= 1:
+            raise ValueError(f"lam must be above 0 and at most 1, got {self.lam!r}")
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """Rate, choose the level, keep the best and recycle the best of the rest."""
         import torch
 
@@ -152,89 +152,91 @@ class SparseVLM(CutPruner):
 
         raters = rating = None
         if self.raters == "all_tokens":
-            scores = view.attention_mean()
+            scores = context.attention_mean()
         else:
-            if "raters" not in view.memo:
-                view.memo["raters"] = self._raters(view)
-            raters, chosen = view.memo["raters"], view.memo.get("chosen")
-            rating = self._rating(view, view.memo.get("rows", raters), chosen)
+            if "raters" not in context.cache:
+                context.cache["raters"] = self._raters(context)
+            raters, chosen = context.cache["raters"], context.cache.get("chosen")
+            rating = self._rating(context, context.cache.get("rows", raters), chosen)
             scores = score(rating, chosen)
-        kept = self._num_kept(view, rating)
-        if kept == view.num_current:
+        kept = self._num_kept(context, rating)
+        if kept == context.num_current:
             keep = torch.arange(kept, device=scores.device)
             return Selection(keep, scores=scores, raters=raters)
-        num_recycled, num_groups = recycled_counts(view.num_current - kept, self.recycle)
+        num_recycled, num_groups = recycled_counts(context.num_current - kept, self.recycle)
         keep, members = select_top(scores, kept, num_recycled)
         if not num_groups:
             return Selection(keep, scores=scores, raters=raters)
         anchored = self.positions == "original"
         vectors, labels, centres = reconstruct(
-            view.visual.index_select(0, members), num_groups, self.merge, self.assignment,
+            context.visual.index_select(0, members), num_groups, self.merge, self.assignment,
             self.ties, needs_centres=anchored,
         )  # fmt: skip
         anchors = members[centres] if anchored else None
         return Selection(keep, Groups(members, labels), vectors, anchors, scores, raters)
 
-    def _raters(self, view: View) -> Tensor:
+    def _raters(self, context: PruningContext) -> Tensor:
         """Positions of the raters, or a mask of the text where no value may be read."""
         import torch
 
         from sparsevlm.core.raters import rater_mask, select_raters
 
-        given = view.inputs_visual, view.inputs_text, self.raters
-        if not view.static or self.raters == "all_text" or self.level != "fixed":
+        given = context.inputs_visual, context.inputs_text, self.raters
+        if not context.static or self.raters == "all_text" or self.sparsity_mode != "fixed":
             return select_raters(*given)
         # The host must not learn how many rate: then all text rows are computed.
         chosen = rater_mask(*given)
         rows = torch.arange(len(chosen), device=chosen.device)
-        view.memo.update(chosen=chosen, rows=rows)
+        context.cache.update(chosen=chosen, rows=rows)
         return chosen
 
-    def _rating(self, view: View, rows: Tensor, chosen: Tensor | None = None) -> Tensor:
+    def _rating(
+        self, context: PruningContext, rows: Tensor, chosen: Tensor | None = None
+    ) -> Tensor:
         """The matrix P ``[num_rows, num_visual]``; ``chosen`` rows rate, all by default."""
-        from sparsevlm.core.scoring import rate
+        from sparsevlm.core.scoring import mean_over_heads
 
-        attention = view.attention_rows(rows)
+        attention = context.attention_rows(rows)
         if self.gravity:
-            from sparsevlm.core.gravity import correct, gravity
+            from sparsevlm.core.scoring import correct, gravity
 
-            tables = tuple(table[rows] for table in view.rotary_text)
-            attention = correct(attention, gravity(tables, view.rotary_visual))
+            tables = tuple(table[rows] for table in context.rotary_text)
+            attention = correct(attention, gravity(tables, context.rotary_visual))
         if self.heads is not None:
-            from sparsevlm.core.gravity import priority_heads
+            from sparsevlm.core.scoring import priority_heads
 
             attention = attention[priority_heads(attention, self.heads, chosen)]
-        return rate(attention)
+        return mean_over_heads(attention)
 
-    def _num_kept(self, view: View, rating: Tensor | None) -> int:
-        if self.level == "fixed":
-            keep = self.keep_at(view.layer)
-            return kept_count(keep, view.num_current, self.always_drop, self.recycle)
+    def _num_kept(self, context: PruningContext, rating: Tensor | None) -> int:
+        if self.sparsity_mode == "fixed":
+            keep = self.keep_at(context.layer)
+            return kept_count(keep, context.num_current, self.always_drop, self.recycle)
         from sparsevlm.core.sparsity import num_dropped, num_kept, numerical_rank
 
         rank = numerical_rank(rating)
-        if self.level == "scaled_rank":
-            return num_kept(view.num_current, rank, self.scale, self.bias)
-        strength = self._strength(view, rank)
-        kept = view.num_current - num_dropped(view.num_current, rank, strength)
+        if self.sparsity_mode == "scaled_rank":
+            return num_kept(context.num_current, rank, self.scale, self.bias)
+        lam = self._lam(context, rank)
+        kept = context.num_current - num_dropped(context.num_current, rank, lam)
         # Never everything: a rating of rank 0 (all zero) must still leave one token.
         kept = max(kept, 1)
-        groups = recycled_counts(view.num_current - kept, self.recycle)[1]
-        view.memo.setdefault("left", []).append((view.layer, kept + groups))
+        groups = recycled_counts(context.num_current - kept, self.recycle)[1]
+        context.cache.setdefault("left", []).append((context.layer, kept + groups))
         return kept
 
-    def _strength(self, view: View, rank: int) -> float:
-        if self.strength is not None:
-            return self.strength
-        from sparsevlm.core.sparsity import solve_strength
+    def _lam(self, context: PruningContext, rank: int) -> float:
+        if self.lam is not None:
+            return self.lam
+        from sparsevlm.core.sparsity import solve_lam
 
-        layers = [cut.after_layer for cut in self.cuts if cut.after_layer >= view.layer]
-        ends = [*layers[1:], view.num_layers]
+        layers = [stage.layer for stage in self.stages if stage.layer >= context.layer]
+        ends = [*layers[1:], context.num_layers]
         spans = [end - max(start, 0) for start, end in zip(layers, ends, strict=True)]
-        total = self.tokens * view.num_layers
-        current, start = view.num_visual, 0
-        for layer, left in view.memo.get("left", []):
+        total = self.tokens * context.num_layers
+        current, start = context.num_visual, 0
+        for layer, left in context.cache.get("left", []):
             total -= current * (layer - start)
             current, start = left, layer
-        total -= current * (max(view.layer, 0) - start)
-        return solve_strength(view.num_current, rank, spans, total, self.recycle)
+        total -= current * (max(context.layer, 0) - start)
+        return solve_lam(context.num_current, rank, spans, total, self.recycle)

@@ -19,11 +19,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sparsevlm.core.interface import phase
 from sparsevlm.core.schedule import recycled_counts
-from sparsevlm.runtime.timing import stage
 
 
-@stage("rank")
+@phase("rank")
 def numerical_rank(rating: Float[Tensor, "num_raters num_visual"]) -> int:
     """Numerical rank of a small-by-large matrix, without an SVD of the long side.
 
@@ -52,9 +52,9 @@ def numerical_rank(rating: Float[Tensor, "num_raters num_visual"]) -> int:
     return int((singular > tolerance).sum())
 
 
-def num_dropped(num_current: int, rank: int, strength: float | int) -> int:
+def num_dropped(num_current: int, rank: int, lam: float | int) -> int:
     """N = int(lambda * (L_v - rank)), never negative. 0 means that the layer is skipped."""
-    return max(0, int(strength * (num_current - rank)))
+    return max(0, int(lam * (num_current - rank)))
 
 
 def num_kept(num_current: int, rank: int, scale: float | int, bias: float | int) -> int:
@@ -82,14 +82,14 @@ def num_kept(num_current: int, rank: int, scale: float | int, bias: float | int)
     return max(0, min(int(rank * scale + bias), num_current - 1))
 
 
-def solve_strength(
+def solve_lam(
     num_current: int,
     rank: int,
     spans: Sequence[int],
     left_to_spend: float | int,
     recycle: float | int,
 ) -> float:
-    """The strength lambda that spends exactly what is left of the budget.
+    """The lam lambda that spends exactly what is left of the budget.
 
     The ranks of later cuts are not known yet and are taken to equal this one; each cut solves
     again, so the last one settles the account.
@@ -113,10 +113,10 @@ def solve_strength(
         lambda in [0, 1].
     """
 
-    def spent(strength: float | int) -> int:
+    def spent(lam: float | int) -> int:
         total, current = 0, num_current
         for span in spans:
-            kept = current - num_dropped(current, rank, strength)
+            kept = current - num_dropped(current, rank, lam)
             current = kept + recycled_counts(current - kept, recycle)[1]
             total += span * current
         return total
@@ -125,4 +125,4 @@ def solve_strength(
     for _ in range(30):
         middle = (low + high) / 2
         low, high = (middle, high) if spent(middle) > left_to_spend else (low, middle)
-    return min((low, high), key=lambda strength: abs(spent(strength) - left_to_spend))
+    return min((low, high), key=lambda lam: abs(spent(lam) - left_to_spend))

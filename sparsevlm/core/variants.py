@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sparsevlm.core.budget import OFFICIAL_NUM_VISUAL, PLUS_KEEP, scale_layers, schedule_for
-from sparsevlm.core.schedule import RECYCLE_FRACTION, Cut
+from sparsevlm.core.schedule import RECYCLE_FRACTION, PruningStage
 from sparsevlm.core.sparsevlm import SparseVLM
 
 # For every model alike; it is half of the 28 heads of Qwen2-VL-7B.
@@ -40,11 +40,11 @@ def v15(tokens: int, num_layers: int, num_visual: int, **options: object) -> Spa
     """Fixed counts, 30 % recycled by L2 and mean, positions renumbered: the paper's Table 1."""
     layers = options.pop("layers", None)
     recycle = options.get("recycle", RECYCLE_FRACTION)
-    cuts = schedule_for(
+    stages = schedule_for(
         tokens, num_layers, num_visual, recycle=recycle, layers=layers,
         always_drop=options.get("always_drop", True),
     )  # fmt: skip
-    return SparseVLM(cuts, **options)
+    return SparseVLM(stages, **options)
 
 
 def paper(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
@@ -52,18 +52,18 @@ def paper(tokens: int, num_layers: int, num_visual: int, **options: object) -> S
     nominal = v15(tokens, num_layers, num_visual, layers=options.pop("layers", None))
     defaults = {
         "raters": "at_least_mean",
-        "level": "rank",
+        "sparsity_mode": "rank",
         "tokens": tokens,
         "merge": "sum",
         "assignment": "cosine",
         "variant": "paper",
     }
-    cuts = tuple(Cut(cut.after_layer) for cut in nominal.cuts)
-    return SparseVLM(cuts, **{**defaults, **options})
+    stages = tuple(PruningStage(stage.layer) for stage in nominal.stages)
+    return SparseVLM(stages, **{**defaults, **options})
 
 
 def v10(tokens: int | None, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
-    """Keep rank * scale + bias at four cuts. What is left follows the question, not the budget.
+    """Keep rank * scale + bias at four stages. What is left follows the question, not the budget.
 
     The settings of a budget are the release's own, in proportion to ``num_visual``; with another
     budget give ``scale`` (and ``bias``) and ``tokens=None``.
@@ -83,8 +83,8 @@ def v10(tokens: int | None, num_layers: int, num_visual: int, **options: object)
             )
         scale, bias = (part * num_visual / OFFICIAL_NUM_VISUAL for part in V10_SETTINGS[tokens])
         options = {"scale": scale, "bias": bias, **options}
-    defaults = {"level": "scaled_rank", "variant": "v1.0"}
-    return SparseVLM(tuple(map(Cut, layers)), **{**defaults, **options})
+    defaults = {"sparsity_mode": "scaled_rank", "variant": "v1.0"}
+    return SparseVLM(tuple(map(PruningStage, layers)), **{**defaults, **options})
 
 
 def video(tokens: int | None, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
@@ -107,8 +107,8 @@ def video(tokens: int | None, num_layers: int, num_visual: int, **options: objec
                 "many tokens as the rank says, so choose the cut: tokens=None and layers="
             )
         layers = scale_layers(VIDEO_LAYERS[135 if tokens is None else tokens], num_layers)
-    defaults = {"level": "scaled_rank", "scale": 1.0, "variant": "video"}
-    return SparseVLM(tuple(map(Cut, layers)), **{**defaults, **options})
+    defaults = {"sparsity_mode": "scaled_rank", "scale": 1.0, "variant": "video"}
+    return SparseVLM(tuple(map(PruningStage, layers)), **{**defaults, **options})
 
 
 def plus(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
@@ -122,13 +122,17 @@ def plus(tokens: int, num_layers: int, num_visual: int, **options: object) -> Sp
     }
     layers = options.pop("layers", None)
     options = {**defaults, **options}
-    cuts = schedule_for(
+    stages = schedule_for(
         tokens, num_layers, num_visual, recycle=options["recycle"], layers=layers,
         lists=PLUS_KEEP, always_drop=options.get("always_drop", True),
     )  # fmt: skip
-    return SparseVLM(cuts, **options)
+    return SparseVLM(stages, **options)
 
 
 VARIANTS: dict[str, Callable[..., SparseVLM]] = {
-    "paper": paper, "v1.0": v10, "v1.5": v15, "video": video, "plus": plus,
+    "paper": paper,
+    "v1.0": v10,
+    "v1.5": v15,
+    "video": video,
+    "plus": plus,
 }

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel, ProcessorMixin
 
-    from sparsevlm.core.interface import CutPruner
+    from sparsevlm.core.interface import StagedPruner
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class ModelShape:
         tokens: int | None,
         layers: Sequence[int] | None = None,
         **options: object,
-    ) -> CutPruner:
+    ) -> StagedPruner:
         """Return a method at a budget for this model.
 
         Parameters
@@ -60,7 +60,7 @@ class ModelShape:
         method, tokens
             As `sparsevlm.make_pruner` takes them.
         layers
-            Cut after these layers; None for those that the method has for such a model.
+            PruningStage after these layers; None for those that the method has for such a model.
         **options
             Further fields of the method; they go before those that the model decides.
 
@@ -155,7 +155,7 @@ class MiniatureSource:
         rows = [{**sample.to_json(), "prediction": sample.answer} for sample in samples]
         for group in groups_of(rows).values():
             # Raises now, not after hours of answering, if a group is not whole.
-            get_benchmark(benchmark).counts(group)
+            get_benchmark(benchmark).sample_stats(group)
         return samples
 
     def media(self, model: str, samples: Sequence[Sample]) -> Iterator[list[Image]]:

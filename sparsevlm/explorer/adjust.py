@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sparsevlm.core.interface import CutPruner, Groups, Selection, View
+from sparsevlm.core.interface import Groups, PruningContext, Selection, StagedPruner
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 class Around:
     """Base of a pruner that has another inside and takes after it."""
 
-    inner: CutPruner
+    inner: StagedPruner
 
     @property
     def name(self) -> str:
         return self.inner.name
 
     @property
-    def cuts(self) -> tuple:
-        return self.inner.cuts
+    def stages(self) -> tuple:
+        return self.inner.stages
 
     @property
     def scored_layer(self) -> str:
@@ -66,11 +66,11 @@ class Adjusted(Around):
 
     Difference
     ----------
-    `level="rank"` solves its strength for the tokens its own decisions leave, so the budget is
+    `sparsity_mode="rank"` solves its lam for the tokens its own decisions leave, so the budget is
     missed by the number of forced tokens, as with fixed counts.
     """
 
-    inner: CutPruner
+    inner: StagedPruner
     keep: tuple[int, ...] = ()
     drop: tuple[int, ...] = ()
     raters: tuple[int, ...] | None = None
@@ -99,7 +99,7 @@ class Adjusted(Around):
         changed = {"keep": list(self.keep), "drop": list(self.drop), "raters": raters}
         return {**self.inner.to_json(), "adjusted": changed}
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """Ask the method, then edit its answer.
 
         Raises
@@ -107,46 +107,54 @@ class Adjusted(Around):
         ValueError
             For a token or rater that does not exist, or if nothing would be left.
         """
-        self._check(view)
-        if self.raters is not None and "raters" not in view.memo:
+        self._check(context)
+        if self.raters is not None and "raters" not in context.cache:
             import torch
 
-            view.memo["raters"] = torch.tensor(self.raters, device=view.text.device)
-        selection = self.inner.select(view)
+            context.cache["raters"] = torch.tensor(self.raters, device=context.text.device)
+        selection = self.inner.select(context)
         if not self.keep and not self.drop:
             return selection
-        return _edited(selection, view, self.keep, self.drop, getattr(self.inner, "merge", "mean"))
+        return _edited(
+            selection, context, self.keep, self.drop, getattr(self.inner, "merge", "mean")
+        )
 
-    def _check(self, view: View) -> None:
-        wrong = [i for i in (*self.keep, *self.drop) if not 0 <= i < view.num_visual]
+    def _check(self, context: PruningContext) -> None:
+        wrong = [i for i in (*self.keep, *self.drop) if not 0 <= i < context.num_visual]
         if wrong:
-            raise ValueError(f"there are {view.num_visual} visual tokens; cannot force {wrong}")
-        wrong = [i for i in self.raters or () if not 0 <= i < view.num_text]
+            raise ValueError(f"there are {context.num_visual} visual tokens; cannot force {wrong}")
+        wrong = [i for i in self.raters or () if not 0 <= i < context.num_text]
         if wrong:
-            raise ValueError(f"there are {view.num_text} text tokens; {wrong} cannot rate")
+            raise ValueError(f"there are {context.num_text} text tokens; {wrong} cannot rate")
 
 
 def _edited(
-    selection: Selection, view: View, keep: tuple[int, ...], drop: tuple[int, ...], merge: str
+    selection: Selection,
+    context: PruningContext,
+    keep: tuple[int, ...],
+    drop: tuple[int, ...],
+    merge: str,
 ) -> Selection:
     """The selection with the forced tokens in or out of it."""
     import torch
 
     def marked(ids: tuple[int, ...]) -> Tensor:
-        return torch.isin(view.source, torch.tensor(ids, device=view.source.device).long())
+        return torch.isin(context.source, torch.tensor(ids, device=context.source.device).long())
 
     stay, go = marked(keep), marked(drop)
-    kept = torch.zeros(view.num_current, dtype=torch.bool, device=view.source.device)
+    kept = torch.zeros(context.num_current, dtype=torch.bool, device=context.source.device)
     kept[selection.keep] = True
     selection = replace(selection, keep=((kept | stay) & ~go).nonzero().flatten())
     if selection.groups is not None:
-        selection = _regrouped(selection, view, stay | go, merge)
+        selection = _regrouped(selection, context, stay | go, merge)
     if not len(selection.keep) and selection.vectors is None:
         raise ValueError("nothing would be left: release some of the dropped patches")
     return selection
 
 
-def _regrouped(selection: Selection, view: View, forced: Tensor, merge: str) -> Selection:
+def _regrouped(
+    selection: Selection, context: PruningContext, forced: Tensor, merge: str
+) -> Selection:
     """The groups without the forced tokens; a group that loses one is merged again."""
     import torch
 
@@ -158,7 +166,7 @@ def _regrouped(selection: Selection, view: View, forced: Tensor, merge: str) -> 
         rest = members[(labels == group) & ~out]
         if not len(rest):
             continue
-        tokens = view.visual[rest].float()
+        tokens = context.visual[rest].float()
         total = tokens.sum(0) if merge == "sum" else tokens.mean(0)
         vectors[group] = total.to(vectors.dtype)
         if anchored is not None and anchored[group]:

@@ -97,9 +97,7 @@ class Explorer:
         runs = self.runs()
         choice = fitting(self.choice, runs[0])
         shown = montage(self.desk.picture, self.desk.geometry, self.show_padding)
-        return panels.scene(
-            runs, self.desk.model, self.desk.geometry, shown, choice, self.compare
-        )
+        return panels.scene(runs, self.desk.model, self.desk.geometry, shown, choice, self.compare)
 
     def figure(self) -> Figure:
         """The same without a browser: the static twin, two columns wide."""
@@ -130,7 +128,7 @@ class Explorer:
             Of the layer slider: what is seen there is turned into its opposite.
         """
         run = self.desk.answer(self.ask)
-        stage = fate.stages(run.sample)[fate.stage_of_position(run.sample, position)]
+        stage = fate.segments(run.sample)[fate.segment_of_position(run.sample, position)]
         is_kept = stage.fates[first].state == fate.KEPT
         self.ask = forced(self.ask, tokens, next_choice(self.ask, first, is_kept))
         return self.ask

@@ -225,4 +225,3 @@ def _refill(dropdown: widgets.Dropdown, options: list, value: object) -> None:
         dropdown.options = options
     known = [found for _, found in options]
     dropdown.value = value if value in known else known[0]
-

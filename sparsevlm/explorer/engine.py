@@ -16,7 +16,7 @@ from sparsevlm.explorer.view.geometry import Geometry
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from sparsevlm.core.interface import CutPruner
+    from sparsevlm.core.interface import StagedPruner
 
 # Methods whose settings have the option `positions`.
 
@@ -90,7 +90,7 @@ class Engine:
             num_text,
             self._compared(dense, pruned, inputs, watched.inner),
             self._compared(pruned, dense, inputs, _dense()),
-            watched.attention(sample.cuts[0].raters if sample.cuts else []),
+            watched.attention(sample.stages[0].raters if sample.stages else []),
         )
         grid = sample.grid or (1, sample.num_visual)
         return run, self.loaded.place(picture, grid, sample.num_visual)
@@ -110,7 +110,7 @@ class Engine:
         heads = self.loaded.model.config.get_text_config().num_attention_heads
         options = options_for(ask.method, heads, find_family(self.loaded.model).has_mrope)
         tokens = None if ask.method == "dense" else ask.tokens
-        inner: CutPruner = make_pruner(
+        inner: StagedPruner = make_pruner(
             ask.method, tokens=tokens, num_layers=self.model.num_layers,
             num_visual=int(self._visual(inputs).sum()), **options,
         )  # fmt: skip
@@ -185,7 +185,7 @@ class _Follow:
         return forced
 
 
-def _dense() -> CutPruner:
+def _dense() -> StagedPruner:
     from sparsevlm.core.sparsevlm import Dense
 
     return Dense()

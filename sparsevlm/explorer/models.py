@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sparsevlm.core.grids import Grid
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.sources import MiniatureSource
 from sparsevlm.explorer.run import Model
 from sparsevlm.explorer.samples import Picture
 from sparsevlm.explorer.view.geometry import Geometry, cropped, padded, stretched
+from sparsevlm.methods.grids import Grid
 from sparsevlm.models.flops import DecoderShape
 
 if TYPE_CHECKING:

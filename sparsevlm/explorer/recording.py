@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.core.interface import Selection, View
+from sparsevlm.core.interface import PruningContext, Selection
 from sparsevlm.explorer.adjust import Adjusted, Around
 from sparsevlm.explorer.view.heads import Attention, LayerRows, encode
 from sparsevlm.runtime.trace import SampleTrace
@@ -23,7 +23,7 @@ SINK_FACTOR = 10.0
 class Watched(Around):
     """Decides as `inner` does, and writes down what every layer attended to.
 
-    It "cuts" after every layer but keeps everything where `inner` has no cut, so the tokens that
+    It "stages" after every layer but keeps everything where `inner` has no cut, so the tokens that
     the model computes with are those of `inner` alone.
 
     Parameters
@@ -51,31 +51,31 @@ class Watched(Around):
         """That of the pruner inside: watching changes nothing."""
         return self.inner.to_json()
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """Note the rows of the text; then the method's decision, or keep everything."""
         import torch
 
-        self._note(view)
-        if self.inner.prunes_after(view.layer):
-            return self.inner.select(view)
-        return Selection(torch.arange(view.num_current, device=view.visual.device))
+        self._note(context)
+        if self.inner.prunes_after(context.layer):
+            return self.inner.select(context)
+        return Selection(torch.arange(context.num_current, device=context.visual.device))
 
-    def _note(self, view: View) -> None:
+    def _note(self, context: PruningContext) -> None:
         import torch
 
         from sparsevlm.core.raters import text_relevance
 
         if "relevance" not in self.seen:
-            relevance = text_relevance(view.inputs_visual, view.inputs_text)
+            relevance = text_relevance(context.inputs_visual, context.inputs_text)
             self.seen["relevance"] = relevance.tolist()
-        rows = view.attention_rows(torch.arange(view.num_text, device=view.visual.device))
-        layer = view.layer + (self.scored_layer == "next")
-        self.seen.setdefault("layers", []).append((layer, view.source, rows))
+        rows = context.attention_rows(torch.arange(context.num_text, device=context.visual.device))
+        layer = context.layer + (self.scored_layer == "next")
+        self.seen.setdefault("layers", []).append((layer, context.source, rows))
 
     def own_cuts(self, sample: SampleTrace) -> SampleTrace:
         """The trace without the entries where only this pruner "cut"."""
-        cuts = [cut for cut in sample.cuts if self.inner.prunes_after(cut.after_layer)]
-        return replace(sample, cuts=cuts)
+        stages = [stage for stage in sample.stages if self.inner.prunes_after(stage.layer)]
+        return replace(sample, stages=stages)
 
     def attention(self, raters: list[int]) -> Attention:
         """What was seen, for the rows of some words.

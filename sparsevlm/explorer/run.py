@@ -17,7 +17,7 @@ from sparsevlm.explorer.samples import Picture
 from sparsevlm.explorer.view.geometry import Geometry
 from sparsevlm.explorer.view.heads import Attention
 from sparsevlm.models.flops import DecoderShape
-from sparsevlm.runtime.trace import MAX_BYTES, CutTrace, SampleTrace
+from sparsevlm.runtime.trace import MAX_BYTES, SampleTrace, StageTrace
 
 FORMAT = "sparsevlm-explorer-1"
 
@@ -133,7 +133,7 @@ class Run:
     @property
     def raters(self) -> tuple[int, ...]:
         """Words that rated; none for a method without raters."""
-        return tuple(self.sample.cuts[0].raters) if self.sample.cuts else ()
+        return tuple(self.sample.stages[0].raters) if self.sample.stages else ()
 
 
 @dataclass(frozen=True)
@@ -228,7 +228,7 @@ def _run_row(run: Run) -> dict:
 def _run(row: dict) -> Run:
     sample, ask = row["sample"], row["ask"]
     grid = None if sample["grid"] is None else tuple(sample["grid"])
-    cuts = [CutTrace(**cut) for cut in sample["cuts"]]
+    stages = [StageTrace(**stage) for stage in sample["stages"]]
     raters = None if ask["raters"] is None else tuple(ask["raters"])
     lists = {"keep": tuple(ask["keep"]), "drop": tuple(ask["drop"]), "raters": raters}
     attention = None if row["attention"] is None else Attention.from_json(row["attention"])
@@ -237,7 +237,7 @@ def _run(row: dict) -> Run:
         row["pruner"],
         tuple(row["words"]),
         tuple(row["relevance"]),
-        SampleTrace(**{**sample, "grid": grid, "cuts": cuts}),
+        SampleTrace(**{**sample, "grid": grid, "stages": stages}),
         row["num_text"],
         _answer(row["dense"]),
         _answer(row["pruned"]),

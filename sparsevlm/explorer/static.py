@@ -25,9 +25,7 @@ TEXT = 2.0  # inches for words and answers
 GAP, HEAD, FOOT = 0.08, 0.38, 0.34
 
 
-def draw(
-    runs: Sequence[Run], model: Model, shown: Montage, choice: Choice | None = None
-) -> Figure:
+def draw(runs: Sequence[Run], model: Model, shown: Montage, choice: Choice | None = None) -> Figure:
     """One row per run: the picture, the tokens after every cut, words and answers.
 
     Parameters
@@ -49,7 +47,7 @@ def draw(
 
     use_style()
     choice = choice or Choice()
-    columns = 1 + max(1, *(len(run.sample.cuts) for run in runs))
+    columns = 1 + max(1, *(len(run.sample.stages) for run in runs))
     width = figure_size(2)[0]
     wide = (width - TEXT - GAP * columns) / columns
     high = wide * shown.image.height / shown.image.width
@@ -64,14 +62,14 @@ def draw(
 
     for index, run in enumerate(runs):
         own = choice if index == 0 else Choice(choice.mode)
-        painting, through = paint.paint(run, own), fate.stages(run.sample)
+        painting, through = paint.paint(run, own), fate.segments(run.sample)
         top = height - HEAD - index * row
         draw_picture(place(0.03, top - high, wide, high), shown)
         for column, position in enumerate(fate.cut_positions(run.sample), start=1):
             axes = place(0.03 + column * (wide + GAP), top - high, wide, high)
             draw_panel(axes, shown, painting, position, run)
             axes.set_xlabel(panels.caption(through[column]), size=5.5, labelpad=2, color="#555555")
-            layer = run.sample.cuts[column - 1].after_layer
+            layer = run.sample.stages[column - 1].layer
             axes.set_title("input" if layer < 0 else f"after layer {layer}", size=6.5, pad=2.5)
         x = 0.03 + columns * (wide + GAP)
         _draw_text(place(x, top - row + 0.1, width - x - 0.03, row - 0.1), run, model)

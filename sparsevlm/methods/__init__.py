@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
-from sparsevlm.core.interface import CutPruner
+from sparsevlm.core.interface import StagedPruner
 from sparsevlm.core.sparsevlm import Dense, SparseVLM
 from sparsevlm.core.variants import VARIANTS, plus_heads, v15
 from sparsevlm.methods.controls import Random, Uniform
@@ -33,7 +33,7 @@ class Method:
 
     name: str
     label: str
-    build: Callable[..., CutPruner]
+    build: Callable[..., StagedPruner]
     meets_budget: bool = True
 
 
@@ -66,8 +66,8 @@ def _not_refilled(tokens: int, num_layers: int, num_visual: int, **options: obje
     return replace(v15(tokens, num_layers, num_visual), **{"recycle": 0.0, **options})
 
 
-def _simple(kind: type[CutPruner]) -> Callable[..., CutPruner]:
-    def build(tokens: int, num_layers: int, num_visual: int, **options: object) -> CutPruner:
+def _simple(kind: type[StagedPruner]) -> Callable[..., StagedPruner]:
+    def build(tokens: int, num_layers: int, num_visual: int, **options: object) -> StagedPruner:
         layers = {"layers": options.pop("layers")} if "layers" in options else {}
         return replace(kind.for_budget(tokens, num_layers, num_visual, **layers), **options)
 
@@ -100,7 +100,7 @@ METHODS: dict[str, Method] = {
 
 def make_pruner(
     name: str, *, tokens: int | None, num_layers: int, num_visual: int, **overrides: object
-) -> CutPruner:
+) -> StagedPruner:
     """Build a method at a budget.
 
     Parameters
@@ -165,8 +165,8 @@ def options_for(name: str, num_heads: int, has_mrope: bool) -> dict[str, object]
 
 def _options(name: str) -> set[str]:
     if name.startswith("sparsevlm"):
-        return {f.name for f in fields(SparseVLM)} - {"cuts"} | {"layers"}
+        return {f.name for f in fields(SparseVLM)} - {"stages"} | {"layers"}
     if name not in _KINDS:
         return set()
-    own = {f.name for f in fields(_KINDS[name])} - {"cuts"}
+    own = {f.name for f in fields(_KINDS[name])} - {"stages"}
     return own | {"layers"} if name in ("fastv", "random", "uniform") else own

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sparsevlm.core.budget import check_budget
-from sparsevlm.core.interface import CutPruner
-from sparsevlm.core.schedule import Cut
+from sparsevlm.core.interface import StagedPruner
+from sparsevlm.core.schedule import PruningStage
 
 
 @dataclass(frozen=True)
-class InputPruner(CutPruner):
+class InputPruner(StagedPruner):
     """Base of ToMe and Pooled: one cut, at the input of layer 0, without attention.
 
     Parameters
@@ -32,4 +32,4 @@ class InputPruner(CutPruner):
     def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> InputPruner:
         """The budget's tokens in every layer."""
         check_budget(tokens, num_layers, num_visual)
-        return cls((Cut(-1, tokens),))
+        return cls((PruningStage(-1, tokens),))

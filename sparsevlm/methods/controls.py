@@ -12,13 +12,13 @@ from typing import ClassVar
 from zlib import crc32
 
 from sparsevlm.core.budget import schedule_for
-from sparsevlm.core.grids import Grid, token_cells
-from sparsevlm.core.interface import CutPruner, Selection, View
+from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
 from sparsevlm.methods.constants import on_device
+from sparsevlm.methods.grids import Grid, token_cells
 
 
 @dataclass(frozen=True)
-class Control(CutPruner):
+class Control(StagedPruner):
     """Base of the controls."""
 
     needs_attention: ClassVar[bool] = False
@@ -46,19 +46,19 @@ class Random(Control):
 
     name: ClassVar[str] = "random"
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """Draw one number per token, keep the largest."""
         import torch
 
         from sparsevlm.core.recycling import select_top
 
-        kept = min(self.keep_at(view.layer), view.num_current)
-        if "prompt" not in view.memo:
-            view.memo["prompt"] = view.prompt_key()  # reads ids and pixels
-        seed = crc32(f"{self.seed} {view.layer} {view.memo['prompt']}".encode())
-        draw = torch.rand(view.num_current, generator=torch.Generator().manual_seed(seed))
+        kept = min(self.keep_at(context.layer), context.num_current)
+        if "prompt" not in context.cache:
+            context.cache["prompt"] = context.prompt_key()  # reads ids and pixels
+        seed = crc32(f"{self.seed} {context.layer} {context.cache['prompt']}".encode())
+        draw = torch.rand(context.num_current, generator=torch.Generator().manual_seed(seed))
         keep, _ = select_top(draw, kept, 0)
-        return Selection(keep.to(view.visual.device))
+        return Selection(keep.to(context.visual.device))
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ class Uniform(Control):
 
     name: ClassVar[str] = "uniform"
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """Keep the first tokens of a fixed order that spreads over the grid."""
         from sparsevlm.core.recycling import select_top
 
-        kept = min(self.keep_at(view.layer), view.num_current)
-        rank = even_rank(view.grid or (1, view.num_visual), view.num_visual)
-        rank = on_device(rank, view.visual.device).index_select(0, view.source)
+        kept = min(self.keep_at(context.layer), context.num_current)
+        rank = even_rank(context.grid or (1, context.num_visual), context.num_visual)
+        rank = on_device(rank, context.visual.device).index_select(0, context.source)
         keep, _ = select_top(-rank.float(), kept, 0)
         return Selection(keep)
 
@@ -94,7 +94,7 @@ def even_rank(grid: Grid, num_visual: int) -> tuple[int, ...]:
     Parameters
     ----------
     grid, num_visual
-        See `sparsevlm.core.grids.token_cells`.
+        See `sparsevlm.methods.grids.token_cells`.
 
     Returns
     -------

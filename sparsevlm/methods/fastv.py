@@ -6,7 +6,7 @@ FastV (arXiv 2403.06764), official `modeling_llama.py` (`fastv_forward`).
 
 Difference
 ----------
-The official K prunes before layer K by the attention of layer K - 1: ``after_layer = K - 1``. The
+The official K prunes before layer K by the attention of layer K - 1: ``layer = K - 1``. The
 budget fixes how many stay; the official R is a share (DEVIATIONS.md).
 """
 
@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from sparsevlm.core.budget import OFFICIAL_LAYERS, scale_layers, schedule_for
-from sparsevlm.core.interface import CutPruner, Selection, View
+from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class FastV(CutPruner):
+class FastV(StagedPruner):
     """Keep the visual tokens that the last prompt token attends to most.
 
     Survivors keep their positions.
@@ -40,21 +40,21 @@ class FastV(CutPruner):
         first = scale_layers(OFFICIAL_LAYERS[:1], num_layers) if layers is None else layers[:1]
         return cls(schedule_for(tokens, num_layers, num_visual, recycle=0, layers=first))
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """Score by the last row, keep the best."""
         from sparsevlm.core.recycling import select_top
 
-        last, scores = last_token_scores(view)
-        kept = min(self.keep_at(view.layer), view.num_current)
+        last, scores = last_token_scores(context)
+        kept = min(self.keep_at(context.layer), context.num_current)
         keep, _ = select_top(scores, kept, 0)
         return Selection(keep, scores=scores, raters=last)
 
 
-def last_token_scores(view: View) -> tuple[Tensor, Tensor]:
+def last_token_scores(context: PruningContext) -> tuple[Tensor, Tensor]:
     """Position of the last prompt token, and its attention (mean over heads) ``[num_current]``."""
     import torch
 
-    from sparsevlm.core.scoring import rate, score
+    from sparsevlm.core.scoring import mean_over_heads, score
 
-    last = torch.arange(view.num_text - 1, view.num_text, device=view.visual.device)
-    return last, score(rate(view.attention_rows(last)))
+    last = torch.arange(context.num_text - 1, context.num_text, device=context.visual.device)
+    return last, score(mean_over_heads(context.attention_rows(last)))

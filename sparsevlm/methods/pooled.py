@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
 
-from sparsevlm.core.grids import Grid, token_cells
-from sparsevlm.core.interface import Groups, Selection, View
+from sparsevlm.core.interface import Groups, PruningContext, Selection
 from sparsevlm.methods.at_input import InputPruner
 from sparsevlm.methods.constants import on_device
+from sparsevlm.methods.grids import Grid, token_cells
 
 SQUARE_ENOUGH = 2  # a cell's longer side over its shorter one
 
@@ -30,16 +30,16 @@ class Pooled(InputPruner):
 
     name: ClassVar[str] = "pooled"
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """One mean per cell, at the place of the first token of the cell."""
         import torch
 
-        device, grid = view.visual.device, view.grid or (1, view.num_visual)
-        parts = cells_of(grid, view.num_visual, self.keep_at(view.layer))
+        device, grid = context.visual.device, context.grid or (1, context.num_visual)
+        parts = cells_of(grid, context.num_visual, self.keep_at(context.layer))
         members, labels, anchors, sizes = (on_device(part, device) for part in parts)
-        total = view.visual.new_zeros(len(sizes), view.visual.shape[1], dtype=torch.float32)
-        total.index_add_(0, labels, view.visual.index_select(0, members).float())
-        vectors = (total / sizes[:, None]).to(view.visual.dtype)
+        total = context.visual.new_zeros(len(sizes), context.visual.shape[1], dtype=torch.float32)
+        total.index_add_(0, labels, context.visual.index_select(0, members).float())
+        vectors = (total / sizes[:, None]).to(context.visual.dtype)
         keep = torch.empty(0, dtype=torch.int64, device=device)
         return Selection(keep, Groups(members, labels), vectors, anchors)
 
@@ -75,7 +75,7 @@ def cell_labels(grid: Grid, num_visual: int, tokens: int) -> tuple[int, ...]:
     Parameters
     ----------
     grid, num_visual
-        See `sparsevlm.core.grids.token_cells`.
+        See `sparsevlm.methods.grids.token_cells`.
     tokens
         The budget. Frames of a video share it equally, but for one; a frame has no more cells than
         patches.

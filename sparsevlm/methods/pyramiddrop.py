@@ -18,8 +18,8 @@ from functools import partial
 from typing import ClassVar
 
 from sparsevlm.core.budget import check_budget, scale_layers
-from sparsevlm.core.interface import CutPruner, Selection, View
-from sparsevlm.core.schedule import Cut, mean_tokens_out
+from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
+from sparsevlm.core.schedule import PruningStage, mean_tokens_out
 from sparsevlm.methods.fastv import last_token_scores
 
 # Prune before these layers of 32: the late stages for 192 tokens, the early ones for 128 and 64.
@@ -27,7 +27,7 @@ STAGES = ((8, 16, 24), (2, 8, 16))
 
 
 @dataclass(frozen=True)
-class PyramidDrop(CutPruner):
+class PyramidDrop(StagedPruner):
     """Keep what the last prompt token is about to attend to most.
 
     Parameters
@@ -57,7 +57,7 @@ class PyramidDrop(CutPruner):
             If neither can.
         """
         check_budget(tokens, num_layers, num_visual)
-        scaled = [scale_layers(stages, num_layers) for stages in STAGES]
+        scaled = [scale_layers(places, num_layers) for places in STAGES]
         # Before layer 0 the last token has seen nothing of the question, so no stage comes there.
         # Counting entries, a full layer 0 of a shallow model could be more than the budget.
         counted = "this" if any(layers[0] == 0 for layers in scaled) else "next"
@@ -68,40 +68,43 @@ class PyramidDrop(CutPruner):
                 mean_tokens_out, num_layers=num_layers, num_visual=num_visual, recycle=0,
                 counted_layer=counted,
             )  # fmt: skip
-            cuts = _solve(tokens, layers, num_visual, spent)
-            if abs(spent(cuts) - tokens) <= 1:
-                return cls(cuts, counted)
+            stages = _solve(tokens, layers, num_visual, spent)
+            if abs(spent(stages) - tokens) <= 1:
+                return cls(stages, counted)
             fewest.append(spent(geometric(layers, 0.0, num_visual)))
         raise ValueError(
             f"a budget of {tokens} tokens is impossible for PyramidDrop with {num_layers} layers: "
             f"its stages leave at least {min(fewest):.1f}"
         )
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """Score by the last row, keep the best."""
         from sparsevlm.core.recycling import select_top
 
-        last, scores = last_token_scores(view)
-        kept = min(self.keep_at(view.layer), view.num_current)
+        last, scores = last_token_scores(context)
+        kept = min(self.keep_at(context.layer), context.num_current)
         keep, _ = select_top(scores, kept, 0)
         return Selection(keep, scores=scores, raters=last)
 
 
-def geometric(layers: Sequence[int], rate: float, num_visual: int) -> tuple[Cut, ...]:
+def geometric(layers: Sequence[int], rate: float, num_visual: int) -> tuple[PruningStage, ...]:
     """Cuts before ``layers`` that keep ``int(num_visual * rate ** stage)`` tokens, at least 1."""
     return tuple(
-        Cut(layer - 1, max(1, int(num_visual * rate**stage)))
+        PruningStage(layer - 1, max(1, int(num_visual * rate**stage)))
         for stage, layer in enumerate(layers, start=1)
     )
 
 
 def _solve(
-    tokens: int, layers: Sequence[int], num_visual: int, spent: Callable[[Sequence[Cut]], float]
-) -> tuple[Cut, ...]:
+    tokens: int,
+    layers: Sequence[int],
+    num_visual: int,
+    spent: Callable[[Sequence[PruningStage]], float],
+) -> tuple[PruningStage, ...]:
     low, high = 0.0, 1.0
     for _ in range(50):
         rate = (low + high) / 2
         too_few = spent(geometric(layers, rate, num_visual)) < tokens
         low, high = (rate, high) if too_few else (low, rate)
     candidates = [geometric(layers, rate, num_visual) for rate in (low, high)]
-    return min(candidates, key=lambda cuts: abs(spent(cuts) - tokens))
+    return min(candidates, key=lambda stages: abs(spent(stages) - tokens))

@@ -16,7 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from sparsevlm.core.interface import Groups, Selection, View
+from sparsevlm.core.interface import Groups, PruningContext, Selection
 from sparsevlm.methods.at_input import InputPruner
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ class ToMe(InputPruner):
 
     name: ClassVar[str] = "tome"
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """Merge down to the count; tokens that merged with none are kept as they are."""
         import torch
 
-        remaining = self.keep_at(view.layer)
-        vectors, sizes, anchors, labels = merge_to(view.visual, remaining)
+        remaining = self.keep_at(context.layer)
+        vectors, sizes, anchors, labels = merge_to(context.visual, remaining)
         single = sizes == 1
         if bool(single.all()):
             return Selection(anchors)

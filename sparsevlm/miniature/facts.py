@@ -66,9 +66,7 @@ class Facts:
 
     def _unique(self, field: str) -> dict[str, SceneObject]:
         repeats = Counter(getattr(o, field) for o in self.scene.shapes)
-        return {
-            getattr(o, field): o for o in self.scene.shapes if repeats[getattr(o, field)] == 1
-        }
+        return {getattr(o, field): o for o in self.scene.shapes if repeats[getattr(o, field)] == 1}
 
     def _attribute(self, word: str, unique: dict, field: str) -> str | None:
         if not self.counts[word]:

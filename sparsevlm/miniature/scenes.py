@@ -140,9 +140,7 @@ def _background(rng: np.random.Generator, size: int) -> np.ndarray:
     """A gradient between two muted colours, coloured strokes and noise, [size, size, 3]."""
     corners = rng.uniform(70, 180, size=(2, 2, 1)) + rng.uniform(-28, 28, size=(2, 2, 3))
     t = np.linspace(0, 1, size)[:, None, None]
-    top, bottom = (
-        corners[i, 0] + (corners[i, 1] - corners[i, 0]) * t[:, 0][None] for i in (0, 1)
-    )
+    top, bottom = (corners[i, 0] + (corners[i, 1] - corners[i, 0]) * t[:, 0][None] for i in (0, 1))
     picture = top * (1 - t) + bottom * t
     for _ in range(int(rng.integers(size // 8, size // 4))):
         start, angle = rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi)

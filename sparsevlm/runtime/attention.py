@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface
 
+from sparsevlm.core.interface import phase
 from sparsevlm.core.scoring import attention_rows, causal_bias, mean_attention
-from sparsevlm.runtime.timing import stage
 
 PREFIX = "sparsevlm_"
 
@@ -43,7 +43,7 @@ class QueriesKeys:
         mask = None if self.mask is None else self.mask.to(device)
         return QueriesKeys(self.query.to(device), self.key.to(device), self.scaling, mask)
 
-    def rows(self, sample: int, start: int, columns: slice, raters: Tensor, memo: dict) -> Tensor:
+    def rows(self, sample: int, start: int, columns: slice, raters: Tensor, cache: dict) -> Tensor:
         """Attention ``[heads, raters, columns]`` of some of the tokens behind ``columns``.
 
         Parameters
@@ -56,14 +56,14 @@ class QueriesKeys:
             A block of its tokens, counted from ``start``.
         raters
             Tokens behind the block, counted from its end.
-        memo
+        cache
             Of this sample and prefill. Keeps the mask of the raters, of which a later cut needs
             the end.
         """
         query, key = self.query[sample, :, start + columns.stop :], self.key[sample, :, start:]
         mask = self._mask(sample, start)
         if mask is None:
-            mask = _causal(raters, query.shape[1], key, memo)
+            mask = _causal(raters, query.shape[1], key, cache)
         else:
             mask = mask[columns.stop :].index_select(0, raters)
         return attention_rows(query, key, raters, columns, self.scaling, mask)
@@ -80,7 +80,10 @@ class QueriesKeys:
         """
         ours, mask = slice(start, start + tokens), self._mask(sample, start)
         return mean_attention(
-            self.query[sample, :, ours], self.key[sample, :, ours], columns, self.scaling,
+            self.query[sample, :, ours],
+            self.key[sample, :, ours],
+            columns,
+            self.scaling,
             None if mask is None else mask[:tokens, :tokens],
         )
 
@@ -90,11 +93,11 @@ class QueriesKeys:
         return self.mask[min(sample, self.mask.shape[0] - 1), 0, start:, start:]
 
 
-def _causal(raters: Tensor, num_queries: int, key: Tensor, memo: dict) -> Tensor:
-    known, mask = memo.get("causal", (None, None))
+def _causal(raters: Tensor, num_queries: int, key: Tensor, cache: dict) -> Tensor:
+    known, mask = cache.get("causal", (None, None))
     if known is not raters:
         mask = causal_bias(raters, num_queries, key.shape[1], key.dtype)
-        memo["causal"] = raters, mask
+        cache["causal"] = raters, mask
     return mask[:, mask.shape[1] - key.shape[1] :]
 
 
@@ -123,7 +126,7 @@ def _noting(base: str) -> Callable:
     return forward
 
 
-@stage("hooks")
+@phase("hooks")
 def _note(
     module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None
 ) -> None:

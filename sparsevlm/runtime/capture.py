@@ -87,7 +87,7 @@ def capture(
 
 @dataclass(frozen=True)
 class _Graph:
-    """A captured prefill: how to run it, its number of operators, what is left of its cuts."""
+    """A captured prefill: how to run it, its number of operators, what is left of its stages."""
 
     run: Run
     operators: int
@@ -290,7 +290,7 @@ def _begun(state: Prefill) -> Prefill:
 def _left(state: Prefill, traced: bool) -> dict[str, object]:
     """What decode steps and the trace need of a finished prefill."""
     for sample in state.first:
-        sample.memo.clear()
+        sample.cache.clear()
     # Decode steps get tables of their own.
     segments = [replace(one, cos=None, sin=None, arguments={}) for one in state.segments]
     left = {"segments": segments, "segment_of": state.segment_of}

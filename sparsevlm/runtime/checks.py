@@ -12,7 +12,7 @@ from sparsevlm.core.interface import Pruner
 from sparsevlm.runtime.adapter import Family
 
 
-def check_pruner(pruner: Pruner, cuts: Sequence[int], family: Family, model: str) -> None:
+def check_pruner(pruner: Pruner, stages: Sequence[int], family: Family, model: str) -> None:
     """Check that a method fits a model.
 
     Parameters
@@ -33,26 +33,26 @@ def check_pruner(pruner: Pruner, cuts: Sequence[int], family: Family, model: str
         whose layers see a window only.
     """
     num_layers = len(family.decoder.layers)
-    named = {cut.after_layer for cut in getattr(pruner, "cuts", ())}
+    named = {stage.layer for stage in getattr(pruner, "stages", ())}
     named |= {num_layers - 1} if pruner.prunes_after(num_layers - 1) else set()
-    outside = sorted(named - set(cuts))
+    outside = sorted(named - set(stages))
     if outside:
         raise ValueError(
             f"cuts after layers {outside} lie outside this model: with {num_layers} layers "
             f"they may come after layers -1 to {num_layers - 2}"
         )
-    if -1 in cuts and pruner.needs_attention and pruner.scored_layer == "this":
+    if -1 in stages and pruner.needs_attention and pruner.scored_layer == "this":
         raise ValueError(
-            "a cut before layer 0 (after_layer=-1) has no attention of this layer to look at; "
+            "a cut before layer 0 (layer=-1) has no attention of this layer to look at; "
             'use scored_layer="next" or a later cut'
         )
     kinds = set(getattr(family.decoder.config, "layer_types", None) or ["full_attention"])
-    if cuts and kinds != {"full_attention"}:
+    if stages and kinds != {"full_attention"}:
         raise ValueError(
             f"this model has layers of kind {', '.join(sorted(kinds))}; prune() knows full "
             "attention only: switch the sliding window off in the config"
         )
-    if cuts and family.has_mrope and pruner.positions == "renumbered":
+    if stages and family.has_mrope and pruner.positions == "renumbered":
         warnings.warn(
             f'positions="renumbered" gives the visual tokens of a {model} '
             "the positions of plain text: rows and columns are lost. No release of SparseVLM "
@@ -69,11 +69,11 @@ def check_static(pruner: Pruner) -> None:
     ValueError
         If it decides at run time how many tokens stay.
     """
-    undecided = [cut for cut in getattr(pruner, "cuts", ()) if cut.keep is None]
+    undecided = [stage for stage in getattr(pruner, "stages", ()) if stage.keep is None]
     if undecided:
         raise ValueError(
             f"static=True needs a method whose counts are fixed; this {type(pruner).__name__} "
-            f"decides at run time how many tokens the cut after layer {undecided[0].after_layer} "
+            f"decides at run time how many tokens the cut after layer {undecided[0].layer} "
             "keeps"
         )
 

@@ -7,20 +7,20 @@ from functools import cached_property
 
 from torch import Tensor
 
-from sparsevlm.core.interface import View
+from sparsevlm.core.interface import PruningContext
 from sparsevlm.runtime.layout import Sample
 
 Tables = tuple[Tensor, Tensor]
 
 
-class LazyView(View):
-    """A `View` of which some parts are cut out when they are looked at.
+class LazyView(PruningContext):
+    """A `PruningContext` of which some parts are cut out when they are looked at.
 
     Parameters
     ----------
     **known
-        Fields of `View` by name, and what the others are cut out of (see `view_of`): ``_sample``,
-        ``_hidden``, ``_inputs``, ``_rotary``.
+        Fields of `PruningContext` by name, and what the others are cut out of (see `view_of`):
+        ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``.
     """
 
     def __init__(self, **known: object) -> None:
@@ -29,34 +29,34 @@ class LazyView(View):
 
     @cached_property
     def source(self) -> Tensor:
-        """See `View`."""
+        """See `PruningContext`."""
         return self._sample.source
 
     @cached_property
     def text(self) -> Tensor:
-        """See `View`."""
+        """See `PruningContext`."""
         return self._hidden[self._prompt]
 
     @cached_property
     def inputs_visual(self) -> Tensor:
-        """See `View`."""
+        """See `PruningContext`."""
         sample = self._sample
         return self._inputs()[sample.before : sample.before + sample.num_visual]
 
     @cached_property
     def inputs_text(self) -> Tensor:
-        """See `View`."""
+        """See `PruningContext`."""
         first = self._sample.before + self._sample.num_visual
         return self._inputs()[first : first + self._sample.prompt_text]
 
     @cached_property
     def rotary_visual(self) -> Tables:
-        """See `View`."""
+        """See `PruningContext`."""
         return tuple(table[self._sample.columns] for table in self._rotary())
 
     @cached_property
     def rotary_text(self) -> Tables:
-        """See `View`."""
+        """See `PruningContext`."""
         return tuple(table[self._prompt] for table in self._rotary())
 
     @property
@@ -74,8 +74,8 @@ def view_of(
     rows: Callable[[slice, Tensor], Tensor],
     mean: Callable[[slice], Tensor],
     **known: object,
-) -> View:
-    """The read-only view of one sample.
+) -> PruningContext:
+    """The read-only context of one sample.
 
     Parameters
     ----------
@@ -89,13 +89,13 @@ def view_of(
         Function that returns cosines and sines of its current tokens.
     rows, mean
         Functions of the visual columns that return the attention of some text tokens to them, and
-        of all tokens; see `View.attention_rows` and `View.attention_mean`.
+        of all tokens; see `PruningContext.attention_rows` and `PruningContext.attention_mean`.
     **known
-        Further fields of `View`.
+        Further fields of `PruningContext`.
     """
     columns = sample.columns
     return LazyView(
-        visual=hidden[columns], num_visual=sample.num_visual, memo=sample.memo,
+        visual=hidden[columns], num_visual=sample.num_visual, cache=sample.cache,
         attention_rows=lambda raters: rows(columns, raters), attention_mean=lambda: mean(columns),
         _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, **known,
     )  # fmt: skip

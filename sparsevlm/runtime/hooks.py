@@ -8,7 +8,7 @@ from functools import partial
 
 from torch import nn
 
-from sparsevlm.runtime.timing import stage
+from sparsevlm.core.interface import phase
 
 
 class Hook:
@@ -17,7 +17,7 @@ class Hook:
     def __init__(self, function: Callable) -> None:
         self.function = function
 
-    @stage("hooks")
+    @phase("hooks")
     def __call__(self, *args: object) -> object:
         return self.function(*args)
 

@@ -46,7 +46,7 @@ class Sample:
     source: Tensor
     slots: Tensor
     num_recycled: int = 0
-    memo: dict = field(default_factory=dict)
+    cache: dict = field(default_factory=dict)
 
     @property
     def tokens(self) -> int:
@@ -64,9 +64,7 @@ class Sample:
         return slice(self.before, self.before + self.visual)
 
 
-def locate(
-    visual: Tensor, attention_mask: Tensor | None, prompt_length: int
-) -> tuple[Sample, ...]:
+def locate(visual: Tensor, attention_mask: Tensor | None, prompt_length: int) -> tuple[Sample, ...]:
     """Find the parts of every row; the one host synchronisation of a prefill.
 
     Parameters
@@ -152,7 +150,7 @@ class FirstSample(Sample):
         # Frozen for everybody else.
         self.__dict__.update(
             before=before, visual=visual, text=text, prompt_text=prompt_text, num_visual=visual,
-            num_recycled=0, memo={}, _start=start, _device=device,
+            num_recycled=0, cache={}, _start=start, _device=device,
         )  # fmt: skip
 
     device = property(lambda self: self._device)  # nothing is numbered for it
@@ -235,7 +233,7 @@ class CutSample(Sample):
         self.__dict__.update(
             before=cut.before, visual=len(keep) + created, text=cut.text,
             prompt_text=cut.prompt_text, num_visual=cut.num_visual,
-            num_recycled=cut.num_recycled + created, memo=cut.memo,
+            num_recycled=cut.num_recycled + created, cache=cut.cache,
             _cut=cut, _keep=keep, _created=created, _anchors=anchors, _order=order,
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""One prefill under pruning: its cuts, and what later layers and decode steps need to know."""
+"""One prefill under pruning: its stages, and what later layers and decode steps need to know."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from sparsevlm.core.interface import Pruner, Selection, View
+from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Family, Grid
 from sparsevlm.runtime.attention import QueriesKeys
 from sparsevlm.runtime.context import view_of
 from sparsevlm.runtime.layout import Sample
 from sparsevlm.runtime.segments import Positions, Segment, causal_mask, real_tokens
-from sparsevlm.runtime.timing import stage
 from sparsevlm.runtime.trace import SampleTrace
 from sparsevlm.runtime.tracing import Noted, sample_trace
 
@@ -35,11 +34,11 @@ class Prefill:
     grids
         Shape of every row's visual tokens, where known.
     prompt_key
-        Function of the row number; see `View`.
+        Function of the row number; see `PruningContext`.
     ids
         ``[batch, tokens]`` of the call, where it has them.
     static
-        See `View`.
+        See `PruningContext`.
     """
 
     def __init__(
@@ -82,20 +81,20 @@ class Prefill:
         """Keep queries and keys of a scored layer until its cut."""
         self.captured[layer] = found.to(self.home)
 
-    @stage("cut")
-    def cut(self, after_layer: int, hidden: Tensor) -> Tensor:
+    @phase("cut")
+    def cut(self, layer: int, hidden: Tensor) -> Tensor:
         """Ask the pruner for every sample and carry the selections out; returns the new rows."""
-        found, hidden = self.captured.pop(after_layer, None), hidden.to(self.home)
+        found, hidden = self.captured.pop(layer, None), hidden.to(self.home)
         rows, samples = [], []
         for number, sample in enumerate(self.samples):
             row = hidden[number, hidden.shape[1] - sample.tokens :]
             if sample.visual:
-                selection = self._select(number, sample, row, after_layer, found)
+                selection = self._select(number, sample, row, layer, found)
                 sample_after, row_after = sample, row
                 if len(selection.keep) < sample.visual or selection.vectors is not None:
                     sample_after, row_after = layout.apply(sample, row, selection)
                 self.noted[number].append(
-                    Noted(after_layer, sample, sample_after, selection.without_vectors())
+                    Noted(layer, sample, sample_after, selection.without_vectors())
                 )
                 sample, row = sample_after, row_after
             samples.append(sample)
@@ -124,8 +123,12 @@ class Prefill:
                 )
             return found
 
-        view = view_of(
-            sample, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
+        context = view_of(
+            sample,
+            row,
+            inputs,
+            layer=layer,
+            num_layers=len(self.decoder.layers),
             grid=self.grids[number],
             rows=lambda columns, raters: announced().rows(
                 number, start, columns, raters, self.masks[number]
@@ -134,16 +137,17 @@ class Prefill:
                 number, start, columns, columns.stop + sample.prompt_text
             ),
             rotary=lambda: segment.tables_of(number, start),
-            prompt_key=lambda: self.prompt_key(number, inputs()), static=self.static,
+            prompt_key=lambda: self.prompt_key(number, inputs()),
+            static=self.static,
         )
-        selection = self._decide(view)
+        selection = self._decide(context)
         layout.check_selection(sample, selection)
         return selection
 
-    @stage("scoring")
+    @phase("scoring")
     @torch.no_grad()
-    def _decide(self, view: View) -> Selection:
-        return self.pruner.select(view)
+    def _decide(self, context: PruningContext) -> Selection:
+        return self.pruner.select(context)
 
     def _segment(self, hidden: Tensor) -> Segment:
         mask = None
@@ -232,7 +236,11 @@ class Prefill:
         """Turn what was noted into plain numbers."""
         return [
             sample_trace(
-                first, last, noted, num_layers=len(self.decoder.layers), grid=grid,
+                first,
+                last,
+                noted,
+                num_layers=len(self.decoder.layers),
+                grid=grid,
                 counted_layer=self.pruner.counted_layer,
             )
             for first, last, noted, grid in zip(

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from sparsevlm.core.interface import Pruner
+from sparsevlm.core.interface import Pruner, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Family, find_family
 from sparsevlm.runtime.attention import note_attention, project
@@ -21,7 +21,6 @@ from sparsevlm.runtime.checks import check_cache, check_pruner, check_static
 from sparsevlm.runtime.hooks import Hook, arguments_of, bind
 from sparsevlm.runtime.prefill import Prefill
 from sparsevlm.runtime.prompt_key import prompt_key
-from sparsevlm.runtime.timing import stage
 from sparsevlm.runtime.trace import Trace
 
 # By the model's decoder.
@@ -102,7 +101,7 @@ def session_of(decoder: nn.Module) -> _Session | None:
     return _ACTIVE.get(decoder)
 
 
-@stage("session")
+@phase("session")
 def _open(
     model: nn.Module, pruner: Pruner, visual_mask: object, trace: bool, static: bool | None
 ) -> _Session:
@@ -114,7 +113,7 @@ def _open(
     return session
 
 
-@stage("session")
+@phase("session")
 def _close(hooks: ExitStack) -> None:
     hooks.close()
 
@@ -133,10 +132,10 @@ class _Session:
         self.prompt: tuple[Tensor, int] | None = None
         self.logits_to_keep: object = None
         layers = family.decoder.layers
-        self.cuts = [i for i in range(-1, len(layers) - 1) if pruner.prunes_after(i)]
-        check_pruner(pruner, self.cuts, self.family, type(model).__name__)
+        self.stages = [i for i in range(-1, len(layers) - 1) if pruner.prunes_after(i)]
+        check_pruner(pruner, self.stages, self.family, type(model).__name__)
 
-    @stage("session")
+    @phase("session")
     def attach(self, stack: ExitStack) -> None:
         def hook(register: Callable, function: Callable, **how: bool) -> None:
             stack.callback(register(Hook(function), with_kwargs=True, **how).remove)
@@ -151,7 +150,7 @@ class _Session:
             before = bind(self._before_layer, index)
             hook(layer.register_forward_pre_hook, before)
         if self.pruner.needs_attention and self.pruner.scored_layer == "this":
-            for index in self.cuts:
+            for index in self.stages:
                 attention = self.family.decoder.layers[index].self_attn
                 stack.callback(note_attention(attention, bind(self._note, index)))
 
@@ -254,7 +253,7 @@ class _Session:
             cache = kwargs.get("past_key_values")
             if cache is not None:
                 self.states[cache] = state
-        if index - 1 in self.cuts:
+        if index - 1 in self.stages:
             if self.pruner.needs_attention and self.pruner.scored_layer == "next":
                 segment = state.segments[-1]
                 found = project(module, hidden, segment.cos, segment.sin)

@@ -1,4 +1,4 @@
-"""The stretches of layers between two cuts: their positions, rotary tables and masks."""
+"""The stretches of layers between two stages: their positions, rotary tables and masks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from transformers.masking_utils import create_causal_mask
 
+from sparsevlm.core.interface import phase
 from sparsevlm.runtime.adapter import Family
 from sparsevlm.runtime.layout import Sample, pad_left
-from sparsevlm.runtime.timing import stage
 
 
 @dataclass
 class Segment:
-    """The layers between two cuts: they all see the same tokens.
+    """The layers between two stages: they all see the same tokens.
 
     Attributes
     ----------
@@ -43,9 +43,7 @@ class Segment:
 
     def tables_of(self, row: int, start: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines of one row from its first real token on, ``[tokens, head_dim]``."""
-        return tuple(
-            table[row if len(table) > 1 else 0, start:] for table in (self.cos, self.sin)
-        )
+        return tuple(table[row if len(table) > 1 else 0, start:] for table in (self.cos, self.sin))
 
     def change(self, cos: Tensor, sin: Tensor, mask: Tensor | None) -> None:
         """Set what the layers of this segment get in place of what the model gives them."""
@@ -135,9 +133,7 @@ class Positions:
         last = self.rows[:, -1:].expand(len(samples), -1)
         return Segment(hidden.shape[1], mask, cos, sin, last + 1 if shortened else None)
 
-    def renumbered(
-        self, hidden: Tensor, samples: Sequence[Sample], mask: Tensor | None
-    ) -> Segment:
+    def renumbered(self, hidden: Tensor, samples: Sequence[Sample], mask: Tensor | None) -> Segment:
         """A segment whose positions go on from each row's first one, without gaps."""
         length, device = hidden.shape[1], hidden.device
         if mask is None and self.from_zero and self._follow_from_position():
@@ -168,7 +164,7 @@ def real_tokens(samples: Sequence[Sample], length: int, device: torch.device) ->
     return torch.stack([index >= length - sample.tokens for sample in samples])
 
 
-@stage("cut")
+@phase("cut")
 def causal_mask(
     decoder: nn.Module, mask: Tensor | None, hidden: Tensor, arguments: dict, layer: int
 ) -> Tensor | None:

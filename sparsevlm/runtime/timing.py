@@ -1,24 +1,24 @@
-"""What pruning itself costs, stage by stage, told apart from the model around it.
+"""What pruning itself costs, phase by phase, told apart from the model around it.
 
-Nothing is measured unless `account` is entered; then every stage notes when it begins and ends. A
-stage inside another interrupts it, so the stages add up to all the time that pruning took.
+Nothing is measured unless `account` is entered; then every phase notes when it begins and ends. A
+phase inside another interrupts it, so the phases add up to all the time that pruning took.
 """
 
 from __future__ import annotations
 
-import functools
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Protocol
 
-# What a stage covers. "hooks": reading the arguments of the model and of its layers, and finding
-# the tokens in the batch. "scoring": the pruner's decision but for the two stages after it.
+from sparsevlm.core.interface import CURRENT_ACCOUNT, phase
+
+# What a phase covers. "hooks": reading the arguments of the model and of its layers, and finding
+# the tokens in the batch. "scoring": the pruner's decision but for the two phases after it.
 # "cut": carrying the decision out on hidden states, positions and masks. "session": entering and
 # leaving the with block.
-STAGES = ("session", "hooks", "scoring", "rank", "clustering", "cut")
+PHASES = ("session", "hooks", "scoring", "rank", "clustering", "cut")
 
 
 class Clock(Protocol):
@@ -61,7 +61,7 @@ class CudaClock:
 
 
 class Account:
-    """Time by stage; get one from `account`.
+    """Time by phase; get one from `account`.
 
     Parameters
     ----------
@@ -80,31 +80,28 @@ class Account:
         self._since: object = None
         self._spans: list[tuple[str, object, object]] = []
 
-    def begin(self, stage: str) -> None:
-        """Enter a stage; the one around it stands still."""
+    def begin(self, phase: str) -> None:
+        """Enter a phase; the one around it stands still."""
         now = self._clock.mark()
         if self._open:
             self._spans.append((self._open[-1], self._since, now))
-        self._open.append(stage)
+        self._open.append(phase)
         self.count += 1
         self._since = now
 
     def end(self) -> None:
-        """Leave the innermost stage."""
+        """Leave the innermost phase."""
         now = self._clock.mark()
         self._spans.append((self._open.pop(), self._since, now))
         self._since = now
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds of every stage that was entered, in the order of `STAGES`."""
+        """Seconds of every phase that was entered, in the order of `PHASES`."""
         total: dict[str, float] = defaultdict(float)
-        for stage, start, end in self._spans:
-            total[stage] += self._clock.seconds(start, end)
-        return {stage: total[stage] for stage in STAGES if stage in total}
-
-
-_CURRENT: ContextVar[Account | None] = ContextVar("sparsevlm_account", default=None)
+        for name, start, end in self._spans:
+            total[name] += self._clock.seconds(start, end)
+        return {name: total[name] for name in PHASES if name in total}
 
 
 @contextmanager
@@ -128,21 +125,21 @@ def account(clock: Clock | None = None) -> Iterator[Account]:
     >>> spent.seconds["clustering"]
     """
     current = Account(clock or ThreadClock())
-    token = _CURRENT.set(current)
+    token = CURRENT_ACCOUNT.set(current)
     try:
         yield current
     finally:
-        _CURRENT.reset(token)
+        CURRENT_ACCOUNT.reset(token)
 
 
 def reading_seconds(clock: Clock, times: int = 2000) -> float:
-    """What an account adds to the time it counts, per stage: measured on empty stages."""
+    """What an account adds to the time it counts, per phase: measured on empty phases."""
 
-    @stage("hooks")
+    @phase("hooks")
     def nothing() -> None:
         pass
 
-    @stage("hooks")
+    @phase("hooks")
     def around() -> None:
         for _ in range(times):
             nothing()
@@ -150,23 +147,3 @@ def reading_seconds(clock: Clock, times: int = 2000) -> float:
     with account(clock) as spent:
         around()
     return spent.seconds["hooks"] / times
-
-
-def stage(name: str) -> Callable[[Callable], Callable]:
-    """Decorator: the time of a function belongs to this stage, where anybody measures."""
-
-    def decorate(function: Callable) -> Callable:
-        @functools.wraps(function)
-        def timed(*args: object, **kwargs: object) -> object:
-            current = _CURRENT.get()
-            if current is None:
-                return function(*args, **kwargs)
-            current.begin(name)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                current.end()
-
-        return timed
-
-    return decorate

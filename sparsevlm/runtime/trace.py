@@ -15,12 +15,12 @@ MAX_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
-class CutTrace:
+class StageTrace:
     """One cut of one sample. All indices are ORIGINAL ones, of the tokens before any cut.
 
     Attributes
     ----------
-    after_layer
+    layer
         0-based layer after which the cut was made.
     kept
         Original visual tokens that are still there as themselves.
@@ -36,7 +36,7 @@ class CutTrace:
         Visual tokens after the cut: ``len(kept) + len(groups)``.
     """
 
-    after_layer: int
+    layer: int
     kept: list[int]
     groups: list[list[int]]
     group_ids: list[int]
@@ -65,7 +65,7 @@ class SampleTrace:
 
     num_visual: int
     grid: tuple[int, ...] | None
-    cuts: list[CutTrace]
+    stages: list[StageTrace]
     tokens_in: list[int]
     tokens_out: list[int]
     output_index: list[int] = field(default_factory=list)
@@ -170,8 +170,8 @@ class Trace:
 
 def _sample(row: dict) -> SampleTrace:
     grid = None if row["grid"] is None else tuple(row["grid"])
-    cuts = [CutTrace(**cut) for cut in row["cuts"]]
-    return SampleTrace(**{**row, "grid": grid, "cuts": cuts})
+    stages = [StageTrace(**stage) for stage in row["stages"]]
+    return SampleTrace(**{**row, "grid": grid, "stages": stages})
 
 
 def _mean(per_sample: list[list[int]]) -> float:

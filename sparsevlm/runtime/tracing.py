@@ -10,14 +10,14 @@ from torch import Tensor
 
 from sparsevlm.core.interface import Selection
 from sparsevlm.runtime.layout import Sample
-from sparsevlm.runtime.trace import CutTrace, SampleTrace
+from sparsevlm.runtime.trace import SampleTrace, StageTrace
 
 
 @dataclass(frozen=True)
 class Noted:
     """One selection of one sample; tensors, read only when the trace is asked for."""
 
-    after_layer: int
+    layer: int
     before: Sample
     after: Sample
     selection: Selection
@@ -46,15 +46,15 @@ def sample_trace(
         Shape of its visual tokens, where known.
     """
     members = {index: [index] for index in range(first.num_visual)}
-    cuts = [_cut_trace(note, members) for note in noted]
-    left = {note.after_layer: note.after.visual for note in noted}
+    stages = [_cut_trace(note, members) for note in noted]
+    left = {note.layer: note.after.visual for note in noted}
     current, tokens_in, tokens_out = first.num_visual, [], []
     for layer in range(-1, num_layers):
         entering, current = current, left.get(layer, current)
         if layer >= 0:
             tokens_in.append(entering)
             tokens_out.append(current if counted_layer == "this" else entering)
-    return SampleTrace(first.num_visual, grid, cuts, tokens_in, tokens_out, last.slots.tolist())
+    return SampleTrace(first.num_visual, grid, stages, tokens_in, tokens_out, last.slots.tolist())
 
 
 def _positions(raters: Tensor | None) -> list[int]:
@@ -63,20 +63,21 @@ def _positions(raters: Tensor | None) -> list[int]:
     return (raters.nonzero().flatten() if raters.dtype == torch.bool else raters).tolist()
 
 
-def _cut_trace(note: Noted, members: dict[int, list[int]]) -> CutTrace:
+def _cut_trace(note: Noted, members: dict[int, list[int]]) -> StageTrace:
     selection, before = note.selection, note.before
     source = before.source.tolist()
     if selection.groups is not None:
-        merged = zip(selection.groups.members.tolist(), selection.groups.labels.tolist(),
-                     strict=True)
+        merged = zip(
+            selection.groups.members.tolist(), selection.groups.labels.tolist(), strict=True
+        )
         for member, label in merged:
             identity = before.num_visual + before.num_recycled + label
             members.setdefault(identity, []).extend(members[source[member]])
     after = note.after.source.tolist()
     recycled = [identity for identity in after if identity >= before.num_visual]
     scored = selection.scores is not None
-    return CutTrace(
-        after_layer=note.after_layer,
+    return StageTrace(
+        layer=note.layer,
         kept=[identity for identity in after if identity < before.num_visual],
         groups=[sorted(members[identity]) for identity in recycled],
         group_ids=recycled,

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import StoppingCriteria, StoppingCriteriaList
 
-from sparsevlm.core.interface import CutPruner
+from sparsevlm.core.interface import StagedPruner
 from sparsevlm.runtime.timing import Clock
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.clock import Watch, clock_of, interleaved, spread
@@ -33,7 +33,7 @@ class _TokenMarks(StoppingCriteria):
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 
 
-def answer(case: Case, pruner: CutPruner | None, new_tokens: int) -> dict[str, float]:
+def answer(case: Case, pruner: StagedPruner | None, new_tokens: int) -> dict[str, float]:
     """Seconds of one answer.
 
     Returns
@@ -71,7 +71,7 @@ def answer(case: Case, pruner: CutPruner | None, new_tokens: int) -> dict[str, f
 
 
 def measure_answers(
-    case: Case, jobs: dict[str, CutPruner | None], rounds: int, new_tokens: int, seed: int = 0
+    case: Case, jobs: dict[str, StagedPruner | None], rounds: int, new_tokens: int, seed: int = 0
 ) -> dict[str, dict[str, float]]:
     """Seconds of answers: median and quartiles by job and by part.
 
@@ -112,7 +112,7 @@ def shares(answers: dict[str, dict]) -> dict[str, dict[str, float]]:
     }
 
 
-def measure_memory(case: Case, jobs: dict[str, CutPruner | None]) -> dict[str, int]:
+def measure_memory(case: Case, jobs: dict[str, StagedPruner | None]) -> dict[str, int]:
     """Peak bytes of one prompt by job, beyond weights and inputs."""
     if case.device == "cuda":
         for pruner in jobs.values():
@@ -125,7 +125,7 @@ def measure_memory(case: Case, jobs: dict[str, CutPruner | None]) -> dict[str, i
 
 
 def measure_throughput(
-    case: Case, jobs: dict[str, CutPruner | None], batches: Sequence[int], rounds: int,
+    case: Case, jobs: dict[str, StagedPruner | None], batches: Sequence[int], rounds: int,
     new_tokens: int, seed: int = 0,
 ) -> dict[str, dict[str, float | None]]:  # fmt: skip
     """Answers per second, by batch and by job; a batch that does not fit the device has none."""

@@ -1,4 +1,4 @@
-"""One model and its prompt, ready to be run dense, with the oracle's cuts, and under any pruner."""
+"""One model and its prompt, ready to be run dense, with the oracle's cuts, under any pruner."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from torch import Tensor, nn
 from transformers import DynamicCache
 
 from sparsevlm import make_pruner, prune, tokens_per_layer
-from sparsevlm.core.interface import CutPruner
-from sparsevlm.core.schedule import check_cuts
+from sparsevlm.core.interface import StagedPruner, phase
+from sparsevlm.core.schedule import check_stages
 from sparsevlm.runtime.adapter import find_family
 from sparsevlm.runtime.capture import Captured, capture
-from sparsevlm.runtime.timing import stage
 from sparsevlm.speed import shapes
 from sparsevlm.speed.shapes import Shape
 
@@ -76,7 +75,7 @@ class Case:
         yield from self.model.buffers()
         yield from (value for value in self.inputs.values() if isinstance(value, Tensor))
 
-    def pruner(self, method: str, tokens: int) -> CutPruner:
+    def pruner(self, method: str, tokens: int) -> StagedPruner:
         """A method at a budget that fits this model.
 
         Raises
@@ -89,7 +88,7 @@ class Case:
             method, tokens=tokens, num_layers=shape.layers, num_visual=shape.num_visual,
             **shapes.method_options(shape, method),
         )  # fmt: skip
-        if any(cut.keep is None for cut in pruner.cuts):
+        if any(stage.keep is None for stage in pruner.stages):
             raise ValueError(
                 f"{method} decides at run time how many tokens stay, so there is no oracle of the "
                 "same cuts to compare with; choose a method with fixed counts"
@@ -97,7 +96,7 @@ class Case:
         return pruner
 
     def pruned(
-        self, pruner: CutPruner | None, static: bool | None = None
+        self, pruner: StagedPruner | None, static: bool | None = None
     ) -> AbstractContextManager:
         """The with block that prunes the model; for ``None`` it stays dense."""
         if pruner is None:
@@ -109,7 +108,7 @@ class Case:
         """The with block in which prefills run from graphs; see `capture`."""
         return capture(self.model, limit=limit, **shapes.call_options(self.shape))
 
-    def forward(self, pruner: CutPruner | None = None, static: bool | None = None) -> None:
+    def forward(self, pruner: StagedPruner | None = None, static: bool | None = None) -> None:
         """One prompt: vision tower, prefill with a cache, logits of the last token."""
         with torch.no_grad(), self.pruned(pruner, static):
             self.model(**self.inputs, use_cache=True, logits_to_keep=1)
@@ -160,26 +159,26 @@ class Case:
                     hidden, tables = _cut(hidden, tables, indices[number])
             return decoder.norm(hidden)
 
-    def oracle_indices(self, pruner: CutPruner) -> dict[int, Tensor]:
+    def oracle_indices(self, pruner: StagedPruner) -> dict[int, Tensor]:
         """For every cut, rows of the sequence to keep: as many as the pruner, evenly spaced."""
         shape = self.shape
-        check_cuts(pruner.cuts, shape.layers)
+        check_stages(pruner.stages, shape.layers)
         entering = tokens_per_layer(
-            pruner.cuts, shape.layers, shape.num_visual, getattr(pruner, "recycle", 0)
+            pruner.stages, shape.layers, shape.num_visual, getattr(pruner, "recycle", 0)
         )[0]
         current, indices = shape.num_visual, {}
-        for cut in pruner.cuts:
-            count = entering[cut.after_layer + 1]
+        for stage in pruner.stages:
+            count = entering[stage.layer + 1]
             visual = torch.arange(count) * current // count
             rows = torch.cat([
                 torch.arange(shape.before), shape.before + visual,
                 shape.before + current + torch.arange(shape.after),
             ])  # fmt: skip
-            indices[cut.after_layer], current = rows.to(self.device), count
+            indices[stage.layer], current = rows.to(self.device), count
         return indices
 
 
-@stage("cut")
+@phase("cut")
 def _cut(
     hidden: Tensor, tables: tuple[Tensor, Tensor], rows: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:

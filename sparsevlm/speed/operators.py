@@ -13,7 +13,7 @@ from torch import nn
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sparsevlm.core.interface import CutPruner
+from sparsevlm.core.interface import StagedPruner
 from sparsevlm.speed.case import Case
 
 # These give out memory or a look at it, and start nothing, though their schema does not say so.
@@ -113,11 +113,11 @@ def measure_operators(
     }
 
 
-def _of(case: Case, pruner: CutPruner | None) -> dict[str, int]:
+def _of(case: Case, pruner: StagedPruner | None) -> dict[str, int]:
     return count(lambda: case.forward(pruner, static=True), case.decoder)
 
 
-def _of_method(case: Case, pruner: CutPruner) -> dict[str, dict[str, int]]:
+def _of_method(case: Case, pruner: StagedPruner) -> dict[str, dict[str, int]]:
     indices = case.oracle_indices(pruner)
     case.decoder_inputs()  # made at the first call
     return {

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from statistics import median
 
-from sparsevlm.core.interface import CutPruner
+from sparsevlm.core.interface import StagedPruner
 from sparsevlm.core.schedule import tokens_per_layer
 from sparsevlm.models.flops import kv_bytes, prefill_flops
-from sparsevlm.runtime.timing import STAGES, account, reading_seconds
+from sparsevlm.runtime.timing import PHASES, account, reading_seconds
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.clock import Watch, clock_of, interleaved, seconds_of, spread
 
@@ -76,7 +76,7 @@ def _captured_jobs(case: Case, pruners: dict) -> dict[str, Callable[[], object]]
     """The same prefills from graphs; they are captured in the warm-up, which is dropped."""
     graphs = case.captured(limit=len(pruners) + 1)
 
-    def run(pruner: CutPruner | None) -> dict[str, object]:
+    def run(pruner: StagedPruner | None) -> dict[str, object]:
         with graphs:
             return _forward(case, pruner, static=True)
 
@@ -98,7 +98,9 @@ def _ratio(found: dict[str, list[dict]], job: str, base: str) -> float:
     return round(one / other, 4)
 
 
-def _forward(case: Case, pruner: CutPruner | None, static: bool | None = None) -> dict[str, object]:
+def _forward(
+    case: Case, pruner: StagedPruner | None, static: bool | None = None
+) -> dict[str, object]:
     """Seconds of the prefill, and of pruning itself in all and inside the decoder."""
     clock = clock_of(case.device)
     with Watch({"prefill": case.decoder}, clock) as watch, account(clock) as spent:
@@ -133,7 +135,7 @@ def _row(
         "to_dense": round(median(run["prefill"] for run in pruned) / middle, 4),
         "overhead_percent": spread(overhead, 3),
         "by_difference_percent": spread(difference, 3),
-        "stages_percent": {name: _share(name, pruned, base) for name in STAGES},
+        "stages_percent": {name: _share(name, pruned, base) for name in PHASES},
     }
 
 
@@ -148,12 +150,12 @@ def _share(stage: str, pruned: Sequence[dict], base: Sequence[float]) -> float:
     return round(100 * median(shares), 4)
 
 
-def analytic(case: Case, pruner: CutPruner) -> dict[str, object]:
+def analytic(case: Case, pruner: StagedPruner) -> dict[str, object]:
     """FLOPs and bytes of the KV cache, of the dense model's; and in full."""
     shape = case.shape
     text = shape.before + shape.after
     entering = tokens_per_layer(
-        pruner.cuts, shape.layers, shape.num_visual, getattr(pruner, "recycle", 0),
+        pruner.stages, shape.layers, shape.num_visual, getattr(pruner, "recycle", 0),
         pruner.counted_layer,
     )[0]  # fmt: skip
     size = case.dtype.itemsize

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from sparsevlm.core.interface import CutPruner
+from sparsevlm.core.interface import StagedPruner
 from sparsevlm.runtime.timing import account, reading_seconds
 from sparsevlm.speed import shapes
 from sparsevlm.speed.answering import measure_memory
@@ -84,7 +84,7 @@ def measure_scale(
     return found
 
 
-def _shares(case: Case, pruner: CutPruner, rounds: int) -> list[float]:
+def _shares(case: Case, pruner: StagedPruner, rounds: int) -> list[float]:
     clock, shares = clock_of(case.device), []
     reading = reading_seconds(clock)
     case.forward(pruner)

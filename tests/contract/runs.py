@@ -1,5 +1,4 @@
-"""One combination of family, method and kernel; its forwards run once and are shared by the tests.
-"""
+"""One combination of family, method and kernel; its forwards run once and tests share them."""
 
 from __future__ import annotations
 
@@ -57,7 +56,7 @@ def build_keep_all(family: Family, method: str):
     if method.startswith("sparsevlm"):
         options = {"always_drop": False, "recycle": 0}
     if method == "sparsevlm-paper":
-        options["strength"] = 1e-9
+        options["lam"] = 1e-9
     return build(family, method, most, most, **options)
 
 

@@ -24,6 +24,6 @@ def scheduled(method: str, pruner: sv.Pruner, num_visual: int) -> tuple[list, li
     unmet = "sparsevlm-not-refilled"
     assert sv.METHODS[method.partition(":")[0]].meets_budget or method == unmet
     return tokens_per_layer(
-        pruner.cuts, NUM_LAYERS, num_visual, recycle=recycle_of(pruner),
+        pruner.stages, NUM_LAYERS, num_visual, recycle=recycle_of(pruner),
         counted_layer=pruner.counted_layer, always_drop=getattr(pruner, "always_drop", False),
     )  # fmt: skip

@@ -9,8 +9,8 @@ from .runs import KINDS, build, runs
 
 def decisions(sample):
     """What was decided, without the scores, which rounding touches."""
-    cuts = [(cut.kept, cut.groups, cut.group_ids, cut.raters) for cut in sample.cuts]
-    return cuts, sample.tokens_in, sample.tokens_out
+    stages = [(stage.kept, stage.groups, stage.group_ids, stage.raters) for stage in sample.stages]
+    return stages, sample.tokens_in, sample.tokens_out
 
 
 @runs(eager=KINDS)
@@ -41,10 +41,10 @@ def test_cache_equals_recomputation(run):
 @runs(only=("sparsevlm-paper",))
 def test_every_sample_may_keep_another_number(run):
     """All text rates, so the rank and the number kept follow the length of the question."""
-    pruner = build(run.family, run.method, raters="all_text", strength=0.97)
+    pruner = build(run.family, run.method, raters="all_text", lam=0.97)
     with run.pruning(pruner) as trace:
         together = run.family.generate(run.model, run.inputs)
-        counts = {tuple(cut.num_left for cut in sample.cuts) for sample in trace.samples}
+        counts = {tuple(stage.num_left for stage in sample.stages) for sample in trace.samples}
         recomputed = run.family.generate(run.model, run.inputs, use_cache=False)
     assert torch.equal(together, recomputed)
     assert len(counts) == 3

@@ -35,9 +35,9 @@ def test_keeping_everything_is_bitwise_dense(run):
         assert torch.equal(run.family.generate(run.model, run.inputs), tokens)
     for sample, count in zip(samples, run.family.counts, strict=True):
         assert sample.tokens_in == sample.tokens_out == [count] * NUM_LAYERS
-        assert [cut.kept for cut in sample.cuts] == [list(range(count))] * len(pruner.cuts)
+        assert [stage.kept for stage in sample.stages] == [list(range(count))] * len(pruner.stages)
         scored = count if pruner.needs_attention else 0
-        assert [len(cut.scores) for cut in sample.cuts] == [scored] * len(pruner.cuts)
+        assert [len(stage.scores) for stage in sample.stages] == [scored] * len(pruner.stages)
 
 
 def masked_reference(run, samples):
@@ -49,9 +49,9 @@ def masked_reference(run, samples):
     handles = []
     for number, layer in enumerate(run.model.get_decoder().layers):
         for row, sample in enumerate(samples):
-            for cut in (cut for cut in sample.cuts if cut.after_layer == number - 1):
+            for stage in (stage for stage in sample.stages if stage.layer == number - 1):
                 columns = visual[row].nonzero().flatten()
-                gone = sorted(set(range(sample.num_visual)) - set(cut.kept))
+                gone = sorted(set(range(sample.num_visual)) - set(stage.kept))
                 visible = visible.clone()
                 visible[row][:, columns[gone]] = False
         # A row that sees nothing would be NaN; nobody looks at such a row.
@@ -97,7 +97,8 @@ def test_the_question_changes_what_survives(run):
     ids[:, -5:] = torch.tensor([90, 91, 92, 93, 94])
     _, samples = run.prefill(inputs={**inputs, "input_ids": ids})
     same = [
-        [(cut.kept, cut.groups) for cut in one.cuts] == [(cut.kept, cut.groups) for cut in two.cuts]
+        [(stage.kept, stage.groups) for stage in one.stages]
+        == [(stage.kept, stage.groups) for stage in two.stages]
         for one, two in zip(run.samples, samples, strict=True)
     ]
     assert same == [run.method in (*MERGING, "uniform")] * 3
@@ -107,5 +108,5 @@ def test_the_question_changes_what_survives(run):
 def test_another_seed_draws_others(run):
     _, samples = run.prefill(build(run.family, run.method, seed=1))
     for one, two in zip(run.samples, samples, strict=True):
-        assert [cut.kept for cut in one.cuts] != [cut.kept for cut in two.cuts]
+        assert [stage.kept for stage in one.stages] != [stage.kept for stage in two.stages]
         assert one.tokens_out == two.tokens_out

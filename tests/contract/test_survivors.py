@@ -20,7 +20,7 @@ def test_counts_are_as_scheduled(run):
     pruner = run.pruner
     for sample, count, grid in zip(run.samples, run.family.counts, run.family.grids, strict=True):
         assert (sample.num_visual, sample.grid) == (count, grid)
-        assert [cut.after_layer for cut in sample.cuts] == [cut.after_layer for cut in pruner.cuts]
+        assert [stage.layer for stage in sample.stages] == [stage.layer for stage in pruner.stages]
         entering, leaving = sample.tokens_in, sample.tokens_out
         assert len(entering) == len(leaving) == NUM_LAYERS
         assert all(i >= o >= 1 for i, o in zip(entering, leaving, strict=True))
@@ -33,16 +33,16 @@ def test_counts_are_as_scheduled(run):
 def test_kept_tokens_are_in_order_and_groups_share_out_the_recycled(run):
     for sample in run.samples:
         alive, groups, current = set(range(sample.num_visual)), {}, sample.num_visual
-        for cut in sample.cuts:
-            assert cut.kept == sorted(set(cut.kept)) and set(cut.kept) <= alive
-            assert cut.num_left == len(cut.kept) + len(cut.groups) <= current
-            check_groups(cut, alive, groups)
-            check_recycled(run.pruner, cut, groups, current, sample)
-            if cut.scores:
-                assert len(cut.scores) == current
-                assert sorted(cut.score_ids) == [*sorted(alive), *sorted(groups)]
-            alive, current = set(cut.kept), cut.num_left
-            groups = dict(zip(cut.group_ids, cut.groups, strict=True))
+        for stage in sample.stages:
+            assert stage.kept == sorted(set(stage.kept)) and set(stage.kept) <= alive
+            assert stage.num_left == len(stage.kept) + len(stage.groups) <= current
+            check_groups(stage, alive, groups)
+            check_recycled(run.pruner, stage, groups, current, sample)
+            if stage.scores:
+                assert len(stage.scores) == current
+                assert sorted(stage.score_ids) == [*sorted(alive), *sorted(groups)]
+            alive, current = set(stage.kept), stage.num_left
+            groups = dict(zip(stage.group_ids, stage.groups, strict=True))
 
 
 def check_groups(cut, alive, before):
@@ -90,8 +90,8 @@ def test_text_stays_and_in_order(run):
         assert output == sorted(output), "the order changed"
         assert [index for index in output if index not in set(places)] == text
         left = [places.index(index) for index in output if index in set(places)]
-        kept = sample.cuts[-1].kept if sample.cuts else list(range(sample.num_visual))
-        groups = sample.cuts[-1].groups if sample.cuts else []
+        kept = sample.stages[-1].kept if sample.stages else list(range(sample.num_visual))
+        groups = sample.stages[-1].groups if sample.stages else []
         assert len(sample.output_index) == len(text) + len(kept) + len(groups)
         extra = [index for index in left if index not in set(kept)]
         assert [index for index in left if index in set(kept)] == kept

@@ -137,7 +137,7 @@ class Browser:
         return wait_for(lambda: self.js(code), seconds)
 
     def mouse(self, kind: str, x: float, y: float) -> None:
-        """"mousePressed", "mouseMoved" or "mouseReleased"."""
+        """ "mousePressed", "mouseMoved" or "mouseReleased"."""
         button = "none" if kind == "mouseMoved" else "left"
         self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=1)
 

@@ -21,9 +21,7 @@ def single():
 
 
 def make(name, **options):
-    return sv.make_pruner(
-        name, tokens=64, num_layers=NUM_LAYERS, num_visual=NUM_VISUAL, **options
-    )
+    return sv.make_pruner(name, tokens=64, num_layers=NUM_LAYERS, num_visual=NUM_VISUAL, **options)
 
 
 def ran(model, pruner, inputs):
@@ -44,25 +42,25 @@ def test_without_changes_nothing_changes(sdpa_model, single, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_forced_patches_stay_and_go(sdpa_model, single, name):
     _, plain = ran(sdpa_model, make(name), single)
-    lost = [i for i in range(NUM_VISUAL) if i not in plain.cuts[-1].kept][:3]
-    kept = plain.cuts[-1].kept[:2] if plain.cuts[-1].kept else []
+    lost = [i for i in range(NUM_VISUAL) if i not in plain.stages[-1].kept][:3]
+    kept = plain.stages[-1].kept[:2] if plain.stages[-1].kept else []
     pruner = Adjusted(make(name), keep=tuple(lost), drop=tuple(kept))
     _, sample = ran(sdpa_model, pruner, single)
-    for cut in sample.cuts:
-        assert set(lost) <= set(cut.kept) and not set(kept) & set(cut.kept)
-        assert not {*lost, *kept} & {token for group in cut.groups for token in group}
-        assert cut.num_left == len(cut.kept) + len(cut.groups)
+    for stage in sample.stages:
+        assert set(lost) <= set(stage.kept) and not set(kept) & set(stage.kept)
+        assert not {*lost, *kept} & {token for group in stage.groups for token in group}
+        assert stage.num_left == len(stage.kept) + len(stage.groups)
     # All else at the first cut is as the method decided.
-    first, forced = plain.cuts[0], {*lost, *kept}
-    assert set(sample.cuts[0].kept) - forced == set(first.kept) - forced
+    first, forced = plain.stages[0], {*lost, *kept}
+    assert set(sample.stages[0].kept) - forced == set(first.kept) - forced
     groups = [[t for t in group if t not in forced] for group in first.groups]
-    assert sample.cuts[0].groups == [group for group in groups if group]
+    assert sample.stages[0].groups == [group for group in groups if group]
 
 
 def test_a_group_that_loses_a_token_is_merged_again(sdpa_model, single):
     method = make("sparsevlm", positions="original")
     _, plain = ran(sdpa_model, method, single)
-    group = max(plain.cuts[0].groups, key=len)
+    group = max(plain.stages[0].groups, key=len)
     seen = []
 
     class Spy(Adjusted):
@@ -80,7 +78,7 @@ def test_a_group_that_loses_a_token_is_merged_again(sdpa_model, single):
 
 
 def test_regrouping_by_sum_and_an_empty_group():
-    class View:
+    class PruningContext:
         visual = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
 
     groups = Groups(torch.tensor([0, 1, 2, 3]), torch.tensor([0, 0, 1, 0]))
@@ -89,16 +87,16 @@ def test_regrouping_by_sum_and_an_empty_group():
         anchors=torch.tensor([1, 2]),
     )  # fmt: skip
     forced = torch.tensor([False, True, True, False])
-    found = _regrouped(selection, View, forced, "sum")
+    found = _regrouped(selection, PruningContext, forced, "sum")
     assert found.vectors.tolist() == [[9.0]] and found.anchors.tolist() == [0]
     assert found.groups.members.tolist() == [0, 3] and found.groups.labels.tolist() == [0, 0]
-    none = _regrouped(selection, View, torch.ones(4, dtype=torch.bool), "mean")
+    none = _regrouped(selection, PruningContext, torch.ones(4, dtype=torch.bool), "mean")
     assert none.groups is None and none.vectors is None and none.anchors is None
 
 
 def test_other_raters_rate(sdpa_model, single):
     _, sample = ran(sdpa_model, Adjusted(make("sparsevlm"), raters=(1, 4)), single)
-    assert all(cut.raters == [1, 4] for cut in sample.cuts)
+    assert all(stage.raters == [1, 4] for stage in sample.stages)
     every = tuple(range(11))
     logits, _ = ran(sdpa_model, Adjusted(make("sparsevlm"), raters=every), single)
     all_text, _ = ran(sdpa_model, make("sparsevlm-all-text"), single)
@@ -168,8 +166,8 @@ def test_attention_to_tokens_that_are_left(sdpa_model, single):
     found = watched.attention([])
     assert found.words == (10,), "without raters the last word"
     for rows in found.layers:
-        left = [c for c in sample.cuts if c.after_layer + 1 < rows.layer]
-        expected = left[-1].num_left if left and left[-1].after_layer >= 0 else NUM_VISUAL
+        left = [c for c in sample.stages if c.layer + 1 < rows.layer]
+        expected = left[-1].num_left if left and left[-1].layer >= 0 else NUM_VISUAL
         assert len(rows.source) == expected
 
 

@@ -134,7 +134,7 @@ def test_comparing(controls):
 
 
 def test_a_click_turns_what_is_seen_into_its_opposite(controls, explorer):
-    last = explorer.desk.answer(explorer.ask).sample.cuts[-1]
+    last = explorer.desk.answer(explorer.ask).sample.stages[-1]
     lost, kept = next(i for i in range(576) if i not in last.kept), last.kept[0]
     controls._do(controls._clicked, {"type": "patches", "first": lost, "tokens": [lost, kept]})
     assert explorer.ask.keep == tuple(sorted((lost, kept)))
@@ -148,7 +148,7 @@ def test_a_click_turns_what_is_seen_into_its_opposite(controls, explorer):
 
 
 def test_a_click_goes_by_the_layer_on_the_slider(controls, explorer):
-    first, last = (explorer.desk.answer(explorer.ask).sample.cuts[i] for i in (0, -1))
+    first, last = (explorer.desk.answer(explorer.ask).sample.stages[i] for i in (0, -1))
     token = next(i for i in first.kept if i not in last.kept)
     for position, expected in ((1, ((), (token,))), (4, ((token,), ()))):
         explorer.release()
@@ -269,7 +269,7 @@ def test_where_a_widget_can_be_used(monkeypatch):
 
 
 def test_our_javascript_is_short():
-    source = (ROOT / "sparsevlm" / "explorer" / "patch_view.js").read_text()
+    source = (ROOT / "sparsevlm" / "explorer" / "view" / "patch_view.js").read_text()
     assert len(source.splitlines()) <= 200
     assert [path.name for path in (ROOT / "sparsevlm").rglob("*.js")] == ["patch_view.js"]
 

@@ -46,7 +46,7 @@ def test_bundled_traces_are_of_the_bundled_weights(sample):
 def test_a_bundled_answer_is_what_the_model_says(desk, picture):
     ask = Ask("what letter is on the brown card ?", "pdrop", 64)
     recorded, now = desk.answer(ask), desk.engine().ask(picture, ask)[0]
-    assert recorded.sample.cuts[0].kept == now.sample.cuts[0].kept
+    assert recorded.sample.stages[0].kept == now.sample.stages[0].kept
     assert texts(recorded.pruned) == texts(now.pruned)
 
 

@@ -90,7 +90,7 @@ def test_a_rater_and_a_patch_that_help_the_answer(desk, picture):
     brown, card = plain.words.index("brown"), patches_of("brown card")
     helped, _ = engine.ask(picture, replace(ask, raters=(*plain.raters, brown)))
     rescued, _ = engine.ask(picture, replace(ask, keep=card))
-    assert set(card) <= set(rescued.sample.cuts[-1].kept)
+    assert set(card) <= set(rescued.sample.stages[-1].kept)
     for run in (helped, rescued):
         assert run.dense[0].other > max(0.9, plain.dense[0].other - 1e-3)
 
@@ -151,7 +151,7 @@ def test_a_checkpoint_of_every_family(folder, name, frames, grid, num_visual, bo
     assert place.grid == grid and place.num_visual == run.sample.num_visual == num_visual
     assert place.box == box and len(seen.frames) == min(frames, 8)
     assert "W" in run.words and engine.model.name == name and run.pruned
-    assert run.sample.cuts[-1].num_left < num_visual
+    assert run.sample.stages[-1].num_left < num_visual
     expected = "original" if name == "qwen2_vl" else "renumbered"
     assert run.pruner["positions"] == expected
 

@@ -29,13 +29,13 @@ from sparsevlm.explorer.view.geometry import padded, stretched  # noqa: E402
 from sparsevlm.explorer.view.heads import Attention, LayerRows, encode  # noqa: E402
 from sparsevlm.explorer.view.montage import montage  # noqa: E402
 from sparsevlm.models.flops import DecoderShape  # noqa: E402
-from sparsevlm.runtime.trace import CutTrace, SampleTrace  # noqa: E402
+from sparsevlm.runtime.trace import SampleTrace, StageTrace  # noqa: E402
 
-# Six patches, two cuts. Token 0 stays; 1 goes at the first cut; 2 and 3 are recycled into the
+# Six patches, two stages. Token 0 stays; 1 goes at the first cut; 2 and 3 are recycled into the
 # first group (id 6), which the second cut drops; 4 is recycled by the second (id 7); 5 goes.
-FIRST = CutTrace(0, [0, 4, 5], [[2, 3]], [6], [0.6, 0.1, 0.2, 0.2, 0.5, 0.4], [0, 1, 2, 3, 4, 5],
+FIRST = StageTrace(0, [0, 4, 5], [[2, 3]], [6], [0.6, 0.1, 0.2, 0.2, 0.5, 0.4], [0, 1, 2, 3, 4, 5],
                  [1], 4)  # fmt: skip
-SECOND = CutTrace(2, [0], [[4]], [7], [0.9, 0.3, 0.01, 0.2], [0, 4, 5, 6], [1], 2)
+SECOND = StageTrace(2, [0], [[4]], [7], [0.9, 0.3, 0.01, 0.2], [0, 4, 5, 6], [1], 2)
 SAMPLE = SampleTrace(6, (2, 3), [FIRST, SECOND], [6, 4, 4, 2], [4, 4, 2, 2])
 CODES = encode(np.array([[[0.5, 1e-3, 0, 1e-5, 0.1, 1e-6]]]))
 ROWS = Attention((1,), (LayerRows(0, (0, 1, 2, 3, 4, 5), CODES),), ((4,),), single_heads=True)
@@ -58,8 +58,8 @@ def shown(session):
 
 
 def test_the_life_of_every_token():
-    through = fate.stages(SAMPLE)
-    assert [stage.num_left for stage in through] == [6, 4, 2]
+    through = fate.segments(SAMPLE)
+    assert [segment.num_left for segment in through] == [6, 4, 2]
     assert [f.state for f in through[1].fates] == [
         "kept", "dropped", "recycled", "recycled", "kept", "kept"
     ]  # fmt: skip
@@ -73,18 +73,18 @@ def test_the_life_of_every_token():
 
 def test_every_stage_of_a_real_trace_adds_up(session):
     for run in session.runs:
-        for stage, cut in zip(fate.stages(run.sample)[1:], run.sample.cuts, strict=True):
-            states = [found.state for found in stage.fates]
-            assert states.count("kept") == len(cut.kept)
-            assert states.count("recycled") == sum(len(group) for group in cut.groups)
-            assert stage.num_left == len(stage.kept) + len(stage.groups)
+        for segment, stage in zip(fate.segments(run.sample)[1:], run.sample.stages, strict=True):
+            states = [found.state for found in segment.fates]
+            assert states.count("kept") == len(stage.kept)
+            assert states.count("recycled") == sum(len(group) for group in stage.groups)
+            assert segment.num_left == len(segment.kept) + len(segment.groups)
 
 
 def test_positions_of_the_slider():
-    assert [fate.stage_of_position(SAMPLE, p) for p in range(5)] == [0, 1, 1, 2, 2]
+    assert [fate.segment_of_position(SAMPLE, p) for p in range(5)] == [0, 1, 1, 2, 2]
     assert fate.cut_positions(SAMPLE) == [1, 3]
-    at_input = replace(SAMPLE, cuts=[replace(FIRST, after_layer=-1)])
-    assert fate.stage_of_position(at_input, 0) == 1 and fate.cut_positions(at_input) == [0]
+    at_input = replace(SAMPLE, stages=[replace(FIRST, layer=-1)])
+    assert fate.segment_of_position(at_input, 0) == 1 and fate.cut_positions(at_input) == [0]
 
 
 def test_biographies():
@@ -139,7 +139,7 @@ def test_colours_of_the_score_are_ranks():
     # The group's score colours its patches; tokens that were gone have none.
     assert after[1] == 0 and after[2] == after[3] > 0 and after[5] == 1
     assert "no scores" in paint.quantity(
-        replace(RUN, sample=replace(SAMPLE, cuts=[replace(FIRST, scores=[], score_ids=[])])),
+        replace(RUN, sample=replace(SAMPLE, stages=[replace(FIRST, scores=[], score_ids=[])])),
         Choice("score"),
     )
 
@@ -161,13 +161,14 @@ def test_the_difference_of_two_questions(session):
                 dict.fromkeys(run.ask.question for run in session.runs))  # fmt: skip
     found = paint.difference(one, two)
     codes = found.codes[found.at[-1]]
-    first, second = set(one.sample.cuts[-1].kept), set(two.sample.cuts[-1].kept)
+    first, second = set(one.sample.stages[-1].kept), set(two.sample.stages[-1].kept)
     assert codes.count(0) == len(first & second) and codes.count(2) == len(first - second)
     assert codes.count(3) == len(second - first) and set(found.codes[found.at[0]]) == {0}
 
 
 def test_looks_differ_without_colour():
     """Kept is outlined, recycled dotted, dropped pale: no state is told by its hue alone."""
+
     def other(look):
         return (bool(look.dot), look.outlined, round(look.share, 1))
 
@@ -182,9 +183,7 @@ def test_the_browser_gets_plain_values(session):
     asked = session.runs[0].ask
     runs = [session.runs[0], *(r for r in session.runs[1:] if r.ask.question == asked.question
                                and r.ask.tokens == 64 and r.ask.method != "sparsevlm")]  # fmt: skip
-    made = panels.scene(
-        runs, session.model, session.geometry, shown(session), Choice(), "methods"
-    )
+    made = panels.scene(runs, session.model, session.geometry, shown(session), Choice(), "methods")
     assert json.loads(json.dumps(made)) == made and len(made["panels"]) == 6
     assert made["positions"] == 9 and made["cuts"] == [0, 1, 2, 4]
     assert made["marker"] == "miniature model, not LLaVA-1.5"
@@ -193,7 +192,7 @@ def test_the_browser_gets_plain_values(session):
         assert len(panel["at"]) == len(panel["captions"]) == len(panel["sinks"]) == 9
         assert all(len(codes) == len(panel["info"]) == 576 for codes in panel["codes"])
         assert max(map(max, panel["codes"])) < len(panel["palette"])
-        assert panel["captions"][-1].startswith(f"{len(run.sample.cuts[-1].kept)} kept")
+        assert panel["captions"][-1].startswith(f"{len(run.sample.stages[-1].kept)} kept")
     assert [panel["editable"] for panel in made["panels"]] == [True] + [False] * 5
     assert not made["panels"][1]["switchable"]
 

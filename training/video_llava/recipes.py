@@ -8,8 +8,14 @@ from training.video_llava.supervision import CLOCK_LAYER
 
 _DECODER = ("image_tower", "layers.", "lm_head")
 _TOWERS = ("image_tower", "video_tower")
-_ALL_BUT_CLOCK = (*_TOWERS, "projector", "lm_head", "embed_tokens", "language_model.norm",
-                  *(f"layers.{i}." for i in range(NUM_LAYERS) if i != CLOCK_LAYER))
+_ALL_BUT_CLOCK = (
+    *_TOWERS,
+    "projector",
+    "lm_head",
+    "embed_tokens",
+    "language_model.norm",
+    *(f"layers.{i}." for i in range(NUM_LAYERS) if i != CLOCK_LAYER),
+)
 # Until the last stage only the eight layers of the base run, the ones between are the identity.
 RECIPES = {
     "mini-video-llava": Recipe(

@@ -91,7 +91,7 @@ def _read(read: Callable[[Path], list[Sample]], folder: Path) -> list[Sample]:
 def _faults(name: str, samples: Sequence[Sample]) -> list[str]:
     """What the scorer would refuse, found by scoring the references against themselves."""
     rows = [{**sample.to_json(), "prediction": sample.answer} for sample in samples]
-    counts = get_benchmark(name).counts
+    counts = get_benchmark(name).sample_stats
     faults = []
     try:
         groups = groups_of(rows)

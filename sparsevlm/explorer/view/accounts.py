@@ -57,7 +57,7 @@ def account(run: Run, model: Model) -> Account:
 
 
 def at_position(found: Account, position: int) -> str:
-    """A line for one position of the layer slider (see `fate.stage_of_position`)."""
+    """A line for one position of the layer slider (see `fate.segment_of_position`)."""
     if position == 0:
         return f"input: {found.tokens_in[0]} visual tokens"
     layer = position - 1

@@ -68,7 +68,7 @@ def paint(run: Run, choice: Choice) -> Painting:
     if choice.mode == "life":
         return _life(run)
     if choice.mode == "fate":
-        through = fate.stages(run.sample)
+        through = fate.segments(run.sample)
         codes = tuple(_fate_codes(stage) for stage in through)
         return Painting(palette.FATE, codes, _stage_at(run))
     levels = _scores if choice.mode == "score" else _attention
@@ -79,7 +79,7 @@ def paint(run: Run, choice: Choice) -> Painting:
 
 def difference(first: Run, second: Run) -> Painting:
     """Who keeps what: both, neither, only the first, only the second."""
-    one, two = fate.stages(first.sample), fate.stages(second.sample)
+    one, two = fate.segments(first.sample), fate.segments(second.sample)
     pairs = list(zip(_stage_at(first), _stage_at(second), strict=True))
     known = sorted(set(pairs))
     codes = []
@@ -101,10 +101,10 @@ def legend(run: Run, choice: Choice) -> list[tuple[Look | str, str]]:
             (palette.DROPPED, "dropped before"),
         ]
     if choice.mode == "life":
-        looks = palette.life(len(run.sample.cuts))
+        looks = palette.life(len(run.sample.stages))
         named = [(palette.KEPT, "kept to the end")]
-        for number, cut in enumerate(run.sample.cuts):
-            where = "at the input" if cut.after_layer < 0 else f"after layer {cut.after_layer}"
+        for number, stage in enumerate(run.sample.stages):
+            where = "at the input" if stage.layer < 0 else f"after layer {stage.layer}"
             named.append((looks[1 + 2 * number], f"lost its place {where}"))
         return [*named, (Look("#bbbbbb", 1.0, "#ffffff"), "recycled at the end")]
     bar = "linear-gradient(90deg," + ",".join(palette.CIVIDIS) + ")"
@@ -121,7 +121,7 @@ def difference_legend(first: str, second: str) -> list[tuple[Look | str, str]]:
 def quantity(run: Run, choice: Choice) -> str:
     """The quantity of a heat map, exactly."""
     if choice.mode == "score":
-        if not any(cut.scores for cut in run.sample.cuts):
+        if not any(stage.scores for stage in run.sample.stages):
             return "this method has no scores"
         corrected = ", corrected for distance" if run.pruner.get("gravity") else ""
         return (
@@ -139,23 +139,23 @@ def quantity(run: Run, choice: Choice) -> str:
 
 def _stage_at(run: Run) -> tuple[int, ...]:
     positions = range(len(run.sample.tokens_in) + 1)
-    return tuple(fate.stage_of_position(run.sample, position) for position in positions)
+    return tuple(fate.segment_of_position(run.sample, position) for position in positions)
 
 
-def _fate_codes(stage: fate.Stage) -> tuple[int, ...]:
+def _fate_codes(stage: fate.Segment) -> tuple[int, ...]:
     def code(found: fate.Fate) -> int:
         if found.state == fate.KEPT:
             return 0
         if found.state == fate.DROPPED:
-            return 1 if found.since == stage.after_layer else 2
+            return 1 if found.since == stage.layer else 2
         return 3 + found.group % len(palette.RECYCLED)
 
     return tuple(code(found) for found in stage.fates)
 
 
 def _life(run: Run) -> Painting:
-    layers = [cut.after_layer for cut in run.sample.cuts]
-    last = fate.stages(run.sample)[-1]
+    layers = [stage.layer for stage in run.sample.stages]
+    last = fate.segments(run.sample)[-1]
     codes = tuple(
         0 if found.state == fate.KEPT
         else 1 + 2 * layers.index(found.since) + (found.state == fate.RECYCLED)
@@ -167,16 +167,16 @@ def _life(run: Run) -> Painting:
 
 def _scores(run: Run, position: int, choice: Choice) -> dict[int, int]:
     """Levels by rank at the latest cut, or before any at the first; nothing without scores."""
-    cuts = [cut for cut in run.sample.cuts if cut.scores]
-    done = [cut for cut in cuts if cut.after_layer < position]
-    if not cuts:
+    stages = [stage for stage in run.sample.stages if stage.scores]
+    done = [stage for stage in stages if stage.layer < position]
+    if not stages:
         return {}
-    cut = done[-1] if done else cuts[0]
-    order = sorted(cut.scores)
+    stage = done[-1] if done else stages[0]
+    order = sorted(stage.scores)
     most = max(1, len(order) - 1)
     return {
         identity: min(LEVELS - 1, int(bisect_left(order, score) / most * LEVELS))
-        for identity, score in zip(cut.score_ids, cut.scores, strict=True)
+        for identity, score in zip(stage.score_ids, stage.scores, strict=True)
     }
 
 
@@ -200,8 +200,8 @@ def _heat_codes(levels: dict[int, int], run: Run) -> tuple[int, ...]:
 
 def _members(run: Run) -> dict[int, tuple[int, ...]]:
     found = {}
-    for cut in run.sample.cuts:
-        found |= dict(zip(cut.group_ids, map(tuple, cut.groups), strict=True))
+    for stage in run.sample.stages:
+        found |= dict(zip(stage.group_ids, map(tuple, stage.groups), strict=True))
     return found
 
 
@@ -211,5 +211,3 @@ def level(value: float) -> int:
         return 0
     share = (math.log10(value) - palette.LOWEST) / (palette.HIGHEST - palette.LOWEST)
     return max(0, min(LEVELS - 1, int(share * LEVELS)))
-
-

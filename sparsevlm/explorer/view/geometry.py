@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sparsevlm.core.grids import Grid, token_cells
+from sparsevlm.methods.grids import Grid, token_cells
 
 Box = tuple[float, float, float, float]
 

@@ -64,7 +64,7 @@ def heat_colour(level: int) -> str:
 KEPT = Look(outlined=True)
 JUST_DROPPED = Look(share=0.78)
 DROPPED = Look(share=0.90)
-# The same strength as in the figures (`reproduce.survivors`).
+# The same lam as in the figures (`reproduce.survivors`).
 RECYCLED = tuple(Look(mixed(WHITE, colour, 0.5), 0.72, colour) for colour in GROUPS)
 FATE = (KEPT, JUST_DROPPED, DROPPED, *RECYCLED)
 
@@ -80,9 +80,9 @@ DIFFERENCE = (
 def life(num_cuts: int) -> tuple[Look, ...]:
     """Kept to the end; then for every cut: dropped there, and recycled there (with a dot)."""
     looks = [KEPT]
-    for cut in range(num_cuts):
+    for stage in range(num_cuts):
         # The earlier the paler.
-        level = round((LEVELS - 1) * (1 - cut / max(1, num_cuts - 1)))
+        level = round((LEVELS - 1) * (1 - stage / max(1, num_cuts - 1)))
         colour = heat_colour(level)
         looks += [Look(colour, 0.78), Look(colour, 0.78, "#ffffff")]
     return tuple(looks)

@@ -83,8 +83,8 @@ def _panel(
     painting = paint.paint(run, choice)
     counted = accounts.account(run, model)
     positions = range(len(painting.at))
-    through = fate.stages(run.sample)
-    at = [fate.stage_of_position(run.sample, position) for position in positions]
+    through = fate.segments(run.sample)
+    at = [fate.segment_of_position(run.sample, position) for position in positions]
     captions = [caption(stage) for stage in through]
     groups = [_groups(stage) for stage in through]
     return {
@@ -133,13 +133,13 @@ def _difference_panel(first: Run, second: Run) -> dict:
     }  # fmt: skip
 
 
-def caption(stage: fate.Stage) -> str:
+def caption(stage: fate.Segment) -> str:
     """How many tokens there are, and what of."""
     groups = f" + {len(stage.groups)} recycled" if stage.groups else ""
     return f"{len(stage.kept)} kept{groups} of {len(stage.fates)}"
 
 
-def _groups(stage: fate.Stage) -> dict[str, int]:
+def _groups(stage: fate.Segment) -> dict[str, int]:
     """The group of every recycled token, to light up its companions."""
     found = enumerate(stage.fates)
     return {str(token): one.group for token, one in found if one.group is not None}

@@ -125,15 +125,23 @@ class MiniGeminiConfig(PreTrainedConfig):
 def clip_large_336() -> CLIPVisionConfig:
     """Sizes of CLIP ViT-L/14 at 336 pixels."""
     return CLIPVisionConfig(
-        hidden_size=1024, intermediate_size=4096, num_hidden_layers=24, num_attention_heads=16,
-        image_size=336, patch_size=14, projection_dim=768,
+        hidden_size=1024,
+        intermediate_size=4096,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        image_size=336,
+        patch_size=14,
+        projection_dim=768,
     )
 
 
 def convnext_large() -> ConvNextConfig:
     """Sizes of ConvNeXt-L, without DropPath."""
     return ConvNextConfig(
-        hidden_sizes=[192, 384, 768, 1536], depths=[3, 3, 27, 3], hidden_act="gelu", patch_size=4,
+        hidden_sizes=[192, 384, 768, 1536],
+        depths=[3, 3, 27, 3],
+        hidden_act="gelu",
+        patch_size=4,
         drop_path_rate=0.0,
     )
 

@@ -85,7 +85,7 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
         tokens = self._clip(pixel_values.flatten(0, -4)).unflatten(0, (images, config.num_views))
         aux = self.vision_tower_aux.pyramid(pixel_values_aux.to(self.vision_tower_aux.dtype))
         views = aux_views(aux, config.image_grid, config.image_global)
-        # View by view: the windows of all five HD views at once would take gigabytes.
+        # PruningContext by view: the windows of all five HD views at once would take gigabytes.
         mined = [self.mining(tokens[:, view], part) for view, part in enumerate(views)]
         if config.image_global:
             mined = [mined[-1], *mined[:-1]]

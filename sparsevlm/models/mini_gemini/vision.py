@@ -89,8 +89,6 @@ def aux_views(features: Tensor, grid: int, has_global: bool) -> Iterator[Tensor]
     side = features.shape[-1] // grid
     for row in range(grid):
         for column in range(grid):
-            yield features[
-                ..., row * side : (row + 1) * side, column * side : (column + 1) * side
-            ]
+            yield features[..., row * side : (row + 1) * side, column * side : (column + 1) * side]
     if has_global:
         yield resized(features, (side, side))

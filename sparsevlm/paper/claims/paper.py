@@ -30,9 +30,7 @@ def value(item: str, method: str, tokens: int | str, measure: str, version: str 
     return published.value(item, method, tokens, measure, version=version)
 
 
-def percent_of_dense(
-    item: str, method: str, tokens: int, measure: str, version: str = V4
-) -> float:
+def percent_of_dense(item: str, method: str, tokens: int, measure: str, version: str = V4) -> float:
     """A score in percent of the dense model's."""
     dense = value(item, DENSE, _DENSE_TOKENS[item], measure, version)
     return 100 * value(item, method, tokens, measure, version) / dense
@@ -137,9 +135,7 @@ def video_lead() -> float:
     return video_percent("SparseVLM") - video_percent("FastV")
 
 
-def judge_delta(
-    item: str, method: str, tokens: int, benchmark: str, version: str = V4
-) -> float:
+def judge_delta(item: str, method: str, tokens: int, benchmark: str, version: str = V4) -> float:
     """The judge's score minus that of the dense model."""
     measure = f"{benchmark}_judge_score"
     dense = value(item, DENSE, _DENSE_TOKENS[item], measure, version)

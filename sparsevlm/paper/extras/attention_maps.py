@@ -93,9 +93,7 @@ def on_target(maps: np.ndarray, target: list[int]) -> np.ndarray:
     return maps[..., target].sum(-1) / maps.sum(-1)
 
 
-def sinks(
-    rows: np.ndarray, factor: float = SINK_FACTOR, words: float = SINK_WORDS
-) -> np.ndarray:
+def sinks(rows: np.ndarray, factor: float = SINK_FACTOR, words: float = SINK_WORDS) -> np.ndarray:
     """Visual tokens that many words look at far more than at the mean token, whatever they mean.
 
     Parameters

@@ -17,7 +17,7 @@ from sparsevlm.core.schedule import tokens_per_layer
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.methods import make_pruner
 from sparsevlm.models.flops import kv_bytes, prefill_flops
-from sparsevlm.runtime.timing import STAGES
+from sparsevlm.runtime.timing import PHASES
 from sparsevlm.speed.options import FORMAT
 from sparsevlm.speed.shapes import SHAPES, Shape, method_options
 
@@ -29,7 +29,7 @@ METHOD = "sparsevlm"
 # With as many text tokens all published FLOPs of Table 1 fall into place at once.
 TEXT_TOKENS = 117
 LIMIT_PERCENT = 2.0
-ONCE_PER_PROMPT = tuple(name for name in STAGES if name != "session")
+ONCE_PER_PROMPT = tuple(name for name in PHASES if name != "session")
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ def entering_tokens(shape: Shape, tokens: int) -> list[int]:
         METHOD, tokens=tokens, num_layers=shape.layers, num_visual=shape.num_visual,
         **method_options(shape, METHOD),
     )  # fmt: skip
-    return tokens_per_layer(pruner.cuts, shape.layers, shape.num_visual, pruner.recycle)[0]
+    return tokens_per_layer(pruner.stages, shape.layers, shape.num_visual, pruner.recycle)[0]
 
 
 def _analytic_row(

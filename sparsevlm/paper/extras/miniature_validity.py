@@ -49,8 +49,8 @@ class Look:
     without : tuple of float
         Entry ``l``: questions answered right when no text token sees the picture from layer ``l``
         on. The last entry is the untouched model.
-    cuts : tuple of int
-        Layers after which SparseVLM cuts, by the same fractions of depth for every model.
+    stages : tuple of int
+        Layers after which SparseVLM prunes, by the same fractions of depth for every model.
     moved : tuple of int
         Where `moved_cuts` puts them.
     """
@@ -60,7 +60,7 @@ class Look:
     last: tuple[float, ...]
     area: float
     without: tuple[float, ...]
-    cuts: tuple[int, ...]
+    stages: tuple[int, ...]
     moved: tuple[int, ...]
 
     @property
@@ -72,8 +72,8 @@ class Look:
     @property
     def sentence(self) -> str:
         """Depth in words: which cuts can cost anything."""
-        matter = [cut for cut in self.cuts if cut + 1 < self.done]
-        named = ", ".join(map(str, self.cuts))
+        matter = [stage for stage in self.stages if stage + 1 < self.done]
+        named = ", ".join(map(str, self.stages))
         best = max(range(len(self.naming)), key=self.naming.__getitem__)
         return (
             f"{self.name}: the naming word looks at its object most in layer {best} "
@@ -89,7 +89,7 @@ def _join(layers: list[int]) -> str:
     return " and ".join(map(str, layers)) if len(layers) < 3 else ", ".join(map(str, layers))
 
 
-def look(name: str, cuts: tuple[int, ...], folder: Path = DATA / "miniature") -> Look:
+def look(name: str, stages: tuple[int, ...], folder: Path = DATA / "miniature") -> Look:
     """Read a card.
 
     Raises
@@ -101,7 +101,7 @@ def look(name: str, cuts: tuple[int, ...], folder: Path = DATA / "miniature") ->
     attention = probes["attention"]
     return Look(
         name, tuple(attention["naming word"]), tuple(attention["last token"]),
-        attention["area"][0], tuple(probes["without_image_from"]), cuts,
+        attention["area"][0], tuple(probes["without_image_from"]), stages,
         moved_layers(name, folder),
     )  # fmt: skip
 
@@ -163,9 +163,9 @@ def stands(profile: Profile | str) -> list[Stand]:
     for name, study in STUDY_OF.items():
         narrowed = profile.for_study(study)
         pruner = source_of(narrowed).shape(name).pruner("sparsevlm", narrowed.budgets[-1])
-        cuts = tuple(cut.after_layer for cut in pruner.cuts)
+        stages = tuple(stage.layer for stage in pruner.stages)
         moved = measure(profile, MOVED_STUDY_OF[name]) if name in MOVED_STUDY_OF else None
-        found.append(Stand(look(name, cuts), measure(profile, study), moved))
+        found.append(Stand(look(name, stages), measure(profile, study), moved))
     return found
 
 
@@ -193,7 +193,7 @@ def moved_sentences(found: list[Stand]) -> list[str]:
             continue
         said.append(
             f"{stand.look.name}: cuts after {_join(list(stand.look.moved))} in place of "
-            f"{_join(list(stand.look.cuts))}."
+            f"{_join(list(stand.look.stages))}."
         )
         for tokens in stand.moved.profile.budgets:
             ahead = stand.moved.difference(("sparsevlm", tokens), ("random", tokens))
@@ -209,13 +209,13 @@ def comparisons(found: list[Stand]) -> pd.DataFrame:
     rows = []
     cases = [(stand, "by depth", stand.results) for stand in found]
     cases += [(stand, "moved", stand.moved) for stand in found if stand.moved]
-    for stand, cuts, results in cases:
+    for stand, stages, results in cases:
         for row in results.rows:
             if row.ahead is None:
                 continue
             rows.append({
                 "miniature": stand.look.name,
-                "cuts": cuts,
+                "cuts": stages,
                 "tokens": row.tokens,
                 "against": row.method,
                 "points": row.ahead.value,
@@ -235,7 +235,7 @@ def looks_frame(found: list[Stand]) -> pd.DataFrame:
             rows.append({
                 "miniature": one.name, "layer": layer, "naming_word": naming, "last_token": last,
                 "area": one.area, "right_without_picture_from_here": one.without[layer],
-                "cut_after": layer in one.cuts,
+                "cut_after": layer in one.stages,
                 "moved_cut_after": layer in one.moved,
             })  # fmt: skip
     return pd.DataFrame(rows)

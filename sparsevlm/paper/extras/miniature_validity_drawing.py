@@ -54,12 +54,13 @@ def _draw_look(axes: Axes, look: Look, is_moved: bool) -> None:
     steps = [*look.without[:-1], look.without[-1]]
     axes.step(range(len(steps)), steps, where="mid", color="black", linewidth=0.8,
               label="right without picture from here on")  # fmt: skip
-    for number, cut in enumerate(look.cuts):
-        axes.axvline(cut + 0.5, color=QUIET, linestyle="--", linewidth=0.6,
+    for number, stage in enumerate(look.stages):
+        axes.axvline(stage + 0.5, color=QUIET, linestyle="--", linewidth=0.6,
                      label="SparseVLM cuts" if number == 0 else None)  # fmt: skip
     if is_moved:
-        axes.plot([cut + 0.5 for cut in look.moved], [0.02] * len(look.moved), "^", color="black",
-                  markersize=3.5, clip_on=False, label="moved cuts")  # fmt: skip
+        moved = [layer + 0.5 for layer in look.moved]
+        axes.plot(moved, [0.02] * len(moved), "^", color="black", markersize=3.5, clip_on=False,
+                  label="moved cuts")  # fmt: skip
     axes.set(title=look.name, xlabel="layer", ylim=(0, 1.03), xlim=(-0.5, len(layers) + 0.3))
     every = 4 if len(layers) > 8 else 2
     axes.set_xticks(range(0, len(layers), every))

@@ -14,7 +14,7 @@ from sparsevlm.analysis import ask
 from sparsevlm.analysis.observe import Observation, observe
 from sparsevlm.core.schedule import recycled_counts
 from sparsevlm.models.flops import DecoderShape, kv_bytes, prefill_flops
-from sparsevlm.paper.figures.figure_2 import Cut, take_apart
+from sparsevlm.paper.figures.figure_2 import PruningStage, take_apart
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,14 +29,14 @@ class Found:
     Attributes
     ----------
     run : Observation
-    cuts : list of Cut
+    stages : list of PruningStage
     dense, reference : str
         The answer of the dense model, and the true one.
     decoder : DecoderShape
     """
 
     run: Observation
-    cuts: list[Cut]
+    stages: list[PruningStage]
     dense: str
     reference: str
     decoder: DecoderShape
@@ -64,8 +64,8 @@ def measure(
     run = observe(profile, scene_seed, question, tokens)
     _, _, dense, _ = ask.answered(profile, scene_seed, question, Dense())
     text = ask.miniature(profile)[0].config.text_config.to_dict()
-    cuts = [take_apart(run, number) for number in range(len(run.seen))]
-    return Found(run, cuts, dense, reference, DecoderShape.from_text_config(text))
+    stages = [take_apart(run, number) for number in range(len(run.seen))]
+    return Found(run, stages, dense, reference, DecoderShape.from_text_config(text))
 
 
 def sequence(found: Found) -> pd.DataFrame:
@@ -97,7 +97,7 @@ def best_patches(found: Found, number: int = 0, count: int = 8) -> pd.DataFrame:
     """The visual tokens with the highest scores before a cut, and what P says of them."""
     import pandas as pd
 
-    cut, run = found.cuts[number], found.run
+    cut, run = found.stages[number], found.run
     order = np.argsort(-cut.scores, kind="stable")[:count]
     columns = run.sample.grid[1]
     frame = pd.DataFrame({"token": cut.source[order]})
@@ -125,14 +125,14 @@ def levels(found: Found) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for cut, traced in zip(found.cuts, found.run.sample.cuts, strict=True):
-        kept, recycled, dropped = (int((cut.fate == code).sum()) for code in range(3))
+    for stage, traced in zip(found.stages, found.run.sample.stages, strict=True):
+        kept, recycled, dropped = (int((stage.fate == code).sum()) for code in range(3))
         rows.append(
             {
-                "after layer": cut.after_layer, "tokens before": len(cut.fate),
-                "rank of P": cut.rank, "kept": kept, "recycled": recycled,
+                "after layer": stage.layer, "tokens before": len(stage.fate),
+                "rank of P": stage.rank, "kept": kept, "recycled": recycled,
                 "into groups": recycled_counts(recycled + dropped)[1], "dropped": dropped,
-                "tokens after": traced.num_left, "lambda": round(cut.strength, 3),
+                "tokens after": traced.num_left, "lambda": round(stage.lam, 3),
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
@@ -158,7 +158,7 @@ def peaks(found: Found, number: int = 0) -> pd.DataFrame:
 
     from sparsevlm.core import recycling
 
-    cut = found.cuts[number]
+    cut = found.stages[number]
     kept, count = int((cut.fate == 0).sum()), int((cut.fate == 1).sum())
     _, members = recycling.select_top(torch.from_numpy(cut.scores), kept, count)
     hidden = torch.from_numpy(found.run.seen[number].hidden)[members]
@@ -197,8 +197,8 @@ def positions(found: Found) -> pd.DataFrame:
 
     run, rows = found.run, []
     stages = [("input", run.sample.num_visual, 0)]
-    stages += [(f"after layer {c.after_layer}", len(c.kept), len(c.groups))
-               for c in run.sample.cuts]  # fmt: skip
+    stages += [(f"after layer {c.layer}", len(c.kept), len(c.groups))
+               for c in run.sample.stages]  # fmt: skip
     for name, kept, merged in stages:
         ends = np.cumsum([run.before, kept, merged, len(run.words)])
         parts = [f"{end - size} to {end - 1}" if size else "none"

@@ -20,17 +20,17 @@ def draw_scores(found: Found) -> Figure:
     run = found.run
     side, gap = 1.6, 0.1
     canvas = Canvas(6.75, 2.2)
-    for number in range(1 + len(found.cuts)):
+    for number in range(1 + len(found.stages)):
         axes = canvas.panel(0.03 + number * (side + gap), 0.24, side, side)
         if not number:
             draw_fates(axes, run.image, run.sample.grid)
             outline(axes, run.sample.grid, run.target, "white", 1.0)
             axes.set_title("what is asked for", size=7.5, pad=4)
             continue
-        cut = found.cuts[number - 1]
+        cut = found.stages[number - 1]
         values = on_grid(run, number - 1, cut.scores)
         draw_map(axes, values, run.sample.grid, RATERS, run.target)
-        axes.set_title(f"scores after layer {cut.after_layer}", size=7.5, pad=4)
+        axes.set_title(f"scores after layer {cut.layer}", size=7.5, pad=4)
         share = cut.scores[np.isin(cut.source, run.target)].sum() / cut.scores.sum()
         axes.set_xlabel(f"{100 * share:.0f} % on the target", size=6.5, color="#555555", labelpad=2)
     return canvas.figure
@@ -50,12 +50,12 @@ def draw_groups(found: Found, number: int = 0) -> Figure:
     axes.scatter(centres["density"], centres["to a denser one"], s=46, facecolors="none",
                  edgecolors="#222222", lw=0.9, label="centre of a group")  # fmt: skip
     axes.set(xlabel="density", ylabel="distance to the nearest denser token")
-    axes.set_title(f"recycled tokens after layer {found.cuts[number].after_layer}", size=7.5, pad=4)
+    axes.set_title(f"recycled tokens after layer {found.stages[number].layer}", size=7.5, pad=4)
     axes.set_yscale("log")
     axes.legend(loc="upper center")
     axes.grid()
     panel = canvas.panel(4.35, 0.25, 2.3, 2.3)
-    cut = run.sample.cuts[number]
+    cut = run.sample.stages[number]
     draw_fates(panel, run.image, run.sample.grid, cut.kept, _groups_of(frame))
     outline(panel, run.sample.grid, run.target, "#111111", 1.2)
     panel.set_title("the same groups on the picture", size=7.5, pad=4)
@@ -74,15 +74,15 @@ def draw_life(found: Found) -> Figure:
     run = found.run
     side, gap = 1.6, 0.1
     canvas = Canvas(6.75, 2.3)
-    for number, cut in enumerate((None, *run.sample.cuts)):
+    for number, stage in enumerate((None, *run.sample.stages)):
         axes = canvas.panel(0.03 + number * (side + gap), 0.24, side, side)
-        kept, groups = (cut.kept, cut.groups) if cut else (None, ())
+        kept, groups = (stage.kept, stage.groups) if stage else (None, ())
         draw_fates(axes, run.image, run.sample.grid, kept, groups)
-        outline(axes, run.sample.grid, run.target, "#111111" if cut else "white", 1.0)
-        axes.set_title(f"after layer {cut.after_layer}" if cut else "input", size=7.5, pad=4)
-        if cut:
-            left = len(set(cut.kept) & set(run.target))
-            label = f"{len(cut.kept)} patches + {len(cut.groups)} merged tokens\n"
+        outline(axes, run.sample.grid, run.target, "#111111" if stage else "white", 1.0)
+        axes.set_title(f"after layer {stage.layer}" if stage else "input", size=7.5, pad=4)
+        if stage:
+            left = len(set(stage.kept) & set(run.target))
+            label = f"{len(stage.kept)} patches + {len(stage.groups)} merged tokens\n"
             label += f"{left} of the {len(run.target)} patches asked for"
             axes.set_xlabel(label, size=6, color="#555555", labelpad=2)
         else:

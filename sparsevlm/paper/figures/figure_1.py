@@ -112,7 +112,7 @@ def focus(sample: SampleTrace, target: Sequence[int]) -> float:
     A token counts by the share of its patches that show the target: a kept one by 0 or 1, a
     recycled or merged one by the share of its members.
     """
-    cut, wanted = sample.cuts[-1], set(target)
+    cut, wanted = sample.stages[-1], set(target)
     merged = sum(len(wanted & set(group)) / len(group) for group in cut.groups)
     return (len(wanted & set(cut.kept)) + merged) / cut.num_left
 
@@ -163,7 +163,7 @@ def _draw_question(axes: Axes, asked: Asked) -> None:
 
     axes.axis("off")
     words = asked.question.split()
-    raters = asked.sample.cuts[0].raters
+    raters = asked.sample.stages[0].raters
     half = next(n for n in range(len(words)) if sum(map(len, words[: n + 1])) + n > 18)
     for start, end, y in ((0, half, 0.5), (half, len(words), 0.0)):
         rated = [i - start for i in raters if start <= i < end]
@@ -173,7 +173,7 @@ def _draw_question(axes: Axes, asked: Asked) -> None:
 def _draw_kept(axes: Axes, scene_seed: int, asked: Asked) -> None:
     from sparsevlm.analysis.panels import draw_answer, draw_fates, outline
 
-    cut, grid = asked.sample.cuts[-1], asked.sample.grid
+    cut, grid = asked.sample.stages[-1], asked.sample.grid
     target = ask.target_of(scene_seed, asked.question)
     draw_fates(axes, ask.scene_of(scene_seed).image, grid, cut.kept, cut.groups)
     outline(axes, grid, target, "#111111", 1.1)
@@ -187,7 +187,7 @@ def _draw_merged(axes: Axes, scene_seed: int, asked: Asked) -> None:
     """The picture as the merged tokens show it: every token one colour, borders between them."""
     from sparsevlm.analysis.panels import bare, draw_answer, outline
 
-    grid, cut = asked.sample.grid, asked.sample.cuts[-1]
+    grid, cut = asked.sample.grid, asked.sample.stages[-1]
     picture = np.asarray(ask.scene_of(scene_seed).image, float)
     side = picture.shape[0] // grid[0]
     patches = picture.reshape(grid[0], side, grid[1], side, 3).mean((1, 3)).reshape(-1, 3)
@@ -230,7 +230,7 @@ def table(found: Found) -> pd.DataFrame:
             rows.append(
                 {
                     "method": method, "question": one.question, "answer": one.answer,
-                    "truth": one.reference, "tokens left": one.sample.cuts[-1].num_left,
+                    "truth": one.reference, "tokens left": one.sample.stages[-1].num_left,
                     "same tokens as question 1": _same(one.sample, asked[0].sample),
                     "focus": round(focus(one.sample, target), 3),
                 }
@@ -240,7 +240,7 @@ def table(found: Found) -> pd.DataFrame:
 
 def _same(one: SampleTrace, other: SampleTrace) -> bool:
     return all((a.kept, a.groups) == (b.kept, b.groups)
-               for a, b in zip(one.cuts, other.cuts, strict=True))  # fmt: skip
+               for a, b in zip(one.stages, other.stages, strict=True))  # fmt: skip
 
 
 def summary(found: Found) -> pd.DataFrame:

@@ -51,9 +51,7 @@ def measure(
     return figure_6.examples(profile, tokens, tuple(one[1:] for one in asked), folder)
 
 
-def draw(
-    found: Sequence[Example], kinds: Sequence[str] = tuple(one[0] for one in ASKED)
-) -> Figure:
+def draw(found: Sequence[Example], kinds: Sequence[str] = tuple(one[0] for one in ASKED)) -> Figure:
     """Two columns of examples: question, input, and what is left after every cut.
 
     Parameters
@@ -80,18 +78,18 @@ def _draw_example(canvas, example: Example, kind: str, left: float, top: float) 
     width = 4 * _SIDE + 3 * _GAP
     _draw_question(canvas.panel(left, top, width, _HEADER - 0.03), example)
     canvas.text(left + width, top + 0.14, kind, size=6, ha="right", color="#777777")
-    for number, cut in enumerate((None, *example.cuts)):
+    for number, stage in enumerate((None, *example.stages)):
         x = left + number * (_SIDE + _GAP)
         axes = canvas.panel(x, top + _HEADER, _SIDE, _SIDE)
-        kept, groups = (cut["kept"], cut["groups"]) if cut else (None, ())
+        kept, groups = (stage["kept"], stage["groups"]) if stage else (None, ())
         draw_fates(axes, example.image, example.grid, kept, groups, pixels=190)
         target = _target(example)
-        outline(axes, example.grid, target, "white" if cut is None else "#111111", 0.9)
-        if cut is None:
+        outline(axes, example.grid, target, "white" if stage is None else "#111111", 0.9)
+        if stage is None:
             draw_answer(axes, example.pruned, example.reference, 0, -0.04,
                         transform=axes.transAxes, size=6)  # fmt: skip
         elif target:
-            text = f"{len(set(target) & set(cut['kept']))} of {len(target)}"
+            text = f"{len(set(target) & set(stage['kept']))} of {len(target)}"
             axes.text(1, -0.04, text, size=5.5, ha="right", va="top", transform=axes.transAxes,
                       color="#777777")  # fmt: skip
 
@@ -133,8 +131,8 @@ def _draw_key(canvas, example: Example) -> None:
         handlelength=1.0, handleheight=0.8, columnspacing=1.2, borderaxespad=0.2,
     )  # fmt: skip
     for left in _LEFT:
-        for number, cut in enumerate((None, *example.cuts)):
-            title = "input" if cut is None else f"after layer {cut['after_layer']}"
+        for number, stage in enumerate((None, *example.stages)):
+            title = "input" if stage is None else f"after layer {stage['layer']}"
             x = left + number * (_SIDE + _GAP) + _SIDE / 2
             canvas.text(x, 0.24, title, size=6.5, ha="center", color="#555555")
 
@@ -153,7 +151,7 @@ def table(found: Sequence[Example], kinds: Sequence[str] = tuple(one[0] for one 
             "truth": example.reference, "dense": example.dense, "pruned": example.pruned,
             "target": len(target),
         }  # fmt: skip
-        for cut in example.cuts:
-            row[f"left after layer {cut['after_layer']}"] = len(target & set(cut["kept"]))
+        for stage in example.stages:
+            row[f"left after layer {stage['layer']}"] = len(target & set(stage["kept"]))
         rows.append(row)
     return pd.DataFrame(rows)

@@ -20,12 +20,12 @@ SCENE, QUESTION = 7, "is there a orange frame in the image ?"
 
 
 @dataclass(frozen=True)
-class Cut:
+class PruningStage:
     """One cut taken apart; every array is about the visual tokens before it.
 
     Attributes
     ----------
-    after_layer : int
+    layer : int
     source : ndarray
         ``[n]`` original index, or ``num_visual + j`` of a recycled token.
     rating : ndarray
@@ -36,17 +36,17 @@ class Cut:
         ``[n]``, as the trace has them.
     fate : ndarray
         ``[n]``: 0 kept, 1 recycled, 2 dropped.
-    strength : float
+    lam : float
         The paper's lambda that would drop as many: dropped / (n - rank).
     """
 
-    after_layer: int
+    layer: int
     source: np.ndarray
     rating: np.ndarray
     rank: int
     scores: np.ndarray
     fate: np.ndarray
-    strength: float
+    lam: float
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ class Found:
     ----------
     run : Observation
     number : int
-        Which of its cuts.
-    cut : Cut
+        Which of its stages.
+    cut : PruningStage
     """
 
     run: Observation
     number: int
-    cut: Cut
+    cut: PruningStage
 
 
 def measure(
@@ -88,7 +88,7 @@ def measure(
     Raises
     ------
     ValueError
-        There are not so many cuts.
+        There are not so many stages.
     """
     run = observe(profile, scene_seed, question, tokens)
     if not 0 <= number < len(run.seen):
@@ -96,13 +96,13 @@ def measure(
     return Found(run, number, take_apart(run, number))
 
 
-def take_apart(run: Observation, number: int) -> Cut:
+def take_apart(run: Observation, number: int) -> PruningStage:
     """P, rank, scores and fates of one cut of a run."""
     import torch
 
     from sparsevlm.core.sparsity import numerical_rank
 
-    seen, traced = run.seen[number], run.sample.cuts[number]
+    seen, traced = run.seen[number], run.sample.stages[number]
     rating = run.rating(number)
     rank = numerical_rank(torch.from_numpy(rating))
     alive = set(traced.kept) | set(traced.group_ids)
@@ -113,17 +113,17 @@ def take_apart(run: Observation, number: int) -> Cut:
     fate = [0 if i in alive else 1 if _members(run, number, i) <= merged else 2
             for i in seen.source.tolist()]  # fmt: skip
     dropped = sum(code > 0 for code in fate)
-    return Cut(
-        traced.after_layer, seen.source, rating, rank, np.array(traced.scores), np.array(fate),
+    return PruningStage(
+        traced.layer, seen.source, rating, rank, np.array(traced.scores), np.array(fate),
         dropped / (len(fate) - rank),
     )  # fmt: skip
 
 
 def _members(run: Observation, number: int, identity: int) -> set[int]:
     """Original tokens behind a token that is there before a cut."""
-    for cut in run.sample.cuts[:number]:
-        if identity in cut.group_ids:
-            return set(cut.groups[cut.group_ids.index(identity)])
+    for stage in run.sample.stages[:number]:
+        if identity in stage.group_ids:
+            return set(stage.groups[stage.group_ids.index(identity)])
     return {identity}
 
 
@@ -154,14 +154,14 @@ def summary(found: Found) -> pd.DataFrame:
     import pandas as pd
 
     rows = []
-    for number, traced in enumerate(found.run.sample.cuts):
+    for number, traced in enumerate(found.run.sample.stages):
         cut = take_apart(found.run, number)
         rows.append(
             {
-                "after layer": cut.after_layer, "tokens before": len(cut.fate),
+                "after layer": cut.layer, "tokens before": len(cut.fate),
                 "rank of P": cut.rank, "kept": int((cut.fate == 0).sum()),
                 "recycled": int((cut.fate == 1).sum()), "dropped": int((cut.fate == 2).sum()),
-                "tokens after": traced.num_left, "lambda": round(cut.strength, 3),
+                "tokens after": traced.num_left, "lambda": round(cut.lam, 3),
             }
         )  # fmt: skip
     return pd.DataFrame(rows)

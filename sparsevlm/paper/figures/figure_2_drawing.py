@@ -22,7 +22,7 @@ def draw(found: Found) -> Figure:
     from sparsevlm.analysis.panels import Canvas
 
     canvas = Canvas(6.75, 5.0)
-    layer = found.cut.after_layer
+    layer = found.cut.layer
     _step(canvas, 0.04, 0.06, 1, "Which words rate?  relevance r, before layer 0")
     _draw_relevance(canvas, found)
     _step(canvas, 3.62, 0.06, 2, f"P: attention of the raters, layer {layer}")
@@ -94,7 +94,7 @@ def _draw_rating(canvas, found: Found) -> None:
             spine.set(visible=True, color="#bbbbbb", linewidth=0.5)
     count, gone = len(cut.fate), int((cut.fate > 0).sum())
     text = (f"{count} visual tokens, rank(P) = {cut.rank}\n{gone} go = λ ({count} − {cut.rank}), "
-            f"so λ is {cut.strength:.2f}")  # fmt: skip
+            f"so λ is {cut.lam:.2f}")  # fmt: skip
     canvas.text(x + width, 1.3, text, size=6.5, ha="right", color=TEXT, linespacing=1.4)
 
 
@@ -106,7 +106,7 @@ def _draw_before(axes: Axes, found: Found) -> None:
         draw_fates(axes, run.image, run.sample.grid)
         axes.set_xlabel(f"{run.sample.num_visual} tokens", size=6.5, color=TEXT, labelpad=2)
     else:
-        cut = run.sample.cuts[before]
+        cut = run.sample.stages[before]
         draw_fates(axes, run.image, run.sample.grid, cut.kept, cut.groups)
         _count(axes, len(cut.kept), len(cut.groups))
     outline(axes, run.sample.grid, run.target, "#111111", 1.2)
@@ -129,7 +129,7 @@ def _draw_level(axes: Axes, found: Found) -> None:
     cut = found.cut
     order = np.argsort(-cut.scores, kind="stable")
     place = np.arange(1, len(order) + 1)
-    new = found.run.sample.cuts[found.number].num_left - int((cut.fate == 0).sum())
+    new = found.run.sample.stages[found.number].num_left - int((cut.fate == 0).sum())
     names = ("kept", f"merged into {new}", "dropped")
     for code, (colour, name) in enumerate(zip((KEPT, RECYCLED, DROPPED), names, strict=True)):
         mine = cut.fate[order] == code
@@ -147,7 +147,7 @@ def _draw_level(axes: Axes, found: Found) -> None:
 def _draw_after(axes: Axes, found: Found) -> None:
     from sparsevlm.analysis.panels import draw_fates, outline
 
-    run, cut = found.run, found.run.sample.cuts[found.number]
+    run, cut = found.run, found.run.sample.stages[found.number]
     draw_fates(axes, run.image, run.sample.grid, cut.kept, cut.groups)
     outline(axes, run.sample.grid, run.target, "#111111", 1.2)
     _count(axes, len(cut.kept), len(cut.groups))
@@ -155,7 +155,7 @@ def _draw_after(axes: Axes, found: Found) -> None:
 
 def _draw_layers(axes: Axes, found: Found) -> None:
     run = found.run
-    groups = {cut.after_layer: len(cut.groups) for cut in run.sample.cuts}
+    groups = {stage.layer: len(stage.groups) for stage in run.sample.stages}
     light = 0
     for layer, entering in enumerate(run.sample.tokens_in):
         axes.bar(layer, entering - light, 0.72, color=KEPT)
@@ -163,7 +163,7 @@ def _draw_layers(axes: Axes, found: Found) -> None:
         axes.text(layer, entering + 12, str(entering), ha="center", va="bottom", size=6.5)
         if layer in groups:
             light = groups[layer]
-            shown = "bold" if layer == found.cut.after_layer else "normal"
+            shown = "bold" if layer == found.cut.layer else "normal"
             axes.text(layer + 0.5, 40, "cut", size=6.5, ha="center", color=TEXT, weight=shown)
     axes.set_xticks(range(len(run.sample.tokens_in)),
                     [f"layer {i}" for i in range(len(run.sample.tokens_in))])  # fmt: skip

@@ -94,7 +94,7 @@ def _draw_row(canvas, prompt: Prompt, top: float) -> None:
     _draw_words(canvas, prompt, 1.36, top)
     for x, run in ((4.75, prompt.all_text), (5.76, prompt.raters)):
         axes = canvas.panel(x, top, side, side)
-        cut = run.sample.cuts[-1]
+        cut = run.sample.stages[-1]
         draw_fates(axes, run.image, grid, cut.kept)
         outline(axes, grid, run.target, "#111111", 0.9)
         draw_answer(axes, run.answer, prompt.reference, 0, -0.04, transform=axes.transAxes,
@@ -143,7 +143,7 @@ def summary(found: Sequence[Prompt]) -> pd.DataFrame:
     rows = []
     for prompt in found:
         for who, run in (("raters only", prompt.raters), ("all words rate", prompt.all_text)):
-            kept = set(run.sample.cuts[-1].kept)
+            kept = set(run.sample.stages[-1].kept)
             rows.append(
                 {
                     "kind": prompt.kind, "who rates": who, "raters": len(run.raters),

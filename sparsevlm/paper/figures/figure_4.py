@@ -171,7 +171,7 @@ def by_split(results: Results) -> pd.DataFrame:
 
 
 def _splits(results: Results, setting: Setting) -> dict[str, float]:
-    judge = BENCHMARKS[SPLIT_BENCHMARK].judge
+    judge = BENCHMARKS[SPLIT_BENCHMARK].score_sample
     scores: dict[str, list[float]] = {}
     for row in results.records[(*setting, SPLIT_BENCHMARK)].predictions:
         scores.setdefault(row["split"] or "all", []).append(float(judge(row)))

@@ -48,8 +48,8 @@ class Example:
     reference, dense, pruned : str
         The true answer and the two that were given.
     grid : (int, int)
-    cuts : list of dict
-        For each cut: after_layer, kept, groups (original raster indices), num_left.
+    stages : list of dict
+        For each cut: layer, kept, groups (original raster indices), num_left.
     mean_tokens_in, mean_tokens_out : float
     """
 
@@ -60,7 +60,7 @@ class Example:
     dense: str
     pruned: str
     grid: tuple[int, int]
-    cuts: list[dict]
+    stages: list[dict]
     mean_tokens_in: float
     mean_tokens_out: float
 
@@ -121,24 +121,24 @@ def _example(profile: Profile, pruner, scene_seed: int, question: str, reference
     _, _, dense_answer, _ = ask.answered(profile.name, scene_seed, question, Dense())
     words, _, pruned_answer, trace = ask.answered(profile.name, scene_seed, question, pruner)
     sample = trace.samples[0]
-    cuts = [
+    stages = [
         {
-            "after_layer": cut.after_layer,
-            "kept": list(cut.kept),
-            "groups": [list(group) for group in cut.groups],
-            "num_left": cut.num_left,
+            "layer": stage.layer,
+            "kept": list(stage.kept),
+            "groups": [list(group) for group in stage.groups],
+            "num_left": stage.num_left,
         }
-        for cut in sample.cuts
+        for stage in sample.stages
     ]
     return Example(
         scene_seed,
         list(words),
-        list(sample.cuts[0].raters),
+        list(sample.stages[0].raters),
         reference,
         dense_answer,
         pruned_answer,
         sample.grid,
-        cuts,
+        stages,
         trace.mean_tokens_in,
         trace.mean_tokens_out,
     )
@@ -153,7 +153,7 @@ def draw(found: Sequence[Example], tokens: int = 64) -> Figure:
     from sparsevlm.analysis.survivors import draw_survivors, draw_words
 
     use_style()
-    cuts = len(found[0].cuts)
+    stages = len(found[0].stages)
     width, height = figure_size(2, 1.36 * len(found) + 0.45)
     fig = plt.figure(figsize=(width, height), layout="none")
     # The panels are placed by hand, and a figure without an engine gets the default one when saved.
@@ -161,20 +161,20 @@ def draw(found: Sequence[Example], tokens: int = 64) -> Figure:
     side, gap, left = 1.16, 0.09, 0.05
     for row, example in enumerate(found):
         top = height - 0.42 - row * 1.36
-        for column in range(cuts + 1):
+        for column in range(stages + 1):
             x = left + column * (side + gap)
             box = (x / width, (top - side) / height, side / width, side / height)
             axes = fig.add_axes(box)
-            cut = example.cuts[column - 1] if column else None
+            cut = example.stages[column - 1] if column else None
             kept, groups = (cut["kept"], cut["groups"]) if cut else (None, ())
             draw_survivors(axes, example.image, example.grid, kept, groups)
             if cut:
                 label = f"{len(cut['kept'])} kept + {len(groups)} recycled"
                 axes.set_xlabel(label, size=5.5, labelpad=1.5, color="#555555")
             if row == 0:
-                title = "input" if cut is None else f"after layer {cut['after_layer']}"
+                title = "input" if cut is None else f"after layer {cut['layer']}"
                 axes.set_title(title, size=7.5, pad=4)
-        x = left + (cuts + 1) * (side + gap) + 0.04
+        x = left + (stages + 1) * (side + gap) + 0.04
         box = (x / width, (top - side) / height, (width - x - 0.02) / width, side / height)
         _draw_answers(fig.add_axes(box), example, draw_words)
     _draw_key(fig, height, tokens, found)
@@ -247,12 +247,12 @@ def overlap_table(found: Sequence[Example]):
         for second in found[number + 1 :]:
             if second.scene_seed != first.scene_seed:
                 continue
-            for a, b in zip(first.cuts, second.cuts, strict=True):
+            for a, b in zip(first.stages, second.stages, strict=True):
                 both = len(set(a["kept"]) & set(b["kept"]))
                 rows.append(
                     {
                         "scene": first.scene_seed,
-                        "after layer": a["after_layer"],
+                        "after layer": a["layer"],
                         "kept, question 1": len(a["kept"]),
                         "kept, question 2": len(b["kept"]),
                         "shared": both / max(1, len(a["kept"])),

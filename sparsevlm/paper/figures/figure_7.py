@@ -16,8 +16,8 @@ import numpy as np
 
 from sparsevlm.analysis import ask
 from sparsevlm.analysis.observe import Look, look
-from sparsevlm.core.interface import CutPruner, Selection, View
-from sparsevlm.core.schedule import Cut
+from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
+from sparsevlm.core.schedule import PruningStage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +31,7 @@ _TEMPLATE_WORDS = 2  # "ASSISTANT :" behind the question
 
 
 @dataclass(frozen=True)
-class Patches(CutPruner):
+class Patches(StagedPruner):
     """Keep the named visual tokens at the input of layer 0, at their positions.
 
     Parameters
@@ -49,13 +49,13 @@ class Patches(CutPruner):
     def of(cls, patches: np.ndarray) -> Patches:
         """Keep these, in any order."""
         kept = tuple(sorted(int(index) for index in patches))
-        return cls((Cut(-1, len(kept)),), kept)
+        return cls((PruningStage(-1, len(kept)),), kept)
 
-    def select(self, view: View) -> Selection:
+    def select(self, context: PruningContext) -> Selection:
         """The named tokens."""
         import torch
 
-        return Selection(torch.tensor(self.patches, device=view.visual.device))
+        return Selection(torch.tensor(self.patches, device=context.visual.device))
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _after_deletion(
     asked = seen.question.split()
     words = rng.permutation(len(asked))
 
-    def keeps(question: str, pruner: CutPruner) -> bool:
+    def keeps(question: str, pruner: StagedPruner) -> bool:
         return ask.first_word(profile, seen.scene_seed, question, pruner) == seen.first_word
 
     same = {}
