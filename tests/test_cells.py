@@ -1,4 +1,4 @@
-"""Cells run in real worker processes on a real (untrained) miniature, and survive kills."""
+"""Runs run in real worker processes on a real (untrained) miniature, and survive kills."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from untrained import quiet
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.plan import algorithm_digest
 from sparsevlm.evaluation.profiles import PROFILES
-from sparsevlm.evaluation.results.store import CellBusyError, CellError, Store
-from sparsevlm.evaluation.runs import load_records, missing_cells, plan_cells, run_cells
+from sparsevlm.evaluation.results.store import RunBusyError, RunError, Store
+from sparsevlm.evaluation.runs import execute_runs, load_records, missing_runs, plan_runs
 from sparsevlm.evaluation.sources import MiniatureSource
-from sparsevlm.evaluation.workers import answer, run_cell
+from sparsevlm.evaluation.workers import answer, execute_run
 
 PROFILE = replace(
     PROFILES["mini"],
@@ -33,10 +33,10 @@ PROFILE = replace(
 
 
 @pytest.fixture(scope="module")
-def uninterrupted(source, cells, tmp_path_factory):
-    """Every cell, made in this process."""
+def uninterrupted(source, runs, tmp_path_factory):
+    """Every run, made in this process."""
     store = Store(tmp_path_factory.mktemp("uninterrupted"))
-    return {cell: run_cell(cell, store, source, quiet) for cell in cells}
+    return {run: execute_run(run, store, source, quiet) for run in runs}
 
 
 def script(code, *arguments):
@@ -45,34 +45,34 @@ def script(code, *arguments):
     return [sys.executable, "-c", source, *map(str, arguments)]
 
 
-def test_a_profile_has_the_dense_model_and_every_method_at_every_budget(cells):
-    assert [c.title for c in cells] == [
+def test_a_profile_has_the_dense_model_and_every_method_at_every_budget(runs):
+    assert [c.title for c in runs] == [
         f"{b}, {m}" for b in ("pope", "mme")
         for m in ("dense", "sparsevlm at 192 tokens", "random at 192 tokens")
     ]  # fmt: skip
-    assert len({c.id for c in cells}) == 6
-    assert {c.samples for c in cells[:3]}.isdisjoint(c.samples for c in cells[3:])
+    assert len({c.id for c in runs}) == 6
+    assert {c.samples for c in runs[:3]}.isdisjoint(c.samples for c in runs[3:])
 
 
 def test_table_1_of_the_miniature_has_176_cells(source, tmp_path):
     full = replace(PROFILES["mini"], samples_per_benchmark=4, budgets=(200, 192, 180))
-    assert len(plan_cells(full, source=source, store=Store(tmp_path))) == 8 * (1 + 7 * 3)
+    assert len(plan_runs(full, source=source, store=Store(tmp_path))) == 8 * (1 + 7 * 3)
 
 
 def test_a_plan_is_read_back_and_made_again_when_anything_changes(source, tmp_path, monkeypatch):
     store = Store(tmp_path)
-    first = plan_cells(PROFILE, source=source, store=store)
+    first = plan_runs(PROFILE, source=source, store=store)
     (plan,) = (tmp_path / "plans").iterdir()
     marked = json.loads(plan.read_text())[:1]
     plan.write_text(json.dumps(marked))
-    assert plan_cells(PROFILE, source=source, store=store) == first[:1]
-    assert len(plan_cells(replace(PROFILE, seed=1), source=source, store=store)) == 6
+    assert plan_runs(PROFILE, source=source, store=store) == first[:1]
+    assert len(plan_runs(replace(PROFILE, seed=1), source=source, store=store)) == 6
     assert not plan.exists(), "an outdated plan is removed"
     monkeypatch.setattr("sparsevlm.evaluation.plan.code_digest", lambda: "other code")
-    assert plan_cells(PROFILE, source=source, store=store) == first
+    assert plan_runs(PROFILE, source=source, store=store) == first
     (plan,) = (tmp_path / "plans").iterdir()
     plan.write_text("[{")
-    assert plan_cells(PROFILE, source=source, store=store) == first
+    assert plan_runs(PROFILE, source=source, store=store) == first
 
 
 def test_code_that_prunes_or_scores_is_part_of_the_name_and_comments_are_not(tmp_path):
@@ -91,15 +91,15 @@ def test_code_that_prunes_or_scores_is_part_of_the_name_and_comments_are_not(tmp
     assert write("benchmarks/pope.py", "score = 1\n") != changed
 
 
-def test_another_seed_or_other_weights_are_other_cells(source, cells, tmp_path):
-    other = plan_cells(replace(PROFILE, seed=1), source=source, store=Store(tmp_path))
-    assert {c.id for c in other}.isdisjoint(c.id for c in cells)
+def test_another_seed_or_other_weights_are_other_cells(source, runs, tmp_path):
+    other = plan_runs(replace(PROFILE, seed=1), source=source, store=Store(tmp_path))
+    assert {c.id for c in other}.isdisjoint(c.id for c in runs)
     sums = os.path.join(source.folder, "mini-llava", "SHA256SUMS")
     before = open(sums).read()
     try:
         with open(sums, "a") as file:
             file.write("0  extra\n")
-        assert source.revision("mini-llava") != cells[0].revision
+        assert source.revision("mini-llava") != runs[0].revision
     finally:
         with open(sums, "w") as file:
             file.write(before)
@@ -107,15 +107,15 @@ def test_another_seed_or_other_weights_are_other_cells(source, cells, tmp_path):
 
 def test_missing_weights_and_unfinished_profiles_are_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="'mini-llava' is incomplete.*make train"):
-        plan_cells("mini", source=MiniatureSource(str(tmp_path)), store=Store(tmp_path))
+        plan_runs("mini", source=MiniatureSource(str(tmp_path)), store=Store(tmp_path))
     with pytest.raises(NotImplementedError, match="'shape' cannot run"):
-        plan_cells("shape", store=Store(tmp_path))
+        plan_runs("shape", store=Store(tmp_path))
     with pytest.raises(ValueError, match="unknown profile 'mega'; known: mini"):
-        plan_cells("mega", store=Store(tmp_path))
+        plan_runs("mega", store=Store(tmp_path))
 
 
-def test_a_record_has_prompts_answers_and_what_each_layer_processed(cells, uninterrupted, source):
-    record = uninterrupted[cells[1]]
+def test_a_record_has_prompts_answers_and_what_each_layer_processed(runs, uninterrupted, source):
+    record = uninterrupted[runs[1]]
     samples = source.samples("mini-llava", "pope", 6, 0)
     for row, sample in zip(record.predictions, samples, strict=True):
         assert {k: row[k] for k in sample.to_json()} == sample.to_json()
@@ -128,56 +128,56 @@ def test_a_record_has_prompts_answers_and_what_each_layer_processed(cells, unint
     assert record.tokens_in > record.tokens_out
     assert record.scores == get_benchmark("pope").score(record.predictions)
     assert set(record.sessions[0]) >= {"commit", "dirty", "versions", "device", "time"}
-    dense = uninterrupted[cells[0]]
+    dense = uninterrupted[runs[0]]
     assert dense.tokens_in == dense.tokens_out == 576
 
 
-def test_pruning_changes_what_the_model_says(cells, uninterrupted):
-    dense, sparse, random = (uninterrupted[c].predictions for c in cells[:3])
+def test_pruning_changes_what_the_model_says(runs, uninterrupted):
+    dense, sparse, random = (uninterrupted[c].predictions for c in runs[:3])
     said = [[row["prediction"] for row in rows] for rows in (dense, sparse, random)]
     assert said[0] != said[1] and said[0] != said[2] and said[1] != said[2]
 
 
 def test_workers_make_the_same_records_and_finished_cells_are_left_alone(
-    source, cells, uninterrupted, tmp_path
+    source, runs, uninterrupted, tmp_path
 ):
     store = Store(tmp_path)
-    some = [cells[1], cells[0], cells[4], cells[1]]
-    run_cells(some, store, jobs=2, progress=False, source=source)
-    for cell in some:
-        assert store.load(cell).predictions == uninterrupted[cell].predictions
-    assert len(missing_cells(cells, store)) == 3
+    some = [runs[1], runs[0], runs[4], runs[1]]
+    execute_runs(some, store, jobs=2, progress=False, source=source)
+    for run in some:
+        assert store.load(run).predictions == uninterrupted[run].predictions
+    assert len(missing_runs(runs, store)) == 3
     times = {c: store.path(c.id).stat().st_mtime_ns for c in some}
     broken = MiniatureSource("/nonexistent")  # would fail if anything ran
-    run_cells(some, store, jobs=2, progress=False, source=broken)
+    execute_runs(some, store, jobs=2, progress=False, source=broken)
     assert times == {c: store.path(c.id).stat().st_mtime_ns for c in some}
 
 
 def test_a_killed_run_goes_on_where_it_stopped_with_the_same_answers(
-    source, cells, uninterrupted, tmp_path
+    source, runs, uninterrupted, tmp_path
 ):
     """The whole run is killed with SIGKILL; its worker must not live on with the lock."""
-    cell, store = cells[1], Store(tmp_path)
+    run, store = runs[1], Store(tmp_path)
     code = """
     if __name__ == "__main__":
-        cells = plan_cells(PROFILE, source=MiniatureSource(sys.argv[2]), store=Store(sys.argv[1]))
-        run_cells([cells[1], *cells], Store(sys.argv[1]), source=MiniatureSource(sys.argv[2]))
+        runs = plan_cells(PROFILE, source=MiniatureSource(sys.argv[2]), store=Store(sys.argv[1]))
+        run_cells([runs[1], *runs], Store(sys.argv[1]), source=MiniatureSource(sys.argv[2]))
     """
     process = subprocess.Popen(
         script(code, store.folder, source.folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
-    journal = store.path(cell.id, "jsonl")
+    journal = store.path(run.id, "jsonl")
     _wait(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 1 + 4, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()  # returns when the worker, which shares the pipe, has ended too
-    assert len(missing_cells(cells, store)) >= 3, "the worker went on without its parent"
-    if not store.has(cell):  # else the machine was too fast for this test, and all is well
-        _wait(lambda: _is_free(store, cell, source))
+    assert len(missing_runs(runs, store)) >= 3, "the worker went on without its parent"
+    if not store.has(run):  # else the machine was too fast for this test, and all is well
+        _wait(lambda: _is_free(store, run, source))
         samples = source.samples("mini-llava", "pope", 6, 0)
-        with store.writing(cell, [sample.id for sample in samples]) as writer:
+        with store.writing(run, [sample.id for sample in samples]) as writer:
             assert len(writer.rows) in (4, 6), "batches are kept whole"
-        run_cell(cell, store, source, quiet)
-    assert store.load(cell).predictions == uninterrupted[cell].predictions
+        execute_run(run, store, source, quiet)
+    assert store.load(run).predictions == uninterrupted[run].predictions
 
 
 def _wait(happened, process=None, seconds=120):
@@ -188,39 +188,39 @@ def _wait(happened, process=None, seconds=120):
         time.sleep(0.02)
 
 
-def _is_free(store, cell, source):
+def _is_free(store, run, source):
     try:
-        with store.writing(cell, [s.id for s in source.samples("mini-llava", "pope", 6, 0)]):
+        with store.writing(run, [s.id for s in source.samples("mini-llava", "pope", 6, 0)]):
             return True
-    except CellBusyError:
+    except RunBusyError:
         return False
 
 
 def test_a_batch_that_was_half_kept_is_answered_whole_and_a_kept_one_not_again(
-    source, cells, uninterrupted, tmp_path, monkeypatch
+    source, runs, uninterrupted, tmp_path, monkeypatch
 ):
-    cell, store, asked, batches = cells[0], Store(tmp_path), [], []
+    run, store, asked, batches = runs[0], Store(tmp_path), [], []
 
-    def watched(cell, batch, source):
+    def watched(run, batch, source):
         batches.append(len(batch))
-        return answer(cell, batch, source)
+        return answer(run, batch, source)
 
     monkeypatch.setattr("sparsevlm.evaluation.workers.answer", watched)
-    rows = [{**row, "batch": 4} for row in uninterrupted[cell].predictions]
-    with store.writing(cell, [row["id"] for row in rows]) as writer:
+    rows = [{**row, "batch": 4} for row in uninterrupted[run].predictions]
+    with store.writing(run, [row["id"] for row in rows]) as writer:
         writer.append([rows[1], rows[4], rows[5]])  # a part of the first batch, all of the second
-    record = run_cell(cell, store, source, asked.append)
+    record = execute_run(run, store, source, asked.append)
     assert asked == [3, 3]
     assert batches == [4]
-    assert record.predictions == uninterrupted[cell].predictions
+    assert record.predictions == uninterrupted[run].predictions
 
 
-def test_a_cell_that_another_process_runs_is_left_to_it(source, cells, tmp_path):
+def test_a_cell_that_another_process_runs_is_left_to_it(source, runs, tmp_path):
     store = Store(tmp_path)
     ids = [s.id for s in source.samples("mini-llava", "pope", 6, 0)]
-    with store.writing(cells[0], ids), pytest.raises(CellBusyError, match="1 cells .*pope, dense"):
-        run_cells(cells[:2], store, progress=False, source=source)
-    assert missing_cells(cells[:2], store) == [cells[0]]
+    with store.writing(runs[0], ids), pytest.raises(RunBusyError, match="1 runs .*pope, dense"):
+        execute_runs(runs[:2], store, progress=False, source=source)
+    assert missing_runs(runs[:2], store) == [runs[0]]
 
 
 @pytest.mark.parametrize(
@@ -231,37 +231,37 @@ def test_a_cell_that_another_process_runs_is_left_to_it(source, cells, tmp_path)
         ("pruner", '{"name":"other"}', "'dense' has other settings than pope, dense names"),
     ],
 )
-def test_a_cell_is_not_filled_with_something_else(source, cells, tmp_path, field, value, message):
-    with pytest.raises(CellError, match=message):
-        run_cell(replace(cells[0], **{field: value}), Store(tmp_path), source, quiet)
+def test_a_cell_is_not_filled_with_something_else(source, runs, tmp_path, field, value, message):
+    with pytest.raises(RunError, match=message):
+        execute_run(replace(runs[0], **{field: value}), Store(tmp_path), source, quiet)
 
 
-def test_what_stops_a_worker_reaches_the_user_as_one_sentence(source, cells, tmp_path):
-    with pytest.raises(CellError, match="have changed .*run the same command again") as error:
-        run_cells(
-            [replace(cells[0], samples="0" * 16)], Store(tmp_path), progress=False, source=source
+def test_what_stops_a_worker_reaches_the_user_as_one_sentence(source, runs, tmp_path):
+    with pytest.raises(RunError, match="have changed .*run the same command again") as error:
+        execute_runs(
+            [replace(runs[0], samples="0" * 16)], Store(tmp_path), progress=False, source=source
         )
     assert "Traceback" not in str(error.value)
 
 
 @pytest.mark.parametrize("jobs", [0, -1, True, 1.5])
-def test_jobs_must_be_a_positive_integer(jobs, source, cells, tmp_path):
+def test_jobs_must_be_a_positive_integer(jobs, source, runs, tmp_path):
     with pytest.raises(ValueError, match="jobs must be a positive integer"):
-        run_cells(cells, Store(tmp_path), jobs=jobs, source=source)
+        execute_runs(runs, Store(tmp_path), jobs=jobs, source=source)
 
 
 def test_reading_finished_records_is_quick_and_needs_no_torch(source, uninterrupted, tmp_path):
     store = Store(tmp_path)
     for record in uninterrupted.values():
         ids = [row["id"] for row in record.predictions]
-        with store.writing(record.cell, ids) as writer:
+        with store.writing(record.run, ids) as writer:
             writer.append(record.predictions)
             writer.finish(record.scores)
-    plan_cells(PROFILE, source=source, store=store)  # naming the cells draws their pictures once
+    plan_runs(PROFILE, source=source, store=store)  # naming the runs draws their pictures once
     code = """
     store, source = Store(sys.argv[1]), MiniatureSource(sys.argv[2])
-    cells = plan_cells(PROFILE, source=source, store=store)
-    run_cells(cells, store, source=source)
+    runs = plan_cells(PROFILE, source=source, store=store)
+    run_cells(runs, store, source=source)
     assert len(load_records(PROFILE, source=source, store=store)) == 6
     sys.exit("torch" in sys.modules or "pandas" in sys.modules)
     """

@@ -12,7 +12,7 @@ from test_table_1 import SHAPE, _record
 
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.evaluation.profiles import PROFILES, get_profile
-from sparsevlm.evaluation.runs import missing_cells, plan_cells
+from sparsevlm.evaluation.runs import missing_runs, plan_runs
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims import collect as claims_collect
 from sparsevlm.paper.claims import file as claims_file
@@ -134,7 +134,7 @@ def test_the_page_has_every_claim_once_and_is_the_same_again(bare):
     named = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
     assert sorted(named) == sorted(BY_ID) and page == claims_page.page(bare)
     widths = {line.count(" | ") for line in page.splitlines() if line.startswith("| `")}
-    assert len(widths) == 2, "sentences have a column more than cells"
+    assert len(widths) == 2, "sentences have a column more than runs"
     assert "python -m sparsevlm reproduce --only table_1`" in page
     assert "no results of a100" in page
 
@@ -169,8 +169,8 @@ def test_the_file_is_written_when_something_changed(bare, tmp_path, monkeypatch)
     page.write_text("edited by hand")
     assert not claims_file.is_current(page, stamp)
     claims_file.write(bare, inputs, page, stamp)
-    (tmp_path / "results" / "cells").mkdir(parents=True)
-    (tmp_path / "results" / "cells" / "new.json").write_text("{}")
+    (tmp_path / "results" / "runs").mkdir(parents=True)
+    (tmp_path / "results" / "runs" / "new.json").write_text("{}")
     assert not claims_file.is_current(page, stamp), "a record that came since"
     claims_file.write(bare, claims_file.inputs_id(), page, stamp)
     monkeypatch.setattr(claims_file, "known_notebooks", lambda: ["another"])
@@ -196,7 +196,7 @@ def test_the_committed_page_names_the_declared_claims():
 
 
 def test_the_committed_page_is_what_the_records_give():
-    missing = missing_cells(plan_cells(get_profile("mini").for_study("table_1")))
+    missing = missing_runs(plan_runs(get_profile("mini").for_study("table_1")))
     if missing:
         pytest.skip(f"{len(missing)} results of the miniature are not at hand")
     assert claims_file.check()

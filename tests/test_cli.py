@@ -71,7 +71,7 @@ def test_jobs_must_be_a_positive_number(capsys, jobs):
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/", "a/b", "-1/2", "1/0"])
 def test_a_part_of_the_cells_is_one_of_several(capsys, part):
-    code, _, err = run(capsys, "reproduce", f"--cells={part}")
+    code, _, err = run(capsys, "reproduce", f"--runs={part}")
     assert code == 2 and "must be A/B with A from 1 to B" in err
 
 
@@ -104,12 +104,12 @@ def test_what_failed_is_said_at_the_end_and_is_exit_code_1(capsys, monkeypatch):
     from sparsevlm.cli import suite
     from sparsevlm.paper.claims import file as claims_file
 
-    failed = suite.Outcome(["figure_6"], [], {"cell pope, dense": "out of memory"})
+    failed = suite.Outcome(["figure_6"], [], {"run pope, dense": "out of memory"})
     monkeypatch.setattr(suite, "make_plan", lambda *a: suite.Plan(PROFILES["mini"], (), (), None))
     monkeypatch.setattr(suite, "run_plan", lambda plan, **how: failed)
     monkeypatch.setattr(claims_file, "refresh", None)  # not after a failure
     code, out, err = run(capsys, "reproduce")
-    assert code == 1 and err == "sparsevlm: failed: cell pope, dense: out of memory\n"
+    assert code == 1 and err == "sparsevlm: failed: run pope, dense: out of memory\n"
     assert "1 failed (reasons above)" in out
 
 

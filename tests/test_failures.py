@@ -16,7 +16,7 @@ BROKEN = Failure("gqa/3", "gqa/images/3.jpg", "it is truncated")
 def test_a_picture_is_said_once_with_the_number_of_cells():
     large = Failure("gqa/5", "", "memory runs out")
     assert summarise([(CELL, (BROKEN,)), (OTHER, (BROKEN, large))]) == {
-        "sample gqa/3 (gqa/images/3.jpg)": "it is truncated [2 cells, first gqa, dense]",
+        "sample gqa/3 (gqa/images/3.jpg)": "it is truncated [2 runs, first gqa, dense]",
         "sample gqa/5": "memory runs out [gqa, fastv at 64 tokens]",
     }
 
@@ -31,13 +31,13 @@ def test_many_are_counted_and_the_place_of_all_is_named():
     many = tuple(replace(BROKEN, id=f"gqa/{n}") for n in range(50))
     found = summarise([(CELL, many)], shown=3)
     assert len(found) == 4
-    assert found["47 samples more"].startswith("results/cells/*.open.json lists them")
+    assert found["47 samples more"].startswith("results/runs/*.open.json lists them")
 
 
 def test_the_error_says_which_and_what_to_do_and_passes_between_processes():
     error = OpenSamplesError([(CELL, (BROKEN,))])
     assert str(error) == (
-        "cells left unfinished: 1. sample gqa/3 (gqa/images/3.jpg): it is truncated [gqa, dense]. "
+        "runs left unfinished: 1. sample gqa/3 (gqa/images/3.jpg): it is truncated [gqa, dense]. "
         "All other answers are kept; the same command asks the open samples again"
     )
-    assert pickle.loads(pickle.dumps(error.cells)) == ((CELL, (BROKEN,)),)
+    assert pickle.loads(pickle.dumps(error.runs)) == ((CELL, (BROKEN,)),)

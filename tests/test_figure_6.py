@@ -20,11 +20,11 @@ def _black(side: int = 8) -> Image.Image:
 
 def test_kept_patches_show_the_picture_and_dropped_ones_fade():
     picture = survivor_picture(_black(), (2, 2), kept=[0], groups=[[3]])
-    cell = 4 * ENLARGE
-    assert picture.shape == (2 * cell, 2 * cell, 3)
-    assert (picture[:cell, :cell] == 0).all()
-    assert (picture[:cell, cell:] == round(255 * (1 - DROPPED))).all()
-    recycled = picture[cell:, cell:].reshape(-1, 3)
+    run = 4 * ENLARGE
+    assert picture.shape == (2 * run, 2 * run, 3)
+    assert (picture[:run, :run] == 0).all()
+    assert (picture[:run, run:] == round(255 * (1 - DROPPED))).all()
+    recycled = picture[run:, run:].reshape(-1, 3)
     assert len(np.unique(recycled, axis=0)) == 1
     assert 0 < recycled.mean() < 255 * (1 - DROPPED)
 

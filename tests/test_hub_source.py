@@ -1,4 +1,4 @@
-"""Real loading code on tiny random checkpoints and rehearsal data: the whole way of a cell."""
+"""Real loading code on tiny random checkpoints and rehearsal data: the whole way of a run."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tiny_checkpoints import FAMILIES, as_fetched, save_tiny
 
 from sparsevlm.benchmarks.loaders import DataError, layout_of
 from sparsevlm.evaluation.hub_source import HubSource, _file_digest, gpu_of
-from sparsevlm.evaluation.plan import plan_cells
+from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import PROFILES
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.workers import run_cell
+from sparsevlm.evaluation.workers import execute_run
 from sparsevlm.models.checkpoints.places import CheckpointError
 from sparsevlm.models.flops import DecoderShape
 
@@ -48,16 +48,16 @@ def source(data):
 
 
 def record(source, model, benchmark, folder, **changes):
-    """Run the cells of one benchmark, dense and pruned; returns the pruned record."""
+    """Run the runs of one benchmark, dense and pruned; returns the pruned record."""
     profile = replace(
         PROFILES["mini"], model=str(model), benchmarks=(benchmark,), samples_per_benchmark=4,
         methods=("sparsevlm",), budgets=(40,), batch=1, max_new_tokens=2, **changes,
     )  # fmt: skip
     store = Store(folder)
-    cells = plan_cells(profile, source=source, store=store)
-    records = [run_cell(cell, store, source, lambda n: None) for cell in cells]
-    assert [r.cell.method for r in records] == ["dense", "sparsevlm"]
-    assert records[0].cell.revision == source.revision(str(model))
+    runs = plan_runs(profile, source=source, store=store)
+    records = [execute_run(run, store, source, lambda n: None) for run in runs]
+    assert [r.run.method for r in records] == ["dense", "sparsevlm"]
+    assert records[0].run.revision == source.revision(str(model))
     return records[1]
 
 
@@ -73,7 +73,7 @@ def record(source, model, benchmark, folder, **changes):
 )
 def test_from_files_to_a_score(source, checkpoints, tmp_path, family, benchmark):
     found = record(source, checkpoints[family], benchmark, tmp_path)
-    assert len(found.predictions) == found.cell.num_samples and "score" in found.scores
+    assert len(found.predictions) == found.run.num_samples and "score" in found.scores
     for row in found.predictions:
         assert row["question"] in row["prompt"]
         assert ("<video>" in row["prompt"]) is (family == "video_llava")

@@ -99,7 +99,7 @@ def judged(tmp_path):
     rows = [row("a", id="1"), row("b", id="2"), row("c", id="3")]
     script = {"b": ["1", "2", "3"], "c": ["{'pred': 'no', 'score': 1}"]}
     judge = Parrot(task=VIDEO, folder=tmp_path / "cache", script=script)
-    return rows, judge, verdict_path(tmp_path / "cells" / "0123.json", judge)
+    return rows, judge, verdict_path(tmp_path / "runs" / "0123.json", judge)
 
 
 def test_a_record_is_judged_once_and_its_score_says_how_many_are_broken(judged):
@@ -110,7 +110,7 @@ def test_a_record_is_judged_once_and_its_score_says_how_many_are_broken(judged):
     assert score["judge"] == {
         "accuracy": 50.0, "score": 2.5, "judged": 2, "broken": 1, "missing": 0,
     }  # fmt: skip
-    assert path.parent.name == "cells" and path.name.startswith("0123.verdicts-")
+    assert path.parent.name == "runs" and path.name.startswith("0123.verdicts-")
     before = path.read_bytes()
     assert judge_rows(rows, judge, path, confirm=always) == values
     path.unlink()

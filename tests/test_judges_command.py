@@ -22,13 +22,13 @@ from sparsevlm.evaluation.judges import (
     command,
 )
 from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
-from sparsevlm.evaluation.results.run import Cell
+from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
 
 
 def finish(store, benchmark, predictions, tokens=None):
-    """Keep a record of these answers and return its cell."""
-    cell = Cell(
+    """Keep a record of these answers and return its run."""
+    run = EvaluationRun(
         model="m", revision="r", benchmark=benchmark, samples="s", num_samples=len(predictions),
         seed=0, method="dense" if tokens is None else "fastv", tokens=tokens, pruner="{}",
         dtype="float32", attention="sdpa", batch=1,
@@ -37,11 +37,11 @@ def finish(store, benchmark, predictions, tokens=None):
         Sample(f"{benchmark}/{i}", "clip:0", "what runs?", "dog", answers=("dog",))
         for i in range(len(predictions))
     ]
-    with store.writing(cell, [sample.id for sample in samples]) as writer:
+    with store.writing(run, [sample.id for sample in samples]) as writer:
         pairs = zip(samples, predictions, strict=True)
         writer.append([{**sample.to_json(), "prediction": text} for sample, text in pairs])
         writer.finish({})
-    return cell
+    return run
 
 
 @pytest.fixture
@@ -58,18 +58,18 @@ def options(**settings):
 
 
 def test_the_match_judges_finished_cells_that_need_a_judge(store):
-    cells = [
+    runs = [
         finish(store, "tgif", ["a dog", "a cat"]),
         finish(store, "mmvet", ["a dog"], 64),
         finish(store, "gqa", ["dog"]),
     ]
-    cells.append(dataclasses.replace(cells[0], seed=1))  # not finished
-    assert command.run(options(), cells, store) == [
+    runs.append(dataclasses.replace(runs[0], seed=1))  # not finished
+    assert command.run(options(), runs, store) == [
         "tgif, dense: 50.0 % right, score 2.50, 2 verdicts, 0 broken; match 50.0 %",
         "mmvet, fastv at 64 tokens: score 100.00, 1 verdicts, 0 broken; match 100.0 %",
     ]
-    assert len(list((store.folder / "cells").glob("*.verdicts-*.json"))) == 2
-    assert all(store.load(cell) for cell in cells[:3])  # the records are as they were
+    assert len(list((store.folder / "runs").glob("*.verdicts-*.json"))) == 2
+    assert all(store.load(run) for run in runs[:3])  # the records are as they were
 
 
 @pytest.fixture
@@ -90,15 +90,15 @@ def endpoint(server):
 
 
 def test_equal_answers_of_all_records_are_asked_once_at_one_price(store, endpoint, server, capsys):
-    cells = [finish(store, "tgif", ["a dog", "a cat"]), finish(store, "tgif", ["a dog", "x"], 64)]
-    lines = command.run(endpoint, cells, store)
+    runs = [finish(store, "tgif", ["a dog", "a cat"]), finish(store, "tgif", ["a dog", "x"], 64)]
+    lines = command.run(endpoint, runs, store)
     assert lines[0].startswith("tgif, dense: 50.0 % right, score 3.00, 2 verdicts, 0 broken")
     assert len(server.requests) == 3
     assert "4 answers to judge, 3 of them to be asked for up to " in capsys.readouterr().err
-    assert command.run(endpoint, cells, store) == lines
+    assert command.run(endpoint, runs, store) == lines
     assert len(server.requests) == 3
     shutil.rmtree(transcripts_folder(store))  # the verdicts are enough
-    assert command.run(endpoint, cells, store) == lines
+    assert command.run(endpoint, runs, store) == lines
     assert len(server.requests) == 3 and "to be asked" not in capsys.readouterr().err
 
 
@@ -114,24 +114,24 @@ def test_equal_answers_of_all_records_are_asked_once_at_one_price(store, endpoin
 def test_without_yes_the_user_is_asked(
     store, endpoint, server, monkeypatch, terminal, typed, price, goes_on
 ):  # fmt: skip
-    cell = finish(store, "tgif", ["a dog"])
+    run = finish(store, "tgif", ["a dog"])
     endpoint.yes, endpoint.price = False, price
     typing = io.StringIO(typed)
     typing.isatty = lambda: terminal
     monkeypatch.setattr(sys, "stdin", typing)
     if goes_on:
-        assert len(command.run(endpoint, [cell], store)) == 1
+        assert len(command.run(endpoint, [run], store)) == 1
     else:
         with pytest.raises(JudgeError, match="not confirmed, nothing was asked"):
-            command.run(endpoint, [cell], store)
+            command.run(endpoint, [run], store)
     assert len(server.requests) == int(goes_on)
 
 
 def test_a_price_that_is_not_known_is_not_zero(store, endpoint, server):
-    cell = finish(store, "tgif", ["a dog"])
+    run = finish(store, "tgif", ["a dog"])
     endpoint.price, shown = None, []
     judged = judge_records(
-        [store.load(cell)], store,
+        [store.load(run)], store,
         lambda task: command.make_judge(endpoint, task, None, store), confirm=shown.append,
     )  # fmt: skip
     with pytest.raises(JudgeError):

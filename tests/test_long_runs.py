@@ -10,8 +10,8 @@ from untrained import Hungry, python, quiet
 
 from sparsevlm.evaluation.profiles import PROFILES
 from sparsevlm.evaluation.results.failures import OpenSamplesError
-from sparsevlm.evaluation.results.store import CellError, Store
-from sparsevlm.evaluation.workers import _models, run_cell
+from sparsevlm.evaluation.results.store import RunError, Store
+from sparsevlm.evaluation.workers import _models, execute_run
 
 PROFILE = replace(
     PROFILES["mini"], benchmarks=("pope",), samples_per_benchmark=8, methods=("sparsevlm",),
@@ -20,17 +20,17 @@ PROFILE = replace(
 
 
 @pytest.fixture(scope="module")
-def undisturbed(source, cells, tmp_path_factory):
-    """The record of the pruned cell, made at one go."""
-    return run_cell(cells[1], Store(tmp_path_factory.mktemp("undisturbed")), source, quiet)
+def undisturbed(source, runs, tmp_path_factory):
+    """The record of the pruned run, made at one go."""
+    return execute_run(runs[1], Store(tmp_path_factory.mktemp("undisturbed")), source, quiet)
 
 
-def result(store, cell):
-    return store.path(cell.id).read_bytes()
+def result(store, run):
+    return store.path(run.id).read_bytes()
 
 
-def events(store, cell):
-    return [e for session in store.load(cell).sessions for e in session.get("events", [])]
+def events(store, run):
+    return [e for session in store.load(run).sessions for e in session.get("events", [])]
 
 
 # Killed at random
@@ -42,23 +42,23 @@ from sparsevlm.evaluation.sources import MiniatureSource
 from test_long_runs import PROFILE, quiet, run_cell, Store
 
 source, folder, kills = MiniatureSource(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-cells = plan_cells(PROFILE, source=source, store=Store(folder))
+runs = plan_cells(PROFILE, source=source, store=Store(folder))
 
-def run(cells, store):
+def execute(runs, store):
     store.tidy()
-    for cell in cells:
-        if not store.has(cell):
-            run_cell(cell, store, source, quiet)
+    for run in runs:
+        if not store.has(run):
+            run_cell(run, store, source, quiet)
 
-run(cells[:1], Store(folder + "/undisturbed"))  # loads what all forked children then have
+execute(runs[:1], Store(folder + "/undisturbed"))  # loads what all forked children then have
 started = time.perf_counter()
-run(cells[1:], Store(folder + "/undisturbed"))
+execute(runs[1:], Store(folder + "/undisturbed"))
 batch = (time.perf_counter() - started) / 4
 moments, killed = random.Random(0), 0
 while True:
     child = os.fork()
     if not child:
-        run(cells, Store(folder + "/killed"))
+        execute(runs, Store(folder + "/killed"))
         os._exit(0)
     if killed < kills:
         time.sleep(moments.uniform(0, 1.5 * batch))
@@ -72,77 +72,77 @@ print(killed)
 """
 
 
-def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(source, cells, tmp_path, kills=8):
+def test_a_run_killed_at_random_moments_ends_with_the_same_bytes(source, runs, tmp_path, kills=8):
     done = python(KILLS, source.folder, tmp_path, kills)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) >= kills // 2, "the run was through before the last kill"
     killed, undisturbed = Store(tmp_path / "killed"), Store(tmp_path / "undisturbed")
-    for cell in cells:
-        assert result(killed, cell) == result(undisturbed, cell)
-    assert sum(len(killed.load(cell).sessions) for cell in cells) > len(cells)
-    names = {path.name for path in (tmp_path / "killed" / "cells").iterdir()}
-    assert names == {f"{cell.id}{suffix}" for cell in cells for suffix in (".json", ".run.json")}
+    for run in runs:
+        assert result(killed, run) == result(undisturbed, run)
+    assert sum(len(killed.load(run).sessions) for run in runs) > len(runs)
+    names = {path.name for path in (tmp_path / "killed" / "runs").iterdir()}
+    assert names == {f"{run.id}{suffix}" for run in runs for suffix in (".json", ".run.json")}
 
 
 # Memory
 
 
 def test_batches_shrink_where_memory_is_short_and_the_record_says_so(
-    source, cells, undisturbed, tmp_path
+    source, runs, undisturbed, tmp_path
 ):
     store, done = Store(tmp_path), []
-    record = run_cell(cells[1], store, Hungry(source.folder, limit=1), done.append)
+    record = execute_run(runs[1], store, Hungry(source.folder, limit=1), done.append)
     assert done == [0] + [1] * 8
-    assert [e["smaller_batch"] for e in events(store, cells[1])] == [1], "and it stays small"
-    assert "can't allocate memory" in events(store, cells[1])[0]["reason"]
-    run = json.loads(store.path(cells[1].id, "run.json").read_text())
-    assert [answer["batch"] for answer in run["answers"]] == [1] * 8
+    assert [e["smaller_batch"] for e in events(store, runs[1])] == [1], "and it stays small"
+    assert "can't allocate memory" in events(store, runs[1])[0]["reason"]
+    sessions = json.loads(store.path(runs[1].id, "run.json").read_text())
+    assert [answer["batch"] for answer in sessions["answers"]] == [1] * 8
     said = [row["prediction"] for row in record.predictions]
     assert said == [row["prediction"] for row in undisturbed.predictions]
 
 
 def test_a_sample_too_large_even_alone_leaves_the_cell_open_and_is_asked_again(
-    source, cells, undisturbed, tmp_path
+    source, runs, undisturbed, tmp_path
 ):
-    store, cell, done = Store(tmp_path), replace(cells[1], batch=4), []
+    store, run, done = Store(tmp_path), replace(runs[1], batch=4), []
     large = source.samples("mini-llava", "pope", 8, 0)[1].id
     hungry = Hungry(source.folder, samples_too_large=(large,))
     with pytest.raises(
         OpenSamplesError, match=f"sample {large} .*memory runs out .*alone"
     ) as error:
-        run_cell(cell, store, hungry, done.append)
-    ((unfinished, failures),) = error.value.cells
-    assert (unfinished, [failure.id for failure in failures]) == (cell, [large])
-    assert not store.has(cell) and sum(done) == 7
-    opened = json.loads(store.path(cell.id, "open.json").read_text())
+        execute_run(run, store, hungry, done.append)
+    ((unfinished, failures),) = error.value.runs
+    assert (unfinished, [failure.id for failure in failures]) == (run, [large])
+    assert not store.has(run) and sum(done) == 7
+    opened = json.loads(store.path(run.id, "open.json").read_text())
     assert [entry["id"] for entry in opened["open"]] == [large]
 
     done.clear()
-    run_cell(cell, store, source, done.append)
+    execute_run(run, store, source, done.append)
     assert done == [7, 1]
-    assert not store.path(cell.id, "open.json").exists()
-    kinds = [event["kind"] for event in events(store, cell)]
+    assert not store.path(run.id, "open.json").exists()
+    kinds = [event["kind"] for event in events(store, run)]
     assert kinds == ["out of memory", "out of memory", "no answer"]
-    batches = json.loads(store.path(cell.id, "run.json").read_text())["answers"]
+    batches = json.loads(store.path(run.id, "run.json").read_text())["answers"]
     assert [answer["batch"] for answer in batches] == [4] * 4 + [1] * 4
 
 
-def test_a_model_that_does_not_fit_is_one_sentence(source, cells, tmp_path):
+def test_a_model_that_does_not_fit_is_one_sentence(source, runs, tmp_path):
     class Huge(Hungry):
-        def load(self, cell):
+        def load(self, run):
             import torch
 
             return torch.empty(1 << 50, dtype=torch.uint8)
 
     _models.clear()
-    with pytest.raises(CellError, match="not enough memory to load 'mini-llava' on cpu .*--jobs"):
-        run_cell(cells[0], Store(tmp_path), Huge(source.folder), quiet)
+    with pytest.raises(RunError, match="not enough memory to load 'mini-llava' on cpu .*--jobs"):
+        execute_run(runs[0], Store(tmp_path), Huge(source.folder), quiet)
 
 
-def test_an_error_that_is_neither_memory_nor_a_picture_stops_the_cell(source, cells, tmp_path):
+def test_an_error_that_is_neither_memory_nor_a_picture_stops_the_cell(source, runs, tmp_path):
     class Buggy(Hungry):
         def inputs(self, model, processor, batch):
             raise KeyError("pixels")
 
     with pytest.raises(KeyError, match="pixels"):
-        run_cell(cells[0], Store(tmp_path), Buggy(source.folder), quiet)
+        execute_run(runs[0], Store(tmp_path), Buggy(source.folder), quiet)

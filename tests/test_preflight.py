@@ -177,7 +177,7 @@ def test_a_cell_of_two_studies_counts_once():
     models = {c.name: c for c in CHECKPOINTS}
     one, two = studies["table_1"], studies["controls"]
     both = estimate([*one, *two], models)
-    assert both.cells == len({*one, *two}) < len(one) + len(two)
+    assert both.runs == len({*one, *two}) < len(one) + len(two)
     assert both.hours < estimate(one, models).hours + estimate(two, models).hours
 
 
@@ -202,9 +202,9 @@ PAGE = (ROOT / "docs" / "a100.md").read_text(encoding="utf-8")
 def rows_of(first: str) -> list[list[str]]:
     """Rows of the table whose heading starts like this, without it."""
     (block,) = [b for b in re.findall(r"(?:^\|.*\|\n)+", PAGE, re.MULTILINE) if b.startswith(first)]
-    return [
-        [cell.strip(" `") for cell in line.strip("|").split("|")] for line in block.splitlines()
-    ][2:]
+    return [[run.strip(" `") for run in line.strip("|").split("|")] for line in block.splitlines()][
+        2:
+    ]
 
 
 def test_the_page_names_the_checkpoints_of_the_table():

@@ -11,7 +11,7 @@ from test_store import CELL, IDS, fill
 
 from sparsevlm.evaluation.results import record_files
 from sparsevlm.evaluation.results.record_files import RECORDS_IN_MEMORY
-from sparsevlm.evaluation.results.store import CellError, Store
+from sparsevlm.evaluation.results.store import RunError, Store
 
 
 @pytest.fixture
@@ -46,22 +46,22 @@ def test_scores_are_there_without_a_look_at_the_rows(store, reads):
     spoil_rows(store.path(CELL.id))
     record = store.load(CELL)
     assert record.scores == {"score": 1.0} and record.sessions == ({"commit": "abc"},)
-    assert record.cell == CELL and record.seconds == 20.0
+    assert record.run == CELL and record.seconds == 20.0
     assert len(record.predictions) == len(IDS) and not reads
-    with pytest.raises(CellError, match=f"{CELL.id}.json is damaged .*delete it and run"):
+    with pytest.raises(RunError, match=f"{CELL.id}.json is damaged .*delete it and run"):
         record.predictions[0]
 
 
 def test_rows_are_read_once_for_the_records_that_are_used_together(store, reads):
-    cells = [replace(CELL, seed=n) for n in range(RECORDS_IN_MEMORY + 1)]
-    for cell in cells:
-        with store.writing(cell, IDS) as writer:
-            writer.append([{"id": i, "prediction": str(cell.seed)} for i in IDS])
+    runs = [replace(CELL, seed=n) for n in range(RECORDS_IN_MEMORY + 1)]
+    for run in runs:
+        with store.writing(run, IDS) as writer:
+            writer.append([{"id": i, "prediction": str(run.seed)} for i in IDS])
             writer.finish({})
-    records = [store.load(cell) for cell in cells]
+    records = [store.load(run) for run in runs]
     for _ in range(2):
         for record in records[:RECORDS_IN_MEMORY]:
-            assert record.predictions[0]["prediction"] == str(record.cell.seed)
+            assert record.predictions[0]["prediction"] == str(record.run.seed)
     assert len(reads) == RECORDS_IN_MEMORY
     assert records[-1].predictions[-1]["id"] == IDS[-1]
     records[0].predictions[0]
@@ -93,12 +93,12 @@ def test_a_record_that_is_not_whole_is_said_to_be_so(store):
     text = result.read_text()
     for broken in ("", text[:-3], text.replace('"format":2', '"format":1')):
         result.write_text(broken)
-        with pytest.raises(CellError, match=f"{CELL.id}.json is damaged"):
+        with pytest.raises(RunError, match=f"{CELL.id}.json is damaged"):
             store.load(CELL)
     result.write_text(text.replace('"rows":40', '"rows":41'))
-    with pytest.raises(CellError, match="40 rows of 41"):
+    with pytest.raises(RunError, match="40 rows of 41"):
         list(store.load(CELL).predictions)
     result.write_text(text)
     os.remove(run)
-    with pytest.raises(CellError, match=f"{run.name}, which belongs to it, is missing"):
+    with pytest.raises(RunError, match=f"{run.name}, which belongs to it, is missing"):
         store.load(CELL)

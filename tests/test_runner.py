@@ -12,7 +12,7 @@ from sparsevlm.cli import suite
 from sparsevlm.cli.runner import NotebookError, NotebookRun, execute, prepare
 from sparsevlm.evaluation.profiles import PROFILES
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.runs import Cell, CellError
+from sparsevlm.evaluation.runs import EvaluationRun, RunError
 
 SOURCE = """\
 # %% tags=["parameters"]
@@ -37,7 +37,7 @@ def run(tmp_path):
     source = tmp_path / "probe.py"
     source.write_text(SOURCE.format(figures=figures))
     parameters = {"profile": "mini", "number": 4}
-    return NotebookRun("probe", parameters, ("cell-a",), source, tmp_path / "artifacts", figures)
+    return NotebookRun("probe", parameters, ("run-a",), source, tmp_path / "artifacts", figures)
 
 
 def files(run: NotebookRun) -> list[str]:
@@ -55,7 +55,7 @@ def test_a_run_leaves_notebook_html_and_stamp_and_is_not_run_again(run):
 
     # Everything that the result depends on makes it due again.
     assert not replace(run, parameters={**run.parameters, "number": 5}).is_done()
-    assert not replace(run, records=("cell-a", "cell-b")).is_done()
+    assert not replace(run, records=("run-a", "run-b")).is_done()
     run.source.write_text(run.source.read_text() + "\n# a change\n")
     assert not run.is_done()
 
@@ -105,14 +105,14 @@ def test_nothing_runs_for_an_unknown_notebook():
 # --- Many of them ------------------------------------------------------------------------------
 
 
-def cell(number: int) -> Cell:
-    return Cell(
+def planned(number: int) -> EvaluationRun:
+    return EvaluationRun(
         model="m", revision="r", benchmark=f"b{number}", samples="v", num_samples=1, seed=0,
         method="dense", tokens=None, pruner="{}", dtype="float32", attention="sdpa", batch=1,
     )  # fmt: skip
 
 
-CELLS = tuple(cell(number) for number in range(7))
+CELLS = tuple(planned(number) for number in range(7))
 
 
 class Pool:
@@ -121,9 +121,9 @@ class Pool:
     def __init__(self, bad=(), error=RuntimeError):
         self.bad, self.error, self.starts, self.asked = bad, error, 0, []
 
-    def __call__(self, cells, store, jobs, progress):
+    def __call__(self, runs, store, jobs, progress):
         self.starts += 1
-        for one in cells:
+        for one in runs:
             self.asked.append(one.benchmark)
             if one.benchmark in self.bad:
                 raise self.error(f"a worker process failed:\nTraceback\nKeyError: {one.benchmark}")
@@ -133,16 +133,16 @@ class Pool:
 
 
 def run_apart(monkeypatch, tmp_path, pool, jobs=2):
-    monkeypatch.setattr(suite, "run_cells", pool)
+    monkeypatch.setattr(suite, "execute_runs", pool)
     store = Store(tmp_path)
-    failed = suite.run_cells_apart(CELLS, store, jobs)
+    failed = suite.execute_runs_apart(CELLS, store, jobs)
     return failed, [one.benchmark for one in CELLS if store.has(one)]
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
 def test_cells_that_fail_stop_no_other(monkeypatch, tmp_path, jobs):
     failed, done = run_apart(monkeypatch, tmp_path, Pool(bad=("b1", "b6")), jobs)
-    assert failed == {"cell b1, dense": "KeyError: b1", "cell b6, dense": "KeyError: b6"}
+    assert failed == {"run b1, dense": "KeyError: b1", "run b6, dense": "KeyError: b6"}
     assert done == ["b0", "b2", "b3", "b4", "b5"]
 
 
@@ -154,18 +154,18 @@ def test_cells_without_a_failure_start_one_pool(monkeypatch, tmp_path):
 
 
 def test_what_concerns_all_cells_ends_them(monkeypatch, tmp_path):
-    pool = Pool(bad=("b2",), error=CellError)
+    pool = Pool(bad=("b2",), error=RunError)
     failed, done = run_apart(monkeypatch, tmp_path, pool)
-    assert list(failed) == ["5 of 7 cells"] and done == ["b0", "b1"] and pool.starts == 1
+    assert list(failed) == ["5 of 7 runs"] and done == ["b0", "b1"] and pool.starts == 1
 
 
 def test_parts_are_all_cells_once_and_no_notebook(run):
     whole = suite.Plan(PROFILES["mini"], CELLS, (run,), None)
     parts = [suite.shard(whole, part, 3) for part in (1, 2, 3)]
-    assert sorted(one.benchmark for part in parts for one in part.cells) == [
+    assert sorted(one.benchmark for part in parts for one in part.runs) == [
         one.benchmark for one in CELLS
     ]
-    assert {len(part.cells) for part in parts} == {2, 3}
+    assert {len(part.runs) for part in parts} == {2, 3}
     assert all(part.notebooks == () for part in parts)
     for part, count in ((0, 3), (4, 3)):
         with pytest.raises(ValueError, match="A from 1 to B"):
@@ -178,7 +178,7 @@ def test_a_notebook_that_fails_stops_no_other(run, tmp_path):
     lacking = replace(run, name="lacking", records=tuple(one.id for one in CELLS))
     plan = suite.Plan(PROFILES["mini"], CELLS, (bad, lacking, good), Store(tmp_path / "store"))
     said = []
-    outcome = suite.run_plan(plan, jobs=1, cells=False, say=said.append, progress=False)
+    outcome = suite.run_plan(plan, jobs=1, runs=False, say=said.append, progress=False)
     assert outcome.executed == ["probe"] and good.is_done()
     assert set(outcome.failed) == {"bad", "lacking"}
     assert "division by zero" in outcome.failed["bad"]
@@ -191,7 +191,7 @@ def test_a_notebook_that_fails_stops_no_other(run, tmp_path):
     assert sorted(line.split(":")[1] for line in outcome.lines()) == [" bad", " lacking"]
 
     again = suite.run_plan(
-        replace(plan, notebooks=(good,)), jobs=1, cells=False, say=said.append, progress=False
+        replace(plan, notebooks=(good,)), jobs=1, runs=False, say=said.append, progress=False
     )
     assert (again.executed, again.current, again.failed) == ([], ["probe"], {})
     assert good.seconds_last_time() > 0
@@ -227,7 +227,7 @@ def test_two_jobs_are_two_notebooks_at_a_time_and_one_that_fails_stops_no_other(
     bad = replace(run, name="bad", parameters={"profile": "mini", "number": 0}, records=())
     plan = suite.Plan(PROFILES["mini"], (), (*pair, bad), Store(tmp_path / "store"))
     said = []
-    outcome = suite.run_plan(plan, jobs=2, cells=False, say=said.append, progress=False)
+    outcome = suite.run_plan(plan, jobs=2, runs=False, say=said.append, progress=False)
     assert sorted(outcome.executed) == ["meeting1", "meeting2"]
     assert "division by zero" in outcome.failed["bad"] and len(said) == 3
     threads = max(1, (os.cpu_count() or 1) // 2)

@@ -49,7 +49,7 @@ def test_what_is_written_is_read_back_and_says_what_it_is(found):
     llava, moved = found["studies"].values()
     assert (llava["miniature"], llava["cuts"]) == ("mini-llava", "by depth")
     assert (moved["miniature"], moved["cuts"]) == ("mini-gemini", "moved")
-    assert llava["questions"] == 48 and len(llava["cells"]) == 2 * 6
+    assert llava["questions"] == 48 and len(llava["runs"]) == 2 * 6
     llava = {**llava, "algorithm": "older"}
     old, same = separation.source_lines({"studies": {"a": llava, "b": moved}}).splitlines()
     assert old.startswith("a: ") and old.endswith("has changed since.")
@@ -111,9 +111,9 @@ def test_the_figure_has_a_panel_per_miniature_and_rule(found):
 
 def test_a_failed_cell_leaves_the_file_as_it_was(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(separation, "FILE", tmp_path / "separation.json")
-    monkeypatch.setattr(separation, "plan_cells", lambda *_, **__: [])
+    monkeypatch.setattr(separation, "plan_runs", lambda *_, **__: [])
     failures = {"pope, dense": "it burns"}
-    monkeypatch.setattr(separation, "run_cells_apart", lambda *_, **__: failures)
+    monkeypatch.setattr(separation, "execute_runs_apart", lambda *_, **__: failures)
     assert separation.main([]) == 1
     assert "failed: pope, dense: it burns" in capsys.readouterr().out
     assert not separation.FILE.exists()

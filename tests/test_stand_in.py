@@ -1,4 +1,4 @@
-"""Are the miniatures fair stand-ins: where they look, moved stages, and what pruning costs them."""
+"""Are the miniatures fair stand-ins: where they look, moved cuts, and what pruning costs them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from test_study import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.evaluation import attention_aligned as moved_cuts
-from sparsevlm.evaluation.plan import plan_cells
+from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.sources import MiniatureSource
 from sparsevlm.evaluation.studies import STUDIES, belongs
@@ -55,12 +55,12 @@ def test_a_card_without_probes_says_how_to_measure(tmp_path):
 
 def test_the_cells_of_a_moved_study_cut_where_the_rule_says():
     wanted = list(moved_cuts.moved_layers("mini-gemini"))
-    cells = plan_cells(get_profile("mini-4").for_study("moved_gemini"))
-    by_depth = {cell.id for cell in plan_cells(get_profile("mini-4").for_study("figure_4"))}
-    for cell in cells:
-        stages = [layer for layer, _ in json.loads(cell.pruner).get("stages", [])]
-        assert stages == ([] if cell.method == "dense" else wanted), cell.title
-        assert (cell.id in by_depth) == (cell.method == "dense")
+    runs = plan_runs(get_profile("mini-4").for_study("moved_gemini"))
+    by_depth = {run.id for run in plan_runs(get_profile("mini-4").for_study("figure_4"))}
+    for run in runs:
+        stages = [layer for layer, _ in json.loads(run.pruner).get("stages", [])]
+        assert stages == ([] if run.method == "dense" else wanted), run.title
+        assert (run.id in by_depth) == (run.method == "dense")
 
 
 def test_a_method_with_cuts_of_its_own_refuses_layers():
@@ -125,7 +125,7 @@ def test_the_table_has_every_comparison_by_both_rules(grown):
     found = {(row.cuts, row.tokens, row.against) for row in table.itertuples()}
     depth = {("by depth", b, m) for b in (128, 64) for m in ("fastv", "tome", "random")}
     assert found == depth | {("moved", 128, "random"), ("moved", 64, "random")}
-    assert set(table[table.stages == "moved"].separates) == {True}
+    assert set(table[table.cuts == "moved"].separates) == {True}
 
 
 def test_the_figures_show_both_rules(grown):
@@ -135,4 +135,4 @@ def test_the_figures_show_both_rules(grown):
         figure = draw([grown, grown])
         (legend,) = figure.legends
         names = [text.get_text() for text in legend.get_texts()]
-        assert any("moved stages" in name for name in names) and len(set(names)) == len(names)
+        assert any("moved cuts" in name for name in names) and len(set(names)) == len(names)

@@ -13,11 +13,11 @@ from dataclasses import replace
 
 import pytest
 
-from sparsevlm.evaluation.results.run import Cell
-from sparsevlm.evaluation.results.store import CellBusyError, CellError, Store
+from sparsevlm.evaluation.results.run import EvaluationRun
+from sparsevlm.evaluation.results.store import RunBusyError, RunError, Store
 
 IDS = [f"s{i}" for i in range(40)]
-CELL = Cell(
+CELL = EvaluationRun(
     model="m",
     revision="r",
     benchmark="gqa",
@@ -85,7 +85,7 @@ def test_rows_come_in_the_order_of_the_samples_whatever_the_order_of_answers(sto
 
 def test_a_finished_cell_is_not_written_again(store):
     fill(store, IDS)
-    with pytest.raises(CellError, match="is finished; it is not run twice"):
+    with pytest.raises(RunError, match="is finished; it is not run twice"):
         fill(store, IDS)
 
 
@@ -248,7 +248,7 @@ def test_a_second_process_on_the_same_cell_is_refused_until_the_first_is_gone(st
     first = child(code, store.folder)
     assert first.stdout.readline() == "locked\n"
     try:
-        with pytest.raises(CellBusyError, match="another process is working on gqa, dense"):
+        with pytest.raises(RunBusyError, match="another process is working on gqa, dense"):
             fill(store, IDS)
     finally:
         first.send_signal(signal.SIGKILL)  # a killed process holds nothing back
@@ -268,15 +268,15 @@ def test_a_damaged_or_misplaced_record_is_said_to_be_so(store):
     path = store.path(CELL.id)
     text = path.read_text()
     path.write_text(text[: len(text) // 2])
-    with pytest.raises(CellError, match="is damaged .*delete it and run"):
+    with pytest.raises(RunError, match="is damaged .*delete it and run"):
         store.load(CELL)
     other = replace(CELL, seed=1)
     for suffix in ("json", "run.json"):
         shutil.copy(store.path(CELL.id, suffix), store.path(other.id, suffix))
     path.write_text(text)
     store.path(other.id).write_text(text)
-    with pytest.raises(CellError, match=f"holds cell {CELL.id}"):
+    with pytest.raises(RunError, match=f"holds run {CELL.id}"):
         store.load(other)
     path.write_text(text.replace('"batch":4', '"batches":4'))
-    with pytest.raises(CellError, match="it differs in: batch, batches"):
+    with pytest.raises(RunError, match="it differs in: batch, batches"):
         store.load(CELL)

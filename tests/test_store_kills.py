@@ -1,4 +1,4 @@
-"""Killed before, in the middle of and after every single write, rename and removal of a cell."""
+"""Killed before, in the middle of and after every single write, rename and removal of a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MOMENTS = ("before", "within", "after")
 
 
 def answer_all(store: Store) -> None:
-    """What a run does with a cell: go on where the last one stopped, and finish."""
+    """What a run does with a run: go on where the last one stopped, and finish."""
     store.tidy()
     if store.has(CELL):
         return

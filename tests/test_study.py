@@ -16,7 +16,7 @@ from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.profiles import PROFILES, Profile
-from sparsevlm.evaluation.results.run import Cell, Record
+from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.miniature.registry import get_kit
 from sparsevlm.models.flops import DecoderShape
 from sparsevlm.paper.tables import study_analytic
@@ -66,13 +66,13 @@ def _record(profile, benchmark, setting, skill, left):
                 "text_tokens": 14,
             }
         )
-    cell = Cell(
+    run = EvaluationRun(
         model=profile.model, revision="r", benchmark=benchmark, samples="v", num_samples=len(rows),
         seed=0, method=method, tokens=tokens, pruner=f'{{"name":"{method}"}}', dtype="float32",
         attention="sdpa", batch=16,
     )  # fmt: skip
     score = get_benchmark(benchmark).score(rows)
-    return Record(cell, tuple(rows), score, ({"commit": "c0ffee"},), 1.0)
+    return Record(run, tuple(rows), score, ({"commit": "c0ffee"},), 1.0)
 
 
 PROFILE = narrowed(
@@ -225,11 +225,11 @@ def test_the_analytic_sentences_state_what_was_computed():
 
 
 def test_the_draws_of_a_benchmark_are_shared_by_all_methods(results, records):
-    by_cell = {(r.cell.method, r.cell.tokens, r.cell.benchmark): r for r in records}
+    by_run = {(r.run.method, r.run.tokens, r.run.benchmark): r for r in records}
     for place, name in enumerate(PROFILE.benchmarks):
         benchmark = get_benchmark(name)
         for setting in study.settings_of(PROFILE):
-            rows = by_cell[(*setting, name)].predictions
+            rows = by_run[(*setting, name)].predictions
             table = statistics.stats_of_groups(rows, benchmark.sample_stats)
             drawn = statistics.resampled_scores(
                 table, benchmark.aggregate, seed=statistics.SEED + place

@@ -21,7 +21,7 @@ from sparsevlm.analysis import style
 from sparsevlm.evaluation.paths import FIGURES  # noqa: E402
 from sparsevlm.evaluation.profiles import get_profile  # noqa: E402
 from sparsevlm.evaluation.results import provenance  # noqa: E402
-from sparsevlm.evaluation.runs import missing_cells, plan_cells  # noqa: E402
+from sparsevlm.evaluation.runs import missing_runs, plan_runs  # noqa: E402
 from sparsevlm.evaluation.studies import studies_of  # noqa: E402
 
 MARKER = get_profile("mini").marker
@@ -52,10 +52,10 @@ def test_three_files_and_nothing_else(figure, tmp_path):
 def test_provenance_is_in_all_three(figure, tmp_path):
     pdf, png, svg = style.save_figure(figure, "probe", "mini", ["b", "a"], folder=tmp_path)
     note = note_in_png(png)
-    assert note["cells"] == ["a", "b"] and note["profile"] == "mini" and note["marker"] == MARKER
+    assert note["runs"] == ["a", "b"] and note["profile"] == "mini" and note["marker"] == MARKER
     assert note["versions"]["python"] and "commit" in note and "dirty" in note
-    assert b'"cells": ["a", "b"]' in pdf.read_bytes()
-    assert '"cells": ["a", "b"]' in svg.read_text().replace("&quot;", '"')
+    assert b'"runs": ["a", "b"]' in pdf.read_bytes()
+    assert '"runs": ["a", "b"]' in svg.read_text().replace("&quot;", '"')
 
 
 def test_fonts_are_embedded(figure, tmp_path):
@@ -194,7 +194,7 @@ def _notebook_of(figure):
     return "miniature" if figure == "miniature_price" else figure
 
 
-# How a figure that is made of cells is drawn again; those without cells show what they compute.
+# How a figure that is made of runs is drawn again; those without runs show what they compute.
 REDRAW = {
     "table_1": lambda: _of_results("table_1", "table_1_views"),
     "table_1_v1": lambda: _of_results("table_1_v1"),
@@ -225,20 +225,20 @@ def test_a_committed_figure_says_where_it_comes_from(name):
     assert notes[0] == notes[1] == notes[2], "the three files are of one run"
     assert notes[0]["figure"] == name and notes[0]["profile"] == "mini"
     assert notes[0]["marker"] == _marker(name)
-    assert not notes[0]["cells"] or name in REDRAW, "say in REDRAW how it is drawn from its cells"
+    assert not notes[0]["runs"] or name in REDRAW, "say in REDRAW how it is drawn from its runs"
 
 
 @pytest.mark.parametrize("name", sorted(REDRAW))
 def test_a_committed_figure_is_what_the_records_give(name, tmp_path):
     studies = studies_of(_notebook_of(name))
     study = studies[0] if len(studies) == 1 else ""
-    cells = [cell for each in studies for cell in plan_cells(get_profile("mini").for_study(each))]
-    if missing := missing_cells(cells):
+    runs = [run for each in studies for run in plan_runs(get_profile("mini").for_study(each))]
+    if missing := missing_runs(runs):
         pytest.skip(f"{len(missing)} results of the miniature are not at hand")
     note = provenance.read(FIGURES / f"{name}.svg")
     if note["versions"] != provenance.versions():
         pytest.skip("the committed figure was drawn with other versions")
-    assert set(note["cells"]) <= {cell.id for cell in cells}, "run `make figures`"
+    assert set(note["runs"]) <= {run.id for run in runs}, "run `make figures`"
     with matplotlib.rc_context():
         style.save_figure(REDRAW[name](), name, "mini", folder=tmp_path, study=study)
     drawn, committed = (

@@ -14,7 +14,7 @@ from sparsevlm.analysis import published
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.profiles import PROFILES
-from sparsevlm.evaluation.results.run import Cell, Record
+from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.models.flops import DecoderShape
 from sparsevlm.paper.tables import table_1_views
@@ -46,13 +46,13 @@ def _record(benchmark, method, tokens):
                 "text_tokens": 14,
             }
         )
-    cell = Cell(
+    run = EvaluationRun(
         model="mini-llava", revision="r", benchmark=benchmark, samples="v", num_samples=len(rows),
         seed=0, method=method, tokens=tokens, pruner=f'{{"name":"{method}"}}', dtype="float32",
         attention="sdpa", batch=16,
     )  # fmt: skip
     return Record(
-        cell, tuple(rows), get_benchmark(benchmark).score(rows), ({"commit": "c0ffee"},), 1.0
+        run, tuple(rows), get_benchmark(benchmark).score(rows), ({"commit": "c0ffee"},), 1.0
     )
 
 
@@ -78,9 +78,9 @@ def test_scores_are_those_of_the_benchmarks(results, records):
         row = next(
             r
             for r in results.rows
-            if (r.method, r.tokens) == (record.cell.method, record.cell.tokens)
+            if (r.method, r.tokens) == (record.run.method, record.run.tokens)
         )
-        assert row.scores[record.cell.benchmark] == pytest.approx(record.scores["score"])
+        assert row.scores[record.run.benchmark] == pytest.approx(record.scores["score"])
 
 
 def test_relative_accuracy_is_the_mean_of_percentages_of_dense(results):
@@ -195,7 +195,7 @@ def test_controls_compare_accuracy_and_single_answers(results):
 
 def test_partial_credit_is_left_out_of_the_count_of_single_answers(records, results):
     def first_fact_only(record):
-        if (record.cell.benchmark, record.cell.method) != ("mmvet", "sparsevlm"):
+        if (record.run.benchmark, record.run.method) != ("mmvet", "sparsevlm"):
             return record
         rows = tuple({**row, "prediction": row["answers"][0]} for row in record.predictions)
         return replace(record, predictions=rows)
@@ -240,7 +240,7 @@ def test_markdown_marks_the_miniature_and_shows_both_tables(results):
 def test_a_model_that_cannot_answer_at_all_gives_dashes_not_numbers(records):
     def mute(record):
         rows = tuple({**row, "prediction": "?"} for row in record.predictions)
-        return replace(record, predictions=rows) if record.cell.benchmark == "gqa" else record
+        return replace(record, predictions=rows) if record.run.benchmark == "gqa" else record
 
     page = table_1_views.report(from_records(PROFILE, map(mute, records), SHAPE))
     assert "nan" not in page

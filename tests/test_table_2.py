@@ -12,7 +12,7 @@ import pytest
 from sparsevlm.analysis import published
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.results.run import Cell, Record
+from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.miniature.qwen2_vl.questions import benchmark_samples
 from sparsevlm.models.flops import DecoderShape
 from sparsevlm.paper.tables import table_2, table_2_views
@@ -42,13 +42,13 @@ def _record(benchmark, method, tokens):
                 "text_tokens": 14,
             }
         )
-    cell = Cell(
+    run = EvaluationRun(
         model="mini-qwen2-vl", revision="r", benchmark=benchmark, samples="v",
         num_samples=len(rows), seed=0, method=method, tokens=tokens,
         pruner=f'{{"name":"{method}"}}', dtype="float32", attention="sdpa", batch=16,
     )  # fmt: skip
     return Record(
-        cell, tuple(rows), get_benchmark(benchmark).score(rows), ({"commit": "c0ffee"},), 1.0
+        run, tuple(rows), get_benchmark(benchmark).score(rows), ({"commit": "c0ffee"},), 1.0
     )
 
 

@@ -14,7 +14,7 @@ from sparsevlm.analysis import kinds
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.profiles import PROFILES
-from sparsevlm.evaluation.results.run import Cell, Record
+from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.miniature.video_llava.questions import samples
 from sparsevlm.models.flops import DecoderShape
 from sparsevlm.paper.tables import table_3_views
@@ -43,13 +43,13 @@ def _record(benchmark, method, tokens, verdicts=False):
         if verdicts:
             row["verdict"] = {"pred": "yes" if right else "no", "score": 4 if right else 1}
         rows.append(row)
-    cell = Cell(
+    run = EvaluationRun(
         model="mini-video-llava", revision="r", benchmark=benchmark, samples="v",
         num_samples=len(rows), seed=0, method=method, tokens=tokens, dtype="float32",
         pruner=f'{{"name":"{method}"}}', attention="sdpa", batch=16,
     )  # fmt: skip
     return Record(
-        cell, tuple(rows), get_benchmark(benchmark).score(rows), ({"commit": "c0ffee"},), 1.0
+        run, tuple(rows), get_benchmark(benchmark).score(rows), ({"commit": "c0ffee"},), 1.0
     )
 
 
@@ -104,8 +104,8 @@ def test_the_judge_is_shown_only_where_answers_were_judged(results, records):
     assert not results.rows[0].judged and "TGIF judge score" not in table_3_views.frame(results)
     assert "No answer was judged" in table_3_views.notes(results)
     judged = [
-        _record(r.cell.benchmark, r.cell.method, r.cell.tokens, verdicts=True)
-        if r.cell.benchmark == "tgif"
+        _record(r.run.benchmark, r.run.method, r.run.tokens, verdicts=True)
+        if r.run.benchmark == "tgif"
         else r
         for r in records
     ]
@@ -160,7 +160,7 @@ def test_the_figure_shows_measured_and_published_apart(results):
 def test_kinds_of_questions_are_counted_method_by_method(results, records):
     table = kinds.frame(results)
     assert table["questions"].sum() == 4 * 40
-    one = next(r for r in records if (r.cell.method, r.cell.benchmark) == ("fastv", "tgif"))
+    one = next(r for r in records if (r.run.method, r.run.benchmark) == ("fastv", "tgif"))
     rows = [r for r in one.predictions if r["split"] == "count"]
     right = 100 * sum(r["prediction"] == r["answer"] for r in rows) / len(rows)
     assert table.loc[("TGIF-QA", "count"), "FastV"] == pytest.approx(right)

@@ -22,7 +22,16 @@ def build(variant, tokens, num_layers=32, num_visual=576, **options):
 
 
 def parts(pruner):
-    names = ("raters", "sparsity_mode", "merge", "assignment", "positions", "recycle", "gravity", "heads")
+    names = (
+        "raters",
+        "sparsity_mode",
+        "merge",
+        "assignment",
+        "positions",
+        "recycle",
+        "gravity",
+        "heads",
+    )
     return tuple(getattr(pruner, name) for name in names)
 
 

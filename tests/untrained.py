@@ -45,8 +45,8 @@ class Hungry(MiniatureSource):
             np.empty(ABSURD, np.uint8)
         return super().inputs(model, processor, batch)
 
-    def load(self, cell):
-        model, processor = super().load(cell)
+    def load(self, run):
+        model, processor = super().load(run)
         model.register_forward_pre_hook(self._allocate, with_kwargs=True)
         return model, processor
 

@@ -1,6 +1,6 @@
 """A study from its records: scores, relative accuracies and paired differences, with intervals.
 
-Every table and figure that is made of cells starts here. Read next: study_words.py (comparisons in
+Every table and figure that is made of runs starts here. Read next: study_words.py (comparisons in
 words), study_views.py (tables and files), study_drawing.py (parts of figures).
 """
 
@@ -129,7 +129,7 @@ def measure(profile: Profile | str, study: str, ours: str = OURS) -> Results:
     Raises
     ------
     FileNotFoundError
-        Some cells are not finished; the message says how to run them.
+        Some runs are not finished; the message says how to run them.
     """
     chosen = as_profile(profile).for_study(study)
     decoder = source_of(chosen).shape(chosen.model).decoder
@@ -157,15 +157,15 @@ def from_records(
     ValueError
         A record is missing, or two methods answered different samples.
     """
-    by_cell = {(r.cell.method, r.cell.tokens, r.cell.benchmark): r for r in records}
+    by_run = {(r.run.method, r.run.tokens, r.run.benchmark): r for r in records}
     settings = settings_of(profile)
     wanted = {(*setting, name) for setting in settings for name in profile.benchmarks}
-    if missing := wanted - by_cell.keys():
+    if missing := wanted - by_run.keys():
         first = min(missing, key=str)
         raise ValueError(f"{len(missing)} records are missing, among them {first}")
     # Benchmark by benchmark, so that the draws of one are made once.
-    by_cell = {key: by_cell[key] for key in sorted(wanted, key=lambda key: (key[2], str(key)))}
-    scores = _resampled_scores(by_cell, profile.benchmarks)
+    by_run = {key: by_run[key] for key in sorted(wanted, key=lambda key: (key[2], str(key)))}
+    scores = _resampled_scores(by_run, profile.benchmarks)
     relative = {
         setting: statistics.relative_accuracy(
             [scores[(*setting, name)] for name in profile.benchmarks],
@@ -173,15 +173,15 @@ def from_records(
         )
         for setting in settings
     }
-    found = Results(profile, by_cell, (), relative, scores, ours)
+    found = Results(profile, by_run, (), relative, scores, ours)
     rows = tuple(_row(setting, found, decoder) for setting in settings)
-    return Results(profile, by_cell, rows, relative, scores, ours)
+    return Results(profile, by_run, rows, relative, scores, ours)
 
 
-def _resampled_scores(by_cell: Mapping, benchmarks: Sequence[str]) -> dict[tuple, np.ndarray]:
+def _resampled_scores(by_run: Mapping, benchmarks: Sequence[str]) -> dict[tuple, np.ndarray]:
     """Scores on the samples and on every resample; one seed per benchmark, so methods pair."""
     scores, first = {}, {}
-    for key, record in by_cell.items():
+    for key, record in by_run.items():
         benchmark = BENCHMARKS[key[2]]
         table = statistics.stats_of_groups(record.predictions, benchmark.sample_stats)
         statistics.check_paired(first.setdefault(key[2], table), table)

@@ -84,7 +84,7 @@ class TradeOff:
     paper_rows: tuple[PaperRow, ...]
 
     def measure(self, profile: Profile | str) -> Results:
-        """Return the cells of a profile from finished records; errors as of `study.measure`."""
+        """Return the runs of a profile from finished records; errors as of `study.measure`."""
         return study.measure(profile, studies_of(self.name)[0])
 
     def panels(self, results: Results) -> list[str]:
@@ -176,7 +176,7 @@ def sentences(figure: TradeOff, results: Results) -> list[str]:
     lines.append(count_signs(found, "SparseVLM", "random choice"))
     if missing := [n for n in figure.benchmarks if n not in figure.panels(results)]:
         labels = ", ".join(BENCHMARKS[name].label for name in missing)
-        lines.append(f"The paper's panel of {labels} is missing: no cell of the profile asks it.")
+        lines.append(f"The paper's panel of {labels} is missing: no run of the profile asks it.")
     return lines
 
 

@@ -36,7 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="at most N samples of each benchmark; kept apart, as profile NAME-N",
     )  # fmt: skip
     reproduce.add_argument(
-        "--cells", type=_part, default=None, metavar="A/B",
+        "--runs", type=_part, default=None, metavar="A/B",
         help="only part A of B of the cells, and no notebook (for several GPUs or machines)",
     )  # fmt: skip
     reproduce.add_argument(
@@ -83,7 +83,7 @@ def build_parser() -> argparse.ArgumentParser:
     fetching.add_arguments(fetch)
     fetch.set_defaults(command="fetch")
 
-    judge = commands.add_parser("judge", help="have the open answers of finished cells judged")
+    judge = commands.add_parser("judge", help="have the open answers of finished runs judged")
     judging.add_arguments(judge)
     judge.set_defaults(command="judge", parameters=[])
 

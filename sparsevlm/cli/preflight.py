@@ -274,11 +274,11 @@ def estimates(profile: Profile, source: HubSource) -> Iterator[str]:
     for name, settings in studies.items():
         yield _line(name, estimate(settings, models, source.quantization))
     yield _line("all", estimate(_all(studies), models, source.quantization))
-    yield "Cells that several tables share are run once, so all is less than the sum."
+    yield "Runs that several tables share are run once, so all is less than the sum."
 
 
 def _line(name: str, e: Estimate) -> str:
     return (
-        f"  {name:<12} {e.cells:>4} cells {e.answers:>9,} answers {e.hours:>7.1f} GPU hours "
+        f"  {name:<12} {e.runs:>4} runs {e.answers:>9,} answers {e.hours:>7.1f} GPU hours "
         f"{e.gib:>5.0f} GiB of GPU memory {e.disk / GB:>5.1f} GB of results"
     )

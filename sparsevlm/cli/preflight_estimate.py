@@ -39,12 +39,12 @@ FOUR_BITS = 0.56  # bytes per parameter of a quantised layer, its scales include
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a set of cells will take.
+    """What a set of runs will take.
 
     Attributes
     ----------
-    cells, answers : int
-        Cells, and answers in all of them.
+    runs, answers : int
+        Runs, and answers in all of them.
     hours : float
         Of one A100-80G.
     gib : float
@@ -53,7 +53,7 @@ class Estimate:
         Bytes of records.
     """
 
-    cells: int
+    runs: int
     answers: int
     hours: float
     gib: float
@@ -62,7 +62,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Setting:
-    """One cell, as far as its cost goes; equal ones are run once."""
+    """One run, as far as its cost goes; equal ones are run once."""
 
     model: str
     benchmark: str
@@ -72,7 +72,7 @@ class Setting:
 
 
 def settings_of(profile: Profile) -> list[Setting]:
-    """Return the cells of a profile narrowed to a study: dense, then methods by budget."""
+    """Return the runs of a profile narrowed to a study: dense, then methods by budget."""
     ways = [("dense", None)] + [(m, b) for m in profile.methods for b in profile.budgets]
     return [
         Setting(profile.model, benchmark, *way, samples_of(benchmark, profile))
@@ -90,12 +90,12 @@ def samples_of(benchmark: str, profile: Profile) -> int:
 def estimate(
     settings: Iterable[Setting], models: dict[str, Checkpoint], quantization: str | None = None
 ) -> Estimate:
-    """Add up what cells will take.
+    """Add up what runs will take.
 
     Parameters
     ----------
     settings
-        Cells; one that is there twice counts once.
+        Runs; one that is there twice counts once.
     models
         The checkpoint of each model's name.
     quantization
@@ -123,7 +123,7 @@ def seconds_per_answer(setting: Setting, model: Checkpoint) -> float:
 
 
 def gib(setting: Setting, model: Checkpoint, quantization: str | None = None) -> float:
-    """Return the GPU memory of one cell at batch 1: weights, keys and values, the rest."""
+    """Return the GPU memory of one run at batch 1: weights, keys and values, the rest."""
     decoder = model.decoder
     weights = 2.0 * model.parameters
     if quantization:
@@ -141,7 +141,7 @@ def _shape(model: Checkpoint) -> DecoderShape:
 
 
 def studies_of(profile: Profile) -> dict[str, list[Setting]]:
-    """Return the cells of every study of a profile, by its name."""
+    """Return the runs of every study of a profile, by its name."""
     return {
         name: settings_of(profile.for_study(name))
         for name, study in STUDIES.items()

@@ -13,7 +13,7 @@ from sparsevlm.evaluation.plan import source_of
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.failures import OpenSamplesError, Unfinished, summarise
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.runs import Cell, CellError, missing_cells, plan_cells, run_cells
+from sparsevlm.evaluation.runs import EvaluationRun, RunError, execute_runs, missing_runs, plan_runs
 from sparsevlm.evaluation.studies import belongs, studies_of
 from sparsevlm.paper.notebooks import declared_parameters, known_notebooks, source_path
 
@@ -26,26 +26,26 @@ class Plan:
     ----------
     profile : Profile
         What is run, and on what.
-    cells : tuple of Cell
+    runs : tuple of Cell
         Needed by the notebooks; which of them are missing is the store's to say.
     notebooks : tuple of NotebookRun
         In the order in which they run.
     store : Store
-        Where the results of the cells are.
+        Where the results of the runs are.
     """
 
     profile: Profile
-    cells: tuple[Cell, ...]
+    runs: tuple[EvaluationRun, ...]
     notebooks: tuple[runner.NotebookRun, ...]
     store: Store
 
     def due(self) -> list[str]:
         """Return what would run, one line each for cells and notebooks."""
-        missing = missing_cells(self.cells, self.store)
-        samples = sum(cell.num_samples for cell in missing)
+        missing = missing_runs(self.runs, self.store)
+        samples = sum(run.num_samples for run in missing)
         names = [notebook.name for notebook in self.notebooks if not notebook.is_done()]
         return [
-            f"cells: {len(missing)} of {len(self.cells)}, {samples} samples",
+            f"runs: {len(missing)} of {len(self.runs)}, {samples} samples",
             f"notebooks: {len(names)} of {len(self.notebooks)}: {', '.join(names) or 'none'}",
         ]
 
@@ -87,17 +87,17 @@ def make_plan(
     profile.require_runnable()
     store = store or Store()
     wanted = dict.fromkeys(study for name in names for study in studies_of(name))
-    planned = {study: plan_cells(profile.for_study(study), store=store) for study in wanted}
-    cells = tuple(dict.fromkeys(cell for study in wanted for cell in planned[study]))
+    planned = {study: plan_runs(profile.for_study(study), store=store) for study in wanted}
+    runs = tuple(dict.fromkeys(run for study in wanted for run in planned[study]))
     notebooks = tuple(
         runner.prepare(
             name,
             given[name],
-            tuple(cell.id for study in studies_of(name) for cell in planned[study]),
+            tuple(run.id for study in studies_of(name) for run in planned[study]),
         )
         for name in names
     )
-    return Plan(profile, cells, notebooks, store)
+    return Plan(profile, runs, notebooks, store)
 
 
 def _read_parameters(
@@ -120,7 +120,7 @@ def shard(plan: Plan, part: int, parts: int) -> Plan:
     plan : Plan
         Whole.
     part, parts : int
-        Part 1 of 4 has cells 1, 5, 9, ...: methods and benchmarks of every kind, so that the parts
+        Part 1 of 4 has runs 1, 5, 9, ...: methods and benchmarks of every kind, so that the parts
         take about the same time. What is finished does not change the parts.
 
     Raises
@@ -129,12 +129,12 @@ def shard(plan: Plan, part: int, parts: int) -> Plan:
         There is no such part.
     """
     if not 1 <= part <= parts:
-        raise ValueError(f"a part of the cells is A/B with A from 1 to B, got {part}/{parts}")
-    return replace(plan, cells=plan.cells[part - 1 :: parts], notebooks=())
+        raise ValueError(f"a part of the runs is A/B with A from 1 to B, got {part}/{parts}")
+    return replace(plan, runs=plan.runs[part - 1 :: parts], notebooks=())
 
 
 def run_plan(
-    plan: Plan, *, jobs: int, force: bool = False, cells: bool = True,
+    plan: Plan, *, jobs: int, force: bool = False, runs: bool = True,
     say: Callable[[str], None] = print, progress: bool = True,
 ) -> Outcome:  # fmt: skip
     """Run what a plan lacks; a cell or notebook that fails stops no other.
@@ -147,17 +147,17 @@ def run_plan(
         Worker processes for the cells, and notebooks executed at a time.
     force : bool
         Execute the notebooks also where nothing changed.
-    cells : bool
-        Run missing cells first.
+    runs : bool
+        Run missing runs first.
     say : callable
         Gets a line for every step.
     progress : bool
         Show bars on standard error.
     """
     outcome = Outcome()
-    if cells:
+    if runs:
         source = source_of(plan.profile)
-        outcome.failed |= run_cells_apart(plan.cells, plan.store, jobs, progress, source=source)
+        outcome.failed |= execute_runs_apart(plan.runs, plan.store, jobs, progress, source=source)
     todo = []
     for notebook in plan.notebooks:
         if not force and notebook.is_done():
@@ -173,8 +173,8 @@ def run_plan(
 
 def _missing_reason(notebook: runner.NotebookRun, plan: Plan) -> str:
     """Why a notebook that is made of cells cannot run; "" where it can."""
-    own = [cell for cell in plan.cells if cell.id in notebook.records]
-    missing = missing_cells(own, plan.store)
+    own = [run for run in plan.runs if run.id in notebook.records]
+    missing = missing_runs(own, plan.store)
     if not missing:
         return ""
     return (
@@ -183,48 +183,50 @@ def _missing_reason(notebook: runner.NotebookRun, plan: Plan) -> str:
     )
 
 
-def run_cells_apart(
-    cells: Sequence[Cell], store: Store, jobs: int, progress: bool = True, **options: object
+def execute_runs_apart(
+    runs: Sequence[EvaluationRun], store: Store, jobs: int, progress: bool = True, **options: object
 ) -> dict[str, str]:
-    """Run the missing cells; return what failed, a cell or a sample, with the reason.
+    """Run the missing runs; return what failed, a run or a sample, with the reason.
 
-    A failure ends the pool of workers. Workers take cells in order, so the one that failed is among
+    A failure ends the pool of workers. Workers take runs in order, so the one that failed is among
     the first `jobs` that are missing then: these are run again one by one, and the pool goes on
-    with the others. What concerns all cells alike (a full disk, a killed worker) ends the run;
+    with the others. What concerns all runs alike (a full disk, a killed worker) ends the run;
     samples without an answer stop nothing.
 
     Parameters
     ----------
-    cells, store, jobs, progress
-        See `cells.run_cells`.
+    runs, store, jobs, progress
+        See `runs.execute_runs`.
     **options
         Passed on to it.
     """
     failed: dict[str, str] = {}
     unfinished: list[Unfinished] = []
-    todo = missing_cells(cells, store)
+    todo = missing_runs(runs, store)
     while todo:
         try:
-            run_cells(todo, store, jobs, progress, **options)
+            execute_runs(todo, store, jobs, progress, **options)
             break
         except OpenSamplesError as error:
-            unfinished += error.cells
+            unfinished += error.runs
             break
-        except CellError as error:
-            left = len(missing_cells(todo, store))
-            failed[f"{left} of {len(cells)} cells"] = str(error)
+        except RunError as error:
+            left = len(missing_runs(todo, store))
+            failed[f"{left} of {len(runs)} runs"] = str(error)
             break
         except RuntimeError:
-            suspects, todo = _split(missing_cells(todo, store), jobs)
-        for cell in suspects:
+            suspects, todo = _split(missing_runs(todo, store), jobs)
+        for run in suspects:
             try:
-                run_cells([cell], store, 1, False, **options)
+                execute_runs([run], store, 1, False, **options)
             except OpenSamplesError as error:
-                unfinished += error.cells
+                unfinished += error.runs
             except RuntimeError as error:
-                failed[f"cell {cell.title}"] = str(error).strip().splitlines()[-1]
+                failed[f"run {run.title}"] = str(error).strip().splitlines()[-1]
     return failed | summarise(unfinished)
 
 
-def _split(cells: list[Cell], count: int) -> tuple[list[Cell], list[Cell]]:
-    return cells[:count], cells[count:]
+def _split(
+    runs: list[EvaluationRun], count: int
+) -> tuple[list[EvaluationRun], list[EvaluationRun]]:
+    return runs[:count], runs[count:]

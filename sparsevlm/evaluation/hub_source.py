@@ -1,9 +1,9 @@
-"""Where model and questions of a cell come from when both are real: checkpoints and data folders.
+"""Where model and questions of a run come from when both are real: checkpoints and data folders.
 
 The data lie in the layout of LLaVA's and Video-LLaVA's evaluation scripts, below one folder: that
 of the environment variable SPARSEVLM_DATA, else ``~/.cache/sparsevlm/data``. Checkpoints lie where
 `python -m sparsevlm fetch` puts them. SPARSEVLM_QUANTIZATION=4bit loads them in four bits; that is
-part of the model's revision, so such results are other cells.
+part of the model's revision, so such results are other runs.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsevlm.benchmarks import Sample
-from sparsevlm.evaluation.results.run import Cell, canonical_json, digest
+from sparsevlm.evaluation.results.run import EvaluationRun, canonical_json, digest
 from sparsevlm.evaluation.sources import ModelShape
 from sparsevlm.models.checkpoints.places import default_folder
 from sparsevlm.models.checkpoints.verify import content_digest
@@ -138,8 +138,8 @@ class HubSource:
         questions = [sample.question for sample in batch]
         return dict(processor.inputs(questions, list(self.media(model, batch))))
 
-    def load(self, cell: Cell) -> tuple[PreTrainedModel, Asker]:
-        """Return the checkpoint in the cell's dtype, with its attention kernel, on its device.
+    def load(self, run: EvaluationRun) -> tuple[PreTrainedModel, Asker]:
+        """Return the checkpoint in the run's dtype, with its attention kernel, on its device.
 
         For "cuda" every worker takes a GPU of its own, see `gpu_of`.
         """
@@ -147,11 +147,11 @@ class HubSource:
 
         from sparsevlm.models.checkpoints.loading import load
 
-        device = cell.device
+        device = run.device
         if device == "cuda":
             device = gpu_of(current_process().name, torch.cuda.device_count())
         return load(
-            cell.model, dtype=cell.dtype, device=device, attention=cell.attention,
+            run.model, dtype=run.dtype, device=device, attention=run.attention,
             quantization=self.quantization, folder=self._folder,
         )  # fmt: skip
 

@@ -1,6 +1,6 @@
-"""Which cells a profile has.
+"""Which runs a profile has.
 
-Naming a cell takes the digest of its questions and images, and making them takes seconds, so the
+Naming a run takes the digest of its questions and images, and making them takes seconds, so the
 plan is kept in a file and read back as long as no source, setting or weight has changed.
 """
 
@@ -20,7 +20,7 @@ from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import Profile, get_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
-from sparsevlm.evaluation.results.run import Cell, canonical_json, digest
+from sparsevlm.evaluation.results.run import EvaluationRun, canonical_json, digest
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.sources import MiniatureSource, Source
 
@@ -89,10 +89,10 @@ def _is_docstring(node: ast.AST) -> bool:
     )
 
 
-def plan_cells(
+def plan_runs(
     profile: Profile | str, *, source: Source | None = None, store: Store | None = None
-) -> list[Cell]:
-    """Return the cells of a profile: per benchmark the dense model, then methods by budget.
+) -> list[EvaluationRun]:
+    """Return the runs of a profile: per benchmark the dense model, then methods by budget.
 
     Parameters
     ----------
@@ -117,16 +117,18 @@ def plan_cells(
     revision = source.revision(profile.model)
     path = _plan_path(profile, source, revision, store or Store())
     try:
-        return [Cell.from_json(cell) for cell in json.loads(path.read_text(encoding="utf-8"))]
+        return [
+            EvaluationRun.from_json(run) for run in json.loads(path.read_text(encoding="utf-8"))
+        ]
     except FileNotFoundError:
-        log.info("planning the cells of profile %s", profile.name)
+        log.info("planning the runs of profile %s", profile.name)
     except (ValueError, TypeError) as error:
         log.warning("the plan %s is damaged (%s) and is made again", path, error)
-    cells = list(_cells(profile, source, revision))
+    runs = list(_runs(profile, source, revision))
     for old in path.parent.glob(f"{_plan_name(profile)}-*.json"):
         old.unlink(missing_ok=True)
-    write_text(path, json.dumps([cell.to_json() for cell in cells], indent=0))
-    return cells
+    write_text(path, json.dumps([run.to_json() for run in runs], indent=0))
+    return runs
 
 
 def _plan_path(profile: Profile, source: Source, revision: str, store: Store) -> Path:
@@ -144,7 +146,7 @@ def _plan_name(profile: Profile) -> str:
     return f"{profile.name}.{profile.study}" if profile.study else profile.name
 
 
-def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
+def _runs(profile: Profile, source: Source, revision: str) -> Iterator[EvaluationRun]:
     shape = source.shape(profile.model)
     moved = moved_layers(profile.model) if profile.moved_cuts else None
     settings = [(DENSE, None)] + [(m, b) for m in profile.methods for b in profile.budgets]
@@ -155,7 +157,7 @@ def _cells(profile: Profile, source: Source, revision: str) -> Iterator[Cell]:
         longest = profile.max_new_tokens or get_benchmark(benchmark).max_new_tokens
         for method, tokens in settings:
             layers = None if method == DENSE else moved
-            yield Cell(
+            yield EvaluationRun(
                 model=profile.model,
                 revision=revision,
                 benchmark=benchmark,

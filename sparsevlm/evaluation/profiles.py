@@ -161,7 +161,7 @@ PROFILES: dict[str, Profile] = {profile.name: profile for profile in (_MINI, _A1
 def get_profile(name: str) -> Profile:
     """Return the profile called `name`.
 
-    "mini-8" is "mini" with at most 8 samples per benchmark: another profile, with cells, artifacts
+    "mini-8" is "mini" with at most 8 samples per benchmark: another profile, with runs, artifacts
     and figures of its own, whose marker says so.
 
     Raises

@@ -1,4 +1,4 @@
-"""Running cells and reading their records: what the command line, tables and figures call."""
+"""Running runs and reading their records: what the command line, tables and figures call."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from queue import Empty
 
-from sparsevlm.evaluation.plan import as_profile, plan_cells, source_of
+from sparsevlm.evaluation.plan import as_profile, plan_runs, source_of
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.failures import (
-    CellBusyError,
-    CellError,
     OpenSamplesError,
+    RunBusyError,
+    RunError,
     Unfinished,
 )
-from sparsevlm.evaluation.results.run import Cell, Record
+from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.sources import Source
 
 __all__ = [
-    "Cell",
-    "CellBusyError",
+    "EvaluationRun",
+    "RunBusyError",
     "Record",
     "Store",
-    "CellError",
+    "RunError",
     "OpenSamplesError",
     "load_records",
-    "missing_cells",
-    "plan_cells",
-    "run_cells",
+    "missing_runs",
+    "plan_runs",
+    "execute_runs",
 ]
 
 log = logging.getLogger(__name__)
@@ -40,49 +40,49 @@ log = logging.getLogger(__name__)
 POLL_SECONDS = 0.2
 
 
-def missing_cells(cells: Iterable[Cell], store: Store | None = None) -> list[Cell]:
-    """Return the cells that are not finished, each once, in order."""
+def missing_runs(runs: Iterable[EvaluationRun], store: Store | None = None) -> list[EvaluationRun]:
+    """Return the runs that are not finished, each once, in order."""
     store = store or Store()
-    return [cell for cell in dict.fromkeys(cells) if not store.has(cell)]
+    return [run for run in dict.fromkeys(runs) if not store.has(run)]
 
 
 def load_records(
     profile: Profile | str, *, source: Source | None = None, store: Store | None = None
 ) -> list[Record]:
-    """Return the record of every cell of a profile; reads files only, no torch.
+    """Return the record of every run of a profile; reads files only, no torch.
 
     Predictions are read when they are used (`record_files.Rows`).
 
     Raises
     ------
     FileNotFoundError
-        Some cells are not finished; the message says how many and how to run them.
+        Some runs are not finished; the message says how many and how to run them.
     """
     profile, store = as_profile(profile), store or Store()
-    cells = plan_cells(profile, source=source or source_of(profile), store=store)
-    if missing := missing_cells(cells, store):
+    runs = plan_runs(profile, source=source or source_of(profile), store=store)
+    if missing := missing_runs(runs, store):
         raise FileNotFoundError(
-            f"{len(missing)} of {len(cells)} results of profile {profile.name!r} are missing "
+            f"{len(missing)} of {len(runs)} results of profile {profile.name!r} are missing "
             f"(the first: {missing[0].title}); "
             f"run `python -m sparsevlm reproduce --profile {profile.name}`"
         )
-    return [store.load(cell) for cell in cells]
+    return [store.load(run) for run in runs]
 
 
-def run_cells(
-    cells: Sequence[Cell],
+def execute_runs(
+    runs: Sequence[EvaluationRun],
     store: Store | None = None,
     jobs: int = 1,
     progress: bool = True,
     *,
     source: Source,
 ) -> None:
-    """Run the cells that are not finished, in worker processes of one thread each.
+    """Run the runs that are not finished, in worker processes of one thread each.
 
     Parameters
     ----------
-    cells : sequence of Cell
-        From `plan_cells`; finished ones are left alone.
+    runs : sequence of Cell
+        From `plan_runs`; finished ones are left alone.
     store : Store, optional
         Default: `results/`.
     jobs : int
@@ -90,16 +90,16 @@ def run_cells(
     progress : bool
         Show one line: samples done, all samples, time left.
     source : Source
-        Of the profile that the cells were planned for (`plan.source_of`).
+        Of the profile that the runs were planned for (`plan.source_of`).
 
     Raises
     ------
     OpenSamplesError
-        Some samples got no answer; all others of all cells did.
+        Some samples got no answer; all others of all runs did.
     CellBusyError
-        Another process works on some of the cells; all others are finished.
+        Another process works on some of the runs; all others are finished.
     CellError
-        The disk is full, a worker died, or the code at hand is not what the cells were planned
+        The disk is full, a worker died, or the code at hand is not what the runs were planned
         with. What was answered is kept.
     RuntimeError
         A worker failed in a way nobody foresaw; its traceback is in the message.
@@ -110,38 +110,38 @@ def run_cells(
         raise ValueError(f"jobs must be a positive integer, got {jobs!r}")
     store = store or Store()
     store.tidy()
-    todo = missing_cells(cells, store)
+    todo = missing_runs(runs, store)
     if not todo:
         return
-    log.info("%d of %d cells to run", len(todo), len(cells))
+    log.info("%d of %d runs to run", len(todo), len(runs))
     busy, unfinished = _run_all(todo, store, min(jobs, len(todo)), progress, source)
     if unfinished:
         raise OpenSamplesError(unfinished)
-    if waiting := missing_cells(busy, store):
-        raise CellBusyError(
-            f"{len(waiting)} cells are being run by another process "
+    if waiting := missing_runs(busy, store):
+        raise RunBusyError(
+            f"{len(waiting)} runs are being run by another process "
             f"(the first: {waiting[0].title}); run the command again when that has ended"
         )
 
 
 def _run_all(
-    todo: list[Cell], store: Store, jobs: int, progress: bool, source: Source
-) -> tuple[list[Cell], list[Unfinished]]:
-    """Run cells in worker processes; return those busy elsewhere, and those with open samples."""
+    todo: list[EvaluationRun], store: Store, jobs: int, progress: bool, source: Source
+) -> tuple[list[EvaluationRun], list[Unfinished]]:
+    """Run runs in worker processes; return those busy elsewhere, and those with open samples."""
     from tqdm import tqdm
 
-    samples = sum(cell.num_samples for cell in todo)
+    samples = sum(run.num_samples for run in todo)
     with (
         tqdm(total=samples, unit="samples", disable=not progress, mininterval=1) as bar,
         _workers(todo, store, jobs, source) as (workers, messages),
     ):
-        bar.set_description(f"0/{len(todo)} cells")
+        bar.set_description(f"0/{len(todo)} runs")
         return _follow(len(todo), workers, messages, bar)
 
 
 @contextmanager
-def _workers(todo: list[Cell], store: Store, jobs: int, source: Source) -> Iterator[tuple]:
-    """Start workers with all cells queued; end them on the way out, done or not."""
+def _workers(todo: list[EvaluationRun], store: Store, jobs: int, source: Source) -> Iterator[tuple]:
+    """Start workers with all runs queued; end them on the way out, done or not."""
     from sparsevlm.evaluation.serving import serve
 
     context = get_context("spawn")  # a forked torch can hang
@@ -178,11 +178,11 @@ def _one_thread_each() -> Iterator[None]:
 
 
 def _follow(
-    cells: int, workers: list[BaseProcess], messages, bar
-) -> tuple[list[Cell], list[Unfinished]]:
-    """Move the bar until every cell is done, busy or left open; raise what a worker ended with."""
+    runs: int, workers: list[BaseProcess], messages, bar
+) -> tuple[list[EvaluationRun], list[Unfinished]]:
+    """Move the bar until every run is done, busy or left open; raise what a worker ended with."""
     done, busy, unfinished = 0, [], []
-    while done + len(busy) + len(unfinished) < cells:
+    while done + len(busy) + len(unfinished) < runs:
         try:
             kind, content = messages.get(timeout=POLL_SECONDS)
         except Empty:
@@ -191,7 +191,7 @@ def _follow(
         if kind == "samples":
             bar.update(content)
         elif kind == "stopped":
-            raise CellError(content)
+            raise RunError(content)
         elif kind == "failed":
             raise RuntimeError(f"a worker process failed:\n{content}")
         elif kind == "busy":
@@ -200,13 +200,13 @@ def _follow(
             unfinished += content
         else:
             done += 1
-            bar.set_description(f"{done}/{cells} cells", refresh=False)
+            bar.set_description(f"{done}/{runs} runs", refresh=False)
     return busy, unfinished
 
 
 def _check_alive(workers: list[BaseProcess]) -> None:
     if any(worker.exitcode not in (None, 0) for worker in workers):
-        raise CellError(
+        raise RunError(
             "a worker process died (killed, or out of memory); what was answered is kept. "
             "Run the same command again, with fewer --jobs if memory is short"
         )

@@ -1,4 +1,4 @@
-"""A worker process: takes cells from a queue and runs them, until there are none or it must end."""
+"""A worker process: takes runs from a queue and runs them, until there are none or it must end."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import threading
 import traceback
 from multiprocessing import parent_process
 
-from sparsevlm.evaluation.results.failures import CellBusyError, CellError, OpenSamplesError
+from sparsevlm.evaluation.results.failures import OpenSamplesError, RunBusyError, RunError
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.sources import Source
-from sparsevlm.evaluation.workers import run_cell
+from sparsevlm.evaluation.workers import execute_run
 
 
 def serve(source: Source, store: Store, tasks, messages) -> None:
-    """Run cells from `tasks` until it gives None; the body of a worker process.
+    """Run runs from `tasks` until it gives None; the body of a worker process.
 
     Parameters
     ----------
@@ -26,7 +26,7 @@ def serve(source: Source, store: Store, tasks, messages) -> None:
     tasks : queue of Cell or None
         What to run.
     messages : queue of (str, object)
-        Gets ("samples", number just done), ("done", cell), ("busy", cell), ("open", cells with
+        Gets ("samples", number just done), ("done", run), ("busy", run), ("open", runs with
         their failures), and, before an early end, ("stopped", sentence for the user) or ("failed",
         traceback).
     """
@@ -34,15 +34,15 @@ def serve(source: Source, store: Store, tasks, messages) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         _one_thread()
-        while (cell := tasks.get()) is not None:
+        while (run := tasks.get()) is not None:
             try:
-                run_cell(cell, store, source, lambda n: messages.put(("samples", n)))
-                messages.put(("done", cell))
-            except CellBusyError:
-                messages.put(("busy", cell))
+                execute_run(run, store, source, lambda n: messages.put(("samples", n)))
+                messages.put(("done", run))
+            except RunBusyError:
+                messages.put(("busy", run))
             except OpenSamplesError as error:
-                messages.put(("open", error.cells))
-    except (CellError, OSError) as error:
+                messages.put(("open", error.runs))
+    except (RunError, OSError) as error:
         messages.put(("stopped", str(error)))
     except Exception:
         messages.put(("failed", traceback.format_exc()))

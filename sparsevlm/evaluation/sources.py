@@ -1,4 +1,4 @@
-"""Where the model and the questions of a cell come from. Here: the bundled miniatures.
+"""Where the model and the questions of a run come from. Here: the bundled miniatures.
 
 Nothing is imported before it is needed, so that planning what is done already needs no torch.
 """
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.benchmarks.counting import groups_of
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.evaluation.results.run import Cell, digest, samples_digest
+from sparsevlm.evaluation.results.run import EvaluationRun, digest, samples_digest
 from sparsevlm.miniature.registry import NUM_VISUAL, get_kit
 from sparsevlm.models.flops import DecoderShape
 
@@ -106,7 +106,7 @@ class Source(Protocol):
     ) -> dict[str, Tensor]:
         """Return the batch as `generate` takes it, padded on the left."""
 
-    def load(self, cell: Cell) -> tuple[PreTrainedModel, ProcessorMixin]:
+    def load(self, run: EvaluationRun) -> tuple[PreTrainedModel, ProcessorMixin]:
         """Return model and processor, ready to answer."""
 
 
@@ -177,12 +177,12 @@ class MiniatureSource:
         """Return the batch as the miniature's processor makes it."""
         return dict(get_kit(model).batch_inputs(processor, batch))
 
-    def load(self, cell: Cell) -> tuple[PreTrainedModel, ProcessorMixin]:
-        """Return the miniature in the cell's dtype, with its attention kernel, on its device."""
+    def load(self, run: EvaluationRun) -> tuple[PreTrainedModel, ProcessorMixin]:
+        """Return the miniature in the run's dtype, with its attention kernel, on its device."""
         import torch
 
         from sparsevlm.miniature import load_miniature
 
-        model, processor = load_miniature(cell.model, Path(self.folder) / cell.model)
-        model.set_attn_implementation(cell.attention)
-        return model.to(cell.device, getattr(torch, cell.dtype)).eval(), processor
+        model, processor = load_miniature(run.model, Path(self.folder) / run.model)
+        model.set_attn_implementation(run.attention)
+        return model.to(run.device, getattr(torch, run.dtype)).eval(), processor

@@ -1,4 +1,4 @@
-"""What every table and figure that is made of cells measures, profile by profile.
+"""What every table and figure that is made of runs measures, profile by profile.
 
 A study is a profile narrowed to one table: `Profile.for_study` replaces the fields that the study
 declares and keeps the rest, so everything that takes a profile takes a study of it.
@@ -148,7 +148,7 @@ STUDIES: dict[str, Study] = {
         moved_cuts=True, only="mini",
     ),
     # Figures 9 and 10 are panels of Figure 4 and Table 3 with more budgets; what they share is one
-    # cell, for its id does not depend on the study.
+    # run, for its id does not depend on the study.
     "figure_9": _study(
         ("pope", "textvqa", "mme"),
         ("sparsevlm", "random"),

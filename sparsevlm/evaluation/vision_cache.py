@@ -1,7 +1,7 @@
-"""The features of the last pictures, kept: every cell of a benchmark asks about the same ones.
+"""The features of the last pictures, kept: every run of a benchmark asks about the same ones.
 
 A vision encoder sees no budget and no method, so its output for the same pixels is the same tensor
-in every cell. Only evaluation uses this; timing (`bench`) never does.
+in every run. Only evaluation uses this; timing (`bench`) never does.
 """
 
 from __future__ import annotations

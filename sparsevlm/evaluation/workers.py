@@ -1,4 +1,4 @@
-"""Answering the questions of a cell, batch by batch; serving.py runs it in worker processes."""
+"""Answering the questions of a run, batch by batch; serving.py runs it in worker processes."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from functools import lru_cache
 from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.evaluation.out_of_memory import free_memory, is_out_of_memory
 from sparsevlm.evaluation.results import provenance
-from sparsevlm.evaluation.results.failures import CellError, Failure, OpenSamplesError
+from sparsevlm.evaluation.results.failures import Failure, OpenSamplesError, RunError
 from sparsevlm.evaluation.results.journal import Writer
-from sparsevlm.evaluation.results.run import Cell, Record, canonical_json
+from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.sources import Source
 from sparsevlm.evaluation.vision_cache import remember_vision
@@ -19,44 +19,44 @@ from sparsevlm.evaluation.vision_cache import remember_vision
 Report = Callable[[int], None]  # called with the number of samples just done
 
 
-def run_cell(cell: Cell, store: Store, source: Source, report: Report) -> Record:
-    """Answer what is still open of a cell, and finish it.
+def execute_run(run: EvaluationRun, store: Store, source: Source, report: Report) -> Record:
+    """Answer what is still open of a run, and finish it.
 
     Raises
     ------
     OpenSamplesError
         Some samples cannot be answered; all others are, and are kept.
     CellError
-        The weights, samples or pruner at hand are not those that the cell names; the model does not
+        The weights, samples or pruner at hand are not those that the run names; the model does not
         fit into memory; or the store refuses (see `Store.writing`).
     """
-    samples = _samples(source, cell, store)
-    with store.writing(cell, [sample.id for sample in samples]) as writer:
-        _take_over(cell, samples, writer, store, source)
+    samples = _samples(source, run, store)
+    with store.writing(run, [sample.id for sample in samples]) as writer:
+        _take_over(run, samples, writer, store, source)
         report(len(writer.rows))
         if len(writer.rows) < len(samples):
             writer.start_session(provenance.collect())
-            failures = _Asking(cell, source, writer, report).ask(samples)
+            failures = _Asking(run, source, writer, report).ask(samples)
             if failures:
-                writer.leave_open(failures, _versions(source, cell, samples))
-                raise OpenSamplesError([(cell, failures)])
+                writer.leave_open(failures, _versions(source, run, samples))
+                raise OpenSamplesError([(run, failures)])
         rows = [writer.rows[sample.id] for sample in samples]
-        return writer.finish(get_benchmark(cell.benchmark).score(rows))
+        return writer.finish(get_benchmark(run.benchmark).score(rows))
 
 
 def _take_over(
-    cell: Cell, samples: Sequence[Sample], writer: Writer, store: Store, source: Source
+    run: EvaluationRun, samples: Sequence[Sample], writer: Writer, store: Store, source: Source
 ) -> None:
-    """Keep what a cell has that is this one, but for the pictures that were repaired since."""
-    for other, versions in store.left_open(cell):
-        own = _versions(source, cell, samples)
+    """Keep what a run has that is this one, but for the pictures that were repaired since."""
+    for other, versions in store.left_open(run):
+        own = _versions(source, run, samples)
         same = {name for name in own.keys() - writer.rows.keys() if own[name] == versions.get(name)}
         writer.take_over(store.path(other.id, "jsonl"), same)
         store.remove_open(other)
 
 
-def _versions(source: Source, cell: Cell, samples: Sequence[Sample]) -> dict[str, str]:
-    return {sample.id: source.version(cell.model, [sample]) for sample in samples}
+def _versions(source: Source, run: EvaluationRun, samples: Sequence[Sample]) -> dict[str, str]:
+    return {sample.id: source.version(run.model, [sample]) for sample in samples}
 
 
 class UnreadableError(ValueError):
@@ -64,24 +64,24 @@ class UnreadableError(ValueError):
 
 
 class _Asking:
-    """Answers the open samples of a cell, in smaller batches where memory is short.
+    """Answers the open samples of a run, in smaller batches where memory is short.
 
     Parameters
     ----------
-    cell, source, writer, report
-        See `run_cell`.
+    run, source, writer, report
+        See `execute_run`.
     """
 
-    def __init__(self, cell: Cell, source: Source, writer: Writer, report: Report) -> None:
-        self._cell, self._source = cell, source
+    def __init__(self, run: EvaluationRun, source: Source, writer: Writer, report: Report) -> None:
+        self._run, self._source = run, source
         self._writer, self._report = writer, report
-        self._size = cell.batch
+        self._size = run.batch
         self._failures: dict[str, Failure] = {}
 
     def ask(self, samples: Sequence[Sample]) -> tuple[Failure, ...]:
         """Answer all that is open, and return what could not be."""
-        _ready(self._source, self._cell)
-        for batch in _batches(samples, self._cell.batch):
+        _ready(self._source, self._run)
+        for batch in _batches(samples, self._run.batch):
             # A batch that was half kept is answered whole again, so that its padding, and with it
             # the last digits of every number, are those of a run that was never stopped. Rows of
             # a smaller batch, as a broken picture leaves them, are replaced then.
@@ -101,7 +101,7 @@ class _Asking:
         After every False the size or the number of samples left is smaller.
         """
         try:
-            rows = answer(self._cell, part, self._source)
+            rows = answer(self._run, part, self._source)
         except UnreadableError as error:
             self._leave_out_unreadable(part, error)
             return False
@@ -123,18 +123,18 @@ class _Asking:
         self._report(len(open_ids))
 
     def _leave_out_unreadable(self, part: Sequence[Sample], error: UnreadableError) -> None:
-        _, processor, _ = _ready(self._source, self._cell)
+        _, processor, _ = _ready(self._source, self._run)
         before = len(self._failures)
         for sample in part:
             try:
-                self._source.inputs(self._cell.model, processor, [sample])
+                self._source.inputs(self._run.model, processor, [sample])
             except (OSError, ValueError) as reason:
                 self._fail(sample, str(reason))
         if len(self._failures) == before:
             raise error  # each can be read alone, so it is not the pictures
 
     def _shrink(self, part: Sequence[Sample], reason: str) -> None:
-        free_memory(_ready(self._source, self._cell)[0])
+        free_memory(_ready(self._source, self._run)[0])
         if len(part) == 1:
             self._fail(
                 part[0],
@@ -159,15 +159,15 @@ def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]
         yield samples[start : start + size]
 
 
-def _samples(source: Source, cell: Cell, store: Store) -> list[Sample]:
+def _samples(source: Source, run: EvaluationRun, store: Store) -> list[Sample]:
     samples, version = _versioned_samples(
-        source, cell.model, cell.benchmark, cell.num_samples, cell.seed
+        source, run.model, run.benchmark, run.num_samples, run.seed
     )
-    if version != cell.samples:
+    if version != run.samples:
         store.forget_plans()
-        raise CellError(
-            f"the samples of {cell.title} have changed since the cell was named "
-            f"({cell.samples}, now {version}); its plan is thrown away, so run the same command "
+        raise RunError(
+            f"the samples of {run.title} have changed since the run was named "
+            f"({run.samples}, now {version}); its plan is thrown away, so run the same command "
             "again. What was answered about unchanged samples is kept"
         )
     return samples
@@ -179,7 +179,7 @@ def _versioned_samples(source: Source, model: str, benchmark: str, n: int, seed:
     return samples, source.version(model, samples)
 
 
-def answer(cell: Cell, batch: Sequence[Sample], source: Source) -> list[dict]:
+def answer(run: EvaluationRun, batch: Sequence[Sample], source: Source) -> list[dict]:
     """Return one row per sample: what the pruned model says, and what it cost.
 
     The texts are padded on the left to one length; decoding is greedy.
@@ -194,13 +194,13 @@ def answer(cell: Cell, batch: Sequence[Sample], source: Source) -> list[dict]:
     from sparsevlm import prune
 
     start = time.perf_counter()
-    model, processor, pruner = _ready(source, cell)
+    model, processor, pruner = _ready(source, run)
     inputs = {
         name: tensor.to(model.device, model.dtype if tensor.is_floating_point() else None)
-        for name, tensor in _inputs(cell, batch, source, processor).items()
+        for name, tensor in _inputs(run, batch, source, processor).items()
     }
     with torch.inference_mode(), prune(model, pruner) as trace:
-        output = model.generate(**inputs, max_new_tokens=cell.max_new_tokens, do_sample=False)
+        output = model.generate(**inputs, max_new_tokens=run.max_new_tokens, do_sample=False)
     new_tokens = output[:, inputs["input_ids"].shape[1] :]
     texts = processor.batch_decode(new_tokens, skip_special_tokens=True)
     lengths = inputs["attention_mask"].sum(dim=1).tolist()
@@ -208,7 +208,7 @@ def answer(cell: Cell, batch: Sequence[Sample], source: Source) -> list[dict]:
     return [
         {
             **sample.to_json(),
-            "prompt": source.prompt(cell.model, sample),
+            "prompt": source.prompt(run.model, sample),
             "prediction": text.strip(),
             "tokens_in": list(seen.tokens_in),
             "tokens_out": list(seen.tokens_out),
@@ -220,19 +220,19 @@ def answer(cell: Cell, batch: Sequence[Sample], source: Source) -> list[dict]:
     ]
 
 
-def _inputs(cell: Cell, batch: Sequence[Sample], source: Source, processor) -> dict:
+def _inputs(run: EvaluationRun, batch: Sequence[Sample], source: Source, processor) -> dict:
     try:
-        return source.inputs(cell.model, processor, batch)
+        return source.inputs(run.model, processor, batch)
     except (OSError, ValueError) as error:
         raise UnreadableError(str(error)) from error
 
 
-def _ready(source: Source, cell: Cell):
-    model, processor = _loaded(source, cell.model, cell.revision, cell)
-    pruner = source.shape(cell.model).pruner(cell.method, cell.tokens, cell.layers)
-    if canonical_json(pruner.to_json()) != cell.pruner:
-        raise CellError(
-            f"{cell.method!r} has other settings than {cell.title} names; plan the cells again"
+def _ready(source: Source, run: EvaluationRun):
+    model, processor = _loaded(source, run.model, run.revision, run)
+    pruner = source.shape(run.model).pruner(run.method, run.tokens, run.layers)
+    if canonical_json(pruner.to_json()) != run.pruner:
+        raise RunError(
+            f"{run.method!r} has other settings than {run.title} names; plan the runs again"
         )
     return model, processor, pruner
 
@@ -240,29 +240,29 @@ def _ready(source: Source, cell: Cell):
 _models: dict = {}
 
 
-def _loaded(source: Source, model: str, revision: str, cell: Cell):
+def _loaded(source: Source, model: str, revision: str, run: EvaluationRun):
     """Return model and processor, loaded once per process and kept until another is asked for."""
-    key = (repr(source), model, revision, cell.dtype, cell.attention, cell.device)
+    key = (repr(source), model, revision, run.dtype, run.attention, run.device)
     if key not in _models:
         if source.revision(model) != revision:
-            raise CellError(
-                f"the weights of {model!r} have changed since {cell.title} was named; "
-                "plan the cells again"
+            raise RunError(
+                f"the weights of {model!r} have changed since {run.title} was named; "
+                "plan the runs again"
             )
         _models.clear()
-        loaded = _load(source, cell)
+        loaded = _load(source, run)
         remember_vision(loaded[0])
         _models[key] = loaded
     return _models[key]
 
 
-def _load(source: Source, cell: Cell):
+def _load(source: Source, run: EvaluationRun):
     try:
-        return source.load(cell)
+        return source.load(run)
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise CellError(
-            f"not enough memory to load {cell.model!r} on {cell.device} ({error}); end other "
+        raise RunError(
+            f"not enough memory to load {run.model!r} on {run.device} ({error}); end other "
             "programs, take fewer --jobs, or load it in 4 bits (docs/a100.md)"
         ) from None

@@ -1,4 +1,4 @@
-"""The command that has the answers of finished cells judged."""
+"""The command that has the answers of finished runs judged."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sparsevlm.evaluation.judges.open_model import OpenJudge
 from sparsevlm.evaluation.judges.prompts import Prompt, Task
 from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
 from sparsevlm.evaluation.judges.requests import Estimate, Judge
-from sparsevlm.evaluation.results.run import Cell
+from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
 
 
-def run(options: argparse.Namespace, cells: Sequence[Cell], store: Store) -> list[str]:
-    """Judge the finished cells and return one line for each.
+def run(options: argparse.Namespace, runs: Sequence[EvaluationRun], store: Store) -> list[str]:
+    """Judge the finished runs and return one line for each.
 
     Parameters
     ----------
     options : Namespace
         `judge` (match, open or endpoint), `model`, `revision`, `address`, `key_variable`, `price`
         (two numbers or None), `prompt` (file or None), `device`, `parallel`, `yes`.
-    cells : sequence of Cell
+    runs : sequence of Cell
         Those that are not finished, or need no judge, are left out.
     store : Store
         Where the records are.
@@ -37,14 +37,14 @@ def run(options: argparse.Namespace, cells: Sequence[Cell], store: Store) -> lis
         The options contradict each other.
     """
     prompt = Prompt.from_file(options.prompt) if options.prompt else None
-    records = [store.load(cell) for cell in cells if store.has(cell)]
+    records = [store.load(run) for run in runs if store.has(run)]
     judged = judge_records(
         records,
         store,
         lambda task: make_judge(options, task, prompt, store),
         confirm=lambda estimate: _confirmed(estimate, options.yes),
     )
-    return [_line(record.cell, scores) for record, scores in judged]
+    return [_line(record.run, scores) for record, scores in judged]
 
 
 def make_judge(
@@ -81,11 +81,11 @@ def _confirmed(estimate: Estimate, yes: bool) -> bool:
     return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _line(cell: Cell, scores: dict) -> str:
-    """Return a cell's result in words; the judge's numbers never without those left out."""
+def _line(run: EvaluationRun, scores: dict) -> str:
+    """Return a run's result in words; the judge's numbers never without those left out."""
     judge = scores["judge"]
     shown = f"{judge['accuracy']:.1f} % right, " if "accuracy" in judge else ""
     return (
-        f"{cell.title}: {shown}score {judge['score']:.2f}, "
+        f"{run.title}: {shown}score {judge['score']:.2f}, "
         f"{judge['judged']} verdicts, {judge['broken']} broken; match {scores['score']:.1f} %"
     )

@@ -24,7 +24,7 @@ class MatchJudge:
     task: Task
 
     def identity(self) -> dict:
-        """Return all that can change a verdict; the rule itself is part of a cell's id."""
+        """Return all that can change a verdict; the rule itself is part of a run's id."""
         return {"kind": "match", "task": self.task.name}
 
     def estimate(self, requests: Sequence[JudgeRequest]) -> Estimate:
@@ -40,5 +40,5 @@ class MatchJudge:
         row = {**sample.to_json(), "prediction": request.prediction}
         if self.task is MM_VET:
             return Verdict(score=mmvet.judge(row))
-        right = bool(videoqa.judge(row))
+        right = bool(videoqa.score_sample(row))
         return Verdict(pred="yes" if right else "no", score=videoqa.BEST if right else 0)

@@ -47,27 +47,25 @@ def judge_records(
     JudgeError
         Not confirmed, or a judge cannot go on; what was said is kept, and the same call goes on.
     """
-    judged = [record for record in records if record.cell.benchmark in TASKS]
-    tasks = {
-        task_of(record.cell.benchmark).name: task_of(record.cell.benchmark) for record in judged
-    }
+    judged = [record for record in records if record.run.benchmark in TASKS]
+    tasks = {task_of(record.run.benchmark).name: task_of(record.run.benchmark) for record in judged}
     judges = {name: make(task) for name, task in tasks.items()}
     total = _estimate(judged, store, judges)
     if total.to_ask and not confirm(total):
         raise JudgeError(f"not confirmed, nothing was asked: {total}")
     for record in judged:
-        judge = judges[task_of(record.cell.benchmark).name]
+        judge = judges[task_of(record.run.benchmark).name]
         path = verdict_path(store.path(record.id), judge)
         values = judge_rows(record.predictions, judge, path, confirm=lambda estimate: True)
         rows = with_verdicts(record.predictions, values["verdicts"])
-        yield record, get_benchmark(record.cell.benchmark).score(rows)
+        yield record, get_benchmark(record.run.benchmark).score(rows)
 
 
 def _estimate(records: Sequence[Record], store: Store, judges: Judges) -> Estimate:
     """Return what the records without verdicts take together."""
     requests: dict[str, list[JudgeRequest]] = {name: [] for name in judges}
     for record in records:
-        name = task_of(record.cell.benchmark).name
+        name = task_of(record.run.benchmark).name
         if not verdict_path(store.path(record.id), judges[name]).exists():
             requests[name] += map(JudgeRequest.from_row, record.predictions)
     parts = [judges[name].estimate(asked) for name, asked in requests.items()]

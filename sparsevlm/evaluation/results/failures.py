@@ -1,4 +1,4 @@
-"""What can go wrong with a cell, in words for the user; nothing here needs torch."""
+"""What can go wrong with a run, in words for the user; nothing here needs torch."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
-from sparsevlm.evaluation.results.run import Cell
+from sparsevlm.evaluation.results.run import EvaluationRun
 
 SHOWN = 20  # samples named one by one in a summary
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-class CellError(RuntimeError):
-    """A cell cannot be run, kept or read; the message says what to do."""
+class RunError(RuntimeError):
+    """A run cannot be run, kept or read; the message says what to do."""
 
 
-class CellBusyError(CellError):
-    """Another process works on the cell."""
+class RunBusyError(RunError):
+    """Another process works on the run."""
 
 
 @dataclass(frozen=True)
@@ -43,45 +43,45 @@ class Failure:
         return asdict(self)
 
 
-Unfinished = tuple[Cell, tuple[Failure, ...]]
+Unfinished = tuple[EvaluationRun, tuple[Failure, ...]]
 
 
-class OpenSamplesError(CellError):
-    """Some samples of some cells got no answer; all others are answered and kept.
+class OpenSamplesError(RunError):
+    """Some samples of some runs got no answer; all others are answered and kept.
 
     Attributes
     ----------
-    cells : tuple of (Cell, tuple of Failure)
+    runs : tuple of (Cell, tuple of Failure)
         Which, and why.
     """
 
-    def __init__(self, cells: Sequence[Unfinished]) -> None:
-        self.cells = tuple(cells)
-        samples = summarise(self.cells)
+    def __init__(self, runs: Sequence[Unfinished]) -> None:
+        self.runs = tuple(runs)
+        samples = summarise(self.runs)
         lines = "; ".join(f"{name}: {reason}" for name, reason in samples.items())
         super().__init__(
-            f"cells left unfinished: {len(self.cells)}. {lines}. All other answers are kept; the "
+            f"runs left unfinished: {len(self.runs)}. {lines}. All other answers are kept; the "
             "same command asks the open samples again"
         )
 
 
-def summarise(cells: Sequence[Unfinished], shown: int = SHOWN) -> dict[str, str]:
-    """Return by sample why it has no answer and in how many cells: each picture is said once.
+def summarise(runs: Sequence[Unfinished], shown: int = SHOWN) -> dict[str, str]:
+    """Return by sample why it has no answer and in how many runs: each picture is said once.
 
     More than `shown` samples are counted, with the place where all of them are listed.
     """
-    found: dict[tuple[str, str, str], list[Cell]] = {}
-    for cell, failures in cells:
+    found: dict[tuple[str, str, str], list[EvaluationRun]] = {}
+    for run, failures in runs:
         for failure in failures:
-            found.setdefault((failure.id, failure.media, failure.reason), []).append(cell)
+            found.setdefault((failure.id, failure.media, failure.reason), []).append(run)
     lines = {}
     for (sample, media, reason), where in list(found.items())[:shown]:
         name = f"sample {sample}" + (f" ({media})" if media else "")
-        here = where[0].title if len(where) == 1 else f"{len(where)} cells, first {where[0].title}"
+        here = where[0].title if len(where) == 1 else f"{len(where)} runs, first {where[0].title}"
         lines.setdefault(name, []).append(f"{reason} [{here}]")
     told = {name: "; ".join(reasons) for name, reasons in lines.items()}
     if (more := len(found) - shown) > 0:
-        told[f"{more} samples more"] = "results/cells/*.open.json lists them, with reasons"
+        told[f"{more} samples more"] = "results/runs/*.open.json lists them, with reasons"
     return told
 
 
@@ -93,7 +93,7 @@ def saying_when_full(what_is_kept: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in _FULL:
             raise
-        raise CellError(
+        raise RunError(
             f"cannot write results: {os.strerror(error.errno).lower()}. {what_is_kept} "
             "Free some space and run the same command again; it goes on from there."
         ) from error

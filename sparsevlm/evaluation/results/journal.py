@@ -1,4 +1,4 @@
-"""A cell that is being made: one line per session, per event and per sample, each kept at once.
+"""A run that is being made: one line per session, per event and per sample, each kept at once.
 
 A process may be killed at any moment: at most the lines being written are lost, and what is not a
 whole line is cut off on the next start.
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsevlm.evaluation.results.atomic import replacing
-from sparsevlm.evaluation.results.run import Cell, Record, canonical_json
+from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json
 from sparsevlm.evaluation.results.failures import Failure, saying_when_full
 from sparsevlm.evaluation.results.record_files import result_text, run_text
 
@@ -25,7 +25,7 @@ _KINDS = ("id", "session", "event")
 
 
 class Writer:
-    """Adds samples to a cell that this process has locked; get one from `Store.writing`.
+    """Adds samples to a run that this process has locked; get one from `Store.writing`.
 
     Attributes
     ----------
@@ -35,18 +35,18 @@ class Writer:
         Provenance of every run that added something, with its "events" where it had any.
     """
 
-    def __init__(self, store: Store, cell: Cell, sample_ids: Sequence[str]) -> None:
+    def __init__(self, store: Store, run: EvaluationRun, sample_ids: Sequence[str]) -> None:
         if len(set(sample_ids)) != len(sample_ids):
-            raise ValueError("the ids of the samples of a cell must differ")
-        self.cell, self.rows, self.sessions = cell, {}, []
+            raise ValueError("the ids of the samples of a run must differ")
+        self.run, self.rows, self.sessions = run, {}, []
         self._store, self._ids = store, dict.fromkeys(sample_ids)
-        self._journal = store.path(cell.id, "jsonl")
+        self._journal = store.path(run.id, "jsonl")
         with saying_when_full(self._kept()):
             self._file = os.open(self._journal, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         self._end = self._recover()
 
     def _kept(self) -> str:
-        return f"{len(self.rows)} of {len(self._ids)} samples of {self.cell.title} are kept."
+        return f"{len(self.rows)} of {len(self._ids)} samples of {self.run.title} are kept."
 
     def _recover(self) -> int:
         """Read what earlier runs left and cut off what is not a whole line; return its length."""
@@ -83,7 +83,7 @@ class Writer:
         Raises
         ------
         ValueError
-            A row is of no sample of this cell, or is there already.
+            A row is of no sample of this run, or is there already.
         CellError
             The disk is full. What was kept before is kept still.
         """
@@ -91,11 +91,11 @@ class Writer:
             kept = self.rows.get(row["id"])
             again = kept is not None and kept.get("batch") == row.get("batch")
             if row["id"] not in self._ids or again:
-                raise ValueError(f"{row['id']!r} is unknown to {self.cell.title}, or there already")
+                raise ValueError(f"{row['id']!r} is unknown to {self.run.title}, or there already")
         self._append(rows)
 
     def take_over(self, journal: Path, ids: AbstractSet[str]) -> None:
-        """Keep the sessions, and the rows of these samples, of another cell's journal."""
+        """Keep the sessions, and the rows of these samples, of another run's journal."""
         entries, _ = read_journal(journal)
         self._append([entry for entry in entries if entry.get("id") in {None, *ids}])
 
@@ -123,10 +123,10 @@ class Writer:
             The open samples.
         versions : dict of str
             By sample id the digest of question and picture. Repairing a picture makes another
-            cell; by these it knows which answers are of unchanged samples (`Store.left_open`).
+            run; by these it knows which answers are of unchanged samples (`Store.left_open`).
         """
         values = {
-            "cell": self.cell.to_json(),
+            "run": self.run.to_json(),
             "open": [failure.to_json() for failure in failures],
             "versions": dict(versions),
         }
@@ -143,16 +143,16 @@ class Writer:
             The disk is full; the samples are kept.
         """
         if missing := [i for i in self._ids if i not in self.rows]:
-            raise ValueError(f"{len(missing)} samples of {self.cell.title} have no answer yet")
+            raise ValueError(f"{len(missing)} samples of {self.run.title} have no answer yet")
         rows = [self.rows[i] for i in self._ids]
-        self._write("run.json", run_text(self.cell, self.sessions, rows))
-        self._write("json", result_text(self.cell, scores, rows))
+        self._write("run.json", run_text(self.run, self.sessions, rows))
+        self._write("json", result_text(self.run, scores, rows))
         for suffix in ("jsonl", "open.json"):
-            self._store.path(self.cell.id, suffix).unlink(missing_ok=True)
-        return self._store.load(self.cell)
+            self._store.path(self.run.id, suffix).unlink(missing_ok=True)
+        return self._store.load(self.run)
 
     def _write(self, suffix: str, text: str) -> None:
-        path = self._store.path(self.cell.id, suffix)
+        path = self._store.path(self.run.id, suffix)
         with saying_when_full(self._kept()), replacing(path) as partial:
             with partial.open("w", encoding="utf-8") as file:
                 file.write(text)

@@ -1,6 +1,6 @@
-"""The two files of a finished cell: what came out, and how it was made.
+"""The two files of a finished run: what came out, and how it was made.
 
-    ID.json       cell, scores and predictions: the same bytes however often the run was stopped
+    ID.json       run, scores and predictions: the same bytes however often the run was stopped
     ID.run.json   sessions with what happened in them, seconds, and the batch of every answer
 
 Both begin with a line that holds all but the rows, so a record is read by its first lines, and the
@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from sparsevlm.evaluation.results.run import Cell, Record, canonical_json
-from sparsevlm.evaluation.results.failures import CellError
+from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json
+from sparsevlm.evaluation.results.failures import RunError
 
 FORMAT = 2
 OF_THE_RUN = ("seconds", "batch")  # fields of a row that are no result
@@ -23,17 +23,17 @@ RECORDS_IN_MEMORY = 8  # rows of the last records stay; a table looks at a handf
 _END = b"\n]}\n"
 
 
-def result_text(cell: Cell, scores: Mapping, rows: Iterable[Mapping]) -> str:
+def result_text(run: EvaluationRun, scores: Mapping, rows: Iterable[Mapping]) -> str:
     """Return the text of ID.json, one row per line."""
     kept = [{key: row[key] for key in row if key not in OF_THE_RUN} for row in rows]
-    head = {"format": FORMAT, "id": cell.id, "cell": cell.to_json(), "scores": dict(scores)}
+    head = {"format": FORMAT, "id": run.id, "run": run.to_json(), "scores": dict(scores)}
     return _text({**head, "rows": len(kept)}, "predictions", kept)
 
 
-def run_text(cell: Cell, sessions: Sequence[Mapping], rows: Sequence[Mapping]) -> str:
+def run_text(run: EvaluationRun, sessions: Sequence[Mapping], rows: Sequence[Mapping]) -> str:
     """Return the text of ID.run.json, one row per line."""
     seconds = float(sum(row.get("seconds", 0.0) for row in rows))
-    head = {"format": FORMAT, "id": cell.id, "sessions": list(sessions), "seconds": seconds}
+    head = {"format": FORMAT, "id": run.id, "sessions": list(sessions), "seconds": seconds}
     named = ("id", *OF_THE_RUN)
     return _text(head, "answers", [{key: row[key] for key in named if key in row} for row in rows])
 
@@ -62,7 +62,7 @@ def read_record(result: Path, run: Path) -> Record:
         if head["format"] != FORMAT:
             raise ValueError(f"written by another version, format {head['format']}")
         return Record(
-            cell=Cell.from_json(head["cell"]),
+            run=EvaluationRun.from_json(head["run"]),
             predictions=Rows(result, head["rows"]),
             scores=head["scores"],
             sessions=tuple(made["sessions"]),
@@ -72,9 +72,9 @@ def read_record(result: Path, run: Path) -> Record:
         raise damaged(result, error) from error
 
 
-def damaged(path: Path, why: object) -> CellError:
+def damaged(path: Path, why: object) -> RunError:
     """Return the error for a file that cannot be used."""
-    return CellError(
+    return RunError(
         f"{path} is damaged ({why}); delete it and run `python -m sparsevlm reproduce`"
     )
 

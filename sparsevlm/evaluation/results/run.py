@@ -1,6 +1,6 @@
-"""A cell: one measurement, named by everything that can change its result.
+"""A run: one measurement, named by everything that can change its result.
 
-Read next: plan.py (which cells a profile has), store.py (how results are kept), workers.py (how
+Read next: plan.py (which runs a profile has), store.py (how results are kept), workers.py (how
 they are made).
 """
 
@@ -14,7 +14,7 @@ from statistics import fmean
 
 from sparsevlm.benchmarks import Sample
 
-ID_LENGTH = 16  # hexadecimal digits; enough for any number of cells one can run
+ID_LENGTH = 16  # hexadecimal digits; enough for any number of runs one can run
 
 
 def canonical_json(value: object) -> str:
@@ -34,7 +34,7 @@ def digest(*parts: str | bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Cell:
+class EvaluationRun:
     """One model on one benchmark under one pruner.
 
     Attributes
@@ -87,7 +87,7 @@ class Cell:
         for name in ("num_samples", "batch", "max_new_tokens"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"Cell.{name} must be a positive integer, got {value!r}")
+                raise ValueError(f"EvaluationRun.{name} must be a positive integer, got {value!r}")
         object.__setattr__(self, "pruner", canonical_json(json.loads(self.pruner)))
         if self.layers is not None:
             object.__setattr__(self, "layers", tuple(self.layers))
@@ -110,8 +110,8 @@ class Cell:
         return {**asdict(self), "pruner": json.loads(self.pruner)}
 
     @classmethod
-    def from_json(cls, values: Mapping) -> Cell:
-        """Return the cell of `to_json`.
+    def from_json(cls, values: Mapping) -> EvaluationRun:
+        """Return the run of `to_json`.
 
         Raises
         ------
@@ -120,17 +120,17 @@ class Cell:
         """
         known = {f.name for f in fields(cls)}
         if odd := known.symmetric_difference(values):
-            raise ValueError(f"not a cell of this version, it differs in: {', '.join(sorted(odd))}")
+            raise ValueError(f"not a run of this version, it differs in: {', '.join(sorted(odd))}")
         return cls(**{**values, "pruner": canonical_json(values["pruner"])})
 
 
 @dataclass(frozen=True)
 class Record:
-    """A finished cell.
+    """A finished run.
 
     Attributes
     ----------
-    cell : Cell
+    run : Cell
         What was measured.
     predictions : sequence of dict
         One row per sample, in the samples' order: the fields of `Sample`, "prompt", "prediction",
@@ -145,7 +145,7 @@ class Record:
         Time spent answering, without loading the model.
     """
 
-    cell: Cell
+    run: EvaluationRun
     predictions: tuple[dict, ...]
     scores: dict
     sessions: tuple[dict, ...]
@@ -153,8 +153,8 @@ class Record:
 
     @property
     def id(self) -> str:
-        """The cell's id."""
-        return self.cell.id
+        """The run's id."""
+        return self.run.id
 
     @property
     def tokens_in(self) -> float:

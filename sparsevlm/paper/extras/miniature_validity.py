@@ -128,7 +128,7 @@ class Stand:
         """Questions that every method answered."""
         profile = self.results.profile
         return sum(
-            self.results.records[("dense", None, name)].cell.num_samples
+            self.results.records[("dense", None, name)].run.num_samples
             for name in profile.benchmarks
         )
 
@@ -156,7 +156,7 @@ def stands(profile: Profile | str) -> list[Stand]:
     Raises
     ------
     FileNotFoundError
-        Some cells are not finished; the message says how to run them.
+        Some runs are not finished; the message says how to run them.
     """
     profile = as_profile(profile)
     found = []

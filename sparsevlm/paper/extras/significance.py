@@ -19,14 +19,14 @@ from sparsevlm.analysis.kinds import accuracy_by_kind
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results, measure
 from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
-from sparsevlm.cli.suite import run_cells_apart
+from sparsevlm.cli.suite import execute_runs_apart
 from sparsevlm.evaluation.paths import DATA, relative
 from sparsevlm.evaluation.plan import DENSE, algorithm_digest, source_of
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.runs import plan_cells
+from sparsevlm.evaluation.runs import plan_runs
 from sparsevlm.evaluation.studies import STUDIES
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def entry(results: Results) -> dict:
         "dense": dense,
         "algorithm": algorithm_digest(),
         "provenance": provenance.collect(),
-        "cells": sorted(results.ids),
+        "runs": sorted(results.ids),
         "rows": [
             {
                 "method": row.method,
@@ -218,8 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     profile, store = get_profile("mini"), Store()
     for name in options.only:
-        cells = plan_cells(profile.for_study(name), store=store)
-        failed = run_cells_apart(cells, store, options.jobs, source=source_of(profile))
+        runs = plan_runs(profile.for_study(name), store=store)
+        failed = execute_runs_apart(runs, store, options.jobs, source=source_of(profile))
         if failed:
             print("\n".join(f"failed: {what}: {why}" for what, why in failed.items()))
             return 1

@@ -29,7 +29,7 @@ NAMES = {"sparsevlm-all-tokens": "all tokens", "sparsevlm-all-text": "all text",
 
 
 def measure(profile: Profile | str) -> Results:
-    """Return the cells of a profile from its finished records; errors as of `study.measure`."""
+    """Return the runs of a profile from its finished records; errors as of `study.measure`."""
     return study.measure(profile, "figure_5")
 
 

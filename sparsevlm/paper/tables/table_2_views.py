@@ -59,10 +59,10 @@ def published_frame() -> pd.DataFrame:
     budgets = [None, *sorted((b for b in paper if b), reverse=True)]
     lines = []
     for budget in budgets:
-        cells = {c: v for c, v in paper[budget].items() if not c.endswith(SUFFIX)}
-        cells["Avg"] = cells.pop("average")
-        cells["Avg (% of dense, recomputed)"] = published_retained(budget) if budget else 100.0
-        lines.append(cells)
+        runs = {c: v for c, v in paper[budget].items() if not c.endswith(SUFFIX)}
+        runs["Avg"] = runs.pop("average")
+        runs["Avg (% of dense, recomputed)"] = published_retained(budget) if budget else 100.0
+        lines.append(runs)
     names = [("all" if b is None else str(b), "SparseVLM" if b else "Dense") for b in budgets]
     return pd.DataFrame(lines, index=pd.MultiIndex.from_tuples(names, names=["budget", "method"]))
 

@@ -57,16 +57,16 @@ def frame(results: Results) -> pd.DataFrame:
 
 
 def _measured(row: Row, dense: Row) -> dict:
-    cells: dict[str, float | None] = {}
+    runs: dict[str, float | None] = {}
     for name, score in row.scores.items():
         column = BENCHMARKS[name].paper_column
-        cells[column] = score
-        cells |= _ends(f"{column} (% of dense)", row.percent[name])
+        runs[column] = score
+        runs |= _ends(f"{column} (% of dense)", row.percent[name])
         if name in row.judged:
-            cells[f"{column} judged (%)"], cells[f"{column} judge score"] = row.judged[name]
-    cells |= _ends("Avg (% of dense)", row.relative)
-    cells |= _ends("minus dense", row.against_dense) | _ends("minus random", row.against_random)
-    return cells | {
+            runs[f"{column} judged (%)"], runs[f"{column} judge score"] = row.judged[name]
+    runs |= _ends("Avg (% of dense)", row.relative)
+    runs |= _ends("minus dense", row.against_dense) | _ends("minus random", row.against_random)
+    return runs | {
         "tokens in": row.tokens_in,
         "tokens out": row.tokens_out,
         "GFLOPs": row.flops / 1e9,
