@@ -6,7 +6,6 @@ plan is kept in a file and read back as long as no source, setting or weight has
 
 from __future__ import annotations
 
-import ast
 import json
 import logging
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from pathlib import Path
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.attention_aligned import moved_layers
 from sparsevlm.evaluation.paths import ROOT
-from sparsevlm.evaluation.profiles import Profile, get_profile
+from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import EvaluationRun, canonical_json, digest
@@ -27,11 +26,6 @@ from sparsevlm.evaluation.sources import MiniatureSource, Source
 log = logging.getLogger(__name__)
 
 DENSE = "dense"
-
-
-def as_profile(profile: Profile | str) -> Profile:
-    """Return the profile itself, or the one of this name."""
-    return get_profile(profile) if isinstance(profile, str) else profile
 
 
 def source_of(profile: Profile) -> Source:
@@ -51,42 +45,12 @@ def source_of(profile: Profile) -> Source:
 
 
 @cache
-def code_digest(folder: Path = ROOT / "sparsevlm") -> str:
-    """Return the digest of the package's Python files."""
+def package_digest(folder: Path = ROOT / "sparsevlm") -> str:
+    """Return the digest of all Python files of the package: what a plan or a notebook depends on."""
     parts: list[str | bytes] = []
     for path in sorted(folder.rglob("*.py")):
         parts += [path.relative_to(folder).as_posix(), path.read_bytes()]
     return digest(*parts)
-
-
-# What can change an answer or its score; a change elsewhere (a figure, say) re-runs nothing.
-ALGORITHM = (
-    "core/*.py", "runtime/*.py", "methods/*.py", "models/*.py", "models/inputs/*.py",
-    "models/mini_gemini/*.py", "benchmarks/*.py", "evaluation/workers.py",
-)  # fmt: skip
-
-
-@cache
-def algorithm_digest(folder: Path = ROOT / "sparsevlm") -> str:
-    """Return the digest of the code that prunes, answers and scores; comments do not count."""
-    parts: list[str | bytes] = []
-    found = {path for pattern in ALGORITHM for path in folder.glob(pattern)}
-    for path in sorted(found - {folder / "__main__.py"}):  # the command line decides nothing
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and _is_docstring(body[0]):
-                body[0] = ast.Pass()
-        parts += [path.relative_to(folder).as_posix(), ast.dump(tree)]
-    return digest(*parts)
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
 
 
 def plan_runs(
@@ -136,7 +100,7 @@ def _plan_path(profile: Profile, source: Source, revision: str, store: Store) ->
         "profile": asdict(profile),
         "source": repr(source),
         "revision": revision,
-        "code": code_digest(),
+        "code": package_digest(),
         "versions": provenance.versions(),
     }
     return store.folder / "plans" / f"{_plan_name(profile)}-{digest(canonical_json(inputs))}.json"
@@ -148,13 +112,14 @@ def _plan_name(profile: Profile) -> str:
 
 def _runs(profile: Profile, source: Source, revision: str) -> Iterator[EvaluationRun]:
     shape = source.shape(profile.model)
-    moved = moved_layers(profile.model) if profile.moved_cuts else None
+    moved = moved_layers(profile.model) if profile.attention_aligned else None
     settings = [(DENSE, None)] + [(m, b) for m in profile.methods for b in profile.budgets]
     for benchmark in profile.benchmarks:
         n, seed = profile.samples_per_benchmark, profile.seed
         samples = source.samples(profile.model, benchmark, n, seed)
         version = source.version(profile.model, samples)
-        longest = profile.max_new_tokens or get_benchmark(benchmark).max_new_tokens
+        scorer = get_benchmark(benchmark)
+        longest = profile.max_new_tokens or scorer.max_new_tokens
         for method, tokens in settings:
             layers = None if method == DENSE else moved
             yield EvaluationRun(

@@ -59,10 +59,6 @@ def _versions(source: Source, run: EvaluationRun, samples: Sequence[Sample]) -> 
     return {sample.id: source.version(run.model, [sample]) for sample in samples}
 
 
-class UnreadableError(ValueError):
-    """The inputs of a batch cannot be made: a picture is missing or damaged."""
-
-
 class _Asking:
     """Answers the open samples of a run, in smaller batches where memory is short.
 
@@ -101,8 +97,8 @@ class _Asking:
         After every False the size or the number of samples left is smaller.
         """
         try:
-            rows = answer(self._run, part, self._source)
-        except UnreadableError as error:
+            rows = _answer_rows(self._run, part, self._source)
+        except InputError as error:
             self._leave_out_unreadable(part, error)
             return False
         except Exception as error:
@@ -122,13 +118,15 @@ class _Asking:
         )
         self._report(len(open_ids))
 
-    def _leave_out_unreadable(self, part: Sequence[Sample], error: UnreadableError) -> None:
-        _, processor, _ = _ready(self._source, self._run)
+    def _leave_out_unreadable(self, part: Sequence[Sample], error: InputError) -> None:
+        model, builder, _ = _ready(self._source, self._run)
         before = len(self._failures)
         for sample in part:
             try:
-                self._source.inputs(self._run.model, processor, [sample])
-            except (OSError, ValueError) as reason:
+                inputs_on(
+                    model, builder, [sample.question], _media(self._source, self._run, [sample])
+                )
+            except InputError as reason:
                 self._fail(sample, str(reason))
         if len(self._failures) == before:
             raise error  # each can be read alone, so it is not the pictures
@@ -179,69 +177,58 @@ def _versioned_samples(source: Source, model: str, benchmark: str, n: int, seed:
     return samples, source.version(model, samples)
 
 
-def answer(run: EvaluationRun, batch: Sequence[Sample], source: Source) -> list[dict]:
-    """Return one row per sample: what the pruned model says, and what it cost.
-
-    The texts are padded on the left to one length; decoding is greedy.
-
-    Raises
-    ------
-    UnreadableError
-        The source cannot make the inputs of some sample.
-    """
-    import torch
-
-    from sparsevlm import prune
+def _answer_rows(run: EvaluationRun, batch: Sequence[Sample], source: Source) -> list[dict]:
+    """Return one row per sample: what the pruned model says, and what it cost."""
+    from sparsevlm.evaluation.answer import answer
 
     start = time.perf_counter()
-    model, processor, pruner = _ready(source, run)
-    inputs = {
-        name: tensor.to(model.device, model.dtype if tensor.is_floating_point() else None)
-        for name, tensor in _inputs(run, batch, source, processor).items()
-    }
-    with torch.inference_mode(), prune(model, pruner) as trace:
-        output = model.generate(**inputs, max_new_tokens=run.max_new_tokens, do_sample=False)
-    new_tokens = output[:, inputs["input_ids"].shape[1] :]
-    texts = processor.batch_decode(new_tokens, skip_special_tokens=True)
-    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    model, builder, pruner = _ready(source, run)
+    answers = answer(
+        model,
+        builder,
+        [sample.question for sample in batch],
+        _media(source, run, batch),
+        pruner,
+        max_new_tokens=run.max_new_tokens,
+    )
     seconds = (time.perf_counter() - start) / len(batch)
     return [
         {
             **sample.to_json(),
-            "prompt": source.prompt(run.model, sample),
-            "prediction": text.strip(),
-            "tokens_in": list(seen.tokens_in),
-            "tokens_out": list(seen.tokens_out),
-            "text_tokens": length - seen.num_visual,
+            "prompt": said.prompt,
+            "prediction": said.text,
+            "tokens_in": list(said.trace.tokens_in),
+            "tokens_out": list(said.trace.tokens_out),
+            "text_tokens": said.num_text,
             "seconds": round(seconds, 6),
             "batch": len(batch),
         }
-        for sample, text, seen, length in zip(batch, texts, trace.samples, lengths, strict=True)
+        for sample, said in zip(batch, answers, strict=True)
     ]
 
 
-def _inputs(run: EvaluationRun, batch: Sequence[Sample], source: Source, processor) -> dict:
+def _media(source: Source, run: EvaluationRun, batch: Sequence[Sample]) -> list:
     try:
-        return source.inputs(run.model, processor, batch)
+        return list(source.media(run.model, batch))
     except (OSError, ValueError) as error:
-        raise UnreadableError(str(error)) from error
+        raise InputError(str(error)) from error
 
 
 def _ready(source: Source, run: EvaluationRun):
-    model, processor = _loaded(source, run.model, run.revision, run)
+    model, builder = _loaded(source, run.model, run.revision, run)
     pruner = source.shape(run.model).pruner(run.method, run.tokens, run.layers)
     if canonical_json(pruner.to_json()) != run.pruner:
         raise RunError(
             f"{run.method!r} has other settings than {run.title} names; plan the runs again"
         )
-    return model, processor, pruner
+    return model, builder, pruner
 
 
 _models: dict = {}
 
 
 def _loaded(source: Source, model: str, revision: str, run: EvaluationRun):
-    """Return model and processor, loaded once per process and kept until another is asked for."""
+    """Return model and prompt builder, loaded once per process and kept until another is asked for."""
     key = (repr(source), model, revision, run.dtype, run.attention, run.device)
     if key not in _models:
         if source.revision(model) != revision:
