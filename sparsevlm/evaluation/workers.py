@@ -191,7 +191,7 @@ def answer(run: EvaluationRun, batch: Sequence[Sample], source: Source) -> list[
     """
     import torch
 
-    from sparsevlm import prune
+    from sparsevlm.runtime.prune import prune
 
     start = time.perf_counter()
     model, processor, pruner = _ready(source, run)
