@@ -46,7 +46,7 @@ def source_of(profile: Profile) -> Source:
 
 @cache
 def package_digest(folder: Path = ROOT / "sparsevlm") -> str:
-    """Return the digest of all Python files of the package: what a plan or a notebook depends on."""
+    """Return the digest of the package's files, on which plans and notebooks depend."""
     parts: list[str | bytes] = []
     for path in sorted(folder.rglob("*.py")):
         parts += [path.relative_to(folder).as_posix(), path.read_bytes()]

@@ -228,7 +228,7 @@ _models: dict = {}
 
 
 def _loaded(source: Source, model: str, revision: str, run: EvaluationRun):
-    """Return model and prompt builder, loaded once per process and kept until another is asked for."""
+    """Return model and builder, loaded once per process and kept until others are asked for."""
     key = (repr(source), model, revision, run.dtype, run.attention, run.device)
     if key not in _models:
         if source.revision(model) != revision:

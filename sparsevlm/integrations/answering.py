@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sparsevlm import prune
 from sparsevlm.evaluation.hub_source import HubSource
 from sparsevlm.evaluation.sources import MiniatureSource
 from sparsevlm.miniature.registry import KITS, get_kit
 from sparsevlm.miniature.weights import load_miniature
 from sparsevlm.models.checkpoints.loading import load
+from sparsevlm.runtime.prune import prune
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,11 +10,12 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from sparsevlm import make_pruner, prune, tokens_per_layer
 from sparsevlm.core.interface import StagedPruner, phase
-from sparsevlm.core.schedule import check_stages
-from sparsevlm.runtime.adapter import find_family
+from sparsevlm.core.schedule import check_stages, tokens_per_layer
+from sparsevlm.methods import make_pruner
+from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.capture import Captured, capture
+from sparsevlm.runtime.prune import prune
 from sparsevlm.speed import shapes
 from sparsevlm.speed.shapes import Shape
 
@@ -67,7 +68,7 @@ class Case:
     def decoder(self) -> nn.Module:
         """The text model."""
         options = shapes.call_options(self.shape)
-        return find_family(self.model, **options).decoder
+        return find_adapter(self.model, **options).decoder
 
     def known(self) -> Iterator[Tensor]:
         """Weights, buffers and inputs."""
