@@ -61,7 +61,7 @@ def code_digest(folder: Path = ROOT / "sparsevlm") -> str:
 
 # What can change an answer or its score; a change elsewhere (a figure, say) re-runs nothing.
 ALGORITHM = (
-    "core/*.py", "runtime/*.py", "methods/*.py", "models/*.py", "models/inputs/*.py",
+    "core/*.py", "runtime/*.py", "methods/*.py", "models/*.py", "models/prompts/*.py",
     "models/mini_gemini/*.py", "benchmarks/*.py", "evaluation/workers.py",
 )  # fmt: skip
 

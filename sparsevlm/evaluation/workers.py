@@ -123,11 +123,11 @@ class _Asking:
         self._report(len(open_ids))
 
     def _leave_out_unreadable(self, part: Sequence[Sample], error: UnreadableError) -> None:
-        _, processor, _ = _ready(self._source, self._run)
+        _, builder, _ = _ready(self._source, self._run)
         before = len(self._failures)
         for sample in part:
             try:
-                self._source.inputs(self._run.model, processor, [sample])
+                self._source.inputs(self._run.model, builder, [sample])
             except (OSError, ValueError) as reason:
                 self._fail(sample, str(reason))
         if len(self._failures) == before:
@@ -194,22 +194,22 @@ def answer(run: EvaluationRun, batch: Sequence[Sample], source: Source) -> list[
     from sparsevlm import prune
 
     start = time.perf_counter()
-    model, processor, pruner = _ready(source, run)
+    model, builder, pruner = _ready(source, run)
     inputs = {
         name: tensor.to(model.device, model.dtype if tensor.is_floating_point() else None)
-        for name, tensor in _inputs(run, batch, source, processor).items()
+        for name, tensor in _inputs(run, batch, source, builder).items()
     }
     with torch.inference_mode(), prune(model, pruner) as trace:
         output = model.generate(**inputs, max_new_tokens=run.max_new_tokens, do_sample=False)
     new_tokens = output[:, inputs["input_ids"].shape[1] :]
-    texts = processor.batch_decode(new_tokens, skip_special_tokens=True)
+    texts = builder.decode(new_tokens)
     lengths = inputs["attention_mask"].sum(dim=1).tolist()
     seconds = (time.perf_counter() - start) / len(batch)
     return [
         {
             **sample.to_json(),
             "prompt": source.prompt(run.model, sample),
-            "prediction": text.strip(),
+            "prediction": text,
             "tokens_in": list(seen.tokens_in),
             "tokens_out": list(seen.tokens_out),
             "text_tokens": length - seen.num_visual,
@@ -220,28 +220,28 @@ def answer(run: EvaluationRun, batch: Sequence[Sample], source: Source) -> list[
     ]
 
 
-def _inputs(run: EvaluationRun, batch: Sequence[Sample], source: Source, processor) -> dict:
+def _inputs(run: EvaluationRun, batch: Sequence[Sample], source: Source, builder) -> dict:
     try:
-        return source.inputs(run.model, processor, batch)
+        return source.inputs(run.model, builder, batch)
     except (OSError, ValueError) as error:
         raise UnreadableError(str(error)) from error
 
 
 def _ready(source: Source, run: EvaluationRun):
-    model, processor = _loaded(source, run.model, run.revision, run)
+    model, builder = _loaded(source, run.model, run.revision, run)
     pruner = source.shape(run.model).pruner(run.method, run.tokens, run.layers)
     if canonical_json(pruner.to_json()) != run.pruner:
         raise RunError(
             f"{run.method!r} has other settings than {run.title} names; plan the runs again"
         )
-    return model, processor, pruner
+    return model, builder, pruner
 
 
 _models: dict = {}
 
 
 def _loaded(source: Source, model: str, revision: str, run: EvaluationRun):
-    """Return model and processor, loaded once per process and kept until another is asked for."""
+    """Return model and prompt builder, loaded once per process and kept until another is due."""
     key = (repr(source), model, revision, run.dtype, run.attention, run.device)
     if key not in _models:
         if source.revision(model) != revision:
