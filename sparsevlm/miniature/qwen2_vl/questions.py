@@ -58,9 +58,12 @@ _SHARES = ("mmbench", "mmbench", "pope", "textvqa")
 _HARD = ("mmbench/text", "pope/random", "pope/popular", "pope/adversarial")
 
 
+scene = make_picture  # of a seed, with its objects
+
+
 def draw(seed: int) -> list[Image]:
     """The picture of a seed."""
-    return [make_picture(seed).image]
+    return [scene(seed).image]
 
 
 def samples(benchmark: str, n: int, seed: int) -> list[Sample]:

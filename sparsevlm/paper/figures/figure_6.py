@@ -98,9 +98,8 @@ def draw(data: SurvivorData) -> Figure:
     side, gap, left = 1.16, 0.09, 0.05
     for row, (one, dense) in enumerate(zip(data.pruned, data.dense, strict=True)):
         top = 0.42 + row * 1.36
-        x = left
-        for stage in (None, *one.sample.stages):
-            axes = canvas.panel(x, top, side, side)
+        for column, stage in enumerate((None, *one.sample.stages)):
+            axes = canvas.panel(left + column * (side + gap), top, side, side)
             kept, groups = (stage.kept, stage.groups) if stage else (None, ())
             draw_survivors(axes, one.image, one.grid, kept, groups, pixels=960)
             if stage:
@@ -108,8 +107,7 @@ def draw(data: SurvivorData) -> Figure:
                 axes.set_xlabel(label, size=5.5, labelpad=1.5, color="#555555")
             if row == 0:
                 axes.set_title(stage_title(stage), size=7.5, pad=4)
-            x += side + gap
-        x += 0.04
+        x = left + (column + 1) * (side + gap) + 0.04
         _draw_answers(canvas.panel(x, top, canvas.width - x - 0.02, side), one, dense)
     _draw_key(canvas, data)
     return canvas.figure
