@@ -154,24 +154,25 @@ def outline(axes: Axes, grid: tuple[int, int], patches: Sequence[int] | None,
         axes.add_collection(LineCollection(lines, colors=color, lw=width))
 
 
-def draw_answer(axes: Axes, one: AskedExample, y: float = -0.03, **how: object) -> None:
+def draw_answer(axes: Axes, one: AskedExample, y: float = -0.03, room: int = 28,
+                **how: object) -> None:  # fmt: skip
     """Write an answer below a panel with its verdict, or in black where the truth is not known.
 
-    Green and a tick, or red, a cross and the right one.
+    Green and a tick, or red, a cross and the right one. More than `room` characters are cut.
     """
-    answer, truth = one.answer.text, one.example.answer
-    text, color = f"{shortened(answer) or 'nothing'} ✗ ({truth})", WRONG
+    answer, truth = shortened(one.answer.text, room), one.example.answer
+    text, color = f"{answer or 'nothing'} ✗ ({truth})", WRONG
     if not truth:
-        text, color = shortened(answer) or "no answer", "#222222"
-    elif answer == truth:
+        text, color = answer or "no answer", "#222222"
+    elif one.answer.text == truth:
         text, color = f"{answer} ✓", RIGHT
     how = {"size": 7, "va": "top", "ha": "left", **how}
     axes.text(0, y, text, color=color, transform=axes.transAxes, **how)
 
 
 def shortened(text: str, characters: int = 28) -> str:
-    """Return a long answer cut at a word, with dots."""
-    return textwrap.shorten(text, characters, placeholder=" …")
+    """Return a long answer cut at a word, with dots; a dollar sign begins no formula."""
+    return textwrap.shorten(text, characters, placeholder=" …").replace("$", r"\$")
 
 
 def count_of_target(axes: Axes, one: AskedExample, stage: int, text: str, **how: object) -> None:

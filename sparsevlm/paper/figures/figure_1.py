@@ -155,7 +155,8 @@ def _draw_question(axes: Axes, one: AskedExample) -> None:
     from sparsevlm.analysis.panels import draw_line, question_lines
 
     axes.axis("off")
-    for line, y in zip(question_lines(one, 18, most=2), (0.5, 0.0), strict=False):
+    half = sum(len(one.words[i]) + 1 for i in one.asked) // 2
+    for line, y in zip(question_lines(one, max(18, half), most=2), (0.5, 0.0), strict=False):
         draw_line(axes, one, line, y, 7, room=26)
 
 
@@ -182,7 +183,8 @@ def _draw_merged(axes: Axes, one: AskedExample) -> None:
     bare(axes)
     outline(axes, one.grid, one.target, "#111111", 1.1)
     draw_answer(axes, one)
-    axes.text(1, -0.03, f"{last.num_left} tokens, all merged" if not last.kept else
+    y = -0.03 if one.example.answer else -0.11  # an answer that is not judged may be long
+    axes.text(1, y, f"{last.num_left} tokens, all merged" if not last.kept else
               f"{len(last.kept)} kept, {len(last.groups)} merged", transform=axes.transAxes,
               va="top", ha="right", size=6.5, color="#555555")  # fmt: skip
 

@@ -94,7 +94,7 @@ def _draw_row(canvas: Canvas, prompt: RaterComparison, top: float) -> None:
     for x, run in ((4.75, prompt.all_text), (5.76, seen)):
         axes = canvas.panel(x, top, side, side)
         draw_stage(axes, run, -1, (), width=0.9)
-        draw_answer(axes, run, -0.04, size=6.5)
+        draw_answer(axes, run, -0.04, room=18, size=6.5)
 
 
 def table(data: Figure3Data) -> pd.DataFrame:
