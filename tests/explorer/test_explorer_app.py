@@ -15,15 +15,15 @@ from PIL import Image
 matplotlib.use("Agg")
 
 from matplotlib import pyplot as plt  # noqa: E402
+from sparsevlm.explorer.controls import VARIANTS, Controls  # noqa: E402
+from sparsevlm.explorer.run import Ask  # noqa: E402
+from sparsevlm.explorer.view.color_map import Choice  # noqa: E402
 
 import sparsevlm as sv  # noqa: E402
 from sparsevlm.analysis.style import METHOD_STYLE  # noqa: E402
 from sparsevlm.evaluation.paths import ROOT  # noqa: E402
 from sparsevlm.explorer import explore, is_live  # noqa: E402
-from sparsevlm.explorer.controls import VARIANTS, Controls  # noqa: E402
-from sparsevlm.explorer.run import Ask  # noqa: E402
 from sparsevlm.explorer.session import Desk  # noqa: E402
-from sparsevlm.explorer.view.color_map import Choice  # noqa: E402
 
 CARD = "what letter is on the brown card ?"
 

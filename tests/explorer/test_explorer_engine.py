@@ -9,11 +9,11 @@ import pytest
 import torch
 from checkpoints import PROFILE, save_checkpoint
 from PIL import Image
+from sparsevlm.explorer.run import Ask
+from sparsevlm.explorer.samples import open_picture
 
 import sparsevlm as sv
 from sparsevlm.explorer.engine import Engine, readable
-from sparsevlm.explorer.run import Ask
-from sparsevlm.explorer.samples import open_picture
 from sparsevlm.explorer.session import Desk
 from sparsevlm.miniature.scenes import make_scene
 
