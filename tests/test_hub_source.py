@@ -18,7 +18,6 @@ from sparsevlm.evaluation.profiles import PROFILES
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.workers import execute_run
 from sparsevlm.models.checkpoints.places import CheckpointError
-from sparsevlm.models.flops import DecoderShape
 
 VISUAL = {"llava": 576, "video_llava": 4 * 37, "qwen2_vl": 1320, "mini_gemini": 256}
 
@@ -88,16 +87,17 @@ def test_from_files_to_a_score(source, checkpoints, tmp_path, family, benchmark)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_shapes_of_a_folder(source, checkpoints, family):
     shape = source.shape(str(checkpoints[family]))
-    assert (shape.num_layers, shape.num_visual) == (8, VISUAL[family])
-    assert shape.decoder == DecoderShape(64, 128, 2, 16)
+    assert (shape.layers, shape.num_visual) == (8, VISUAL[family])
+    assert (shape.hidden, shape.intermediate, shape.kv_heads, shape.head_dim) == (64, 128, 2, 16)
 
 
 def test_shapes_of_the_table(source):
     seven, thirteen = (source.shape(f"llava-hf/llava-1.5-{n}b-hf") for n in (7, 13))
-    assert (seven.num_layers, seven.num_visual) == (32, 576)
-    assert (thirteen.num_layers, thirteen.decoder.hidden) == (40, 5120)
+    assert (seven.layers, seven.num_visual) == (32, 576)
+    assert (thirteen.layers, thirteen.hidden) == (40, 5120)
     assert source.shape("LanguageBind/Video-LLaVA-7B-hf").num_visual == 2056
-    assert source.shape("Qwen/Qwen2-VL-7B-Instruct").decoder == DecoderShape(3584, 18944, 4, 128)
+    qwen = source.shape("Qwen/Qwen2-VL-7B-Instruct")
+    assert (qwen.hidden, qwen.intermediate, qwen.kv_heads, qwen.head_dim) == (3584, 18944, 4, 128)
 
 
 def test_the_revision_follows_files_and_quantization(source, tmp_path):

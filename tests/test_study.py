@@ -18,10 +18,10 @@ from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.profiles import PROFILES, Profile
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.miniature.registry import get_kit
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.paper.tables import study_analytic
 
-SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)
+SHAPE = ModelSizes(layers=8, hidden=128, intermediate=352, heads=4)
 LAYERS = 4
 
 

@@ -18,10 +18,9 @@ from typing import TYPE_CHECKING
 
 from sparsevlm.benchmarks import Sample
 from sparsevlm.evaluation.results.run import EvaluationRun, canonical_json, digest
-from sparsevlm.evaluation.sources import ModelShape
 from sparsevlm.models.checkpoints.places import default_folder
 from sparsevlm.models.checkpoints.verify import content_digest
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,19 +73,11 @@ class HubSource:
 
         return identity(model, self._folder, self.quantization)
 
-    def shape(self, model: str) -> ModelShape:
+    def shape(self, model: str) -> ModelSizes:
         """Return the sizes of the model: from the table of checkpoints, or its config.json."""
-        from sparsevlm.models.checkpoints.shapes import decoder_of
+        from sparsevlm.models.checkpoints.shapes import sizes_of
 
-        sizes = decoder_of(model, self._folder)
-        decoder = DecoderShape(sizes.hidden, sizes.intermediate, sizes.kv_heads, sizes.head_dim)
-        return ModelShape(
-            num_layers=sizes.layers,
-            num_visual=sizes.visual,
-            num_heads=sizes.hidden // sizes.head_dim,
-            has_mrope=sizes.has_mrope,
-            decoder=decoder,
-        )
+        return sizes_of(model, self._folder)
 
     def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
         """Return at most `n` samples (0: all), whole groups; `media` is relative to `data`.

@@ -16,68 +16,12 @@ from sparsevlm.benchmarks.counting import groups_of
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.evaluation.results.run import EvaluationRun, digest, samples_digest
 from sparsevlm.miniature.registry import NUM_VISUAL, get_kit
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
     from transformers import PreTrainedModel, ProcessorMixin
-
-    from sparsevlm.core.interface import StagedPruner
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """What planning needs to know of a model.
-
-    Attributes
-    ----------
-    num_layers, num_visual, num_heads : int
-        Decoder layers, visual tokens of the nominal image or clip, and attention heads.
-    has_mrope : bool
-        Whether positions have a row and a column (Qwen2-VL).
-    decoder : DecoderShape
-        For FLOPs and KV bytes.
-    """
-
-    num_layers: int
-    num_visual: int
-    num_heads: int
-    has_mrope: bool
-    decoder: DecoderShape
-
-    def pruner(
-        self,
-        method: str,
-        tokens: int | None,
-        layers: Sequence[int] | None = None,
-        **options: object,
-    ) -> StagedPruner:
-        """Return a method at a budget for this model.
-
-        Parameters
-        ----------
-        method, tokens
-            As `sparsevlm.make_pruner` takes them.
-        layers
-            PruningStage after these layers; None for those that the method has for such a model.
-        **options
-            Further fields of the method; they go before those that the model decides.
-
-        Raises
-        ------
-        ValueError
-            An unknown method or option, an impossible budget, or layers for a method that takes
-            none.
-        """
-        from sparsevlm.methods import make_pruner, options_for
-
-        chosen = {**options_for(method, self.num_heads, self.has_mrope), **options}
-        if layers is not None:
-            chosen["layers"] = tuple(layers)
-        return make_pruner(
-            method, tokens=tokens, num_layers=self.num_layers, num_visual=self.num_visual, **chosen
-        )
 
 
 class Source(Protocol):
@@ -86,7 +30,7 @@ class Source(Protocol):
     def revision(self, model: str) -> str:
         """Return the digest of everything of the model that can change an answer."""
 
-    def shape(self, model: str) -> ModelShape:
+    def shape(self, model: str) -> ModelSizes:
         """Return the sizes of the model, without loading its weights."""
 
     def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
@@ -138,16 +82,10 @@ class MiniatureSource:
         """
         return digest(self._file(model, "SHA256SUMS").read_bytes())
 
-    def shape(self, model: str) -> ModelShape:
+    def shape(self, model: str) -> ModelSizes:
         """Return the sizes that config.json states."""
         config = json.loads(self._file(model, "config.json").read_text(encoding="utf-8"))
-        return ModelShape(
-            num_layers=config["text_config"]["num_hidden_layers"],
-            num_visual=NUM_VISUAL[model],
-            num_heads=config["text_config"]["num_attention_heads"],
-            has_mrope="mrope_section" in config["text_config"].get("rope_parameters", {}),
-            decoder=DecoderShape.from_text_config(config["text_config"]),
-        )
+        return ModelSizes.from_text_config(config["text_config"], NUM_VISUAL[model])
 
     def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
         """Return the first questions of the miniature benchmark, at most `n`."""

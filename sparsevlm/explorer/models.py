@@ -13,7 +13,7 @@ from sparsevlm.explorer.run import Model
 from sparsevlm.explorer.samples import Picture
 from sparsevlm.explorer.view.geometry import Geometry, cropped, padded, stretched
 from sparsevlm.methods.grids import Grid
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -87,7 +87,6 @@ def _miniature(name: str) -> Loaded:
 
     model, processor = load_miniature(name)
     source = MiniatureSource()
-    shape = source.shape(name)
 
     def inputs(picture: Picture, question: str) -> dict[str, Tensor]:
         return processor(
@@ -95,7 +94,7 @@ def _miniature(name: str) -> Loaded:
         )
 
     marker = "miniature model, not LLaVA-1.5"
-    description = Model(name, source.revision(name), marker, shape.num_layers, shape.decoder, 4)
+    description = Model(name, source.revision(name), marker, source.shape(name), 4)
     return Loaded(
         model, processor.tokenizer, description, _still, inputs,
         lambda picture, grid, count: stretched(picture.size, grid, count), 8,
@@ -137,9 +136,7 @@ def _checkpoint(name: str, profile: Profile) -> Loaded:
     # A folder of this machine is no name for a record that is shared.
     shown = Path(name).name if Path(name).is_dir() else name
     size = torch.finfo(dtype).bits // 8
-    description = Model(
-        shown, "", "", text["num_hidden_layers"], DecoderShape.from_text_config(text), size
-    )
+    description = Model(shown, "", "", ModelSizes.from_text_config(text), size)
     return Loaded(model, tokenizer, description, seen, inputs, place)
 
 

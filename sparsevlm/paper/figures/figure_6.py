@@ -93,15 +93,10 @@ def examples(
     ValueError
         Unknown profile, impossible budget.
     """
-    from sparsevlm.methods import make_pruner
-
     profile = get_profile(profile) if isinstance(profile, str) else profile
     profile.require_runnable()
     source = MiniatureSource()
-    shape = source.shape(profile.model)
-    pruner = make_pruner(
-        "sparsevlm", tokens=tokens, num_layers=shape.num_layers, num_visual=shape.num_visual
-    )
+    pruner = source.shape(profile.model).pruner("sparsevlm", tokens)
     key = digest(
         source.revision(profile.model), json.dumps(pruner.to_json(), sort_keys=True),
         json.dumps(asked),
