@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from synthetic import rehearse
+from synthetic import write_synthetic
 from tiny_checkpoints import save_tiny
 
 from sparsevlm.benchmarks.loaders import layout_of
@@ -29,7 +29,7 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture
 def source(tmp_path):
     """Three pictures with questions of POPE; nothing of them is remembered by this process."""
-    rehearse("pope", tmp_path / "data" / layout_of("pope").folder, n=6)
+    write_synthetic("pope", tmp_path / "data" / layout_of("pope").folder, n=6)
     forget()
     yield HubSource(str(tmp_path / "data"), quantization=None, complete=False)
     forget()

@@ -1,4 +1,4 @@
-"""Real loading code on tiny random checkpoints and rehearsal data: the whole way of a run."""
+"""Real loading code on tiny random checkpoints and synthetic data: the whole way of a run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import replace
 from multiprocessing import current_process, get_context
 
 import pytest
-from synthetic import rehearse
-from synthetic_videoqa import rehearse_video
+from synthetic import write_synthetic
+from synthetic_videoqa import write_synthetic_videos
 from tiny_checkpoints import FAMILIES, as_fetched, save_tiny
 
 from sparsevlm.benchmarks.loaders import DataError, layout_of
@@ -36,8 +36,8 @@ def data(tmp_path_factory):
     """Rehearsal data of some image benchmarks and one of videos, in the official layout."""
     folder = tmp_path_factory.mktemp("data")
     for name in ("pope", "scienceqa", "mmbench"):
-        rehearse(name, folder / layout_of(name).folder, n=8)
-    rehearse_video("msvd", folder / layout_of("msvd").folder, n=4)
+        write_synthetic(name, folder / layout_of(name).folder, n=8)
+    write_synthetic_videos("msvd", folder / layout_of("msvd").folder, n=4)
     return folder
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from synthetic import rehearse
+from synthetic import write_synthetic
 from tiny_checkpoints import as_fetched, pieces_tokenizer, save_tiny
 
 from sparsevlm.benchmarks.loaders import layout_of
@@ -51,7 +51,7 @@ def complete(checkpoint, tmp_path):
     """Everything that Table 4 needs, in tiny."""
     data = tmp_path / "data"
     for name in STUDIES["table_4"].benchmarks:
-        rehearse(name, data / layout_of(name).folder, n=4)
+        write_synthetic(name, data / layout_of(name).folder, n=4)
     folder = as_fetched("llava-7b", checkpoint, tmp_path / "fetched")
     return HubSource(str(data), str(folder), None, complete=False)
 

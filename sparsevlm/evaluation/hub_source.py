@@ -55,7 +55,7 @@ class HubSource:
     quantization : str or None
         "4bit" or None.
     complete : bool
-        Whether a benchmark must have its official number of samples; False for a rehearsal.
+        Whether a benchmark must have its official number of samples; False for synthetic data.
     """
 
     data: str = field(default_factory=default_data)
