@@ -11,7 +11,7 @@ import json
 import pytest
 
 from sparsevlm.models.checkpoints import find
-from sparsevlm.models.checkpoints.shapes import family_and_config, sizes_of
+from sparsevlm.models.checkpoints.contents import family_and_config, sizes_of
 
 CLIP = {"hidden_size": 1024, "intermediate_size": 4096, "model_type": "clip_vision_model",
         "num_attention_heads": 16, "num_hidden_layers": 24, "patch_size": 14,

@@ -190,8 +190,8 @@ def picture_position(model: Checkpoint, source: HubSource) -> Finding:
     """Tokenise a prompt: the first visual token must be at index 35, as in LLaVA's scripts."""
     from transformers import AutoTokenizer
 
+    from sparsevlm.models.checkpoints.contents import family_and_config
     from sparsevlm.models.checkpoints.loading import files_of
-    from sparsevlm.models.checkpoints.shapes import family_and_config
     from sparsevlm.models.prompt_builder import IMAGE_AT, Asker, image_position
 
     folder = Path(source.checkpoints)

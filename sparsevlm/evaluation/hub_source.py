@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 
 from sparsevlm.benchmarks import Sample
 from sparsevlm.evaluation.results.run import EvaluationRun, canonical_json, digest
-from sparsevlm.models.checkpoints.places import default_folder
-from sparsevlm.models.checkpoints.verify import content_digest
+from sparsevlm.models.checkpoints.places import content_digest, default_folder
 from sparsevlm.models.sizes import ModelSizes
 
 if TYPE_CHECKING:
@@ -69,13 +68,13 @@ class HubSource:
 
     def revision(self, model: str) -> str:
         """Return the digest of the checkpoint's files, marked where it is quantised."""
-        from sparsevlm.models.checkpoints.shapes import identity
+        from sparsevlm.models.checkpoints.contents import identity
 
         return identity(model, self._folder, self.quantization)
 
     def shape(self, model: str) -> ModelSizes:
         """Return the sizes of the model: from the table of checkpoints, or its config.json."""
-        from sparsevlm.models.checkpoints.shapes import sizes_of
+        from sparsevlm.models.checkpoints.contents import sizes_of
 
         return sizes_of(model, self._folder)
 
@@ -196,7 +195,7 @@ def _file_digest(path: Path) -> str:
 @lru_cache(maxsize=4)
 def _writer(model: str, checkpoints: str) -> Asker:
     """An asker that only writes prompts: for that no tokenizer is needed."""
-    from sparsevlm.models.checkpoints.shapes import family_and_config
+    from sparsevlm.models.checkpoints.contents import family_and_config
     from sparsevlm.models.prompt_builder import Asker
 
     return Asker(*family_and_config(model, Path(checkpoints)), tokenizer=None)

@@ -97,7 +97,7 @@ def sentences() -> list[str]:
         f"All {len(apart)} FLOPs values of Table 1 are within {apart.max():.3f} T of the formula, "
         f"with {PAPER_TEXT_TOKENS} text tokens, a number that the paper does not give.",
         f"Keys and values of {' and '.join(map(str, sizes))} visual tokens in each of "
-        f"{claims_analytic.LLAVA_7B.layers} layers take {ours} MB in half precision; the paper prints "
-        f"{paper} MB. The column KV counts the tokens that enter each layer, which is what a cache "
-        "holds.",
+        f"{claims_analytic.LLAVA_7B.layers} layers take {ours} MB in half precision; the paper "
+        f"prints {paper} MB. The column KV counts the tokens that enter each layer, which is what "
+        "a cache holds.",
     ]

@@ -10,8 +10,7 @@ from typing import Any
 
 from sparsevlm.models.checkpoints.declared import CHECKPOINTS, Checkpoint, find
 from sparsevlm.models.checkpoints.loading import KINDS, check_files, files_of
-from sparsevlm.models.checkpoints.places import default_folder, read_lock
-from sparsevlm.models.checkpoints.verify import content_digest
+from sparsevlm.models.checkpoints.places import content_digest, default_folder, read_lock
 from sparsevlm.models.sizes import ModelSizes
 
 NOMINAL_QWEN = find("qwen2-vl-7b").sizes.num_visual
