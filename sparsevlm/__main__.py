@@ -212,9 +212,16 @@ def _judge(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from sparsevlm.models.checkpoints import fetch
+    from sparsevlm.models.checkpoints import CHECKPOINTS, find
+    from sparsevlm.models.checkpoints.fetch import check, fetch
+    from sparsevlm.models.checkpoints.places import default_folder
 
-    return fetch.main(options)
+    chosen = [find(name) for name in options.names] or list(CHECKPOINTS)
+    folder = options.folder or default_folder()
+    if options.check:
+        return FAILED if check(chosen, folder) else DONE
+    fetch(chosen, folder, source=options.source, dry_run=options.dry_run)
+    return DONE
 
 
 def _bench(options: argparse.Namespace) -> int:

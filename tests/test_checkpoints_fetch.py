@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import subprocess
@@ -217,24 +216,22 @@ def test_a_forbidden_network(hub, tmp_path, monkeypatch):
 def test_the_command_takes_the_address_from_the_environment(tmp_path):
     commit = find("llava-7b").repositories[0].revision
     served = Hub({"llava-hf/llava-1.5-7b-hf": {"a.safetensors": b"x"}}, commit=commit)
-    program = (
-        "import argparse, sys; from sparsevlm.models.checkpoints import fetch;"
-        "parser = argparse.ArgumentParser(); fetch.add_arguments(parser);"
-        "sys.exit(fetch.main(parser.parse_args()))"
-    )
     with serving(served):
         environment = {**os.environ, "HF_ENDPOINT": served.address, "HF_HUB_OFFLINE": "0",
                        "SPARSEVLM_CHECKPOINTS": str(tmp_path)}  # fmt: skip
-        command = [sys.executable, "-c", program, "llava-7b"]
+        command = [sys.executable, "-m", "sparsevlm", "fetch", "llava-7b"]
         done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "loading needs no network from now on" in done.stdout
     assert (tmp_path / "llava-hf--llava-1.5-7b-hf" / commit / "a.safetensors").exists()
 
 
-def test_what_the_command_checks(hub, tmp_path, capsys):
-    options = argparse.Namespace(names=["mgm-7b"], folder=tmp_path, check=True)
-    assert fetching.main(options) == 1
-    assert "YanweiLi/MGM-7B has not been fetched" in capsys.readouterr().out
+def test_what_is_not_there_is_found_by_a_check(tmp_path):
+    said = []
+    assert check([find("mgm-7b")], tmp_path, said.append)
+    assert "YanweiLi/MGM-7B has not been fetched" in said and said[-1] == "check: 2 problem(s)"
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match="unknown checkpoint 'llava'; known: llava-hf/"):
-        fetching.main(argparse.Namespace(**{**vars(options), "names": ["llava"]}))
+        find("llava")

@@ -8,17 +8,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sparsevlm.models.checkpoints.declared import CHECKPOINTS, Checkpoint, find
+from sparsevlm.models.checkpoints.declared import declared, find
 from sparsevlm.models.checkpoints.loading import KINDS, check_files, files_of
 from sparsevlm.models.checkpoints.places import content_digest, default_folder, read_lock
 from sparsevlm.models.sizes import ModelSizes
 
 NOMINAL_QWEN = find("qwen2-vl-7b").sizes.num_visual
-
-
-def declared(name: str) -> Checkpoint | None:
-    """Return the checkpoint of this name, None for a folder."""
-    return next((c for c in CHECKPOINTS if name in (c.name, c.short)), None)
 
 
 def sizes_of(name: str, folder: Path | None = None) -> ModelSizes:

@@ -139,7 +139,12 @@ def find(name: str) -> Checkpoint:
     """
     for checkpoint in CHECKPOINTS:
         ids = (repository.id for repository in checkpoint.repositories)
-        if name in (checkpoint.name, checkpoint.short, *ids):
+        if name in (checkpoint.short, *ids):
             return checkpoint
     known = ", ".join(f"{c.name} ({c.short})" for c in CHECKPOINTS)
     raise ValueError(f"unknown checkpoint {name!r}; known: {known}; or give a local folder")
+
+
+def declared(name: str) -> Checkpoint | None:
+    """Return the checkpoint of this name or short name, None for a folder."""
+    return next((c for c in CHECKPOINTS if name in (c.name, c.short)), None)

@@ -1,13 +1,12 @@
-"""`python -m sparsevlm fetch`: checkpoints onto the disk, whole and checked.
+"""Checkpoints onto the disk, whole and checked.
 
-Shows what it will take, refuses where the disk is too small, lets huggingface_hub download what is
-missing, checks every file against the digest that the hub states, and writes the lock file that
-loading keeps to.
+`fetch` shows what it will take, refuses where the disk is too small, lets huggingface_hub download
+what is missing, checks every file against the digest that the hub states, and writes the lock file
+that loading keeps to.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -18,12 +17,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from sparsevlm.models.checkpoints.declared import CHECKPOINTS, Checkpoint, Repository, find
+from sparsevlm.models.checkpoints.declared import Checkpoint, Repository
 from sparsevlm.models.checkpoints.places import (
     CheckpointError,
     FileEntry,
     Locked,
-    default_folder,
     fault,
     place,
     read_lock,
@@ -39,47 +37,6 @@ CHANGED = (
     "command again; if it happens again, a proxy or a mirror on the way changes files"
 )
 LEFT_OUT = {"trainer_state.json", "pytorch_model.bin.index.json"}
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command line."""
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME",
-        help="checkpoints by name or short name (default: all five of the paper)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--folder", type=Path, default=None, metavar="PATH",
-        help="where to keep them (default: $SPARSEVLM_CHECKPOINTS or ~/.cache/sparsevlm)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--from", dest="source", type=Path, default=None, metavar="PATH",
-        help="a folder with files of the checkpoint that you have; those that are right are used",
-    )  # fmt: skip
-    parser.add_argument(
-        "--check", action="store_true",
-        help="read all files again and compare them with their digests; needs no network",
-    )  # fmt: skip
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be fetched, and fetch nothing"
-    )
-
-
-def main(options: argparse.Namespace) -> int:
-    """Run the command; 0 if all that was asked for is there, else 1.
-
-    Raises
-    ------
-    ValueError
-        An unknown name.
-    CheckpointError
-        The disk is too small, or the hub cannot be reached.
-    """
-    chosen = [find(name) for name in options.names] or list(CHECKPOINTS)
-    folder = options.folder or default_folder()
-    if options.check:
-        return 1 if check(chosen, folder) else 0
-    fetch(chosen, folder, source=options.source, dry_run=options.dry_run)
-    return 0
 
 
 @dataclass(frozen=True)
