@@ -40,7 +40,7 @@ class Engine:
         # A folder of this machine is no name for a record that is shared.
         name = Path(loaded.name).name if Path(loaded.name).is_dir() else loaded.name
         size = torch.finfo(loaded.model.dtype).bits // 8
-        self.info = ModelInfo(name, loaded.revision, loaded.marker, loaded.sizes.decoder, size)
+        self.info = ModelInfo(name, loaded.revision, loaded.marker, loaded.sizes, size)
         self._last_dense: tuple[ImageInput, str, Answer] | None = None
 
     @classmethod
@@ -78,7 +78,7 @@ class Engine:
         sizes = replace(self.loaded.sizes, num_visual=dense.trace.num_visual)
         method = sizes.pruner(query.method, None if query.method == "dense" else query.tokens)
         adjusted = AdjustedPruner(method, query.keep, query.drop, query.raters)
-        recorder = RecordingPruner(adjusted, range(sizes.num_layers - 1))
+        recorder = RecordingPruner(adjusted, range(sizes.layers - 1))
         pruned = self._ask(image, question, recorder)
         recording, trace = recorder.samples[0], recorder.own_stages(pruned.trace)
 

@@ -14,10 +14,10 @@ from sparsevlm.evaluation.results.atomic import replacing
 from sparsevlm.explorer.attention import RaterAttention
 from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.images import ImageInput
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.runtime.trace import MAX_BYTES, SampleTrace
 
-FORMAT = "sparsevlm-explorer-2"
+FORMAT = "sparsevlm-explorer-3"
 COMPARED = ("sparsevlm", "fastv", "pdrop", "tome", "random", "uniform")
 
 
@@ -125,7 +125,7 @@ class ModelInfo:
     name: str
     revision: str
     marker: str
-    sizes: DecoderShape
+    sizes: ModelSizes
     bytes_per_value: int
 
 

@@ -28,7 +28,7 @@ from sparsevlm.explorer.token_status import (
     stages_before,
     token_histories,
 )
-from sparsevlm.models.flops import kv_bytes, prefill_flops
+from sparsevlm.models.sizes import kv_bytes, prefill_flops
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.evaluation.plan import source_of
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.explorer.exploration import COMPARED, Exploration, ModelInfo, Query, SavedSession
 from sparsevlm.explorer.geometry import Geometry
@@ -80,7 +80,7 @@ class ExplorerSession:
 
     def _is_current(self, model: ModelInfo) -> bool:
         name = self.profile.model
-        return model.name == name and model.revision == source_of(name).revision(name)
+        return model.name == name and model.revision == backend_of(name).revision(name)
 
     def answer(self, query: Query) -> Exploration:
         """What a question gave: recorded, remembered or new.

@@ -29,7 +29,7 @@ from sparsevlm.explorer.exploration import (  # noqa: E402
 from sparsevlm.explorer.geometry import Geometry, montage  # noqa: E402
 from sparsevlm.explorer.images import ImageInput  # noqa: E402
 from sparsevlm.explorer.session import TRACES  # noqa: E402
-from sparsevlm.models.flops import DecoderShape  # noqa: E402
+from sparsevlm.models.sizes import ModelSizes  # noqa: E402
 from sparsevlm.runtime.trace import SampleTrace, StageTrace  # noqa: E402
 
 # Six patches, two stages. Token 0 stays; 1 goes at the first cut; 2 and 3 are recycled into the
@@ -45,7 +45,7 @@ FOUND = Exploration(
     (0.1, 0.8, 0.1), TRACE, 10, (AnswerToken("a<b", 0.9, 0.2),), (AnswerToken("c", 0.7, 0.0001),),
     ROWS,
 )  # fmt: skip
-MODEL = ModelInfo("m", "", "miniature model, not LLaVA-1.5", DecoderShape(8, 16, 2, 4), 4)
+MODEL = ModelInfo("m", "", "miniature model, not LLaVA-1.5", ModelSizes(4, 8, 16, heads=2), 4)
 PLACE = Geometry.of("stretch", (60, 40), (2, 3), 6)
 
 
