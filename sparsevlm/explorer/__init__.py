@@ -25,7 +25,7 @@ def explore(
     image: str = "scene_6",
     question: str = "",
     method: str = "sparsevlm",
-    tokens: int = 64,
+    tokens: int = 0,
     session: str = "",
 ) -> Explorer:
     """Open the explorer.
@@ -40,8 +40,10 @@ def explore(
         Name of a sample image (`images.sample_images`), or path of an image or video.
     question
         Default: the first one listed with the sample.
-    method, tokens
-        A key of `METHODS` and a budget.
+    method
+        A key of `METHODS`.
+    tokens
+        The budget; 0 for a ninth of the visual tokens of the model's nominal image, 64 of 576.
     session
         File of an earlier session (`share.save_share`), opened as it was left.
 

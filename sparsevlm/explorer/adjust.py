@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sparsevlm.core.interface import Groups, PruningContext, Selection, StagedPruner
-from sparsevlm.methods.recording import PrunerWrapper
+from sparsevlm.evaluation.recording import PrunerWrapper
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import PlainSerializer, PlainValidator
 
 if TYPE_CHECKING:
-    from sparsevlm.methods.recording import Recording
+    from sparsevlm.evaluation.recording import Recording
 
 # One byte per value: logarithmic from 1e-6 to 1, steps of 5.6 %.
 DECADES = 6

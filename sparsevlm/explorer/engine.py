@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsevlm.evaluation.loaded import LoadedModel, load_model
+from sparsevlm.evaluation.recording import RecordingPruner
 from sparsevlm.explorer.adjust import AdjustedPruner
 from sparsevlm.explorer.attention import RaterAttention
 from sparsevlm.explorer.exploration import AnswerToken, Exploration, ModelInfo, Query
 from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.images import ImageInput
-from sparsevlm.methods.recording import RecordingPruner
 
 if TYPE_CHECKING:
     from sparsevlm.core.interface import Pruner

@@ -17,6 +17,7 @@ from sparsevlm.explorer.images import ImageInput, SampleImage, sample_images
 
 if TYPE_CHECKING:
     from sparsevlm.explorer.engine import Engine
+    from sparsevlm.models.sizes import ModelSizes
 
 TRACES = DATA / "traces"
 BUDGETS, COMPARED_AT = (64, 128, 192), 64  # of the bundled answers
@@ -81,6 +82,10 @@ class ExplorerSession:
     def _is_current(self, model: ModelInfo) -> bool:
         name = self.profile.model
         return model.name == name and model.revision == backend_of(name).revision(name)
+
+    def sizes(self) -> ModelSizes:
+        """Sizes of the profile's model, known without loading it."""
+        return backend_of(self.profile.model).sizes(self.profile.model)
 
     def answer(self, query: Query) -> Exploration:
         """What a question gave: recorded, remembered or new.

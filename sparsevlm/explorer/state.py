@@ -19,6 +19,7 @@ from sparsevlm.explorer.token_status import KEPT, snapshots, stages_before
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SHARE_KEPT = 9  # the default budget is one of so many visual tokens: 64 of 576
 COMPARISONS = ("nothing", "question", "methods")
 
 
@@ -50,7 +51,7 @@ class ExplorerState:
     @classmethod
     def open(
         cls, profile: str, *, model: str, image: str, question: str, method: str,
-        tokens: int | None, session: str,
+        tokens: int, session: str,
     ) -> ExplorerState:  # fmt: skip
         """See `sparsevlm.explorer.explore`."""
         if method not in METHOD_STYLE:
@@ -61,6 +62,7 @@ class ExplorerState:
         sample = opened.put(image).sample
         if not question and sample is None:
             raise ValueError(f"give a question to ask about {image}")
+        tokens = tokens or opened.sizes().num_visual // SHARE_KEPT
         return cls(opened, Query(question or sample.questions[0], method, tokens))
 
     @classmethod

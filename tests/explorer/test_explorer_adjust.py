@@ -10,9 +10,9 @@ from tiny import NUM_LAYERS, NUM_VISUAL, row, tiny_inputs
 import sparsevlm as sv
 from sparsevlm.core.interface import Groups, Selection
 from sparsevlm.core.sparsevlm import Dense
+from sparsevlm.evaluation.recording import RecordingPruner
 from sparsevlm.explorer.adjust import AdjustedPruner, _regrouped
 from sparsevlm.explorer.attention import LayerRows, RaterAttention, decode, encode
-from sparsevlm.methods.recording import RecordingPruner
 
 EVERY_LAYER = range(NUM_LAYERS - 1)
 METHODS = ("sparsevlm", "sparsevlm-paper", "fastv", "pdrop", "tome", "random", "uniform")

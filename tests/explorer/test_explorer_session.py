@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sparsevlm.evaluation.sources import MiniatureSource
 from sparsevlm.explorer.bundle import asks
 from sparsevlm.explorer.run import Ask, Session
 from sparsevlm.explorer.samples import open_picture, sample_pictures
 
-from sparsevlm.evaluation.sources import MiniatureSource
 from sparsevlm.explorer.engine import Engine
 from sparsevlm.explorer.session import TRACES, Desk, forced, next_choice
 
