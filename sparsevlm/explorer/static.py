@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,8 @@ def draw(
         _draw_text(place(x, top - row + 0.1, width - x - 0.03, row - 0.1), one, model)
     _draw_key(fig, found[0], choice)
     if caution:
-        fig.text(0.005, 0.03 / height, caution, size=5.5, color=WRONG, va="bottom")
+        lines = textwrap.fill(caution, 100)
+        fig.text(0.005, 0.03 / height, lines, size=5.5, color=WRONG, va="bottom")
     return fig
 
 

@@ -11,6 +11,7 @@ from PIL import Image
 from sparsevlm.explorer.geometry import GAP, Geometry, montage
 from sparsevlm.explorer.images import FOLDER, ImageInput, sample_images
 from sparsevlm.miniature.scenes import make_scene
+from sparsevlm.miniature.video_llava.clips import make_clip
 
 
 def test_a_stretched_grid_covers_the_picture():
@@ -105,7 +106,8 @@ def test_a_large_picture_is_scaled_with_its_rectangles():
 def test_samples_open_and_are_listed_with_their_licence(name):
     sample = sample_images()[name]
     opened = ImageInput.open(name)
-    assert opened.name == name and not opened.is_video and sample.questions
+    assert opened.name == name and opened.sample is sample and sample.questions
+    assert len(opened.frames) == (8 if sample.kind == "clip" else 1)
     assert sample.licence in ("CC0", "public domain", "Apache-2.0")
     row = f"| `{sample.file}` | {sample.title} | {sample.kind} | {sample.source} | {sample.licence}"
     assert row in (FOLDER / "README.md").read_text(encoding="utf-8")
@@ -115,7 +117,7 @@ def test_samples_are_all_and_small():
     files = {sample.file for sample in sample_images().values()}
     there = {path.name for path in FOLDER.iterdir()} - {"README.md", "samples.json"}
     assert files == there
-    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 1_500_000
+    assert sum(path.stat().st_size for path in FOLDER.rglob("*.*")) < 1_500_000
     names = [row["name"] for row in json.loads((FOLDER / "samples.json").read_text())]
     assert len(set(names)) == len(names)
 
@@ -126,7 +128,13 @@ def test_the_sample_scenes_are_those_of_their_seeds(seed):
     assert (np.asarray(image) == make_scene(seed).pixels).all()
 
 
-def test_pictures_that_cannot_be_opened(tmp_path):
+def test_the_sample_clip_is_that_of_its_seed():
+    found = ImageInput.open("clip_2").frames
+    for frame, drawn in zip(found, make_clip(2).frames, strict=True):
+        assert np.array_equal(frame, drawn)
+
+
+def test_images_that_cannot_be_opened(tmp_path):
     with pytest.raises(FileNotFoundError, match="scene_6"):
         ImageInput.open("nowhere")
     (tmp_path / "x.png").write_text("no picture")
