@@ -13,17 +13,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from sparsevlm.analysis.survivors import GROUP_COLORS
+from sparsevlm.explorer import token_status as status
 from sparsevlm.explorer.exploration import Exploration
-from sparsevlm.explorer.token_status import (
-    DROPPED,
-    KEPT,
-    RECYCLED,
-    Snapshot,
-    TokenStatus,
-    snapshots,
-    stage_name,
-    stages_before,
-)
 
 MODES = ("status", "lost", "score", "attention")
 RIGHT, WRONG = "#00795A", "#B00020"
@@ -166,7 +157,7 @@ def color_map(found: Exploration, choice: ColorChoice) -> ColorMap:
     if choice.mode == "lost":
         return _lost_map(found)
     if choice.mode == "status":
-        codes = tuple(_status_codes(shot) for shot in snapshots(found.trace))
+        codes = tuple(_status_codes(shot) for shot in status.snapshots(found.trace))
         return ColorMap(STATUS, codes, _snapshot_at(found))
     levels = _score_levels if choice.mode == "score" else _attention_levels
     positions = range(len(found.trace.tokens_in) + 1)
@@ -176,7 +167,7 @@ def color_map(found: Exploration, choice: ColorChoice) -> ColorMap:
 
 def difference_map(first: Exploration, second: Exploration) -> ColorMap:
     """Who keeps what: both, neither, only the first, only the second."""
-    one, two = snapshots(first.trace), snapshots(second.trace)
+    one, two = status.snapshots(first.trace), status.snapshots(second.trace)
     pairs = list(zip(_snapshot_at(first), _snapshot_at(second), strict=True))
     known = sorted(set(pairs))
     code = {(True, True): 0, (False, False): 1, (True, False): 2, (False, True): 3}
@@ -197,7 +188,7 @@ def legend(found: Exploration, choice: ColorChoice) -> list[tuple[TokenStyle | s
     if choice.mode == "lost":
         stages = found.trace.stages
         dropped = lost_styles(len(stages))[1::2]
-        texts = [f"lost its place {stage_name(stage.layer)}" for stage in stages]
+        texts = [f"lost its place {status.stage_name(stage.layer)}" for stage in stages]
         recycled = TokenStyle("#bbbbbb", 1.0, "#ffffff")
         return [
             (OUTLINED, "kept to the end"),
@@ -236,14 +227,14 @@ def quantity(found: Exploration, choice: ColorChoice) -> str:
 
 def _snapshot_at(found: Exploration) -> tuple[int, ...]:
     positions = range(len(found.trace.tokens_in) + 1)
-    return tuple(stages_before(found.trace, position) for position in positions)
+    return tuple(status.stages_before(found.trace, position) for position in positions)
 
 
-def _status_codes(shot: Snapshot) -> tuple[int, ...]:
-    def code(token: TokenStatus) -> int:
-        if token.state == KEPT:
+def _status_codes(shot: status.Snapshot) -> tuple[int, ...]:
+    def code(token: status.TokenStatus) -> int:
+        if token.state == status.KEPT:
             return 0
-        if token.state == DROPPED:
+        if token.state == status.DROPPED:
             return 1 if token.since == shot.layer else 2
         return 3 + token.group % len(GROUPS)
 
@@ -253,9 +244,9 @@ def _status_codes(shot: Snapshot) -> tuple[int, ...]:
 def _lost_map(found: Exploration) -> ColorMap:
     layers = [stage.layer for stage in found.trace.stages]
     codes = tuple(
-        0 if token.state == KEPT
-        else 1 + 2 * layers.index(token.since) + (token.state == RECYCLED)
-        for token in snapshots(found.trace)[-1].tokens
+        0 if token.state == status.KEPT
+        else 1 + 2 * layers.index(token.since) + (token.state == status.RECYCLED)
+        for token in status.snapshots(found.trace)[-1].tokens
     )  # fmt: skip
     return ColorMap(lost_styles(len(layers)), (codes,), (0,) * (len(found.trace.tokens_in) + 1))
 

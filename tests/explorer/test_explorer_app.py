@@ -24,7 +24,6 @@ from sparsevlm.explorer.app import VARIANTS, Controls  # noqa: E402
 from sparsevlm.explorer.color_map import ColorChoice  # noqa: E402
 from sparsevlm.explorer.exploration import Query  # noqa: E402
 from sparsevlm.explorer.geometry import Geometry  # noqa: E402
-from sparsevlm.explorer.session import ExplorerSession  # noqa: E402
 
 CARD = "what letter is on the brown card ?"
 
