@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import socket
 import subprocess
 import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 from checkpoint_hub import COMMIT, Hub, serving
@@ -214,15 +214,10 @@ def test_a_forbidden_network(hub, tmp_path, monkeypatch):
 def test_the_command_takes_the_address_from_the_environment(tmp_path):
     commit = find("llava-7b").repositories[0].revision
     served = Hub({"llava-hf/llava-1.5-7b-hf": {"a.safetensors": b"x"}}, commit=commit)
-    program = (
-        "import argparse, sys; from sparsevlm.models.checkpoints import fetch;"
-        "parser = argparse.ArgumentParser(); fetch.add_arguments(parser);"
-        "sys.exit(fetch.main(parser.parse_args()))"
-    )
     with serving(served):
         environment = {**os.environ, "HF_ENDPOINT": served.address, "HF_HUB_OFFLINE": "0",
                        "SPARSEVLM_CHECKPOINTS": str(tmp_path)}  # fmt: skip
-        command = [sys.executable, "-c", program, "llava-7b"]
+        command = [sys.executable, "-m", "sparsevlm", "fetch", "llava-7b"]
         done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "loading needs no network from now on" in done.stdout
@@ -230,8 +225,8 @@ def test_the_command_takes_the_address_from_the_environment(tmp_path):
 
 
 def test_what_the_command_checks(hub, tmp_path, capsys):
-    options = argparse.Namespace(names=["mgm-7b"], folder=tmp_path, check=True)
+    options = SimpleNamespace(names=["mgm-7b"], folder=tmp_path, check=True)
     assert fetching.main(options) == 1
     assert "YanweiLi/MGM-7B has not been fetched" in capsys.readouterr().out
     with pytest.raises(ValueError, match="unknown checkpoint 'llava'; known: llava-hf/"):
-        fetching.main(argparse.Namespace(**{**vars(options), "names": ["llava"]}))
+        fetching.main(SimpleNamespace(**{**vars(options), "names": ["llava"]}))

@@ -1,4 +1,4 @@
-"""`python -m sparsevlm fetch`: checkpoints onto the disk, whole and checked, in several tries.
+"""`sparsevlm fetch`: checkpoints onto the disk, whole and checked, in several tries.
 
 Shows what it will take, refuses where the disk is too small, goes on where it stopped, checks every
 file against the digest that the hub states, and writes the lock file that loading keeps to.
@@ -6,7 +6,6 @@ file against the digest that the hub states, and writes the lock file that loadi
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import SimpleNamespace
 
 from sparsevlm.models.checkpoints.declared import CHECKPOINTS, Checkpoint, Repository, find
 from sparsevlm.models.checkpoints.hub import LostConnectionError, download, listing
@@ -35,31 +35,13 @@ TRIES = 5  # in a row without a new byte
 GB = 1e9
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command line."""
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME",
-        help="checkpoints by name or short name (default: all five of the paper)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--folder", type=Path, default=None, metavar="PATH",
-        help="where to keep them (default: $SPARSEVLM_CHECKPOINTS or ~/.cache/sparsevlm)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--from", dest="source", type=Path, default=None, metavar="PATH",
-        help="a folder with files of the checkpoint that you have; those that are right are used",
-    )  # fmt: skip
-    parser.add_argument(
-        "--check", action="store_true",
-        help="read all files again and compare them with their digests; needs no network",
-    )  # fmt: skip
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be fetched, and fetch nothing"
-    )
-
-
-def main(options: argparse.Namespace) -> int:
+def main(options: SimpleNamespace) -> int:
     """Run the command; 0 if all that was asked for is there, else 1.
+
+    Parameters
+    ----------
+    options : SimpleNamespace
+        `names`, `folder` (Path or None), `source` (Path or None), `check` and `dry_run`.
 
     Raises
     ------
