@@ -15,7 +15,9 @@ BUILDER = "sparsevlm.models.prompts.llava"
 @pytest.fixture
 def tree(tmp_path):
     """A copy of the package's sources; each test has its own, for digests are kept by path."""
-    shutil.copytree(ROOT / "sparsevlm", tmp_path / "sparsevlm", ignore=shutil.ignore_patterns("__p*"))
+    shutil.copytree(
+        ROOT / "sparsevlm", tmp_path / "sparsevlm", ignore=shutil.ignore_patterns("__p*")
+    )
     return tmp_path
 
 
