@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-
 from sparsevlm.cli.parameters import check, from_text, matches, registered
+
 from sparsevlm.paper.notebooks import Parameter
 
 SOURCE = """\

@@ -23,7 +23,7 @@ from sparsevlm.cli.preflight_estimate import (
 from sparsevlm.evaluation.hub_source import HubSource
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.evaluation.studies import get_study
 from sparsevlm.models.checkpoints import CHECKPOINTS, find
 
 SEVEN = find("llava-7b")
@@ -35,7 +35,7 @@ def no_judge(monkeypatch):
 
 
 def table_4_of_llava(monkeypatch):
-    monkeypatch.setattr(preflight_estimate, "STUDIES", {"table_4": STUDIES["table_4"]})
+    monkeypatch.setattr(preflight_estimate, "studies", lambda: {"table_4": get_study("table_4")})
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def checkpoint(tmp_path_factory):
 def complete(checkpoint, tmp_path):
     """Everything that Table 4 needs, in tiny."""
     data = tmp_path / "data"
-    for name in STUDIES["table_4"].benchmarks:
+    for name in get_study("table_4").benchmarks:
         rehearse(name, data / layout_of(name).folder, n=4)
     folder = as_fetched("llava-7b", checkpoint, tmp_path / "fetched")
     return HubSource(str(data), str(folder), None, complete=False)

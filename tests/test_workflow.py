@@ -8,9 +8,9 @@ import shutil
 import subprocess
 
 import pytest
+from sparsevlm.cli.arguments import build_parser
 
 from sparsevlm import __main__ as cli
-from sparsevlm.cli.arguments import build_parser
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.paper.notebooks import known_notebooks
 

@@ -38,8 +38,7 @@ def notebook_problems(sources: Path = SOURCES) -> list[str]:
         found += [f"{name}: {fault}" for fault in _limit_faults(text) + _parameter_faults(source)]
         if not target.exists() or target.read_text(encoding="utf-8") != generate(source):
             found.append(
-                f"{name}: {target.name} differs from its source; "
-                "run `sparsevlm check --fix`"
+                f"{name}: {target.name} differs from its source; run `sparsevlm check --fix`"
             )
     for target in sorted(sources.parent.glob("*.ipynb")):
         if target.stem not in known_notebooks(sources) and ".partial" not in target.name:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from sparsevlm.cli.app import (
+from sparsevlm.cli.base import (
     DONE,
     FAILED,
     Only,
@@ -20,6 +20,7 @@ from sparsevlm.cli.app import (
     plan_of,
     words,
 )
+from sparsevlm.speed.options import PARTS, SCALE, Options
 
 
 def _numbers(text: str | Words) -> Words:
@@ -29,10 +30,17 @@ def _numbers(text: str | Words) -> Words:
     return Words(int(one) for one in found)
 
 
-Names = Annotated[Words, typer.Option(parser=words, metavar="A,B")]
-Numbers = Annotated[Words, typer.Option(parser=_numbers, metavar="N,N")]
-Count = Annotated[int, typer.Option(min=1, metavar="N")]
-MaybeCount = Annotated[int | None, typer.Option(min=1, metavar="N")]
+def _list(text: str, parser=words):
+    metavar = "A,B" if parser is words else "N,N"
+    return typer.Option(parser=parser, metavar=metavar, help=text)
+
+
+def _count(text: str):
+    return typer.Option(min=1, metavar="N", help=text)
+
+
+def _name(text: str):
+    return typer.Option(metavar="NAME", help=text)
 
 
 @app.command()
@@ -118,41 +126,36 @@ def judge(
 
 @app.command()
 def bench(
-    shape: Annotated[
-        str, typer.Option(metavar="NAME", help="reference, or a model at full size")
-    ] = "reference",
-    layers: MaybeCount = None,
-    hidden: MaybeCount = None,
-    visual: MaybeCount = None,
-    budgets: Numbers = Words(),  # noqa: B008
-    methods: Names = Words(("sparsevlm",)),  # noqa: B008
-    parts: Annotated[
-        Words,
-        typer.Option(
-            parser=words, metavar="A,B",
-            help="of prefill, answers, memory, scale, throughput, operators, footprint",
-        ),
-    ] = Words(("prefill",)),  # noqa: B008
-    rounds: Count = 15,
-    new_tokens: Count = 8,
-    batch: Count = 1,
-    batches: Numbers = Words((1, 2, 4, 8, 16, 32)),  # noqa: B008
-    scale: Numbers = Words((576, 2048, 2880, 4096, 16384)),  # noqa: B008
+    shape: Annotated[str, _name("reference, or a model at full size")] = "reference",
+    layers: Annotated[int | None, _count("scale the shape down to so many layers")] = None,
+    hidden: Annotated[int | None, _count("scale the shape down to this width")] = None,
+    visual: Annotated[int | None, _count("visual tokens, with the reference only")] = None,
+    budgets: Annotated[Words, _list("budgets (default: of the shape)", _numbers)] = Words(),  # noqa: B008
+    methods: Annotated[Words, _list("methods with fixed counts")] = Words(("sparsevlm",)),  # noqa: B008
+    parts: Annotated[Words, _list("of " + ", ".join(PARTS))] = Words(("prefill",)),  # noqa: B008
+    rounds: Annotated[int, _count("interleaved rounds")] = 15,
+    new_tokens: Annotated[int, _count("tokens of an answer")] = 8,
+    batch: Annotated[int, _count("prompts in one batch")] = 1,
+    batches: Annotated[
+        Words, _list("batches of throughput, operators and footprint", _numbers)
+    ] = Words((1, 2, 4, 8, 16, 32)),  # noqa: B008
+    scale: Annotated[Words, _list("visual tokens of scale and footprint", _numbers)] = Words(SCALE),  # noqa: B008
     capture: Annotated[
         bool, typer.Option("--capture", help="run dense model and methods from graphs as well")
     ] = False,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu or cuda")] = "cpu",
-    dtype: Annotated[str, typer.Option(metavar="NAME", help="of weights")] = "float32",
-    attention: Annotated[str, typer.Option(metavar="NAME", help="as transformers names it")] = "sdpa",
-    seed: Annotated[int, typer.Option(help="of weights, prompts and order")] = 0,
+    device: Annotated[str, _name("cpu or cuda")] = "cpu",
+    dtype: Annotated[str, _name("of weights and activations")] = "float32",
+    attention: Annotated[str, _name("kernel, as transformers names it")] = "sdpa",
+    seed: Annotated[int, typer.Option(metavar="N", help="of weights, prompts and order")] = 0,
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="also write the result to this file")
     ] = None,
 ) -> int:  # fmt: skip
     """Measure time and memory of pruning, on random weights."""
     chosen = {name: tuple(v) if isinstance(v, Words) else v for name, v in locals().items()}
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise UsageError(f"unknown part {unknown[0]!r}; known: {', '.join(PARTS)}")
     from sparsevlm.speed.bench import run_command
-    from sparsevlm.speed.options import Options
 
     run_command(Options(**chosen))
     return DONE

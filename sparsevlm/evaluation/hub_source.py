@@ -2,7 +2,7 @@
 
 The data lie in the layout of LLaVA's and Video-LLaVA's evaluation scripts, below one folder: that
 of the environment variable SPARSEVLM_DATA, else ``~/.cache/sparsevlm/data``. Checkpoints lie where
-`python -m sparsevlm fetch` puts them. SPARSEVLM_QUANTIZATION=4bit loads them in four bits; that is
+`sparsevlm fetch` puts them. SPARSEVLM_QUANTIZATION=4bit loads them in four bits; that is
 part of the model's revision, so such results are other runs.
 """
 

@@ -143,9 +143,7 @@ def _injected(cells: Iterable[str]) -> list[str]:
 
     To papermill an unknown parameter is a variable like any other, so it has to be looked for.
     """
-    nodes = [
-        node for text in cells if text.startswith(_INJECTED) for node in ast.parse(text).body
-    ]
+    nodes = [node for text in cells if text.startswith(_INJECTED) for node in ast.parse(text).body]
     assigned = [node for node in nodes if isinstance(node, ast.Assign)]
     return [target.id for node in assigned for target in node.targets]
 

@@ -47,9 +47,7 @@ def run(options: SimpleNamespace, runs: Sequence[EvaluationRun], store: Store) -
     return [_line(record.run, scores) for record, scores in judged]
 
 
-def make_judge(
-    options: SimpleNamespace, task: Task, prompt: Prompt | None, store: Store
-) -> Judge:
+def make_judge(options: SimpleNamespace, task: Task, prompt: Prompt | None, store: Store) -> Judge:
     """Return the judge that the options name."""
     if options.judge == "match":
         return MatchJudge(task)

@@ -86,9 +86,7 @@ def read(path: Path = FILE) -> dict:
         It is of another version of this code.
     """
     if not path.exists():
-        raise FileNotFoundError(
-            f"{relative(path)} is not there; make it: sparsevlm significance"
-        )
+        raise FileNotFoundError(f"{relative(path)} is not there; make it: sparsevlm significance")
     found = json.loads(path.read_text(encoding="utf-8"))
     if found.get("format") != FORMAT:
         raise ValueError(
