@@ -11,7 +11,7 @@ from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.profiles import PROFILES, get_profile
 from sparsevlm.evaluation.studies import STUDIES
 from sparsevlm.methods import METHODS
-from sparsevlm.miniature.registry import NAMES
+from sparsevlm.miniature.registry import MINIATURES
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
@@ -50,7 +50,7 @@ def test_a_study_names_known_things_and_keeps_the_limit(profile, study):
         assert 0 < narrowed.samples_per_benchmark <= whole.limit
         assert f"at most {whole.limit} samples" in narrowed.marker
     if profile.startswith("mini"):
-        assert narrowed.model in NAMES and narrowed.marker.startswith("miniature model, not ")
+        assert narrowed.model in MINIATURES and narrowed.marker.startswith("miniature model, not ")
 
 
 def test_an_unknown_study_lists_the_known_ones():

@@ -13,7 +13,7 @@ from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.sources import MiniatureSource
 from sparsevlm.evaluation.studies import STUDIES, belongs
-from sparsevlm.miniature.registry import NAMES
+from sparsevlm.miniature.registry import MINIATURES
 from sparsevlm.paper.extras import miniature_validity as stand_in
 from sparsevlm.paper.extras import miniature_validity_drawing as stand_in_drawing
 
@@ -40,7 +40,7 @@ def test_nothing_is_cut_after_the_last_layer_even_if_it_reads_most():
     assert moved_cuts.move((3,), [0.2, 0.6, 0.1, 0.3, 1.0]) == (1,)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MINIATURES)
 def test_the_cards_of_all_miniatures_give_cuts_inside_the_model(name):
     num_layers = MiniatureSource().shape(name).num_layers
     moved = moved_cuts.moved_layers(name)

@@ -17,7 +17,7 @@ from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.profiles import PROFILES, Profile
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
-from sparsevlm.miniature.registry import get_kit
+from sparsevlm.miniature.registry import get_miniature
 from sparsevlm.models.flops import DecoderShape
 from sparsevlm.paper.tables import study_analytic
 
@@ -28,7 +28,7 @@ LAYERS = 4
 @cache
 def samples_of(model: str, benchmark: str, n: int) -> list:
     """Samples of a miniature's benchmark, made once."""
-    return get_kit(model).samples(benchmark, n, 0)
+    return get_miniature(model).samples(benchmark, n, 0)
 
 
 def narrowed(study_name: str, n: int = 24, **changes: object) -> Profile:

@@ -192,7 +192,8 @@ def picture_position(model: Checkpoint, source: HubSource) -> Finding:
 
     from sparsevlm.models.checkpoints.loading import files_of
     from sparsevlm.models.checkpoints.shapes import family_and_config
-    from sparsevlm.models.prompt_builder import IMAGE_AT, Asker, image_position
+    from sparsevlm.models.prompts import prompt_builder
+    from sparsevlm.models.prompts.llava import IMAGE_START
 
     folder = Path(source.checkpoints)
     area = f"prompt of {model.short}"
@@ -201,13 +202,13 @@ def picture_position(model: Checkpoint, source: HubSource) -> Finding:
         tokenizer = AutoTokenizer.from_pretrained(
             files_of(model.name, folder)[0], config=config, local_files_only=True
         )
-        found = image_position(Asker(family, config, tokenizer))
+        found = prompt_builder(family, config, tokenizer).image_start()
     except (CheckpointError, ImportError, OSError, ValueError) as error:
         return Finding(area, "cannot be made", "missing", str(error).splitlines()[0])
-    if found == IMAGE_AT:
+    if found == IMAGE_START:
         return Finding(area, f"the picture begins at index {found}, as in LLaVA's scripts")
     return Finding(
-        area, f"the picture begins at index {found} instead of {IMAGE_AT}", "note",
+        area, f"the picture begins at index {found} instead of {IMAGE_START}", "note",
         "tokenizer or prompt differ from LLaVA's; results will differ a little",
     )  # fmt: skip
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-    from sparsevlm.models.prompt_builder import Asker
+    from sparsevlm.models.prompt_builder import PromptBuilder
 
 DATA_VARIABLE, QUANTIZATION_VARIABLE = "SPARSEVLM_DATA", "SPARSEVLM_QUANTIZATION"
 
@@ -133,12 +133,14 @@ class HubSource:
         pictures = NUM_FRAMES if video else int(bool(sample.media))
         return _writer(model, self.checkpoints).prompt(sample.question, pictures)
 
-    def inputs(self, model: str, processor: Asker, batch: Sequence[Sample]) -> dict[str, Tensor]:
+    def inputs(
+        self, model: str, builder: PromptBuilder, batch: Sequence[Sample]
+    ) -> dict[str, Tensor]:
         """Return the batch as `generate` takes it, padded on the left."""
         questions = [sample.question for sample in batch]
-        return dict(processor.inputs(questions, list(self.media(model, batch))))
+        return dict(builder.inputs(questions, list(self.media(model, batch))))
 
-    def load(self, run: EvaluationRun) -> tuple[PreTrainedModel, Asker]:
+    def load(self, run: EvaluationRun) -> tuple[PreTrainedModel, PromptBuilder]:
         """Return the checkpoint in the run's dtype, with its attention kernel, on its device.
 
         For "cuda" every worker takes a GPU of its own, see `gpu_of`.
@@ -203,9 +205,9 @@ def _file_digest(path: Path) -> str:
 
 
 @lru_cache(maxsize=4)
-def _writer(model: str, checkpoints: str) -> Asker:
-    """An asker that only writes prompts: for that no tokenizer is needed."""
+def _writer(model: str, checkpoints: str) -> PromptBuilder:
+    """A builder that only writes prompts: for that no tokenizer is needed."""
     from sparsevlm.models.checkpoints.shapes import family_and_config
-    from sparsevlm.models.prompt_builder import Asker
+    from sparsevlm.models.prompts import prompt_builder
 
-    return Asker(*family_and_config(model, Path(checkpoints)), tokenizer=None)
+    return prompt_builder(*family_and_config(model, Path(checkpoints)), tokenizer=None)

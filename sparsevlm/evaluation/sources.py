@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -15,15 +16,16 @@ from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.benchmarks.counting import groups_of
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.evaluation.results.run import EvaluationRun, digest, samples_digest
-from sparsevlm.miniature.registry import NUM_VISUAL, get_kit
+from sparsevlm.miniature.registry import get_miniature
 from sparsevlm.models.flops import DecoderShape
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
-    from transformers import PreTrainedModel, ProcessorMixin
+    from transformers import PreTrainedModel
 
     from sparsevlm.core.interface import StagedPruner
+    from sparsevlm.models.prompt_builder import PromptBuilder
 
 
 @dataclass(frozen=True)
@@ -99,15 +101,15 @@ class Source(Protocol):
         """Return the digest of questions and pictures."""
 
     def prompt(self, model: str, sample: Sample) -> str:
-        """Return the text that the processor gets."""
+        """Return the text of the prompt, with one placeholder for the image or video."""
 
     def inputs(
-        self, model: str, processor: ProcessorMixin, batch: Sequence[Sample]
+        self, model: str, builder: PromptBuilder, batch: Sequence[Sample]
     ) -> dict[str, Tensor]:
         """Return the batch as `generate` takes it, padded on the left."""
 
-    def load(self, run: EvaluationRun) -> tuple[PreTrainedModel, ProcessorMixin]:
-        """Return model and processor, ready to answer."""
+    def load(self, run: EvaluationRun) -> tuple[PreTrainedModel, PromptBuilder]:
+        """Return model and prompt builder, ready to answer."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class MiniatureSource:
         config = json.loads(self._file(model, "config.json").read_text(encoding="utf-8"))
         return ModelShape(
             num_layers=config["text_config"]["num_hidden_layers"],
-            num_visual=NUM_VISUAL[model],
+            num_visual=get_miniature(model).num_visual,
             num_heads=config["text_config"]["num_attention_heads"],
             has_mrope="mrope_section" in config["text_config"].get("rope_parameters", {}),
             decoder=DecoderShape.from_text_config(config["text_config"]),
@@ -151,7 +153,7 @@ class MiniatureSource:
 
     def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
         """Return the first questions of the miniature benchmark, at most `n`."""
-        samples = get_kit(model).samples(benchmark, n, seed)
+        samples = get_miniature(model).samples(benchmark, n, seed)
         rows = [{**sample.to_json(), "prediction": sample.answer} for sample in samples]
         for group in groups_of(rows).values():
             # Raises now, not after hours of answering, if a group is not whole.
@@ -160,8 +162,8 @@ class MiniatureSource:
 
     def media(self, model: str, samples: Sequence[Sample]) -> Iterator[list[Image]]:
         """Draw the samples' scenes or clips."""
-        kit = get_kit(model)
-        return (kit.media(sample) for sample in samples)
+        miniature = get_miniature(model)
+        return (miniature.media(sample) for sample in samples)
 
     def version(self, model: str, samples: Sequence[Sample]) -> str:
         """Return the digest of questions and pixels together."""
@@ -169,20 +171,28 @@ class MiniatureSource:
 
     def prompt(self, model: str, sample: Sample) -> str:
         """Return the miniature's template around the question."""
-        return get_kit(model).prompt(sample.question)
+        num_images = len(get_miniature(model).media(sample))
+        return _writer(model).prompt(sample.question, num_images)
 
     def inputs(
-        self, model: str, processor: ProcessorMixin, batch: Sequence[Sample]
+        self, model: str, builder: PromptBuilder, batch: Sequence[Sample]
     ) -> dict[str, Tensor]:
-        """Return the batch as the miniature's processor makes it."""
-        return dict(get_kit(model).batch_inputs(processor, batch))
+        """Return the batch as `generate` takes it, padded on the left."""
+        questions = [sample.question for sample in batch]
+        return dict(builder.inputs(questions, list(self.media(model, batch))))
 
-    def load(self, run: EvaluationRun) -> tuple[PreTrainedModel, ProcessorMixin]:
+    def load(self, run: EvaluationRun) -> tuple[PreTrainedModel, PromptBuilder]:
         """Return the miniature in the run's dtype, with its attention kernel, on its device."""
         import torch
 
         from sparsevlm.miniature import load_miniature
 
-        model, processor = load_miniature(run.model, Path(self.folder) / run.model)
+        model, builder = load_miniature(run.model, Path(self.folder) / run.model)
         model.set_attn_implementation(run.attention)
-        return model.to(run.device, getattr(torch, run.dtype)).eval(), processor
+        return model.to(run.device, getattr(torch, run.dtype)).eval(), builder
+
+
+@lru_cache(maxsize=4)
+def _writer(model: str) -> PromptBuilder:
+    """A builder that only writes prompts: for that no config is needed."""
+    return get_miniature(model).builder()

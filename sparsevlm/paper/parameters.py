@@ -93,10 +93,10 @@ def _check_value(name: str, value: object) -> None:
 def registered(kind: str) -> list[str]:
     """Return the known names of a kind: "method", "benchmark" or "model"."""
     if kind == "model":
-        from sparsevlm.miniature.registry import NAMES
+        from sparsevlm.miniature.registry import MINIATURES
         from sparsevlm.models.checkpoints import CHECKPOINTS
 
-        return [*NAMES, *(checkpoint.short for checkpoint in CHECKPOINTS)]
+        return [*MINIATURES, *(checkpoint.short for checkpoint in CHECKPOINTS)]
     if kind == "benchmark":
         from sparsevlm.benchmarks import BENCHMARKS
 
