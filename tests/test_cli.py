@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 import sys
 
 import pytest
 
 from sparsevlm.cli import app as cli
-from sparsevlm.cli import tools
+from sparsevlm.cli.base import app
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import get_profile, profiles
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.paper.notebooks import known_notebooks
-
-COMMANDS = [command.name or command.callback.__name__ for command in tools.app.registered_commands]
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
@@ -205,25 +202,24 @@ def test_check_reports_and_fails(monkeypatch, capsys):
 
 HELP = """
 import sys, time
-started = time.perf_counter()
 from sparsevlm.cli.app import main
-assert main([*sys.argv[1:], "--help"]) == 0
-seconds = time.perf_counter() - started
+for command in ["", *sys.argv[1:]]:
+    started = time.process_time() if command else 0.0  # the first one with all that it imports
+    assert main([*command.split(), "--help"]) == 0
+    assert time.process_time() - started < 0.5, command
 heavy = {"torch", "transformers", "matplotlib", "pandas", "papermill"} & set(sys.modules)
 assert not heavy, heavy
-assert seconds < 0.5, seconds
 """
 
 
-@pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=" ".join)
-def test_help_answers_at_once_and_loads_nothing_heavy(command):
+def test_help_answers_at_once_and_loads_nothing_heavy():
+    commands = [one.name or one.callback.__name__ for one in app.registered_commands]
+    assert {"reproduce", "list", "bench", "lmms-task"} <= set(commands)
     done = subprocess.run(
-        [sys.executable, "-c", HELP, *command], cwd=ROOT, capture_output=True, text=True
+        [sys.executable, "-c", HELP, *commands], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "Usage: sparsevlm" in done.stdout and not re.search(
-        r" <\w+>", done.stdout.partition("Options:")[2]
-    )
+    assert done.stdout.count("Usage: sparsevlm") == len(commands) + 1
 
 
 def test_it_runs_as_a_module():
