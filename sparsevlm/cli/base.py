@@ -8,7 +8,7 @@ that `--help` and "nothing to do" answer at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -38,7 +38,10 @@ app = typer.Typer(
 
 
 class Words(tuple):
-    """Words of an option, which separates them by commas."""
+    """The value of an option that takes several, separated by commas."""
+
+
+NONE = Words()
 
 
 def words(text: str | Words) -> Words:
@@ -46,8 +49,35 @@ def words(text: str | Words) -> Words:
     return text if isinstance(text, Words) else Words(part for part in text.split(",") if part)
 
 
-def shard_of(text: str) -> str:
-    """Check A/B, part A of B."""
+def numbers(text: str | Words) -> Words:
+    """Read whole numbers from 1 on, separated by commas."""
+    found = words(text)
+    if not all(str(one).isdecimal() and int(one) > 0 for one in found):
+        raise typer.BadParameter(f"must be whole numbers from 1 on, separated by commas: {text!r}")
+    return Words(int(one) for one in found)
+
+
+def option(text: str, metavar: str = "NAME", *names: str, **how: object):
+    """Declare an option that takes a value."""
+    return typer.Option(*names, metavar=metavar, help=text, **how)
+
+
+def flag(name: str, text: str):
+    """Declare an option that is given or not."""
+    return typer.Option(name, help=text)
+
+
+def several(text: str, parser: Callable = words):
+    """Declare an option that takes words, or numbers, separated by commas."""
+    return option(text, "A,B" if parser is words else "N,N", parser=parser)
+
+
+def count(text: str, **how: object):
+    """Declare an option that takes a whole number from 1 on."""
+    return option(text, "N", **{"min": 1, **how})
+
+
+def _shard(text: str) -> str:
     found = re.fullmatch(r"(\d+)/(\d+)", text)
     if found is None or not 1 <= int(found[1]) <= int(found[2]):
         raise typer.BadParameter(f"must be A/B with A from 1 to B, got {text!r}")
@@ -60,22 +90,17 @@ def _parameter(text: str) -> str:
     return text
 
 
-ProfileName = Annotated[str, typer.Option("--profile", metavar="NAME", help="see `list`")]
-ModelName = Annotated[
-    str, typer.Option("--model", metavar="NAME", help="in place of the profile's own; see `list`")
-]
-Limit = Annotated[
-    int, typer.Option("--limit", metavar="N", min=0, help="samples of each benchmark; 0: all")
+ProfileName = Annotated[str, option("see `list`")]
+ModelName = Annotated[str, option("in place of the profile's own; see `list`")]
+Limit = Annotated[int, count("samples of each benchmark; 0 for all", min=0)]
+Only = Annotated[Words, several("only these notebooks")]
+Shard = Annotated[
+    str | None,
+    option("part A of B of the evaluation runs, for several GPUs", "A/B", parser=_shard),
 ]
 Parameters = Annotated[
-    list[str],
-    typer.Option(
-        "-p", parser=_parameter, metavar="NAME VALUE",
-        help="set a notebook's parameter; may be repeated",
-    ),
-]  # fmt: skip
-Only = Annotated[
-    Words, typer.Option("--only", parser=words, metavar="A,B", help="only these notebooks")
+    list[str] | None,
+    option("a notebook's parameter; may be repeated", "NAME VALUE", "-p", parser=_parameter),
 ]
 
 
@@ -89,11 +114,11 @@ def chosen_profile(name: str, model: str = "", limit: int = 0):
         raise UsageError(str(error)) from None
 
 
-def plan_of(profile, names: Sequence[str], parameters: Sequence[str] = ()):
+def plan_of(profile, names: Sequence[str], parameters: Sequence[str] | None = None):
     """Return what is to be run; UsageError if it is not clear."""
     from sparsevlm.cli.suite import make_plan
 
-    pairs = [text.partition("=")[::2] for text in parameters]
+    pairs = [text.partition("=")[::2] for text in parameters or ()]
     given = dict(pairs)
     if len(given) < len(pairs):
         raise UsageError(f"a parameter is set twice: {', '.join(name for name, _ in pairs)}")

@@ -10,39 +10,38 @@ import typer
 from sparsevlm.cli.base import (
     DONE,
     FAILED,
+    NONE,
     Limit,
     ModelName,
     Only,
     Parameters,
     ProfileName,
+    Shard,
     UsageError,
-    Words,
     app,
     chosen_profile,
+    count,
+    flag,
+    option,
     plan_of,
-    shard_of,
 )
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="NOTEBOOK", help="default: all")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="show only these")]
+Jobs = Annotated[int | None, count("processes (default: by the number of cores; 1 on a GPU)")]
 
 
 @app.command()
 def reproduce(
     profile: ProfileName = "mini",
-    only: Only = Words(),  # noqa: B008  a tuple
+    only: Only = NONE,
     model: ModelName = "",
     limit: Limit = 0,
-    parameters: Parameters = [],  # noqa: B006  typer copies it
-    jobs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="processes (default: by cores or GPU)")
-    ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A/B", parser=shard_of,
-            help="only part A of B of the evaluation runs, and no notebook (for several GPUs)",
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would run")] = False,
-) -> int:  # fmt: skip
+    parameters: Parameters = None,
+    jobs: Jobs = None,
+    shard: Shard = None,
+    dry_run: Annotated[bool, flag("--dry-run", "say what would run")] = False,
+) -> int:
     """Run what is missing: evaluation runs, then the notebooks that changed."""
     from sparsevlm.cli import suite
     from sparsevlm.evaluation.runs import default_jobs
@@ -76,25 +75,23 @@ def _report(plan, outcome) -> int:
 
 @app.command()
 def run(
-    names: Annotated[list[str], typer.Argument(metavar="[NOTEBOOK]...", help="default: all")] = [],  # noqa: B006
+    names: Names = None,
     profile: ProfileName = "mini",
     model: ModelName = "",
     limit: Limit = 0,
-    parameters: Parameters = [],  # noqa: B006
-) -> int:  # fmt: skip
+    parameters: Parameters = None,
+) -> int:
     """Run notebooks again, from the results at hand."""
     from sparsevlm.cli.suite import run_plan
 
-    plan = plan_of(chosen_profile(profile, model, limit), names, parameters)
+    plan = plan_of(chosen_profile(profile, model, limit), names or (), parameters)
     return _report(plan, run_plan(plan, jobs=1, force=True, runs=False))
 
 
 @app.command()
 def claims(
-    ids: Annotated[
-        list[str], typer.Argument(metavar="[ID]...", help="show these and write nothing")
-    ] = [],  # noqa: B006
-    check: Annotated[bool, typer.Option("--check", help="fail if CLAIMS.md is outdated")] = False,
+    ids: Ids = None,
+    check: Annotated[bool, flag("--check", "fail if CLAIMS.md is outdated")] = False,
 ) -> int:
     """Write CLAIMS.md, or show single claims."""
     from sparsevlm.paper.claims import file as claims_file
@@ -166,11 +163,9 @@ def list_names() -> int:
 
 @app.command()
 def check(
-    profile: Annotated[
-        str, typer.Option(metavar="NAME", help="a100: is this machine ready for it, and how long")
-    ] = "mini",
-    fix: Annotated[bool, typer.Option("--fix", help="generate the notebooks again")] = False,
-) -> int:  # fmt: skip
+    profile: Annotated[str, option("a100: is this machine ready for it, and how long")] = "mini",
+    fix: Annotated[bool, flag("--fix", "generate the notebooks again")] = False,
+) -> int:
     """Check notebooks and bundled files, or whether a machine is ready for a profile."""
     chosen = chosen_profile(profile)
     if chosen.device == "cuda" and not chosen.missing:

@@ -70,36 +70,16 @@ class NotebookRun:
 
     def is_done(self) -> bool:
         """Whether it was run from just these inputs, and all that it wrote is still there."""
-        stamp = self._stamp()
-        return stamp.get("inputs") == self.inputs_id() and all(
-            (ROOT / path).exists() for path in stamp["outputs"]
-        )
-
-    def seconds_last_time(self) -> float | None:
-        """Return how long the last finished run took; None where there was none."""
-        return self._stamp().get("seconds")
-
-    def _stamp(self) -> dict:
         try:
-            return json.loads(self.output(".stamp.json").read_text(encoding="utf-8"))
+            stamp = json.loads(self.output(".stamp.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, json.JSONDecodeError):
-            return {}
+            return False
+        written = [ROOT / path for path in stamp["outputs"]]
+        return stamp["inputs"] == self.inputs_id() and all(path.exists() for path in written)
 
 
-def execute(run: NotebookRun, *, progress: bool = False) -> Path:
-    """Execute a notebook and write the result, its HTML and its stamp.
-
-    Parameters
-    ----------
-    run : NotebookRun
-        What to execute.
-    progress : bool
-        Show a bar of the cells on standard error.
-
-    Returns
-    -------
-    Path
-        The executed notebook.
+def execute(run: NotebookRun) -> float:
+    """Execute a notebook and write the result, its HTML and its stamp; return the seconds it took.
 
     Raises
     ------
@@ -115,7 +95,7 @@ def execute(run: NotebookRun, *, progress: bool = False) -> Path:
     generated = run.output(".source.partial.ipynb")
     try:
         write_text(generated, generate(run.source))
-        _papermill(run, generated, partial, progress)
+        _papermill(run, generated, partial)
     finally:
         generated.unlink(missing_ok=True)
     html = _html(partial)
@@ -125,24 +105,23 @@ def execute(run: NotebookRun, *, progress: bool = False) -> Path:
     stamp = {
         "inputs": inputs,
         "outputs": [relative(path) for path in outputs],
-        "seconds": round(time.perf_counter() - started, 1),
     }
     write_text(run.output(".stamp.json"), json.dumps(stamp, indent=1) + "\n")
-    return final
+    return time.perf_counter() - started
 
 
-def _papermill(run: NotebookRun, source: Path, partial: Path, progress: bool) -> None:
+def _papermill(run: NotebookRun, source: Path, partial: Path) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    # papermill logs what the bar shows, and that black is not installed.
+    # papermill logs every cell, and that black is not installed.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.setdefault("PYTHONHASHSEED", "0")  # for the kernel
     so_far = f"as far as it came: {relative(partial)}"
     try:
         papermill.execute_notebook(
             source, partial, dict(run.page.parameters), kernel_name="python3", cwd=ROOT,
-            progress_bar=progress,
+            progress_bar=False,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         reason = f"In [{error.exec_count}]: {error.ename}: {error.evalue}"

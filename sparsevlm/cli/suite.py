@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from dataclasses import dataclass, field, replace
-from functools import partial
 from multiprocessing import get_context
 
 from sparsevlm.cli import runner
@@ -209,67 +207,37 @@ def _execute_all(
 
     One that fails costs no other.
     """
-    clock = Clock(todo, jobs)
-    if jobs < 2:
-        for notebook in todo:
-            result = partial(runner.execute, notebook, progress=progress)
-            _note(notebook, result, outcome, clock, say)
+    if not todo:
         return
+    from tqdm import tqdm
+
     # Processes, for papermill keeps state of its own; spawned, for a forked torch can hang.
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(jobs, spawn, initializer=_share_cores, initargs=(jobs,)) as pool:
+    with (
+        ProcessPoolExecutor(jobs, get_context("spawn"), _share_cores, (jobs,)) as pool,
+        tqdm(total=len(todo), unit="notebooks", disable=not progress) as bar,
+    ):
         running = {pool.submit(runner.execute, notebook): notebook for notebook in todo}
-        for ended in as_completed(running):
-            _note(running[ended], ended.result, outcome, clock, say)
+        try:
+            for ended in as_completed(running):
+                say(_noted(running[ended], ended, outcome))
+                bar.update()
+        except KeyboardInterrupt:
+            pool.shutdown(wait=False, cancel_futures=True)  # or the next ones would start
+            raise
+
+
+def _noted(notebook: NotebookRun, ended: Future, outcome: Outcome) -> str:
+    """Take what came of a notebook, and say it."""
+    try:
+        seconds = ended.result()
+    except Exception as error:  # a bug in one notebook must not cost the others
+        known = isinstance(error, (NotebookError, OSError))
+        outcome.failed[notebook.name] = str(error) if known else f"{type(error).__name__}: {error}"
+        return f"{notebook.name}: failed"
+    outcome.executed.append(notebook.name)
+    return f"{notebook.name}: {relative(notebook.output('.html'))}, {seconds:.0f} s"
 
 
 def _share_cores(jobs: int) -> None:
     """Give the kernels that this process will start their share of the processor."""
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
-
-
-def _note(
-    notebook: NotebookRun, result: Callable, outcome: Outcome, clock: Clock, say: Callable
-) -> None:
-    """Take the result of an execution, which raises if it failed."""
-    try:
-        result()
-    except Exception as error:  # a bug in one notebook must not cost the others
-        known = isinstance(error, (NotebookError, OSError))
-        outcome.failed[notebook.name] = str(error) if known else f"{type(error).__name__}: {error}"
-        say(f"{notebook.name}: failed, {clock.tick(notebook)}")
-    else:
-        outcome.executed.append(notebook.name)
-        say(f"{notebook.name}: {relative(notebook.output('.html'))}, {clock.tick(notebook)}")
-
-
-class Clock:
-    """Seconds that notebooks took, and an estimate of what is left.
-
-    Parameters
-    ----------
-    todo : sequence of NotebookRun
-        What will run. One that ran before is expected to take as long again, a new one as long as
-        the mean of those that are known.
-    jobs : int
-        How many run at a time.
-    """
-
-    def __init__(self, todo: Sequence[NotebookRun], jobs: int = 1) -> None:
-        self._expected = {one.name: one.seconds_last_time() for one in todo}
-        self._started = time.perf_counter()
-        self._taken: list[float] = []
-        self._total, self._jobs = len(todo), jobs
-
-    def tick(self, notebook: NotebookRun) -> str:
-        """Return "12 s, 3 of 9, about 40 s left" for one that has just ended."""
-        now = time.perf_counter()
-        # The time between two ends is a share of each of those that run side by side.
-        self._taken.append((now - self._started) * self._jobs)
-        self._started = now
-        self._expected.pop(notebook.name)
-        known = self._taken + [s for s in self._expected.values() if s is not None]
-        mean = sum(known) / len(known)
-        left = sum(mean if s is None else s for s in self._expected.values()) / self._jobs
-        rest = f", about {left:.0f} s left" if self._expected else ""
-        return f"{self._taken[-1]:.0f} s, {len(self._taken)} of {self._total}{rest}"
