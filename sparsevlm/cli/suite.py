@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from multiprocessing import get_context
 
 from sparsevlm.cli import runner
@@ -216,14 +217,16 @@ def _execute_all(
         ProcessPoolExecutor(jobs, get_context("spawn"), _share_cores, (jobs,)) as pool,
         tqdm(total=len(todo), unit="notebooks", disable=not progress) as bar,
     ):
-        running = {pool.submit(runner.execute, notebook): notebook for notebook in todo}
-        try:
-            for ended in as_completed(running):
-                say(_noted(running[ended], ended, outcome))
+        waiting, running = iter(todo), {}
+        while True:
+            # Not all at once: after Ctrl-C a worker would go on with what is in its queue.
+            for notebook in islice(waiting, jobs - len(running)):
+                running[pool.submit(runner.execute, notebook)] = notebook
+            if not running:
+                break
+            for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                say(_noted(running.pop(ended), ended, outcome))
                 bar.update()
-        except KeyboardInterrupt:
-            pool.shutdown(wait=False, cancel_futures=True)  # or the next ones would start
-            raise
 
 
 def _noted(notebook: NotebookRun, ended: Future, outcome: Outcome) -> str:
