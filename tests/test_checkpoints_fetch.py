@@ -108,7 +108,7 @@ def test_a_stopped_fetch_goes_on_in_the_next(hub, tmp_path, monkeypatch):
     hub.cut_at = {"model-2.safetensors": [700_000, 0]}
     with pytest.raises(CheckpointError, match="what came is kept"):
         get(hub, tmp_path)
-    with pytest.raises(CheckpointError, match="model-2.safetensors is missing; run `python -m"):
+    with pytest.raises(CheckpointError, match="model-2.safetensors is missing; run `sparsevlm fetch"):
         locate(checkpoint().repositories[0], tmp_path)
     hub.asked.clear()
     get(hub, tmp_path)
