@@ -152,7 +152,7 @@ def run_with(monkeypatch, tmp_path, execute):
 def test_all_missing_runs_are_run_in_one_pool_before_the_notebooks(monkeypatch, tmp_path):
     asked = []
 
-    def execute(runs, store, jobs, progress, source):
+    def execute(runs, store, jobs, progress, backend):
         asked.append((runs, jobs))
         return {"run b1, dense": "KeyError: b1"}
 

@@ -11,8 +11,9 @@ from multiprocessing import get_context
 
 from sparsevlm.cli import runner
 from sparsevlm.cli.runner import NotebookError, NotebookRun
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import relative
-from sparsevlm.evaluation.plan import plan_runs, source_of
+from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.failures import RunError
 from sparsevlm.evaluation.results.run import EvaluationRun
@@ -172,8 +173,8 @@ def run_plan(
     outcome, todo = Outcome(), []
     if runs and plan.runs:
         try:
-            source = source_of(plan.profile)
-            outcome.failed |= execute_runs(plan.runs, plan.store, jobs, progress, source=source)
+            backend = backend_of(plan.profile.model)
+            outcome.failed |= execute_runs(plan.runs, plan.store, jobs, progress, backend=backend)
         except RunError as error:
             left = len(missing_runs(plan.runs, plan.store))
             outcome.failed[f"{left} of {len(plan.runs)} runs"] = str(error)

@@ -46,10 +46,19 @@ def fetch(
     dry_run: Annotated[bool, flag("--dry-run", "say what would be fetched")] = False,
 ) -> int:
     """Get the paper's checkpoints, whole and verified."""
-    options = SimpleNamespace(**{**locals(), "names": names or []})
-    from sparsevlm.models.checkpoints.fetch import main
+    from sparsevlm.models.checkpoints import CHECKPOINTS, find
+    from sparsevlm.models.checkpoints import fetch as fetching
+    from sparsevlm.models.checkpoints.places import default_folder
 
-    return main(options)
+    try:
+        chosen = [find(name) for name in names or ()] or list(CHECKPOINTS)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    folder = folder or default_folder()
+    if check:
+        return FAILED if fetching.check(chosen, folder) else DONE
+    fetching.fetch(chosen, folder, source=source, dry_run=dry_run)
+    return DONE
 
 
 @app.command()

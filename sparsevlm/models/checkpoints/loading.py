@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevlm.models.checkpoints.declared import CHECKPOINTS, find
+from sparsevlm.models.checkpoints.declared import declared, find
 from sparsevlm.models.checkpoints.places import CheckpointError, default_folder, locate
 
 if TYPE_CHECKING:
@@ -113,9 +113,8 @@ def files_of(name: str | Path, folder: Path | None = None) -> tuple[Path, Path |
     CheckpointError
         It is in the table, and not fetched or not complete.
     """
-    if str(name) not in {n for c in CHECKPOINTS for n in (c.name, c.short)}:
-        if Path(name).is_dir():
-            return Path(name), None, "float16"
+    if not declared(str(name)) and Path(name).is_dir():
+        return Path(name), None, "float16"
     checkpoint = find(str(name))
     folder = folder or default_folder()
     main, *towers = checkpoint.repositories

@@ -9,7 +9,7 @@ to a file that is kept in git; the notebook `miniature` draws it and states how 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,11 +17,13 @@ from sparsevlm.analysis.kinds import accuracy_by_kind
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results, measure
 from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA, relative
-from sparsevlm.evaluation.plan import DENSE, algorithm_digest, plan_runs, source_of
+from sparsevlm.evaluation.plan import DENSE, plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.evaluation.results.run import EvaluationRun, digest
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.runs import execute_runs
 from sparsevlm.evaluation.studies import studies
@@ -34,6 +36,11 @@ if TYPE_CHECKING:
 FILE = DATA / "miniature" / "separation.json"
 NAMES = tuple(name for name in studies() if name.startswith("apart_"))
 FORMAT = 1
+
+
+def _code_of(runs: Iterable[EvaluationRun]) -> str:
+    """Digest of the code that some runs depend on."""
+    return digest(*sorted({run.algorithm for run in runs}))
 
 
 def entry(results: Results) -> dict:
@@ -52,10 +59,10 @@ def entry(results: Results) -> dict:
     }
     return {
         "miniature": profile.model,
-        "cuts": "moved" if profile.moved_cuts else "by depth",
+        "cuts": "moved" if profile.attention_aligned else "by depth",
         "questions": sum(found["questions"] for found in dense.values()),
         "dense": dense,
-        "algorithm": algorithm_digest(),
+        "algorithm": _code_of(record.run for record in results.records.values()),
         "provenance": provenance.collect(),
         "runs": sorted(results.ids),
         "rows": [
@@ -148,7 +155,7 @@ def source_lines(found: dict) -> str:
     lines = []
     for name, study in found["studies"].items():
         made = study["provenance"]
-        same = study["algorithm"] == algorithm_digest()
+        same = study["algorithm"] == _code_of(plan_runs(get_profile("mini").for_study(name)))
         lines.append(
             f"{name}: {made['time'][:10]}, commit {made['commit'][:8]}"
             f"{' (changed)' if made['dirty'] else ''}, {made['device']}; the code that prunes, "
@@ -211,7 +218,7 @@ def update(names: Sequence[str] = NAMES, jobs: int = 2) -> dict[str, str]:
     profile, store = get_profile("mini"), Store()
     for name in names:
         runs = plan_runs(profile.for_study(name), store=store)
-        if failed := execute_runs(runs, store, jobs, source=source_of(profile)):
+        if failed := execute_runs(runs, store, jobs, backend=backend_of(profile.model)):
             return failed
         put(measure(profile, name))
         print(f"{name}: written to {relative(FILE)}", flush=True)
