@@ -16,7 +16,7 @@ from sparsevlm.speed import clock as bench_clock
 from sparsevlm.speed.answering import answer, measure_memory, shares, to_dense
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.memory import peak_bytes
-from sparsevlm.speed.options import Options, parse
+from sparsevlm.speed.options import Options
 from sparsevlm.speed.prefill import analytic, measure_prefill
 from sparsevlm.speed.scale import at, measure_scale
 
@@ -75,11 +75,10 @@ def test_without_cuts_the_oracle_is_the_dense_model(case):
 
 def test_the_command_on_a_small_model(capsys, tmp_path):
     file = tmp_path / "small.json"
-    options = parse([
-        "--layers", "8", "--hidden", "128", "--visual", "96", "--rounds", "2", "--budgets", "192",
-        "64", "--methods", "sparsevlm", "fastv", "--record", str(file), "--parts", "prefill",
-        "memory",
-    ])  # fmt: skip
+    options = Options(
+        layers=8, hidden=128, visual=96, rounds=2, budgets=(192, 64),
+        methods=("sparsevlm", "fastv"), record=file, parts=("prefill", "memory"),
+    )  # fmt: skip
     bench.run_command(options)
     out = capsys.readouterr().out.splitlines()
     result = json.loads(out[-1])

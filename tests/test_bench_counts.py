@@ -14,7 +14,7 @@ from sparsevlm.speed import operators as bench_operators
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.footprint import decoder_of, fake_operators, footprint
 from sparsevlm.speed.memory import peak_bytes
-from sparsevlm.speed.options import Options, parse
+from sparsevlm.speed.options import Options
 from sparsevlm.speed.prefill import captured_row
 from sparsevlm.speed.scale import at
 
@@ -78,8 +78,7 @@ def test_full_size_is_calculated_on_a_cpu_and_timed_on_none(monkeypatch):
 
 
 def test_captured_prefills_run_in_the_same_rounds():
-    options = parse(["--layers", "8", "--hidden", "128", "--visual", "96", "--rounds", "2",
-                     "--budgets", "64", "--capture"])  # fmt: skip
+    options = Options(layers=8, hidden=128, visual=96, rounds=2, budgets=(64,), capture=True)
     result = bench.run_bench(options)
     row = result["budgets"]["64"]["sparsevlm"]
     assert 0 < row["captured_to_dense"] and 0 < row["captured_to_captured_dense"]

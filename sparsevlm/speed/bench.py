@@ -22,7 +22,7 @@ from sparsevlm.speed import answering as bench_answer
 from sparsevlm.speed import footprint as bench_footprint
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.clock import CLOCKS
-from sparsevlm.speed.options import CALCULATED, FORMAT, Options, parse
+from sparsevlm.speed.options import CALCULATED, FORMAT, Options
 from sparsevlm.speed.prefill import measure_prefill
 from sparsevlm.speed.scale import at, measure_scale, scaled_budgets
 from sparsevlm.speed.shapes import Shape, get_shape
@@ -195,7 +195,3 @@ def summary(result: dict) -> list[str]:
         if part in result:
             lines.append(f"{part}: {json.dumps(result[part])}")
     return lines
-
-
-if __name__ == "__main__":
-    run_command(parse())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 from sparsevlm.evaluation.judges.endpoint import EndpointJudge
 from sparsevlm.evaluation.judges.match import MatchJudge
@@ -16,12 +16,12 @@ from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
 
 
-def run(options: argparse.Namespace, runs: Sequence[EvaluationRun], store: Store) -> list[str]:
+def run(options: SimpleNamespace, runs: Sequence[EvaluationRun], store: Store) -> list[str]:
     """Judge the finished runs and return one line for each.
 
     Parameters
     ----------
-    options : Namespace
+    options : SimpleNamespace
         `judge` (match, open or endpoint), `model`, `revision`, `address`, `key_variable`, `price`
         (two numbers or None), `prompt` (file or None), `device`, `parallel`, `yes`.
     runs : sequence of Cell
@@ -47,9 +47,7 @@ def run(options: argparse.Namespace, runs: Sequence[EvaluationRun], store: Store
     return [_line(record.run, scores) for record, scores in judged]
 
 
-def make_judge(
-    options: argparse.Namespace, task: Task, prompt: Prompt | None, store: Store
-) -> Judge:
+def make_judge(options: SimpleNamespace, task: Task, prompt: Prompt | None, store: Store) -> Judge:
     """Return the judge that the options name."""
     if options.judge == "match":
         return MatchJudge(task)

@@ -75,7 +75,7 @@ def read_record(result: Path, run: Path) -> Record:
 def damaged(path: Path, why: object) -> RunError:
     """Return the error for a file that cannot be used."""
     return RunError(
-        f"{path} is damaged ({why}); delete it and run `python -m sparsevlm reproduce`"
+        f"{path} is damaged ({why}); delete it and run `sparsevlm reproduce`"
     )
 
 

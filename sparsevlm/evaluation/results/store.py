@@ -62,7 +62,7 @@ class Store:
             record = read_record(path, self.path(own, "run.json"))
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"no result yet for {run.title} ({own}); run `python -m sparsevlm reproduce`"
+                f"no result yet for {run.title} ({own}); run `sparsevlm reproduce`"
             ) from None
         if record.run != run:
             raise RunError(f"{path} holds run {record.id}; delete it and measure again")

@@ -86,7 +86,7 @@ def load(
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise CheckpointError(
             f"device {device!r} was asked for and torch sees no GPU; "
-            "`python -m sparsevlm check --profile a100` says why. For a try without one: 'cpu'"
+            "`sparsevlm check --profile a100` says why. For a try without one: 'cpu'"
         )
     where, aux, preset = files_of(name, folder)
     raw = check_files(where)
