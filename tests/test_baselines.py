@@ -84,7 +84,7 @@ def test_geometric_counts_are_the_official_ones():
 def test_impossible_budgets():
     with pytest.raises(ValueError, match="impossible for PyramidDrop with 32 layers.*least 36.9"):
         PyramidDrop.for_budget(20, 32, 576)
-    with pytest.raises(ValueError, match="impossible with cuts after layers"):
+    with pytest.raises(ValueError, match="impossible with stages after layers"):
         sv.make_pruner("fastv", tokens=20, num_layers=32, num_visual=576)
 
 
@@ -210,6 +210,7 @@ def pooled_view(grid, num_visual):
         layer=-1, num_layers=4, visual=visual, text=torch.zeros(2, 6),
         source=torch.arange(num_visual), num_visual=num_visual, grid=grid, inputs_visual=visual,
         inputs_text=torch.zeros(2, 6), attention_rows=None, prompt_key=lambda: 0,
+        rotary_visual=None, rotary_text=None, attention_mean=None,
     )  # fmt: skip
 
 

@@ -24,11 +24,11 @@ def embeds(seed=0):
 @pytest.mark.parametrize("how", ["mean", "sum"])
 def test_a_single_group_needs_no_clustering(how):
     tokens = torch.randn(7, 16, generator=torch.Generator().manual_seed(3))
-    vectors, groups, centres = recycling.reconstruct(tokens, 1, how)
-    short, labels, nothing = recycling.reconstruct(tokens, 1, how, needs_centres=False)
+    vectors, groups, centers = recycling.reconstruct(tokens, 1, how)
+    short, labels, nothing = recycling.reconstruct(tokens, 1, how, needs_centers=False)
     assert torch.equal(short, vectors) and torch.equal(labels, groups)
-    assert nothing is None and len(centres) == 1
-    assert recycling.reconstruct(tokens, 2, needs_centres=False)[2] is not None
+    assert nothing is None and len(centers) == 1
+    assert recycling.reconstruct(tokens, 2, needs_centers=False)[2] is not None
 
 
 @torch.no_grad()

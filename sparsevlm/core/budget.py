@@ -1,4 +1,4 @@
-"""The budget solver: cuts that leave a given mean number of visual tokens.
+"""The budget solver: stages that leave a given mean number of visual tokens.
 
 Source
 ------
@@ -34,7 +34,7 @@ Spent = Callable[[Sequence[PruningStage]], float]
 
 
 def scale_layers(layers: Sequence[int], num_layers: int) -> tuple[int, ...]:
-    """Move cut layers of a 32-layer model to the same fraction of depth, rounded down.
+    """Move the layers of a 32-layer model to the same fraction of depth, rounded down.
 
     8 layers: (2, 6, 15) -> (0, 1, 3). Layers that fall together are kept once.
     """
@@ -69,7 +69,7 @@ def schedule_for(
     lists: Mapping[int, tuple[int, int, int]] = OFFICIAL_KEEP,
     always_drop: bool | None = None,
 ) -> tuple[PruningStage, ...]:
-    """Cuts whose mean ``tokens_out`` meets the budget within one token.
+    """Stages whose mean ``tokens_out`` meets the budget within one token.
 
     Parameters
     ----------
@@ -78,13 +78,13 @@ def schedule_for(
     num_layers, num_visual
         Decoder layers of the model and visual tokens of the image.
     recycle
-        Share of the dropped tokens recycled at every cut; 0 for none.
+        Share of the dropped tokens recycled at every stage; 0 for none.
     layers
-        PruningStage after these 0-based layers. Default: (2, 6, 15) of 32, scaled with the depth.
+        Stages come after these 0-based layers. Default: (2, 6, 15) of 32, scaled with the depth.
     lists
         Official counts by budget: `OFFICIAL_KEEP` or `PLUS_KEEP`.
     always_drop
-        As in `schedule.tokens_per_layer`.
+        See `schedule.tokens_per_layer`.
 
     Returns
     -------
@@ -108,28 +108,27 @@ def schedule_for(
     places = _places(layers, num_layers)
     check_stages([PruningStage(layer) for layer, _ in places], num_layers)
 
-    def cuts_at(level: float) -> tuple[PruningStage, ...]:
-        return _shaped_cuts(level, places, num_visual, lists)
+    def stages_at(share: float) -> tuple[PruningStage, ...]:
+        return _in_official_shape(share, places, num_visual, lists)
 
     def spent(stages: Sequence[PruningStage]) -> float:
         return mean_tokens_out(
             stages, num_layers, num_visual, recycle=recycle, always_drop=always_drop
         )
 
-    stages = _closest(cuts_at, spent, tokens)
-    stages = _trim(stages, spent, tokens)
+    stages = _trim(_closest(stages_at, spent, tokens), spent, tokens)
     if abs(spent(stages) - tokens) > 1:
-        fewest, most = spent(cuts_at(0.0)), spent(cuts_at(1.0))
+        fewest, most = spent(stages_at(0.0)), spent(stages_at(1.0))
         raise ValueError(
-            f"a budget of {tokens} tokens is impossible with cuts after layers "
+            f"a budget of {tokens} tokens is impossible with stages after layers "
             f"{[layer for layer, _ in places]} of {num_layers}: they reach {fewest:.1f} to "
-            f"{most:.1f}. Use another budget, or cut at other layers"
+            f"{most:.1f}. Use another budget, or other layers"
         )
     return stages
 
 
 def _places(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, float]]:
-    """Pair every cut layer with its place (0 to 2) among the three official stages."""
+    """Pair every layer with its place (0 to 2) among the three official stages."""
     if layers is None:
         # Where two scaled layers fall together the later, smaller stage is the one that holds.
         placed = {
@@ -138,18 +137,18 @@ def _places(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, fl
         }
         return sorted((layer, stage) for layer, stage in placed.items())
     if not layers:
-        raise ValueError("layers must name at least one layer to cut after")
+        raise ValueError("layers must name at least one layer to prune after")
     last = max(len(layers) - 1, 1)
     return [(layer, 2.0 * stage / last) for stage, layer in enumerate(layers)]
 
 
-def _shaped_cuts(
-    level: float,
+def _in_official_shape(
+    share: float,
     places: Sequence[tuple[int, float]],
     num_visual: int,
     lists: Mapping[int, tuple[int, int, int]],
 ) -> tuple[PruningStage, ...]:
-    """Cuts at ``level`` in [0, 1]: the official lists, interpolated (0: one token, 1: all)."""
+    """Stages at a ``share`` in [0, 1]: the official lists, interpolated (0: one token, 1: all)."""
     knots = [(0.0, (0.0, 0.0, 0.0)), (1.0, (1.0, 1.0, 1.0))]
     knots += [
         (budget / OFFICIAL_NUM_VISUAL, tuple(k / OFFICIAL_NUM_VISUAL for k in keep))
@@ -157,9 +156,9 @@ def _shaped_cuts(
     ]
     knots.sort()
     (low, shape_low), (high, shape_high) = next(
-        pair for pair in zip(knots, knots[1:], strict=False) if level <= pair[1][0]
+        pair for pair in zip(knots, knots[1:], strict=False) if share <= pair[1][0]
     )
-    weight = (level - low) / (high - low)
+    weight = (share - low) / (high - low)
     shape = [a + weight * (b - a) for a, b in zip(shape_low, shape_high, strict=True)]
     stages: list[PruningStage] = []
     for layer, stage in places:
@@ -171,18 +170,18 @@ def _shaped_cuts(
 
 
 def _closest(
-    cuts_at: Callable[[float], tuple[PruningStage, ...]], spent: Spent, tokens: int
+    stages_at: Callable[[float], tuple[PruningStage, ...]], spent: Spent, tokens: int
 ) -> tuple[PruningStage, ...]:
-    """Bisect the level; ``spent`` rises with it but for rounding, which `_trim` repairs."""
+    """Bisect the share; ``spent`` rises with it but for rounding, which `_trim` repairs."""
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if spent(cuts_at(middle)) < tokens else (low, middle)
-    return min((cuts_at(low), cuts_at(high)), key=lambda stages: abs(spent(stages) - tokens))
+        low, high = (middle, high) if spent(stages_at(middle)) < tokens else (low, middle)
+    return min((stages_at(low), stages_at(high)), key=lambda stages: abs(spent(stages) - tokens))
 
 
 def _trim(stages: tuple[PruningStage, ...], spent: Spent, tokens: int) -> tuple[PruningStage, ...]:
-    """Move single tokens, last cut first, while that brings the budget closer."""
+    """Move single tokens, last stage first, while that brings the budget closer."""
     best = stages
     for _ in range(4 * len(stages)):
         candidates = [best]

@@ -7,8 +7,8 @@ Paper, section 3 (``paper``); Gumpest/SparseVLMs v1.0, v1.5, video, and v2.0 in 
 
 Difference
 ----------
-The releases have settings for 32 layers and 576 visual tokens (video: 2048); here cut layers keep
-their fraction of depth, and counts their shape (DEVIATIONS.md).
+The releases have settings for 32 layers and 576 visual tokens (video: 2048); here layers keep their
+fraction of depth, and counts their shape (DEVIATIONS.md).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PLUS_HEADS = 14
 V10_LAYERS = (2, 6, 15, 19)
 # --scale and --bias of the v1.0 scripts, for the budgets that its README gives them.
 V10_SETTINGS = {192: (13.5, 0.0), 128: (9.0, 6.0), 64: (0.8, 0.0)}
-# The video release cuts after layer 1, which gives v1's 135 tokens; layer 2 gives the paper's 194.
+# The video release prunes after layer 1, for v1's 135 tokens; layer 2 gives the paper's 194.
 VIDEO_LAYERS = {135: (1,), 194: (2,)}
 
 
@@ -79,7 +79,7 @@ def v10(tokens: int | None, num_layers: int, num_visual: int, **options: object)
             known = ", ".join(map(str, V10_SETTINGS))
             raise ValueError(
                 f"v1.0 has settings for {known} tokens, got {tokens!r}; for another number give "
-                "tokens=None and scale= (and bias=): a cut keeps rank * scale + bias tokens"
+                "tokens=None and scale= (and bias=): a stage keeps rank * scale + bias tokens"
             )
         scale, bias = (part * num_visual / OFFICIAL_NUM_VISUAL for part in V10_SETTINGS[tokens])
         options = {"scale": scale, "bias": bias, **options}
@@ -88,7 +88,7 @@ def v10(tokens: int | None, num_layers: int, num_visual: int, **options: object)
 
 
 def video(tokens: int | None, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
-    """Keep rank tokens at one early cut. What is left follows the question, not the budget.
+    """Keep rank tokens at one early stage. What is left follows the question, not the budget.
 
     ``tokens`` names the setting: 135 (the release: after layer 1 of 32), 194 (the paper's Table 3:
     after layer 2) or ``None`` with ``layers``, or the release's.
@@ -104,7 +104,7 @@ def video(tokens: int | None, num_layers: int, num_visual: int, **options: objec
             known = ", ".join(map(str, VIDEO_LAYERS))
             raise ValueError(
                 f"the video release has settings for {known} tokens, got {tokens!r}; it keeps as "
-                "many tokens as the rank says, so choose the cut: tokens=None and layers="
+                "many tokens as the rank says, so choose the layer: tokens=None and layers="
             )
         layers = scale_layers(VIDEO_LAYERS[135 if tokens is None else tokens], num_layers)
     defaults = {"sparsity_mode": "scaled_rank", "scale": 1.0, "variant": "video"}
