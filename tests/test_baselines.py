@@ -7,10 +7,10 @@ from test_pruners import context
 import sparsevlm as sv
 from sparsevlm.core.interface import PruningContext
 from sparsevlm.core.schedule import mean_tokens_out
-from sparsevlm.methods.controls import spread_rank
 from sparsevlm.methods.pooled import cell_labels, coarse_grid
 from sparsevlm.methods.pyramiddrop import PyramidDrop, geometric
 from sparsevlm.methods.tome import merge_to
+from sparsevlm.methods.uniform import spread_rank
 
 BUDGETED = [name for name in sv.METHODS if name != "dense" and sv.METHODS[name].meets_budget]
 FIXED = [name for name in BUDGETED if name != "sparsevlm-paper"]

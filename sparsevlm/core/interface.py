@@ -196,6 +196,11 @@ class StagedPruner:
             raise ValueError(f"positions must be one of {known}; got {self.positions!r}")
         self._check_sparsity()
 
+    @classmethod
+    def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> StagedPruner:
+        """The method with stages that leave ``tokens`` on average over the layers."""
+        raise NotImplementedError(f"{cls.__name__} has no for_budget")
+
     def _check_sparsity(self) -> None:
         if any(stage.keep is None for stage in self.stages):
             raise ValueError(f"{self.name} needs a keep count in every stage, got {self.stages}")

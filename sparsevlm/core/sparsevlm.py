@@ -28,6 +28,19 @@ class Dense(StagedPruner):
     name: ClassVar[str] = "dense"
     needs_attention: ClassVar[bool] = False
 
+    @classmethod
+    def for_budget(cls, tokens: None, num_layers: int, num_visual: int) -> Dense:
+        """Without one.
+
+        Raises
+        ------
+        ValueError
+            If ``tokens`` is not ``None``.
+        """
+        if tokens is not None:
+            raise ValueError(f"the dense model has no budget; tokens must be None, got {tokens!r}")
+        return cls()
+
     def select(self, context: PruningContext) -> Selection:
         """Never called: there is no stage."""
         raise RuntimeError("the dense model has no stage to decide for")
