@@ -14,7 +14,7 @@ from sparsevlm.core import recycling
 from sparsevlm.core.interface import Groups, PruningContext, Selection
 from sparsevlm.models.llava import LanguageModel
 from sparsevlm.runtime import layout, prefill, segments
-from sparsevlm.runtime.context import view_of
+from sparsevlm.runtime.context import context_of
 
 
 def embeds(seed=0):
@@ -127,7 +127,7 @@ def test_a_view_cuts_its_parts_out_on_demand():
         tables.append(1)
         return hidden * 2, hidden * 3
 
-    context = view_of(
+    context = context_of(
         second, hidden, lambda: inputs, layer=1, num_layers=4, grid=None, rotary=rotary,
         rows=lambda columns, raters: (columns, raters), mean=lambda columns: columns,
         prompt_key=lambda: 5,

@@ -1,7 +1,7 @@
 """capture(model): the prefill of a layout of tokens is traced once, and replayed from then on.
 
 At batch 1 a fast GPU waits for Python. A prefill whose counts are fixed is the same sequence of
-operators for every prompt of one layout, so it is traced once, cuts and cache included, and only
+operators for every prompt of one layout, so it is traced once, pruning and cache included, and only
 the operators run from then on: on CUDA as one CUDA graph, elsewhere one by one. Works with
 `prune(..., static=True)` and, for a fair comparison, for the dense model.
 """
@@ -71,7 +71,7 @@ def capture(
         On entering, if the model is already being captured; at a call, for more layouts than
         ``limit``.
     ValueError
-        At a call: for a method whose cuts depend on values, for ``static=False``, and for what a
+        At a call: for a method whose counts depend on values, for ``static=False``, and for what a
         graph does not give (attention maps, hidden states of all layers, training, no cache).
 
     Examples
@@ -87,7 +87,7 @@ def capture(
 
 @dataclass(frozen=True)
 class _Graph:
-    """A captured prefill: how to run it, its number of operators, what is left of its stages."""
+    """A captured prefill: how to run it, its number of operators, what it leaves to later steps."""
 
     run: Run
     operators: int
@@ -273,8 +273,8 @@ def _state(session: object) -> Prefill:
         )
     if not state.static:
         raise ValueError(
-            "capture() needs cuts without values: give prune(model, pruner, static=True), and a "
-            "method whose counts are fixed"
+            "capture() needs counts that are known beforehand: give prune(model, pruner, "
+            "static=True) and a method whose counts are fixed"
         )
     return state
 
@@ -295,5 +295,5 @@ def _left(state: Prefill, traced: bool) -> dict[str, object]:
     segments = [replace(one, cos=None, sin=None, arguments={}) for one in state.segments]
     left = {"segments": segments, "segment_of": state.segment_of}
     if traced:
-        left |= {"noted": state.noted, "samples": state.samples}
+        left |= {"decisions": state.decisions, "samples": state.samples}
     return left

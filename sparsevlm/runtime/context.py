@@ -1,4 +1,4 @@
-"""What a pruner gets to see of one sample at a cut; what few look at is cut out on demand."""
+"""What a pruner sees of one sample at a stage; what few methods look at is made on demand."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sparsevlm.runtime.layout import Sample
 Tables = tuple[Tensor, Tensor]
 
 
-class LazyView(PruningContext):
-    """A `PruningContext` of which some parts are cut out when they are looked at.
+class LazyContext(PruningContext):
+    """A `PruningContext` that slices its parts out of the batch when they are first looked at.
 
     Parameters
     ----------
     **known
-        Fields of `PruningContext` by name, and what the others are cut out of (see `view_of`):
-        ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``.
+        Fields of `PruningContext` by name, and what the others are sliced out of (see
+        `context_of`): ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``.
     """
 
     def __init__(self, **known: object) -> None:
@@ -65,7 +65,7 @@ class LazyView(PruningContext):
         return slice(stop, stop + self._sample.prompt_text)
 
 
-def view_of(
+def context_of(
     sample: Sample,
     hidden: Tensor,
     inputs: Callable[[], Tensor],
@@ -75,7 +75,7 @@ def view_of(
     mean: Callable[[slice], Tensor],
     **known: object,
 ) -> PruningContext:
-    """The read-only context of one sample.
+    """Context of one sample.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ def view_of(
         Further fields of `PruningContext`.
     """
     columns = sample.columns
-    return LazyView(
+    return LazyContext(
         visual=hidden[columns], num_visual=sample.num_visual, cache=sample.cache,
         attention_rows=lambda raters: rows(columns, raters), attention_mean=lambda: mean(columns),
         _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, **known,

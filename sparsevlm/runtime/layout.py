@@ -1,7 +1,7 @@
 """Where the tokens of every sample lie in a batch, and what a selection does to them. Pure.
 
 A batch row is ``[padding | before the image | visual | text]``. The parts have known sizes (plain
-integers), so a cut with fixed counts needs no host synchronisation.
+integers), so a stage with fixed counts needs no host synchronization.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Sample:
         Text tokens that belong to the prompt; more only when a call without a cache carries the
         answer so far.
     num_visual
-        Visual tokens before any cut.
+        Visual tokens before any stage.
     source
         ``[visual]`` original index, or ``num_visual + j`` for the j-th recycled token.
     slots
@@ -65,7 +65,7 @@ class Sample:
 
 
 def locate(visual: Tensor, attention_mask: Tensor | None, prompt_length: int) -> tuple[Sample, ...]:
-    """Find the parts of every row; the one host synchronisation of a prefill.
+    """Find the parts of every row; the one host synchronization of a prefill.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _samples(
 
 
 class FirstSample(Sample):
-    """A sample before any cut. Its tokens are numbered when somebody asks.
+    """A sample before any stage. Its tokens are numbered when somebody asks.
 
     Parameters are those of `Sample`, where it begins in its row, and the device of its tokens.
     """
@@ -205,17 +205,17 @@ def apply(sample: Sample, hidden: Tensor, selection: Selection) -> tuple[Sample,
     if anchors is not None:
         order = torch.cat([keep, anchors]).argsort(stable=True)
         middle = [torch.cat(middle)[order]]
-    new = CutSample(sample, keep, sum(map(len, middle)) - len(keep), anchors, order)
+    new = PrunedSample(sample, keep, sum(map(len, middle)) - len(keep), anchors, order)
     return new, _between(sample, hidden, middle)
 
 
-class CutSample(Sample):
-    """A sample after a cut. Who its tokens are is worked out when somebody asks.
+class PrunedSample(Sample):
+    """A sample after a stage. Which tokens are left is worked out when somebody asks.
 
     Parameters
     ----------
-    cut
-        The sample before.
+    previous
+        The sample before the stage.
     keep
         ``[num_kept]`` indices of the visual tokens that stay.
     created
@@ -227,35 +227,36 @@ class CutSample(Sample):
     """
 
     def __init__(
-        self, cut: Sample, keep: Tensor, created: int, anchors: Tensor | None, order: Tensor | None
-    ) -> None:
+        self, previous: Sample, keep: Tensor, created: int, anchors: Tensor | None,
+        order: Tensor | None,
+    ) -> None:  # fmt: skip
         # Frozen for everybody else.
         self.__dict__.update(
-            before=cut.before, visual=len(keep) + created, text=cut.text,
-            prompt_text=cut.prompt_text, num_visual=cut.num_visual,
-            num_recycled=cut.num_recycled + created, cache=cut.cache,
-            _cut=cut, _keep=keep, _created=created, _anchors=anchors, _order=order,
+            before=previous.before, visual=len(keep) + created, text=previous.text,
+            prompt_text=previous.prompt_text, num_visual=previous.num_visual,
+            num_recycled=previous.num_recycled + created, cache=previous.cache,
+            _previous=previous, _keep=keep, _created=created, _anchors=anchors, _order=order,
         )  # fmt: skip
 
     @cached_property
     def source(self) -> Tensor:
         """See `Sample`."""
-        cut, keep = self._cut, self._keep
-        first = cut.num_visual + cut.num_recycled
+        previous, keep = self._previous, self._keep
+        first = previous.num_visual + previous.num_recycled
         created = torch.arange(first, first + self._created, device=keep.device)
-        source = torch.cat([cut.source[keep], created])
+        source = torch.cat([previous.source[keep], created])
         return source if self._order is None else source[self._order]
 
     @cached_property
     def slots(self) -> Tensor:
         """See `Sample`."""
-        cut, keep = self._cut, self._keep
-        before = cut.slots[cut.columns]
+        previous, keep = self._previous, self._keep
+        before = previous.slots[previous.columns]
         if self._anchors is None:
             places = [before[keep], keep.new_full((self._created,), -1)]
         else:
             places = [before[torch.cat([keep, self._anchors])[self._order]]]
-        return _between(cut, cut.slots, places)
+        return _between(previous, previous.slots, places)
 
 
 def _between(sample: Sample, rows: Tensor, middle: list[Tensor]) -> Tensor:

@@ -1,4 +1,4 @@
-"""The stretches of layers between two stages: their positions, rotary tables and masks."""
+"""Segments: the layers between two stages, with their positions, rotary tables and masks."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Segment:
 
 
 class Positions:
-    """Positions and rotary tables at the input of layer 0, and after every cut.
+    """Positions and rotary tables at the input of layer 0, and after every stage.
 
     Parameters
     ----------
@@ -124,9 +124,9 @@ class Positions:
         Parameters
         ----------
         hidden, samples, mask
-            After the cut.
+            After the stage.
         shortened
-            Whether layer 0 is cut: the model counts positions by its cache, and then too few.
+            Whether layer 0 lost tokens: the model counts positions by its cache, and then too few.
         """
         slots = pad_left([sample.slots for sample in samples])
         cos, sin = (_gather(table, slots) for table in self.tables)

@@ -16,7 +16,7 @@ from sparsevlm.core.interface import CURRENT_ACCOUNT, phase
 
 # What a phase covers. "hooks": reading the arguments of the model and of its layers, and finding
 # the tokens in the batch. "scoring": the pruner's decision but for the two phases after it.
-# "cut": carrying the decision out on hidden states, positions and masks. "session": entering and
+# "cut": applying the decision to hidden states, positions and masks. "session": entering and
 # leaving the with block.
 PHASES = ("session", "hooks", "scoring", "rank", "clustering", "cut")
 
