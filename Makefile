@@ -16,16 +16,20 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 PINS := requirements-torch.txt requirements.lock pyproject.toml
 STAMP := $(VENV)/installed-$(shell cat $(PINS) | cksum | cut -d' ' -f1)
 
+# Not part of the environment (it is not in the lock): pipx install mypy, or MYPY=path/to/mypy.
+MYPY ?= mypy
+
 # A small model gains nothing from a thread per core of a large machine.
 reproduce test bench: export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help reproduce test lint lab train figures claims site bench check lock clean distclean
+.PHONY: help reproduce test lint types lab train figures claims site bench check lock clean distclean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make reproduce   run what is missing: cells, tables, figures (PROFILE=mini)"
 	@echo "make test        ruff and pytest"
+	@echo "make types       mypy on core, runtime, methods and models (needs mypy)"
 	@echo "make lab         open the notebooks in JupyterLab"
 	@echo "make figures     run every notebook again, from the results at hand"
 	@echo "make train       train a miniature (resumes), ship it and write its card (MINIATURE=mini-llava)"
@@ -44,6 +48,9 @@ test: lint
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
+
+types: $(STAMP)
+	$(MYPY) --python-executable $(PY)
 
 lab: $(STAMP)
 	$(PY) -m jupyterlab --notebook-dir=notebooks

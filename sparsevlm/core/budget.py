@@ -30,7 +30,8 @@ OFFICIAL_NUM_VISUAL = 576
 OFFICIAL_KEEP = {192: (300, 200, 110), 128: (303, 110, 36), 96: (238, 48, 26), 64: (66, 30, 17)}
 # v2.0 in mode 2_0 (SparseVLM+), which does not recycle.
 PLUS_KEEP = {192: (300, 200, 118), 128: (238, 108, 60), 96: (246, 54, 28), 64: (66, 34, 20)}
-Spent = Callable[[Sequence[PruningStage]], float]
+Counts = tuple[int, ...]
+Spent = Callable[[Counts], float]
 
 
 def scale_layers(layers: Sequence[int], num_layers: int) -> tuple[int, ...]:
@@ -41,7 +42,7 @@ def scale_layers(layers: Sequence[int], num_layers: int) -> tuple[int, ...]:
     return tuple(sorted({layer * num_layers // OFFICIAL_NUM_LAYERS for layer in layers}))
 
 
-def check_budget(tokens: object, num_layers: object, num_visual: object) -> None:
+def check_budget(tokens: int, num_layers: int, num_visual: int) -> None:
     """Check a budget against the model.
 
     Raises
@@ -106,25 +107,29 @@ def schedule_for(
             PruningStage(*pair) for pair in zip(OFFICIAL_LAYERS, lists[tokens], strict=True)
         )
     places = _places(layers, num_layers)
-    check_stages([PruningStage(layer) for layer, _ in places], num_layers)
+    after = [layer for layer, _ in places]
+    check_stages([PruningStage(layer) for layer in after], num_layers)
 
-    def stages_at(share: float) -> tuple[PruningStage, ...]:
-        return _in_official_shape(share, places, num_visual, lists)
+    def stages_of(counts: Counts) -> tuple[PruningStage, ...]:
+        return tuple(map(PruningStage, after, counts))
 
-    def spent(stages: Sequence[PruningStage]) -> float:
+    def counts_at(share: float) -> Counts:
+        return _in_official_shape(share, [place for _, place in places], num_visual, lists)
+
+    def spent(counts: Counts) -> float:
         return mean_tokens_out(
-            stages, num_layers, num_visual, recycle=recycle, always_drop=always_drop
+            stages_of(counts), num_layers, num_visual, recycle=recycle, always_drop=always_drop
         )
 
-    stages = _trim(_closest(stages_at, spent, tokens), spent, tokens)
-    if abs(spent(stages) - tokens) > 1:
-        fewest, most = spent(stages_at(0.0)), spent(stages_at(1.0))
+    counts = _trim(_closest(counts_at, spent, tokens), spent, tokens)
+    if abs(spent(counts) - tokens) > 1:
+        fewest, most = spent(counts_at(0.0)), spent(counts_at(1.0))
         raise ValueError(
-            f"a budget of {tokens} tokens is impossible with stages after layers "
-            f"{[layer for layer, _ in places]} of {num_layers}: they reach {fewest:.1f} to "
-            f"{most:.1f}. Use another budget, or other layers"
+            f"a budget of {tokens} tokens is impossible with stages after layers {after} of "
+            f"{num_layers}: they reach {fewest:.1f} to {most:.1f}. Use another budget, or other "
+            "layers"
         )
-    return stages
+    return stages_of(counts)
 
 
 def _places(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, float]]:
@@ -144,12 +149,12 @@ def _places(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, fl
 
 def _in_official_shape(
     share: float,
-    places: Sequence[tuple[int, float]],
+    places: Sequence[float],
     num_visual: int,
     lists: Mapping[int, tuple[int, int, int]],
-) -> tuple[PruningStage, ...]:
-    """Stages at a ``share`` in [0, 1]: the official lists, interpolated (0: one token, 1: all)."""
-    knots = [(0.0, (0.0, 0.0, 0.0)), (1.0, (1.0, 1.0, 1.0))]
+) -> Counts:
+    """Counts at a ``share`` in [0, 1]: the official lists, interpolated (0: one token, 1: all)."""
+    knots: list[tuple[float, tuple[float, ...]]] = [(0.0, (0.0,) * 3), (1.0, (1.0,) * 3)]
     knots += [
         (budget / OFFICIAL_NUM_VISUAL, tuple(k / OFFICIAL_NUM_VISUAL for k in keep))
         for budget, keep in lists.items()
@@ -160,38 +165,34 @@ def _in_official_shape(
     )
     weight = (share - low) / (high - low)
     shape = [a + weight * (b - a) for a, b in zip(shape_low, shape_high, strict=True)]
-    stages: list[PruningStage] = []
-    for layer, stage in places:
-        left = min(int(stage), 1)
-        fraction = shape[left] + (stage - left) * (shape[left + 1] - shape[left])
-        keep = max(1, round(fraction * num_visual))
-        stages.append(PruningStage(layer, min(keep, stages[-1].keep) if stages else keep))
-    return tuple(stages)
+    counts: list[int] = []
+    for place in places:
+        left = min(int(place), 1)
+        fraction = shape[left] + (place - left) * (shape[left + 1] - shape[left])
+        counts.append(min([max(1, round(fraction * num_visual)), *counts[-1:]]))
+    return tuple(counts)
 
 
-def _closest(
-    stages_at: Callable[[float], tuple[PruningStage, ...]], spent: Spent, tokens: int
-) -> tuple[PruningStage, ...]:
+def _closest(counts_at: Callable[[float], Counts], spent: Spent, tokens: int) -> Counts:
     """Bisect the share; ``spent`` rises with it but for rounding, which `_trim` repairs."""
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if spent(stages_at(middle)) < tokens else (low, middle)
-    return min((stages_at(low), stages_at(high)), key=lambda stages: abs(spent(stages) - tokens))
+        low, high = (middle, high) if spent(counts_at(middle)) < tokens else (low, middle)
+    return min((counts_at(low), counts_at(high)), key=lambda counts: abs(spent(counts) - tokens))
 
 
-def _trim(stages: tuple[PruningStage, ...], spent: Spent, tokens: int) -> tuple[PruningStage, ...]:
+def _trim(counts: Counts, spent: Spent, tokens: int) -> Counts:
     """Move single tokens, last stage first, while that brings the budget closer."""
-    best = stages
-    for _ in range(4 * len(stages)):
+    best = counts
+    for _ in range(4 * len(counts)):
         candidates = [best]
-        for index, stage in enumerate(best):
-            upper = best[index - 1].keep if index else math.inf
-            lower = best[index + 1].keep if index + 1 < len(best) else 1
-            for keep in (stage.keep - 1, stage.keep + 1):
+        for index, count in enumerate(best):
+            upper = best[index - 1] if index else math.inf
+            lower = best[index + 1] if index + 1 < len(best) else 1
+            for keep in (count - 1, count + 1):
                 if lower <= keep <= upper:
-                    changed = PruningStage(stage.layer, keep)
-                    candidates.append(best[:index] + (changed,) + best[index + 1 :])
+                    candidates.append((*best[:index], keep, *best[index + 1 :]))
         better = min(reversed(candidates), key=lambda c: abs(spent(c) - tokens))
         if abs(spent(better) - tokens) >= abs(spent(best) - tokens):
             break

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from sparsevlm.core.schedule import PruningStage, check_stages
 
@@ -184,10 +184,11 @@ class StagedPruner:
     stages: tuple[PruningStage, ...] = ()
 
     name: ClassVar[str]
-    scored_layer: ClassVar[str] = "this"
-    counted_layer: ClassVar[str] = "this"
-    needs_attention: ClassVar[bool] = True
-    positions: ClassVar[str] = "original"
+    # Without a type they are no fields; a method that leaves one of them to the user adds the type.
+    scored_layer = "this"
+    counted_layer = "this"
+    needs_attention = True
+    positions = "original"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", check_stages(self.stages))
@@ -197,7 +198,7 @@ class StagedPruner:
         self._check_sparsity()
 
     @classmethod
-    def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> StagedPruner:
+    def for_budget(cls, tokens: Any, num_layers: int, num_visual: int) -> StagedPruner:
         """The method with stages that leave ``tokens`` on average over the layers."""
         raise NotImplementedError(f"{cls.__name__} has no for_budget")
 

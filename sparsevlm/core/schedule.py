@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 RECYCLE_FRACTION = 0.3
 CLUSTER_DIVISOR = 10
@@ -153,8 +154,8 @@ def tokens_per_layer(
     current, tokens_in, tokens_out = num_visual, [], []
     for layer in range(-1, num_layers):
         entering = current
-        if layer in keep_after:
-            kept = kept_count(keep_after[layer], current, always_drop, recycle)
+        if (keep := keep_after.get(layer)) is not None:
+            kept = kept_count(keep, current, always_drop, recycle)
             current = kept + recycled_counts(current - kept, recycle)[1]
         if layer >= 0:
             tokens_in.append(entering)
@@ -163,14 +164,14 @@ def tokens_per_layer(
 
 
 def mean_tokens_out(
-    stages: Sequence[PruningStage], num_layers: int, num_visual: int, **how: object
+    stages: Sequence[PruningStage], num_layers: int, num_visual: int, **how: Any
 ) -> float:
     """Mean over the layers of the visual tokens left by each layer: the paper's budget."""
     return math.fsum(tokens_per_layer(stages, num_layers, num_visual, **how)[1]) / num_layers
 
 
 def mean_tokens_in(
-    stages: Sequence[PruningStage], num_layers: int, num_visual: int, **how: object
+    stages: Sequence[PruningStage], num_layers: int, num_visual: int, **how: Any
 ) -> float:
     """Mean over the layers of the visual tokens entering each layer: what is computed."""
     return math.fsum(tokens_per_layer(stages, num_layers, num_visual, **how)[0]) / num_layers

@@ -26,7 +26,7 @@ class Dense(StagedPruner):
     """No pruning: the dense model, with a trace."""
 
     name: ClassVar[str] = "dense"
-    needs_attention: ClassVar[bool] = False
+    needs_attention = False
 
     @classmethod
     def for_budget(cls, tokens: None, num_layers: int, num_visual: int) -> Dense:
@@ -155,6 +155,7 @@ class SparseVLM(StagedPruner):
         else:
             rank = sparsity.numerical_rank(rating)
             if self.sparsity_mode == "scaled_rank":
+                assert self.scale is not None, "checked when built"
                 num_kept = sparsity.num_kept(n, rank, self.scale, self.bias)
             else:
                 lam = self.lam
@@ -183,6 +184,7 @@ class SparseVLM(StagedPruner):
         layers = [stage.layer for stage in self.stages if stage.layer >= context.layer]
         ends = [*layers[1:], context.num_layers]
         spans = [end - max(start, 0) for start, end in zip(layers, ends, strict=True)]
+        assert self.tokens is not None, "checked when built"
         total = self.tokens * context.num_layers
         current, start = context.num_visual, 0
         for layer, left in context.cache.get("left", []):

@@ -14,6 +14,7 @@ fraction of depth, and counts their shape (DEVIATIONS.md).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from sparsevlm.core.budget import OFFICIAL_NUM_VISUAL, PLUS_KEEP, scale_layers, schedule_for
 from sparsevlm.core.schedule import RECYCLE_FRACTION, PruningStage
@@ -36,7 +37,7 @@ def plus_heads(num_heads: int) -> int:
     return PLUS_HEADS if num_heads >= PLUS_HEADS else max(1, num_heads // 2)
 
 
-def v15(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
+def v15(tokens: int, num_layers: int, num_visual: int, **options: Any) -> SparseVLM:
     """Fixed counts, 30 % recycled by L2 and mean, positions renumbered: the paper's Table 1."""
     layers = options.pop("layers", None)
     recycle = options.get("recycle", RECYCLE_FRACTION)
@@ -47,7 +48,7 @@ def v15(tokens: int, num_layers: int, num_visual: int, **options: object) -> Spa
     return SparseVLM(stages, **options)
 
 
-def paper(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
+def paper(tokens: int, num_layers: int, num_visual: int, **options: Any) -> SparseVLM:
     """N = lambda (L_v - rank P), recycled by cosine and sum; the budget gives lambda."""
     nominal = v15(tokens, num_layers, num_visual, layers=options.pop("layers", None))
     defaults = {
@@ -62,7 +63,7 @@ def paper(tokens: int, num_layers: int, num_visual: int, **options: object) -> S
     return SparseVLM(stages, **{**defaults, **options})
 
 
-def v10(tokens: int | None, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
+def v10(tokens: int | None, num_layers: int, num_visual: int, **options: Any) -> SparseVLM:
     """Keep rank * scale + bias at four stages. What is left follows the question, not the budget.
 
     The settings of a budget are the release's own, in proportion to ``num_visual``; with another
@@ -87,7 +88,7 @@ def v10(tokens: int | None, num_layers: int, num_visual: int, **options: object)
     return SparseVLM(tuple(map(PruningStage, layers)), **{**defaults, **options})
 
 
-def video(tokens: int | None, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
+def video(tokens: int | None, num_layers: int, num_visual: int, **options: Any) -> SparseVLM:
     """Keep rank tokens at one early stage. What is left follows the question, not the budget.
 
     ``tokens`` names the setting: 135 (the release: after layer 1 of 32), 194 (the paper's Table 3:
@@ -111,7 +112,7 @@ def video(tokens: int | None, num_layers: int, num_visual: int, **options: objec
     return SparseVLM(tuple(map(PruningStage, layers)), **{**defaults, **options})
 
 
-def plus(tokens: int, num_layers: int, num_visual: int, **options: object) -> SparseVLM:
+def plus(tokens: int, num_layers: int, num_visual: int, **options: Any) -> SparseVLM:
     """SparseVLM+: gravity correction, priority heads, fixed counts, no recycling."""
     defaults = {
         "recycle": 0.0,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 from sparsevlm.core.budget import check_budget, schedule_for
 from sparsevlm.core.interface import StagedPruner
@@ -15,7 +14,7 @@ from sparsevlm.core.schedule import PruningStage
 class Control(StagedPruner):
     """Base of Random and Uniform: SparseVLM's layers, without recycling and without attention."""
 
-    needs_attention: ClassVar[bool] = False
+    needs_attention = False
 
     @classmethod
     def for_budget(
@@ -39,9 +38,9 @@ class InputPruner(StagedPruner):
 
     positions: str = "renumbered"
 
-    scored_layer: ClassVar[str] = "next"
-    counted_layer: ClassVar[str] = "next"
-    needs_attention: ClassVar[bool] = False
+    scored_layer = "next"
+    counted_layer = "next"
+    needs_attention = False
 
     @classmethod
     def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> InputPruner:

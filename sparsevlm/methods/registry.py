@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from sparsevlm.core.interface import StagedPruner
 from sparsevlm.core.sparsevlm import Dense, SparseVLM
@@ -48,7 +49,7 @@ class Method:
     meets_budget: bool = True
 
     def build(
-        self, tokens: int | None, num_layers: int, num_visual: int, **options: object
+        self, tokens: int | None, num_layers: int, num_visual: int, **options: Any
     ) -> StagedPruner:
         """The method at a budget; see `make_pruner`."""
         if self.builder is not None:
@@ -96,7 +97,7 @@ METHODS: dict[str, Method] = {
 
 
 def make_pruner(
-    name: str, *, tokens: int | None, num_layers: int, num_visual: int, **overrides: object
+    name: str, *, tokens: int | None, num_layers: int, num_visual: int, **overrides: Any
 ) -> StagedPruner:
     """Build a method at a budget.
 

@@ -63,9 +63,10 @@ def even_rank(grid: Grid, num_visual: int) -> tuple[int, ...]:
     within, turn = spread_rank(rows, columns), spread_rank(1, frames)
 
     def place(token: int) -> tuple[int, int]:
-        if cells[token] is None:
+        cell = cells[token]
+        if cell is None:
             return rows * columns, token
-        frame, row, column = cells[token]
+        frame, row, column = cell
         return within[row * columns + column], turn[frame]
 
     rank = [0] * num_visual

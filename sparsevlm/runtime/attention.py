@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -142,18 +143,18 @@ def _report(
 def _watched_class(kind: type) -> type:
     """A config class whose objects copy and pickle as the config that they stand for."""
 
-    def reduce(self: object, protocol: int) -> tuple:
+    def reduce(self: Any, protocol: int) -> tuple:
         return _same, (self.sparsevlm_original,)
 
     return type(kind.__name__, (kind,), {"__reduce_ex__": reduce})
 
 
-def _watched_config(original: object, attention: str) -> object:
+def _watched_config(original: Any, attention: str) -> Any:
     """A copy of a config under another attention; a copy of the copy is the original again."""
     config = copy.copy(original)
     config.sparsevlm_original = original
     config._attn_implementation = attention
-    config.__class__ = _watched_class(type(original))
+    config.__class__ = _watched_class(type(original))  # type: ignore[arg-type]
     return config
 
 
@@ -161,9 +162,7 @@ def _same(config: object) -> object:
     return config
 
 
-def watch_attention(
-    attention: nn.Module, sink: Callable[[QueriesKeys], None]
-) -> Callable[[], None]:
+def watch_attention(attention: Any, sink: Callable[[QueriesKeys], None]) -> Callable[[], None]:
     """Send queries and keys of every forward of ``attention`` to ``sink``.
 
     Returns
@@ -185,7 +184,7 @@ def watch_attention(
 
 
 @torch.no_grad()
-def project(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> QueriesKeys:
+def project(layer: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> QueriesKeys:
     """Queries and keys that a decoder layer is about to compute from ``hidden``.
 
     Parameters

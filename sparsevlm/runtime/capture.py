@@ -12,6 +12,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.graphs import Run, Template
 from sparsevlm.runtime.prefill import Prefill
 from sparsevlm.runtime.prune import session_of
+from sparsevlm.runtime.session import Session
 
 ARGUMENTS = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "past_key_values",
              "use_cache")  # fmt: skip
@@ -103,7 +105,7 @@ class Captured:
         Prefills that were traced, and prefills that ran from a graph (the traced ones included).
     """
 
-    def __init__(self, decoder: nn.Module, limit: int, backend: Callable) -> None:
+    def __init__(self, decoder: Any, limit: int, backend: Callable) -> None:
         self._decoder = decoder
         self._limit, self._backend = limit, backend
         self._graphs: dict[tuple, _Graph] = {}
@@ -154,7 +156,7 @@ class Captured:
         outputs = graph.run(*(tensor for tensor in tensors if tensor is not None))
         self.replays += 1
         cache = DynamicCache(config=self._decoder.config) if cache is None else cache
-        if session is not None:
+        if session is not None and state is not None:
             session.states[cache] = state
         return self._finish(outputs, graph, cache, state)
 
@@ -171,14 +173,18 @@ class Captured:
         return [embeds, given.get("position_ids"), mask]
 
     def _key(
-        self, tensors: list[Tensor | None], extras: dict, session: object, state: Prefill | None
+        self,
+        tensors: list[Tensor | None],
+        extras: dict,
+        session: Session | None,
+        state: Prefill | None,
     ) -> tuple:
         kinds = tuple(
             None if one is None else (tuple(one.shape), one.stride(), one.dtype, one.device)
             for one in tensors
         )
         key = (kinds, tuple(sorted(extras.items())), self._decoder.config._attn_implementation)
-        if state is None:
+        if session is None or state is None:
             return key
         layout = tuple((s.before, s.visual, s.text, s.prompt_text) for s in state.first)
         return (*key, session.pruner, session.trace is not None, layout, tuple(state.grids))
@@ -193,7 +199,11 @@ class Captured:
             )
 
     def _capture(
-        self, tensors: list[Tensor | None], extras: dict, session: object, state: Prefill | None
+        self,
+        tensors: list[Tensor | None],
+        extras: dict,
+        session: Session | None,
+        state: Prefill | None,
     ) -> _Graph:
         """Trace a prefill on tensors without values: whoever needs a value fails."""
         rest = Template()
@@ -202,14 +212,15 @@ class Captured:
             given = iter(present)
             embeds, positions, mask = (None if t is None else next(given) for t in tensors)
             cache = graphs.collecting_cache(len(self._decoder.layers))
+            begun = None if state is None else _begun(state)
             if session is not None:
-                session.current, session.position_ids = _begun(state), positions
+                session.current, session.position_ids = begun, positions
             out = self._original(
                 inputs_embeds=embeds, position_ids=positions, attention_mask=mask,
                 past_key_values=cache, use_cache=True, **extras,
             )  # fmt: skip
-            if session is not None:
-                rest.fill(_left(session.current, session.trace is not None))
+            if session is not None and begun is not None:
+                rest.fill(_left(begun, session.trace is not None))
             keys = [layer.keys for layer in cache.layers]
             values = [layer.values for layer in cache.layers]
             return [out.last_hidden_state, *keys, *values, *rest.made]
@@ -238,7 +249,7 @@ class Captured:
         return BaseModelOutputWithPast(last_hidden_state=hidden.clone(), past_key_values=cache)
 
 
-def _check(decoder: nn.Module, given: dict) -> dict[str, object]:
+def _check(decoder: Any, given: dict) -> dict[str, object]:
     """Check that a graph can answer a call; returns the arguments that it passes on."""
     if decoder.training:
         raise ValueError("capture() is for inference: call model.eval() first")
@@ -264,7 +275,7 @@ def _check(decoder: nn.Module, given: dict) -> dict[str, object]:
     return extras
 
 
-def _state(session: object) -> Prefill:
+def _state(session: Session) -> Prefill:
     """The prefill that is beginning under `prune`."""
     state = session.current
     if state is None:
@@ -292,8 +303,11 @@ def _left(state: Prefill, traced: bool) -> dict[str, object]:
     for sample in state.first:
         sample.cache.clear()
     # Decode steps get tables of their own.
-    segments = [replace(one, cos=None, sin=None, arguments={}) for one in state.segments]
-    left = {"segments": segments, "segment_of": state.segment_of}
+    segments = [
+        replace(one, cos=None, sin=None, arguments={})  # type: ignore[arg-type]
+        for one in state.segments
+    ]
+    left: dict[str, object] = {"segments": segments, "segment_of": state.segment_of}
     if traced:
         left |= {"decisions": state.decisions, "samples": state.samples}
     return left

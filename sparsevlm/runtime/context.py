@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -23,7 +24,12 @@ class LazyContext(PruningContext):
         `context_of`): ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``.
     """
 
-    def __init__(self, **known: object) -> None:
+    _sample: Sample
+    _hidden: Tensor
+    _inputs: Callable[[], Tensor]
+    _rotary: Callable[[], Tables]
+
+    def __init__(self, **known: Any) -> None:
         # Frozen for everybody else.
         self.__dict__.update(known)
 
@@ -52,12 +58,14 @@ class LazyContext(PruningContext):
     @cached_property
     def rotary_visual(self) -> Tables:
         """See `PruningContext`."""
-        return tuple(table[self._sample.columns] for table in self._rotary())
+        cos, sin = self._rotary()
+        return cos[self._sample.columns], sin[self._sample.columns]
 
     @cached_property
     def rotary_text(self) -> Tables:
         """See `PruningContext`."""
-        return tuple(table[self._prompt] for table in self._rotary())
+        cos, sin = self._rotary()
+        return cos[self._prompt], sin[self._prompt]
 
     @property
     def _prompt(self) -> slice:
@@ -73,7 +81,7 @@ def context_of(
     rotary: Callable[[], Tables],
     rows: Callable[[slice, Tensor], Tensor],
     mean: Callable[[slice], Tensor],
-    **known: object,
+    **known: Any,
 ) -> PruningContext:
     """Context of one sample.
 

@@ -143,6 +143,9 @@ class FirstSample(Sample):
     Parameters are those of `Sample`, where it begins in its row, and the device of its tokens.
     """
 
+    _start: int
+    _device: torch.device
+
     def __init__(
         self, before: int, visual: int, text: int, prompt_text: int, start: int,
         device: torch.device,
@@ -225,6 +228,12 @@ class PrunedSample(Sample):
     order
         With anchors: how kept and recycled tokens are sorted.
     """
+
+    _previous: Sample
+    _keep: Tensor
+    _created: int
+    _anchors: Tensor | None
+    _order: Tensor | None
 
     def __init__(
         self, previous: Sample, keep: Tensor, created: int, anchors: Tensor | None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,17 +58,17 @@ class Prefill:
         self.grids, self.prompt_key, self.ids, self.static = grids, prompt_key, ids, static
         # A decoder may be spread over several devices: all pruning is done on that of the prompt.
         self.home = samples[0].device
-        padded = len({sample.tokens for sample in samples}) > 1
-        self.padded = padded or self._row_length(attention_mask) > samples[0].tokens
-        self.mask = attention_mask.bool() if self.padded else None
+        lengths = {sample.tokens for sample in samples}
+        self.mask: Tensor | None = None
+        if attention_mask is not None and lengths != {attention_mask.shape[1]}:
+            self.mask = attention_mask.bool()
+        self.padded = self.mask is not None
+        self.inputs: Any = None  # of layer 0, while the prefill runs
         self.segments: list[Segment] = []
         self.segment_of: dict[int, int] = {}
         self.decisions: list[list[Decision]] = [[] for _ in samples]
         self.attention: dict[int, QueriesKeys] = {}
         self.masks: list[dict] = [{} for _ in samples]
-
-    def _row_length(self, attention_mask: Tensor | None) -> int:
-        return self.first[0].tokens if attention_mask is None else attention_mask.shape[1]
 
     def start(self, hidden: Tensor, arguments: dict, positions: Tensor | None) -> None:
         """Note the input of layer 0: embeddings, rotary tables and the decoder's position ids."""

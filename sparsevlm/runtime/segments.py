@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.masking_utils import create_causal_mask
 
 from sparsevlm.core.interface import phase
@@ -43,7 +44,8 @@ class Segment:
 
     def tables_of(self, row: int, start: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines of one row from its first real token on, ``[tokens, head_dim]``."""
-        return tuple(table[row if len(table) > 1 else 0, start:] for table in (self.cos, self.sin))
+        row = row if len(self.cos) > 1 else 0
+        return self.cos[row, start:], self.sin[row, start:]
 
     def change(self, cos: Tensor, sin: Tensor, mask: Tensor | None) -> None:
         """Set what the layers of this segment get in place of what the model gives them."""
@@ -166,7 +168,7 @@ def real_tokens(samples: Sequence[Sample], length: int, device: torch.device) ->
 
 @phase("cut")
 def causal_mask(
-    decoder: nn.Module, mask: Tensor | None, hidden: Tensor, arguments: dict, layer: int
+    decoder: Any, mask: Tensor | None, hidden: Tensor, arguments: dict, layer: int
 ) -> Tensor | None:
     """What the attention of one layer gets, as the model itself would make it."""
     # Each layer of a pruned model has its own cache length; layer_idx sizes the mask for it.

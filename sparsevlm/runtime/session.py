@@ -101,7 +101,8 @@ class Session:
                 f"prune() needs a 2-D attention_mask [batch, tokens], got {mask.ndim} dimensions"
             )
         self.attention_mask = mask
-        self.continuing = cache is not None and cache.get_seq_length() > 0
+        cached = 0 if cache is None else cache.get_seq_length()
+        self.continuing = cached > 0
         if self.continuing:
             self.current = self.states.get(cache)
             if self.current is None:
@@ -109,11 +110,12 @@ class Session:
                     "this cache was not filled under this prune(); run the prompt inside the "
                     "same with block"
                 )
-            self.current.check_continued(arguments.get("input_ids"), cache.get_seq_length())
+            self.current.check_continued(arguments.get("input_ids"), cached)
             return
         visual = self.adapter.visual_mask(arguments)
-        samples = self._locate(visual, mask, self._prompt_length(arguments, visual.shape[1]))
-        key = prompt_key(self.adapter, arguments, visual, self.prompt)
+        prompt_length = self._prompt_length(arguments, visual.shape[1])
+        samples = self._locate(visual, mask, prompt_length)
+        key = prompt_key(self.adapter, arguments, visual, prompt_length)
         grids = self.adapter.grids(arguments, [sample.visual for sample in samples])
         ids = arguments.get("input_ids")
         static = visual.device.type != "cpu" if self.static is None else self.static

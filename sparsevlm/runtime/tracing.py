@@ -75,14 +75,14 @@ def _stage_trace(decision: Decision, members: dict[int, list[int]]) -> StageTrac
             members.setdefault(identity, []).extend(members[source[member]])
     after = decision.after.source.tolist()
     recycled = [identity for identity in after if identity >= before.num_visual]
-    scored = selection.scores is not None
+    scores = [] if selection.scores is None else selection.scores.tolist()
     return StageTrace(
         layer=decision.layer,
         kept=[identity for identity in after if identity < before.num_visual],
         groups=[sorted(members[identity]) for identity in recycled],
         group_ids=recycled,
-        scores=[float(f"{value:.6g}") for value in selection.scores.tolist()] if scored else [],
-        score_ids=source if scored else [],
+        scores=[float(f"{value:.6g}") for value in scores],
+        score_ids=source if scores else [],
         raters=_positions(selection.raters),
         num_left=len(after),
     )
