@@ -43,15 +43,8 @@ def test_official_sequence(case):
     dropped = gold["score"].index_fill(0, keep, -torch.inf)
     members, _ = dropped.topk(recycled)[::-1]
     vectors, labels, _ = recycling.reconstruct(hidden[first + members], groups, ties="strict")
-    sample = Sample(
-        first,
-        count,
-        info["n_text"],
-        info["n_text"],
-        count,
-        torch.arange(count),
-        torch.arange(len(hidden)),
-    )
+    text = info["n_text"]
+    sample = Sample(first, count, text, text, count, 0, hidden.device)
     after, out = apply(sample, hidden, Selection(keep, Groups(members, labels), vectors))
     assert after.visual == info["v_token_num_after"]
     torch.testing.assert_close(out, gold["out"])

@@ -147,10 +147,10 @@ class Captured:
         session = session_of(self._decoder)
         state = None if session is None else _state(session)
         tensors = self._tensors(given, state)
-        key = self._key(tensors, extras, session, state)
+        key = self._key(tensors, extras, session)
         if key not in self._graphs:
             self._check_limit()
-            self._graphs[key] = self._capture(tensors, extras, session, state)
+            self._graphs[key] = self._capture(tensors, extras, session)
             self.captures += 1
         graph = self._graphs[key]
         outputs = graph.run(*(tensor for tensor in tensors if tensor is not None))
@@ -172,41 +172,31 @@ class Captured:
             mask = mask if padded else None
         return [embeds, given.get("position_ids"), mask]
 
-    def _key(
-        self,
-        tensors: list[Tensor | None],
-        extras: dict,
-        session: Session | None,
-        state: Prefill | None,
-    ) -> tuple:
+    def _key(self, tensors: list[Tensor | None], extras: dict, session: Session | None) -> tuple:
         kinds = tuple(
             None if one is None else (tuple(one.shape), one.stride(), one.dtype, one.device)
             for one in tensors
         )
         key = (kinds, tuple(sorted(extras.items())), self._decoder.config._attn_implementation)
-        if session is None or state is None:
+        if session is None:
             return key
+        state = _state(session)
         layout = tuple((s.before, s.visual, s.text, s.prompt_text) for s in state.first)
         return (*key, session.pruner, session.trace is not None, layout, tuple(state.grids))
 
     def _check_limit(self) -> None:
         if len(self._graphs) >= self._limit:
             raise RuntimeError(
-                f"capture() holds {len(self._graphs)} graphs, as many as limit={self._limit} "
-                "allows, and this prompt has yet another layout (batch, lengths, place of the "
-                "visual tokens, padding, pruner); pad prompts to few lengths, or give a larger "
-                "limit"
+                f"capture() holds {len(self._graphs)} graphs, as many as limit={self._limit} allows, "
+                "and this prompt has yet another layout (batch, lengths, place of the visual "
+                "tokens, padding, pruner); pad prompts to few lengths, or give a larger limit"
             )
 
     def _capture(
-        self,
-        tensors: list[Tensor | None],
-        extras: dict,
-        session: Session | None,
-        state: Prefill | None,
+        self, tensors: list[Tensor | None], extras: dict, session: Session | None
     ) -> _Graph:
         """Trace a prefill on tensors without values: whoever needs a value fails."""
-        rest = Template()
+        rest, state = Template(), None if session is None else _state(session)
 
         def prefill(*present: Tensor) -> list[Tensor]:
             given = iter(present)
@@ -258,8 +248,7 @@ def _check(decoder: Any, given: dict) -> dict[str, object]:
             "capture() fills a cache, and the call says use_cache=False; leave it out, or leave "
             "the with block"
         )
-    extras = {name: value for name, value in given.items() if name not in ARGUMENTS}
-    extras = {name: value for name, value in extras.items() if value is not None}
+    extras = {k: value for k, value in given.items() if k not in ARGUMENTS and value is not None}
     refused = [name for name, value in extras.items()
                if isinstance(value, Tensor)
                or (name.startswith("output_") and value)
@@ -303,10 +292,8 @@ def _left(state: Prefill, traced: bool) -> dict[str, object]:
     for sample in state.first:
         sample.cache.clear()
     # Decode steps get tables of their own.
-    segments = [
-        replace(one, cos=None, sin=None, arguments={})  # type: ignore[arg-type]
-        for one in state.segments
-    ]
+    without: Any = {"cos": None, "sin": None, "arguments": {}}
+    segments = [replace(segment, **without) for segment in state.segments]
     left: dict[str, object] = {"segments": segments, "segment_of": state.segment_of}
     if traced:
         left |= {"decisions": state.decisions, "samples": state.samples}
