@@ -50,7 +50,7 @@ def select_raters(
     Parameters
     ----------
     visual, text
-        As in `text_relevance`.
+        See `text_relevance`.
     rule
         ``"above_mean"`` (official code), ``"at_least_mean"`` (paper) or ``"all_text"``.
 
@@ -90,7 +90,7 @@ def rater_rows(
     Parameters
     ----------
     visual, text, rule
-        As in `select_raters`.
+        See `select_raters`.
     may_count
         Whether the host may learn how many rate, for which it waits for the device. If not, all
         rows are looked at, and no shape depends on a value.
