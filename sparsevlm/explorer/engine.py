@@ -77,7 +77,7 @@ class Engine:
             # The picture is kept so that its id stays its own.
             self._dense = {key: (picture, self._greedy(inputs, _dense())[0])}
         dense = self._dense[key][1]
-        watched = Watched(self._pruner(ask, inputs), self.model.num_layers)
+        watched = Watched(self._pruner(ask, inputs), self.model.sizes.layers)
         pruned, sample = self._greedy(inputs, watched)
         words, num_text = self._words(inputs)
         sample = watched.own_cuts(sample)
@@ -111,7 +111,7 @@ class Engine:
         options = options_for(ask.method, heads, find_adapter(self.loaded.model).has_mrope)
         tokens = None if ask.method == "dense" else ask.tokens
         inner: StagedPruner = make_pruner(
-            ask.method, tokens=tokens, num_layers=self.model.num_layers,
+            ask.method, tokens=tokens, num_layers=self.model.sizes.layers,
             num_visual=int(self._visual(inputs).sum()), **options,
         )  # fmt: skip
         return Adjusted(inner, ask.keep, ask.drop, ask.raters)

@@ -12,7 +12,6 @@ from transformers import DynamicCache
 
 from sparsevlm.core.interface import StagedPruner, phase
 from sparsevlm.core.schedule import check_stages, tokens_per_layer
-from sparsevlm.methods import make_pruner
 from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.capture import Captured, capture
 from sparsevlm.runtime.prune import prune
@@ -84,11 +83,7 @@ class Case:
         ValueError
             If the method decides at run time how many tokens stay: then it has no oracle.
         """
-        shape = self.shape
-        pruner = make_pruner(
-            method, tokens=tokens, num_layers=shape.layers, num_visual=shape.num_visual,
-            **shapes.method_options(shape, method),
-        )  # fmt: skip
+        pruner = self.shape.pruner(method, tokens)
         if any(stage.keep is None for stage in pruner.stages):
             raise ValueError(
                 f"{method} decides at run time how many tokens stay, so there is no oracle of the "
