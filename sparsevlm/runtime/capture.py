@@ -187,8 +187,8 @@ class Captured:
     def _check_limit(self) -> None:
         if len(self._graphs) >= self._limit:
             raise RuntimeError(
-                f"capture() holds {len(self._graphs)} graphs, as many as limit={self._limit} allows, "
-                "and this prompt has yet another layout (batch, lengths, place of the visual "
+                f"capture() holds {len(self._graphs)} graphs, as many as limit={self._limit} "
+                "allows, and this prompt has another layout (batch, lengths, place of the visual "
                 "tokens, padding, pruner); pad prompts to few lengths, or give a larger limit"
             )
 
