@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.evaluation.judges import TASKS, JudgeRequest
 from sparsevlm.evaluation.judges.chat import ChatJudge
-from sparsevlm.evaluation.judges.transcripts import Reply
 
 GOOD = "{'pred': 'yes', 'score': 4}"
 VIDEO, MM_VET = TASKS["tgif"], TASKS["mmvet"]
@@ -47,5 +46,5 @@ class Parrot(ChatJudge):
             if reply.startswith("refused"):
                 refused[index] = reply
             else:
-                keep(index, Reply(reply))
+                keep(index, reply, {})
         return refused

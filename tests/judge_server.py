@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from sparsevlm.evaluation.judges import TASKS, EndpointJudge, JudgeRequest
-from sparsevlm.evaluation.judges.http import Patience
+from sparsevlm.evaluation.judges.client import RetryPolicy
 
 KEY = "sk-test-0123456789abcdef"
 GOOD = "{'pred': 'yes', 'score': 4}"
-QUICK = Patience(tries=4, timeout_s=5.0, first_wait_s=0.01, longest_wait_s=0.05)
+QUICK = RetryPolicy(tries=4, timeout_s=5.0, first_wait_s=0.01, longest_wait_s=0.05)
 
 
 def said(text, **fields):
@@ -30,7 +30,7 @@ def endpoint_judge(server, folder, **settings):
     """A judge behind the server that keeps its transcripts in a folder, with other settings."""
     settings = {
         "task": TASKS["tgif"], "folder": folder, "model": "judge", "address": server.address,
-        "key_variable": "JUDGE_KEY", "patience": QUICK, "parallel": 1,
+        "key_variable": "JUDGE_KEY", "retry": QUICK, "parallel": 1,
     } | settings  # fmt: skip
     return EndpointJudge(**settings)
 
@@ -112,8 +112,9 @@ def serving() -> Iterator[Server]:
 def set_key(monkeypatch) -> None:
     """Put the key into the environment, and no proxy between."""
     monkeypatch.setenv("JUDGE_KEY", KEY)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
 def requests(count):

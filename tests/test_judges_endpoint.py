@@ -19,7 +19,7 @@ import pytest
 from judge_server import GOOD, KEY, QUICK, endpoint_judge, requests, said, serving, set_key
 
 from sparsevlm.evaluation.judges import TASKS, JudgeError, Verdict
-from sparsevlm.evaluation.judges.http import Patience
+from sparsevlm.evaluation.judges.client import RetryPolicy
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,7 +40,7 @@ YES = Verdict(pred="yes", score=4)
 
 
 def test_what_is_sent_and_what_is_kept(server, make, tmp_path):
-    judge = make(options={"seed": 0})
+    judge = make(options={"temperature": 0.0, "seed": 0})
     assert judge.verdicts(requests(1)) == [YES]
     ((method, path, headers, body),) = server.requests
     assert (method, path) == ("POST", "/v1/chat/completions")
@@ -62,7 +62,7 @@ def test_settings_that_can_change_a_reply_identify_the_judge(make):
     judges = [
         make(),
         make(model="other"),
-        make(temperature=None),
+        make(options={}),
         make(max_tokens=65),
         make(limit_field="max_completion_tokens"),
         make(options={"seed": 1}),
@@ -71,12 +71,12 @@ def test_settings_that_can_change_a_reply_identify_the_judge(make):
         make(tries=2),
     ]
     assert len({json.dumps(judge.identity()) for judge in judges}) == len(judges)
-    same = [make(parallel=9), make(price_in=1.0), make(patience=Patience()), make(key_variable="K")]
+    same = [make(parallel=9), make(price_in=1.0), make(retry=RetryPolicy()), make(key_variable="K")]
     assert {json.dumps(judge.identity()) for judge in same} == {json.dumps(make().identity())}
 
 
 def test_fields_that_a_server_does_not_know_can_be_left_out(server, make):
-    make(temperature=None, limit_field="max_completion_tokens", max_tokens=9).verdicts(requests(1))
+    make(options={}, limit_field="max_completion_tokens", max_tokens=9).verdicts(requests(1))
     body = server.requests[0][3]
     assert "temperature" not in body and "max_tokens" not in body
     assert body["max_completion_tokens"] == 9
@@ -100,8 +100,8 @@ TROUBLE = {
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_trouble_that_passes_is_survived(server, make, trouble):
     server.script = [TROUBLE[trouble]] * 2
-    patience = dataclasses.replace(QUICK, timeout_s=0.2 if trouble == "slow" else 5.0)
-    assert make(patience=patience).verdicts(requests(1)) == [YES]
+    policy = dataclasses.replace(QUICK, timeout_s=0.2 if trouble == "slow" else 5.0)
+    assert make(retry=policy).verdicts(requests(1)) == [YES]
     assert len(server.requests) == 3
 
 
@@ -130,14 +130,14 @@ def test_replies_without_a_verdict_are_asked_for_again_then_broken(server, make,
 
 
 def waits(caplog):
-    return [record.args[-1] for record in caplog.records if record.name.endswith("wire")]
+    return [record.args[-1] for record in caplog.records if record.name.endswith("judges.client")]
 
 
 def test_waits_double_up_to_the_longest_and_the_servers_own_word_counts(server, make, caplog):
     server.script = [TROUBLE["overloaded"]] * 5 + [TROUBLE["busy with a time"]]
-    patience = Patience(tries=9, first_wait_s=0.01, longest_wait_s=0.04)
+    policy = RetryPolicy(tries=9, first_wait_s=0.01, longest_wait_s=0.04)
     with caplog.at_level(logging.WARNING):
-        make(patience=patience).verdicts(requests(1))
+        make(retry=policy).verdicts(requests(1))
     for waited, base in zip(waits(caplog)[:5], (0.01, 0.02, 0.04, 0.04, 0.04), strict=True):
         assert base <= waited <= 1.25 * base
     assert waits(caplog)[5] == 0.02

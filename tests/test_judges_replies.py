@@ -8,8 +8,8 @@ import pytest
 from judge_parrot import MM_VET, VIDEO, Parrot, request
 
 from sparsevlm.evaluation.judges import TASKS, JudgeRequest, Prompt, Verdict, task_of
+from sparsevlm.evaluation.judges.chat import key_of
 from sparsevlm.evaluation.judges.replies import ReplyError, read_fraction, read_video_reply
-from sparsevlm.evaluation.judges.transcripts import key_of
 
 # Replies
 

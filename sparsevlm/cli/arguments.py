@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 
-from sparsevlm.evaluation.judges import options as judging
+from sparsevlm.evaluation.judges import command as judging
 from sparsevlm.models.checkpoints import fetch as fetching
 from sparsevlm.speed import options as bench_options
 from sparsevlm.speed.options import positive

@@ -6,24 +6,20 @@ a score always names its judge: `Judge.identity()` is part of what identifies a 
 
 from __future__ import annotations
 
-from sparsevlm.evaluation.judges.apply import (
-    judge_id,
-    judge_rows,
-    read_verdicts,
-    verdict_path,
-    verdicts_beside,
-    with_verdicts,
-)
 from sparsevlm.evaluation.judges.endpoint import EndpointJudge
+from sparsevlm.evaluation.judges.interface import (
+    Estimate,
+    Judge,
+    JudgeError,
+    JudgeRequest,
+    Verdict,
+)
 from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.open_model import OpenJudge
 from sparsevlm.evaluation.judges.prompts import TASKS, Prompt, Task, task_of
-from sparsevlm.evaluation.judges.requests import Estimate, Judge, JudgeError, JudgeRequest, Verdict
-
-JUDGES = {"match": MatchJudge, "open": OpenJudge, "endpoint": EndpointJudge}
+from sparsevlm.evaluation.judges.records import judge_records
 
 __all__ = [
-    "JUDGES",
     "TASKS",
     "EndpointJudge",
     "Estimate",
@@ -35,11 +31,6 @@ __all__ = [
     "Prompt",
     "Task",
     "Verdict",
-    "judge_id",
-    "judge_rows",
-    "read_verdicts",
+    "judge_records",
     "task_of",
-    "verdict_path",
-    "verdicts_beside",
-    "with_verdicts",
 ]

@@ -2,30 +2,86 @@
 
 from __future__ import annotations
 
-import itertools
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sparsevlm.evaluation.judges.interface import Estimate, JudgeError, JudgeRequest, Verdict
 from sparsevlm.evaluation.judges.prompts import Prompt, Task
-from sparsevlm.evaluation.judges.replies import ReplyError
-from sparsevlm.evaluation.judges.requests import Estimate, JudgeRequest, Verdict
-from sparsevlm.evaluation.judges.transcripts import (
-    Messages,
-    Reply,
-    Transcripts,
-    key_of,
-    known_replies,
-    transcripts,
-)
+from sparsevlm.evaluation.judges.replies import FORMAT, ReplyError
+from sparsevlm.evaluation.results.jsonl import JsonLines, locked, read_rows
 from sparsevlm.evaluation.results.run import canonical_json, digest
 
-Keep = Callable[[int, Reply], None]
+Messages = Sequence[Mapping[str, str]]
+Keep = Callable[[int, str, Mapping], None]
 
 # English has about four characters a token; three, so that a price is rather too high.
 CHARACTERS_PER_TOKEN = 3
 TOKENS_PER_MESSAGE = 8  # of the chat template
+
+
+def key_of(messages: Messages) -> str:
+    """Return what identifies a conversation."""
+    return digest(canonical_json([dict(message) for message in messages]))
+
+
+class Transcript:
+    """What one judge said, kept on the disk so that nothing is asked twice.
+
+    Parameters
+    ----------
+    folder : Path
+        Of all transcripts.
+    asked : mapping
+        Identifies who is asked, and how; the header of the file.
+
+    Attributes
+    ----------
+    replies : dict
+        Texts by the key of their conversation.
+    """
+
+    def __init__(self, folder: Path, asked: Mapping) -> None:
+        self.path = Path(folder) / f"{digest(canonical_json(asked))}.jsonl"
+        self._header, self._adding, self._file = {"judge": asked}, threading.Lock(), None
+        self.replies = self._by_key(read_rows(self.path, self._header))
+
+    def _by_key(self, rows: Sequence[Mapping]) -> dict[str, str]:
+        try:
+            return {row["key"]: row["reply"] for row in rows}
+        except KeyError as error:
+            raise JudgeError(f"{self.path} is damaged, an entry has no {error}; move it") from None
+
+    @contextmanager
+    def writing(self) -> Iterator[Transcript]:
+        """Let this process, and no other, add replies.
+
+        Raises
+        ------
+        JudgeError
+            Another process asks this judge.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        busy = JudgeError(
+            f"another process asks this judge ({self.path.stem}); let it finish, then run this again"
+        )
+        kept = "What the judge said before is kept."
+        with (
+            locked(self.path.with_suffix(".lock"), busy),
+            closing(JsonLines(self.path, self._header, lambda: kept)) as self._file,
+        ):
+            self.replies = self._by_key(self._file.rows)
+            yield self
+
+    def add(self, messages: Messages, text: str, details: Mapping) -> None:
+        """Keep a reply; it is on the disk when this returns. May be called from any thread."""
+        row = {"key": key_of(messages), "messages": [dict(message) for message in messages]}
+        with self._adding:
+            self._file.append([{**row, "reply": text, "details": dict(details)}])
+            self.replies[row["key"]] = text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +100,6 @@ class ChatJudge(ABC):
         How often a conversation is asked, with reminders, until its reply can be read.
     max_tokens : int, optional
         Of a reply; default: the task's. A judge that thinks aloud needs more.
-    report : (number of replies so far) -> None, optional
-        Called as replies come, from any thread.
     """
 
     task: Task
@@ -53,7 +107,6 @@ class ChatJudge(ABC):
     prompt: Prompt | None = None
     tries: int = 3
     max_tokens: int | None = None
-    report: Callable[[int], None] | None = None
 
     def __post_init__(self) -> None:
         if self.tries < 1 or self.longest < 1:
@@ -80,18 +133,20 @@ class ChatJudge(ABC):
     def ask(self, conversations: Sequence[Messages], keep: Keep) -> dict[int, str]:
         """Have all conversations answered, and return by index why some will not be.
 
-        `keep` is called with index and reply as soon as a reply is there, from any thread.
+        `keep` is called with index, reply and details (who served it, how many tokens it took, why
+        it ended) as soon as a reply is there, from any thread.
         """
 
     def identity(self) -> dict:
-        """Return all that can change a verdict."""
+        """Return all that can change a verdict: who is asked, in which words, and how it is read."""
         wording = digest(canonical_json(asdict(self.prompt)))
-        return {**self.asked(), **self.task.reading(), "prompt": wording, "tries": self.tries}
+        reading = {"task": self.task.name, "format": FORMAT}
+        return {**self.asked(), **reading, "prompt": wording, "tries": self.tries}
 
     def estimate(self, requests: Sequence[JudgeRequest]) -> Estimate:
         """Return what asking takes if every reply can be read at once."""
-        known = known_replies(self.folder, self.asked())
-        conversations = self._open(requests, 0, known)
+        known = Transcript(self.folder, self.asked()).replies
+        conversations = _open([self.prompt.messages(request) for request in requests], known)
         characters = sum(len(m["content"]) for messages in conversations for m in messages)
         headers = TOKENS_PER_MESSAGE * sum(map(len, conversations))
         tokens_in = -(-characters // CHARACTERS_PER_TOKEN) + headers
@@ -107,51 +162,38 @@ class ChatJudge(ABC):
         JudgeError
             The judge cannot go on. What it said so far is kept.
         """
-        found: list[Verdict | None] = [None] * len(requests)
-        still = list(range(len(requests)))
-        with transcripts(self.folder, self.asked()) as known:
+        found = [Verdict()] * len(requests)
+        unread = range(len(requests))
+        with Transcript(self.folder, self.asked()).writing() as transcript:
             for tries in range(self.tries):
-                refused = self._ask([requests[i] for i in still], tries, known)
-                unread = []
-                for i in still:
-                    messages = self.prompt.messages(requests[i], tries)
-                    if messages not in known:
-                        found[i] = Verdict(broken=refused[key_of(messages)])
-                        continue
-                    found[i] = self._read(known[messages])
-                    if found[i].broken:
-                        unread.append(i)
-                still = unread
+                asked = {i: self.prompt.messages(requests[i], tries) for i in unread}
+                refused = self._ask(list(asked.values()), transcript)
+                for i, messages in asked.items():
+                    reason = refused.get(key_of(messages))
+                    found[i] = (
+                        Verdict(broken=reason)
+                        if reason
+                        else self._read(transcript.replies[key_of(messages)])
+                    )
+                unread = [i for i in unread if found[i].broken and key_of(asked[i]) not in refused]
         return found
 
-    def _open(
-        self, requests: Sequence[JudgeRequest], tries: int, known: Transcripts
-    ) -> list[Messages]:
-        """Return the conversations that nobody has answered; equal ones once."""
-        wanted = {}
-        for request in requests:
-            messages = self.prompt.messages(request, tries)
-            if messages not in known:
-                wanted[key_of(messages)] = messages
-        return list(wanted.values())
-
-    def _ask(
-        self, requests: Sequence[JudgeRequest], tries: int, known: Transcripts
-    ) -> dict[str, str]:
-        """Ask what is not known; return why some conversations are not answered."""
-        conversations = self._open(requests, tries, known)
-        done = itertools.count(1)
-
-        def keep(index: int, reply: Reply) -> None:
-            known.add(conversations[index], reply)
-            if self.report:
-                self.report(next(done))
-
-        refused = self.ask(conversations, keep) if conversations else {}
+    def _ask(self, wanted: Sequence[Messages], transcript: Transcript) -> dict[str, str]:
+        """Have answered what nobody answered before; return by key why some is not."""
+        conversations = _open(wanted, transcript.replies)
+        if not conversations:
+            return {}
+        refused = self.ask(conversations, lambda i, *said: transcript.add(conversations[i], *said))
         return {key_of(conversations[index]): reason for index, reason in refused.items()}
 
-    def _read(self, reply: Reply) -> Verdict:
+    def _read(self, reply: str) -> Verdict:
         try:
-            return self.task.read(reply.text)
+            return self.task.read(reply)
         except ReplyError as error:
             return Verdict(broken=str(error))
+
+
+def _open(conversations: Sequence[Messages], known: Mapping[str, str]) -> list[Messages]:
+    """Return the conversations that have no reply yet; equal ones once."""
+    by_key = {key_of(messages): messages for messages in conversations}
+    return [messages for key, messages in by_key.items() if key not in known]

@@ -1,4 +1,4 @@
-"""The command that has the answers of finished runs judged."""
+"""The command `judge`: it has the answers of finished runs judged."""
 
 from __future__ import annotations
 
@@ -7,13 +7,35 @@ import sys
 from collections.abc import Sequence
 
 from sparsevlm.evaluation.judges.endpoint import EndpointJudge
+from sparsevlm.evaluation.judges.interface import Estimate, Judge
 from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.open_model import OpenJudge
 from sparsevlm.evaluation.judges.prompts import Prompt, Task
 from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
-from sparsevlm.evaluation.judges.requests import Estimate, Judge
 from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command line, which `run` reads."""
+
+    def add(name: str, text: str, **how: object) -> None:
+        parser.add_argument(f"--{name}", help=text, **how)
+
+    parser.add_argument("judge", choices=("match", "open", "endpoint"), help="who judges")
+    add("profile", "see `list` (default: mini)", default="mini")
+    add("only", "runs of these notebooks", nargs="+", default=[], metavar="NAME")
+    add("model", "of an endpoint, or of the hub, or a folder")
+    add("revision", "of a model of the hub", default="", metavar="COMMIT")
+    add("address", "of an endpoint", default="https://api.openai.com/v1")
+    add("key-variable", 'environment variable with the key ("": none)', default="OPENAI_API_KEY",
+        metavar="NAME")  # fmt: skip
+    add("price", "of a million tokens", type=float, nargs=2, metavar=("IN", "OUT"))
+    add("prompt", "another wording, as JSON", metavar="FILE")
+    add("device", "of an open judge", default="cpu")
+    add("parallel", "requests at a time (default: 4)", type=int, choices=range(1, 65), default=4,
+        metavar="N")  # fmt: skip
+    add("yes", "do not ask whether the price is right", action="store_true")
 
 
 def run(options: argparse.Namespace, runs: Sequence[EvaluationRun], store: Store) -> list[str]:
@@ -22,9 +44,8 @@ def run(options: argparse.Namespace, runs: Sequence[EvaluationRun], store: Store
     Parameters
     ----------
     options : Namespace
-        `judge` (match, open or endpoint), `model`, `revision`, `address`, `key_variable`, `price`
-        (two numbers or None), `prompt` (file or None), `device`, `parallel`, `yes`.
-    runs : sequence of Cell
+        Of `add_arguments`.
+    runs : sequence of EvaluationRun
         Those that are not finished, or need no judge, are left out.
     store : Store
         Where the records are.
@@ -37,9 +58,8 @@ def run(options: argparse.Namespace, runs: Sequence[EvaluationRun], store: Store
         The options contradict each other.
     """
     prompt = Prompt.from_file(options.prompt) if options.prompt else None
-    records = [store.load(run) for run in runs if store.has(run)]
     judged = judge_records(
-        records,
+        [store.load(run) for run in runs if store.has(run)],
         store,
         lambda task: make_judge(options, task, prompt, store),
         confirm=lambda estimate: _confirmed(estimate, options.yes),

@@ -1,4 +1,4 @@
-"""A judge without a model: the benchmark's own normalised match."""
+"""A judge without a model: the benchmark's own normalized match."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from sparsevlm.benchmarks import mmvet, videoqa
 from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.evaluation.judges.interface import Estimate, JudgeRequest, Verdict
 from sparsevlm.evaluation.judges.prompts import MM_VET, Task
-from sparsevlm.evaluation.judges.requests import Estimate, JudgeRequest, Verdict
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,6 @@ class MatchJudge:
         sample = Sample(request.id, "", request.question, request.answer, answers=request.facts)
         row = {**sample.to_json(), "prediction": request.prediction}
         if self.task is MM_VET:
-            return Verdict(score=mmvet.judge(row))
+            return Verdict(score=mmvet.score_sample(row))
         right = bool(videoqa.score_sample(row))
         return Verdict(pred="yes" if right else "no", score=videoqa.BEST if right else 0)

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparsevlm.evaluation.judges.replies import FORMAT, read_fraction, read_video_reply
-from sparsevlm.evaluation.judges.requests import JudgeRequest, Verdict
+from sparsevlm.evaluation.judges.interface import JudgeRequest, Verdict
+from sparsevlm.evaluation.judges.replies import read_fraction, read_video_reply
 
 _FIELD = re.compile(r"\{(question|answer|prediction)\}")
 _KEYS = ("system", "user", "reminder")
@@ -100,10 +100,6 @@ class Task:
     prompt: Prompt
     read: Callable[[str], Verdict]
     max_tokens: int
-
-    def reading(self) -> dict:
-        """Return what identifies the reader of replies."""
-        return {"task": self.name, "format": FORMAT}
 
 
 VIDEO_QA = Task(

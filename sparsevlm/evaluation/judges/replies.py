@@ -8,7 +8,7 @@ import math
 import re
 
 from sparsevlm.benchmarks.videoqa import BEST, YES_NO
-from sparsevlm.evaluation.judges.requests import Verdict
+from sparsevlm.evaluation.judges.interface import Verdict
 
 FORMAT = 1  # to be raised with every change here that reads a reply differently
 LONGEST = 10_000  # characters; nothing that long is a verdict

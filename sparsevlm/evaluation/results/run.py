@@ -130,7 +130,7 @@ class Record:
 
     Attributes
     ----------
-    run : Cell
+    run : EvaluationRun
         What was measured.
     predictions : sequence of dict
         One row per sample, in the samples' order: the fields of `Sample`, "prompt", "prediction",

@@ -1,7 +1,4 @@
-"""What a judge is asked, what it says, and what a judge is.
-
-Read next: prompts.py (the wording), replies.py (reading what comes back), chat.py (asking a model).
-"""
+"""What a judge is asked, what it says, and what a judge is."""
 
 from __future__ import annotations
 
@@ -85,15 +82,10 @@ class Verdict:
             return {"broken": self.broken}
         return {"pred": self.pred, "score": self.score} if self.pred else {"score": self.score}
 
-    @classmethod
-    def from_json(cls, values: Mapping) -> Verdict:
-        """Return the verdict of `to_json`."""
-        return cls(**values)
-
 
 @dataclass(frozen=True)
 class Estimate:
-    """What judging will take, known before it starts.
+    """What judging will take, known before it starts; estimates can be added.
 
     Attributes
     ----------
@@ -113,8 +105,17 @@ class Estimate:
     tokens_out: int = 0
     price: float | None = 0.0
 
+    def __add__(self, other: Estimate) -> Estimate:
+        known = self.price is not None and other.price is not None
+        return Estimate(
+            self.requests + other.requests,
+            self.to_ask + other.to_ask,
+            self.tokens_in + other.tokens_in,
+            self.tokens_out + other.tokens_out,
+            self.price + other.price if known else None,
+        )
+
     def __str__(self) -> str:
-        """One sentence for the user."""
         if not self.to_ask:
             return f"{self.requests} answers to judge, none of them has to be asked"
         cost = "at a price not given" if self.price is None else f"for up to {self.price:.2f}"
