@@ -26,6 +26,12 @@ KITS = {
     "mini-qwen2-vl": "qwen2_vl",
 }
 NAMES = tuple(KITS)
+STANDS_FOR = {
+    "llava": "LLaVA-1.5",
+    "mini_gemini": "Mini-Gemini",
+    "video_llava": "Video-LLaVA",
+    "qwen2_vl": "Qwen2-VL",
+}
 NUM_VISUAL = {
     "mini-llava": 576,
     "mini-llava-16": 576,
@@ -51,3 +57,8 @@ def kit_name(name: str) -> str:
 def get_kit(name: str) -> ModuleType:
     """Return the kit of a miniature, imported when it is asked for; see `kit_name`."""
     return import_module(f"{__package__}.{kit_name(name)}.kit")
+
+
+def marker_of(model: str) -> str:
+    """Return what every number of a miniature must say; "" for any other model."""
+    return f"miniature model, not {STANDS_FOR[KITS[model]]}" if model in KITS else ""

@@ -1,0 +1,186 @@
+"""From a question about an image to an answer, pruned or not.
+
+The only place that builds a model's inputs, prunes, generates and decodes. Tables, figures, the
+explorer, lmms-eval and the cards of the miniatures all come here. What a result depends on is
+computed from the imports of this module (`digests`), so nothing is imported that decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from transformers import LogitsProcessor, LogitsProcessorList
+
+from sparsevlm.runtime.prune import prune
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from transformers import PreTrainedModel
+
+    from sparsevlm.core.interface import Pruner
+    from sparsevlm.models.prompt_builder import PromptBuilder
+    from sparsevlm.runtime.trace import SampleTrace
+
+
+class InputError(ValueError):
+    """The inputs of a batch cannot be made: an image is missing or damaged, a question is odd."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model said to one question, and what became of the visual tokens.
+
+    Attributes
+    ----------
+    text : str
+        The decoded answer, stripped, without special tokens.
+    prompt : str
+        What the model was given, with one placeholder in place of the visual tokens.
+    input_ids : tuple of int
+        Of the prompt without padding, visual placeholders repeated.
+    token_ids : tuple of int
+        Of the answer, as generated, special tokens included.
+    probabilities : tuple of float
+        Of each of `token_ids`, where they were asked for.
+    num_text : int
+        Text tokens of the prompt.
+    trace : SampleTrace
+        Survivors, groups and counts, layer by layer.
+    """
+
+    text: str
+    prompt: str
+    input_ids: tuple[int, ...]
+    token_ids: tuple[int, ...]
+    probabilities: tuple[float, ...]
+    num_text: int
+    trace: SampleTrace
+
+
+def answer(
+    model: PreTrainedModel,
+    builder: PromptBuilder,
+    questions: Sequence[str],
+    media: Sequence[Sequence[Image]],
+    pruner: Pruner,
+    *,
+    max_new_tokens: int | None = None,
+    forced: Sequence[int] | None = None,
+    probabilities: bool = False,
+    **generation: object,
+) -> list[Answer]:
+    """Answer a batch of questions under a pruner, greedily unless told otherwise.
+
+    Parameters
+    ----------
+    model, builder
+        From `backends.load`; the builder is the model's own.
+    questions
+        Plain texts, instructions included.
+    media
+        For each question its images: none, one, or the frames of a video in order.
+    pruner
+        `sparsevlm.core.sparsevlm.Dense` for the model as it is.
+    max_new_tokens
+        Longest answer; None for the model's own limit. 1 is the prefill alone.
+    forced
+        Token ids that are answered whatever the model would say (one question only): what would
+        it have thought of them?
+    probabilities
+        Keep the probability of every token of the answer.
+    **generation
+        Further arguments of `generate`; they go before greedy decoding.
+
+    Returns
+    -------
+    list of Answer
+        In the order of the questions.
+
+    Raises
+    ------
+    InputError
+        The inputs of some question cannot be made.
+    """
+    # 1. Questions and images become tensors, padded on the left, on the model's device.
+    inputs = inputs_on(model, builder, questions, media)
+
+    # 2. The pruned model generates.
+    settings: dict = {"do_sample": False, "pad_token_id": builder.tokenizer.pad_token_id or 0}
+    if max_new_tokens is not None:
+        settings["max_new_tokens"] = max_new_tokens
+    if forced is not None:
+        settings["max_new_tokens"] = len(forced)
+        settings["logits_processor"] = LogitsProcessorList([_Dictate(forced)])
+    settings |= generation
+    with torch.inference_mode(), prune(model, pruner) as trace:
+        output = model.generate(
+            **inputs, **settings, return_dict_in_generate=True, output_logits=probabilities
+        )
+
+    # 3. Token ids become text, one row per question.
+    start = inputs["input_ids"].shape[1]
+    generated = output.sequences[:, start:]
+    texts = builder.decode(generated)
+    chances = _probabilities(output, generated) if probabilities else [()] * len(texts)
+    real = inputs["attention_mask"].bool()
+    rows = [ids[mask].tolist() for ids, mask in zip(inputs["input_ids"], real, strict=True)]
+    return [
+        Answer(
+            text=text,
+            prompt=builder.prompt(question, len(images)),
+            input_ids=tuple(row),
+            token_ids=tuple(ids),
+            probabilities=chance,
+            num_text=len(row) - seen.num_visual,
+            trace=seen,
+        )
+        for text, question, images, row, ids, chance, seen in zip(
+            texts, questions, media, rows, generated.tolist(), chances, trace.samples, strict=True
+        )
+    ]
+
+
+def inputs_on(
+    model: PreTrainedModel,
+    builder: PromptBuilder,
+    questions: Sequence[str],
+    media: Sequence[Sequence[Image]],
+) -> dict[str, torch.Tensor]:
+    """Return the inputs of a batch on the model's device, pixels in its dtype.
+
+    Raises
+    ------
+    InputError
+        They cannot be made; the message is that of the builder.
+    """
+    try:
+        made = builder.inputs(questions, media)
+    except (OSError, ValueError) as error:
+        raise InputError(str(error)) from error
+    return {
+        name: tensor.to(model.device, model.dtype if tensor.is_floating_point() else None)
+        for name, tensor in made.items()
+    }
+
+
+def _probabilities(output, generated: torch.Tensor) -> list[tuple[float, ...]]:
+    """Probability of every generated token under the model's own logits, row by row."""
+    steps = torch.stack([logits.float().softmax(-1) for logits in output.logits], dim=1)
+    chosen = steps.gather(2, generated[:, : steps.shape[1], None]).squeeze(2)
+    return [tuple(row) for row in chosen.tolist()]
+
+
+class _Dictate(LogitsProcessor):
+    """Dictates an answer token by token; `output_logits` keeps what the model had thought."""
+
+    def __init__(self, token_ids: Sequence[int]) -> None:
+        self._token_ids, self._step = token_ids, 0
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        forced = torch.full_like(scores, -torch.inf)
+        forced[:, self._token_ids[self._step]] = 0
+        self._step += 1
+        return forced
