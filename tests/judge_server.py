@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-from sparsevlm.evaluation.judges import TASKS, EndpointJudge, JudgeRequest
+from judge_parrot import row
+
+from sparsevlm.evaluation.judges import TASKS, EndpointJudge
 from sparsevlm.evaluation.judges.client import RetryPolicy
 
 KEY = "sk-test-0123456789abcdef"
@@ -44,10 +48,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script, self.otherwise = [], ("json", 200, said(GOOD), {})
         self.requests, self.lock = [], threading.Lock()
-
-    @property
-    def address(self):
-        return f"http://127.0.0.1:{self.server_port}/v1"
+        self.address = f"http://127.0.0.1:{self.server_port}/v1"
 
     def handle_error(self, request, client_address):
         """Clients that go away are part of the play."""
@@ -97,9 +98,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """Run a server on a free port of this machine."""
+def serving(certificate: Path | None = None) -> Iterator[Server]:
+    """Run a server on a free port of this machine; with a certificate it speaks TLS."""
     with Server() as running:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            running.socket = context.wrap_socket(running.socket, server_side=True)
+            running.address = running.address.replace("http://", "https://")
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -110,12 +116,19 @@ def serving() -> Iterator[Server]:
 
 
 def set_key(monkeypatch) -> None:
-    """Put the key into the environment, and no proxy between."""
+    """Put the key into the environment, no proxy between, and no certificate of one's own."""
     monkeypatch.setenv("JUDGE_KEY", KEY)
-    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+    for name in (
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "no_proxy",
+        "ssl_cert_file",
+        "ssl_cert_dir",
+    ):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 
 
-def requests(count):
-    return [JudgeRequest(str(i), f"what is {i}?", "a dog", f"answer {i}") for i in range(count)]
+def rows(count):
+    return [row(f"answer {i}", id=str(i), question=f"what is {i}?") for i in range(count)]

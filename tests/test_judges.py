@@ -8,13 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
-from judge_parrot import GOOD, MM_VET, VIDEO, Parrot, request, row
+from judge_parrot import GOOD, MM_VET, VIDEO, Parrot, row
 
 from sparsevlm.benchmarks import mmvet, videoqa
 from sparsevlm.evaluation.judges import (
     Estimate,
     JudgeError,
-    JudgeRequest,
     MatchJudge,
     Verdict,
 )
@@ -24,7 +23,7 @@ from sparsevlm.evaluation.judges.records import judge_rows, verdict_path
 def test_a_reply_that_cannot_be_read_is_asked_for_again_and_then_recorded_as_broken(tmp_path):
     script = {"a": ["what?", GOOD], "b": ["1", "2", "3"], "c": [GOOD], "d": ["refused: HTTP 400"]}
     judge = Parrot(task=VIDEO, folder=tmp_path, script=script)
-    verdicts = judge.verdicts([request(name, id=name) for name in "abcd"])
+    verdicts = judge.verdicts([row(name, id=name) for name in "abcd"])
     assert verdicts[0] == verdicts[2] == Verdict(pred="yes", score=4)
     assert verdicts[1].broken == "the reply lacks pred and score"
     assert verdicts[3].broken == "refused: HTTP 400"
@@ -34,7 +33,7 @@ def test_a_reply_that_cannot_be_read_is_asked_for_again_and_then_recorded_as_bro
 def test_nothing_is_asked_twice(tmp_path):
     script = {"b": ["1", "2", "3"]}
     first = Parrot(task=VIDEO, folder=tmp_path, script=script)
-    asked = [request("a", id="1"), request("a", id="2"), request("b", id="3")]
+    asked = [row("a", id="1"), row("a", id="2"), row("b", id="3")]
     verdicts = first.verdicts(asked)
     assert len(first.asked_for) == 1 + 3
     again = Parrot(task=VIDEO, folder=tmp_path, script={"a": [], "b": []})
@@ -45,7 +44,7 @@ def test_nothing_is_asked_twice(tmp_path):
 
 def test_what_was_said_before_a_failure_is_kept(tmp_path):
     script = {"b": [JudgeError("down")]}
-    asked = [request(name, id=name) for name in "abc"]
+    asked = [row(name, id=name) for name in "abc"]
     judge = Parrot(task=VIDEO, folder=tmp_path, script=script)
     with pytest.raises(JudgeError, match="down"):
         judge.verdicts(asked)
@@ -56,10 +55,10 @@ def test_what_was_said_before_a_failure_is_kept(tmp_path):
 
 def test_the_estimate_counts_what_has_to_be_asked(tmp_path):
     judge = Parrot(task=VIDEO, folder=tmp_path)
-    asked = [request("a", id="1"), request("a", id="2"), request("b", id="3")]
+    asked = [row("a", id="1"), row("a", id="2"), row("b", id="3")]
     characters = sum(len(m["content"]) for r in asked[1:] for m in VIDEO.prompt.messages(r))
     estimate = judge.estimate(asked)
-    assert (estimate.requests, estimate.to_ask, estimate.tokens_out) == (3, 2, 2 * 64)
+    assert (estimate.answers, estimate.to_ask, estimate.tokens_out) == (3, 2, 2 * 64)
     assert characters / 4 < estimate.tokens_in < characters / 2
     assert estimate.price == (estimate.tokens_in + estimate.tokens_out) / 1000
     assert str(estimate).startswith("3 answers to judge, 2 of them to be asked for up to ")
@@ -78,10 +77,10 @@ def test_settings_out_of_range_are_refused(tmp_path):
 
 def test_the_match_judge_says_what_the_benchmark_says():
     rows = [row("A dog runs.", id="1"), row("a cat", id="2")]
-    verdicts = MatchJudge(VIDEO).verdicts([JudgeRequest.from_row(r) for r in rows])
+    verdicts = MatchJudge(VIDEO).verdicts(rows)
     assert verdicts == [Verdict(pred="yes", score=5), Verdict(pred="no", score=0)]
     facts = row("red", answers=("red", "blue"))
-    (verdict,) = MatchJudge(MM_VET).verdicts([JudgeRequest.from_row(facts)])
+    (verdict,) = MatchJudge(MM_VET).verdicts([facts])
     assert verdict == Verdict(score=mmvet.score_sample(facts)) == Verdict(score=0.5)
     assert MatchJudge(VIDEO).estimate(rows).to_ask == 0
 

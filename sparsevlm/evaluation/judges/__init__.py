@@ -11,7 +11,6 @@ from sparsevlm.evaluation.judges.interface import (
     Estimate,
     Judge,
     JudgeError,
-    JudgeRequest,
     Verdict,
 )
 from sparsevlm.evaluation.judges.match import MatchJudge
@@ -25,7 +24,6 @@ __all__ = [
     "Estimate",
     "Judge",
     "JudgeError",
-    "JudgeRequest",
     "MatchJudge",
     "OpenJudge",
     "Prompt",

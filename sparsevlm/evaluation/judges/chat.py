@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sparsevlm.evaluation.judges.interface import Estimate, JudgeError, JudgeRequest, Verdict
+from sparsevlm.evaluation.judges.interface import Estimate, JudgeError, Row, Verdict
 from sparsevlm.evaluation.judges.prompts import Prompt, Task
 from sparsevlm.evaluation.judges.replies import FORMAT, ReplyError
 from sparsevlm.evaluation.results.jsonl import JsonLines, locked, read_rows
@@ -21,6 +21,7 @@ Keep = Callable[[int, str, Mapping], None]
 # English has about four characters a token; three, so that a price is rather too high.
 CHARACTERS_PER_TOKEN = 3
 TOKENS_PER_MESSAGE = 8  # of the chat template
+MILLION = 1_000_000
 
 
 def key_of(messages: Messages) -> str:
@@ -65,12 +66,10 @@ class Transcript:
             Another process asks this judge.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        busy = JudgeError(
-            f"another process asks this judge ({self.path.stem}); let it finish, then run this again"
-        )
+        busy = f"another process asks this judge ({self.path.stem}); let it finish, then try again"
         kept = "What the judge said before is kept."
         with (
-            locked(self.path.with_suffix(".lock"), busy),
+            locked(self.path.with_suffix(".lock"), JudgeError(busy)),
             closing(JsonLines(self.path, self._header, lambda: kept)) as self._file,
         ):
             self.replies = self._by_key(self._file.rows)
@@ -94,12 +93,14 @@ class ChatJudge(ABC):
         Video questions or MM-Vet.
     folder : Path
         Of the transcripts.
-    prompt : Prompt, optional
+    prompt : Prompt
         Default: the task's own.
     tries : int
         How often a conversation is asked, with reminders, until its reply can be read.
-    max_tokens : int, optional
+    max_tokens : int
         Of a reply; default: the task's. A judge that thinks aloud needs more.
+    price_in, price_out : float or None
+        Of a million tokens, in any currency; None where that is not known.
     """
 
     task: Task
@@ -107,27 +108,22 @@ class ChatJudge(ABC):
     prompt: Prompt | None = None
     tries: int = 3
     max_tokens: int | None = None
+    price_in: float | None = None
+    price_out: float | None = None
 
     def __post_init__(self) -> None:
-        if self.tries < 1 or self.longest < 1:
-            raise ValueError(
-                f"tries and max_tokens must be at least 1: {self.tries}, {self.longest}"
-            )
         object.__setattr__(self, "folder", Path(self.folder))
-        object.__setattr__(self, "prompt", self.prompt or self.task.prompt)
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest reply."""
-        return self.task.max_tokens if self.max_tokens is None else self.max_tokens
+        for name in ("prompt", "max_tokens"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(self.task, name))
+        if self.tries < 1 or self.max_tokens < 1:
+            raise ValueError(
+                f"tries and max_tokens must be at least 1: {self.tries}, {self.max_tokens}"
+            )
 
     @abstractmethod
     def asked(self) -> dict:
         """Return what identifies who is asked, and how, as plain JSON values; never a secret."""
-
-    @abstractmethod
-    def price(self, tokens_in: int, tokens_out: int) -> float | None:
-        """Return what so many tokens cost; None where that is not known."""
 
     @abstractmethod
     def ask(self, conversations: Sequence[Messages], keep: Keep) -> dict[int, str]:
@@ -135,47 +131,50 @@ class ChatJudge(ABC):
 
         `keep` is called with index, reply and details (who served it, how many tokens it took, why
         it ended) as soon as a reply is there, from any thread.
-        """
-
-    def identity(self) -> dict:
-        """Return all that can change a verdict: who is asked, in which words, and how it is read."""
-        wording = digest(canonical_json(asdict(self.prompt)))
-        reading = {"task": self.task.name, "format": FORMAT}
-        return {**self.asked(), **reading, "prompt": wording, "tries": self.tries}
-
-    def estimate(self, requests: Sequence[JudgeRequest]) -> Estimate:
-        """Return what asking takes if every reply can be read at once."""
-        known = Transcript(self.folder, self.asked()).replies
-        conversations = _open([self.prompt.messages(request) for request in requests], known)
-        characters = sum(len(m["content"]) for messages in conversations for m in messages)
-        headers = TOKENS_PER_MESSAGE * sum(map(len, conversations))
-        tokens_in = -(-characters // CHARACTERS_PER_TOKEN) + headers
-        tokens_out = self.longest * len(conversations)
-        price = self.price(tokens_in, tokens_out) if conversations else 0.0
-        return Estimate(len(requests), len(conversations), tokens_in, tokens_out, price)
-
-    def verdicts(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
-        """Return one verdict per request, in order; broken ones say why.
 
         Raises
         ------
         JudgeError
-            The judge cannot go on. What it said so far is kept.
+            The judge cannot go on.
         """
-        found = [Verdict()] * len(requests)
-        unread = range(len(requests))
+
+    def identity(self) -> dict:
+        wording = digest(canonical_json(asdict(self.prompt)))
+        reading = {"task": self.task.name, "format": FORMAT}
+        return {**self.asked(), **reading, "prompt": wording, "tries": self.tries}
+
+    def estimate(self, rows: Sequence[Row]) -> Estimate:
+        known = Transcript(self.folder, self.asked()).replies
+        conversations = _open([self.prompt.messages(row) for row in rows], known)
+        characters = sum(len(m["content"]) for messages in conversations for m in messages)
+        headers = TOKENS_PER_MESSAGE * sum(map(len, conversations))
+        tokens_in = -(-characters // CHARACTERS_PER_TOKEN) + headers
+        tokens_out = self.max_tokens * len(conversations)
+        if not conversations:
+            price = 0.0
+        elif self.price_in is None or self.price_out is None:
+            price = None
+        else:
+            price = (tokens_in * self.price_in + tokens_out * self.price_out) / MILLION
+        return Estimate(len(rows), len(conversations), tokens_in, tokens_out, price)
+
+    def verdicts(self, rows: Sequence[Row]) -> list[Verdict]:
+        found = [Verdict()] * len(rows)
+        unread = range(len(rows))
         with Transcript(self.folder, self.asked()).writing() as transcript:
             for tries in range(self.tries):
-                asked = {i: self.prompt.messages(requests[i], tries) for i in unread}
+                asked = {i: self.prompt.messages(rows[i], tries) for i in unread}
                 refused = self._ask(list(asked.values()), transcript)
-                for i, messages in asked.items():
-                    reason = refused.get(key_of(messages))
-                    found[i] = (
-                        Verdict(broken=reason)
-                        if reason
-                        else self._read(transcript.replies[key_of(messages)])
-                    )
-                unread = [i for i in unread if found[i].broken and key_of(asked[i]) not in refused]
+                unread = []
+                for i, key in ((i, key_of(messages)) for i, messages in asked.items()):
+                    if key in refused:
+                        found[i] = Verdict(broken=refused[key])
+                        continue
+                    try:
+                        found[i] = self.task.read(transcript.replies[key])
+                    except ReplyError as error:
+                        found[i] = Verdict(broken=str(error))
+                        unread.append(i)
         return found
 
     def _ask(self, wanted: Sequence[Messages], transcript: Transcript) -> dict[str, str]:
@@ -185,12 +184,6 @@ class ChatJudge(ABC):
             return {}
         refused = self.ask(conversations, lambda i, *said: transcript.add(conversations[i], *said))
         return {key_of(conversations[index]): reason for index, reason in refused.items()}
-
-    def _read(self, reply: str) -> Verdict:
-        try:
-            return self.task.read(reply)
-        except ReplyError as error:
-            return Verdict(broken=str(error))
 
 
 def _open(conversations: Sequence[Messages], known: Mapping[str, str]) -> list[Messages]:

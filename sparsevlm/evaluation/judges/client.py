@@ -14,7 +14,6 @@ from sparsevlm.evaluation.judges.interface import JudgeError
 
 log = logging.getLogger(__name__)
 
-LOCAL = ("localhost", "127.0.0.1", "::1")
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # may work later
 OF_THIS_REQUEST = {400, 413, 422}  # another request may work
 SPENT = ("insufficient_quota", "billing_hard_limit_reached")  # a 429 that waiting does not cure
@@ -78,8 +77,8 @@ class Client:
     Parameters
     ----------
     url : str
-        Where to; a redirect is not followed, because the key would be sent along. Proxies and
-        certificates of the environment are used, but for an address of this machine.
+        Where to; a redirect is not followed, because the key would be sent along. The proxies and
+        certificates that the environment names are used; for this machine itself, no proxy.
     key : str
         Sent as a bearer token; "" for none.
     policy : RetryPolicy
@@ -100,11 +99,9 @@ class Client:
         self._url, self._key, self._policy = url, key, policy
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         headers |= {"Authorization": f"Bearer {key}"} if key else {}
-        use_environment = httpx.URL(url).host not in LOCAL
+        direct = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
         try:
-            self._http = httpx.Client(
-                headers=headers, timeout=policy.timeout_s, trust_env=use_environment
-            )
+            self._http = httpx.Client(headers=headers, timeout=policy.timeout_s, mounts=direct)
         except (ImportError, ValueError, OSError) as error:
             raise JudgeError(
                 f"the proxy or certificate of the environment cannot be used: {error}"

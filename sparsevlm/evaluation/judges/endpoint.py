@@ -10,17 +10,11 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from sparsevlm.evaluation.judges.chat import ChatJudge, Keep, Messages
-from sparsevlm.evaluation.judges.client import (
-    LOCAL,
-    Client,
-    RefusedError,
-    RetryPolicy,
-    StoppedError,
-)
+from sparsevlm.evaluation.judges.client import Client, RefusedError, RetryPolicy, StoppedError
 from sparsevlm.evaluation.judges.interface import JudgeError
 
+LOCAL = ("localhost", "127.0.0.1", "::1")
 REFUSALS = 5  # so many in a row, with nothing answered before: the settings are wrong
-MILLION = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +31,6 @@ class EndpointJudge(ChatJudge):
     key_variable : str
         Environment variable that holds the key; "" for a server without one. The key itself is
         read when it is needed and never kept.
-    price_in, price_out : float, optional
-        Of a million tokens, in any currency.
     options : mapping
         Further fields of the request; default {"temperature": 0.0}.
     limit_field : str
@@ -58,8 +50,6 @@ class EndpointJudge(ChatJudge):
     model: str
     address: str = "https://api.openai.com/v1"
     key_variable: str = "OPENAI_API_KEY"
-    price_in: float | None = None
-    price_out: float | None = None
     options: Mapping = field(default_factory=lambda: {"temperature": 0.0})
     limit_field: str = "max_tokens"
     parallel: int = 4
@@ -75,7 +65,11 @@ class EndpointJudge(ChatJudge):
                 "a judge's address must not hold a name, a password or a query, where a key could "
                 f"hide; put the key into the environment variable {self.key_variable!r}"
             )
-        if parts.scheme == "http" and self.key_variable and parts.hostname not in LOCAL:
+        if (
+            parts.scheme == "http"
+            and self.key_variable
+            and parts.hostname not in LOCAL
+        ):
             raise ValueError(
                 f"a key must not travel unencrypted to {parts.hostname}; use https, or "
                 'key_variable="" for a server that needs no key'
@@ -88,20 +82,13 @@ class EndpointJudge(ChatJudge):
         object.__setattr__(self, "address", self.address.rstrip("/"))
 
     def asked(self) -> dict:
-        """Return model, address and settings."""
         return {
             "kind": "endpoint",
             "model": self.model,
             "address": self.address,
-            self.limit_field: self.longest,
+            self.limit_field: self.max_tokens,
             "options": dict(self.options),
         }
-
-    def price(self, tokens_in: int, tokens_out: int) -> float | None:
-        """Return what so many tokens cost; None where a price is not given."""
-        if self.price_in is None or self.price_out is None:
-            return None
-        return (tokens_in * self.price_in + tokens_out * self.price_out) / MILLION
 
     def _key(self) -> str:
         if not self.key_variable:
@@ -118,13 +105,6 @@ class EndpointJudge(ChatJudge):
         return key
 
     def ask(self, conversations: Sequence[Messages], keep: Keep) -> dict[int, str]:
-        """Have all conversations answered, several at a time.
-
-        Raises
-        ------
-        JudgeError
-            The key is missing, the server refuses all, or does not answer in the end.
-        """
         refused: dict[int, str] = {}
         answered, failure = 0, None
         url = f"{self.address}/chat/completions"
@@ -145,7 +125,10 @@ class EndpointJudge(ChatJudge):
                     else:
                         answered += 1
                     if not answered and len(refused) >= REFUSALS:
-                        failure = failure or _all_refused(refused)
+                        failure = failure or JudgeError(
+                            f"the judge's server refused the first {REFUSALS} requests; the last "
+                            f"one is {reason}. Check the model's name and the options."
+                        )
                         client.stop.set()
             finally:
                 client.stop.set()
@@ -157,7 +140,7 @@ class EndpointJudge(ChatJudge):
         """Keep the reply, and return ""; or return why there will be none."""
         body = {"model": self.model, "messages": list(messages), **self.options}
         try:
-            values = client.post({**body, self.limit_field: self.longest})
+            values = client.post({**body, self.limit_field: self.max_tokens})
             text, details = _reply_of(values)
             details = json.loads(client.without_key(json.dumps(details)))
             keep(index, client.without_key(text), details)
@@ -167,13 +150,6 @@ class EndpointJudge(ChatJudge):
             client.stop.set()  # here, before this thread takes up the next request
             raise
         return ""
-
-
-def _all_refused(refused: Mapping[int, str]) -> JudgeError:
-    return JudgeError(
-        f"the judge's server refused the first {REFUSALS} requests; the last one is "
-        f"{[*refused.values()][-1]}. Check the model's name and the options."
-    )
 
 
 def _reply_of(values: Mapping) -> tuple[str, dict]:

@@ -1,61 +1,16 @@
-"""What a judge is asked, what it says, and what a judge is."""
+"""What a judge is, what it says, and what asking it takes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
-from sparsevlm.benchmarks.mmvet import EITHER
-from sparsevlm.benchmarks.sample import Sample
-
-BOTH = "<AND>"  # MM-Vet's own mark between facts that must all be there
+Row = Mapping  # of a record: the fields of `Sample` and "prediction"
 
 
 class JudgeError(RuntimeError):
     """A judge cannot go on; the message says why, and what is kept."""
-
-
-@dataclass(frozen=True)
-class JudgeRequest:
-    """One answer to be judged.
-
-    Attributes
-    ----------
-    id : str
-        Of the sample.
-    question, prediction : str
-        What was asked, and what the model answered.
-    answer : str
-        The reference.
-    facts : tuple of str
-        MM-Vet: the required facts, in place of `answer`; wordings of one fact are joined by <OR>.
-    """
-
-    id: str
-    question: str
-    answer: str
-    prediction: str
-    facts: tuple[str, ...] = ()
-
-    @classmethod
-    def from_row(cls, row: Mapping) -> JudgeRequest:
-        """Return the request for a row of a record."""
-        sample = Sample.from_json(row)
-        return cls(sample.id, sample.question, sample.answer, row["prediction"], sample.answers)
-
-    @property
-    def reference(self) -> str:
-        """The reference as a judge reads it: the answer, or all facts with marks between them.
-
-        Source
-        ------
-        MM-Vet's grading script puts blanks around <AND> and <OR>.
-        """
-        if not self.facts:
-            return self.answer
-        spaced = (fact.replace(EITHER, f" {EITHER} ") for fact in self.facts)
-        return f" {BOTH} ".join(" ".join(fact.split()) for fact in spaced)
 
 
 @dataclass(frozen=True)
@@ -78,9 +33,7 @@ class Verdict:
 
     def to_json(self) -> dict:
         """Return the row's "verdict": {"pred", "score"}, {"score"} or {"broken"}."""
-        if self.broken:
-            return {"broken": self.broken}
-        return {"pred": self.pred, "score": self.score} if self.pred else {"score": self.score}
+        return {name: value for name, value in asdict(self).items() if value not in (None, "")}
 
 
 @dataclass(frozen=True)
@@ -89,8 +42,8 @@ class Estimate:
 
     Attributes
     ----------
-    requests : int
-        Answers to be judged.
+    answers : int
+        To be judged.
     to_ask : int
         Prompts that are not in the cache; equal ones are asked once.
     tokens_in, tokens_out : int
@@ -99,7 +52,7 @@ class Estimate:
         In the currency of the prices given; None where none was given, 0.0 where nothing is paid.
     """
 
-    requests: int
+    answers: int
     to_ask: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
@@ -108,7 +61,7 @@ class Estimate:
     def __add__(self, other: Estimate) -> Estimate:
         known = self.price is not None and other.price is not None
         return Estimate(
-            self.requests + other.requests,
+            self.answers + other.answers,
             self.to_ask + other.to_ask,
             self.tokens_in + other.tokens_in,
             self.tokens_out + other.tokens_out,
@@ -117,10 +70,10 @@ class Estimate:
 
     def __str__(self) -> str:
         if not self.to_ask:
-            return f"{self.requests} answers to judge, none of them has to be asked"
+            return f"{self.answers} answers to judge, none of them has to be asked"
         cost = "at a price not given" if self.price is None else f"for up to {self.price:.2f}"
         return (
-            f"{self.requests} answers to judge, {self.to_ask} of them to be asked {cost} "
+            f"{self.answers} answers to judge, {self.to_ask} of them to be asked {cost} "
             f"(about {self.tokens_in} tokens in, at most {self.tokens_out} out)"
         )
 
@@ -131,11 +84,11 @@ class Judge(Protocol):
     def identity(self) -> dict:
         """Return all that can change a verdict, as plain JSON values; never a secret."""
 
-    def estimate(self, requests: Sequence[JudgeRequest]) -> Estimate:
+    def estimate(self, rows: Sequence[Row]) -> Estimate:
         """Return what `verdicts` would take."""
 
-    def verdicts(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
-        """Return one verdict per request, in order.
+    def verdicts(self, rows: Sequence[Row]) -> list[Verdict]:
+        """Return one verdict per row, in order; broken ones say why.
 
         Raises
         ------

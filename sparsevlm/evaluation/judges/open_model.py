@@ -42,6 +42,8 @@ class OpenJudge(ChatJudge):
     device: str = "cpu"
     dtype: str = "bfloat16"
     batch: int = 1
+    price_in: float | None = 0.0  # nobody is paid
+    price_out: float | None = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,19 +73,15 @@ class OpenJudge(ChatJudge):
         return digest(*parts)
 
     def asked(self) -> dict:
-        """Return model, revision and settings; a folder by its name and contents, not its place."""
+        # A folder is known by its name and contents, not by its place.
         return {
             "kind": "open",
             "model": self._folder.resolve().name if self._folder else self.model,
             "revision": self._contents if self._folder else self.revision,
             "dtype": self.dtype,
             "batch": self.batch,
-            "max_tokens": self.longest,
+            "max_tokens": self.max_tokens,
         }
-
-    def price(self, tokens_in: int, tokens_out: int) -> float:
-        """Return 0: nobody is paid."""
-        return 0.0
 
     @cached_property
     def _pipeline(self):
@@ -108,18 +106,11 @@ class OpenJudge(ChatJudge):
         return found
 
     def ask(self, conversations: Sequence[Messages], keep: Keep) -> dict[int, str]:
-        """Have all conversations answered, batch by batch.
-
-        Raises
-        ------
-        JudgeError
-            The model cannot be loaded, or is no chat model.
-        """
         for start in range(0, len(conversations), self.batch):
             answered = self._pipeline(
                 [list(messages) for messages in conversations[start : start + self.batch]],
                 batch_size=self.batch,
-                max_new_tokens=self.longest,
+                max_new_tokens=self.max_tokens,
                 do_sample=False,
                 return_full_text=False,
             )

@@ -10,14 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.judges.interface import (
-    Estimate,
-    Judge,
-    JudgeError,
-    JudgeRequest,
-    Verdict,
-)
-from sparsevlm.evaluation.judges.prompts import TASKS, Task
+from sparsevlm.evaluation.judges.interface import Estimate, Judge, JudgeError, Row, Verdict
+from sparsevlm.evaluation.judges.prompts import TASKS, Task, reference
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import Record, canonical_json, digest
 from sparsevlm.evaluation.results.store import Store
@@ -58,14 +52,14 @@ def judge_records(
     """
     judged = [record for record in records if record.run.benchmark in TASKS]
     judges = {task: make(task) for task in dict.fromkeys(TASKS[r.run.benchmark] for r in judged)}
-    requests: dict[Task, list[JudgeRequest]] = {task: [] for task in judges}
+    open_rows: dict[Task, list[Row]] = {task: [] for task in judges}
     paths = []
     for record in judged:
         task = TASKS[record.run.benchmark]
         paths.append(verdict_path(store.path(record.id), judges[task]))
         if not paths[-1].exists():
-            requests[task] += map(JudgeRequest.from_row, record.predictions)
-    total = sum((judges[task].estimate(asked) for task, asked in requests.items()), Estimate(0))
+            open_rows[task] += record.predictions
+    total = sum((judges[task].estimate(rows) for task, rows in open_rows.items()), Estimate(0))
     if total.to_ask and not confirm(total):
         raise JudgeError(f"not confirmed, nothing was asked: {total}")
     for record, path in zip(judged, paths, strict=True):
@@ -80,7 +74,7 @@ def verdict_path(record: Path, judge: Judge) -> Path:
     return record.with_name(f"{record.stem}.verdicts-{_id(judge)}.json")
 
 
-def judge_rows(rows: Sequence[Mapping], judge: Judge, path: Path) -> dict:
+def judge_rows(rows: Sequence[Row], judge: Judge, path: Path) -> dict:
     """Return the verdicts on the rows of a record, from the file or from the judge.
 
     Parameters
@@ -104,22 +98,20 @@ def judge_rows(rows: Sequence[Mapping], judge: Judge, path: Path) -> dict:
     JudgeError
         The judge cannot go on, or the file is damaged, of other rows or of another judge.
     """
-    requests = [JudgeRequest.from_row(row) for row in rows]
+    judged = ([row["id"], row["question"], reference(row), row["prediction"]] for row in rows)
     about = {
         "format": FORMAT,
         "judge": judge.identity(),
         "judge_id": _id(judge),
-        "rows": digest(
-            *(canonical_json([r.id, r.question, r.reference, r.prediction]) for r in requests)
-        ),
+        "rows": digest(*map(canonical_json, judged)),
     }
     if path.exists():
-        return _read(path, about, {request.id for request in requests})
-    verdicts = judge.verdicts(requests)
+        return _read(path, about, {row["id"] for row in rows})
+    verdicts = judge.verdicts(rows)
     values = {
         **about,
         "broken": sum(bool(verdict.broken) for verdict in verdicts),
-        "verdicts": {r.id: v.to_json() for r, v in zip(requests, verdicts, strict=True)},
+        "verdicts": {row["id"]: v.to_json() for row, v in zip(rows, verdicts, strict=True)},
     }
     write_text(path, json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
     return values

@@ -72,9 +72,7 @@ def read_record(result: Path, run: Path) -> Record:
 
 
 def _damaged(path: Path, why: object) -> RunError:
-    return RunError(
-        f"{path} is damaged ({why}); delete it and run `python -m sparsevlm reproduce`"
-    )
+    return RunError(f"{path} is damaged ({why}); delete it and run `python -m sparsevlm reproduce`")
 
 
 def _head(path: Path) -> dict:

@@ -1,10 +1,10 @@
 """Where results are kept: appended sample by sample, finished by a rename, never made twice.
 
-    results/runs/ID.json       finished: run, scores, predictions (record_files.py)
-    results/runs/ID.run.json   how that was made
-    results/runs/ID.jsonl      being made: a line per session, event and sample (jsonl.py)
-    results/runs/ID.open.json  which samples got no answer in the last run, and why
-    results/runs/ID.lock       held, by the operating system, while a process works on the run
+results/runs/ID.json       finished: run, scores, predictions (record_files.py)
+results/runs/ID.run.json   how that was made
+results/runs/ID.jsonl      being made: a line per session, event and sample (jsonl.py)
+results/runs/ID.open.json  which samples got no answer in the last run, and why
+results/runs/ID.lock       held, by the operating system, while a process works on the run
 """
 
 from __future__ import annotations
