@@ -118,14 +118,8 @@ def serving(certificate: Path | None = None) -> Iterator[Server]:
 def set_key(monkeypatch) -> None:
     """Put the key into the environment, no proxy between, and no certificate of one's own."""
     monkeypatch.setenv("JUDGE_KEY", KEY)
-    for name in (
-        "http_proxy",
-        "https_proxy",
-        "all_proxy",
-        "no_proxy",
-        "ssl_cert_file",
-        "ssl_cert_dir",
-    ):
+    proxies, certificates = ("http", "https", "all", "no"), ("ssl_cert_file", "ssl_cert_dir")
+    for name in (*(f"{kind}_proxy" for kind in proxies), *certificates):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
 

@@ -61,7 +61,7 @@ class EvaluationRun:
         Digest of the code that prunes, answers and scores (`plan.algorithm_digest`), so that no
         result outlives the code that made it.
     layers : tuple of int, optional
-        PruningStage after these layers (0-based); None for those that the method has for such a model.
+        Prune after these layers (0-based); None for those that the method has for such a model.
     device : str
         Where it runs; not part of the id, but of the record's provenance.
     """
