@@ -15,7 +15,7 @@ from sparsevlm.evaluation.judges.interface import (
 )
 from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.open_model import OpenJudge
-from sparsevlm.evaluation.judges.prompts import TASKS, Prompt, Task, task_of
+from sparsevlm.evaluation.judges.prompts import TASKS, Prompt, Task
 from sparsevlm.evaluation.judges.records import judge_records
 
 __all__ = [
@@ -30,5 +30,4 @@ __all__ = [
     "Task",
     "Verdict",
     "judge_records",
-    "task_of",
 ]

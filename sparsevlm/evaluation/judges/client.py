@@ -6,6 +6,7 @@ import email.utils
 import json
 import logging
 import random
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -198,13 +199,9 @@ def _log(state) -> None:
 
 def _retry_after_s(value: str | None) -> float | None:
     """Return the seconds of a Retry-After header: a number, or a date."""
-    if value is None:
-        return None
     try:
-        return max(0.0, float(value))
-    except ValueError:
-        pass
-    try:
+        if re.fullmatch(r"\d+(\.\d+)?", value.strip()):
+            return float(value)
         return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - time.time())
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, AttributeError):
         return None

@@ -65,11 +65,7 @@ class EndpointJudge(ChatJudge):
                 "a judge's address must not hold a name, a password or a query, where a key could "
                 f"hide; put the key into the environment variable {self.key_variable!r}"
             )
-        if (
-            parts.scheme == "http"
-            and self.key_variable
-            and parts.hostname not in LOCAL
-        ):
+        if parts.scheme == "http" and self.key_variable and parts.hostname not in LOCAL:
             raise ValueError(
                 f"a key must not travel unencrypted to {parts.hostname}; use https, or "
                 'key_variable="" for a server that needs no key'

@@ -177,16 +177,3 @@ TASKS = {
     "activitynet": VIDEO_QA,
     "mmvet": MM_VET,
 }
-
-
-def task_of(benchmark: str) -> Task:
-    """Return how a benchmark is judged.
-
-    Raises
-    ------
-    ValueError
-        It needs no judge; the message lists those that do.
-    """
-    if benchmark not in TASKS:
-        raise ValueError(f"{benchmark!r} needs no judge; these do: {', '.join(TASKS)}")
-    return TASKS[benchmark]
