@@ -7,7 +7,6 @@ import json
 import os
 import signal
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 
 import test_store
@@ -21,7 +20,6 @@ IDS = [f"s{i}" for i in range(8)]
 STEPS = ("open", "write", "ftruncate", "fsync", "replace", "unlink")
 HARMLESS = {"close"}
 OTHER_WAYS = {"write_text", "write_bytes", "unlink", "rename", "touch", "rmtree", "copy", "move"}
-MOMENTS = ("before", "within", "after")
 
 
 def answer_all(store: Store) -> None:
@@ -72,7 +70,7 @@ class Deadly:
 
 
 def answer_until(store: Store, number: int, moment: str) -> list[str]:
-    """Run until the numbered step, and die there; returns all steps if there are fewer."""
+    """Run until the numbered step, and die there; number 0 is none, and all steps are returned."""
     deadly = Deadly(number, moment)
     atomic.os = jsonl.os = deadly
     try:
@@ -82,49 +80,52 @@ def answer_until(store: Store, number: int, moment: str) -> list[str]:
     return deadly.reached
 
 
+def crash_points(steps: list[str]) -> list[tuple[int, str]]:
+    """Every state that a kill can leave: before each step, within a write, after the last step.
+
+    After any other step is before the next one.
+    """
+    points = []
+    for number, name in enumerate(steps, start=1):
+        points += [(number, "before")] + [(number, "within")] * (name in ("write", "fsync"))
+    return [*points, (len(steps), "after")]
+
+
 def die_everywhere(folder: Path) -> list[str]:
-    """Kill one run at each step and moment, let the next one finish; returns "step-moment"."""
-    died = []
-    for number in count(1):
-        for moment in MOMENTS:
-            store = Store(folder / f"{number}-{moment}")
-            child = os.fork()
-            if not child:
-                os._exit(0 if len(answer_until(store, number, moment)) < number else 1)
-            status = os.waitpid(child, 0)[1]
-            if status == 0:  # it was through before the numbered step
-                return died
-            assert os.WTERMSIG(status) == signal.SIGKILL, (store.folder.name, status)
-            died.append(f"{number}-{moment}")
-            answer_all(store)
-    raise AssertionError("unreachable")
+    """Kill one run at each crash point and let the next one finish it; returns the steps."""
+    steps = answer_until(Store(folder / "undisturbed"), 0, "")
+    for number, moment in crash_points(steps):
+        store = Store(folder / f"{number}-{moment}")
+        child = os.fork()
+        if not child:
+            answer_until(store, number, moment)
+            os._exit(1)
+        status = os.waitpid(child, 0)[1]
+        assert os.WTERMSIG(status) == signal.SIGKILL, (store.folder.name, status)
+        answer_all(store)
+    return steps
 
 
 def test_a_run_ends_with_the_same_bytes_wherever_it_was_killed(tmp_path):
-    undisturbed = Store(tmp_path / "undisturbed")
-    answer_all(undisturbed)
-    expected = undisturbed.path(CELL.id).read_bytes()
     code = """
     import json
     from pathlib import Path
-    from test_store_kills import answer_until, die_everywhere, Store
-    folder = Path(sys.argv[1])
-    steps = answer_until(Store(folder / "counted"), 0, "never")
-    print(json.dumps([steps, die_everywhere(folder)]))
+    from test_store_kills import die_everywhere
+    print(json.dumps(die_everywhere(Path(sys.argv[1]))))
     """
     done = python(code, tmp_path)
     assert done.returncode == 0, done.stderr
-    steps, names = json.loads(done.stdout)
+    steps = json.loads(done.stdout)
     append, file = ["write", "fsync"], ["open", "write", "open", "fsync", "replace", "unlink"]
     header, session, batches = ["open", "ftruncate", *append], append, 2 * append
     assert steps == [*header, *session, *batches, *file, *file, *["unlink"] * 3]
-    assert names == [f"{n}-{m}" for n in range(1, len(steps) + 1) for m in MOMENTS]
-    for name in names:
-        store = Store(tmp_path / name)
-        assert store.path(CELL.id).read_bytes() == expected, name
+    expected = Store(tmp_path / "undisturbed").path(CELL.id).read_bytes()
+    for number, moment in crash_points(steps):
+        store = Store(tmp_path / f"{number}-{moment}")
+        assert store.path(CELL.id).read_bytes() == expected, store.folder.name
         left = {path.name for path in store.path(CELL.id).parent.iterdir()}
-        assert left == {f"{CELL.id}.json", f"{CELL.id}.run.json"}, name
-        assert 1 <= len(store.load(CELL).sessions) <= 2, name
+        assert left == {f"{CELL.id}.json", f"{CELL.id}.run.json"}, store.folder.name
+        assert 1 <= len(store.load(CELL).sessions) <= 2, store.folder.name
 
 
 def test_nothing_changes_the_disk_but_by_a_step_that_is_a_crash_point():

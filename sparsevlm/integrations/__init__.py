@@ -1,7 +1,7 @@
 """Pruned models in lmms-eval, the harness of others: an outside check of what this suite measures.
 
-lmms-eval finds `manifest` by the entry point of this package (pyproject.toml). Nothing here is used by
-the tables of this suite, and only `lmms_model` imports lmms-eval (the extra of that name).
+lmms-eval finds `manifest` by the entry point of this package (pyproject.toml). Nothing here is used
+by the tables of this suite, and only `lmms_model` imports lmms-eval (the extra of that name).
 """
 
 from __future__ import annotations
