@@ -15,7 +15,7 @@ from untrained import die, python
 from sparsevlm.evaluation.results import atomic, jsonl
 from sparsevlm.evaluation.results.store import Store
 
-CELL = replace(test_store.CELL, num_samples=8)
+RUN = replace(test_store.RUN, num_samples=8)
 IDS = [f"s{i}" for i in range(8)]
 STEPS = ("open", "write", "ftruncate", "fsync", "replace", "unlink")
 HARMLESS = {"close"}
@@ -25,13 +25,13 @@ OTHER_WAYS = {"write_text", "write_bytes", "unlink", "rename", "touch", "rmtree"
 def answer_all(store: Store) -> None:
     """What a run does with a run: go on where the last one stopped, and finish."""
     store.tidy()
-    if store.has(CELL):
+    if store.has(RUN):
         return
-    with store.writing(CELL, IDS) as writer:
+    with store.writing(RUN, IDS) as writer:
         if len(writer.rows) < len(IDS):
             writer.start_session({})
-        for start in range(0, len(IDS), CELL.batch):
-            rows = [test_store.row(i) for i in IDS[start : start + CELL.batch]]
+        for start in range(0, len(IDS), RUN.batch):
+            rows = [test_store.row(i) for i in IDS[start : start + RUN.batch]]
             if new := [row for row in rows if row["id"] not in writer.rows]:
                 writer.append(new)
         writer.finish({"score": 1.0})
@@ -119,13 +119,13 @@ def test_a_run_ends_with_the_same_bytes_wherever_it_was_killed(tmp_path):
     append, file = ["write", "fsync"], ["open", "write", "open", "fsync", "replace", "unlink"]
     header, session, batches = ["open", "ftruncate", *append], append, 2 * append
     assert steps == [*header, *session, *batches, *file, *file, *["unlink"] * 3]
-    expected = Store(tmp_path / "undisturbed").path(CELL.id).read_bytes()
+    expected = Store(tmp_path / "undisturbed").path(RUN.id).read_bytes()
     for number, moment in crash_points(steps):
         store = Store(tmp_path / f"{number}-{moment}")
-        assert store.path(CELL.id).read_bytes() == expected, store.folder.name
-        left = {path.name for path in store.path(CELL.id).parent.iterdir()}
-        assert left == {f"{CELL.id}.json", f"{CELL.id}.run.json"}, store.folder.name
-        assert 1 <= len(store.load(CELL).sessions) <= 2, store.folder.name
+        assert store.path(RUN.id).read_bytes() == expected, store.folder.name
+        left = {path.name for path in store.path(RUN.id).parent.iterdir()}
+        assert left == {f"{RUN.id}.json", f"{RUN.id}.run.json"}, store.folder.name
+        assert 1 <= len(store.load(RUN).sessions) <= 2, store.folder.name
 
 
 def test_nothing_changes_the_disk_but_by_a_step_that_is_a_crash_point():
