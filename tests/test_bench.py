@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bench_options import parse_bench
 
 from sparsevlm import tokens_per_layer
 from sparsevlm.models.sizes import ModelSizes, prefill_flops
@@ -15,7 +16,7 @@ from sparsevlm.speed import bench, measure, random_models, shapes
 from sparsevlm.speed.answering import answer, shares, to_dense
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.measure import peak_bytes
-from sparsevlm.speed.options import Options, parse
+from sparsevlm.speed.options import Options
 from sparsevlm.speed.prefill import analytic, measure_memory, measure_prefill, measure_scale
 
 BUDGET = 192  # of the 576 visual tokens of the reference: 32 of 96
@@ -75,7 +76,7 @@ def test_without_cuts_the_oracle_is_the_dense_model(case):
 
 def test_the_command_on_a_small_model(capsys, tmp_path):
     file = tmp_path / "small.json"
-    options = parse([
+    options = parse_bench([
         "--layers", "8", "--hidden", "128", "--visual", "96", "--rounds", "2", "--budgets", "192",
         "64", "--methods", "sparsevlm", "fastv", "--record", str(file), "--parts", "prefill",
         "memory",

@@ -6,13 +6,14 @@ import json
 
 import pytest
 import torch
+from bench_options import parse_bench
 from torch import nn
 
 from sparsevlm.paper.extras import efficiency
 from sparsevlm.speed import bench, calculated, shapes
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.measure import count_operators, peak_bytes
-from sparsevlm.speed.options import Options, parse
+from sparsevlm.speed.options import Options
 from sparsevlm.speed.prefill import captured_row
 
 SHAPE = shapes.get_shape("reference").scaled(8, 128)
@@ -75,7 +76,7 @@ def test_full_size_is_calculated_on_a_cpu_and_timed_on_none(monkeypatch):
 
 
 def test_captured_prefills_run_in_the_same_rounds():
-    options = parse(["--layers", "8", "--hidden", "128", "--visual", "96", "--rounds", "2",
+    options = parse_bench(["--layers", "8", "--hidden", "128", "--visual", "96", "--rounds", "2",
                      "--budgets", "64", "--capture"])  # fmt: skip
     result = bench.run_bench(options)
     row = result["budgets"]["64"]["sparsevlm"]

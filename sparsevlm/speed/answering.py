@@ -86,19 +86,16 @@ def measure_answers(
 
 def to_dense(answers: Mapping[str, dict]) -> dict[str, dict[str, float]]:
     """Medians over those of the dense model, by job and by part."""
-    base = answers["dense"]
-    return {
-        name: {part: round(of[part]["median"] / base[part]["median"], 4) for part in of}
-        for name, of in answers.items()
-    }
+    return {name: _over(of, answers["dense"]) for name, of in answers.items()}
 
 
 def shares(answers: Mapping[str, dict]) -> dict[str, dict[str, float]]:
     """What vision tower, prefill and one further token take, as parts of the time to the first."""
-    return {
-        name: {part: round(of[part]["median"] / of["ttft"]["median"], 4) for part in of}
-        for name, of in answers.items()
-    }
+    return {name: _over(of, dict.fromkeys(of, of["ttft"])) for name, of in answers.items()}
+
+
+def _over(of: Mapping[str, dict], base: Mapping[str, dict]) -> dict[str, float]:
+    return {part: round(of[part]["median"] / base[part]["median"], 4) for part in of}
 
 
 def measure_throughput(

@@ -21,7 +21,7 @@ from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.speed import answering, calculated, prefill
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.measure import CLOCKS
-from sparsevlm.speed.options import CALCULATED, FORMAT, Options, parse
+from sparsevlm.speed.options import CALCULATED, FORMAT, Options
 from sparsevlm.speed.shapes import Shape, get_shape
 
 
@@ -160,7 +160,3 @@ def summary(result: dict) -> list[str]:
         if part in result:
             lines.append(f"{part}: {json.dumps(result[part])}")
     return lines
-
-
-if __name__ == "__main__":
-    run_command(parse())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import Field, dataclass, field, fields
 from pathlib import Path
 
@@ -90,10 +90,3 @@ def from_namespace(values: argparse.Namespace) -> Options:
     found = {option.name: getattr(values, option.name) for option in fields(Options)}
     lists = {option.name: tuple(found[option.name]) for option in filter(_is_list, fields(Options))}
     return Options(**{**found, **lists})
-
-
-def parse(arguments: Sequence[str] | None = None) -> Options:
-    """Return the options of a command line of its own."""
-    parser = argparse.ArgumentParser(description="Time and memory of pruning, on random weights")
-    add_arguments(parser)
-    return from_namespace(parser.parse_args(arguments))

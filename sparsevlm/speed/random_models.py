@@ -1,4 +1,4 @@
-"""Models of a shape with random weights, and their inputs: one pair of functions per family.
+"""Models of a shape with random weights, and their inputs.
 
 For speed and memory, never for accuracy; nothing is downloaded. The sizes that differ between
 models are in the shape; what all models of a family share is here.
@@ -35,7 +35,7 @@ def build(
 ) -> nn.Module:
     """Return the model in eval mode, its weights drawn on the device itself."""
     torch.manual_seed(seed)
-    kind, config = _FAMILIES[shape.family][0](shape)
+    kind, config = _FAMILIES[shape.family](shape)
     with torch.device(device):
         model = kind._from_config(config, dtype=dtype, attn_implementation=attention)
     return model.eval()
@@ -45,22 +45,46 @@ def inputs(
     shape: Shape, device: str, dtype: torch.dtype, batch: int = 1, seed: int = 0
 ) -> dict[str, Tensor]:
     """Return the arguments of one call: prompts of one length, with random words and images."""
-    values = _FAMILIES[shape.family][1](shape, batch, torch.Generator().manual_seed(seed))
+    values = _inputs(shape, batch, torch.Generator().manual_seed(seed))
     return {
         name: value.to(device, dtype) if value.is_floating_point() else value.to(device)
         for name, value in values.items()
     }
 
 
+def _inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
+    def pixels(*size: int) -> Tensor:
+        return torch.randn(size, generator=generator)
+
+    if shape.family == "llama":  # embeddings, as strong as those of words
+        return {"inputs_embeds": pixels(batch, shape.tokens, shape.hidden)}
+    size = (batch, shape.tokens)
+    ids = torch.randint(_FIRST_WORD, shape.vocabulary, size, generator=generator)
+    token, tower = VIDEO if shape.family == "video_llava" else IMAGE, shape.tower
+    ids[:, shape.before : shape.before + shape.num_visual] = token
+    found = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    image = (3, tower.image, tower.image)
+    if shape.family == "video_llava":
+        return {**found, "pixel_values_videos": pixels(batch, tower.frames, *image)}
+    if shape.family == "qwen2_vl":  # flattened patches
+        ids[:, shape.before - 1] = VISION_START
+        ids[:, shape.before + shape.num_visual] = VISION_END
+        return {
+            **found,
+            "mm_token_type_ids": (ids == IMAGE).long(),
+            "pixel_values": pixels(batch * prod(shape.grid), 3 * 2 * 14 * 14),
+            "image_grid_thw": torch.tensor([shape.grid] * batch),
+        }
+    found["pixel_values"] = pixels(batch, *image)
+    if shape.family == "mini_gemini":  # the same image, larger
+        side = _side_aux(shape)
+        found["pixel_values_aux"] = pixels(batch, 3, side, side)
+    return found
+
+
 def _llama(shape: Shape) -> tuple[type, LlamaConfig]:
     """A decoder alone."""
     return LlamaForCausalLM, _text(shape)
-
-
-def _llama_inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
-    """Random embeddings, as strong as those of words."""
-    shape_ = (batch, shape.tokens, shape.hidden)
-    return {"inputs_embeds": torch.randn(shape_, generator=generator)}
 
 
 def _llava(shape: Shape) -> tuple[type, LlavaConfig]:
@@ -72,12 +96,6 @@ def _llava(shape: Shape) -> tuple[type, LlavaConfig]:
     return LlavaForConditionalGeneration, config
 
 
-def _llava_inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
-    """One image per row."""
-    return {**_prompt(shape, batch, IMAGE, generator), "pixel_values": _pixels(
-        generator, batch, 3, shape.tower.image, shape.tower.image)}  # fmt: skip
-
-
 def _video_llava(shape: Shape) -> tuple[type, VideoLlavaConfig]:
     """Video-LLaVA, both towers."""
     config = VideoLlavaConfig(
@@ -86,13 +104,6 @@ def _video_llava(shape: Shape) -> tuple[type, VideoLlavaConfig]:
         video_seq_length=shape.num_visual,
     )  # fmt: skip
     return VideoLlavaForConditionalGeneration, config
-
-
-def _video_llava_inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
-    """One video per row."""
-    tower = shape.tower
-    pixels = _pixels(generator, batch, tower.frames, 3, tower.image, tower.image)
-    return {**_prompt(shape, batch, VIDEO, generator), "pixel_values_videos": pixels}
 
 
 def _qwen2_vl(shape: Shape) -> tuple[type, Qwen2VLConfig]:
@@ -116,21 +127,6 @@ def _qwen2_vl(shape: Shape) -> tuple[type, Qwen2VLConfig]:
     return Qwen2VLForConditionalGeneration, config
 
 
-def _qwen2_vl_inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
-    """One image per row, as flattened patches."""
-    found = _prompt(shape, batch, IMAGE, generator)
-    ids = found["input_ids"]
-    ids[:, shape.before - 1] = VISION_START
-    ids[:, shape.before + shape.num_visual] = VISION_END
-    patches = batch * prod(shape.grid)
-    return {
-        **found,
-        "mm_token_type_ids": (ids == IMAGE).long(),
-        "pixel_values": _pixels(generator, patches, 3 * 2 * 14 * 14),
-        "image_grid_thw": torch.tensor([shape.grid] * batch),
-    }
-
-
 def _mini_gemini(shape: Shape) -> tuple[type, MiniGeminiConfig]:
     """Mini-Gemini; the second tower shrinks with the width of the decoder."""
     aux = convnext_large()
@@ -140,15 +136,6 @@ def _mini_gemini(shape: Shape) -> tuple[type, MiniGeminiConfig]:
         image_token_id=IMAGE, image_size_aux=_side_aux(shape),
     )  # fmt: skip
     return MiniGeminiForConditionalGeneration, config
-
-
-def _mini_gemini_inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
-    """One image per row, at two sizes."""
-    side = _side_aux(shape)
-    return {
-        **_llava_inputs(shape, batch, generator),
-        "pixel_values_aux": _pixels(generator, batch, 3, side, side),
-    }
 
 
 def _side_aux(shape: Shape) -> int:
@@ -178,22 +165,7 @@ def _clip(shape: Shape) -> CLIPVisionConfig:
     )  # fmt: skip
 
 
-def _prompt(shape: Shape, batch: int, token: int, generator: Generator) -> dict[str, Tensor]:
-    size = (batch, shape.tokens)
-    ids = torch.randint(_FIRST_WORD, shape.vocabulary, size, generator=generator)
-    ids[:, shape.before : shape.before + shape.num_visual] = token
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-
-def _pixels(generator: Generator, *size: int) -> Tensor:
-    return torch.randn(size, generator=generator)
-
-
-# By family: what makes the class and configuration, and what makes the inputs.
 _FAMILIES = {
-    "llama": (_llama, _llama_inputs),
-    "llava": (_llava, _llava_inputs),
-    "video_llava": (_video_llava, _video_llava_inputs),
-    "qwen2_vl": (_qwen2_vl, _qwen2_vl_inputs),
-    "mini_gemini": (_mini_gemini, _mini_gemini_inputs),
-}
+    "llama": _llama, "llava": _llava, "video_llava": _video_llava, "qwen2_vl": _qwen2_vl,
+    "mini_gemini": _mini_gemini,
+}  # fmt: skip
