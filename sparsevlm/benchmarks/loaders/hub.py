@@ -36,51 +36,35 @@ class HubCopy:
 # No revision could be checked from here; pin what you download.
 HUB = {
     "gqa": HubCopy(
-        "lmms-lab-encoder/GQA",
-        "testdev_balanced_instructions + testdev_balanced_images",
-        "testdev",
-        "CC BY 4.0; images of Visual Genome",
+        "lmms-lab-encoder/GQA", "testdev_balanced_instructions + testdev_balanced_images",
+        "testdev", "CC BY 4.0; images of Visual Genome",
     ),
     "mmbench": HubCopy(
-        "lmms-lab-encoder/MMBench",
-        "en",
-        "dev",
-        "Apache-2.0 (repository)",
+        "lmms-lab-encoder/MMBench", "en", "dev", "Apache-2.0 (repository)",
         "another version of the table, with other rows than mmbench_dev_20230712.tsv",
     ),
     "mme": HubCopy("lmms-lab-encoder/MME", "default", "test", "academic research only"),
     "pope": HubCopy(
-        "lmms-lab-encoder/POPE",
-        "default",
-        "test",
+        "lmms-lab-encoder/POPE", "default", "test",
         "MIT (questions); COCO images under Flickr's terms",
         "9,000 rows: 3,000 random ones where LLaVA has 2,910",
     ),
     "scienceqa": HubCopy(
-        "lmms-lab-encoder/ScienceQA",
-        "ScienceQA-IMG",
-        "test",
-        "CC BY-NC-SA 4.0",
+        "lmms-lab-encoder/ScienceQA", "ScienceQA-IMG", "test", "CC BY-NC-SA 4.0",
         "only the questions with an image; the total needs the others too",
     ),
     "seed": HubCopy(
-        "lmms-lab-encoder/SEED-Bench",
-        "default",
-        "test",
-        "CC BY-NC 4.0",
+        "lmms-lab-encoder/SEED-Bench", "default", "test", "CC BY-NC 4.0",
         "fewer videos than LLaVA's questions, and eight frames of each in place of the middle one",
     ),
     "textvqa": HubCopy(
-        "lmms-lab-encoder/textvqa",
-        "default",
-        "validation",
-        "CC BY 4.0; images of Open Images",
+        "lmms-lab-encoder/textvqa", "default", "validation", "CC BY 4.0; images of Open Images",
         "OCR tokens are in a column; lmms-eval leaves them out of the prompt by default",
     ),
     "mmvet": HubCopy(
         "lmms-lab-encoder/MMVet", "default", "test", "non-commercial research and education only"
     ),
-}
+}  # fmt: skip
 
 
 def about_parquet(name: str, folder: Path) -> str:
