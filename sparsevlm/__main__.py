@@ -149,7 +149,7 @@ def _provenance(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     from sparsevlm.benchmarks import BENCHMARKS
-    from sparsevlm.evaluation.profiles import PROFILES
+    from sparsevlm.evaluation.profiles import profiles
     from sparsevlm.methods import METHODS
     from sparsevlm.paper.notebooks import known_notebooks
 
@@ -159,7 +159,7 @@ def _list(options: argparse.Namespace) -> int:
         "profiles": {
             name: f"{profile.model} on {profile.device}"
             + (f" (cannot run: {profile.missing})" if profile.missing else "")
-            for name, profile in PROFILES.items()
+            for name, profile in profiles().items()
         },
         "notebooks": {name: f"notebooks/{name}.ipynb" for name in known_notebooks()},
     }

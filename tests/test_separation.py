@@ -9,7 +9,7 @@ from test_study import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.studies import NOTEBOOK_STUDIES, STUDIES
+from sparsevlm.evaluation.studies import studies
 from sparsevlm.paper.extras import significance as separation
 
 SKILL = {"dense": 0.72, "sparsevlm": 0.7, "fastv": 0.3, "random": 0.7, "tome": 0.5, "pdrop": 0.4}
@@ -41,7 +41,7 @@ def test_every_study_asks_about_2000_questions_at_one_budget_and_in_no_notebook(
         assert few <= profile.samples_per_benchmark * len(profile.benchmarks) <= few + 100
         assert len(profile.budgets) == 1 and name not in asked
         table = {"mini-llava": "table_1", "mini-gemini": "figure_4", "mini-qwen2-vl": "table_2"}
-        of = STUDIES[table.get(profile.model, "table_3")]
+        of = studies()[table.get(profile.model, "table_3")]
         assert profile.budgets[0] == min(of.budgets) and profile.benchmarks == of.benchmarks
 
 

@@ -15,9 +15,9 @@ from sparsevlm.analysis import statistics, study, study_views, study_words
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.profiles import PROFILES, Profile
+from sparsevlm.evaluation.profiles import Profile, get_profile
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
-from sparsevlm.miniature.registry import get_kit
+from sparsevlm.miniature.registry import get_miniature
 from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.paper.tables import study_analytic
 
@@ -28,12 +28,12 @@ LAYERS = 4
 @cache
 def samples_of(model: str, benchmark: str, n: int) -> list:
     """Samples of a miniature's benchmark, made once."""
-    return get_kit(model).samples(benchmark, n, 0)
+    return get_miniature(model).samples(benchmark, n, 0)
 
 
 def narrowed(study_name: str, n: int = 24, **changes: object) -> Profile:
     """A study of the miniature with few samples."""
-    return replace(PROFILES["mini"].for_study(study_name), samples_per_benchmark=n, **changes)
+    return replace(get_profile("mini").for_study(study_name), samples_per_benchmark=n, **changes)
 
 
 def fabricate(profile: Profile, skill: dict, left: dict | None = None) -> list[Record]:

@@ -15,8 +15,9 @@ import numpy as np
 from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.evaluation.plan import DENSE, as_profile, source_of
-from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.backends import backend_of
+from sparsevlm.evaluation.plan import DENSE
+from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.runs import Record, load_records
 from sparsevlm.models.sizes import ModelSizes, prefill_flops
 
@@ -132,7 +133,7 @@ def measure(profile: Profile | str, study: str, ours: str = OURS) -> Results:
         Some runs are not finished; the message says how to run them.
     """
     chosen = as_profile(profile).for_study(study)
-    sizes = source_of(chosen).shape(chosen.model)
+    sizes = backend_of(chosen.model).sizes(chosen.model)
     return from_records(chosen, load_records(chosen), sizes, ours)
 
 

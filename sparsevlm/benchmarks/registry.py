@@ -55,6 +55,12 @@ class Benchmark:
     media: str = "image"
     unit: str = "%"
 
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules whose code makes the score."""
+        functions = (self.score_sample, self.sample_stats, self.aggregate, self.score)
+        return tuple(sorted({getattr(f, "func", f).__module__ for f in functions}))
+
 
 def _benchmark(
     scorer: ModuleType, name: str, label: str, column: str, longest: int = SHORT, **fields: str

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from sparsevlm.benchmarks.loaders import layout_of
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.evaluation.studies import studies
 from sparsevlm.models.checkpoints.declared import Checkpoint
 from sparsevlm.models.sizes import kv_bytes, prefill_flops
 
@@ -139,6 +139,6 @@ def studies_of(profile: Profile) -> dict[str, list[Setting]]:
     """Return the runs of every study of a profile, by its name."""
     return {
         name: settings_of(profile.for_study(name))
-        for name, study in STUDIES.items()
-        if study.only in ("", profile.base)
+        for name, study in studies().items()
+        if study.only in ("", profile.name)
     }

@@ -105,10 +105,10 @@ class Engine:
 
     def _pruner(self, ask: Ask, inputs: dict) -> Adjusted:
         from sparsevlm.methods import make_pruner, options_for
-        from sparsevlm.runtime.adapter import find_family
+        from sparsevlm.runtime.adapter import find_adapter
 
         heads = self.loaded.model.config.get_text_config().num_attention_heads
-        options = options_for(ask.method, heads, find_family(self.loaded.model).has_mrope)
+        options = options_for(ask.method, heads, find_adapter(self.loaded.model).has_mrope)
         tokens = None if ask.method == "dense" else ask.tokens
         inner: StagedPruner = make_pruner(
             ask.method, tokens=tokens, num_layers=self.model.sizes.layers,
@@ -118,9 +118,9 @@ class Engine:
 
     def _visual(self, inputs: dict) -> Tensor:
         """True at the visual tokens, ``[tokens]``."""
-        from sparsevlm.runtime.adapter import find_family
+        from sparsevlm.runtime.adapter import find_adapter
 
-        return find_family(self.loaded.model).visual_mask(inputs)[0]
+        return find_adapter(self.loaded.model).visual_mask(inputs)[0]
 
     def _words(self, inputs: dict) -> tuple[tuple[str, ...], int]:
         """The text after the image, and the number of all text tokens."""
@@ -135,7 +135,7 @@ class Engine:
         import torch
         from transformers import LogitsProcessorList
 
-        from sparsevlm import prune
+        from sparsevlm.runtime.prune import prune
 
         model, tokenizer = self.loaded.model, self.loaded.tokenizer
         length = len(follow) if follow is not None else self.loaded.max_new_tokens

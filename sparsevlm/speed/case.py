@@ -12,7 +12,7 @@ from transformers import DynamicCache
 
 from sparsevlm.core.interface import StagedPruner, phase
 from sparsevlm.core.schedule import check_stages, tokens_per_layer
-from sparsevlm.runtime.adapter import find_family
+from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.capture import Captured, capture
 from sparsevlm.runtime.prune import prune
 from sparsevlm.speed import random_models
@@ -93,7 +93,7 @@ class Case:
     @property
     def decoder(self) -> nn.Module:
         """The text model."""
-        return find_family(self.model, **self._options).decoder
+        return find_adapter(self.model, **self._options).decoder
 
     def known(self) -> Iterator[Tensor]:
         """Weights, buffers and inputs."""

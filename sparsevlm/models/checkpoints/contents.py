@@ -46,7 +46,7 @@ def _visual(family: str, config: Any) -> int:
 
 
 def family_and_config(name: str, folder: Path | None = None) -> tuple[str, Any]:
-    """Return the family (key of `asking.ASKERS`) and configuration of a checkpoint.
+    """Return the family (see `prompts.prompt_builder`) and configuration of a checkpoint.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +19,16 @@ from sparsevlm.analysis.kinds import accuracy_by_kind
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results, measure
 from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
-from sparsevlm.cli.suite import execute_runs_apart
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA, relative
-from sparsevlm.evaluation.plan import DENSE, algorithm_digest, source_of
+from sparsevlm.evaluation.plan import DENSE, plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.evaluation.results.run import EvaluationRun, digest
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.runs import plan_runs
-from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.evaluation.runs import execute_runs
+from sparsevlm.evaluation.studies import studies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +36,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE = DATA / "miniature" / "separation.json"
-NAMES = tuple(name for name in STUDIES if name.startswith("apart_"))
+NAMES = tuple(name for name in studies() if name.startswith("apart_"))
 FORMAT = 1
+
+
+def _code_of(runs: Iterable[EvaluationRun]) -> str:
+    """Digest of the code that some runs depend on."""
+    return digest(*sorted({run.algorithm for run in runs}))
 
 
 def entry(results: Results) -> dict:
@@ -55,10 +61,10 @@ def entry(results: Results) -> dict:
     }
     return {
         "miniature": profile.model,
-        "cuts": "moved" if profile.moved_cuts else "by depth",
+        "cuts": "moved" if profile.attention_aligned else "by depth",
         "questions": sum(found["questions"] for found in dense.values()),
         "dense": dense,
-        "algorithm": algorithm_digest(),
+        "algorithm": _code_of(record.run for record in results.records.values()),
         "provenance": provenance.collect(),
         "runs": sorted(results.ids),
         "rows": [
@@ -153,7 +159,7 @@ def source_lines(found: dict) -> str:
     lines = []
     for name, study in found["studies"].items():
         made = study["provenance"]
-        same = study["algorithm"] == algorithm_digest()
+        same = study["algorithm"] == _code_of(plan_runs(get_profile("mini").for_study(name)))
         lines.append(
             f"{name}: {made['time'][:10]}, commit {made['commit'][:8]}"
             f"{' (changed)' if made['dirty'] else ''}, {made['device']}; the code that prunes, "
@@ -219,7 +225,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     profile, store = get_profile("mini"), Store()
     for name in options.only:
         runs = plan_runs(profile.for_study(name), store=store)
-        failed = execute_runs_apart(runs, store, options.jobs, source=source_of(profile))
+        failed = execute_runs(runs, store, options.jobs, backend=backend_of(profile.model))
         if failed:
             print("\n".join(f"failed: {what}: {why}" for what, why in failed.items()))
             return 1

@@ -17,8 +17,8 @@ from sparsevlm.analysis import published, statistics, study
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, Results, Setting
 from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.evaluation.plan import as_profile, source_of
-from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.backends import backend_of
+from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.runs import Record, load_records
 from sparsevlm.models.sizes import ModelSizes, kv_bytes
 
@@ -60,7 +60,7 @@ def measure(profile: Profile | str, name: str = "table_3") -> Results:
         Its rows are of this module's kind.
     """
     chosen = as_profile(profile).for_study(name)
-    sizes = source_of(chosen).shape(chosen.model)
+    sizes = backend_of(chosen.model).sizes(chosen.model)
     return from_records(chosen, load_records(chosen), sizes)
 
 
