@@ -45,7 +45,9 @@ def test_no_place_of_a_benchmark_is_forgotten():
         scorer = import_module(f"sparsevlm.benchmarks.{path.stem}")
         if hasattr(scorer, "parse"):
             assert scorer.score_sample in known, f"add a line for {path} to registry.BENCHMARKS"
-    for name in BENCHMARKS:
+    for name, benchmark in BENCHMARKS.items():
+        scorer = "videoqa" if benchmark.media == "video" else name
+        assert f"sparsevlm.benchmarks.{scorer}" in benchmark.modules  # a change makes results due
         there = name in SETS or (package / "loaders" / f"{name}.py").is_file()
         assert there, f"write loaders/{name}.py with LAYOUT and read, or add it to videoqa.SETS"
         assert layout_of(name).files, f"LAYOUT of {name} must name its files"

@@ -56,7 +56,7 @@ class Checkpoint:
     short : str
         A name to type.
     family : str
-        Key of `asking.ASKERS`.
+        Of architectures; see `prompts.prompt_builder`.
     dtype : str
         What the paper (LLaVA, Video-LLaVA, MGM) or the release (Qwen2-VL) computes in.
     parameters : int
