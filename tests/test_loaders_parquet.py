@@ -35,7 +35,7 @@ def without_names(samples, **same):
     ]
 
 
-def test_what_is_read_is_what_is_rehearsed():
+def test_every_readable_copy_has_fixtures():
     assert set(WRITERS) == set(READABLE)
     assert layout_of_copy("pope").splits["random"] == 3000
 
@@ -120,6 +120,6 @@ def test_datasets_takes_a_written_picture_for_one(folders):
     assert features["question"] == datasets.Value("string")
 
 
-def test_an_unknown_rehearsal(tmp_path):
+def test_unknown_fixtures(tmp_path):
     with pytest.raises(ValueError, match="no parquet fixtures for 'seed'; known: gqa, mme"):
         write_synthetic_parquet("seed", tmp_path / "a", tmp_path / "b")
