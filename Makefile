@@ -17,16 +17,20 @@ PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 PINS := requirements-torch.txt requirements.lock pyproject.toml
 STAMP := $(VENV)/installed-$(shell cat $(PINS) | cksum | cut -d' ' -f1)
 
+# Not part of the environment (it is not in the lock): pipx install mypy, or MYPY=path/to/mypy.
+MYPY ?= mypy
+
 # A small model gains nothing from a thread per core of a large machine.
 reproduce test bench: export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help reproduce test lint lab train figures claims site bench check lock clean distclean
+.PHONY: help reproduce test lint types lab train figures claims site bench check lock clean distclean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make reproduce   compute the missing results, then draw every table and figure (PROFILE=mini)"
 	@echo "make test        run the linter and the tests"
+	@echo "make types       check the types of core, runtime, methods and models (needs mypy)"
 	@echo "make lab         open JupyterLab; the notebooks are in notebooks/"
 	@echo "make figures     draw every table and figure again, from the results that are there"
 	@echo "make claims      write CLAIMS.md from the results that are there"
@@ -46,6 +50,9 @@ test: lint
 
 lint: $(STAMP)
 	$(PY) -m ruff check .
+
+types: $(STAMP)
+	$(MYPY) --python-executable $(PY)
 
 lab: $(STAMP)
 	$(PY) -m jupyterlab --notebook-dir=.

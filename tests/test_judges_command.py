@@ -57,7 +57,7 @@ def options(**settings):
     } | settings)  # fmt: skip
 
 
-def test_the_match_judges_finished_cells_that_need_a_judge(store):
+def test_the_match_judges_finished_runs_that_need_a_judge(store):
     runs = [
         finish(store, "tgif", ["a dog", "a cat"]),
         finish(store, "mmvet", ["a dog"], 64),

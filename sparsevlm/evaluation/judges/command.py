@@ -1,4 +1,4 @@
-"""The command that has the answers of finished runs judged."""
+"""The command `judge`: it has the answers of finished runs judged."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 from sparsevlm.evaluation.judges.endpoint import EndpointJudge
+from sparsevlm.evaluation.judges.interface import Estimate, Judge
 from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.open_model import OpenJudge
 from sparsevlm.evaluation.judges.prompts import Prompt, Task
 from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
-from sparsevlm.evaluation.judges.requests import Estimate, Judge
 from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
 
@@ -24,7 +24,7 @@ def run(options: SimpleNamespace, runs: Sequence[EvaluationRun], store: Store) -
     options : SimpleNamespace
         `judge` (match, open or endpoint), `model`, `revision`, `address`, `key_variable`, `price`
         (two numbers or None), `prompt` (file or None), `device`, `parallel`, `yes`.
-    runs : sequence of Cell
+    runs : sequence of EvaluationRun
         Those that are not finished, or need no judge, are left out.
     store : Store
         Where the records are.
@@ -37,9 +37,8 @@ def run(options: SimpleNamespace, runs: Sequence[EvaluationRun], store: Store) -
         The options contradict each other.
     """
     prompt = Prompt.from_file(options.prompt) if options.prompt else None
-    records = [store.load(run) for run in runs if store.has(run)]
     judged = judge_records(
-        records,
+        [store.load(run) for run in runs if store.has(run)],
         store,
         lambda task: make_judge(options, task, prompt, store),
         confirm=lambda estimate: _confirmed(estimate, options.yes),

@@ -90,8 +90,9 @@ def load(
         )
     where, aux, preset = files_of(name, folder)
     raw = check_files(where)
-    if dtype is None or isinstance(dtype, str):
+    if not isinstance(dtype, torch.dtype):
         dtype = getattr(torch, dtype or preset)
+    assert isinstance(dtype, torch.dtype), f"torch has no dtype {dtype!r}"
     options = _placement(device) | _quantized(quantization, device, dtype)
     family, kind = KINDS[raw["model_type"]]
     if kind is None:
