@@ -151,7 +151,7 @@ from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.cli.suite import make_plan
 plan = make_plan(get_profile("mini"), store=Store({str(tmp_path)!r}))
-missing_runs(plan.cells, plan.store), [notebook.is_done() for notebook in plan.notebooks]
+missing_runs(plan.runs, plan.store), [notebook.is_done() for notebook in plan.notebooks]
 print([m for m in {HEAVY} if m in sys.modules])
 """
     run_python(plan)  # the first plan makes the questions, and is kept

@@ -14,12 +14,12 @@ from tiny_checkpoints import picture, save_tiny
 
 import sparsevlm as sv
 from sparsevlm.benchmarks.loaders.layout import DataError
+from sparsevlm.cli.app import main
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.integrations.answering import Answerer, pictures_of
 from sparsevlm.integrations.local_task import (
     find_task,
     installed_tasks,
-    main,
     settings_of,
     write_task,
 )
@@ -188,7 +188,7 @@ def test_what_has_no_local_task(tasks, tmp_path):
 def test_without_lmms_eval_the_command_says_what_to_install(tmp_path, capsys):
     with pytest.raises(DataError, match="not installed"):
         installed_tasks()
-    assert main(["pope", str(tmp_path)]) == 2
+    assert main(["lmms-task", "pope", str(tmp_path)]) == 2
     assert "pip install 'sparsevlm-repro[lmms-eval]'" in capsys.readouterr().err
 
 
