@@ -29,7 +29,7 @@ from training.llava.vision import (
     pixel_tensor,
     project,
 )
-from training.optim import Muon, orthogonalise
+from training.optim import Muon, orthogonalize
 from training.recipes import Recipe, Stage
 
 OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2}
@@ -72,7 +72,7 @@ def test_every_patch_depicts_its_place_and_an_object_or_background():
     assert (target.sum(1)[background] == 3).all()  # background, side, height
     obj = scene.shapes[0]
     words = {DEPICTED[i] for i in target[scene.patches_of(obj)[0]].nonzero()[:, 0].tolist()}
-    assert {obj.kind, obj.colour} < words and len(words) == 4
+    assert {obj.kind, obj.color} < words and len(words) == 4
 
 
 def test_alignment_is_minimal_when_every_depicted_word_wins():
@@ -100,9 +100,9 @@ def test_nothing_is_left_on_the_processor_when_the_model_is_elsewhere():
     assert {loss.device.type, hidden.device.type} == {"meta"}
 
 
-def test_orthogonalised_updates_have_singular_values_near_one():
+def test_orthogonalized_updates_have_singular_values_near_one():
     update = torch.randn(3, 40, 16, generator=torch.Generator().manual_seed(0))
-    singular = torch.linalg.svdvals(orthogonalise(update))
+    singular = torch.linalg.svdvals(orthogonalize(update))
     assert singular.min() > 0.5 and singular.max() < 1.3
 
 
@@ -244,13 +244,13 @@ def test_the_last_stage_asks_for_letters_and_numbers(name):
 def test_a_blind_turn_answers_whatever_the_picture_shows(model):
     words = torch.tensor([[encode("what color is the ring ? ASSISTANT :".split())]])
     places, start = torch.arange(3, 579)[None], torch.tensor([579])
-    pictures = [project(model, encode_images(model, [make_scene(seed)])) for seed in (1, 2)]
-    blind = [turn_hidden(model, v, places, words, start, blind_from=0) for v in pictures]
-    late = [turn_hidden(model, v, places, words, start, blind_from=7) for v in pictures]
-    seeing = [turn_hidden(model, v, places, words, start) for v in pictures]
+    images = [project(model, encode_images(model, [make_scene(seed)])) for seed in (1, 2)]
+    blind = [turn_hidden(model, v, places, words, start, blind_from=0) for v in images]
+    late = [turn_hidden(model, v, places, words, start, blind_from=7) for v in images]
+    seeing = [turn_hidden(model, v, places, words, start) for v in images]
     assert torch.equal(*blind)
     assert not torch.equal(*late) and not torch.equal(late[0], seeing[0])
-    never = turn_hidden(model, pictures[0], places, words, start, blind_from=8)
+    never = turn_hidden(model, images[0], places, words, start, blind_from=8)
     assert torch.equal(never, seeing[0])
 
 

@@ -11,7 +11,7 @@ from miniature_batch import batch
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.llava.model import build_config, build_model
 from sparsevlm.miniature.llava.prompts import builder
-from sparsevlm.miniature.qwen2_vl.pictures import NOMINAL
+from sparsevlm.miniature.qwen2_vl.images import NOMINAL
 from sparsevlm.miniature.registry import MINIATURES, get_miniature
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.vocabulary import IMAGE

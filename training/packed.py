@@ -1,8 +1,8 @@
-"""The decoder's layers in training: one picture or clip, many independent turns of text behind it.
+"""The decoder's layers in training: one image or clip, many independent turns of text behind it.
 
-The turns of a picture share its keys and values and do not see each other, so fourteen questions
+The turns of a image share its keys and values and do not see each other, so fourteen questions
 cost little more than one. The weights are those of the Hugging Face decoder, and the logits equal
-its own forward on ``prefix + picture + turn`` (the tests of every miniature's training).
+its own forward on ``prefix + image + turn`` (the tests of every miniature's training).
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def through_layers(
     ----------
     decoder : Module
         Of the Llama kind.
-    x : Tensor [pictures, tokens, hidden]
+    x : Tensor [images, tokens, hidden]
         Embeddings of the part that all turns share, then of all turns in a row.
     turns : (int, int)
         Number of turns and words of each.
@@ -48,12 +48,12 @@ def through_layers(
     every : int
         Run only the layers whose number is a multiple of it.
     crowd : callable
-        Layer number to the logarithm of how many tokens each shared token stands for, [pictures,
+        Layer number to the logarithm of how many tokens each shared token stands for, [images,
         shared], with its `crowd_mask`, or to None where each stands for itself.
 
     Returns
     -------
-    Tensor [pictures, turns, words, hidden]
+    Tensor [images, turns, words, hidden]
     """
     number, length = turns
     shared = x.shape[1] - number * length
@@ -74,14 +74,14 @@ def through_layers(
 
 
 def crowd_mask(crowd: Tensor) -> Tensor:
-    """Causal attention among tokens that stand for several: float [pictures, 1, tokens, tokens].
+    """Causal attention among tokens that stand for several: float [images, 1, tokens, tokens].
 
     A token that stands for n tokens counts n times in the sum of the softmax, so a few drawn at
     random give, in expectation, the sums of all. To itself a token is one.
 
     Parameters
     ----------
-    crowd : Tensor [pictures, tokens]
+    crowd : Tensor [images, tokens]
         Logarithm of n.
     """
     length = crowd.shape[1]
@@ -100,22 +100,22 @@ def _attend(
     )
     rotate = sys.modules[type(attention).__module__].apply_rotary_pos_emb
     query, key = rotate(query, key, *rotary)
-    picture = (t[:, :, :shared] for t in (query, key, value))
+    image = (t[:, :, :shared] for t in (query, key, value))
     stands, mask = crowd or (None, None)
-    picture_out = F.scaled_dot_product_attention(*picture, attn_mask=mask, is_causal=mask is None)
+    image_out = F.scaled_dot_product_attention(*image, attn_mask=mask, is_causal=mask is None)
 
     q, k, v = (t[:, :, shared:].unflatten(2, turns) for t in (query, key, value))
-    to_picture = q.flatten(2, 3) @ key[:, :, :shared].mT
+    to_image = q.flatten(2, 3) @ key[:, :, :shared].mT
     if unseen is not None:
-        to_picture = to_picture + unseen
-    to_picture = to_picture * attention.scaling
+        to_image = to_image + unseen
+    to_image = to_image * attention.scaling
     if stands is not None:
-        to_picture = to_picture + stands[:, None, None]
+        to_image = to_image + stands[:, None, None]
     own = q @ k.mT * attention.scaling + causal
-    scores = torch.cat([to_picture.unflatten(2, turns), own], dim=-1)
+    scores = torch.cat([to_image.unflatten(2, turns), own], dim=-1)
     weights = scores.softmax(-1)
     text_out = (weights[..., shared:] @ v).flatten(2, 3) + (
         weights[..., :shared].flatten(2, 3) @ value[:, :, :shared]
     )
-    out = torch.cat([picture_out, text_out], dim=2)
+    out = torch.cat([image_out, text_out], dim=2)
     return attention.o_proj(out.transpose(1, 2).flatten(2))

@@ -1,7 +1,7 @@
-"""What the probes of all miniatures share: where words look, and when the picture is done.
+"""What the probes of all miniatures share: where words look, and when the image is done.
 
 Both probes are about the dense model. They tell which cuts can matter at all: a cut after the last
-layer that still reads the picture costs nothing, whatever it drops.
+layer that still reads the image costs nothing, whatever it drops.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from sparsevlm.miniature import vocabulary
 from sparsevlm.miniature.question_families import Draft
 from training.turns import Turn, answer_turn, pack_turns
 
-PROBE_SEEDS = 10**9  # pictures of no training stage and of no benchmark
+PROBE_SEEDS = 10**9  # images of no training stage and of no benchmark
 PROBE_SCENES = 12
 
 # The best head's attention on an object, [layers, queries], by whom: the naming word's place among
 # the queries; and the share of the visual tokens that the object covers.
 Look = tuple[Tensor, int, float]
-# The turns about a picture, and their hidden states by ids and the layer from which on they are
+# The turns about a image, and their hidden states by ids and the layer from which on they are
 # blind, [1, turns, words, hidden].
 Asked = tuple[list[Turn], Callable[[Tensor, int], Tensor]]
 
@@ -51,10 +51,10 @@ def mean_looks(looks: Iterable[Look]) -> dict[str, list[float]]:
 
 def right_when_blind(
     model,
-    pictures: Iterable[Asked],
+    images: Iterable[Asked],
     encode: Callable[[list[str]], list[int]] = vocabulary.encode,
 ) -> list[float]:
-    """Share of answers that stay right when no text token sees the picture from a layer on.
+    """Share of answers that stay right when no text token sees the image from a layer on.
 
     An answer counts when every word of it, given the words before it, is the most likely one.
 
@@ -66,7 +66,7 @@ def right_when_blind(
     """
     variants = len(model.model.language_model.layers) + 1
     right, count = np.zeros(variants), 0
-    for turns, hidden in pictures:
+    for turns, hidden in images:
         ids, asked = pack_turns([turns], model.lm_head.weight.device, encode)
         _, turn, place = asked.nonzero(as_tuple=True)
         for layer in range(variants):
@@ -80,7 +80,7 @@ def right_when_blind(
 def one_of_every_family(
     families: Mapping[str, Sequence[Callable[..., list[Draft] | Draft | None]]], facts, number: int
 ) -> list[Turn]:
-    """A question of every family about one picture; those that it cannot carry are left out.
+    """A question of every family about one image; those that it cannot carry are left out.
 
     A family gives one draft, or several that are judged together; of these one is drawn.
     """

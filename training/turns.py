@@ -1,4 +1,4 @@
-"""Turns of text about a picture or clip: how they are made, packed, and what they cost.
+"""Turns of text about a image or clip: how they are made, packed, and what they cost.
 
 A turn is a look-up list (`statements`) or a question with its answer. All miniatures learn from
 turns alike; what differs is the vision in front of them (`llava.losses`, `video_llava.losses`).
@@ -49,20 +49,20 @@ def pack_turns(
     device: torch.device,
     encode: Callable[[list[str]], list[int]] = vocabulary.encode,
 ) -> tuple[Tensor, Tensor]:
-    """Ids [pictures, turns, words] and weights of predicting each next word, same shape.
+    """Ids [images, turns, words] and weights of predicting each next word, same shape.
 
     Parameters
     ----------
     turns : sequence of sequence of Turn
-        Equally many for every picture.
+        Equally many for every image.
     device : torch.device
     encode : callable
         Of the miniature's vocabulary.
     """
     shape = (len(turns), len(turns[0]), MAX_WORDS)
     ids, weights = np.full(shape, PAD), np.zeros(shape, np.float32)
-    for i, picture in enumerate(turns):
-        for j, (_, words, wanted) in enumerate(picture):
+    for i, image in enumerate(turns):
+        for j, (_, words, wanted) in enumerate(image):
             ids[i, j, : len(words)] = encode(words)
             weights[i, j, : len(words) - 1] = wanted[1:]
     return torch.from_numpy(ids).to(device), torch.from_numpy(weights).to(device)
@@ -77,12 +77,12 @@ def answer_loss(
     ----------
     model : PreTrainedModel
         Its ``lm_head`` turns hidden states into words.
-    hidden : Tensor [pictures, turns, words, hidden]
-    ids, weights : Tensor [pictures, turns, words]
+    hidden : Tensor [images, turns, words, hidden]
+    ids, weights : Tensor [images, turns, words]
         From `pack_turns`.
     turns : sequence of sequence of Turn
     lists : float
-        So many of the turns of every picture come first and are lists.
+        So many of the turns of every image come first and are lists.
 
     Returns
     -------
@@ -103,9 +103,9 @@ def answer_loss(
 def _accuracy(turns, where, right: Tensor, weights: Tensor) -> Measures:
     totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     places = zip(*(w.tolist() for w in where[:2]), right.tolist(), weights.tolist(), strict=True)
-    for picture, turn, correct, weight in places:
+    for image, turn, correct, weight in places:
         if weight > 0.2:
-            total = totals[turns[picture][turn][0]]
+            total = totals[turns[image][turn][0]]
             total[0] += correct
             total[1] += 1
     return {name: (a, b) for name, (a, b) in sorted(totals.items())}

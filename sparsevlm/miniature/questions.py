@@ -70,17 +70,17 @@ def grouped_samples(
     n : int
         At most this many samples.
     base : int
-        Seed of the first picture; the others follow.
+        Seed of the first image; the others follow.
     draw : callable
-        Makes the picture of a seed.
+        Makes the image of a seed.
     """
     samples: list[Sample] = []
     number = 0
     while True:
-        picture = base + number
+        image = base + number
         family = families[number % len(families)]
         number += 1
-        drafts = family(Facts(draw(picture)), np.random.default_rng((picture, 1)))
+        drafts = family(Facts(draw(image)), np.random.default_rng((image, 1)))
         if not drafts:
             continue
         if len(samples) + len(drafts) > n:
@@ -88,7 +88,7 @@ def grouped_samples(
         group = f"{benchmark}/{number:05d}"
         for index, draft in enumerate(drafts):
             name = group if len(drafts) == 1 else f"{group}.{index}"
-            samples.append(Sample(name, f"scene:{picture}", group=group, **vars(draft)))
+            samples.append(Sample(name, f"scene:{image}", group=group, **vars(draft)))
 
 
 def training_drafts(

@@ -1,7 +1,7 @@
 """Training losses of the miniature: captioning alignment, then look-ups and questions.
 
 A loss takes the model, the seeds of its scenes and the stage's options, and returns the scalar to
-minimise with a dictionary of measures, each a pair (sum, count) over this step's fresh scenes.
+minimize with a dictionary of measures, each a pair (sum, count) over this step's fresh scenes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.glyphs import GLYPHS
 from sparsevlm.miniature.questions import training_drafts
-from sparsevlm.miniature.scenes import GRID, SHAPE_COLOURS, SHAPES, SIDES, Scene, make_scene
+from sparsevlm.miniature.scenes import GRID, SHAPE_COLORS, SHAPES, SIDES, Scene, make_scene
 from sparsevlm.miniature.statements import STATEMENTS, confirm
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE, DEPICTED, INDEX
 from training.llava.packed import turn_hidden
@@ -28,7 +28,7 @@ from training.turns import Measures, Turn, answer_loss, list_turn, pack_turns, q
 # Lists that need more than one look-up; they are learned last, so every scene carries them.
 HARD = ("choose", "match", "verify")
 # Words that a patch can depict, by kind.
-KINDS = {"shape": SHAPES, "color": SHAPE_COLOURS, "letter": GLYPHS, "side": SIDES}
+KINDS = {"shape": SHAPES, "color": SHAPE_COLORS, "letter": GLYPHS, "side": SIDES}
 
 
 @torch.no_grad()
@@ -60,7 +60,7 @@ def kept_patches(scenes: list[Scene], rng: np.random.Generator, background: int)
 
     All patches of objects and at least ``background`` others at random (the scene with most object
     patches decides the number), because a processor core trains twice as fast without the rest.
-    With ``background`` 0 or more than there are, every patch is kept, of pictures of several sizes
+    With ``background`` 0 or more than there are, every patch is kept, of images of several sizes
     as many as the smallest has.
     """
     owners = [s.patch_objects.reshape(-1) for s in scenes]
@@ -73,7 +73,7 @@ def kept_patches(scenes: list[Scene], rng: np.random.Generator, background: int)
 def visual_positions(scenes: list[Scene], kept: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
     """Rotary positions of kept tokens and where the text starts, ([scenes, kept], [scenes]).
 
-    Half of the scenes keep the positions of the full picture, half are renumbered without gaps:
+    Half of the scenes keep the positions of the full image, half are renumbered without gaps:
     pruners do either, and the decoder should have met both, as a large model has met every length.
     """
     first = len(BEFORE_IMAGE)

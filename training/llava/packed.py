@@ -1,4 +1,4 @@
-"""The training forward of a decoder behind one picture (see `training.packed`)."""
+"""The training forward of a decoder behind one image (see `training.packed`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the miniature LLaVA looks, and when it is done with the picture (see `..probing`)."""
+"""Where the miniature LLaVA looks, and when it is done with the image (see `..probing`)."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def named_objects(scene: Scene) -> list[tuple[str, int, np.ndarray]]:
     """Questions that name one object: (question, place of the naming word, its patches)."""
     facts = Facts(scene)
     found = [(f"what color is the {k} ?", 4, o) for k, o in facts.by_kind.items()]
-    found += [(f"what shape is the {c} thing ?", 4, o) for c, o in facts.by_colour.items()]
+    found += [(f"what shape is the {c} thing ?", 4, o) for c, o in facts.by_color.items()]
     found += [(f"what letter is on the {c} card ?", 5, o) for c, o in facts.cards.items()]
     return [(question, word, scene.patches_of(obj)) for question, word, obj in found]
 
@@ -97,10 +97,10 @@ def _asked(model, scenes: int) -> Iterator[Asked]:
         scene = make_scene(PROBE_SEEDS + TRAINING_SEEDS + number)
         visual = project(model, encode_images(model, [scene]))
         turns = one_of_every_family(FAMILIES, Facts(scene), number)
-        yield turns, lambda ids, layer, visual=visual: whole_picture(model, visual, ids, layer)
+        yield turns, lambda ids, layer, visual=visual: whole_image(model, visual, ids, layer)
 
 
-def whole_picture(model, visual: torch.Tensor, ids: torch.Tensor, layer: int) -> torch.Tensor:
-    """Hidden states of turns about all 576 tokens of one picture, blind from a layer on."""
+def whole_image(model, visual: torch.Tensor, ids: torch.Tensor, layer: int) -> torch.Tensor:
+    """Hidden states of turns about all 576 tokens of one image, blind from a layer on."""
     places, start = torch.arange(FIRST, FIRST + VISUAL)[None], torch.tensor([FIRST + VISUAL])
     return turn_hidden(model, visual, places, ids, start, blind_from=layer)

@@ -12,7 +12,7 @@ from sparsevlm.miniature.vocabulary import DEPICTED, INDEX
 
 
 def pixel_tensor(scenes: list[Scene]) -> torch.Tensor:
-    """Normalised pixels, [scenes, 3, height, width], as the processor would give them."""
+    """Normalized pixels, [scenes, 3, height, width], as the processor would give them."""
     pixels = torch.from_numpy(np.stack([s.pixels for s in scenes])).permute(0, 3, 1, 2)
     return (pixels.float() / 255 - PIXEL_MEAN) / PIXEL_STD
 
@@ -30,7 +30,7 @@ def encode_images(model, scenes: list[Scene]) -> torch.Tensor:
 def tower_features(tower: torch.nn.Module, pixels: torch.Tensor, scenes: list[Scene]):
     """Last layer of a CLIP tower without the class token, [scenes, patches, hidden].
 
-    ``pixels`` [scenes, 3, height, width] are normalised for the tower and lie on its device; the
+    ``pixels`` [scenes, 3, height, width] are normalized for the tower and lie on its device; the
     scenes say where they are in the full grid (see `encode_images`).
     """
     embeddings = tower.embeddings
@@ -54,7 +54,7 @@ def project(model, features: torch.Tensor) -> torch.Tensor:
 def depicted_words(scenes: list[Scene]) -> torch.Tensor:
     """Which words each patch depicts, bool [scenes, patches, len(DEPICTED)].
 
-    A shape depicts its shape and colour, a card "card", its colour and its letter, anything else
+    A shape depicts its shape and color, a card "card", its color and its letter, anything else
     "background"; every patch depicts the side and the height where it lies.
     """
     place = {word: index for index, word in enumerate(DEPICTED)}
@@ -65,7 +65,7 @@ def depicted_words(scenes: list[Scene]) -> torch.Tensor:
         owner = scene.patch_objects.reshape(-1)
         target[number, owner < 0, place["background"]] = True
         for index, obj in enumerate(scene.objects):
-            for word in filter(None, (obj.kind, obj.colour, obj.glyph)):
+            for word in filter(None, (obj.kind, obj.color, obj.glyph)):
                 target[number, owner == index, place[word]] = True
         rows = np.repeat(thirds[scene.origin[0] : scene.origin[0] + grid], grid)
         columns = np.tile(thirds[scene.origin[1] : scene.origin[1] + grid], grid)
@@ -102,8 +102,8 @@ def alignment_loss(model, visual: torch.Tensor, target: torch.Tensor) -> torch.T
     negative = logits.index_copy(
         -1, ids, positive.masked_fill(target, torch.finfo(logits.dtype).min)
     )
-    normaliser = negative.logsumexp(-1, keepdim=True)
-    loss = F.softplus(normaliser - positive)
+    normalizer = negative.logsumexp(-1, keepdim=True)
+    loss = F.softplus(normalizer - positive)
     background = target[..., DEPICTED.index("background")]
     share = torch.where(background, 0.5 / background.sum(), 0.5 / (~background).sum())
     weight = target * share[..., None]

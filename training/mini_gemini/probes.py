@@ -1,6 +1,6 @@
 """Where the miniature Mini-Gemini looks, and what it reads without its high-resolution tower.
 
-As `llava.probes`, on pictures with small cards.
+As `llava.probes`, on images with small cards.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from torch import Tensor
 
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.glyphs import GLYPHS
-from sparsevlm.miniature.mini_gemini.pictures import make_picture, small_cards
+from sparsevlm.miniature.mini_gemini.images import make_image, small_cards
 from sparsevlm.miniature.mini_gemini.questions import question_about
 from sparsevlm.miniature.question_families import FAMILIES
 from sparsevlm.miniature.scenes import Scene, make_scene
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE, IMAGE, encode
-from training.llava.probes import FIRST, VISUAL, named_objects, whole_picture
-from training.mini_gemini.vision import coarse_pixels, encode_pictures, fine_pixels
+from training.llava.probes import FIRST, VISUAL, named_objects, whole_image
+from training.mini_gemini.vision import coarse_pixels, fine_pixels, mined_features
 from training.probing import (
     PROBE_SCENES,
     PROBE_SEEDS,
@@ -93,12 +93,12 @@ def attention_on_target(model, scenes: int, small: bool) -> dict[str, list[float
 
 def _looks(model, scenes: int, small: bool) -> Iterator[Look]:
     for number in range(scenes):
-        picture = make_picture(PROBE_SEEDS + number)
+        image = make_image(PROBE_SEEDS + number)
         scene = make_scene(PROBE_SEEDS + number)
-        named = _named_small_cards(picture) if small else named_objects(scene)
+        named = _named_small_cards(image) if small else named_objects(scene)
         for index in np.random.default_rng(number).permutation(len(named))[:3]:
             question, word, patches = named[index]
-            output = model(**_inputs(picture, question), output_attentions=True)
+            output = model(**_inputs(image, question), output_attentions=True)
             best = best_head(output.attentions, FIRST + patches)
             yield best, FIRST + VISUAL + word, len(patches) / VISUAL
 
@@ -112,9 +112,9 @@ def accuracy_without_image_from(model, scenes: int) -> list[float]:
 def _asked(model, scenes: int) -> Iterator[Asked]:
     for number in range(scenes):
         seed = PROBE_SEEDS + TRAINING_SEEDS + number
-        visual = model.model.projector(encode_pictures(model, [make_picture(seed)]))
+        visual = model.model.projector(mined_features(model, [make_image(seed)]))
         turns = one_of_every_family(FAMILIES, Facts(make_scene(seed)), number)
-        yield turns, lambda ids, layer, visual=visual: whole_picture(model, visual, ids, layer)
+        yield turns, lambda ids, layer, visual=visual: whole_image(model, visual, ids, layer)
 
 
 @torch.inference_mode()
@@ -122,7 +122,7 @@ def small_print_accuracy(model, scenes: int) -> float:
     """Share of scenes whose first small card is read right."""
     right = count = 0
     for seed in range(PROBE_SEEDS, PROBE_SEEDS + scenes):
-        scene = make_picture(seed)
+        scene = make_image(seed)
         for card in small_cards(scene)[:1]:
             logits = model(
                 **_inputs(scene, question_about(card, scene.seed)), logits_to_keep=1

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sparsevlm.miniature.facts import Facts
-from sparsevlm.miniature.qwen2_vl.pictures import make_picture
+from sparsevlm.miniature.qwen2_vl.images import make_image
 from sparsevlm.miniature.qwen2_vl.prompts import BEFORE
 from sparsevlm.miniature.qwen2_vl.questions import training_drafts
 from sparsevlm.miniature.scenes import Scene
@@ -24,24 +24,24 @@ LISTS = ("choose", "color", "shape", "letter", "there", "corners")
 
 
 def vision_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
-    """Alignment of every patch of the pictures with the words it depicts."""
-    pictures = [make_picture(seed, grid) for seed in seeds]
-    target = depicted_words(pictures).to(model.lm_head.weight.device)
-    visual = merge(model, tower_features(model, pictures))
+    """Alignment of every patch of the images with the words it depicts."""
+    images = [make_image(seed, grid) for seed in seeds]
+    target = depicted_words(images).to(model.lm_head.weight.device)
+    visual = merge(model, tower_features(model, images))
     return alignment_loss(model, visual, target), alignment_accuracy(model, visual, target, KINDS)
 
 
-def visual_positions(pictures: Sequence[Scene], kept: np.ndarray, rng):
-    """Positions of kept tokens and of the mark behind them, ([3, pictures, kept], [pictures]).
+def visual_positions(images: Sequence[Scene], kept: np.ndarray, rng):
+    """Positions of kept tokens and of the mark behind them, ([3, images, kept], [images]).
 
-    Half of the pictures keep their rows and columns, half are renumbered like text without gaps:
+    Half of the images keep their rows and columns, half are renumbered like text without gaps:
     pruners do either, and the decoder should have met both.
     """
     first = len(BEFORE)
     positions = np.full((3, *kept.shape), first)
-    starts = np.empty(len(pictures), int)
-    for number, picture in enumerate(pictures):
-        rows, columns = picture.patch_objects.shape
+    starts = np.empty(len(images), int)
+    for number, image in enumerate(images):
+        rows, columns = image.patch_objects.shape
         if rng.random() < 0.5:
             positions[:, number] += np.arange(kept.shape[1])
             starts[number] = first + kept.shape[1]
@@ -52,8 +52,8 @@ def visual_positions(pictures: Sequence[Scene], kept: np.ndarray, rng):
     return positions, starts
 
 
-def picture_turns(facts: Facts, rng, options: dict) -> list[Turn]:
-    """Turns of one picture: lists, then questions."""
+def image_turns(facts: Facts, rng, options: dict) -> list[Turn]:
+    """Turns of one image: lists, then questions."""
     turns = []
     for name in rng.permutation(LISTS).tolist()[: int(options["lists"])]:
         words, wanted = STATEMENTS[name](facts, rng)
@@ -65,24 +65,24 @@ def picture_turns(facts: Facts, rng, options: dict) -> list[Turn]:
 
 
 def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
-    """Look-up lists and questions about pictures, with a little of the alignment kept up.
+    """Look-up lists and questions about images, with a little of the alignment kept up.
 
-    Options: ``lists`` and ``questions`` per picture, ``background`` (see `kept_patches`) and
+    Options: ``lists`` and ``questions`` per image, ``background`` (see `kept_patches`) and
     ``alignment`` (weight of the alignment loss); if wanted ``hard`` (see
     `questions.training_drafts`).
     """
-    pictures = [make_picture(seed, grid) for seed in seeds]
+    images = [make_image(seed, grid) for seed in seeds]
     rng = np.random.default_rng((seeds[0], 2))
     device = model.lm_head.weight.device
     with torch.no_grad():
-        features = tower_features(model, pictures)
-    kept = kept_patches(pictures, rng, int(options["background"]))
-    positions, starts = visual_positions(pictures, kept, rng)
-    sizes = [p.patch_objects.size for p in pictures]
+        features = tower_features(model, images)
+    kept = kept_patches(images, rng, int(options["background"]))
+    positions, starts = visual_positions(images, kept, rng)
+    sizes = [p.patch_objects.size for p in images]
     offsets = np.cumsum([0, *sizes[:-1]])[:, None]
     chosen = torch.from_numpy(kept + offsets).to(device)
     visual = merge(model, features[chosen])
-    turns = [picture_turns(Facts(p), rng, options) for p in pictures]
+    turns = [image_turns(Facts(p), rng, options) for p in images]
     ids, weights = pack_turns(turns, device)
     hidden = turn_hidden(
         model,
@@ -93,7 +93,7 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor,
     )
     loss, measures = answer_loss(model, hidden, ids, weights, turns, options["lists"])
     if options["alignment"]:
-        target = depicted_words(pictures).to(device)[chosen]
+        target = depicted_words(images).to(device)[chosen]
         loss = loss + options["alignment"] * alignment_loss(model, visual, target)
     return loss, measures
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from sparsevlm.miniature.facts import Facts
-from sparsevlm.miniature.qwen2_vl.pictures import make_picture
+from sparsevlm.miniature.qwen2_vl.images import make_image
 from sparsevlm.miniature.qwen2_vl.prompts import AFTER, BEFORE, prompt_ids
 from sparsevlm.miniature.qwen2_vl.questions import FAMILIES
 from sparsevlm.miniature.vocabulary import IMAGE
@@ -24,14 +24,14 @@ from training.probing import (
     right_when_blind,
 )
 from training.qwen2_vl.packed import turn_hidden
-from training.qwen2_vl.vision import merge, picture_patches, picture_positions, tower_features
+from training.qwen2_vl.vision import image_patches, image_positions, merge, tower_features
 from training.recipes import TRAINING_SEEDS
 
 FIRST = len(BEFORE)
 
 
 def probes(model) -> dict:
-    """Both probes on `PROBE_SCENES` pictures; leaves the attention kernel at "eager"."""
+    """Both probes on `PROBE_SCENES` images; leaves the attention kernel at "eager"."""
     model.set_attn_implementation("eager")
     return {
         "scenes": PROBE_SCENES,
@@ -48,10 +48,10 @@ def attention_on_target(model, scenes: int) -> dict[str, list[float]]:
 
 def _looks(model, scenes: int) -> Iterator[Look]:
     for number in range(scenes):
-        picture = make_picture(PROBE_SEEDS + number)
-        count = picture.patch_objects.size
-        pixels, grid = picture_patches([picture])
-        named = named_objects(picture)
+        image = make_image(PROBE_SEEDS + number)
+        count = image.patch_objects.size
+        pixels, grid = image_patches([image])
+        named = named_objects(image)
         for index in np.random.default_rng(number).permutation(len(named))[:3]:
             question, word, patches = named[index]
             ids = torch.tensor([prompt_ids(question, count)])
@@ -68,19 +68,19 @@ def _looks(model, scenes: int) -> Iterator[Look]:
 
 @torch.inference_mode()
 def accuracy_without_image_from(model, scenes: int) -> list[float]:
-    """See `probing.right_when_blind`: one question of every family about each of some pictures."""
+    """See `probing.right_when_blind`: one question of every family about each of some images."""
     return right_when_blind(model, _asked(model, scenes))
 
 
 def _asked(model, scenes: int) -> Iterator[Asked]:
     for number in range(scenes):
-        picture = make_picture(PROBE_SEEDS + TRAINING_SEEDS + number)
-        rows, columns = picture.patch_objects.shape
-        visual = merge(model, tower_features(model, [picture]))[None]
-        given = visual, picture_positions(rows, columns), torch.tensor([FIRST + max(rows, columns)])
+        image = make_image(PROBE_SEEDS + TRAINING_SEEDS + number)
+        rows, columns = image.patch_objects.shape
+        visual = merge(model, tower_features(model, [image]))[None]
+        given = visual, image_positions(rows, columns), torch.tensor([FIRST + max(rows, columns)])
 
         def hidden(ids, layer, given=given):
             visual, places, start = given
             return turn_hidden(model, visual, places, ids, start, blind_from=layer)
 
-        yield one_of_every_family(FAMILIES, Facts(picture), number), hidden
+        yield one_of_every_family(FAMILIES, Facts(image), number), hidden

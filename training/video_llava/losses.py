@@ -1,7 +1,7 @@
 """Training losses of the miniature Video-LLaVA: frames first, then look-ups and questions of clips.
 
 A loss takes the model, the seeds of its clips and the stage's options, and returns the scalar to
-minimise with a dictionary of measures, each a pair (sum, count) over this step's fresh clips.
+minimize with a dictionary of measures, each a pair (sum, count) over this step's fresh clips.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def backwards(clip: Clip) -> Clip:
             a,
             action=_BACKWARDS.get(a.action, a.action),
             kinds=a.kinds[::-1],
-            colours=a.colours[::-1],
+            colors=a.colors[::-1],
             when=NUM_FRAMES - a.when if a.action in ONSETS else 0,
             states=a.states[::-1],
         )

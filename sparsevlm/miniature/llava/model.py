@@ -51,11 +51,11 @@ def build_config(num_layers: int = NUM_LAYERS, hidden: int = HIDDEN) -> LlavaCon
 
 
 def build_model(seed: int, num_layers: int = NUM_LAYERS) -> LlavaForConditionalGeneration:
-    """A randomly initialised miniature (float32); the same seed gives the same weights."""
+    """A randomly initialized miniature (float32); the same seed gives the same weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration(build_config(num_layers))
-        _initialise(model)
+        _initialize(model)
     return model
 
 
@@ -103,7 +103,7 @@ def spread_layers(old: torch.nn.ModuleList, new: torch.nn.ModuleList) -> None:
 
 
 @torch.no_grad()
-def _initialise(model: LlavaForConditionalGeneration) -> None:
+def _initialize(model: LlavaForConditionalGeneration) -> None:
     """Start the position table as 2-D sines, so that neighbours are alike from the first step."""
     table = model.model.vision_tower.embeddings.position_embedding.weight
     half, quarter = HIDDEN // 2, HIDDEN // 4

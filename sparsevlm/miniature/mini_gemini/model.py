@@ -7,7 +7,7 @@ from transformers import ConvNextConfig, LlavaForConditionalGeneration
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
-from sparsevlm.miniature.mini_gemini.pictures import SCALE
+from sparsevlm.miniature.mini_gemini.images import SCALE
 from sparsevlm.miniature.scenes import GRID, PATCH
 from sparsevlm.miniature.vocabulary import IMAGE
 from sparsevlm.models.mini_gemini import MiniGeminiConfig, MiniGeminiForConditionalGeneration
@@ -18,7 +18,7 @@ CHANNELS, DEPTHS = (48, 64, 96, 128), (3, 1, 1, 1)
 
 
 def build_config(base: LlavaForConditionalGeneration) -> MiniGeminiConfig:
-    """CLIP tower and decoder of the base; a small ConvNeXt for pictures of 192 x 192 pixels.
+    """CLIP tower and decoder of the base; a small ConvNeXt for images of 192 x 192 pixels.
 
     Windows of 2 x 2 cells per visual token, where MGM-7B has 8 x 8.
     """
@@ -45,14 +45,14 @@ def build_config(base: LlavaForConditionalGeneration) -> MiniGeminiConfig:
 def grow(base: LlavaForConditionalGeneration, seed: int) -> MiniGeminiForConditionalGeneration:
     """A Mini-Gemini that computes what the base computes, for its mining adds exactly zero.
 
-    All weights of the base are taken over, and the pixel normalisation of the base is written into
-    its patch embedding, because Mini-Gemini normalises with CLIP's own means. The new tower and
+    All weights of the base are taken over, and the pixel normalization of the base is written into
+    its patch embedding, because Mini-Gemini normalizes with CLIP's own means. The new tower and
     the mining are random by ``seed``; the last layer of the mining's value is zero.
     """
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = MiniGeminiForConditionalGeneration(build_config(base))
-        _initialise(model)
+        _initialize(model)
     inner, old = model.model, base.model
     inner.language_model.load_state_dict(old.language_model.state_dict())
     model.lm_head.load_state_dict(base.lm_head.state_dict())
@@ -60,12 +60,12 @@ def grow(base: LlavaForConditionalGeneration, seed: int) -> MiniGeminiForConditi
     projector = old.multi_modal_projector
     inner.projector[0].load_state_dict(projector.linear_1.state_dict())
     inner.projector[2].load_state_dict(projector.linear_2.state_dict())
-    _normalise_as_clip(inner.vision_tower.embeddings)
+    _normalize_as_clip(inner.vision_tower.embeddings)
     return model
 
 
-def _normalise_as_clip(embeddings: torch.nn.Module) -> None:
-    """Let the patch embedding take pixels normalised by CLIP's means and deviations.
+def _normalize_as_clip(embeddings: torch.nn.Module) -> None:
+    """Let the patch embedding take pixels normalized by CLIP's means and deviations.
 
     A pixel of the base, ``(p - m) / s`` with one mean and deviation for all channels, is
     ``(p' S + M - m) / s`` in terms of CLIP's ``p' = (p - M) / S``. The convolution has no bias, so
@@ -79,7 +79,7 @@ def _normalise_as_clip(embeddings: torch.nn.Module) -> None:
     weight *= (std / PIXEL_STD)[None, :, None, None]
 
 
-def _initialise(model: MiniGeminiForConditionalGeneration) -> None:
+def _initialize(model: MiniGeminiForConditionalGeneration) -> None:
     """Convolutions and linear layers of the new parts by their fan-in; silent mining."""
     new = (*model.model.vision_tower_aux.modules(), *model.model.mining.modules())
     for module in new:

@@ -18,8 +18,8 @@ NUM_LAYERS = 8
 NUM_HEADS = 4
 PATCH = 4
 MERGE = 1
-TIME = 2  # a picture is its own second frame, as in Qwen2-VL
-# Marks around the picture, and a placeholder for clips, behind the words of the other miniatures.
+TIME = 2  # a image is its own second frame, as in Qwen2-VL
+# Marks around the image, and a placeholder for clips, behind the words of the other miniatures.
 VISION_START, VISION_END, VIDEO = (len(INDEX) + i for i in range(3))
 MARKS = {"<vision_start>": VISION_START, "<vision_end>": VISION_END, "<video>": VIDEO}
 
@@ -57,16 +57,16 @@ def build_config() -> Qwen2VLConfig:
 
 
 def build_model(seed: int) -> Qwen2VLForConditionalGeneration:
-    """A randomly initialised miniature (float32); the same seed gives the same weights."""
+    """A randomly initialized miniature (float32); the same seed gives the same weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = Qwen2VLForConditionalGeneration(build_config())
-        _initialise_tower(model.model.visual)
+        _initialize_tower(model.model.visual)
     return model
 
 
 @torch.no_grad()
-def _initialise_tower(tower: nn.Module) -> None:
+def _initialize_tower(tower: nn.Module) -> None:
     """Weights of unit gain, and small writes into the residual stream."""
     for name, module in tower.named_modules():
         if isinstance(module, nn.Linear | nn.Conv3d):

@@ -37,7 +37,7 @@ def builder(config: Qwen2VLConfig | None) -> QwenPromptBuilder:
 
 
 def prompt_ids(question: str, num_visual: int) -> list[int]:
-    """Token ids of a question about a picture of ``num_visual`` tokens.
+    """Token ids of a question about a image of ``num_visual`` tokens.
 
     Words that the vocabulary does not have become ``<unk>``.
     """

@@ -72,7 +72,7 @@ def build_config(num_layers: int = NUM_LAYERS) -> VideoLlavaConfig:
 
 
 def build_model(seed: int, num_layers: int = NUM_LAYERS) -> VideoLlavaForConditionalGeneration:
-    """A randomly initialised miniature (float32); the same seed gives the same weights."""
+    """A randomly initialized miniature (float32); the same seed gives the same weights."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = VideoLlavaForConditionalGeneration(build_config(num_layers))

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sparsevlm.miniature.question_families import Draft
-from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
+from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.video_llava.clips import MOVES, Actor
 from sparsevlm.miniature.video_llava.facts import Facts, lasting_names, pick
 from sparsevlm.miniature.video_llava.shows import absent_pair, flasher, shown_pairs
@@ -50,16 +50,16 @@ def tgif_count(facts, rng):
 
 
 def tgif_transition(facts, rng):
-    """Whether what has a colour and a kind at first is seen with another colour or kind later."""
+    """Whether what has a color and a kind at first is seen with another color or kind later."""
     actor = pick(rng, [a for a in facts.actors if a.action in ("changes", "turns")])
     if actor is None:
         return None
     words, all_words = (
-        (actor.colours, SHAPE_COLOURS) if len(actor.colours) == 2 else (actor.kinds, SHAPES)
+        (actor.colors, SHAPE_COLORS) if len(actor.colors) == 2 else (actor.kinds, SHAPES)
     )
     true = rng.random() < 0.5
     asked = words[1] if true else pick(rng, [w for w in all_words if w not in words])
-    question = f"does the {actor.colours[0]} {actor.kinds[0]} become {asked} ?"
+    question = f"does the {actor.colors[0]} {actor.kinds[0]} become {asked} ?"
     return Draft(question, "yes" if true else "no", "transition")
 
 
@@ -72,12 +72,12 @@ def msvd_color(facts, rng):
 
 
 def msvd_shape(facts, rng):
-    colour = pick(rng, facts.shape)
-    return colour and Draft(f"what shape is {the(colour)} ?", facts.shape[colour], "what")
+    color = pick(rng, facts.shape)
+    return color and Draft(f"what shape is {the(color)} ?", facts.shape[color], "what")
 
 
 def msvd_who(facts, rng):
-    """The one that flashes, by the colour it has for a frame."""
+    """The one that flashes, by the color it has for a frame."""
     actor = flasher(facts)
     return actor and Draft("who is the white thing ?", actor.kinds[0], "who")
 
@@ -103,8 +103,8 @@ def msrvtt_color(facts, rng):
 
 
 def msrvtt_shape(facts, rng):
-    colour = pick(rng, [c for c in facts.shape if _passing(facts.by_colour[c])])
-    return colour and Draft(f"what shape is {the(colour)} ?", facts.shape[colour], "what")
+    color = pick(rng, [c for c in facts.shape if _passing(facts.by_color[c])])
+    return color and Draft(f"what shape is {the(color)} ?", facts.shape[color], "what")
 
 
 def _passing(actor: Actor) -> bool:
@@ -112,7 +112,7 @@ def _passing(actor: Actor) -> bool:
 
 
 def msrvtt_who(facts, rng):
-    """The only one that does something; a thing whose kind turns is named by its colour.
+    """The only one that does something; a thing whose kind turns is named by its color.
 
     Never what disappears: its last patches, which a deed finds, do not show that it will.
     """
@@ -127,8 +127,8 @@ def msrvtt_who(facts, rng):
 
 def activitynet_yes_no(facts, rng):
     true = rng.random() < 0.5
-    colour, kind = pick(rng, sorted(shown_pairs(facts))) if true else absent_pair(facts, rng)
-    return Draft(f"is there a {colour} {kind} ?", "yes" if true else "no", "yes/no")
+    color, kind = pick(rng, sorted(shown_pairs(facts))) if true else absent_pair(facts, rng)
+    return Draft(f"is there a {color} {kind} ?", "yes" if true else "no", "yes/no")
 
 
 def activitynet_does(facts, rng):
@@ -151,13 +151,13 @@ _VERBS = {
 
 
 def activitynet_describe(facts, rng):
-    """Two facts: what has a colour, and on which side it is."""
+    """Two facts: what has a color, and on which side it is."""
     places = facts.places(Actor.side)
-    colour = pick(rng, [c for c in facts.shape if c in places])
-    if colour is None:
+    color = pick(rng, [c for c in facts.shape if c in places])
+    if color is None:
         return None
-    question = f"what shape is {the(colour)} and which side is it on ?"
-    return Draft(question, f"{facts.shape[colour]} {places[colour]}", "describe")
+    question = f"what shape is {the(color)} and which side is it on ?"
+    return Draft(question, f"{facts.shape[color]} {places[color]}", "describe")
 
 
 FAMILIES: dict[str, tuple[Family, ...]] = {
@@ -166,5 +166,5 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "msrvtt": (msrvtt_color, msrvtt_who, msvd_side, msrvtt_shape, msrvtt_who, msvd_height),
     "activitynet": (activitynet_yes_no, activitynet_does, activitynet_describe),
 }
-# They need the order of the frames or a count over them, and are practised more than the others.
+# They need the order of the frames or a count over them, and are practiced more than the others.
 TIMED: tuple[Family, ...] = (tgif_does, tgif_count, msrvtt_who, activitynet_does)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
+from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.statements import LookUps, lookup_list
 from sparsevlm.miniature.video_llava.clips import Actor
 from sparsevlm.miniature.video_llava.facts import Facts, pick, shuffled
@@ -20,18 +20,18 @@ WHITE = "white"
 
 
 def shown_pairs(facts: Facts) -> set[tuple[str, str]]:
-    """(colour, kind) of everything in every frame, the white of flashes included."""
+    """(color, kind) of everything in every frame, the white of flashes included."""
     return {state[1::-1] for actor in facts.actors for state in actor.states if state}
 
 
 def absent_pair(facts: Facts, rng: np.random.Generator) -> tuple[str, str]:
-    """A (colour, kind) that no frame shows; mostly both are there, but not together."""
+    """A (color, kind) that no frame shows; mostly both are there, but not together."""
     shown = shown_pairs(facts)
     near = rng.random() < 0.7
-    colours = [*facts.by_colour, WHITE] if near else list(SHAPE_COLOURS)
+    colors = [*facts.by_color, WHITE] if near else list(SHAPE_COLORS)
     kinds = list(facts.by_kind) if near else list(SHAPES)
     while True:
-        pair = (pick(rng, colours), pick(rng, kinds))
+        pair = (pick(rng, colors), pick(rng, kinds))
         if pair not in shown:
             return pair
 
@@ -61,7 +61,7 @@ def shape(facts: Facts, rng) -> LookUps:
     actor = flasher(facts)
     if actor or not any(a.flashes for a in facts.actors):
         values[WHITE] = actor.kinds[0] if actor else "none"
-    return pairs(rng, "shape", values, facts.absent(rng, SHAPE_COLOURS)[:1])
+    return pairs(rng, "shape", values, facts.absent(rng, SHAPE_COLORS)[:1])
 
 
 SHOW_LISTS: dict[str, Callable[[Facts, np.random.Generator], LookUps]] = {

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
+from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.statements import LookUps, lookup_list
 from sparsevlm.miniature.video_llava.clips import Actor
 from sparsevlm.miniature.video_llava.facts import Facts, lasting_names, pick, shuffled
@@ -30,7 +30,7 @@ def color(facts: Facts, rng) -> LookUps:
 
 
 def shape(facts: Facts, rng) -> LookUps:
-    return pairs(rng, "shape", facts.shape, facts.absent(rng, SHAPE_COLOURS)[:2])
+    return pairs(rng, "shape", facts.shape, facts.absent(rng, SHAPE_COLORS)[:2])
 
 
 def does(facts: Facts, rng) -> LookUps:
@@ -40,7 +40,7 @@ def does(facts: Facts, rng) -> LookUps:
 
 
 def becomes(facts: Facts, rng) -> LookUps:
-    """``becomes : ring blue red square``: the second colour or kind; "none" without a second."""
+    """``becomes : ring blue red square``: the second color or kind; "none" without a second."""
     values = {}
     for actor in facts.actors:
         for name in lasting_names(actor):
@@ -49,8 +49,8 @@ def becomes(facts: Facts, rng) -> LookUps:
 
 
 def after(actor: Actor) -> str:
-    """What an actor becomes: a colour, a kind, or "none"."""
-    new = (*actor.colours[1:], *actor.kinds[1:])
+    """What an actor becomes: a color, a kind, or "none"."""
+    new = (*actor.colors[1:], *actor.kinds[1:])
     return new[0] if new else "none"
 
 
@@ -88,7 +88,7 @@ def first(facts: Facts, rng) -> LookUps:
 def verify(facts: Facts, rng) -> LookUps:
     """``is : ring left yes blue up no``: actions to be confirmed, half of them false."""
     claims = [(name, actor.action, ACTIONS) for name, actor in facts.named.items()]
-    claims += [(kind, colour, SHAPE_COLOURS) for kind, colour in facts.color.items()]
+    claims += [(kind, color, SHAPE_COLORS) for kind, color in facts.color.items()]
     entries = []
     for name, value, others in shuffled(rng, claims):
         true = rng.random() < 0.5
@@ -118,11 +118,11 @@ def at_height(facts: Facts, rng) -> LookUps:
 
 
 def at_look(facts: Facts, rng) -> LookUps:
-    """Colours by kind and kinds by colour, frame by frame, the white of a flash included."""
+    """Colors by kind and kinds by color, frame by frame, the white of a flash included."""
     if rng.random() < 0.5:
         names = {n: a for n, a in facts.named.items() if n in SHAPES}
         return _at(facts, rng, "color", names, lambda actor, frame: actor.states[frame][1])
-    names = {n: a for n, a in facts.named.items() if n in SHAPE_COLOURS and not a.flashes}
+    names = {n: a for n, a in facts.named.items() if n in SHAPE_COLORS and not a.flashes}
     return _at(facts, rng, "shape", names, lambda actor, frame: actor.states[frame][0])
 
 
