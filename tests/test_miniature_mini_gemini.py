@@ -12,9 +12,8 @@ from PIL import Image
 
 from sparsevlm import make_pruner, prune
 from sparsevlm.miniature import load_miniature
-from sparsevlm.miniature.mini_gemini import prompts
 from sparsevlm.miniature.mini_gemini.images import CELL, SCALE, make_image, small_cards
-from sparsevlm.miniature.mini_gemini.model import grow
+from sparsevlm.miniature.mini_gemini.model import builder as builder_of
 from sparsevlm.miniature.mini_gemini.questions import draw, samples
 from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.scenes import CARD_COLORS, make_scene
@@ -24,14 +23,10 @@ from sparsevlm.models.mini_gemini import MiniGeminiForConditionalGeneration
 from sparsevlm.models.prompts.clip import clip_pixels
 from training import train
 from training.llava.vision import encode_images
-from training.mini_gemini import trainer
+from training.mini_gemini import recipes
 from training.mini_gemini.losses import depicted_in_cells, language_loss, mining_loss
-from training.mini_gemini.probes import (
-    accuracy_without_image_from,
-    attention_on_target,
-    silent_mining,
-    small_print_accuracy,
-)
+from training.mini_gemini.model import grow
+from training.mini_gemini.probes import probes, silent_mining, small_print_accuracy
 from training.mini_gemini.vision import coarse_pixels, fine_pixels, mined_features
 from training.recipes import Recipe, Stage
 
@@ -82,7 +77,7 @@ def test_every_card_can_be_named_by_its_color_and_small_ones_own_patches():
         assert small_cards(image)
         for card in small_cards(image):
             assert 2 <= len(image.patches_of(card)) <= 6
-    assert len(small_cards(make_image(3, 12, crowd=9))) > 4
+    assert len(small_cards(make_image(3, 12, many_cards=9))) > 4
 
 
 def test_a_picture_is_the_same_on_every_call():
@@ -99,7 +94,7 @@ def test_the_grown_model_computes_what_its_base_computes(base, grown):
     scene = make_scene(21)
     fine = scene.image.resize((192, 192), Image.Resampling.NEAREST)
     wanted = model(**builder.inputs([QUESTION], [[scene.image]])).logits
-    inputs = prompts.builder(grown.config).inputs([QUESTION], [[fine]])
+    inputs = builder_of(grown.config).inputs([QUESTION], [[fine]])
     logits = grown(**inputs).logits
     # Both normalize the same pixels in another way, so they differ by rounding.
     torch.testing.assert_close(logits, wanted, rtol=0, atol=2e-3)
@@ -128,7 +123,7 @@ def test_towers_of_windows_and_whole_images_are_those_of_the_model(base, grown):
 
 def test_pictures_take_the_way_of_the_big_model(grown):
     scene = make_image(4)
-    builder = prompts.builder(grown.config)
+    builder = builder_of(grown.config)
     inputs = builder.inputs(["a ?", "an a ?"], [[scene.image]] * 2)
     assert inputs["input_ids"].shape == (2, 3 + 576 + 5)
     assert (inputs["input_ids"] == 4).sum(1).tolist() == [576, 576]
@@ -159,15 +154,15 @@ def test_questions_are_those_of_mini_llava_and_every_second_of_textvqa_is_about_
 
 _FROZEN = ("layers.", "lm_head", "embed_tokens", "vision_tower.", "projector")
 TINY = (
-    Stage("cells", "cells", 16, 4, 12, _FROZEN, 0.02, 2e-3, 1.0, 1.0, (("crowd", 8),)),
-    Stage("mine", "mining", 2, 2, 12, _FROZEN, 0.02, 2e-3, 1.0, 1.0, (("crowd", 8),)),
+    Stage("cells", "cells", 16, 4, 12, _FROZEN, 0.02, 2e-3, 1.0, 1.0, (("many cards", 8),)),
+    Stage("mine", "mining", 2, 2, 12, _FROZEN, 0.02, 2e-3, 1.0, 1.0, (("many cards", 8),)),
     Stage("ask", "language", 2, 2, 12, ("vision_tower.",), 0.002, 3e-4, 1.0, 1.0,
           tuple(OPTIONS.items())),
 )  # fmt: skip
 
 
 def test_training_lowers_the_loss_and_repeats_bit_for_bit(tmp_path, monkeypatch):
-    monkeypatch.setitem(trainer.RECIPES, "mini-gemini", Recipe(16, TINY, "mini-llava-16", 20))
+    monkeypatch.setitem(recipes.RECIPES, "mini-gemini", Recipe(16, TINY, "mini-llava-16", 20))
     monkeypatch.setattr(train, "LOG_EVERY", 4)
     states = []
     for name in ("first", "again"):
@@ -204,7 +199,7 @@ def test_only_the_low_resolution_tower_gets_no_gradient(base):
     assert measures["ask/small text"][1] == 2, "one more question for each of two images"
     none = {name for name, weight in model.named_parameters() if weight.grad is None}
     assert none == {n for n, _ in model.named_parameters() if "vision_tower." in n}
-    _, measures = mining_loss(model, range(2), 12, {"crowd": 5})
+    _, measures = mining_loss(model, range(2), 12, {"many cards": 5})
     right, count = measures["small letter"]
     assert 0 <= right <= count and count >= 2 * 2 * 2
 
@@ -259,9 +254,9 @@ def test_the_shipped_model_answers_and_can_be_pruned(shipped):
 
 def test_probes_measure_every_layer_and_small_cards_apart(shipped):
     model, _ = shipped
-    model.set_attn_implementation("eager")
-    objects, small = (attention_on_target(model, 1, small=kind) for kind in (False, True))
+    found = probes(model, 1, 2)
+    objects, small = found["attention"], found["attention on small cards"]
     assert len(small["naming word"]) == len(objects["last token"]) == 16
     assert small["area"][0] < objects["area"][0]
-    without = accuracy_without_image_from(model, 1)
+    without = found["without_image_from"]
     assert len(without) == 17 and without[0] < without[-1]

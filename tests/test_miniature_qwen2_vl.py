@@ -8,26 +8,32 @@ import torch
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.miniature.facts import Facts
-from sparsevlm.miniature.llava.model import build_model as build_llava
-from sparsevlm.miniature.qwen2_vl import prompts
 from sparsevlm.miniature.qwen2_vl.images import make_image
-from sparsevlm.miniature.qwen2_vl.model import MARKS, build_config, build_model, take_decoder
-from sparsevlm.miniature.qwen2_vl.prompts import AFTER, BEFORE, encode, prompt_ids
+from sparsevlm.miniature.qwen2_vl.model import MARKS
+from sparsevlm.miniature.qwen2_vl.model import builder as builder_of
 from sparsevlm.miniature.qwen2_vl.questions import FAMILIES, samples
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec
 from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
-from sparsevlm.miniature.vocabulary import DEPICTED, IMAGE, WORDS
+from sparsevlm.miniature.vocabulary import DEPICTED, IMAGE, WORDS, encode
 from training import train
-from training.qwen2_vl import trainer
+from training.llava.model import build_model as build_llava
+from training.losses import kept_patches
+from training.packed import Places, turn_hidden
 from training.qwen2_vl.losses import (
     LISTS,
     image_turns,
-    kept_patches,
     language_loss,
     vision_loss,
     visual_positions,
 )
-from training.qwen2_vl.packed import turn_hidden
+from training.qwen2_vl.model import (
+    AROUND,
+    BEFORE_IDS,
+    build_config,
+    build_model,
+    starting_model,
+    take_decoder,
+)
 from training.qwen2_vl.recipes import RECIPES
 from training.qwen2_vl.vision import (
     depicted_words,
@@ -38,7 +44,7 @@ from training.qwen2_vl.vision import (
 )
 from training.recipes import Recipe, Stage
 
-FIRST = len(BEFORE)
+FIRST = len(BEFORE_IDS)
 OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2}
 TURNS = (
     "what color is the circle ? ASSISTANT : red </s>".split(),
@@ -53,7 +59,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def builder():
-    return prompts.builder(build_config())
+    return builder_of(build_config())
 
 
 # Images
@@ -109,7 +115,6 @@ def test_a_batch_of_several_sizes_is_padded_on_the_left(builder):
         ids = inputs["input_ids"][number][inputs["attention_mask"][number].bool()].tolist()
         assert ids.count(IMAGE) == image.patch_objects.size
         assert inputs["mm_token_type_ids"][number].sum() == image.patch_objects.size
-    assert ids == prompt_ids("is it zzz ?", images[1].patch_objects.size)
     assert inputs["input_ids"][1, 0] == builder.tokenizer.pad_token_id
     text = builder.tokenizer.decode([i for i in ids if i != IMAGE])
     expected = "<s> USER : <vision_start> <vision_end> is it <unk> ? ASSISTANT :"
@@ -149,10 +154,11 @@ def test_packed_turns_equal_the_hugging_face_forward(model, seed):
     visual = merge(model, tower_features(model, [image]))[None]
     ids = torch.tensor([[encode(turn) + [0] * (10 - len(turn)) for turn in TURNS]])
     start = torch.tensor([FIRST + max(rows, columns)])
-    hidden = turn_hidden(model, visual, image_positions(rows, columns), ids, start)
+    places = Places(image_positions(rows, columns), start)
+    hidden = turn_hidden(model, visual, ids, places, **AROUND)
     pixels, grid = image_patches([image])
     for number, turn in enumerate(TURNS):
-        words = [*encode(BEFORE), *[IMAGE] * rows * columns, *encode(AFTER), *encode(turn)]
+        words = [*BEFORE_IDS, *[IMAGE] * rows * columns, *AROUND["after"], *encode(turn)]
         full = torch.tensor([words])
         types = (full == IMAGE).long()
         reference = model(
@@ -186,12 +192,13 @@ def test_training_shows_every_patch_of_a_thing_at_its_row_and_column():
 @torch.no_grad()
 def test_a_blind_turn_answers_whatever_the_picture_shows(model):
     words = torch.tensor([[encode(TURNS[0])]])
-    places, start = image_positions(8, 8), torch.tensor([FIRST + 8])
+    how = {"turns": words, "places": Places(image_positions(8, 8), torch.tensor([FIRST + 8]))}
     visual = [torch.randn(1, 64, 128, generator=torch.Generator().manual_seed(s)) for s in (1, 2)]
-    blind = [turn_hidden(model, v, places, words, start, blind_from=0) for v in visual]
-    seeing = [turn_hidden(model, v, places, words, start) for v in visual]
+    blind = [turn_hidden(model, v, **how, blind_from=0, **AROUND) for v in visual]
+    seeing = [turn_hidden(model, v, **how, **AROUND) for v in visual]
     assert torch.equal(*blind) and not torch.equal(*seeing)
-    assert torch.equal(turn_hidden(model, visual[0], places, words, start, blind_from=8), seeing[0])
+    never = turn_hidden(model, visual[0], **how, blind_from=8, **AROUND)
+    assert torch.equal(never, seeing[0])
 
 
 # Training
@@ -229,7 +236,7 @@ def test_a_run_repeats_bit_for_bit(tmp_path, monkeypatch):
         (tmp_path / name).mkdir()
         train.worker(0, 1, "tiny", tmp_path / name, 0, "cpu", None)
         states.append(torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"])
-    start = trainer.starting_model(RECIPES["tiny"], 0).state_dict()
+    start = starting_model(RECIPES["tiny"], 0).state_dict()
     assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
     still = {key for key, value in start.items() if torch.equal(value, states[0][key])}
     assert not still, f"never trained: {still}"

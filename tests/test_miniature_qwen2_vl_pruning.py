@@ -9,16 +9,16 @@ from miniature_batch import batch
 from sparsevlm import prune
 from sparsevlm.methods import make_pruner
 from sparsevlm.miniature import load_miniature
-from sparsevlm.miniature.qwen2_vl import prompts
 from sparsevlm.miniature.qwen2_vl.images import make_image
-from sparsevlm.miniature.qwen2_vl.model import build_config, build_model
-from sparsevlm.miniature.qwen2_vl.prompts import BEFORE, encode
+from sparsevlm.miniature.qwen2_vl.model import builder as builder_of
 from sparsevlm.miniature.qwen2_vl.questions import samples
-from training.qwen2_vl.packed import turn_hidden
-from training.qwen2_vl.probes import accuracy_without_image_from, attention_on_target
+from sparsevlm.miniature.vocabulary import encode
+from training.packed import Places, turn_hidden
+from training.qwen2_vl.model import AROUND, BEFORE_IDS, build_config, build_model
+from training.qwen2_vl.probes import probes
 from training.qwen2_vl.vision import image_positions, merge, tower_features
 
-FIRST = len(BEFORE)
+FIRST = len(BEFORE_IDS)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def builder():
-    return prompts.builder(build_config())
+    return builder_of(build_config())
 
 
 METHODS = ("sparsevlm", "fastv", "random")
@@ -90,19 +90,19 @@ def test_shipped_answers_are_right_and_those_of_the_fast_forward(shipped):
         visual = merge(model, tower_features(model, [image]))[None]
         turn = torch.tensor([[encode([*sample.question.split(), "ASSISTANT", ":"])]])
         start = torch.tensor([FIRST + max(rows, columns)])
-        hidden = turn_hidden(model, visual, image_positions(rows, columns), turn, start)
+        places = Places(image_positions(rows, columns), start)
+        hidden = turn_hidden(model, visual, turn, places, **AROUND)
         assert builder.decode(model.lm_head(hidden[0, 0, -1:]).argmax(-1)) == [word]
 
 
 def test_the_shipped_words_look_at_what_they_name(shipped):
     model, _ = shipped
     try:
-        model.set_attn_implementation("eager")
-        attention = attention_on_target(model.requires_grad_(False), 1)
+        found = probes(model.requires_grad_(False), 1)
     finally:
         model.set_attn_implementation("sdpa")
+    attention, without = found["attention"], found["without_image_from"]
     (area,) = attention["area"]
     assert 0.002 < area < 0.02
     assert max(attention["naming word"]) > 0.5
-    without = accuracy_without_image_from(model, 1)
     assert len(without) == 9 and without[0] < 0.7 < 0.85 < without[-1]

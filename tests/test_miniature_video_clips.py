@@ -9,15 +9,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from sparsevlm.miniature.statements import MAX_WORDS
 from sparsevlm.miniature.video_llava.clips import MOVES, ONSETS, RGB, Actor, clip_actors, make_clip
 from sparsevlm.miniature.video_llava.facts import Facts, seen_frames
 from sparsevlm.miniature.video_llava.question_families import FAMILIES
 from sparsevlm.miniature.video_llava.questions import samples
-from sparsevlm.miniature.video_llava.shows import SHOW_LISTS
-from sparsevlm.miniature.video_llava.statements import STATEMENTS
 from sparsevlm.miniature.video_llava.vocabulary import FRAME_WORDS, encode
 from sparsevlm.miniature.vocabulary import DEPICTED
+from training.statements import MAX_WORDS
+from training.video_llava.statements import SHOW_LISTS, STATEMENTS
 from training.video_llava.views import backwards
 from training.video_llava.vision import depicted_words
 
@@ -204,9 +203,9 @@ def test_answers_are_true_of_the_clip(benchmark):
         elif "white" in words:
             assert {kind for kind, color in states if color == "white"} == {sample.answer}
         elif sample.split == "who":
-            deed = sample.question.removeprefix("who ").removesuffix(" ?")
-            doers = [a for a in facts.actors if observed(a.states) == deed]
-            assert doers == [facts.named[sample.answer]] and deed != "disappears"
+            action = sample.question.removeprefix("who ").removesuffix(" ?")
+            actors = [a for a in facts.actors if observed(a.states) == action]
+            assert actors == [facts.named[sample.answer]] and action != "disappears"
 
 
 def third_person(verb: re.Match) -> str:

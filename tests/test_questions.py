@@ -12,10 +12,10 @@ from sparsevlm.miniature.question_families import FAMILIES
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, benchmark_samples
 from sparsevlm.miniature.registry import MINIATURES
 from sparsevlm.miniature.scenes import CORNERS, SHAPE_COLORS, make_scene
-from sparsevlm.miniature.statements import MAX_WORDS, STATEMENTS, confirm
 from sparsevlm.miniature.vocabulary import INDEX, WORDS
 from training.recipes import STAGES_PER_SEED, TRAINING_SEEDS
 from training.registry import get_trainer
+from training.statements import MAX_WORDS, STATEMENTS, confirm
 
 
 @pytest.mark.parametrize("benchmark", FAMILIES)
@@ -54,14 +54,14 @@ SCENES = ("mini-llava", "mini-llava-16", "mini-gemini")
 
 
 def recipes():
-    return [get_trainer(name).RECIPES[name] for name in MINIATURES]
+    return [get_trainer(name).recipe for name in MINIATURES]
 
 
 def test_no_stage_trains_on_the_scenes_of_another():
     """Those of Qwen2-VL and Video-LLaVA are drawn from their seeds in ways of their own."""
     starts = [
         recipe.scenes_from(stage, seed)
-        for recipe in (get_trainer(name).RECIPES[name] for name in SCENES)
+        for recipe in (get_trainer(name).recipe for name in SCENES)
         for seed in (0, 1)
         for stage in range(len(recipe.stages))
     ]

@@ -80,4 +80,10 @@ def shuffled(rng: np.random.Generator, items) -> list:
     return [items[i] for i in rng.permutation(len(items))]
 
 
+def pick(rng: np.random.Generator, items):
+    """One of the items at random; None of none."""
+    items = list(items)
+    return items[int(rng.integers(len(items)))] if items else None
+
+
 CARD_WORDS = tuple(CARD_COLORS)

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.facts import Facts, pick, shuffled
+from sparsevlm.miniature.glyphs import GLYPHS
 from sparsevlm.miniature.scenes import CORNERS, HEIGHTS, SHAPE_COLORS, SHAPES, SIDES
-from sparsevlm.miniature.statements import option_words, other_values
+from sparsevlm.miniature.vocabulary import CORNER_WORDS
 
 # Questions ask for one or two; the trained miniature does not tell three things from two.
 LARGEST_COUNT = 2
@@ -31,43 +32,50 @@ class Draft:
     options: tuple[str, ...] = ()
 
 
-def _pick(rng, items):
-    items = list(items)
-    return items[int(rng.integers(len(items)))] if items else None
-
-
 def _other(rng, word: str, words) -> str:
-    return _pick(rng, [w for w in words if w != word])
+    return pick(rng, [w for w in words if w != word])
 
 
 def _clear_shapes(facts: Facts):
     return [o for o in facts.scene.objects if o.placed_clearly]
 
 
+def other_values(kind: str) -> list[str]:
+    """Every value that an attribute can take, for the wrong options of a question."""
+    return list({"letter": GLYPHS, "corners": CORNER_WORDS}[kind])
+
+
+def option_words(rng: np.random.Generator, wanted: list[str], pool: list[str], size=4) -> list[str]:
+    """``size`` different options in random order: true values, then others from the pool."""
+    chosen = list(dict.fromkeys(shuffled(rng, wanted)))[: max(1, size - 1)]
+    rest = [w for w in shuffled(rng, pool) if w not in chosen]
+    return shuffled(rng, chosen + rest[: size - len(chosen)])
+
+
 # GQA: attributes and places, one word.
 
 
 def gqa_color(facts, rng):
-    kind = _pick(rng, facts.by_kind)
+    kind = pick(rng, facts.by_kind)
     if kind is None:
         return None
     return [Draft(f"what color is the {kind} ?", facts.by_kind[kind].color, "color")]
 
 
 def gqa_shape(facts, rng):
-    color = _pick(rng, facts.by_color)
+    color = pick(rng, facts.by_color)
     if color is None:
         return None
     return [Draft(f"what shape is the {color} thing ?", facts.by_color[color].kind, "shape")]
 
 
 def gqa_side(facts, rng):
-    obj = _pick(rng, _clear_shapes(facts))
+    obj = pick(rng, _clear_shapes(facts))
     return obj and [Draft(f"which side is the {obj} on ?", obj.side, "place")]
 
 
 def gqa_height(facts, rng):
-    obj = _pick(rng, _clear_shapes(facts))
+    obj = pick(rng, _clear_shapes(facts))
     return obj and [Draft(f"how high is the {obj} ?", obj.height, "place")]
 
 
@@ -82,12 +90,12 @@ def pope(facts, rng, split: str):
     """One question; random: any absent pair; popular: a color of the scene with an absent shape;
     adversarial: both the color and the shape are there, but not together."""
     if rng.random() < 0.5:
-        color, kind = _pick(rng, sorted(facts.pairs))
+        color, kind = pick(rng, sorted(facts.pairs))
         return [_exists(color, kind, "yes", split)]
     color, kind = facts.absent_pair(rng, adversarial=split == "adversarial")
     if split == "popular":
         absent = [k for k in SHAPES if not facts.counts[k]]
-        color, kind = _pick(rng, [c for c in SHAPE_COLORS if facts.counts[c]]), _pick(rng, absent)
+        color, kind = pick(rng, [c for c in SHAPE_COLORS if facts.counts[c]]), pick(rng, absent)
         if kind is None:
             return None
     return [_exists(color, kind, "no", split)]
@@ -109,11 +117,11 @@ def pope_adversarial(facts, rng):
 
 
 def textvqa(facts, rng):
-    color = _pick(rng, facts.cards)
+    color = pick(rng, facts.cards)
     if color is None:
         return None
     letter = facts.cards[color].glyph
-    form = _pick(rng, ("what letter is on the {} card ?", "what is written on the {} card ?"))
+    form = pick(rng, ("what letter is on the {} card ?", "what is written on the {} card ?"))
     return [Draft(form.format(color), letter, "text", answers=(letter,) * 10)]
 
 
@@ -121,7 +129,7 @@ def textvqa(facts, rng):
 
 
 def mme_existence(facts, rng):
-    color, kind = _pick(rng, sorted(facts.pairs))
+    color, kind = pick(rng, sorted(facts.pairs))
     absent = facts.absent_pair(rng, adversarial=bool(rng.random() < 0.5))
     return [
         _exists(color, kind, "yes", "existence"),
@@ -130,7 +138,7 @@ def mme_existence(facts, rng):
 
 
 def mme_color(facts, rng):
-    kind = _pick(rng, facts.by_kind)
+    kind = pick(rng, facts.by_kind)
     if kind is None:
         return None
     color = facts.by_kind[kind].color
@@ -144,7 +152,7 @@ def mme_color(facts, rng):
 def mme_count(facts, rng):
     number = int(rng.integers(1, LARGEST_COUNT + 1))
     words = [w for w in (*SHAPE_COLORS, *SHAPES) if facts.counts[w] == number]
-    word = _pick(rng, words)
+    word = pick(rng, words)
     if word is None:
         return None
     thing = f"{word} things" if word in SHAPE_COLORS else f"{word}"
@@ -156,7 +164,7 @@ def mme_count(facts, rng):
 
 
 def mme_position(facts, rng):
-    obj = _pick(rng, _clear_shapes(facts))
+    obj = pick(rng, _clear_shapes(facts))
     if obj is None:
         return None
     horizontal = rng.random() < 0.5
@@ -168,7 +176,7 @@ def mme_position(facts, rng):
 
 
 def mme_ocr(facts, rng):
-    color = _pick(rng, facts.cards)
+    color = pick(rng, facts.cards)
     if color is None:
         return None
     letter = facts.cards[color].glyph
@@ -210,7 +218,7 @@ def choose_letter(facts, rng):
 
 
 def _choose_count(facts, rng):
-    color = _pick(rng, [c for c in SHAPE_COLORS if 1 <= facts.counts[c] <= LARGEST_COUNT])
+    color = pick(rng, [c for c in SHAPE_COLORS if 1 <= facts.counts[c] <= LARGEST_COUNT])
     if color is None:
         return None
     draft = Draft(f"how many {color} things are there ?", str(facts.counts[color]))
@@ -253,10 +261,10 @@ def seed(facts, rng):
 def scienceqa(facts, rng):
     """A fact about shapes: of one in the image, or (one in four) of one that is only named."""
     text_only = rng.random() < 0.25
-    color = _pick(rng, facts.by_color)
+    color = pick(rng, facts.by_color)
     if color is None:
         return None
-    kind = _pick(rng, SHAPES) if text_only else facts.by_color[color].kind
+    kind = pick(rng, SHAPES) if text_only else facts.by_color[color].kind
     thing = f"a {kind}" if text_only else f"the {color} thing"
     options = option_words(rng, [CORNERS[kind]], other_values("corners"))
     split = "text" if text_only else "image"
@@ -271,7 +279,7 @@ def mmvet(facts, rng):
     named += [(f"the {c} thing", (o.kind, o)) for c, o in facts.by_color.items()]
     named += [(f"the {c} card", (o.glyph, o)) for c, o in facts.cards.items()]
     named = [entry for entry in named if entry[1][1].placed_clearly]
-    chosen = _pick(rng, named)
+    chosen = pick(rng, named)
     if chosen is None:
         return None
     name, (what, obj) = chosen

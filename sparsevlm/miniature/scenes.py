@@ -90,7 +90,7 @@ class SceneObject:
 
 @dataclass(frozen=True)
 class Scene:
-    """A image, its objects, and which object each patch shows (-1: background)."""
+    """An image, its objects, and which object each patch shows (-1: background)."""
 
     seed: int
     pixels: np.ndarray

@@ -23,7 +23,7 @@ _OWNED = FINE * FINE * 3 // 16  # the share of a patch that `scenes` asks of an 
 _TRIES = 200
 
 
-def make_image(seed: int, grid: int = GRID, crowd: int = 0) -> Scene:
+def make_image(seed: int, grid: int = GRID, many_cards: int = 0) -> Scene:
     """Draw the scene of a seed at twice the resolution, small cards included.
 
     A small card is a card in one of the colors that no other card of the scene has, so that every
@@ -33,7 +33,7 @@ def make_image(seed: int, grid: int = GRID, crowd: int = 0) -> Scene:
     ----------
     seed, grid : int
         As for `make_scene`: 24 gives 192 x 192 pixels, 12 a training window of 96 x 96.
-    crowd : int
+    many_cards : int
         Draw so many small cards in any colors instead, to train the letters faster; such a
         image cannot be asked about.
 
@@ -50,7 +50,7 @@ def make_image(seed: int, grid: int = GRID, crowd: int = 0) -> Scene:
     owners = scene.patch_objects.copy()
     objects = list(scene.objects)
     taken = [tuple(SCALE * v for v in o.box) for o in objects]
-    for color in _colors(rng, scene, crowd):
+    for color in _colors(rng, scene, many_cards):
         box = _free_box(rng, taken, fine.shape[0], owners)
         if box is None:
             continue
@@ -67,9 +67,9 @@ def small_cards(scene: Scene) -> tuple[SceneObject, ...]:
     return tuple(o for o in scene.cards if o.box[2] < min(SMALL_CARD))
 
 
-def _colors(rng, scene: Scene, crowd: int) -> list[str]:
-    if crowd:
-        return rng.choice(list(CARD_COLORS), crowd).tolist()
+def _colors(rng, scene: Scene, many_cards: int) -> list[str]:
+    if many_cards:
+        return rng.choice(list(CARD_COLORS), many_cards).tolist()
     return rng.permutation([c for c in CARD_COLORS if c not in {o.color for o in scene.cards}])
 
 

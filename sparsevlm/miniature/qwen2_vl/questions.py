@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import zlib
-from functools import partial
 
 import numpy as np
 from PIL.Image import Image
 
 from sparsevlm.benchmarks.sample import Sample
-from sparsevlm.miniature import questions
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.question_families import (
     Draft,
     choose_color,
     choose_letter,
     choose_shape,
+    other_values,
     pope_adversarial,
     pope_popular,
     pope_random,
@@ -25,7 +24,6 @@ from sparsevlm.miniature.question_families import (
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, grouped_samples
 from sparsevlm.miniature.qwen2_vl.images import make_image
 from sparsevlm.miniature.scenes import CORNERS
-from sparsevlm.miniature.statements import other_values
 
 
 def _corners(facts, rng):
@@ -41,7 +39,7 @@ def _corners(facts, rng):
 def mmbench(facts: Facts, rng: np.random.Generator) -> list[Draft] | None:
     """All four rotations of the options of one question; without questions about places.
 
-    Qwen2-VL's tower knows no absolute place, and thirds of a image of unknown size were not
+    Qwen2-VL's tower knows no absolute place, and thirds of an image of unknown size were not
     tried; corners (a fact about the named shape) take their turn.
     """
     return rotations(facts, rng, (choose_color, choose_shape, choose_letter, _corners))
@@ -52,10 +50,6 @@ FAMILIES = {
     "pope": (pope_random, pope_popular, pope_adversarial),
     "textvqa": (textvqa,),
 }
-# Multiple choice needs two steps and is trained on as often as the two others together.
-_SHARES = ("mmbench", "mmbench", "pope", "textvqa")
-# What is learned last.
-_HARD = ("mmbench/text", "pope/random", "pope/popular", "pope/adversarial")
 
 
 def draw(seed: int) -> list[Image]:
@@ -77,8 +71,3 @@ def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
         raise ValueError(f"the number of samples must be at least 1, got {n}")
     base = BENCHMARK_SEEDS + zlib.crc32(f"qwen2-vl/{benchmark}/{seed}".encode()) * 10**6
     return grouped_samples(benchmark, FAMILIES[benchmark], n, base, make_image)
-
-
-training_drafts = partial(
-    questions.training_drafts, families=FAMILIES, shares=_SHARES, hard_kinds=_HARD
-)

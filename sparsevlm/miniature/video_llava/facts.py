@@ -8,9 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
+from sparsevlm.miniature.facts import pick, shuffled
 from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.video_llava.clips import ONSETS, Actor
 
+WHITE = "white"
 # Two onsets fewer frames apart are not asked about.
 CLEAR_ORDER = 2
 
@@ -78,13 +80,24 @@ def seen_frames(actor: Actor) -> list[int]:
     return [frame for frame, state in enumerate(actor.states) if state is not None]
 
 
-def shuffled(rng: np.random.Generator, items) -> list:
-    """The items in random order, as a list of the original objects."""
-    items = list(items)
-    return [items[i] for i in rng.permutation(len(items))]
+def shown_pairs(facts: Facts) -> set[tuple[str, str]]:
+    """(color, kind) of everything in every frame, the white of flashes included."""
+    return {state[1::-1] for actor in facts.actors for state in actor.states if state}
 
 
-def pick(rng: np.random.Generator, items):
-    """One of the items at random; None of none."""
-    items = list(items)
-    return items[int(rng.integers(len(items)))] if items else None
+def absent_pair(facts: Facts, rng: np.random.Generator) -> tuple[str, str]:
+    """A (color, kind) that no frame shows; mostly both are there, but not together."""
+    shown = shown_pairs(facts)
+    near = rng.random() < 0.7
+    colors = [*facts.by_color, WHITE] if near else list(SHAPE_COLORS)
+    kinds = list(facts.by_kind) if near else list(SHAPES)
+    while True:
+        pair = (pick(rng, colors), pick(rng, kinds))
+        if pair not in shown:
+            return pair
+
+
+def flasher(facts: Facts) -> Actor | None:
+    """The only actor that flashes; None if there are none or several."""
+    found = [actor for actor in facts.actors if actor.flashes]
+    return found[0] if len(found) == 1 else None

@@ -1,8 +1,8 @@
 """Question families about clips, mirrors of the four video benchmarks of the paper.
 
 Every family is one function ``(facts, rng) -> Draft | None``; None means that the clip cannot carry
-the question. Training draws from the same functions on other clips. Questions about deeds need the
-order of the frames, counts need several; others need the patches of one or two of the eight.
+the question. Training draws from the same functions on other clips. Questions about actions need
+the order of the frames, counts need several; others need the patches of one or two of the eight.
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sparsevlm.miniature.facts import pick
 from sparsevlm.miniature.question_families import Draft
 from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.video_llava.clips import MOVES, Actor
-from sparsevlm.miniature.video_llava.facts import Facts, lasting_names, pick
-from sparsevlm.miniature.video_llava.shows import absent_pair, flasher, shown_pairs
+from sparsevlm.miniature.video_llava.facts import (
+    Facts,
+    absent_pair,
+    flasher,
+    lasting_names,
+    shown_pairs,
+)
 from sparsevlm.miniature.video_llava.vocabulary import ACTIONS
 
 Family = Callable[[Facts, np.random.Generator], Draft | None]
@@ -30,12 +36,12 @@ def the(name: str) -> str:
 
 
 def tgif_does(facts, rng):
-    """What something does, in the words of `deed`."""
+    """What something does, in the words of `does`."""
     name = pick(rng, facts.named)
-    return name and Draft(f"what does {the(name)} do ?", deed(facts.named[name]), "action")
+    return name and Draft(f"what does {the(name)} do ?", does(facts.named[name]), "action")
 
 
-def deed(actor: Actor) -> str:
+def does(actor: Actor) -> str:
     """What an actor does, as an answer says it: "moves left", "appears"."""
     return f"moves {actor.action}" if actor.action in MOVES else actor.action
 
@@ -114,12 +120,12 @@ def _passing(actor: Actor) -> bool:
 def msrvtt_who(facts, rng):
     """The only one that does something; a thing whose kind turns is named by its color.
 
-    Never what disappears: its last patches, which a deed finds, do not show that it will.
+    Never what disappears: its last patches, which an action finds, do not show that it will.
     """
-    deeds = [deed(actor) for actor in facts.actors]
+    actions = [does(actor) for actor in facts.actors]
     shown = [a for a in facts.actors if a.action != "disappears"]
-    actor = pick(rng, [a for a in shown if deeds.count(deed(a)) == 1])
-    return actor and Draft(f"who {deed(actor)} ?", lasting_names(actor)[0], "who")
+    actor = pick(rng, [a for a in shown if actions.count(does(a)) == 1])
+    return actor and Draft(f"who {does(actor)} ?", lasting_names(actor)[0], "who")
 
 
 # ActivityNet: yes or no, and two facts at once.
@@ -132,7 +138,7 @@ def activitynet_yes_no(facts, rng):
 
 
 def activitynet_does(facts, rng):
-    """Whether something does what one of ten deeds is; a false one is mostly another's."""
+    """Whether something does what one of ten actions is; a false one is mostly another's."""
     name = pick(rng, facts.named)
     own = facts.named[name].action
     true = rng.random() < 0.5
@@ -166,5 +172,3 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "msrvtt": (msrvtt_color, msrvtt_who, msvd_side, msrvtt_shape, msrvtt_who, msvd_height),
     "activitynet": (activitynet_yes_no, activitynet_does, activitynet_describe),
 }
-# They need the order of the frames or a count over them, and are practiced more than the others.
-TIMED: tuple[Family, ...] = (tgif_does, tgif_count, msrvtt_who, activitynet_does)

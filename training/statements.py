@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sparsevlm.miniature.facts import CARD_WORDS, Facts, shuffled
+from sparsevlm.miniature.question_families import option_words, other_values
 from sparsevlm.miniature.scenes import CORNERS, HEIGHTS, SHAPE_COLORS, SHAPES, SIDES
 
 # The words of a list, and for each word whether it is to be predicted.
@@ -160,21 +161,6 @@ def _confirmed(rng, claims: list) -> LookUps:
         claimed = value if true else str(rng.choice([w for w in others if w != value]))
         entries.append(([*reference, claimed], "yes" if true else "no"))
     return lookup_list(["is"], entries)
-
-
-def other_values(kind: str) -> list[str]:
-    """Every value that an attribute can take, for the wrong options of a question."""
-    from sparsevlm.miniature.glyphs import GLYPHS
-    from sparsevlm.miniature.vocabulary import CORNER_WORDS
-
-    return list({"letter": GLYPHS, "corners": CORNER_WORDS}[kind])
-
-
-def option_words(rng: np.random.Generator, wanted: list[str], pool: list[str], size=4) -> list[str]:
-    """``size`` different options in random order: true values, then others from the pool."""
-    chosen = list(dict.fromkeys(shuffled(rng, wanted)))[: max(1, size - 1)]
-    rest = [w for w in shuffled(rng, pool) if w not in chosen]
-    return shuffled(rng, chosen + rest[: size - len(chosen)])
 
 
 STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], LookUps]] = {
