@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sparsevlm.models.sizes import PAPER_TEXT_TOKENS
 from sparsevlm.paper.extras import efficiency
 
 
@@ -21,17 +22,17 @@ def test_formulas_meet_the_paper():
         assert row["TFLOPs"] == pytest.approx(row["paper TFLOPs"], abs=0.03)
     latency = table.loc[("llava-1.5-7b", 192)]["paper latency / dense"]
     assert latency == pytest.approx(0.63, abs=0.01)
-    for model, rows in table.groupby(sparsity_mode="model", sort=False):
+    for model, rows in table.groupby(level="model", sort=False):
         assert rows["FLOPs / dense"].iloc[0] == 1 and rows["KV / dense"].iloc[0] == 1
         assert rows["FLOPs / dense"].is_monotonic_decreasing, model
         assert rows["KV / dense"].is_monotonic_decreasing, model
     assert table["paper TFLOPs"].notna().sum() == 4, "only one model is in Table 1"
     # Keys and values of all layers: 2 x 32 x 4096 values of two bytes for every token.
     dense = table.loc[("llava-1.5-7b", 576)]["KV (MB)"]
-    assert dense == pytest.approx((576 + efficiency.TEXT_TOKENS) * 2 * 32 * 4096 * 2 / 1e6)
+    assert dense == pytest.approx((576 + PAPER_TEXT_TOKENS) * 2 * 32 * 4096 * 2 / 1e6)
     # Qwen2-VL caches 4 of 28 heads.
     grouped = table.loc[("qwen2-vl-7b", 1332)]["KV (MB)"]
-    assert grouped == pytest.approx((1332 + efficiency.TEXT_TOKENS) * 2 * 28 * 512 * 2 / 1e6)
+    assert grouped == pytest.approx((1332 + PAPER_TEXT_TOKENS) * 2 * 28 * 512 * 2 / 1e6)
 
 
 def test_a_record_says_what_it_is(records):
@@ -59,7 +60,7 @@ def made(over, shares):
     """A record with one budget, and two sizes."""
     row = {
         "overhead_percent": {"median": over, "low": over - 0.1, "high": over + 0.1},
-        "stages_percent": dict.fromkeys(efficiency.STAGES, 0.5), "oracle_to_dense": 0.25,
+        "stages_percent": dict.fromkeys(efficiency.PHASES, 0.5), "oracle_to_dense": 0.25,
         "to_dense": 0.26, "flops_to_dense": 0.24,
     }  # fmt: skip
     size = {str(n): {"budgets": {"64": {"share_percent": s, "memory_to_dense": 0.5}}}

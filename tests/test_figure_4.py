@@ -14,11 +14,11 @@ from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.miniature.questions import benchmark_samples
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.paper.figures import figure_4, figure_4_drawing
 
 PROFILE = replace(get_profile("mini").for_study("figure_4"), samples_per_benchmark=40)
-SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)
+SHAPE = ModelSizes(layers=8, hidden=128, intermediate=352, heads=4)
 SKILL = {"dense": 1.0, "sparsevlm": 1.0, "fastv": 0.5, "tome": 0.97, "random": 1.2}
 
 samples_of = cache(benchmark_samples)

@@ -9,10 +9,10 @@ from test_study import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.evaluation import attention_aligned as moved_cuts
+from sparsevlm.evaluation.backends import MiniatureBackend
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.sources import MiniatureSource
-from sparsevlm.evaluation.studies import STUDIES, belongs
+from sparsevlm.evaluation.studies import belongs, studies
 from sparsevlm.miniature.registry import MINIATURES
 from sparsevlm.paper.extras import miniature_validity as stand_in
 from sparsevlm.paper.extras import miniature_validity_drawing as stand_in_drawing
@@ -42,7 +42,7 @@ def test_nothing_is_cut_after_the_last_layer_even_if_it_reads_most():
 
 @pytest.mark.parametrize("name", MINIATURES)
 def test_the_cards_of_all_miniatures_give_cuts_inside_the_model(name):
-    num_layers = MiniatureSource().shape(name).num_layers
+    num_layers = MiniatureBackend().sizes(name).num_layers
     moved = moved_cuts.moved_layers(name)
     assert moved == tuple(sorted(set(moved))) and 0 <= moved[0] and moved[-1] < num_layers - 1
 
@@ -65,18 +65,18 @@ def test_the_cells_of_a_moved_study_cut_where_the_rule_says():
 
 def test_a_method_with_cuts_of_its_own_refuses_layers():
     with pytest.raises(ValueError, match="pdrop has no option layers"):
-        MiniatureSource().shape("mini-llava").pruner("pdrop", 64, (0, 2))
+        MiniatureBackend().sizes("mini-llava").pruner("pdrop", 64, (0, 2))
 
 
 def test_fastv_cuts_once_after_the_first_of_the_layers():
-    (cut,) = MiniatureSource().shape("mini-llava").pruner("fastv", 192, (1, 3)).stages
+    (cut,) = MiniatureBackend().sizes("mini-llava").pruner("fastv", 192, (1, 3)).stages
     assert cut.layer == 1
 
 
 def test_studies_of_miniatures_belong_to_their_profile():
     assert belongs("miniature", "mini") and not belongs("miniature", "a100")
     assert belongs("table_1", "a100")
-    for name in (name for name, each in STUDIES.items() if each.only == "mini"):
+    for name in (name for name, each in studies().items() if each.only == "mini"):
         with pytest.raises(ValueError, match="belongs to profile 'mini', not 'a100'"):
             get_profile("a100").for_study(name)
 

@@ -15,13 +15,13 @@ from sparsevlm.analysis import statistics, study, study_views, study_words
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.profiles import PROFILES, Profile
+from sparsevlm.evaluation.profiles import Profile, get_profile
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.miniature.registry import get_miniature
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.paper.tables import study_analytic
 
-SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)
+SHAPE = ModelSizes(layers=8, hidden=128, intermediate=352, heads=4)
 LAYERS = 4
 
 
@@ -33,7 +33,7 @@ def samples_of(model: str, benchmark: str, n: int) -> list:
 
 def narrowed(study_name: str, n: int = 24, **changes: object) -> Profile:
     """A study of the miniature with few samples."""
-    return replace(PROFILES["mini"].for_study(study_name), samples_per_benchmark=n, **changes)
+    return replace(get_profile("mini").for_study(study_name), samples_per_benchmark=n, **changes)
 
 
 def fabricate(profile: Profile, skill: dict, left: dict | None = None) -> list[Record]:

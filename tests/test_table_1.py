@@ -13,16 +13,16 @@ import pytest
 from sparsevlm.analysis import published
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.miniature.questions import benchmark_samples
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.paper.tables import table_1_views
 from sparsevlm.paper.tables.table_1 import from_records, published_row, settings_of
 from sparsevlm.paper.tables.table_1_compare import Ordering, agreement, controls, orderings
 
-PROFILE = replace(PROFILES["mini"], samples_per_benchmark=40)
-SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)
+PROFILE = replace(get_profile("mini"), samples_per_benchmark=40)
+SHAPE = ModelSizes(layers=8, hidden=128, intermediate=352, heads=4)
 # ToMe is made the best and PDrop like FastV, so that the paper's ranking partly fails.
 SKILL = {"dense": 0.9, "tome": 0.85, "sparsevlm": 0.7, "fastv": 0.45, "pdrop": 0.45}
 SKILL |= {"random": 0.3, "uniform": 0.69, "sparsevlm-all-text": 0.72}

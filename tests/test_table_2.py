@@ -14,12 +14,12 @@ from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.miniature.qwen2_vl.questions import benchmark_samples
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.paper.tables import table_2, table_2_views
 from sparsevlm.paper.tables.table_1 import settings_of
 
 PROFILE = replace(get_profile("mini").for_study("table_2"), samples_per_benchmark=40)
-SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)
+SHAPE = ModelSizes(layers=8, hidden=128, intermediate=352, heads=4)
 SKILL = {"dense": 0.95, "sparsevlm": 0.85, "fastv": 0.55, "random": 0.35}
 
 samples_of = cache(benchmark_samples)  # drawing the pictures takes a while

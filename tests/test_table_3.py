@@ -13,16 +13,16 @@ import pytest
 from sparsevlm.analysis import kinds
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.miniature.video_llava.questions import samples
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.paper.tables import table_3_views
 from sparsevlm.paper.tables.table_1 import settings_of
 from sparsevlm.paper.tables.table_3 import from_records, published_relative, published_rows
 
-PROFILE = PROFILES["mini"].for_study("table_3")
-SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)
+PROFILE = get_profile("mini").for_study("table_3")
+SHAPE = ModelSizes(layers=8, hidden=128, intermediate=352, heads=4)
 SKILL = {"dense": 0.95, "sparsevlm": 0.8, "sparsevlm-video": 0.75, "fastv": 0.5, "random": 0.45}
 samples_of = cache(samples)
 

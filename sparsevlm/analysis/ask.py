@@ -33,7 +33,7 @@ def answered(
     """
     import torch
 
-    from sparsevlm import prune
+    from sparsevlm.runtime.prune import prune
 
     model, builder = miniature(profile)
     inputs = inputs_of(profile, scene_seed, question)
@@ -48,7 +48,7 @@ def first_word(profile: str, scene_seed: int, question: str, pruner: Pruner) -> 
     """The first word of the answer under a pruner, from the prefill alone."""
     import torch
 
-    from sparsevlm import prune
+    from sparsevlm.runtime.prune import prune
 
     model, builder = miniature(profile)
     inputs = inputs_of(profile, scene_seed, question)
@@ -70,7 +70,7 @@ def traced(profile: str, scene_seed: int, question: str, pruner: Pruner) -> Samp
     """What becomes of every visual token in the prefill of one question, without an answer."""
     import torch
 
-    from sparsevlm import prune
+    from sparsevlm.runtime.prune import prune
 
     model, _ = miniature(profile)
     with torch.inference_mode(), prune(model, pruner) as trace:

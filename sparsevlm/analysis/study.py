@@ -15,10 +15,11 @@ import numpy as np
 from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.evaluation.plan import DENSE, as_profile, source_of
-from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.backends import backend_of
+from sparsevlm.evaluation.plan import DENSE
+from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.runs import Record, load_records
-from sparsevlm.models.flops import DecoderShape, prefill_flops
+from sparsevlm.models.sizes import ModelSizes, prefill_flops
 
 OURS = "sparsevlm"
 DENSE_SETTING = (DENSE, None)
@@ -132,12 +133,12 @@ def measure(profile: Profile | str, study: str, ours: str = OURS) -> Results:
         Some runs are not finished; the message says how to run them.
     """
     chosen = as_profile(profile).for_study(study)
-    decoder = source_of(chosen).shape(chosen.model).decoder
-    return from_records(chosen, load_records(chosen), decoder, ours)
+    sizes = backend_of(chosen.model).sizes(chosen.model)
+    return from_records(chosen, load_records(chosen), sizes, ours)
 
 
 def from_records(
-    profile: Profile, records: Iterable[Record], decoder: DecoderShape, ours: str = OURS
+    profile: Profile, records: Iterable[Record], sizes: ModelSizes, ours: str = OURS
 ) -> Results:
     """Return a study from records.
 
@@ -147,7 +148,7 @@ def from_records(
         Names methods, budgets and benchmarks.
     records : iterable of Record
         At least one per setting and benchmark.
-    decoder : DecoderShape
+    sizes : ModelSizes
         Of the model that answered.
     ours : str
         As of `measure`.
@@ -174,7 +175,7 @@ def from_records(
         for setting in settings
     }
     found = Results(profile, by_run, (), relative, scores, ours)
-    rows = tuple(_row(setting, found, decoder) for setting in settings)
+    rows = tuple(_row(setting, found, sizes) for setting in settings)
     return Results(profile, by_run, rows, relative, scores, ours)
 
 
@@ -190,7 +191,7 @@ def _resampled_scores(by_run: Mapping, benchmarks: Sequence[str]) -> dict[tuple,
     return scores
 
 
-def _row(setting: Setting, found: Results, decoder: DecoderShape) -> Row:
+def _row(setting: Setting, found: Results, sizes: ModelSizes) -> Row:
     method, tokens = setting
     names = found.profile.benchmarks
     records = [found.records[(*setting, name)] for name in names]
@@ -204,9 +205,9 @@ def _row(setting: Setting, found: Results, decoder: DecoderShape) -> Row:
         ahead=found.difference(own, setting) if compare else None,
         tokens_in=fmean(record.tokens_in for record in records),
         tokens_out=fmean(record.tokens_out for record in records),
-        flops=fmean(_flops(row, decoder) for record in records for row in record.predictions),
+        flops=fmean(_flops(row, sizes) for record in records for row in record.predictions),
     )
 
 
-def _flops(row: Mapping, decoder: DecoderShape) -> float:
-    return prefill_flops([n + row["text_tokens"] for n in row["tokens_in"]], decoder)
+def _flops(row: Mapping, sizes: ModelSizes) -> float:
+    return prefill_flops([n + row["text_tokens"] for n in row["tokens_in"]], sizes)

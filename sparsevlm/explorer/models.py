@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sparsevlm.evaluation.backends import MiniatureBackend
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.sources import MiniatureSource
 from sparsevlm.explorer.run import Model
 from sparsevlm.explorer.samples import Picture
 from sparsevlm.explorer.view.geometry import Geometry, cropped, padded, stretched
 from sparsevlm.methods.grids import Grid
 from sparsevlm.miniature.registry import MINIATURES, marker_of
-from sparsevlm.models.flops import DecoderShape
 from sparsevlm.models.images import sample_frames
+from sparsevlm.models.sizes import ModelSizes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -86,15 +86,12 @@ def _miniature(name: str) -> Loaded:
     from sparsevlm.miniature import load_miniature
 
     model, builder = load_miniature(name)
-    source = MiniatureSource()
-    shape = source.shape(name)
+    source = MiniatureBackend()
 
     def inputs(picture: Picture, question: str) -> dict[str, Tensor]:
         return builder.inputs([question.lower()], [picture.frames])
 
-    description = Model(
-        name, source.revision(name), marker_of(name), shape.num_layers, shape.decoder, 4
-    )
+    description = Model(name, source.revision(name), marker_of(name), source.sizes(name), 4)
     return Loaded(
         model, builder.tokenizer, description, _still, inputs, _PLACES[builder.fit], 8
     )  # fmt: skip
@@ -136,9 +133,7 @@ def _checkpoint(name: str, profile: Profile) -> Loaded:
     # A folder of this machine is no name for a record that is shared.
     shown = Path(name).name if Path(name).is_dir() else name
     size = torch.finfo(dtype).bits // 8
-    description = Model(
-        shown, "", "", text["num_hidden_layers"], DecoderShape.from_text_config(text), size
-    )
+    description = Model(shown, "", "", ModelSizes.from_text_config(text), size)
     return Loaded(model, builder.tokenizer, description, seen, inputs, _PLACES[builder.fit])
 
 

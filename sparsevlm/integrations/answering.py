@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sparsevlm import prune
-from sparsevlm.evaluation.hub_source import HubSource
-from sparsevlm.evaluation.sources import MiniatureSource
+from sparsevlm.evaluation.backends import CheckpointBackend, MiniatureBackend
 from sparsevlm.miniature.registry import MINIATURES
 from sparsevlm.miniature.weights import load_miniature
 from sparsevlm.models.checkpoints.loading import load
+from sparsevlm.runtime.prune import prune
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,7 +72,7 @@ class Answerer:
         if is_miniature and name not in SINGLE:
             known = ", ".join(SINGLE)
             raise ValueError(f"of the miniatures a harness can ask {known}; got {name!r}")
-        shape = (MiniatureSource() if is_miniature else HubSource()).shape(name)
+        shape = (MiniatureBackend() if is_miniature else CheckpointBackend()).shape(name)
         self.pruner = shape.pruner(method, tokens, **options)  # before 14 GB are read
         if is_miniature:
             model, self.builder = load_miniature(name)

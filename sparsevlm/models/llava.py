@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import LlamaForCausalLM, LlavaForConditionalGeneration
+from torch import Tensor
 
 from sparsevlm.models.vision import TowerNotes, number_of
-from sparsevlm.runtime.adapter import Family, Grid, placeholders, register_family
+from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
 
 
-class Llava(Family):
+class Llava(Adapter):
     """Any `LlavaForConditionalGeneration`: visual tokens are the image placeholders."""
 
-    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is not None:
             raise ValueError("a LLaVA model finds its visual tokens itself; leave visual_mask out")
         self.model = model
@@ -44,7 +44,7 @@ class Llava(Family):
         Parameters
         ----------
         arguments, visual, row
-            See `Family.pixels`.
+            See `Adapter.pixels`.
         """
         seen = self.notes.find(arguments, "image")
         pixels = arguments.get("pixel_values") if seen is None else seen.pixels
@@ -54,10 +54,10 @@ class Llava(Family):
         return pixels[number_of(rows, row, len(pixels), "image")]
 
 
-class LanguageModel(Family):
+class LanguageModel(Adapter):
     """A plain `LlamaForCausalLM` whose visual tokens are given as a mask or span."""
 
-    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is None:
             raise ValueError(
                 f"a {type(model).__name__} has no image placeholder; give visual_mask, a bool "
@@ -100,7 +100,3 @@ def square(num_visual: int) -> Grid | None:
         return None
     side = math.isqrt(num_visual)
     return (side, side) if side * side == num_visual else None
-
-
-register_family("llava", lambda m: isinstance(m, LlavaForConditionalGeneration), Llava)
-register_family("llama", lambda m: isinstance(m, LlamaForCausalLM), LanguageModel)

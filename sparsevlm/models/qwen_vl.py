@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2VLForConditionalGeneration
+from torch import Tensor
 
 from sparsevlm.models.vision import TowerNotes, number_of
-from sparsevlm.runtime.adapter import Family, Grid, placeholders, register_family
+from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ MODALITIES = (
 )
 
 
-class QwenVL(Family):
+class QwenVL(Adapter):
     """`Qwen2VLForConditionalGeneration` and `Qwen2_5_VLForConditionalGeneration`.
 
     Visual tokens are the image and video placeholders between the two vision marks; every row may
@@ -38,7 +38,7 @@ class QwenVL(Family):
 
     has_mrope = True
 
-    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is not None:
             raise ValueError(
                 "a Qwen-VL model finds its visual tokens itself; leave visual_mask out"
@@ -82,11 +82,11 @@ class QwenVL(Family):
             rows, sizes = self._rows(arguments, modality), grid_thw.tolist()
             for row in (index for index, has in enumerate(rows) if has):
                 size = sizes[number_of(rows, row, len(sizes), modality.word)]
-                found[row] = self._in_tokens(size, modality.word)
-                if torch.Size(found[row]).numel() != counts[row]:
+                grid = found[row] = self._in_tokens(size, modality.word)
+                if torch.Size(grid).numel() != counts[row]:
                     raise ValueError(
                         f"sample {row} has {counts[row]} {modality.word} placeholders, but its "
-                        f"{modality.grid_thw} {tuple(size)} gives {found[row]} tokens; expand the "
+                        f"{modality.grid_thw} {tuple(size)} gives {grid} tokens; expand the "
                         "placeholder to rows x columns / spatial_merge_size^2"
                     )
         return found
@@ -97,7 +97,7 @@ class QwenVL(Family):
         Parameters
         ----------
         arguments, visual, row
-            See `Family.pixels`.
+            See `Adapter.pixels`.
         """
         for modality in MODALITIES:
             rows = self._rows(arguments, modality)
@@ -121,7 +121,3 @@ class QwenVL(Family):
         merge = self.config.vision_config.spatial_merge_size
         frames, rows, columns = size[0], size[1] // merge, size[2] // merge
         return (rows, columns) if word == "image" else (frames, rows, columns)
-
-
-register_family("qwen2-vl", lambda m: isinstance(m, Qwen2VLForConditionalGeneration), QwenVL)
-register_family("qwen2.5-vl", lambda m: isinstance(m, Qwen2_5_VLForConditionalGeneration), QwenVL)

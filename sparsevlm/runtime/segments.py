@@ -1,17 +1,18 @@
-"""The stretches of layers between two stages: their positions, rotary tables and masks."""
+"""Segments: the layers between two stages, with their positions, rotary tables and masks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.masking_utils import create_causal_mask
 
 from sparsevlm.core.interface import phase
-from sparsevlm.runtime.adapter import Family
+from sparsevlm.runtime.adapter import Adapter
 from sparsevlm.runtime.layout import Sample, pad_left
 
 
@@ -43,7 +44,8 @@ class Segment:
 
     def tables_of(self, row: int, start: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines of one row from its first real token on, ``[tokens, head_dim]``."""
-        return tuple(table[row if len(table) > 1 else 0, start:] for table in (self.cos, self.sin))
+        row = row if len(self.cos) > 1 else 0
+        return self.cos[row, start:], self.sin[row, start:]
 
     def change(self, cos: Tensor, sin: Tensor, mask: Tensor | None) -> None:
         """Set what the layers of this segment get in place of what the model gives them."""
@@ -80,11 +82,11 @@ class Segment:
 
 
 class Positions:
-    """Positions and rotary tables at the input of layer 0, and after every cut.
+    """Positions and rotary tables at the input of layer 0, and after every stage.
 
     Parameters
     ----------
-    family
+    adapter
         The model's parts.
     samples
         Layout of the rows at the input of layer 0.
@@ -98,13 +100,13 @@ class Positions:
 
     def __init__(
         self,
-        family: Family,
+        adapter: Adapter,
         samples: tuple[Sample, ...],
         hidden: Tensor,
         positions: Tensor | None,
         tables: tuple[Tensor, Tensor],
     ) -> None:
-        self.family, self.first, self.tables = family, samples, tables
+        self.adapter, self.first, self.tables = adapter, samples, tables
         self.from_zero, self._given = positions is None, positions
         self._length, self._device = hidden.shape[1], hidden.device
 
@@ -124,9 +126,9 @@ class Positions:
         Parameters
         ----------
         hidden, samples, mask
-            After the cut.
+            After the stage.
         shortened
-            Whether layer 0 is cut: the model counts positions by its cache, and then too few.
+            Whether layer 0 lost tokens: the model counts positions by its cache, and then too few.
         """
         slots = pad_left([sample.slots for sample in samples])
         cos, sin = (_gather(table, slots) for table in self.tables)
@@ -142,7 +144,7 @@ class Positions:
             return Segment(length, mask, cos, sin, length)
         offsets = [torch.arange(sample.tokens, device=device) for sample in samples]
         positions = pad_left(offsets) + self._firsts()[:, None]
-        cos, sin = self.family.rotary(hidden, positions)
+        cos, sin = self.adapter.rotary(hidden, positions)
         return Segment(length, mask, cos, sin, positions[:, -1:] + 1)
 
     def _firsts(self) -> Tensor:
@@ -153,8 +155,8 @@ class Positions:
 
     def _follow_from_position(self) -> bool:
         """Whether a token's angles follow from its position alone, whatever the length."""
-        kind = getattr(self.family.decoder.rotary_emb, "rope_type", None)
-        return kind == "default" and not self.family.has_mrope
+        kind = getattr(self.adapter.decoder.rotary_emb, "rope_type", None)
+        return kind == "default" and not self.adapter.has_mrope
 
 
 def real_tokens(samples: Sequence[Sample], length: int, device: torch.device) -> Tensor:
@@ -166,7 +168,7 @@ def real_tokens(samples: Sequence[Sample], length: int, device: torch.device) ->
 
 @phase("cut")
 def causal_mask(
-    decoder: nn.Module, mask: Tensor | None, hidden: Tensor, arguments: dict, layer: int
+    decoder: Any, mask: Tensor | None, hidden: Tensor, arguments: dict, layer: int
 ) -> Tensor | None:
     """What the attention of one layer gets, as the model itself would make it."""
     # Each layer of a pruned model has its own cache length; layer_idx sizes the mask for it.

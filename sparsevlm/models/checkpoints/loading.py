@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevlm.models.checkpoints.declared import CHECKPOINTS, find
+from sparsevlm.models.checkpoints.declared import declared, find
 from sparsevlm.models.checkpoints.places import CheckpointError, default_folder, locate
 
 if TYPE_CHECKING:
@@ -86,12 +86,13 @@ def load(
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise CheckpointError(
             f"device {device!r} was asked for and torch sees no GPU; "
-            "`python -m sparsevlm check --profile a100` says why. For a try without one: 'cpu'"
+            "`sparsevlm check --profile a100` says why. For a try without one: 'cpu'"
         )
     where, aux, preset = files_of(name, folder)
     raw = check_files(where)
-    if dtype is None or isinstance(dtype, str):
+    if not isinstance(dtype, torch.dtype):
         dtype = getattr(torch, dtype or preset)
+    assert isinstance(dtype, torch.dtype), f"torch has no dtype {dtype!r}"
     options = _placement(device) | _quantized(quantization, device, dtype)
     family, kind = KINDS[raw["model_type"]]
     if kind is None:
@@ -113,9 +114,8 @@ def files_of(name: str | Path, folder: Path | None = None) -> tuple[Path, Path |
     CheckpointError
         It is in the table, and not fetched or not complete.
     """
-    if str(name) not in {n for c in CHECKPOINTS for n in (c.name, c.short)}:
-        if Path(name).is_dir():
-            return Path(name), None, "float16"
+    if not declared(str(name)) and Path(name).is_dir():
+        return Path(name), None, "float16"
     checkpoint = find(str(name))
     folder = folder or default_folder()
     main, *towers = checkpoint.repositories

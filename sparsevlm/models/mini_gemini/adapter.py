@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from sparsevlm.models.mini_gemini.modeling import MiniGeminiForConditionalGeneration
-from sparsevlm.runtime.adapter import Family, Grid, placeholders, register_family
+from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
 
 
-class MiniGemini(Family):
+class MiniGemini(Adapter):
     """`MiniGeminiForConditionalGeneration`: behind the projector it is LLaVA."""
 
-    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is not None:
             raise ValueError(
                 "a Mini-Gemini model finds its visual tokens itself; leave visual_mask out"
@@ -32,8 +32,3 @@ class MiniGemini(Family):
         side = vision.image_size // vision.patch_size
         grid = (side, side) if views == 1 else (views, side, side)
         return [grid if count == views * side * side else None for count in counts]
-
-
-register_family(
-    "mini-gemini", lambda m: isinstance(m, MiniGeminiForConditionalGeneration), MiniGemini
-)

@@ -1,4 +1,4 @@
-"""What pruning costs and saves: formulas at full size, and records of `python -m sparsevlm bench`.
+"""What pruning costs and saves: formulas at full size, and records of `sparsevlm bench`.
 
 The formulas are exact for any model. The records under `data/bench/` say what they were measured
 on; those of a CPU hold ratios of thread CPU time on small models with random weights, and say
@@ -15,19 +15,16 @@ from typing import TYPE_CHECKING
 from sparsevlm.analysis import published
 from sparsevlm.core.schedule import tokens_per_layer
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.methods import make_pruner
-from sparsevlm.models.flops import kv_bytes, prefill_flops
+from sparsevlm.models.sizes import PAPER_TEXT_TOKENS, kv_bytes, prefill_flops
 from sparsevlm.runtime.timing import PHASES
 from sparsevlm.speed.options import FORMAT
-from sparsevlm.speed.shapes import SHAPES, Shape, method_options
+from sparsevlm.speed.shapes import SHAPES, Shape
 
 if TYPE_CHECKING:
     import pandas as pd
 
 RECORDS = DATA / "bench"
 METHOD = "sparsevlm"
-# With as many text tokens all published FLOPs of Table 1 fall into place at once.
-TEXT_TOKENS = 117
 LIMIT_PERCENT = 2.0
 ONCE_PER_PROMPT = tuple(name for name in PHASES if name != "session")
 
@@ -70,7 +67,7 @@ def load(folder: Path = RECORDS) -> Records:
     if not found:
         raise FileNotFoundError(
             f"no record in {folder}; restore it with `git checkout -- data/bench`, or measure with "
-            "`python -m sparsevlm bench --record FILE`"
+            "`sparsevlm bench --record FILE`"
         )
     return Records(found)
 
@@ -85,7 +82,7 @@ def about(record: dict) -> str:
     )
 
 
-def analytic(text_tokens: int = TEXT_TOKENS) -> pd.DataFrame:
+def analytic(text_tokens: int = PAPER_TEXT_TOKENS) -> pd.DataFrame:
     """FLOPs and KV cache of the full-size models, from the schedules alone.
 
     Returns
@@ -111,18 +108,15 @@ def analytic(text_tokens: int = TEXT_TOKENS) -> pd.DataFrame:
 
 def entering_tokens(shape: Shape, tokens: int) -> list[int]:
     """Visual tokens entering every layer of a full-size model under SparseVLM."""
-    pruner = make_pruner(
-        METHOD, tokens=tokens, num_layers=shape.layers, num_visual=shape.num_visual,
-        **method_options(shape, METHOD),
-    )  # fmt: skip
+    pruner = shape.pruner(METHOD, tokens)
     return tokens_per_layer(pruner.stages, shape.layers, shape.num_visual, pruner.recycle)[0]
 
 
 def _analytic_row(
     shape: Shape, tokens: int, entering: list[int], dense: list[int]
 ) -> dict[str, object]:
-    flops, full = (prefill_flops(counts, shape.decoder) for counts in (entering, dense))
-    cache, whole = (kv_bytes(counts, shape.decoder) for counts in (entering, dense))
+    flops, full = (prefill_flops(counts, shape) for counts in (entering, dense))
+    cache, whole = (kv_bytes(counts, shape) for counts in (entering, dense))
     row = {
         "model": shape.name, "tokens": tokens, "TFLOPs": flops / 1e12,
         "FLOPs / dense": flops / full, "KV (MB)": cache / 1e6, "KV / dense": cache / whole,

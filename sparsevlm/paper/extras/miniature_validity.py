@@ -16,9 +16,9 @@ from sparsevlm.analysis.statistics import Estimate, estimate
 from sparsevlm.analysis.study import Results, measure
 from sparsevlm.analysis.study_words import in_words
 from sparsevlm.evaluation.attention_aligned import moved_layers, probes_of
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.evaluation.plan import as_profile, source_of
-from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.profiles import Profile, as_profile
 
 # Every miniature with the study that it answers.
 STUDY_OF = {
@@ -162,7 +162,7 @@ def stands(profile: Profile | str) -> list[Stand]:
     found = []
     for name, study in STUDY_OF.items():
         narrowed = profile.for_study(study)
-        pruner = source_of(narrowed).shape(name).pruner("sparsevlm", narrowed.budgets[-1])
+        pruner = backend_of(narrowed.model).sizes(name).pruner("sparsevlm", narrowed.budgets[-1])
         stages = tuple(stage.layer for stage in pruner.stages)
         moved = measure(profile, MOVED_STUDY_OF[name]) if name in MOVED_STUDY_OF else None
         found.append(Stand(look(name, stages), measure(profile, study), moved))

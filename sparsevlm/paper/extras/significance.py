@@ -1,17 +1,15 @@
 """Which methods separate on the miniatures, with about 2,000 questions each.
 
 The tables ask a miniature a few hundred questions, so that all of them can be made in minutes.
-What a difference between two methods is takes more. `python -m sparsevlm.paper.extras.significance`
+What a difference between two methods is takes more. `sparsevlm significance`
 asks those questions once, resumes where it was stopped, and writes the differences, study by study,
 to a file that is kept in git; the notebook `miniature` draws it and states how each was made.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,15 +17,16 @@ from sparsevlm.analysis.kinds import accuracy_by_kind
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results, measure
 from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
-from sparsevlm.cli.suite import execute_runs_apart
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA, relative
-from sparsevlm.evaluation.plan import DENSE, algorithm_digest, source_of
+from sparsevlm.evaluation.plan import DENSE, plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.evaluation.results.run import EvaluationRun, digest
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.runs import plan_runs
-from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.evaluation.runs import execute_runs
+from sparsevlm.evaluation.studies import studies
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +34,13 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FILE = DATA / "miniature" / "separation.json"
-NAMES = tuple(name for name in STUDIES if name.startswith("apart_"))
+NAMES = tuple(name for name in studies() if name.startswith("apart_"))
 FORMAT = 1
+
+
+def _code_of(runs: Iterable[EvaluationRun]) -> str:
+    """Digest of the code that some runs depend on."""
+    return digest(*sorted({run.algorithm for run in runs}))
 
 
 def entry(results: Results) -> dict:
@@ -55,10 +59,10 @@ def entry(results: Results) -> dict:
     }
     return {
         "miniature": profile.model,
-        "cuts": "moved" if profile.moved_cuts else "by depth",
+        "cuts": "moved" if profile.attention_aligned else "by depth",
         "questions": sum(found["questions"] for found in dense.values()),
         "dense": dense,
-        "algorithm": algorithm_digest(),
+        "algorithm": _code_of(record.run for record in results.records.values()),
         "provenance": provenance.collect(),
         "runs": sorted(results.ids),
         "rows": [
@@ -89,14 +93,12 @@ def read(path: Path = FILE) -> dict:
         It is of another version of this code.
     """
     if not path.exists():
-        raise FileNotFoundError(
-            f"{relative(path)} is not there; make it: python -m sparsevlm.paper.extras.significance"
-        )
+        raise FileNotFoundError(f"{relative(path)} is not there; make it: sparsevlm significance")
     found = json.loads(path.read_text(encoding="utf-8"))
     if found.get("format") != FORMAT:
         raise ValueError(
             f"{relative(path)} has format {found.get('format')}, this code reads {FORMAT}; make it "
-            "again: python -m sparsevlm.paper.extras.significance"
+            "again: sparsevlm significance"
         )
     return found
 
@@ -153,7 +155,7 @@ def source_lines(found: dict) -> str:
     lines = []
     for name, study in found["studies"].items():
         made = study["provenance"]
-        same = study["algorithm"] == algorithm_digest()
+        same = study["algorithm"] == _code_of(plan_runs(get_profile("mini").for_study(name)))
         lines.append(
             f"{name}: {made['time'][:10]}, commit {made['commit'][:8]}"
             f"{' (changed)' if made['dirty'] else ''}, {made['device']}; the code that prunes, "
@@ -205,28 +207,19 @@ def put(results: Results, path: Path = FILE) -> None:
     write_text(path, json.dumps({"format": FORMAT, "studies": whole}, indent=1) + "\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Ask what was not asked yet, and write study by study; 1 if something failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sparsevlm.paper.extras.significance", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="worker processes (default: 2)")
-    parser.add_argument(
-        "--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="STUDY",
-        help=f"only these, the others stay as they are: {', '.join(NAMES)}",
-    )  # fmt: skip
-    options = parser.parse_args(arguments)
+def update(names: Sequence[str] = NAMES, jobs: int = 2) -> dict[str, str]:
+    """Ask what was not asked yet, and write study by study.
+
+    Returns
+    -------
+    dict of str
+        What failed in the first study that failed, with the reason; those after it are not run.
+    """
     profile, store = get_profile("mini"), Store()
-    for name in options.only:
+    for name in names:
         runs = plan_runs(profile.for_study(name), store=store)
-        failed = execute_runs_apart(runs, store, options.jobs, source=source_of(profile))
-        if failed:
-            print("\n".join(f"failed: {what}: {why}" for what, why in failed.items()))
-            return 1
+        if failed := execute_runs(runs, store, jobs, backend=backend_of(profile.model)):
+            return failed
         put(measure(profile, name))
         print(f"{name}: written to {relative(FILE)}", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return {}

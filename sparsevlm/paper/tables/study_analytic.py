@@ -13,6 +13,7 @@ from sparsevlm.analysis import published
 from sparsevlm.analysis.study_views import NONE, number
 from sparsevlm.analysis.study_words import label
 from sparsevlm.evaluation.plan import DENSE
+from sparsevlm.models.sizes import PAPER_TEXT_TOKENS
 from sparsevlm.paper.tables.table_1 import published_row
 
 if TYPE_CHECKING:
@@ -94,9 +95,9 @@ def sentences() -> list[str]:
     )
     return [
         f"All {len(apart)} FLOPs values of Table 1 are within {apart.max():.3f} T of the formula, "
-        f"with {claims_analytic.TEXT_TOKENS} text tokens, a number that the paper does not give.",
+        f"with {PAPER_TEXT_TOKENS} text tokens, a number that the paper does not give.",
         f"Keys and values of {' and '.join(map(str, sizes))} visual tokens in each of "
-        f"{claims_analytic.NUM_LAYERS} layers take {ours} MB in half precision; the paper prints "
-        f"{paper} MB. The column KV counts the tokens that enter each layer, which is what a cache "
-        "holds.",
+        f"{claims_analytic.LLAVA_7B.layers} layers take {ours} MB in half precision; the paper "
+        f"prints {paper} MB. The column KV counts the tokens that enter each layer, which is what "
+        "a cache holds.",
     ]

@@ -24,7 +24,7 @@ from sparsevlm.analysis.study_views import Section, frame, notes, readable, titl
 from sparsevlm.analysis.study_words import label
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.runs import Record
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.paper.tables import table_1
 from sparsevlm.paper.tables.table_1_compare import agreement, orderings
 
@@ -42,9 +42,9 @@ def measure(profile: Profile | str) -> Results:
     return study.measure(profile, "table_1_v1", OURS)
 
 
-def from_records(profile: Profile, records: Iterable[Record], decoder: DecoderShape) -> Results:
+def from_records(profile: Profile, records: Iterable[Record], sizes: ModelSizes) -> Results:
     """Return the table from records; arguments and errors as of `study.from_records`."""
-    return study.from_records(profile, records, decoder, OURS)
+    return study.from_records(profile, records, sizes, OURS)
 
 
 def published_row(method: str, tokens: int | None) -> dict[str, float]:

@@ -17,10 +17,10 @@ from sparsevlm.analysis import published, statistics, study
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, Results, Setting
 from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.evaluation.plan import as_profile, source_of
-from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.backends import backend_of
+from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.runs import Record, load_records
-from sparsevlm.models.flops import DecoderShape, kv_bytes
+from sparsevlm.models.sizes import ModelSizes, kv_bytes
 
 PAPER_MODEL = "Video-LLaVA-7B"
 PAPER_METHODS = ("Dense", "FastV", "SparseVLM")
@@ -60,17 +60,17 @@ def measure(profile: Profile | str, name: str = "table_3") -> Results:
         Its rows are of this module's kind.
     """
     chosen = as_profile(profile).for_study(name)
-    decoder = source_of(chosen).shape(chosen.model).decoder
-    return from_records(chosen, load_records(chosen), decoder)
+    sizes = backend_of(chosen.model).sizes(chosen.model)
+    return from_records(chosen, load_records(chosen), sizes)
 
 
-def from_records(profile: Profile, records: Iterable[Record], decoder: DecoderShape) -> Results:
+def from_records(profile: Profile, records: Iterable[Record], sizes: ModelSizes) -> Results:
     """Return Table 3 from records; arguments and errors as of `study.from_records`."""
-    base = study.from_records(profile, records, decoder)
-    return replace(base, rows=tuple(_row(row, base, decoder) for row in base.rows))
+    base = study.from_records(profile, records, sizes)
+    return replace(base, rows=tuple(_row(row, base, sizes) for row in base.rows))
 
 
-def _row(row: study.Row, base: Results, decoder: DecoderShape) -> Row:
+def _row(row: study.Row, base: Results, sizes: ModelSizes) -> Row:
     setting, names = (row.method, row.tokens), base.profile.benchmarks
     records = {name: base.records[(*setting, name)] for name in names}
     lines = [line for record in records.values() for line in record.predictions]
@@ -80,7 +80,7 @@ def _row(row: study.Row, base: Results, decoder: DecoderShape) -> Row:
         judged=_judged(records),
         against_dense=_against(base, setting, DENSE_SETTING),
         against_random=_against(base, setting, (CONTROL, row.tokens)),
-        kv=fmean(_kv(line, decoder) for line in lines),
+        kv=fmean(_kv(line, sizes) for line in lines),
     )
 
 
@@ -97,8 +97,8 @@ def _against(base: Results, setting: Setting, rival: Setting) -> Estimate | None
     return statistics.estimate(means[0] - means[1])
 
 
-def _kv(row: Mapping, decoder: DecoderShape) -> float:
-    return kv_bytes([n + row["text_tokens"] for n in row["tokens_in"]], decoder)
+def _kv(row: Mapping, sizes: ModelSizes) -> float:
+    return kv_bytes([n + row["text_tokens"] for n in row["tokens_in"]], sizes)
 
 
 def _judged(records: Mapping[str, Record]) -> dict[str, tuple[float, float]]:
