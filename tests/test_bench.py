@@ -8,7 +8,6 @@ from dataclasses import replace
 
 import pytest
 import torch
-from bench_options import parse_bench
 
 from sparsevlm import tokens_per_layer
 from sparsevlm.models.sizes import ModelSizes, prefill_flops
@@ -76,11 +75,10 @@ def test_without_cuts_the_oracle_is_the_dense_model(case):
 
 def test_the_command_on_a_small_model(capsys, tmp_path):
     file = tmp_path / "small.json"
-    options = parse_bench([
-        "--layers", "8", "--hidden", "128", "--visual", "96", "--rounds", "2", "--budgets", "192",
-        "64", "--methods", "sparsevlm", "fastv", "--record", str(file), "--parts", "prefill",
-        "memory",
-    ])  # fmt: skip
+    options = Options(
+        layers=8, hidden=128, visual=96, rounds=2, budgets=(192, 64),
+        methods=("sparsevlm", "fastv"), record=file, parts=("prefill", "memory"),
+    )  # fmt: skip
     bench.run_command(options)
     out = capsys.readouterr().out.splitlines()
     result = json.loads(out[-1])

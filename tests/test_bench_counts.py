@@ -6,7 +6,6 @@ import json
 
 import pytest
 import torch
-from bench_options import parse_bench
 from torch import nn
 
 from sparsevlm.paper.extras import efficiency
@@ -76,8 +75,7 @@ def test_full_size_is_calculated_on_a_cpu_and_timed_on_none(monkeypatch):
 
 
 def test_captured_prefills_run_in_the_same_rounds():
-    options = parse_bench(["--layers", "8", "--hidden", "128", "--visual", "96", "--rounds", "2",
-                     "--budgets", "64", "--capture"])  # fmt: skip
+    options = Options(layers=8, hidden=128, visual=96, rounds=2, budgets=(64,), capture=True)
     result = bench.run_bench(options)
     row = result["budgets"]["64"]["sparsevlm"]
     assert 0 < row["captured_to_dense"] and 0 < row["captured_to_captured_dense"]

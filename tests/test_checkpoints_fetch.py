@@ -104,7 +104,9 @@ def test_a_stopped_fetch_goes_on_in_the_next(hub, tmp_path):
     hub.broken = {"model-2.safetensors"}
     with pytest.raises(CheckpointError, match="whole files are kept"):
         get(hub, tmp_path)
-    with pytest.raises(CheckpointError, match="model-2.safetensors is missing; run `python -m"):
+    with pytest.raises(
+        CheckpointError, match="model-2.safetensors is missing; run `sparsevlm fetch"
+    ):
         locate(checkpoint().repositories[0], tmp_path)
     hub.broken = set()
     there = {path.name for path in place(NAME, COMMIT, tmp_path).iterdir() if path.is_file()}

@@ -251,7 +251,7 @@ def check(
 
     A file with another content is deleted, so that the next `fetch` gets it anew.
     """
-    from tqdm import tqdm
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
     locks, found = read_lock(folder), []
     for repository in (r for c in checkpoints for r in c.repositories):

@@ -86,12 +86,13 @@ def load(
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise CheckpointError(
             f"device {device!r} was asked for and torch sees no GPU; "
-            "`python -m sparsevlm check --profile a100` says why. For a try without one: 'cpu'"
+            "`sparsevlm check --profile a100` says why. For a try without one: 'cpu'"
         )
     where, aux, preset = files_of(name, folder)
     raw = check_files(where)
-    if dtype is None or isinstance(dtype, str):
+    if not isinstance(dtype, torch.dtype):
         dtype = getattr(torch, dtype or preset)
+    assert isinstance(dtype, torch.dtype), f"torch has no dtype {dtype!r}"
     options = _placement(device, quantization, dtype)
     family, kind = KINDS[raw["model_type"]]
     if kind is None:

@@ -1,69 +1,20 @@
-"""Controls: what any method must beat at the same budget.
-
-They cut after the same layers as SparseVLM, without recycling, at the same budget.
-"""
+"""Uniform: a control that keeps an even spread over the picture."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar
-from zlib import crc32
 
-from sparsevlm.core.budget import schedule_for
-from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
+from sparsevlm.core.interface import PruningContext, Selection
+from sparsevlm.methods.bases import Control
 from sparsevlm.methods.constants import on_device
 from sparsevlm.methods.grids import Grid, token_cells
 
 
 @dataclass(frozen=True)
-class Control(StagedPruner):
-    """Base of the controls."""
-
-    needs_attention: ClassVar[bool] = False
-
-    @classmethod
-    def for_budget(
-        cls, tokens: int, num_layers: int, num_visual: int, layers: Sequence[int] | None = None
-    ) -> Control:
-        """SparseVLM's cut layers, or ``layers``; counts solved for without recycling."""
-        return cls(schedule_for(tokens, num_layers, num_visual, recycle=0, layers=layers))
-
-
-@dataclass(frozen=True)
-class Random(Control):
-    """Keep a uniformly random subset; another draw at every cut.
-
-    Parameters
-    ----------
-    seed
-        The draw depends on it, the layer and the prompt (text and pixels), and on nothing else:
-        not on the batch, the order of the samples or earlier draws.
-    """
-
-    seed: int = 0
-
-    name: ClassVar[str] = "random"
-
-    def select(self, context: PruningContext) -> Selection:
-        """Draw one number per token, keep the largest."""
-        import torch
-
-        from sparsevlm.core.recycling import select_top
-
-        kept = min(self.keep_at(context.layer), context.num_current)
-        if "prompt" not in context.cache:
-            context.cache["prompt"] = context.prompt_key()  # reads ids and pixels
-        seed = crc32(f"{self.seed} {context.layer} {context.cache['prompt']}".encode())
-        draw = torch.rand(context.num_current, generator=torch.Generator().manual_seed(seed))
-        keep, _ = select_top(draw, kept, 0)
-        return Selection(keep.to(context.visual.device))
-
-
-@dataclass(frozen=True)
 class Uniform(Control):
-    """Keep an even spread over the grid; the spread of a later cut lies within the earlier.
+    """Keep an even spread over the grid; the spread of a later stage lies within the earlier.
 
     All frames of a video keep as many tokens as each other, but for one (see `even_rank`).
     """
@@ -76,8 +27,8 @@ class Uniform(Control):
 
         kept = min(self.keep_at(context.layer), context.num_current)
         rank = even_rank(context.grid or (1, context.num_visual), context.num_visual)
-        rank = on_device(rank, context.visual.device).index_select(0, context.source)
-        keep, _ = select_top(-rank.float(), kept, 0)
+        ranks = on_device(rank, context.visual.device).index_select(0, context.source)
+        keep, _ = select_top(-ranks.float(), kept, 0)
         return Selection(keep)
 
 
@@ -112,9 +63,10 @@ def even_rank(grid: Grid, num_visual: int) -> tuple[int, ...]:
     within, turn = spread_rank(rows, columns), spread_rank(1, frames)
 
     def place(token: int) -> tuple[int, int]:
-        if cells[token] is None:
+        cell = cells[token]
+        if cell is None:
             return rows * columns, token
-        frame, row, column = cells[token]
+        frame, row, column = cell
         return within[row * columns + column], turn[frame]
 
     rank = [0] * num_visual
