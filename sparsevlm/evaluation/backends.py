@@ -150,10 +150,6 @@ def default_data() -> str:
     return str(Path(named).expanduser() if named else Path.home() / ".cache/sparsevlm/data")
 
 
-def _quantization() -> str | None:
-    return os.environ.get(QUANTIZATION_VARIABLE) or None
-
-
 @dataclass(frozen=True)
 class CheckpointBackend:
     """A checkpoint of the paper, or a local folder, and the official data.
@@ -177,7 +173,9 @@ class CheckpointBackend:
 
     data: str = field(default_factory=default_data)
     checkpoints: str = field(default_factory=lambda: str(default_folder()))
-    quantization: str | None = field(default_factory=_quantization)
+    quantization: str | None = field(
+        default_factory=lambda: os.environ.get(QUANTIZATION_VARIABLE) or None
+    )
     complete: bool = True
 
     @property
