@@ -13,19 +13,20 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sparsevlm.evaluation.profiles import Profile
     from sparsevlm.explorer.app import Explorer
 
 __all__ = ["explore", "is_live"]
 
 
 def explore(
-    profile: str = "mini",
+    profile: Profile | str = "mini",
     *,
     model: str = "",
     image: str = "scene_6",
     question: str = "",
     method: str = "sparsevlm",
-    tokens: int = 0,
+    tokens: int | None = None,
     session: str = "",
 ) -> Explorer:
     """Open the explorer.
@@ -43,7 +44,7 @@ def explore(
     method
         A key of `METHODS`.
     tokens
-        The budget; 0 for a ninth of the visual tokens of the model's nominal image, 64 of 576.
+        The budget; ``None`` for a ninth of the visual tokens of the model's nominal image, 64 of 576.
     session
         File of an earlier session (`share.save_share`), opened as it was left.
 

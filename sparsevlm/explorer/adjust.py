@@ -78,7 +78,8 @@ class AdjustedPruner(PrunerWrapper):
 
         self._check(context)
         if self.raters is not None and "raters" not in context.cache:
-            context.cache["raters"] = torch.tensor(self.raters, device=context.text.device)
+            raters = torch.tensor(self.raters, device=context.text.device)
+            context.cache["raters"] = raters, None
         selection = self.inner.select(context)
         return self._edited(selection, context) if self.keep or self.drop else selection
 

@@ -76,7 +76,7 @@ def save_share(
     target.mkdir(parents=True, exist_ok=True)
     session.save(target / "session.json.gz")
     Trace(found.pruner, [found.trace]).save(target / "trace.json.gz")
-    save_figure(figure, "figure", profile.name, folder=target)
+    save_figure(figure, "figure", profile, folder=target)
     write_text(target / "again.py", code(session, query, profile))
     return target
 

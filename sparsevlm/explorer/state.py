@@ -19,6 +19,8 @@ from sparsevlm.explorer.token_status import KEPT, snapshots, stages_before
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from sparsevlm.evaluation.profiles import Profile
+
 SHARE_KEPT = 9  # the default budget is one of so many visual tokens: 64 of 576
 COMPARISONS = ("nothing", "question", "methods")
 
@@ -50,8 +52,8 @@ class ExplorerState:
 
     @classmethod
     def open(
-        cls, profile: str, *, model: str, image: str, question: str, method: str,
-        tokens: int, session: str,
+        cls, profile: Profile | str, *, model: str, image: str, question: str, method: str,
+        tokens: int | None, session: str,
     ) -> ExplorerState:  # fmt: skip
         """See `sparsevlm.explorer.explore`."""
         if method not in METHOD_STYLE:
@@ -62,7 +64,8 @@ class ExplorerState:
         sample = opened.put(image).sample
         if not question and sample is None:
             raise ValueError(f"give a question to ask about {image}")
-        tokens = tokens or opened.sizes().num_visual // SHARE_KEPT
+        if tokens is None:
+            tokens = opened.sizes().num_visual // SHARE_KEPT
         return cls(opened, Query(question or sample.questions[0], method, tokens))
 
     @classmethod

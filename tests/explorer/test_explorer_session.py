@@ -35,7 +35,7 @@ def texts(answer):
 def test_bundled_traces_are_of_the_bundled_weights(sample):
     path = TRACES / f"{sample.name}.json.gz"
     saved = SavedSession.load(path)
-    remedy = "record them again: sparsevlm.explorer.session.record_bundled()"
+    remedy = "record them again: sparsevlm bundle"
     assert saved.model.revision == MiniatureBackend().revision("mini-llava"), remedy
     assert [found.query for found in saved.explorations] == bundled_queries(sample), remedy
     assert path.stat().st_size < 200_000
