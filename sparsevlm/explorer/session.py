@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.evaluation.profiles import Profile, as_profile
+from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.explorer.exploration import COMPARED, Exploration, ModelInfo, Query, SavedSession
 from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.images import ImageInput, SampleImage, sample_images
+from sparsevlm.paper.page import profile_of
 
 if TYPE_CHECKING:
     from sparsevlm.explorer.engine import Engine
@@ -42,7 +43,8 @@ class ExplorerSession:
     """
 
     def __init__(self, profile: Profile | str = "mini", model: str = "") -> None:
-        self.profile = as_profile(profile).with_model(model)
+        is_name = isinstance(profile, str)
+        self.profile = profile_of(profile, model) if is_name else profile.with_model(model)
         self.image: ImageInput | None = None
         self.geometry: Geometry | None = None
         self.model: ModelInfo | None = None
@@ -96,7 +98,7 @@ class ExplorerSession:
             For what cannot be asked, see `Engine.explore`, and for a new question about a session
             that another model was asked.
         RuntimeError
-            If there is no image yet, or the profile needs a GPU that is not there.
+            If there is no image yet, or the model cannot be loaded, see `load_model`.
         """
         if self.image is None:
             raise RuntimeError("there is no image to ask about; put() one first")
