@@ -19,7 +19,8 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
-model: str = ""
+limit: int = 0  # of samples, as in every notebook; nothing is limited here
+model: str = ""  # another model than the profile's own
 image: str = "scene_6"  # a sample in data/samples, or the file of an image or video
 question: str = ""  # the first one listed with the sample
 method: str = "sparsevlm"
