@@ -44,7 +44,7 @@ def explore(
     method
         A key of `METHODS`.
     tokens
-        The budget; ``None`` for a ninth of the visual tokens of the model's nominal image, 64 of 576.
+        The budget; ``None``: a ninth of the visual tokens of the model's nominal image, 64 of 576.
     session
         File of an earlier session (`share.save_share`), opened as it was left.
 
@@ -61,11 +61,21 @@ def explore(
         For an image or session that does not exist.
     """
     from sparsevlm.explorer.app import Explorer
+    from sparsevlm.explorer.exploration import Query
+    from sparsevlm.explorer.session import ExplorerSession
+    from sparsevlm.methods import METHODS
 
-    return Explorer.open(
-        profile, model=model, image=image, question=question, method=method, tokens=tokens,
-        session=session,
-    )  # fmt: skip
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+    opened = ExplorerSession(profile, model)
+    if session:
+        return Explorer.resumed(opened, [one.query for one in opened.load(session).explorations])
+    sample = opened.put(image).sample
+    if not question and sample is None:
+        raise ValueError(f"give a question to ask about {image}")
+    if tokens is None:
+        tokens = opened.sizes().num_visual // 9
+    return Explorer(opened, Query(question or sample.questions[0], method, tokens))
 
 
 def is_live() -> bool:

@@ -199,14 +199,13 @@ def _difference_panel(first: Exploration, second: Exploration) -> dict:
     counts = [[colors.codes[index].count(code) for code in (0, 2, 3)] for index in colors.at]
     names = ("kept by both", "kept by neither", "kept by question 1 only", "by question 2 only")
     last = colors.codes[colors.at[-1]]
-    nothing = [[] for _ in colors.at]
+    many = len(colors.at)
     return {
-        "title": "difference", "color": "#333333", "words": [], "editable": False,
-        "switchable": False, **_colored(colors), "totals": "", "keep": [], "drop": [],
+        "title": "difference", "color": "#333333", "editable": False, "switchable": False,
+        "totals": "", "answer": "", "words": [], "keep": [], "drop": [], "groups": [{}],
+        "layers": [""] * many, "snapshot": [0] * many, "sinks": [[]] * many, **_colored(colors),
         "captions": [f"kept by both: {a}, only 1: {b}, only 2: {c}" for a, b, c in counts],
-        "layers": [""] * len(nothing), "answer": "",
         "info": [f"patch {i} · at the end {names[code]}" for i, code in enumerate(last)],
-        "groups": [{}], "snapshot": [0] * len(nothing), "sinks": nothing,
     }  # fmt: skip
 
 

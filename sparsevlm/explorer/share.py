@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from sparsevlm.evaluation.paths import ARTIFACTS
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import digest
-from sparsevlm.explorer.exploration import Query, SavedSession
+from sparsevlm.explorer.exploration import SavedSession
 from sparsevlm.runtime.trace import Trace
 
 if TYPE_CHECKING:
@@ -77,14 +77,8 @@ def save_share(
     session.save(target / "session.json.gz")
     Trace(found.pruner, [found.trace]).save(target / "trace.json.gz")
     save_figure(figure, "figure", profile, folder=target)
-    write_text(target / "again.py", code(session, query, profile))
-    return target
-
-
-def code(session: SavedSession, query: Query, profile: Profile) -> str:
-    """The lines that bring a session back."""
     # The checkpoint may be a folder of this machine; its name is all that is written down.
     model = session.model.name if profile.chosen_model else ""
-    return _CODE.format(
-        profile=profile.name, model=model, name=session.model.name, query=repr(query)
-    )
+    names = {"profile": profile.name, "model": model, "name": session.model.name}
+    write_text(target / "again.py", _CODE.format(**names, query=repr(query)))
+    return target

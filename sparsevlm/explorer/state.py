@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.explorer.color_map import ColorChoice
 from sparsevlm.explorer.exploration import Exploration, Query
 from sparsevlm.explorer.geometry import Montage, montage
@@ -19,9 +18,6 @@ from sparsevlm.explorer.token_status import KEPT, snapshots, stages_before
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from sparsevlm.evaluation.profiles import Profile
-
-SHARE_KEPT = 9  # the default budget is one of so many visual tokens: 64 of 576
 COMPARISONS = ("nothing", "question", "methods")
 
 
@@ -51,25 +47,7 @@ class ExplorerState:
         self.choice, self.show_padding = ColorChoice(), False
 
     @classmethod
-    def open(
-        cls, profile: Profile | str, *, model: str, image: str, question: str, method: str,
-        tokens: int | None, session: str,
-    ) -> ExplorerState:  # fmt: skip
-        """See `sparsevlm.explorer.explore`."""
-        if method not in METHOD_STYLE:
-            raise ValueError(f"unknown method {method!r}; known: {', '.join(METHOD_STYLE)}")
-        opened = ExplorerSession(profile, model)
-        if session:
-            return cls._resumed(opened, [one.query for one in opened.load(session).explorations])
-        sample = opened.put(image).sample
-        if not question and sample is None:
-            raise ValueError(f"give a question to ask about {image}")
-        if tokens is None:
-            tokens = opened.sizes().num_visual // SHARE_KEPT
-        return cls(opened, Query(question or sample.questions[0], method, tokens))
-
-    @classmethod
-    def _resumed(cls, session: ExplorerSession, queries: Sequence[Query]) -> ExplorerState:
+    def resumed(cls, session: ExplorerSession, queries: Sequence[Query]) -> ExplorerState:
         """The explorer as it was shared: what was compared is told by what was asked."""
         state = cls(session, queries[0])
         if list(queries) == queries[0].compared():

@@ -187,7 +187,7 @@ def test_an_error_is_a_message_and_nothing_is_lost(controls, explorer):
     assert "<script>" not in controls.message.value
 
 
-def test_opening_a_picture_of_ones_own(controls, explorer):
+def test_opening_an_image_of_ones_own(controls, explorer):
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(buffer, "PNG")
     content = memoryview(buffer.getvalue())

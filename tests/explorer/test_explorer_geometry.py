@@ -14,7 +14,7 @@ from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.video_llava.clips import make_clip
 
 
-def test_a_stretched_grid_covers_the_picture():
+def test_a_stretched_grid_covers_the_image():
     boxes = Geometry.of("stretch", (60, 40), (4, 6), 24).rectangles()
     assert boxes[0] == (0, (0, 0, 10, 10)) and boxes[23] == (0, (50, 30, 60, 40))
     assert Geometry.of("stretch", (60, 40), (4, 6), 24).padding() == frozenset()
@@ -28,7 +28,7 @@ def test_square_padding_is_undone():
     assert place.rectangles()[6 * 24] == (0, (0, 0, 10, 10))
 
 
-def test_padding_lies_where_llava_puts_the_picture():
+def test_padding_lies_where_llava_puts_the_image():
     from sparsevlm.models.prompts.clip import MEAN_COLOR, pad_to_square
 
     image = Image.new("RGB", (101, 240), "white")
@@ -63,17 +63,17 @@ def test_a_geometry_that_cannot_be(change, match):
         Geometry(**{**good, **change})
 
 
-def picture(width, height, frames=1):
+def image_of(width, height, frames=1):
     made = [Image.new("RGB", (width, height), (40 * i, 90, 90)) for i in range(frames)]
     return ImageInput("test", tuple(made))
 
 
-def test_the_montage_of_a_padded_picture():
+def test_the_montage_of_a_padded_image():
     place = Geometry.of("pad", (240, 120), (24, 24), 576)
-    whole = montage(picture(240, 120), place)
+    whole = montage(image_of(240, 120), place)
     assert whole.image.size == (240, 120)
     assert whole.rectangles[0] is None and whole.rectangles[6 * 24] == (0, 0, 10, 10)
-    with_padding = montage(picture(240, 120), place, show_padding=True)
+    with_padding = montage(image_of(240, 120), place, show_padding=True)
     assert with_padding.image.size == (240, 240)
     assert with_padding.rectangles[0] == (0, 0, 10, 10)
     assert with_padding.image.getpixel((120, 120)) == (0, 90, 90)
@@ -81,24 +81,24 @@ def test_the_montage_of_a_padded_picture():
 
 
 def test_a_patch_half_outside_is_cut_off():
-    found = montage(picture(100, 50), Geometry.of("pad", (100, 50), (2, 2), 4)).rectangles
+    found = montage(image_of(100, 50), Geometry.of("pad", (100, 50), (2, 2), 4)).rectangles
     assert found == ((0, 0, 50, 25), (50, 0, 50, 25), (0, 25, 50, 25), (50, 25, 50, 25))
 
 
 def test_frames_lie_side_by_side():
-    shown = montage(picture(60, 60, 3), Geometry.of("crop", (60, 60), (3, 2, 2), 12))
+    shown = montage(image_of(60, 60, 3), Geometry.of("crop", (60, 60), (3, 2, 2), 12))
     step = round(60 * (1 + GAP), 2)
     assert [found[:2] for found in shown.rectangles[::4]] == [(0, 0), (step, 0), (0, step)]
     assert shown.image.getpixel((round(step) + 5, 5)) == (40, 90, 90)
 
 
 def test_two_frames_in_one_step_show_the_first():
-    shown = montage(picture(60, 60, 4), Geometry.of("stretch", (60, 60), (2, 2, 2), 8))
+    shown = montage(image_of(60, 60, 4), Geometry.of("stretch", (60, 60), (2, 2, 2), 8))
     assert shown.image.getpixel((round(60 * (1 + GAP)) + 5, 5)) == (80, 90, 90)
 
 
-def test_a_large_picture_is_scaled_with_its_rectangles():
-    shown = montage(picture(2800, 1400), Geometry.of("stretch", (2800, 1400), (2, 4), 8))
+def test_a_large_image_is_scaled_with_its_rectangles():
+    shown = montage(image_of(2800, 1400), Geometry.of("stretch", (2800, 1400), (2, 4), 8))
     assert shown.image.size == (1400, 700) and shown.rectangles[1] == (350, 0, 350, 350)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -201,6 +203,20 @@ def test_the_browser_gets_plain_values(session):
         assert panel["captions"][-1].startswith(f"{len(one.trace.stages[-1].kept)} kept")
     assert [panel["editable"] for panel in made["panels"]] == [True] + [False] * 5
     assert not made["panels"][1]["switchable"]
+
+
+def test_the_browser_gets_what_it_reads(session):
+    """Every key that the JavaScript reads is there, in a panel of the model and of a difference."""
+    one = session.explorations[0]
+    two = next(f for f in session.explorations if f.query.question != one.query.question)
+    made = scene.scene(
+        [one, two], session.model, session.geometry, shown(session), ColorChoice(), "question"
+    )
+    source = (Path(scene.__file__).parent / "patch_view.js").read_text("utf-8")
+    code = "\n".join(line.split("//")[0] for line in source.splitlines())
+    assert set(re.findall(r"\bscene\.(\w+)", code)) <= set(made)
+    wanted = set(re.findall(r"\bspec\.(\w+)", code))
+    assert len(wanted) > 15 and all(wanted <= set(panel) for panel in made["panels"])
 
 
 def test_two_questions_and_their_difference(session):
