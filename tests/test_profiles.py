@@ -66,5 +66,5 @@ def test_a_profile_cannot_be_changed():
 def test_every_method_has_its_own_look():
     labels = {name: look.label for name, look in METHOD_STYLE.items()}
     assert labels == {name: method.label for name, method in METHODS.items()}
-    assert len({style.colour for style in METHOD_STYLE.values()}) == len(METHOD_STYLE)
+    assert len({style.color for style in METHOD_STYLE.values()}) == len(METHOD_STYLE)
     assert len({style.marker for style in METHOD_STYLE.values()}) == len(METHOD_STYLE)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class MethodStyle(NamedTuple):
     """How a method looks in every figure."""
 
-    colour: str
+    color: str
     marker: str
     label: str
 
