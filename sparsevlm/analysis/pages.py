@@ -133,7 +133,7 @@ class Report:
     data : results -> DataFrame, optional
         What the figure plots; `numbers` where not given.
     study : str
-        Name in `studies.STUDIES`; by default that of the notebook.
+        Name in `data/studies.yaml`; by default that of the notebook.
     paper : mapping
         The paper's numbers by (method, tokens) and measure.
     ours : str
@@ -153,8 +153,12 @@ class Report:
     has_page: bool = True
 
     def measure(self, profile: Profile | str) -> Results:
-        """Return the study of a profile from its finished records; errors as `study.measure`."""
+        """Return the study of a profile; errors as of `study.measure`."""
         return study.measure(profile, self.study or self.name, self.ours, self.paper)
+
+    def read(self, profile: Profile | str) -> Results:
+        """Return the study of a profile from its finished records; errors as of `study.read`."""
+        return study.read(profile, self.study or self.name, self.ours, self.paper)
 
     def save(self, results: Results, folder: str | Path = "figures") -> list[Path]:
         """Draw the figure and write it with its data, then the page and its numbers.

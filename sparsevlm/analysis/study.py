@@ -121,14 +121,21 @@ def settings_of(profile: Profile) -> list[Setting]:
 def measure(
     profile: Profile | str, study: str, ours: str = OURS, paper: PaperNumbers | None = None
 ) -> Results:
-    """Return a study of a profile from its finished records.
+    """Return a study of a profile; arguments and errors as of `read`."""
+    return read(profile, study, ours, paper)
+
+
+def read(
+    profile: Profile | str, study: str, ours: str = OURS, paper: PaperNumbers | None = None
+) -> Results:
+    """Return a study of a profile from its finished records; nothing is computed by a model.
 
     Parameters
     ----------
     profile : Profile or str
         Whole; it is narrowed here.
     study : str
-        Name in `studies.STUDIES`.
+        Name in `data/studies.yaml`.
     ours : str
         The method whose lead over the others is wanted.
     paper : mapping, optional
