@@ -16,7 +16,6 @@ import pandas as pd
 from sparsevlm.analysis import published, tables
 from sparsevlm.analysis.pages import Section
 from sparsevlm.analysis.study import DENSE, DENSE_SETTING
-
 from sparsevlm.core.schedule import tokens_per_layer
 from sparsevlm.methods import make_pruner
 from sparsevlm.models.flops import DecoderShape, kv_bytes, prefill_flops
@@ -163,12 +162,15 @@ def numbers(
 
 
 def section(
-    methods: Sequence[str] = PAPER_METHODS, budgets: Sequence[int] = BUDGETS, title: str = TITLE
+    methods: Sequence[str] = PAPER_METHODS,
+    budgets: Sequence[int] = BUDGETS,
+    title: str = TITLE,
+    said: Sequence[str] = (),
 ) -> Section:
     """Return the same as text; columns that the paper has no number for are left out."""
     digits = dict.fromkeys(("TFLOPs", "TFLOPs, paper", "ms, paper (A100)"), 2)
     shown = tables.as_text(numbers(methods, budgets), digits)
-    return Section(title, shown.loc[:, (shown != tables.NONE).any()])
+    return Section(title, shown.loc[:, (shown != tables.NONE).any()], sentences=said)
 
 
 def sentences() -> list[str]:

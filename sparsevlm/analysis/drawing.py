@@ -19,9 +19,7 @@ ROUND_TOKENS = (4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 576, 1024, 2048)
 RELATIVE = "accuracy relative to dense (%)"
 
 
-def panels(
-    rows: int, columns: int, height: float, **options: object
-) -> tuple[Figure, np.ndarray]:
+def panels(rows: int, columns: int, height: float, **options: object) -> tuple[Figure, np.ndarray]:
     """Return a figure two columns wide and its axes [rows, columns]; options as of `subplots`."""
     import matplotlib.pyplot as plt
 

@@ -96,7 +96,8 @@ def show(ids: Sequence[str]) -> None:
     KeyError
         There is no such claim; the message names the nearest.
     """
-    from sparsevlm.paper.claims import declared, page
+    from sparsevlm.paper.claims import declared
+    from sparsevlm.paper.claims import page as claims_page
     from sparsevlm.paper.claims.collect import collect
 
     known = {claim.id: claim for claim in declared.load()}

@@ -23,7 +23,7 @@ from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results, Setting
 from sparsevlm.evaluation.paths import FIGURES, relative
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.paper.claims.collect import ProfileRecords, NotRunError
+from sparsevlm.paper.claims.collect import NotRunError, ProfileRecords
 from sparsevlm.paper.extras import controls, variants
 from sparsevlm.paper.figures import figure_5, figure_8, figure_9, figure_10
 from sparsevlm.paper.tables import table_1, table_1_v1, table_4
@@ -70,7 +70,9 @@ def _results(found: ProfileRecords, table: str, *settings: Setting) -> Results:
     return results
 
 
-def lead(found: ProfileRecords, first: str, second: str, tokens: int, table: str = TABLE_1) -> Estimate:
+def lead(
+    found: ProfileRecords, first: str, second: str, tokens: int, table: str = TABLE_1
+) -> Estimate:
     """Relative accuracy of the first method minus that of the second, in points, paired."""
     settings = (first, tokens), (second, tokens)
     return _results(found, table, *settings).difference(*settings)
@@ -124,7 +126,12 @@ def percent_of_dense(found: ProfileRecords, method: str, tokens: int, benchmark:
 
 
 def benchmark_lead(
-    found: ProfileRecords, benchmark: str, first: str, second: str, tokens: int, table: str = TABLE_1
+    found: ProfileRecords,
+    benchmark: str,
+    first: str,
+    second: str,
+    tokens: int,
+    table: str = TABLE_1,
 ) -> Estimate:
     """The score of the first method minus that of the second, paired."""
     settings = (first, tokens), (second, tokens)

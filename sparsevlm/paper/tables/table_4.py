@@ -61,9 +61,7 @@ def score(results: Results, method: str, benchmark: str, tokens: Sequence[int]) 
     return statistics.estimate(_mean_score(results, method, benchmark, tokens))
 
 
-def _mean_score(
-    results: Results, method: str, benchmark: str, tokens: Sequence[int]
-) -> np.ndarray:
+def _mean_score(results: Results, method: str, benchmark: str, tokens: Sequence[int]) -> np.ndarray:
     return np.mean([results.scores[method, one, benchmark] for one in tokens], axis=0)
 
 
