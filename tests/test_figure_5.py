@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_study import SHAPE, fabricate, narrowed
+from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.paper.figures import figure_5

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from test_study import SHAPE, fabricate, narrowed
+from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.evaluation import attention_aligned as moved_cuts

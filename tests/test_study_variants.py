@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_study import SHAPE, fabricate, narrowed
+from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.paper.extras import variants

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -70,7 +71,7 @@ class Section:
         def bold(row: pd.Series) -> list[str]:
             return ["font-weight: bold" if row.name[1] == label(OURS) else ""] * len(row)
 
-        style = self.table.style.set_caption(self.heading)
+        style = self.table.style.set_caption(escape(self.heading, quote=False))
         return style.apply(bold, axis=1).set_table_styles(base + rules)
 
     def _repr_html_(self) -> str:
