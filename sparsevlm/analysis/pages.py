@@ -14,9 +14,8 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from sparsevlm.analysis import study, tables
 from sparsevlm.analysis.study import OURS, PaperNumbers, Results
-from sparsevlm.analysis.style import save_figure
+from sparsevlm.analysis.style import folder_of, save_figure
 from sparsevlm.analysis.words import label
-from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.atomic import write_text
 
@@ -105,7 +104,7 @@ def write(
     folder : str or path
         Relative to the repository; a profile other than the miniature gets a folder of its own.
     """
-    target = ROOT / folder / ("" if profile.name == "mini" else profile.name)
+    target = folder_of(profile, folder)
     page = templates().get_template("page.html.j2")
     title = name.replace("_", " ").capitalize()
     written = {
@@ -173,7 +172,7 @@ class Report:
         """
         profile, data = results.profile, (self.data or self.numbers)(results)
         files = save_figure(
-            self.figure(results), self.name, profile.name, results.ids, folder, data, profile.study
+            self.figure(results), self.name, profile, results.ids, folder, data
         )
         if not self.has_page:
             return files

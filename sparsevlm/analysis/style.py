@@ -1,4 +1,4 @@
-"""One look for every figure: sizes of a paper's columns, one colour per method, provenance."""
+"""One style for every figure: sizes of a paper's columns, a color per method, provenance."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sparsevlm.evaluation.paths import ROOT
-from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import replacing, write_text
 
@@ -26,8 +26,8 @@ class MethodStyle(NamedTuple):
     label: str
 
 
-# The palette of Okabe and Ito (2008), safe for the common colour-vision deficiencies; markers tell
-# the methods apart without colour. Grey for the controls, black for the dense model.
+# The palette of Okabe and Ito (2008), safe for the common color-vision deficiencies; markers tell
+# the methods apart without color. Gray for the controls, black for the dense model.
 METHOD_STYLE: dict[str, MethodStyle] = {
     "dense": MethodStyle("#000000", "*", "Dense"),
     "sparsevlm": MethodStyle("#D55E00", "o", "SparseVLM"),
@@ -109,16 +109,21 @@ def figure_size(columns: Literal[1, 2] = 1, height: float | None = None) -> tupl
     return width, height if height is not None else width / 1.618
 
 
+def folder_of(profile: Profile, folder: str | Path = "figures") -> Path:
+    """Return where the figures of a profile go: those of the miniature are not in a subfolder."""
+    return ROOT / folder / ("" if profile.slug == "mini" else profile.slug)
+
+
 def save_figure(
     fig: Figure,
     name: str,
-    profile: str,
+    profile: Profile | str,
     sources: Sequence[str] = (),
     folder: str | Path = "figures",
     data: pd.DataFrame | None = None,
     study: str = "",
 ) -> list[Path]:
-    """Write `fig` as PDF, PNG (300 dpi) and SVG, each whole or not at all.
+    """Write `fig` as PDF, PNG (300 dpi) and SVG, each atomically.
 
     Parameters
     ----------
@@ -126,18 +131,18 @@ def save_figure(
         Saved at its own size: make it with `figure_size`.
     name : str
         The file name without an extension.
-    profile : str
+    profile : Profile or str
         The profile whose results it shows. Its marker is drawn on the figure, and what is not of
         the bundled miniature goes to a folder of its own inside `folder`.
     sources : sequence of str
-        Ids of the cells it was drawn from, written into the files' metadata.
+        Ids of the runs it was drawn from, written into the files' metadata.
     folder : str or path
         Relative to the repository.
     data : DataFrame, optional
         What is plotted; written beside the figure as `NAME.data.csv`, so that it can be read off
         and drawn again. A sidecar of an earlier figure of this name is removed where none is given.
     study : str
-        The study (`studies.STUDIES`) whose cells it was drawn from: its model decides the marker.
+        The study (`data/studies.yaml`) whose runs it was drawn from: its model decides the marker.
 
     Returns
     -------
@@ -151,12 +156,12 @@ def save_figure(
     """
     if not name or Path(name).name != name or Path(name).suffix:
         raise ValueError(f"name must be a file name without folder and extension, got {name!r}")
-    chosen = get_profile(profile)
-    marker = (chosen.for_study(study) if study else chosen).marker
-    if marker:
-        _draw_marker(fig, marker)
-    target = ROOT / folder if profile == "mini" else ROOT / folder / profile
-    note = _note(name, profile, marker, sources)
+    chosen = as_profile(profile)
+    chosen = chosen.for_study(study) if study else chosen
+    if chosen.marker:
+        _draw_marker(fig, chosen.marker)
+    target = folder_of(chosen, folder)
+    note = _note(name, chosen.slug, chosen.marker, sources)
     files = []
     for kind in FORMATS:
         path = target / f"{name}.{kind}"
