@@ -32,9 +32,6 @@ __all__ = sorted(_HOME_OF)
 def __getattr__(name: str) -> object:
     if name not in _HOME_OF:
         raise AttributeError(f"module 'sparsevlm' has no attribute {name!r}")
-    if name in ("prune", "capture"):
-        # The facade wires the parts: these know no family by name.
-        importlib.import_module("sparsevlm.models")
     value = getattr(importlib.import_module(_HOME_OF[name]), name)
     globals()[name] = value
     return value

@@ -149,7 +149,7 @@ def _provenance(options: argparse.Namespace) -> int:
 
 def _list(options: argparse.Namespace) -> int:
     from sparsevlm.benchmarks import BENCHMARKS
-    from sparsevlm.evaluation.profiles import PROFILES
+    from sparsevlm.evaluation.profiles import profiles
     from sparsevlm.methods import METHODS
     from sparsevlm.paper.notebooks import known_notebooks
 
@@ -159,7 +159,7 @@ def _list(options: argparse.Namespace) -> int:
         "profiles": {
             name: f"{profile.model} on {profile.device}"
             + (f" (cannot run: {profile.missing})" if profile.missing else "")
-            for name, profile in PROFILES.items()
+            for name, profile in profiles().items()
         },
         "notebooks": {name: f"notebooks/{name}.ipynb" for name in known_notebooks()},
     }
@@ -212,9 +212,16 @@ def _judge(options: argparse.Namespace) -> int:
 
 
 def _fetch(options: argparse.Namespace) -> int:
-    from sparsevlm.models.checkpoints import fetch
+    from sparsevlm.models.checkpoints import CHECKPOINTS, find
+    from sparsevlm.models.checkpoints.fetch import check, fetch
+    from sparsevlm.models.checkpoints.places import default_folder
 
-    return fetch.main(options)
+    chosen = [find(name) for name in options.names] or list(CHECKPOINTS)
+    folder = options.folder or default_folder()
+    if options.check:
+        return FAILED if check(chosen, folder) else DONE
+    fetch(chosen, folder, source=options.source, dry_run=options.dry_run)
+    return DONE
 
 
 def _bench(options: argparse.Namespace) -> int:

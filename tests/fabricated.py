@@ -12,16 +12,16 @@ from sparsevlm.analysis import study
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.profiles import Profile, get_profile
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
-from sparsevlm.miniature.registry import get_kit
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.miniature.registry import get_miniature
+from sparsevlm.models.sizes import ModelSizes
 
-SHAPE = DecoderShape(hidden=128, intermediate=352, num_kv_heads=4, head_dim=32)
+SHAPE = ModelSizes(layers=8, hidden=128, intermediate=352, heads=4)
 
 
 @cache
 def samples_of(model: str, benchmark: str, n: int) -> list:
     """Samples of a miniature's benchmark, made once: drawing the scenes takes a while."""
-    return get_kit(model).samples(benchmark, n, 0)
+    return get_miniature(model).samples(benchmark, n, 0)
 
 
 def narrowed(study_name: str, n: int = 24, **changes: object) -> Profile:

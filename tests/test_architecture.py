@@ -2,65 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from functools import cache
-from pathlib import Path
 
 import pytest
+from import_graph import FILES, ORDER, PACKAGE, ROOT, drawn, graph, imports_in, package_of
 
-from sparsevlm.evaluation.paths import ROOT
-
-PACKAGE = ROOT / "sparsevlm"
-# Each package imports only those before it.
-ORDER = (
-    "core", "runtime", "methods", "models", "benchmarks", "miniature", "evaluation", "analysis",
-    "speed", "paper", "explorer", "integrations", "cli",
-)  # fmt: skip
 FACADE = {"sparsevlm", "sparsevlm.__main__"}  # they wire the packages together
 CORE_MAY_IMPORT = {"torch", "jaxtyping", *sys.stdlib_module_names}
-
-
-def name_of(path: Path) -> str:
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-FILES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-
-
-def imports_in(module: str, text: str, is_package: bool = False) -> set[str]:
-    """Modules that a file imports: inside functions and for type checking too."""
-    found = set()
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            package = module.split(".") if is_package else module.split(".")[:-1]
-            up = package[: len(package) - node.level + 1] if node.level else []
-            base = ".".join([*up, *([node.module] if node.module else [])])
-            for alias in node.names:
-                full = f"{base}.{alias.name}"
-                found.add(full if full in FILES else base)
-    return found
-
-
-@cache
-def graph() -> dict[str, set[str]]:
-    """Module to the modules of the package that it imports."""
-    return {
-        name: {
-            other
-            for other in imports_in(name, path.read_text("utf-8"), path.stem == "__init__")
-            if other in FILES and other != name
-        }
-        for name, path in FILES.items()
-    }
-
-
-def package_of(name: str) -> str:
-    return name.split(".")[1] if "." in name else ""
 
 
 def upward(module: str, imported: set[str]) -> list[str]:
@@ -142,6 +91,11 @@ def test_the_rule_of_order_itself(module, line, found):
 def test_the_rule_of_circles_itself():
     edges = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": set()}
     assert circles(edges) == [["a", "b", "c"]]
+
+
+def test_the_picture_of_the_packages_is_true():
+    committed = (ROOT / "docs" / "architecture.svg").read_text("utf-8")
+    assert committed == drawn(), "draw it again: python tests/import_graph.py"
 
 
 # --- Sizes -------------------------------------------------------------------------------------

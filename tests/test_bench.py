@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from sparsevlm import tokens_per_layer
-from sparsevlm.models.flops import DecoderShape, prefill_flops
+from sparsevlm.models.sizes import ModelSizes, prefill_flops
 from sparsevlm.speed import bench, shapes
 from sparsevlm.speed import clock as bench_clock
 from sparsevlm.speed.answering import answer, measure_memory, shares, to_dense
@@ -33,7 +33,7 @@ def small(name):
     """A shape with 8 layers and a small picture, which a test can run."""
     shape = shapes.get_shape(name).scaled(8, 8 * shapes.get_shape(name).heads)
     tower = replace(shape.tower, image=112, layers=2, frames=min(shape.tower.frames, 2))
-    visual = {"video-llava": 2 * 65, "llama": 96}.get(shape.family, 64)
+    visual = {"video_llava": 2 * 65, "llama": 96}.get(shape.family, 64)
     grid = (1, 16, 16) if shape.grid else ()
     return replace(shape, tower=tower, grid=grid, num_visual=visual, budgets=(32,),
                    vocabulary=256)  # fmt: skip
@@ -101,7 +101,7 @@ def test_flops_follow_the_schedule(case):
     pruner = case.pruner("sparsevlm", 32)
     entering = tokens_per_layer(pruner.stages, 8, 96, pruner.recycle)[0]
     found = analytic(case, pruner)
-    decoder = DecoderShape(128, 344, 16, 8)
+    decoder = ModelSizes(layers=8, hidden=128, intermediate=344, heads=16)
     assert found["flops"] == prefill_flops([n + 64 for n in entering], decoder)
     assert found["kv_bytes"] == sum(n + 64 for n in entering) * 2 * 128 * 4
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
 from benchmark_rows import row, score
+from synthetic import WRITERS
 
-from sparsevlm.benchmarks import BENCHMARKS, Sample, get_benchmark
+from sparsevlm.benchmarks import BENCHMARKS, Sample, get_benchmark, mme, pope, scienceqa
 from sparsevlm.benchmarks.counting import groups_of, total_of
+from sparsevlm.benchmarks.loaders import layout_of
+from sparsevlm.benchmarks.loaders.videoqa import SETS
+from sparsevlm.evaluation.paths import ROOT
 
 
 def test_names_are_those_of_the_papers_columns():
@@ -30,6 +35,24 @@ def test_the_longest_answers_are_those_of_the_official_scripts():
 def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match="unknown benchmark 'vqa'; known: gqa, .*mmvet"):
         get_benchmark("vqa")
+
+
+def test_no_place_of_a_benchmark_is_forgotten():
+    """A benchmark is a scorer with its line in the registry, and a loader found by its name."""
+    package = ROOT / "sparsevlm" / "benchmarks"
+    known = {benchmark.score_sample for benchmark in BENCHMARKS.values()}
+    for path in package.glob("*.py"):
+        scorer = import_module(f"sparsevlm.benchmarks.{path.stem}")
+        if hasattr(scorer, "parse"):
+            assert scorer.score_sample in known, f"add a line for {path} to registry.BENCHMARKS"
+    for name in BENCHMARKS:
+        there = name in SETS or (package / "loaders" / f"{name}.py").is_file()
+        assert there, f"write loaders/{name}.py with LAYOUT and read, or add it to videoqa.SETS"
+        assert layout_of(name).files, f"LAYOUT of {name} must name its files"
+        assert name in WRITERS or name in SETS, f"add a writer of {name} to tests/synthetic.py"
+        if name not in SETS:
+            frozen = ROOT / "tests" / "loaders" / "prompts" / f"{name}.txt"
+            assert frozen.is_file(), f"freeze the official prompts of {name} in {frozen}"
 
 
 def test_scoring_needs_no_torch():
@@ -94,7 +117,7 @@ def test_parts_are_accuracies_by_split():
 )
 def test_pope_looks_for_no_among_the_words_of_the_first_sentence(prediction, said):
     sample = Sample("1", 0, "q", "yes", split="random")
-    assert get_benchmark("pope").parse(prediction, sample) == said
+    assert pope.parse(prediction, sample) == said
 
 
 def _pope(split, tp, fp, tn, fn):
@@ -149,7 +172,7 @@ def test_pope_refuses_unknown_splits_and_answers():
 )
 def test_mme_reads_the_first_four_characters(prediction, said):
     sample = Sample("1", 0, "q", "yes", split="count")
-    assert get_benchmark("mme").parse(prediction, sample) == said
+    assert mme.parse(prediction, sample) == said
 
 
 def _mme_pair(image, subtask, first, second):
@@ -236,7 +259,7 @@ def test_mmbench_refuses_a_question_without_all_its_rotations():
 )
 def test_scienceqa_accepts_the_three_official_forms(prediction, letter):
     sample = Sample("1", 0, "q", "B", options=("x", "y", "z"))
-    assert get_benchmark("scienceqa").parse(prediction, sample) == letter
+    assert scienceqa.parse(prediction, sample) == letter
 
 
 def test_seed_wants_the_bare_letter():

@@ -6,10 +6,11 @@ import pytest
 import torch
 from contract.cases import FAMILIES
 from contract.runs import build
+from miniature_batch import batch
 from transformers import DynamicCache
 
 import sparsevlm as sv
-from sparsevlm.miniature.llava import kit
+from sparsevlm.miniature.registry import get_miniature
 from sparsevlm.miniature.weights import load_miniature
 from sparsevlm.runtime.capture import capture
 from sparsevlm.runtime.graphs import cuda_graph
@@ -78,13 +79,13 @@ def test_the_dense_model_is_captured_too():
 
 def test_the_bundled_model_from_pixels_to_words():
     """Captured or not, and also with the cuts that a CPU makes by default."""
-    model, processor = load_miniature("mini-llava")
+    model, builder = load_miniature("mini-llava")
     pruner = sv.make_pruner(
         "sparsevlm", tokens=64, num_layers=model.config.text_config.num_hidden_layers,
         num_visual=576,
     )  # fmt: skip
-    samples = kit.samples("pope", 2, 0)
-    prompts = [kit.batch_inputs(processor, [sample]) for sample in samples]
+    samples = get_miniature("mini-llava").samples("pope", 2, 0)
+    prompts = [batch("mini-llava", builder, [sample]) for sample in samples]
     how = {"max_new_tokens": 4, "do_sample": False}
     with sv.prune(model, pruner) as trace:
         want = [(model.generate(**inputs, **how), trace.samples[0].stages) for inputs in prompts]

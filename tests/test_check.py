@@ -8,13 +8,13 @@ import pytest
 
 from sparsevlm.analysis import published
 from sparsevlm.cli.check import missing_assets
-from sparsevlm.miniature.registry import NAMES
+from sparsevlm.miniature.registry import MINIATURES
 
 
 @pytest.fixture
 def miniatures(tmp_path):
     """A folder with every miniature, each of two files, and their checksums."""
-    for model in NAMES:
+    for model in MINIATURES:
         folder = tmp_path / model
         folder.mkdir(parents=True)
         lines = []
@@ -37,7 +37,7 @@ def test_a_damaged_file_is_named(miniatures):
 
 def test_no_model_at_all_is_a_problem(tmp_path):
     problems = missing_assets(tmp_path)
-    assert len(problems) == len(NAMES)
+    assert len(problems) == len(MINIATURES)
     for problem in problems:
         assert "no miniature" in problem and "make train" in problem
 

@@ -21,6 +21,7 @@ import sparsevlm as sv
 from sparsevlm.models.checkpoints import CHECKPOINTS, find
 from sparsevlm.models.checkpoints.loading import check_files, files_of, load
 from sparsevlm.models.checkpoints.places import CheckpointError
+from sparsevlm.models.prompts.llava import LlavaPromptBuilder
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +51,21 @@ def test_the_table_is_of_the_five_models():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_folder_is_loaded_whole_and_prunes(folders, family):
     folder, model = folders[family]
-    found, asker = load(folder, dtype="float32", device="cpu")
-    assert asker.family == family and not found.training
+    found, builder = load(folder, dtype="float32", device="cpu")
+    assert builder.config is found.config and not found.training
     want = model.state_dict()
     got = found.state_dict()
     assert got.keys() == want.keys()
     assert all(torch.equal(got[name], want[name]) for name in want)
     frames = [picture(24, 24, n) for n in range(4 if family == "video_llava" else 1)]
     questions = ["Why?"] if family == "qwen2_vl" else ["Why?", "What is on the sign?"]
-    inputs = asker.inputs(questions, [frames] * len(questions))
+    inputs = builder.inputs(questions, [frames] * len(questions))
     pruner = sv.make_pruner(
         "sparsevlm", tokens=40, num_layers=8, num_visual=256, positions="original"
     )
     with torch.inference_mode(), sv.prune(found, pruner) as trace:
         output = found.generate(**inputs, max_new_tokens=2, do_sample=False)
-    assert all(isinstance(text, str) for text in asker.batch_decode(output[:, -2:]))
+    assert all(isinstance(text, str) for text in builder.decode(output[:, -2:]))
     assert len(trace.samples) == len(questions) and trace.samples[0].stages
 
 
@@ -74,8 +75,8 @@ def test_half_precision_by_default_and_no_network(folders, monkeypatch, tmp_path
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     as_fetched("llava-7b", folders["llava"][0], tmp_path)
-    model, asker = load("llava-hf/llava-1.5-7b-hf", device="cpu", folder=tmp_path)
-    assert model.dtype is torch.float16 and asker.family == "llava"
+    model, builder = load("llava-hf/llava-1.5-7b-hf", device="cpu", folder=tmp_path)
+    assert model.dtype is torch.float16 and isinstance(builder, LlavaPromptBuilder)
     assert model.config._attn_implementation == "sdpa"
 
 
@@ -192,8 +193,8 @@ def test_spreading_needs_accelerate(folders):
 # --- Optional packages ----------------------------------------------------------------------------
 
 
-def answer(model, asker, method="sparsevlm"):
-    inputs = asker.inputs(["What is on the sign?"], [[picture(90, 60)]])
+def answer(model, builder, method="sparsevlm"):
+    inputs = builder.inputs(["What is on the sign?"], [[picture(90, 60)]])
     pruner = sv.make_pruner(method, tokens=64, num_layers=8, num_visual=576)
     with torch.inference_mode(), sv.prune(model, pruner) as trace:
         output = model.generate(**inputs, max_new_tokens=4, do_sample=False)
@@ -204,26 +205,26 @@ def test_a_dispatched_model_prunes_the_same(folders):
     """Layers kept away from the device that runs them come one by one (accelerate)."""
     accelerate = pytest.importorskip("accelerate")
     folder, _ = folders["llava"]
-    model, asker = load(folder, dtype="float32", device="cpu")
-    want = answer(model, asker)
+    model, builder = load(folder, dtype="float32", device="cpu")
+    want = answer(model, builder)
     spread, _ = load(folder, dtype="float32", device="auto")
-    assert answer(spread, asker)[0] == want[0]
+    assert answer(spread, builder)[0] == want[0]
     accelerate.cpu_offload(model, execution_device=torch.device("cpu"))
     assert next(model.model.language_model.layers[0].parameters()).is_meta
-    tokens, stages = answer(model, asker)
+    tokens, stages = answer(model, builder)
     assert tokens == want[0]
     assert [stage.kept for stage in stages] == [stage.kept for stage in want[1]]
 
 
 def test_four_bits(folders):
     bitsandbytes = pytest.importorskip("bitsandbytes")
-    model, asker = load(folders["llava"][0], dtype="float32", device="cpu", quantization="4bit")
+    model, builder = load(folders["llava"][0], dtype="float32", device="cpu", quantization="4bit")
     layer = model.model.language_model.layers[0]
     assert isinstance(layer.self_attn.q_proj, bitsandbytes.nn.Linear4bit)
     assert type(model.lm_head) is torch.nn.Linear
     tower = model.model.vision_tower
     assert not any(isinstance(m, bitsandbytes.nn.Linear4bit) for m in tower.modules())
-    assert len(answer(model, asker)[0]) == 4
+    assert len(answer(model, builder)[0]) == 4
 
 
 def test_mini_gemini_comes_whole(folders):

@@ -11,7 +11,7 @@ from test_claims import BY_ID, no_records, without_records
 from test_table_1 import SHAPE, _record
 
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.evaluation.profiles import PROFILES, get_profile
+from sparsevlm.evaluation.profiles import get_profile, profiles
 from sparsevlm.evaluation.runs import missing_runs, plan_runs
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims import collect as claims_collect
@@ -37,7 +37,7 @@ def table(lead_at_192: float, profile: str = "mini") -> Results:
         ("sparsevlm", 64): np.concatenate([[80.0], 80 + noise]),
         ("fastv", 64): np.full(201, 60.0),
     }
-    return Results(PROFILES[profile], {}, (), relative)
+    return Results(profiles()[profile], {}, (), relative)
 
 
 def ledger_with(**measured: float) -> claims.Ledger:
@@ -93,7 +93,7 @@ def test_a_method_that_a_profile_does_not_run_is_not_run():
 
 def test_scores_and_leads_on_one_benchmark_come_from_the_answers():
     profile = replace(
-        PROFILES["mini"], benchmarks=("pope",), methods=("sparsevlm", "random"), budgets=(64,)
+        get_profile("mini"), benchmarks=("pope",), methods=("sparsevlm", "random"), budgets=(64,)
     )
     settings = [("dense", None), ("sparsevlm", 64), ("random", 64)]
     results = from_records(profile, [_record("pope", *one) for one in settings], SHAPE)

@@ -10,7 +10,7 @@ import pytest
 
 from sparsevlm import __main__ as cli
 from sparsevlm.evaluation.paths import ROOT
-from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.profiles import get_profile, profiles
 from sparsevlm.paper.notebooks import known_notebooks
 
 
@@ -57,10 +57,10 @@ def test_a_parameter_of_another_type_is_refused(capsys):
     assert code == 2 and "'tokens' must be int (for example 64), got 'many'" in err
 
 
-@pytest.mark.parametrize("name", [name for name, profile in PROFILES.items() if profile.missing])
+@pytest.mark.parametrize("name", [name for name, profile in profiles().items() if profile.missing])
 def test_a_profile_that_cannot_run_fails_with_the_reason(capsys, name):
     code, _, err = run(capsys, "reproduce", "--profile", name)
-    assert code == 1 and PROFILES[name].missing in err and err.count("\n") == 1
+    assert code == 1 and profiles()[name].missing in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
@@ -105,7 +105,9 @@ def test_what_failed_is_said_at_the_end_and_is_exit_code_1(capsys, monkeypatch):
     from sparsevlm.paper.claims import file as claims_file
 
     failed = suite.Outcome(["figure_6"], [], {"run pope, dense": "out of memory"})
-    monkeypatch.setattr(suite, "make_plan", lambda *a: suite.Plan(PROFILES["mini"], (), (), None))
+    monkeypatch.setattr(
+        suite, "make_plan", lambda *a: suite.Plan(get_profile("mini"), (), (), None)
+    )
     monkeypatch.setattr(suite, "run_plan", lambda plan, **how: failed)
     monkeypatch.setattr(claims_file, "refresh", None)  # not after a failure
     code, out, err = run(capsys, "reproduce")
@@ -140,8 +142,8 @@ def test_list_names_everything(capsys):
     code, out, _ = run(capsys, "list")
     names = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
     assert code == 0
-    assert names == [*METHODS, *BENCHMARKS, *PROFILES, *known_notebooks()]
-    assert out.count("cannot run") == sum(bool(p.missing) for p in PROFILES.values())
+    assert names == [*METHODS, *BENCHMARKS, *profiles(), *known_notebooks()]
+    assert out.count("cannot run") == sum(bool(p.missing) for p in profiles().values())
 
 
 def test_a_bug_keeps_its_traceback_and_an_error_of_ours_does_not(monkeypatch, capsys):

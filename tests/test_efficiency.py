@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sparsevlm.models.sizes import PAPER_TEXT_TOKENS
 from sparsevlm.paper.extras import efficiency
 
 
@@ -28,10 +29,10 @@ def test_formulas_meet_the_paper():
     assert table["paper TFLOPs"].notna().sum() == 4, "only one model is in Table 1"
     # Keys and values of all layers: 2 x 32 x 4096 values of two bytes for every token.
     dense = table.loc[("llava-1.5-7b", 576)]["KV (MB)"]
-    assert dense == pytest.approx((576 + efficiency.TEXT_TOKENS) * 2 * 32 * 4096 * 2 / 1e6)
+    assert dense == pytest.approx((576 + PAPER_TEXT_TOKENS) * 2 * 32 * 4096 * 2 / 1e6)
     # Qwen2-VL caches 4 of 28 heads.
     grouped = table.loc[("qwen2-vl-7b", 1332)]["KV (MB)"]
-    assert grouped == pytest.approx((1332 + efficiency.TEXT_TOKENS) * 2 * 28 * 512 * 2 / 1e6)
+    assert grouped == pytest.approx((1332 + PAPER_TEXT_TOKENS) * 2 * 28 * 512 * 2 / 1e6)
 
 
 def test_a_record_says_what_it_is(records):

@@ -50,7 +50,9 @@ def test_every_comparison_of_the_figure_gets_its_sentence(results):
     sentence, lead = found[0]
     assert sentence.startswith("POPE at 256 tokens, SparseVLM minus FastV: +16.0 in the paper;")
     assert verdict(lead) == "reproduced" and "agrees" in sentence
-    counts = [sum(verdict(lead) == kind for _, lead in found) for kind in ("reproduced", "contradicted")]
+    counts = [
+        sum(verdict(lead) == kind for _, lead in found) for kind in ("reproduced", "contradicted")
+    ]
     assert counts[1] == 0 and counts[0] >= 15
     assert f"reproduces {counts[0]}, contradicts 0, and" in figure_4.counted(results)
 

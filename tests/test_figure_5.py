@@ -30,7 +30,11 @@ def test_the_lead_of_the_raters_is_paired_and_per_benchmark(results):
 
 
 def test_the_published_bars_are_the_papers():
-    assert [figure_5.published_score(m, "textvqa", 64) for m in figure_5.NAMES] == [52.6, 53.0, 53.4]
+    assert [figure_5.published_score(m, "textvqa", 64) for m in figure_5.NAMES] == [
+        52.6,
+        53.0,
+        53.4,
+    ]
     assert [figure_5.published_score(m, "pope", 64) for m in figure_5.NAMES] == [66.1, 74.8, 77.5]
 
 
@@ -68,9 +72,7 @@ def test_the_bars_are_the_scores(results):
     np.testing.assert_allclose([bar.get_height() for bar in bars["raters"]], [53.4, 77.5])
     measured = {c.get_label(): c for c in here.containers if c.get_label() in bars}
     heights = [bar.get_height() for bar in measured["all text"]]
-    expected = [
-        results.value("score", ("sparsevlm-all-text", 64), n) for n in ("textvqa", "pope")
-    ]
+    expected = [results.value("score", ("sparsevlm-all-text", 64), n) for n in ("textvqa", "pope")]
     np.testing.assert_allclose(heights, expected)
     assert measured["all text"].errorbar is not None and bars["all text"].errorbar is None
     assert here.get_ylim() == paper.get_ylim()

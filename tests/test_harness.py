@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from miniature_batch import batch
 from PIL import Image
 from tiny_checkpoints import picture, save_tiny
 
@@ -24,7 +25,6 @@ from sparsevlm.integrations.local_task import (
 )
 from sparsevlm.integrations.settings import cut_at, generation_of, size_of
 from sparsevlm.miniature.questions import benchmark_samples
-from sparsevlm.miniature.registry import get_kit
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.weights import load_miniature
 
@@ -37,14 +37,14 @@ except ModuleNotFoundError:  # Python 3.10
 
 
 def direct(samples, method, tokens):
-    """The miniature's answers by its own kit."""
-    model, processor = load_miniature("mini-llava")
+    """The miniature's answers by its own builder."""
+    model, builder = load_miniature("mini-llava")
     pruner = sv.make_pruner(method, tokens=tokens, num_layers=8, num_visual=576)
-    inputs = get_kit("mini-llava").batch_inputs(processor, samples)
+    inputs = batch("mini-llava", builder, samples)
     with torch.inference_mode(), sv.prune(model, pruner) as trace:
         output = model.generate(**inputs, do_sample=False, max_new_tokens=8)
-    texts = processor.batch_decode(output[:, inputs["input_ids"].shape[1] :], True)
-    return [text.strip() for text in texts], trace.samples[0].tokens_out
+    texts = builder.decode(output[:, inputs["input_ids"].shape[1] :])
+    return texts, trace.samples[0].tokens_out
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +65,7 @@ def test_a_checkpoint_is_asked_as_the_papers_scripts_ask(tmp_path):
     save_tiny("llava", tmp_path)
     answerer = Answerer(str(tmp_path), tokens=64, device="cpu", dtype="float32", recycle=0.0)
     assert answerer.pruner.recycle == 0.0
-    prompts = answerer.asker.prompt("Why?")
+    prompts = answerer.builder.prompt("Why?")
     assert prompts.startswith("A chat between a curious user") and "<image>\nWhy?" in prompts
     answers = answerer.answer(["Why?", "Who?"], [[picture(30, 20)], []], max_new_tokens=2)
     assert len(answers) == 2 and len(answerer.counts) == 1  # the second question has no picture
@@ -87,7 +87,7 @@ def test_what_cannot_be_set_up_is_refused_before_anything_is_read(name, options,
 
 def test_a_miniature_wants_one_picture():
     answerer = Answerer("mini-llava", method="dense", device="cpu")
-    with pytest.raises(ValueError, match="exactly one picture"):
+    with pytest.raises(ValueError, match="takes one image with a question"):
         answerer.answer(["is there a ring ?"], [[]])
 
 

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from sparsevlm.benchmarks import Sample, get_benchmark
-from sparsevlm.benchmarks.loaders import HUB, LOADERS, DataError, layout_of, load, select, verify
+from sparsevlm.benchmarks import BENCHMARKS, Sample, get_benchmark
+from sparsevlm.benchmarks.loaders import DataError, layout_of, load, select, verify
+from sparsevlm.benchmarks.loaders.hub import HUB
 from sparsevlm.benchmarks.loaders.parquet import TABLES
-from sparsevlm.benchmarks.loaders.textvqa import without_ocr
 
 # Data in the official layout, written by hand; PROMPTS has what LLaVA's scripts ask for them.
 FROZEN = Path(__file__).parent / "loaders"
 PROMPTS = FROZEN / "prompts"
 BETWEEN = "\n-----\n"
-IMAGE_BENCHMARKS = [name for name in LOADERS if get_benchmark(name).media == "image"]
+IMAGE_BENCHMARKS = [name for name, benchmark in BENCHMARKS.items() if benchmark.media == "image"]
 PICTURES = {
     "gqa": ["data/images/n1.jpg"],
     "mmbench": [],
@@ -119,12 +119,6 @@ def test_mmbench_options_end_where_pandas_sees_no_value(word, data):
     change(table, "a mug\ta kettle\t\t\tB", f"a mug\ta kettle\t{word}\tafter\tB")
     first = load("mmbench", folder, complete=False)[0]
     assert first.options == ("a kettle", "a mug") and "after" not in first.question
-
-
-def test_textvqa_can_be_asked_without_ocr_tokens(data):
-    samples = load("textvqa", data("textvqa"), complete=False)
-    plain = [sample.question.split("\n") for sample in without_ocr(samples)]
-    assert plain == [[lines[0], lines[2]] for lines in (s.question.split("\n") for s in samples)]
 
 
 def test_a_line_of_json_may_hold_any_unicode(data):
@@ -254,7 +248,6 @@ def test_parquet_files_of_the_hub_are_refused_with_the_reason(data):
     assert "parquet files of the hub (lmms-lab-encoder/SEED-Bench), which are not read" in said
     assert "eight frames of each in place of the middle one" in said
     assert set(HUB) == set(IMAGE_BENCHMARKS) > set(TABLES)
-    assert {copy.revision for copy in HUB.values()} == {"unpinned"}
 
 
 @pytest.mark.skipif(find_spec("pyarrow") is not None, reason="pyarrow is installed")

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from untrained import Hungry, python, quiet
 
-from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.failures import OpenSamplesError
 from sparsevlm.evaluation.results.store import RunError, Store
 from sparsevlm.evaluation.workers import _models, execute_run
 
 PROFILE = replace(
-    PROFILES["mini"], benchmarks=("pope",), samples_per_benchmark=8, methods=("sparsevlm",),
+    get_profile("mini"), benchmarks=("pope",), samples_per_benchmark=8, methods=("sparsevlm",),
     budgets=(192,), batch=2, max_new_tokens=2,
 )  # fmt: skip
 
@@ -38,10 +38,10 @@ def events(store, run):
 KILLS = """
 import os, random, signal, time
 from sparsevlm.evaluation.runs import plan_cells
-from sparsevlm.evaluation.sources import MiniatureSource
+from sparsevlm.evaluation.backends import MiniatureBackend
 from test_long_runs import PROFILE, quiet, run_cell, Store
 
-source, folder, kills = MiniatureSource(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+source, folder, kills = MiniatureBackend(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 runs = plan_cells(PROFILE, source=source, store=Store(folder))
 
 def execute(runs, store):

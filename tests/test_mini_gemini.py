@@ -12,8 +12,10 @@ from torch.nn import functional as F
 
 from sparsevlm.models.mini_gemini.mining import windows
 from sparsevlm.models.mini_gemini.names import official_name
-from sparsevlm.models.mini_gemini.processing import aux_pixels, low_pixels, pad_to_square
 from sparsevlm.models.mini_gemini.vision import pyramid
+from sparsevlm.models.prompts import prompt_builder
+from sparsevlm.models.prompts.clip import clip_pixels, pad_to_square
+from sparsevlm.models.prompts.mini_gemini import low_pixels
 
 KINDS = [("llama", "base"), ("llama", "hd"), ("gemma", "base")]
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
@@ -53,7 +55,9 @@ def test_pictures(size, views):
     square = reference.padded(np.asarray(image))
     assert np.array_equal(np.asarray(pad_to_square(image)), square)
     aux = reference.aux_image(square, config.image_size_aux)
-    torch.testing.assert_close(aux_pixels(image, config), aux, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        clip_pixels([image], config.image_size_aux, "pad")[0], aux, atol=1e-5, rtol=0
+    )
     low = torch.stack(reference.low_images(aux, 28, config.image_grid))
     got = low_pixels(aux[None], config)[0]
     assert got.shape == ((5, 3, 28, 28) if views == "hd" else (3, 28, 28))
@@ -63,9 +67,10 @@ def test_pictures(size, views):
 def test_pictures_cut_out_instead_of_padded():
     config = small_config()
     config.image_aspect_ratio = "square"
+    builder = prompt_builder("mini_gemini", config, None)
     image = picture(128, 64)
     middle = reference.aux_image(np.asarray(image)[:, 32:96], 64)
-    torch.testing.assert_close(aux_pixels(image, config), middle, atol=1e-5, rtol=0)
+    torch.testing.assert_close(clip_pixels([image], 64, builder.fit)[0], middle, atol=1e-5, rtol=0)
 
 
 # --- Towers and mining -----------------------------------------------------------------------

@@ -7,19 +7,21 @@ import json
 import numpy as np
 import pytest
 import torch
+from miniature_batch import batch
 from PIL import Image
 
 from sparsevlm import make_pruner, prune
-from sparsevlm.miniature import load_miniature, prompt
-from sparsevlm.miniature.mini_gemini import kit
+from sparsevlm.miniature import load_miniature
+from sparsevlm.miniature.mini_gemini import prompts
 from sparsevlm.miniature.mini_gemini.model import grow
 from sparsevlm.miniature.mini_gemini.pictures import CELL, SCALE, make_picture, small_cards
+from sparsevlm.miniature.mini_gemini.questions import draw, samples
 from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.scenes import CARD_COLOURS, make_scene
 from sparsevlm.miniature.vocabulary import DEPICTED
 from sparsevlm.miniature.weights import DATA
 from sparsevlm.models.mini_gemini import MiniGeminiForConditionalGeneration
-from sparsevlm.models.mini_gemini.processing import aux_pixels
+from sparsevlm.models.prompts.clip import clip_pixels
 from training import train
 from training.llava.vision import encode_images
 from training.mini_gemini import trainer
@@ -93,12 +95,11 @@ def test_a_picture_is_the_same_on_every_call():
 
 @torch.no_grad()
 def test_the_grown_model_computes_what_its_base_computes(base, grown):
-    model, processor = base
+    model, builder = base
     scene = make_scene(21)
     fine = scene.image.resize((192, 192), Image.Resampling.NEAREST)
-    text = [prompt(QUESTION)]
-    wanted = model(**processor(images=[scene.image], text=text, return_tensors="pt")).logits
-    inputs = kit.build_processor()(images=[fine], text=text)
+    wanted = model(**builder.inputs([QUESTION], [[scene.image]])).logits
+    inputs = prompts.builder(grown.config).inputs([QUESTION], [[fine]])
     logits = grown(**inputs).logits
     # Both normalise the same pixels in another way, so they differ by rounding.
     torch.testing.assert_close(logits, wanted, rtol=0, atol=2e-3)
@@ -125,29 +126,24 @@ def test_towers_of_windows_and_whole_pictures_are_those_of_the_model(base, grown
 # Inputs
 
 
-def test_pictures_take_the_way_of_the_big_model():
+def test_pictures_take_the_way_of_the_big_model(grown):
     scene = make_picture(4)
-    processor = kit.build_processor()
-    inputs = processor(images=[scene.image, scene.image], text=[prompt("a ?"), prompt("an a ?")])
+    builder = prompts.builder(grown.config)
+    inputs = builder.inputs(["a ?", "an a ?"], [[scene.image]] * 2)
     assert inputs["input_ids"].shape == (2, 3 + 576 + 5)
     assert (inputs["input_ids"] == 4).sum(1).tolist() == [576, 576]
     assert inputs["attention_mask"][0].tolist()[:2] == [0, 1], "padded on the left"
     fine = fine_pixels([scene])
     torch.testing.assert_close(inputs["pixel_values_aux"][:1], fine)
     torch.testing.assert_close(inputs["pixel_values"][:1], coarse_pixels(fine))
-    config = grow(load_miniature("mini-llava-16")[0], 0).config
-    assert torch.equal(inputs["pixel_values_aux"][0], aux_pixels(scene.image, config))
-
-
-@pytest.mark.parametrize("text", [["USER : a ?"], [prompt("a ?"), prompt("a ?")]])
-def test_a_prompt_without_its_picture_is_refused(text):
-    with pytest.raises(ValueError, match="one picture per prompt"):
-        kit.build_processor()(images=[make_picture(4).image], text=text)
+    assert torch.equal(inputs["pixel_values_aux"][:1], clip_pixels([scene.image], 192, "pad"))
+    with pytest.raises(ValueError, match="takes one image with a question"):
+        builder.inputs(["a ?"], [[]])
 
 
 def test_questions_are_those_of_mini_llava_and_every_second_of_textvqa_is_about_small_print():
-    assert kit.samples("gqa", 6, 3) == benchmark_samples("gqa", 6, 3)
-    plain, drawn = benchmark_samples("textvqa", 20, 3), kit.samples("textvqa", 20, 3)
+    assert samples("gqa", 6, 3) == benchmark_samples("gqa", 6, 3)
+    plain, drawn = benchmark_samples("textvqa", 20, 3), samples("textvqa", 20, 3)
     assert drawn[::2] == plain[::2]
     assert [s.id for s in drawn] == [s.id for s in plain]
     for sample in drawn[1::2]:
@@ -155,7 +151,7 @@ def test_questions_are_those_of_mini_llava_and_every_second_of_textvqa_is_about_
         named = {card.colour: card.glyph for card in small_cards(make_picture(sample.seed))}
         (colour,) = set(sample.question.split()) & set(named)
         assert sample.answer == named[colour]
-        assert kit.media(sample)[0].size == (192, 192)
+        assert draw(sample.seed)[0].size == (192, 192)
 
 
 # Training
@@ -217,13 +213,13 @@ def test_only_the_low_resolution_tower_gets_no_gradient(base):
 
 
 def test_the_shipped_model_is_the_unmodified_class_and_small_enough(shipped):
-    model, processor = shipped
+    model, builder = shipped
     assert type(model) is MiniGeminiForConditionalGeneration
-    assert model.config.num_visual == 576 == kit.num_visual(model.config.to_dict())
+    assert model.config.num_visual == 576
     folder = DATA / "mini-gemini"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
     assert (
-        processor.tokenizer.get_vocab()
+        builder.tokenizer.get_vocab()
         == json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
     )
 
@@ -248,12 +244,12 @@ def test_small_print_needs_the_high_resolution_tower(shipped):
 
 @torch.no_grad()
 def test_the_shipped_model_answers_and_can_be_pruned(shipped):
-    model, processor = shipped
-    samples = kit.samples("gqa", 6, 1)
-    inputs = kit.batch_inputs(processor, samples)
+    model, builder = shipped
+    drawn = samples("gqa", 6, 1)
+    inputs = batch("mini-gemini", builder, drawn)
     asked = inputs["input_ids"].shape[1]
-    words = processor.batch_decode(model.generate(**inputs, max_new_tokens=1)[:, asked:])
-    assert np.mean([w == s.answer for w, s in zip(words, samples, strict=True)]) > 0.8, words
+    words = builder.decode(model.generate(**inputs, max_new_tokens=1)[:, asked:])
+    assert np.mean([w == s.answer for w, s in zip(words, drawn, strict=True)]) > 0.8, words
     pruner = make_pruner("sparsevlm", tokens=192, num_layers=16, num_visual=576)
     with prune(model, pruner) as trace:
         model.generate(**inputs, max_new_tokens=1)

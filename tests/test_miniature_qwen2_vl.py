@@ -9,12 +9,12 @@ import torch
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.llava.model import build_model as build_llava
-from sparsevlm.miniature.qwen2_vl import kit
-from sparsevlm.miniature.qwen2_vl.model import MARKS, build_model, take_decoder
+from sparsevlm.miniature.qwen2_vl import prompts
+from sparsevlm.miniature.qwen2_vl.model import MARKS, build_config, build_model, take_decoder
 from sparsevlm.miniature.qwen2_vl.pictures import make_picture
-from sparsevlm.miniature.qwen2_vl.processing import MiniatureProcessor
 from sparsevlm.miniature.qwen2_vl.prompts import AFTER, BEFORE, encode, prompt_ids
-from sparsevlm.miniature.registry import KITS
+from sparsevlm.miniature.qwen2_vl.questions import FAMILIES, samples
+from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec
 from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
 from sparsevlm.miniature.vocabulary import DEPICTED, IMAGE, WORDS
 from training import train
@@ -52,8 +52,8 @@ def model():
 
 
 @pytest.fixture(scope="module")
-def processor():
-    return MiniatureProcessor()
+def builder():
+    return prompts.builder(build_config())
 
 
 # Pictures
@@ -94,34 +94,34 @@ def test_every_patch_depicts_a_thing_or_background():
 # Inputs
 
 
-def test_patches_are_those_of_the_image_processor(processor):
+def test_patches_are_those_of_the_image_processor(builder):
     pictures = [make_picture(1), make_picture(2, 10)]
     pixels, grids = picture_patches(pictures)
-    inputs = processor([p.image for p in pictures], ["what is there ?", "how many ?"])
+    inputs = builder.inputs(["what is there ?", "how many ?"], [[p.image] for p in pictures])
     assert torch.equal(grids, inputs["image_grid_thw"])
     assert torch.equal(pixels, inputs["pixel_values"])
 
 
-def test_a_batch_of_several_sizes_is_padded_on_the_left(processor):
+def test_a_batch_of_several_sizes_is_padded_on_the_left(builder):
     pictures = [make_picture(1), make_picture(2, 10)]
-    inputs = processor([p.image for p in pictures], ["what is there ?", "is it zzz ?"])
+    inputs = builder.inputs(["what is there ?", "is it zzz ?"], [[p.image] for p in pictures])
     for number, picture in enumerate(pictures):
         ids = inputs["input_ids"][number][inputs["attention_mask"][number].bool()].tolist()
         assert ids.count(IMAGE) == picture.patch_objects.size
         assert inputs["mm_token_type_ids"][number].sum() == picture.patch_objects.size
     assert ids == prompt_ids("is it zzz ?", pictures[1].patch_objects.size)
-    assert inputs["input_ids"][1, 0] == processor.tokenizer.pad_token_id
-    text = processor.tokenizer.decode([i for i in ids if i != IMAGE])
+    assert inputs["input_ids"][1, 0] == builder.tokenizer.pad_token_id
+    text = builder.tokenizer.decode([i for i in ids if i != IMAGE])
     expected = "<s> USER : <vision_start> <vision_end> is it <unk> ? ASSISTANT :"
     assert text == expected
-    assert processor.tokenizer.convert_tokens_to_ids(list(MARKS)) == list(MARKS.values())
+    assert builder.tokenizer.convert_tokens_to_ids(list(MARKS)) == list(MARKS.values())
 
 
-def test_what_the_processor_refuses(processor):
-    with pytest.raises(ValueError, match="got 1 pictures and 2 questions"):
-        processor([make_picture(1, 8).image], ["a", "b"])
-    with pytest.raises(ValueError, match="the question is empty"):
-        processor([make_picture(1, 8).image], ["  "])
+def test_what_the_builder_refuses(builder):
+    with pytest.raises(ValueError, match="got 2 questions and 1 lists"):
+        builder.inputs(["a", "b"], [[make_picture(1, 8).image]])
+    with pytest.raises(ValueError, match="takes one image with a question, got 2"):
+        builder.inputs(["a"], [[make_picture(1, 8).image] * 2])
 
 
 # Model and fast forward
@@ -222,7 +222,7 @@ def test_a_run_repeats_bit_for_bit(tmp_path, monkeypatch):
         Stage("one", "vision", 3, 2, 10, ("layers.", "lm_head"), 0.01, 1e-3, 0.5, 0.1),
         Stage("two", "language", 3, 2, 10, frozen, 0.01, 1e-3, 0.5, 0.1, options),
     )
-    monkeypatch.setitem(KITS, "tiny", "qwen2_vl")
+    monkeypatch.setitem(MINIATURES, "tiny", MiniatureSpec("tiny", "qwen2_vl", "", 1296))
     monkeypatch.setitem(RECIPES, "tiny", Recipe(8, stages, base="mini-llava"))
     states = []
     for name in ("whole", "again"):
@@ -248,15 +248,15 @@ def test_the_last_stage_asks_more_of_what_is_learned_last():
 # Questions
 
 
-@pytest.mark.parametrize("benchmark", kit.BENCHMARKS)
+@pytest.mark.parametrize("benchmark", FAMILIES)
 def test_benchmarks_are_whole_groups_and_the_same_again(benchmark):
-    samples = kit.samples(benchmark, 48, 0)
-    assert samples == kit.samples(benchmark, 48, 0) != kit.samples(benchmark, 48, 1)
-    assert len(kit.samples(benchmark, len(samples), 0)) == len(samples) >= 45
-    rows = [{**sample.to_json(), "prediction": sample.answer} for sample in samples]
+    drawn = samples(benchmark, 48, 0)
+    assert drawn == samples(benchmark, 48, 0) != samples(benchmark, 48, 1)
+    assert len(samples(benchmark, len(drawn), 0)) == len(drawn) >= 45
+    rows = [{**sample.to_json(), "prediction": sample.answer} for sample in drawn]
     assert get_benchmark(benchmark).score(rows)["score"] == pytest.approx(100)
-    assert all(set(s.question.split()) <= set(WORDS) for s in samples)
+    assert all(set(s.question.split()) <= set(WORDS) for s in drawn)
     with pytest.raises(ValueError, match="no benchmark 'gqa'; choose from mmbench, pope, textvqa"):
-        kit.samples("gqa", 4, 0)
+        samples("gqa", 4, 0)
     with pytest.raises(ValueError, match="at least 1, got 0"):
-        kit.samples(benchmark, 0, 0)
+        samples(benchmark, 0, 0)

@@ -12,7 +12,7 @@ from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.llava.model import build_model, grow
 from sparsevlm.miniature.questions import HARD_KINDS
-from sparsevlm.miniature.registry import KITS
+from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE, DEPICTED, IMAGE, encode
 from training import train
@@ -139,7 +139,7 @@ TINY = (
 
 def tiny_recipe(monkeypatch, stages):
     """A LLaVA miniature called "tiny" with these stages."""
-    monkeypatch.setitem(KITS, "tiny", "llava")
+    monkeypatch.setitem(MINIATURES, "tiny", MiniatureSpec("tiny", "llava", "", 576))
     monkeypatch.setitem(RECIPES, "tiny", Recipe(2, stages))
 
 

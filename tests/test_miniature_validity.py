@@ -9,17 +9,17 @@ from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.evaluation import attention_aligned
+from sparsevlm.evaluation.backends import MiniatureBackend
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.sources import MiniatureSource
 from sparsevlm.evaluation.studies import belongs, studies
-from sparsevlm.miniature.registry import NAMES
+from sparsevlm.miniature.registry import MINIATURES
 from sparsevlm.paper.extras import miniature_validity
 
 GROWN = [0.9, 0.1, 1.0, 0.7, 0.9, 0.2, 0.6, 0.2, 0.3, 0.1]
 
 
-# --- aligned stages --------------------------------------------------------------------------------
+# --- aligned stages ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -39,9 +39,9 @@ def test_nothing_is_pruned_after_the_last_layer_even_if_it_reads_most():
     assert attention_aligned.move((3,), [0.2, 0.6, 0.1, 0.3, 1.0]) == (1,)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MINIATURES)
 def test_the_cards_of_all_miniatures_give_stages_inside_the_model(name):
-    num_layers = MiniatureSource().shape(name).num_layers
+    num_layers = MiniatureBackend().sizes(name).num_layers
     moved = attention_aligned.moved_layers(name)
     assert moved == tuple(sorted(set(moved))) and 0 <= moved[0] and moved[-1] < num_layers - 1
 
@@ -64,11 +64,11 @@ def test_the_runs_of_a_moved_study_prune_where_the_rule_says():
 
 def test_a_method_with_stages_of_its_own_refuses_layers():
     with pytest.raises(ValueError, match="pdrop has no option layers"):
-        MiniatureSource().shape("mini-llava").pruner("pdrop", 64, (0, 2))
+        MiniatureBackend().sizes("mini-llava").pruner("pdrop", 64, (0, 2))
 
 
 def test_fastv_prunes_once_after_the_first_of_the_layers():
-    (cut,) = MiniatureSource().shape("mini-llava").pruner("fastv", 192, (1, 3)).stages
+    (cut,) = MiniatureBackend().sizes("mini-llava").pruner("fastv", 192, (1, 3)).stages
     assert cut.layer == 1
 
 

@@ -16,7 +16,7 @@ from sparsevlm.miniature.video_llava.question_families import FAMILIES
 from sparsevlm.miniature.video_llava.questions import samples
 from sparsevlm.miniature.video_llava.shows import SHOW_LISTS
 from sparsevlm.miniature.video_llava.statements import STATEMENTS
-from sparsevlm.miniature.video_llava.vocabulary import FRAME_WORDS, encode, prompt
+from sparsevlm.miniature.video_llava.vocabulary import FRAME_WORDS, encode
 from sparsevlm.miniature.vocabulary import DEPICTED
 from training.video_llava.views import backwards
 from training.video_llava.vision import depicted_words
@@ -226,9 +226,3 @@ def observed(states) -> str:
     if not down and not right:
         return "stays"
     return f"moves {('up', 'down')[down > 0] if down else ('left', 'right')[right > 0]}"
-
-
-def test_a_prompt_holds_one_clip_and_an_empty_question_is_refused():
-    assert prompt("what  does it do ?") == "USER : <video> what does it do ? ASSISTANT :"
-    with pytest.raises(ValueError, match="empty"):
-        prompt(" ")

@@ -7,17 +7,18 @@ import json
 import numpy as np
 import pytest
 import torch
+from miniature_batch import batch
 
 from sparsevlm.miniature import load_miniature
-from sparsevlm.miniature.video_llava import kit
+from sparsevlm.miniature.video_llava import prompts
 from sparsevlm.miniature.video_llava.clips import ONSETS, make_clip
 from sparsevlm.miniature.video_llava.model import (
     NUM_VISUAL,
     TOKENS_PER_FRAME,
+    build_config,
     build_model,
     warm_start,
 )
-from sparsevlm.miniature.video_llava.processing import ClipProcessor
 from sparsevlm.miniature.video_llava.questions import samples
 from sparsevlm.miniature.video_llava.vocabulary import (
     ACTIONS,
@@ -25,7 +26,6 @@ from sparsevlm.miniature.video_llava.vocabulary import (
     INDEX,
     VIDEO,
     encode,
-    prompt,
 )
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from sparsevlm.miniature.weights import DATA
@@ -63,10 +63,10 @@ def places_of(tokens):
 # The model
 
 
-def test_the_processor_gives_what_the_training_sees():
+def test_the_builder_gives_what_the_training_sees():
     clips = [make_clip(3), make_clip(4)]
-    texts = [prompt("what does the ring do ?"), prompt("who stays ?")]
-    inputs = ClipProcessor()([c.frames for c in clips], texts)
+    questions = ["what does the ring do ?", "who stays ?"]
+    inputs = prompts.builder(build_config()).inputs(questions, [c.frames for c in clips])
     expected = pixel_tensor(np.stack([c.pixels for c in clips]))
     assert torch.allclose(inputs["pixel_values_videos"], expected, atol=1e-5)
     assert (inputs["input_ids"] == VIDEO).sum(1).tolist() == [NUM_VISUAL] * 2 == [8 * 257] * 2
@@ -74,14 +74,14 @@ def test_the_processor_gives_what_the_training_sees():
     assert inputs["input_ids"][0, :3].tolist() == encode(list(BEFORE_IMAGE))
 
 
-def test_the_processor_refuses_what_does_not_fit():
+def test_the_builder_takes_clips_only():
     frames = make_clip(3).frames
-    with pytest.raises(ValueError, match="one prompt per clip"):
-        ClipProcessor()([frames], [prompt("a"), prompt("b")])
-    with pytest.raises(ValueError, match="one length"):
-        ClipProcessor()([frames, frames[:4]], [prompt("a"), prompt("b")])
+    builder = prompts.builder(build_config())
+    assert builder.prompt("what does it do ?", 8) == "USER : <video> what does it do ? ASSISTANT :"
+    with pytest.raises(ValueError, match="takes the frames of a video with a question, got 1"):
+        builder.inputs(["a"], [frames[:1]])
     with pytest.raises(ValueError, match="placeholder"):
-        ClipProcessor()([frames], ["what does it do ?"])
+        builder.inputs(["what does the <video> do ?"], [frames])
 
 
 @torch.no_grad()
@@ -365,19 +365,14 @@ def test_the_shipped_words_are_those_of_the_code():
 
 @torch.inference_mode()
 def test_generate_answers_what_the_packed_forward_answers_and_mostly_right(shipped):
-    model, processor = shipped
-    batch = [s for s in samples("msvd", 12, 5) if s.split != "who"][:3]
-    inputs = kit.batch_inputs(processor, batch)
+    model, builder = shipped
+    drawn = [s for s in samples("msvd", 12, 5) if s.split != "who"][:3]
+    inputs = batch("mini-video-llava", builder, drawn)
     output = model.generate(**inputs, max_new_tokens=3, do_sample=False)
-    new = output[:, inputs["input_ids"].shape[1] :]
-    texts = [t.strip() for t in processor.batch_decode(new, skip_special_tokens=True)]
-    for sample, text in zip(batch, texts, strict=True):
+    texts = builder.decode(output[:, inputs["input_ids"].shape[1] :])
+    for sample, text in zip(drawn, texts, strict=True):
         words = [*sample.question.split(), "ASSISTANT", ":", *text.split(), "</s>"]
         start = words.index(":")
         best = packed_logits(model, make_clip(sample.seed), [words])[0].argmax(-1).tolist()
         assert best[start : len(words) - 1] == encode(words[start + 1 :])
-    assert sum(t == s.answer for t, s in zip(texts, batch, strict=True)) >= 2, texts
-
-
-def test_visual_tokens_are_counted_from_the_configuration():
-    assert kit.num_visual(build_model(0, 1).config.to_dict()) == NUM_VISUAL
+    assert sum(t == s.answer for t, s in zip(texts, drawn, strict=True)) >= 2, texts

@@ -8,13 +8,13 @@ import pytest
 
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.evaluation.profiles import PROFILES, get_profile
-from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.evaluation.profiles import get_profile, profiles
+from sparsevlm.evaluation.studies import studies
 from sparsevlm.methods import METHODS
-from sparsevlm.miniature.registry import NAMES
+from sparsevlm.miniature.registry import MINIATURES
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
+@pytest.mark.parametrize("profile", profiles().values(), ids=list(profiles()))
 def test_a_profile_names_known_methods_and_benchmarks(profile):
     assert set(profile.methods) <= set(METHODS) - {"dense"}
     assert set(profile.benchmarks) <= set(BENCHMARKS)
@@ -38,9 +38,9 @@ def test_a_profile_that_cannot_run_says_what_is_missing():
 
 
 @pytest.mark.parametrize("profile", ["mini", "mini-8", "a100", "a100-100"])
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", studies())
 def test_a_study_names_known_things_and_keeps_the_limit(profile, study):
-    if STUDIES[study].only not in ("", get_profile(profile).base):
+    if studies()[study].only not in ("", get_profile(profile).name):
         pytest.skip("a study of another profile; tests/test_stand_in.py has it")
     whole, narrowed = get_profile(profile), get_profile(profile).for_study(study)
     assert set(narrowed.methods) <= set(METHODS) - {"dense"}
@@ -50,7 +50,7 @@ def test_a_study_names_known_things_and_keeps_the_limit(profile, study):
         assert 0 < narrowed.samples_per_benchmark <= whole.limit
         assert f"at most {whole.limit} samples" in narrowed.marker
     if profile.startswith("mini"):
-        assert narrowed.model in NAMES and narrowed.marker.startswith("miniature model, not ")
+        assert narrowed.model in MINIATURES and narrowed.marker.startswith("miniature model, not ")
 
 
 def test_an_unknown_study_lists_the_known_ones():

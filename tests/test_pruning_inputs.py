@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, replace
+from importlib import import_module
 from typing import ClassVar
 
 import pytest
@@ -12,12 +14,33 @@ from tiny import NUM_VISUAL, row
 
 import sparsevlm as sv
 from sparsevlm.core.interface import StagedPruner
+from sparsevlm.models.llava import Llava
+from sparsevlm.runtime.adapter import ADAPTERS, Adapter, find_adapter
 
 
-def test_unknown_models_list_the_families():
-    with pytest.raises(TypeError, match="Linear; known families: llava, llama"):
-        with sv.prune(torch.nn.Linear(2, 2), build("dense")):
+def test_unknown_models_list_the_known_ones():
+    with pytest.raises(TypeError, match="a Linear; known: LlavaForConditionalGeneration, Llama"):
+        with sv.prune(torch.nn.Linear(1, 1), sv.SparseVLM()):
             pass
+
+
+def test_a_model_of_ones_own_takes_an_entry(sdpa_model, inputs, monkeypatch):
+    """And before that a class derived from a known one has the adapter of its parent."""
+    own = copy.copy(sdpa_model)
+    own.__class__ = type("OwnLlava", (type(sdpa_model),), {})
+    assert type(find_adapter(own)) is Llava
+
+    class OwnAdapter(Llava):
+        pass
+
+    monkeypatch.setitem(ADAPTERS, "OwnLlava", OwnAdapter)
+    assert type(find_adapter(own)) is OwnAdapter and type(find_adapter(sdpa_model)) is Llava
+
+
+def test_every_adapter_of_the_table_is_there():
+    for place in ADAPTERS.values():
+        module, _, name = place.partition(":")
+        assert issubclass(getattr(import_module(module), name), Adapter), place
 
 
 def test_bad_selections_are_refused(sdpa_model, inputs):

@@ -10,7 +10,7 @@ import pytest
 
 from sparsevlm.cli import suite
 from sparsevlm.cli.runner import NotebookError, NotebookRun, execute, prepare
-from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.runs import EvaluationRun, RunError
 
@@ -160,7 +160,7 @@ def test_what_concerns_all_cells_ends_them(monkeypatch, tmp_path):
 
 
 def test_parts_are_all_cells_once_and_no_notebook(run):
-    whole = suite.Plan(PROFILES["mini"], CELLS, (run,), None)
+    whole = suite.Plan(get_profile("mini"), CELLS, (run,), None)
     parts = [suite.shard(whole, part, 3) for part in (1, 2, 3)]
     assert sorted(one.benchmark for part in parts for one in part.runs) == [
         one.benchmark for one in CELLS
@@ -176,7 +176,7 @@ def test_a_notebook_that_fails_stops_no_other(run, tmp_path):
     bad = replace(run, name="bad", parameters={"profile": "mini", "number": 0}, records=())
     good = replace(run, records=())
     lacking = replace(run, name="lacking", records=tuple(one.id for one in CELLS))
-    plan = suite.Plan(PROFILES["mini"], CELLS, (bad, lacking, good), Store(tmp_path / "store"))
+    plan = suite.Plan(get_profile("mini"), CELLS, (bad, lacking, good), Store(tmp_path / "store"))
     said = []
     outcome = suite.run_plan(plan, jobs=1, runs=False, say=said.append, progress=False)
     assert outcome.executed == ["probe"] and good.is_done()
@@ -225,7 +225,7 @@ def test_two_jobs_are_two_notebooks_at_a_time_and_one_that_fails_stops_no_other(
         source.write_text(MEETING.format(folder=tmp_path, number=number, other=other))
         pair.append(replace(run, name=f"meeting{number}", source=source, records=()))
     bad = replace(run, name="bad", parameters={"profile": "mini", "number": 0}, records=())
-    plan = suite.Plan(PROFILES["mini"], (), (*pair, bad), Store(tmp_path / "store"))
+    plan = suite.Plan(get_profile("mini"), (), (*pair, bad), Store(tmp_path / "store"))
     said = []
     outcome = suite.run_plan(plan, jobs=2, runs=False, say=said.append, progress=False)
     assert sorted(outcome.executed) == ["meeting1", "meeting2"]

@@ -9,10 +9,10 @@ from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.studies import get_study, studies_of
-from sparsevlm.paper.notebooks import known_notebooks
 from sparsevlm.evaluation.results.failures import RunError
+from sparsevlm.evaluation.studies import get_study, studies_of
 from sparsevlm.paper.extras import significance
+from sparsevlm.paper.notebooks import known_notebooks
 
 SKILL = {"dense": 0.72, "sparsevlm": 0.7, "fastv": 0.3, "random": 0.7, "tome": 0.5, "pdrop": 0.4}
 
@@ -71,7 +71,9 @@ def test_a_study_that_is_measured_again_leaves_the_others(found, path, tmp_path)
 
 def test_a_file_that_is_missing_or_old_says_how_to_make_it(tmp_path):
     path = tmp_path / "significance.json"
-    with pytest.raises(FileNotFoundError, match=r"python -m sparsevlm\.paper\.extras\.significance"):
+    with pytest.raises(
+        FileNotFoundError, match=r"python -m sparsevlm\.paper\.extras\.significance"
+    ):
         significance.read(path)
     path.write_text('{"format": 0}')
     with pytest.raises(ValueError, match="has format 0, this code reads 1; make it again"):
@@ -113,12 +115,11 @@ def test_the_figure_has_a_panel_per_miniature_and_rule(found):
 
 def test_a_failed_run_leaves_the_file_as_it_was(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(significance, "FILE", tmp_path / "significance.json")
-    monkeypatch.setattr(significance, "plan_runs", lambda *_, **__: [])
 
     def fail(*_, **__):
         raise RunError("it burns")
 
-    monkeypatch.setattr(significance, "execute_runs", fail)
+    monkeypatch.setattr(significance, "ensure_records", fail)
     assert significance.main([]) == 1
     assert "failed: apart_llava: it burns" in capsys.readouterr().out
     assert not significance.FILE.exists()

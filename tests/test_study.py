@@ -13,7 +13,7 @@ from sparsevlm import METHODS
 from sparsevlm.analysis import accounting, pages, statistics, study, tables, words
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.style import METHOD_STYLE
-from sparsevlm.benchmarks import BENCHMARKS, get_benchmark
+from sparsevlm.benchmarks import get_benchmark
 
 PROFILE = narrowed(
     "controls", benchmarks=("pope", "textvqa"), methods=("sparsevlm", "random"), budgets=(64,)

@@ -37,7 +37,11 @@ def results(records):
 
 
 def test_rows_are_dense_then_every_method_by_budget(results):
-    assert results.settings[:3] == [("dense", None), ("sparsevlm", 192), ("sparsevlm-all-text", 192)]
+    assert results.settings[:3] == [
+        ("dense", None),
+        ("sparsevlm", 192),
+        ("sparsevlm-all-text", 192),
+    ]
     assert len(results.settings) == 1 + 7 * 3
 
 
@@ -93,9 +97,7 @@ def test_a_missing_record_or_other_samples_are_refused(records):
 
 
 def test_the_papers_rows_are_those_of_the_file():
-    assert PAPER["sparsevlm", 64]["POPE"] == published.value(
-        "table1", "SparseVLM", 64, "POPE"
-    )
+    assert PAPER["sparsevlm", 64]["POPE"] == published.value("table1", "SparseVLM", 64, "POPE")
     assert PAPER["dense", None]["GQA"] == published.value("table1", "Dense", 576, "GQA")
     assert ("random", 64) not in PAPER
 

@@ -78,7 +78,10 @@ def test_the_judge_is_shown_only_where_answers_were_judged(results):
     assert column not in table_3.numbers(results)
     assert "No answer was judged" in table_3.notes(results)
     table = measured(change=judged)
-    right, score = table.value("score", dense, "tgif") / 100, table.value("judge score", dense, "tgif")
+    right, score = (
+        table.value("score", dense, "tgif") / 100,
+        table.value("judge score", dense, "tgif"),
+    )
     assert table.value("judged", dense, "tgif") == pytest.approx(100 * right)
     assert score == pytest.approx(4 * right + 1 - right)
     assert tables.readable(table, table_3.columns(table))[column].iloc[0] == f"{score:.2f}"

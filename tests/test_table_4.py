@@ -108,9 +108,7 @@ def test_the_figure_draws_measured_and_published_gains(results):
     (paper,) = [line for line in panels[1].lines if line.get_label() == "published, LLaVA-1.5-7B"]
     np.testing.assert_allclose(paper.get_ydata(), [4.7, 4.4, 1.3, 0.1])
     drawn = {bars.get_label(): bars.lines[0].get_ydata() for bars in panels[0].containers}
-    expected = [
-        table_4.gain(results, REFILLED, "gqa", [t]).value for t in (64, 96, 128, 192)
-    ]
+    expected = [table_4.gain(results, REFILLED, "gqa", [t]).value for t in (64, 96, 128, 192)]
     np.testing.assert_allclose(
         np.asarray(drawn["measured, over without (refilled)"], dtype=float), expected
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from miniature_batch import batch
 from torch import nn
 
 from sparsevlm.evaluation.vision_cache import forget_vision, remember_vision
-from sparsevlm.miniature.llava.kit import batch_inputs, build_processor, samples
-from sparsevlm.miniature.llava.model import build_model
+from sparsevlm.miniature.llava.model import build_config, build_model
+from sparsevlm.miniature.llava.prompts import builder
+from sparsevlm.miniature.llava.questions import samples
 
 
 @pytest.fixture
@@ -25,15 +27,16 @@ def runs(model):
 
 
 def inputs(count, first=0):
-    return batch_inputs(build_processor(), samples("pope", first + count, 0)[first:])
+    drawn = samples("pope", first + count, 0)[first:]
+    return batch("mini-llava", builder(build_config()), drawn)
 
 
 @torch.inference_mode()
 def test_the_same_pixels_are_encoded_once_and_give_the_same_logits(model, runs):
-    batch = inputs(2)
-    plain = model(**batch).logits
+    made = inputs(2)
+    plain = model(**made).logits
     remember_vision(model)
-    first, again = model(**batch).logits, model(**batch).logits
+    first, again = model(**made).logits, model(**made).logits
     assert torch.equal(plain, first) and torch.equal(plain, again)
     assert len(runs) == 2
 
@@ -52,8 +55,8 @@ def test_other_pixels_are_encoded_anew(model, runs):
 def test_the_one_used_longest_ago_makes_room(model, runs):
     remember_vision(model, batches=2)
     a, b, c = (inputs(1, first=i) for i in range(3))
-    for batch in (a, b, a, c, a, b):
-        model(**batch)
+    for made in (a, b, a, c, a, b):
+        model(**made)
     assert len(runs) == 4, "a, b, c, and b again, which c had pushed out"
 
 
@@ -61,11 +64,11 @@ def test_the_one_used_longest_ago_makes_room(model, runs):
 def test_what_is_forgotten_is_encoded_again_and_remembered_again(model, runs):
     forget_vision(model)  # nothing to forget
     remember_vision(model)
-    batch = inputs(1)
-    first = model(**batch).logits
+    made = inputs(1)
+    first = model(**made).logits
     forget_vision(model)
-    assert torch.equal(model(**batch).logits, first)
-    model(**batch)
+    assert torch.equal(model(**made).logits, first)
+    model(**made)
     assert len(runs) == 2
 
 

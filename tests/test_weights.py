@@ -6,13 +6,15 @@ import re
 
 import pytest
 import torch
+from miniature_batch import batch
 
 from sparsevlm.miniature import load_miniature
-from sparsevlm.miniature.llava.kit import build_processor
-from sparsevlm.miniature.llava.model import build_model
-from sparsevlm.miniature.registry import NAMES
+from sparsevlm.miniature.llava.model import build_config, build_model
+from sparsevlm.miniature.llava.prompts import builder
+from sparsevlm.miniature.qwen2_vl.pictures import NOMINAL
+from sparsevlm.miniature.registry import MINIATURES, get_miniature
 from sparsevlm.miniature.scenes import make_scene
-from sparsevlm.miniature.vocabulary import IMAGE, prompt
+from sparsevlm.miniature.vocabulary import IMAGE
 from sparsevlm.miniature.weights import CHECKSUMS, DATA, MissingAssetError, export, verify
 from training.llava.vision import pixel_tensor
 from training.registry import get_trainer
@@ -55,12 +57,10 @@ def test_an_unknown_name_lists_the_known_ones():
         load_miniature("llava")
 
 
-def test_the_processor_gives_the_pixels_and_words_of_training():
+def test_the_builder_gives_the_pixels_and_words_of_training():
     scenes = [make_scene(1), make_scene(2)]
-    texts = [prompt("what color is the ring ?"), prompt("is there a red ring in the image ?")]
-    batch = build_processor()(
-        images=[s.image for s in scenes], text=texts, padding=True, return_tensors="pt"
-    )
+    questions = ["what color is the ring ?", "is there a red ring in the image ?"]
+    batch = builder(build_config()).inputs(questions, [[s.image] for s in scenes])
     assert torch.equal(batch["pixel_values"], pixel_tensor(scenes))
     assert (batch["input_ids"] == IMAGE).sum(1).tolist() == [576, 576]
     assert batch["attention_mask"][0, 0] == 0  # the shorter text is padded on the left
@@ -68,12 +68,12 @@ def test_the_processor_gives_the_pixels_and_words_of_training():
 
 def test_a_picture_of_another_size_is_resized_to_576_tokens():
     image = make_scene(1).image.resize((200, 150))
-    batch = build_processor()(images=[image], text=[prompt("how ?")], return_tensors="pt")
+    batch = builder(build_config()).inputs(["how ?"], [[image]])
     assert batch["pixel_values"].shape == (1, 3, 96, 96)
     assert (batch["input_ids"] == IMAGE).sum() == 576
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MINIATURES)
 def test_the_bundled_weights_are_whole_and_small(name):
     folder = DATA / name
     assert len(verify(folder)) == 64
@@ -83,7 +83,7 @@ def test_the_bundled_weights_are_whole_and_small(name):
 
 
 def test_every_recipe_is_shipped_and_has_its_depth():
-    for name in NAMES:
+    for name in MINIATURES:
         recipe = get_trainer(name).RECIPES[name]
         model, _ = load_miniature(name)
         assert len(model.model.language_model.layers) == recipe.num_layers
@@ -92,7 +92,21 @@ def test_every_recipe_is_shipped_and_has_its_depth():
     assert len(default.model.language_model.layers) == 8
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", MINIATURES)
+def test_the_declared_number_of_visual_tokens_is_that_of_the_inputs(name):
+    spec = get_miniature(name)
+    model, builder = load_miniature(name)
+    samples = spec.samples(spec.benchmarks[0], 8, 0)
+    token = getattr(model.config, "video_token_id" if "video" in name else "image_token_id")
+    counts = (batch(name, builder, samples)["input_ids"] == token).sum(1)
+    if name == "mini-qwen2-vl":  # images of any size around the nominal one
+        assert spec.num_visual == NOMINAL**2 and 1200 < min(counts) <= max(counts) < 1450
+    else:
+        assert set(counts.tolist()) == {spec.num_visual}
+    assert spec.marker == f"miniature model, not {spec.original}"
+
+
+@pytest.mark.parametrize("name", MINIATURES)
 def test_every_miniature_has_a_card_with_all_blanks_filled(name):
     card = (DATA / f"{name}.md").read_text()
     assert card.startswith(f"# Model card: {name}\n")

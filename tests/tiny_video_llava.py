@@ -11,7 +11,7 @@ from transformers import (
     VideoLlavaForConditionalGeneration,
 )
 
-from sparsevlm.models.inputs.video_llava import image_key
+from sparsevlm.models.prompts.video_llava import image_key
 
 IMAGE_TOKEN, VIDEO_TOKEN, PAD_TOKEN, NUM_LAYERS, VOCABULARY = 4, 5, 0, 8, 128
 FRAMES, SIDE, PATCH = 4, 6, 4

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from sparsevlm.evaluation.sources import MiniatureSource
+from sparsevlm.evaluation.backends import MiniatureBackend
 
 ABSURD = 1 << 50  # bytes; no machine has them
 
 
-def untrained(folder: Path, num_layers: int = 4) -> MiniatureSource:
+def untrained(folder: Path, num_layers: int = 4) -> MiniatureBackend:
     """A source whose only model, mini-llava, is small, random and sensitive to its picture."""
     from sparsevlm.miniature.llava.model import build_model
     from sparsevlm.miniature.weights import export
@@ -27,11 +27,11 @@ def untrained(folder: Path, num_layers: int = 4) -> MiniatureSource:
         if name.endswith(("q_proj.weight", "k_proj.weight", "o_proj.weight")):
             weights.data.mul_(12)
     export(model, folder / "mini-llava")
-    return MiniatureSource(str(folder))
+    return MiniatureBackend(str(folder))
 
 
 @dataclass(frozen=True)
-class Hungry(MiniatureSource):
+class Hungry(MiniatureBackend):
     """A source whose model asks for absurd memory: for batches above a limit, and some samples.
 
     Both allocations are real and are refused, torch's and NumPy's.
@@ -40,15 +40,16 @@ class Hungry(MiniatureSource):
     limit: int = 1000
     samples_too_large: tuple[str, ...] = ()
 
-    def inputs(self, model, processor, batch):
-        if any(sample.id in self.samples_too_large for sample in batch):
-            np.empty(ABSURD, np.uint8)
-        return super().inputs(model, processor, batch)
+    def load(self, model, **how):
+        loaded, builder = super().load(model, **how)
+        loaded.register_forward_pre_hook(self._allocate, with_kwargs=True)
+        return loaded, builder
 
-    def load(self, run):
-        model, processor = super().load(run)
-        model.register_forward_pre_hook(self._allocate, with_kwargs=True)
-        return model, processor
+    def media(self, model, samples):
+        for sample, images in zip(samples, super().media(model, samples), strict=True):
+            if sample.id in self.samples_too_large:
+                np.empty(ABSURD, np.uint8)
+            yield images
 
     def _allocate(self, module, args, kwargs):
         import torch

@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 
 from sparsevlm.analysis.kinds import accuracy_by_kind
-from sparsevlm.miniature.registry import NAMES, get_kit
+from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec, get_miniature
 from sparsevlm.miniature.weights import DATA, export, load_miniature
 from training.card_text import fill
 from training.recipes import Recipe, Stage
@@ -33,24 +33,26 @@ MEASURES = (
 
 
 @torch.inference_mode()
-def answers(kit, model, processor, samples) -> Iterable[str]:
+def answers(miniature: MiniatureSpec, model, builder, samples) -> Iterable[str]:
     """Greedy answers of the dense model, in order."""
     for start in range(0, len(samples), BATCH):
         batch = samples[start : start + BATCH]
-        inputs = kit.batch_inputs(processor, batch)
+        media = [miniature.media(sample) for sample in batch]
+        inputs = builder.inputs([sample.question for sample in batch], media)
         output = model.generate(**inputs, max_new_tokens=8, do_sample=False)
-        new = output[:, inputs["input_ids"].shape[1] :]
-        yield from (t.strip() for t in processor.batch_decode(new, skip_special_tokens=True))
+        yield from builder.decode(output[:, inputs["input_ids"].shape[1] :])
 
 
-def accuracies(kit, model, processor, samples_per_benchmark: int) -> dict[str, dict]:
+def accuracies(
+    miniature: MiniatureSpec, model, builder, samples_per_benchmark: int
+) -> dict[str, dict]:
     """Score, plain accuracy and accuracy per split of the dense model on every benchmark."""
     result = {}
-    for name in kit.BENCHMARKS:
-        samples = kit.samples(name, samples_per_benchmark, CARD_SEED)
+    for name in miniature.benchmarks:
+        samples = miniature.samples(name, samples_per_benchmark, CARD_SEED)
         rows = [
             {**s.to_json(), "prediction": p}
-            for s, p in zip(samples, answers(kit, model, processor, samples), strict=True)
+            for s, p in zip(samples, answers(miniature, model, builder, samples), strict=True)
         ]
         result[name] = accuracy_by_kind(name, rows)
     return result
@@ -175,16 +177,16 @@ def measure_again(name: str, samples_per_benchmark: int) -> Path:
 
 def _finish(facts: dict, samples_per_benchmark: int) -> Path:
     """Measure the shipped weights, and write JSON, curves and card."""
-    name, kit = facts["name"], get_kit(facts["name"])
+    name = facts["name"]
     recipe = get_trainer(name).RECIPES[name]
-    model, processor = load_miniature(name)
+    model, builder = load_miniature(name)
     facts["layers"] = recipe.num_layers
     seconds = [stage_seconds(facts["curves"], stage) for stage in recipe.stages]
     facts["recipe"] = [
         {**stage, "seconds": took} for stage, took in zip(facts["recipe"], seconds, strict=True)
     ]
     facts["card_seed"] = CARD_SEED
-    facts["accuracies"] = accuracies(kit, model, processor, samples_per_benchmark)
+    facts["accuracies"] = accuracies(get_miniature(name), model, builder, samples_per_benchmark)
     facts["probes"] = get_trainer(name).probes(model)
     (DATA / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
     _curves_figure(facts["curves"], recipe, DATA / f"{name}-curves.svg")
@@ -195,7 +197,7 @@ def _finish(facts: dict, samples_per_benchmark: int) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m training.card", description=__doc__)
-    parser.add_argument("--name", choices=NAMES, default="mini-llava", help="which miniature")
+    parser.add_argument("--name", choices=MINIATURES, default="mini-llava", help="which miniature")
     parser.add_argument("--folder", type=Path, help="default: results/training/NAME")
     parser.add_argument("--samples", type=int, default=400, help="questions per benchmark")
     parser.add_argument(

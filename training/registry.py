@@ -10,9 +10,9 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from sparsevlm.miniature.registry import kit_name
+from sparsevlm.miniature.registry import get_miniature
 
 
 def get_trainer(name: str) -> ModuleType:
     """Return the trainer of a miniature; an unknown name raises ValueError with the known ones."""
-    return import_module(f"{__package__}.{kit_name(name)}.trainer")
+    return import_module(f"{__package__}.{get_miniature(name).architecture}.trainer")

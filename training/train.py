@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from sparsevlm.miniature.registry import NAMES
+from sparsevlm.miniature.registry import MINIATURES
 from training.optim import Muon
 from training.recipes import Stage
 from training.registry import get_trainer
@@ -206,7 +206,7 @@ def worker(
 def main() -> None:
     program = "python -m training.train"
     parser = argparse.ArgumentParser(prog=program, description=__doc__)
-    parser.add_argument("--name", choices=NAMES, default="mini-llava", help="which miniature")
+    parser.add_argument("--name", choices=MINIATURES, default="mini-llava", help="which miniature")
     parser.add_argument("--folder", type=Path, help="default: results/training/NAME")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=2, help="CPU processes (1 on a GPU)")

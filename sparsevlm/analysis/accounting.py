@@ -8,6 +8,7 @@ data/claims.csv; `section` shows them beside what Table 1 prints. Methods are sp
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from statistics import fmean
 
@@ -17,13 +18,11 @@ from sparsevlm.analysis import published, tables
 from sparsevlm.analysis.pages import Section
 from sparsevlm.analysis.study import DENSE, DENSE_SETTING
 from sparsevlm.core.schedule import tokens_per_layer
-from sparsevlm.methods import make_pruner
-from sparsevlm.models.flops import DecoderShape, kv_bytes, prefill_flops
+from sparsevlm.models.checkpoints import find
+from sparsevlm.models.sizes import PAPER_TEXT_TOKENS, kv_bytes, prefill_flops
 
-LLAVA_7B = DecoderShape(hidden=4096, intermediate=11008, num_kv_heads=32, head_dim=128)
-NUM_LAYERS, NUM_VISUAL = 32, 576
-# The paper does not give it; with it all 13 FLOPs values of Table 1 fall into place at once.
-TEXT_TOKENS = 117
+LLAVA_7B = find("llava-7b").sizes
+NUM_VISUAL = LLAVA_7B.num_visual
 PAPER_METHODS = ("sparsevlm", "fastv", "pdrop", "tome")
 BUDGETS = (192, 128, 64)
 # The methods whose counts are known without a question.
@@ -39,10 +38,10 @@ def _visual_tokens(
     method: str, tokens: int | None, num_visual: int = NUM_VISUAL
 ) -> tuple[list[int], list[int]]:
     """Visual tokens entering and leaving each layer."""
-    pruner = make_pruner(method, tokens=tokens, num_layers=NUM_LAYERS, num_visual=num_visual)
+    pruner = replace(LLAVA_7B, num_visual=num_visual).pruner(method, tokens)
     return tokens_per_layer(
         pruner.stages,
-        NUM_LAYERS,
+        LLAVA_7B.layers,
         num_visual,
         recycle=getattr(pruner, "recycle", 0),
         counted_layer=pruner.counted_layer,
@@ -66,7 +65,7 @@ def compression(method: str, tokens: int) -> float:
 
 def tflops(method: str, tokens: int | None) -> float:
     """The paper's FLOPs of a prefill with 117 text tokens, in 10^12."""
-    entering = [visual + TEXT_TOKENS for visual in _visual_tokens(method, tokens)[0]]
+    entering = [visual + PAPER_TEXT_TOKENS for visual in _visual_tokens(method, tokens)[0]]
     return prefill_flops(entering, LLAVA_7B) / 1e12
 
 
@@ -77,7 +76,7 @@ def flops_saving(method: str, tokens: int) -> float:
 
 def kv_megabytes(tokens: float) -> float:
     """Keys and values of so many visual tokens in every layer, half precision, 10^6 bytes."""
-    return kv_bytes([tokens] * NUM_LAYERS, LLAVA_7B) / 1e6
+    return kv_bytes([tokens] * LLAVA_7B.layers, LLAVA_7B) / 1e6
 
 
 def kv_megabytes_entering(method: str, tokens: int) -> float:
@@ -185,9 +184,9 @@ def sentences() -> list[str]:
     )
     return [
         f"All {len(apart)} FLOPs values of Table 1 are within {apart.max():.3f} T of the formula, "
-        f"with {TEXT_TOKENS} text tokens, a number that the paper does not give.",
+        f"with {PAPER_TEXT_TOKENS} text tokens, a number that the paper does not give.",
         f"Keys and values of {' and '.join(map(str, sizes))} visual tokens in each of "
-        f"{NUM_LAYERS} layers take {ours} MB in half precision; the paper prints "
+        f"{LLAVA_7B.layers} layers take {ours} MB in half precision; the paper prints "
         f"{paper} MB. The column KV counts the tokens that enter each layer, which is what a cache "
         "holds.",
     ]

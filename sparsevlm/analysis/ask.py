@@ -12,9 +12,10 @@ from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.miniature.scenes import CARD_COLOURS, SHAPE_COLOURS, SHAPES, Scene, make_scene
 
 if TYPE_CHECKING:
-    from transformers import LlavaForConditionalGeneration, LlavaProcessor
+    from transformers import LlavaForConditionalGeneration
 
     from sparsevlm.core.interface import Pruner
+    from sparsevlm.models.prompt_builder import PromptBuilder
     from sparsevlm.runtime.trace import SampleTrace, Trace
 
 MAX_NEW_TOKENS = 8
@@ -32,14 +33,14 @@ def answered(
     """
     import torch
 
-    from sparsevlm import prune
+    from sparsevlm.runtime.prune import prune
 
-    model, processor = miniature(profile)
+    model, builder = miniature(profile)
     inputs = inputs_of(profile, scene_seed, question)
     with torch.inference_mode(), prune(model, pruner) as trace:
         output = model.generate(**inputs, max_new_tokens=MAX_NEW_TOKENS, do_sample=False)
     asked = inputs["input_ids"].shape[1]
-    answer = processor.decode(output[0, asked:], skip_special_tokens=True).strip()
+    (answer,) = builder.decode(output[:, asked:])
     return *layout_of(profile, inputs), answer, trace
 
 
@@ -47,21 +48,21 @@ def first_word(profile: str, scene_seed: int, question: str, pruner: Pruner) -> 
     """The first word of the answer under a pruner, from the prefill alone."""
     import torch
 
-    from sparsevlm import prune
+    from sparsevlm.runtime.prune import prune
 
-    model, processor = miniature(profile)
+    model, builder = miniature(profile)
     inputs = inputs_of(profile, scene_seed, question)
     with torch.inference_mode(), prune(model, pruner, trace=False):
         logits = model(**inputs, logits_to_keep=1).logits
-    return processor.decode(logits[0, -1].argmax())
+    return builder.tokenizer.decode(logits[0, -1].argmax())
 
 
 def layout_of(profile: str, inputs: dict) -> tuple[tuple[str, ...], int]:
     """The words after the image, and the number of tokens before it."""
-    model, processor = miniature(profile)
+    model, builder = miniature(profile)
     ids = inputs["input_ids"][0]
     places = (ids == model.config.image_token_id).nonzero().flatten()
-    words = processor.tokenizer.convert_ids_to_tokens(ids[int(places[-1]) + 1 :].tolist())
+    words = builder.tokenizer.convert_ids_to_tokens(ids[int(places[-1]) + 1 :].tolist())
     return tuple(words), int(places[0])
 
 
@@ -69,7 +70,7 @@ def traced(profile: str, scene_seed: int, question: str, pruner: Pruner) -> Samp
     """What becomes of every visual token in the prefill of one question, without an answer."""
     import torch
 
-    from sparsevlm import prune
+    from sparsevlm.runtime.prune import prune
 
     model, _ = miniature(profile)
     with torch.inference_mode(), prune(model, pruner) as trace:
@@ -88,16 +89,13 @@ def shape(profile: str) -> dict[str, int]:
 
 def inputs_of(profile: str, scene_seed: int, question: str) -> dict:
     """What the model gets for one question."""
-    from sparsevlm.miniature import prompt
-
-    _, processor = miniature(profile)
-    image = scene_of(scene_seed).image
-    return processor(images=[image], text=[prompt(question)], return_tensors="pt")
+    _, builder = miniature(profile)
+    return builder.inputs([question], [[scene_of(scene_seed).image]])
 
 
 @lru_cache(maxsize=2)
-def miniature(profile: str) -> tuple[LlavaForConditionalGeneration, LlavaProcessor]:
-    """Model and processor of a profile, loaded once.
+def miniature(profile: str) -> tuple[LlavaForConditionalGeneration, PromptBuilder]:
+    """Model and prompt builder of a profile, loaded once.
 
     Raises
     ------

@@ -223,7 +223,7 @@ def look(profile: str, scene_seed: int, question: str) -> Look:
 
     from sparsevlm.core.raters import select_raters, text_relevance
 
-    model, processor = miniature(profile)
+    model, builder = miniature(profile)
     inputs = inputs_of(profile, scene_seed, question)
     words, before = layout_of(profile, inputs)
     text = slice(-len(words), None)
@@ -235,7 +235,7 @@ def look(profile: str, scene_seed: int, question: str) -> Look:
     finally:
         model.set_attn_implementation(usual)
     rows = torch.stack([layer[0, :, text] for layer in output.attentions]).numpy()
-    first = processor.decode(output.logits[0, -1].argmax())
+    first = builder.tokenizer.decode(output.logits[0, -1].argmax())
     embedded = output.hidden_states[0][0]
     visual, asked = embedded[before : -len(words)], embedded[text]
     return Look(

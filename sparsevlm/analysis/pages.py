@@ -171,9 +171,7 @@ class Report:
             Relative to the repository; a profile other than the miniature gets a folder of its own.
         """
         profile, data = results.profile, (self.data or self.numbers)(results)
-        files = save_figure(
-            self.figure(results), self.name, profile, results.ids, folder, data
-        )
+        files = save_figure(self.figure(results), self.name, profile, results.ids, folder, data)
         if not self.has_page:
             return files
         table = self.numbers(results)

@@ -19,10 +19,12 @@ import pandas as pd
 from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.evaluation.plan import DENSE, source_of
+from sparsevlm.evaluation.backends import backend_of
+from sparsevlm.evaluation.plan import DENSE
 from sparsevlm.evaluation.profiles import Profile, as_profile
-from sparsevlm.evaluation.runs import Record, load_records
-from sparsevlm.models.flops import DecoderShape, kv_bytes, prefill_flops
+from sparsevlm.evaluation.results.run import Record
+from sparsevlm.evaluation.runs import ensure_records, load_records
+from sparsevlm.models.sizes import ModelSizes, kv_bytes, prefill_flops
 
 OURS, RANDOM = "sparsevlm", "random"
 DENSE_SETTING = (DENSE, None)
@@ -121,14 +123,7 @@ def settings_of(profile: Profile) -> list[Setting]:
 def measure(
     profile: Profile | str, study: str, ours: str = OURS, paper: PaperNumbers | None = None
 ) -> Results:
-    """Return a study of a profile; arguments and errors as of `read`."""
-    return read(profile, study, ours, paper)
-
-
-def read(
-    profile: Profile | str, study: str, ours: str = OURS, paper: PaperNumbers | None = None
-) -> Results:
-    """Return a study of a profile from its finished records; nothing is computed by a model.
+    """Return a study of a profile, after running what is missing.
 
     Parameters
     ----------
@@ -143,18 +138,35 @@ def read(
 
     Raises
     ------
+    RunError
+        Some runs could not be finished; the message says why.
+    """
+    chosen = as_profile(profile).for_study(study)
+    return from_records(chosen, ensure_records(chosen), _sizes(chosen), ours, paper)
+
+
+def read(
+    profile: Profile | str, study: str, ours: str = OURS, paper: PaperNumbers | None = None
+) -> Results:
+    """Return a study of a profile from its finished records, without running any.
+
+    Raises
+    ------
     FileNotFoundError
         Some runs are not finished; the message says how to run them.
     """
     chosen = as_profile(profile).for_study(study)
-    decoder = source_of(chosen).shape(chosen.model).decoder
-    return from_records(chosen, load_records(chosen), decoder, ours, paper)
+    return from_records(chosen, load_records(chosen), _sizes(chosen), ours, paper)
+
+
+def _sizes(profile: Profile) -> ModelSizes:
+    return backend_of(profile.model).sizes(profile.model)
 
 
 def from_records(
     profile: Profile,
     records: Iterable[Record],
-    decoder: DecoderShape,
+    sizes: ModelSizes,
     ours: str = OURS,
     paper: PaperNumbers | None = None,
 ) -> Results:
@@ -166,7 +178,7 @@ def from_records(
         Names methods, budgets and benchmarks.
     records : iterable of Record
         At least one per setting and benchmark.
-    decoder : DecoderShape
+    sizes : ModelSizes
         Of the model that answered.
     ours, paper
         As of `measure`.
@@ -191,7 +203,7 @@ def from_records(
         statistics.check_paired(first.setdefault(key[2], table), table)
         seed = statistics.SEED + names.index(key[2])  # one per benchmark, so that methods pair
         scores[key] = statistics.resampled_scores(table, benchmark.aggregate, seed=seed)
-        counts[key] = _Counts.of(record, decoder)
+        counts[key] = _Counts.of(record, sizes)
     dense = [scores[(*DENSE_SETTING, name)] for name in names]
     relative = {
         setting: statistics.relative_accuracy([scores[(*setting, n)] for n in names], dense)
@@ -215,13 +227,13 @@ class _Counts:
     judge: dict
 
     @classmethod
-    def of(cls, record: Record, decoder: DecoderShape) -> _Counts:
+    def of(cls, record: Record, sizes: ModelSizes) -> _Counts:
         rows = record.predictions
         entering = [[n + row["text_tokens"] for n in row["tokens_in"]] for row in rows]
         return cls(
             len(rows), record.tokens_in, record.tokens_out,
-            [prefill_flops(one, decoder) for one in entering],
-            [kv_bytes(one, decoder) for one in entering],
+            [prefill_flops(one, sizes) for one in entering],
+            [kv_bytes(one, sizes) for one in entering],
             BENCHMARKS[record.run.benchmark].score(rows).get("judge") or {},
         )  # fmt: skip
 

@@ -7,9 +7,9 @@ Nothing heavy is imported, so that `--help` answers at once.
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 from sparsevlm.evaluation.judges import options as judging
-from sparsevlm.models.checkpoints import fetch as fetching
 from sparsevlm.speed import options as bench_options
 from sparsevlm.speed.options import positive
 
@@ -80,7 +80,25 @@ def build_parser() -> argparse.ArgumentParser:
     check.set_defaults(command="check")
 
     fetch = commands.add_parser("fetch", help="get the paper's checkpoints, whole and verified")
-    fetching.add_arguments(fetch)
+    fetch.add_argument(
+        "names", nargs="*", metavar="NAME",
+        help="checkpoints by name or short name (default: all five of the paper)",
+    )  # fmt: skip
+    fetch.add_argument(
+        "--folder", type=Path, default=None, metavar="PATH",
+        help="where to keep them (default: $SPARSEVLM_CHECKPOINTS or ~/.cache/sparsevlm)",
+    )  # fmt: skip
+    fetch.add_argument(
+        "--from", dest="source", type=Path, default=None, metavar="PATH",
+        help="a folder with files of the checkpoint that you have; those that are right are used",
+    )  # fmt: skip
+    fetch.add_argument(
+        "--check", action="store_true",
+        help="read all files again and compare them with their digests; needs no network",
+    )  # fmt: skip
+    fetch.add_argument(
+        "--dry-run", action="store_true", help="say what would be fetched, and fetch nothing"
+    )
     fetch.set_defaults(command="fetch")
 
     judge = commands.add_parser("judge", help="have the open answers of finished runs judged")

@@ -15,7 +15,7 @@ def missing_assets(miniatures: Path | None = None) -> list[str]:
     miniatures : Path, optional
         The folder of the bundled models; by default that of the repository.
     """
-    from sparsevlm.miniature.registry import NAMES
+    from sparsevlm.miniature.registry import MINIATURES
     from sparsevlm.miniature.weights import DATA, MissingAssetError, verify
 
     found = []
@@ -23,7 +23,7 @@ def missing_assets(miniatures: Path | None = None) -> list[str]:
         published.rows("table1")
     except (FileNotFoundError, ValueError) as error:
         found.append(str(error))
-    for name in NAMES:
+    for name in MINIATURES:
         try:
             verify((miniatures or DATA) / name)
         except MissingAssetError as error:

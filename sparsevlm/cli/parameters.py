@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sparsevlm.evaluation.profiles import PROFILES, get_profile
+from sparsevlm.evaluation.profiles import get_profile, profiles
 from sparsevlm.paper.notebooks import Parameter, declared_parameters
 
 _SCALARS = {"str": (str,), "int": (int,), "float": (int, float), "bool": (bool,)}
@@ -104,7 +104,7 @@ def _check_registered(name: str, value: object) -> None:
 def registered(kind: str) -> list[str]:
     """Return the known names of a kind: "profile", "method" or "benchmark"."""
     if kind == "profile":
-        return list(PROFILES)
+        return list(profiles())
     if kind == "benchmark":
         from sparsevlm.benchmarks import BENCHMARKS
 

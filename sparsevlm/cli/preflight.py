@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from sparsevlm.benchmarks.loaders import layout_of, verify
 from sparsevlm.cli.preflight_estimate import GIB, Estimate, Setting, estimate, studies_of
-from sparsevlm.evaluation.hub_source import HubSource
+from sparsevlm.evaluation.backends import CheckpointBackend
 from sparsevlm.evaluation.paths import RESULTS
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.models.checkpoints.declared import Checkpoint, find
@@ -55,9 +55,9 @@ class Finding:
         return f"{mark} {self.area}: {self.what}" + (f" -> {self.todo}" if self.todo else "")
 
 
-def main(profile: Profile, source: HubSource | None = None, say: Callable = print) -> int:
+def main(profile: Profile, source: CheckpointBackend | None = None, say: Callable = print) -> int:
     """Print the findings and the estimates; 0 if nothing is missing, else 1."""
-    source = source or HubSource()
+    source = source or CheckpointBackend()
     found = list(findings(profile, source))
     for finding in found:
         say(str(finding))
@@ -70,7 +70,7 @@ def main(profile: Profile, source: HubSource | None = None, say: Callable = prin
     return 1 if lacking else 0
 
 
-def findings(profile: Profile, source: HubSource) -> Iterator[Finding]:
+def findings(profile: Profile, source: CheckpointBackend) -> Iterator[Finding]:
     """Look at everything that a profile needs, the quick things first."""
     studies = studies_of(profile)
     models = _models(studies)
@@ -90,7 +90,7 @@ def _models(studies: dict[str, list[Setting]]) -> dict[str, Checkpoint]:
     return {name: find(name) for name in dict.fromkeys(s.model for s in _all(studies))}
 
 
-def software(models: dict[str, Checkpoint], source: HubSource) -> Iterator[Finding]:
+def software(models: dict[str, Checkpoint], source: CheckpointBackend) -> Iterator[Finding]:
     """Look at Python and the packages."""
     yield Finding("python", platform.python_version())
     for package, least in LEAST.items():
@@ -170,7 +170,7 @@ def _driver() -> str:
     return done.stdout.strip().splitlines()[0] if done.stdout.strip() else ""
 
 
-def checkpoints(models: dict[str, Checkpoint], source: HubSource) -> Iterator[Finding]:
+def checkpoints(models: dict[str, Checkpoint], source: CheckpointBackend) -> Iterator[Finding]:
     """Look at every checkpoint, and whether its tokenizer puts the picture where it belongs."""
     for model in models.values():
         whole = True
@@ -186,13 +186,14 @@ def checkpoints(models: dict[str, Checkpoint], source: HubSource) -> Iterator[Fi
             yield picture_position(model, source)
 
 
-def picture_position(model: Checkpoint, source: HubSource) -> Finding:
+def picture_position(model: Checkpoint, source: CheckpointBackend) -> Finding:
     """Tokenise a prompt: the first visual token must be at index 35, as in LLaVA's scripts."""
     from transformers import AutoTokenizer
 
+    from sparsevlm.models.checkpoints.contents import family_and_config
     from sparsevlm.models.checkpoints.loading import files_of
-    from sparsevlm.models.checkpoints.shapes import family_and_config
-    from sparsevlm.models.prompt_builder import IMAGE_AT, Asker, image_position
+    from sparsevlm.models.prompts import prompt_builder
+    from sparsevlm.models.prompts.llava import IMAGE_START
 
     folder = Path(source.checkpoints)
     area = f"prompt of {model.short}"
@@ -201,18 +202,18 @@ def picture_position(model: Checkpoint, source: HubSource) -> Finding:
         tokenizer = AutoTokenizer.from_pretrained(
             files_of(model.name, folder)[0], config=config, local_files_only=True
         )
-        found = image_position(Asker(family, config, tokenizer))
+        found = prompt_builder(family, config, tokenizer).image_start()
     except (CheckpointError, ImportError, OSError, ValueError) as error:
         return Finding(area, "cannot be made", "missing", str(error).splitlines()[0])
-    if found == IMAGE_AT:
+    if found == IMAGE_START:
         return Finding(area, f"the picture begins at index {found}, as in LLaVA's scripts")
     return Finding(
-        area, f"the picture begins at index {found} instead of {IMAGE_AT}", "note",
+        area, f"the picture begins at index {found} instead of {IMAGE_START}", "note",
         "tokenizer or prompt differ from LLaVA's; results will differ a little",
     )  # fmt: skip
 
 
-def data(studies: dict[str, list[Setting]], source: HubSource) -> Iterator[Finding]:
+def data(studies: dict[str, list[Setting]], source: CheckpointBackend) -> Iterator[Finding]:
     """Look at the data folder of every benchmark."""
     for name in dict.fromkeys(setting.benchmark for setting in _all(studies)):
         folder = Path(source.data) / layout_of(name).folder
@@ -223,7 +224,7 @@ def data(studies: dict[str, list[Setting]], source: HubSource) -> Iterator[Findi
 
 
 def disk(
-    studies: dict[str, list[Setting]], models: dict[str, Checkpoint], source: HubSource
+    studies: dict[str, list[Setting]], models: dict[str, Checkpoint], source: CheckpointBackend
 ) -> Iterator[Finding]:
     """Look at the space for what is still to be fetched, and for results."""
     folder, to_fetch = Path(source.checkpoints), 0
@@ -263,7 +264,7 @@ def judge() -> Finding:
     return Finding("judge", f"{JUDGE_KEY} is set and {host} answers")
 
 
-def estimates(profile: Profile, source: HubSource) -> Iterator[str]:
+def estimates(profile: Profile, source: CheckpointBackend) -> Iterator[str]:
     """Say what every study will take."""
     studies = studies_of(profile)
     models = _models(studies)

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from sparsevlm.cli import parameters as checked
 from sparsevlm.cli import runner
 from sparsevlm.cli.executing import Outcome, execute_all
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import relative
-from sparsevlm.evaluation.plan import source_of
+from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.results.failures import OpenSamplesError, Unfinished, summarise
+from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.runs import EvaluationRun, RunError, execute_runs, missing_runs, plan_runs
+from sparsevlm.evaluation.runs import execute_runs, missing_runs
 from sparsevlm.evaluation.studies import belongs, studies_of
 from sparsevlm.paper.notebooks import declared_parameters, known_notebooks, source_path
 
@@ -81,7 +82,7 @@ def make_plan(
     if "profile" in overrides:
         raise ValueError("the profile is chosen with --profile, not with -p")
     names = list(dict.fromkeys(names)) or [
-        name for name in known_notebooks() if belongs(name, profile.base)
+        name for name in known_notebooks() if belongs(name, profile.name)
     ]
     given = {name: _read_parameters(name, overrides, profile) for name in names}
     profile.require_runnable()
@@ -156,8 +157,8 @@ def run_plan(
     """
     outcome = Outcome()
     if runs:
-        source = source_of(plan.profile)
-        outcome.failed |= execute_runs_apart(plan.runs, plan.store, jobs, progress, source=source)
+        backend = backend_of(plan.profile.model)
+        outcome.failed |= execute_runs(plan.runs, plan.store, jobs, progress, backend=backend)
     todo = []
     for notebook in plan.notebooks:
         if not force and notebook.is_done():
@@ -181,52 +182,3 @@ def _missing_reason(notebook: runner.NotebookRun, plan: Plan) -> str:
         f"not run, {len(missing)} of its {len(own)} results are missing (the first: "
         f"{missing[0].title}); run `python -m sparsevlm reproduce --profile {plan.profile.name}`"
     )
-
-
-def execute_runs_apart(
-    runs: Sequence[EvaluationRun], store: Store, jobs: int, progress: bool = True, **options: object
-) -> dict[str, str]:
-    """Run the missing runs; return what failed, a run or a sample, with the reason.
-
-    A failure ends the pool of workers. Workers take runs in order, so the one that failed is among
-    the first `jobs` that are missing then: these are run again one by one, and the pool goes on
-    with the others. What concerns all runs alike (a full disk, a killed worker) ends the run;
-    samples without an answer stop nothing.
-
-    Parameters
-    ----------
-    runs, store, jobs, progress
-        See `runs.execute_runs`.
-    **options
-        Passed on to it.
-    """
-    failed: dict[str, str] = {}
-    unfinished: list[Unfinished] = []
-    todo = missing_runs(runs, store)
-    while todo:
-        try:
-            execute_runs(todo, store, jobs, progress, **options)
-            break
-        except OpenSamplesError as error:
-            unfinished += error.runs
-            break
-        except RunError as error:
-            left = len(missing_runs(todo, store))
-            failed[f"{left} of {len(runs)} runs"] = str(error)
-            break
-        except RuntimeError:
-            suspects, todo = _split(missing_runs(todo, store), jobs)
-        for run in suspects:
-            try:
-                execute_runs([run], store, 1, False, **options)
-            except OpenSamplesError as error:
-                unfinished += error.runs
-            except RuntimeError as error:
-                failed[f"run {run.title}"] = str(error).strip().splitlines()[-1]
-    return failed | summarise(unfinished)
-
-
-def _split(
-    runs: list[EvaluationRun], count: int
-) -> tuple[list[EvaluationRun], list[EvaluationRun]]:
-    return runs[:count], runs[count:]

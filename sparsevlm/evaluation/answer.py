@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
+from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.prune import prune
 
 if TYPE_CHECKING:
@@ -47,6 +48,10 @@ class Answer:
         Of each of `token_ids`, where they were asked for.
     num_text : int
         Text tokens of the prompt.
+    num_before : int
+        Those before the first visual token; all where there is none.
+    words : tuple of str
+        Tokens of the prompt after the last visual one, as a reader would write them: what may rate.
     trace : SampleTrace
         Survivors, groups and counts, layer by layer.
     """
@@ -57,6 +62,8 @@ class Answer:
     token_ids: tuple[int, ...]
     probabilities: tuple[float, ...]
     num_text: int
+    num_before: int
+    words: tuple[str, ...]
     trace: SampleTrace
 
 
@@ -121,24 +128,28 @@ def answer(
         )
 
     # 3. Token ids become text, one row per question.
-    start = inputs["input_ids"].shape[1]
-    generated = output.sequences[:, start:]
+    generated = output.sequences[:, inputs["input_ids"].shape[1] :]
     texts = builder.decode(generated)
     chances = _probabilities(output, generated) if probabilities else [()] * len(texts)
-    real = inputs["attention_mask"].bool()
-    rows = [ids[mask].tolist() for ids, mask in zip(inputs["input_ids"], real, strict=True)]
+    prompts = _prompts(find_adapter(model).visual_mask(inputs), inputs, builder.tokenizer)
     return [
         Answer(
             text=text,
             prompt=builder.prompt(question, len(images)),
-            input_ids=tuple(row),
             token_ids=tuple(ids),
             probabilities=chance,
-            num_text=len(row) - seen.num_visual,
             trace=seen,
+            **prompt,
         )
-        for text, question, images, row, ids, chance, seen in zip(
-            texts, questions, media, rows, generated.tolist(), chances, trace.samples, strict=True
+        for text, question, images, ids, chance, seen, prompt in zip(
+            texts,
+            questions,
+            media,
+            generated.tolist(),
+            chances,
+            trace.samples,
+            prompts,
+            strict=True,
         )
     ]
 
@@ -164,6 +175,33 @@ def inputs_on(
         name: tensor.to(model.device, model.dtype if tensor.is_floating_point() else None)
         for name, tensor in made.items()
     }
+
+
+def _prompts(visual: torch.Tensor, inputs: dict, tokenizer) -> list[dict]:
+    """Ids, counts and words of every prompt, without its padding."""
+    found = []
+    rows = zip(inputs["input_ids"], inputs["attention_mask"].bool(), visual, strict=True)
+    for ids, real, is_visual in rows:
+        ids, is_visual = ids[real].tolist(), is_visual[real].tolist()
+        places = [place for place, flag in enumerate(is_visual) if flag]
+        first, last = (places[0], places[-1]) if places else (len(ids), -1)
+        words = tokenizer.convert_ids_to_tokens(ids[last + 1 :])
+        found.append(
+            {
+                "input_ids": tuple(ids),
+                "num_text": len(ids) - len(places),
+                "num_before": first,
+                "words": tuple(map(readable, words)),
+            }
+        )
+    return found
+
+
+def readable(token: str) -> str:
+    """Return a token of a sentence-piece or byte-level tokenizer as a reader would write it."""
+    text = token.replace("▁", " ").replace("Ġ", " ").replace("<0x0A>", "⏎")
+    text = text.replace("Ċ", "⏎").replace("\n", "⏎")
+    return text.strip() or "␣"
 
 
 def _probabilities(output, generated: torch.Tensor) -> list[tuple[float, ...]]:

@@ -1,43 +1,31 @@
-"""Running runs and reading their records: what the command line, tables and figures call."""
+"""The results of a profile: computed where they are missing, read where they are there.
+
+What notebooks, tables and the command line call. Read next: plan.py (which runs a profile has),
+pool.py (many of them at a time), workers.py (one of them).
+"""
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
-from queue import Empty
+import time
+from collections.abc import Iterable, Sequence
 
-from sparsevlm.evaluation.plan import as_profile, plan_runs, source_of
-from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.results.failures import (
-    OpenSamplesError,
-    RunBusyError,
-    RunError,
-    Unfinished,
-)
+from sparsevlm.evaluation.backends import EvalBackend, backend_of
+from sparsevlm.evaluation.plan import plan_runs
+from sparsevlm.evaluation.profiles import Profile, as_profile
+from sparsevlm.evaluation.results.failures import RunError, summarise
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.sources import Source
 
-__all__ = [
-    "EvaluationRun",
-    "RunBusyError",
-    "Record",
-    "Store",
-    "RunError",
-    "OpenSamplesError",
-    "load_records",
-    "missing_runs",
-    "plan_runs",
-    "execute_runs",
-]
+WAIT_SECONDS = 2.0  # between two looks at what another process does
 
-log = logging.getLogger(__name__)
 
-POLL_SECONDS = 0.2
+def default_jobs(profile: Profile) -> int:
+    """Return how many worker processes a profile gets: one per core, at most 8; one on a GPU.
+
+    Several models do not fit on one GPU; several GPUs take shards of the runs.
+    """
+    return 1 if profile.device == "cuda" else min(os.cpu_count() or 1, 8)
 
 
 def missing_runs(runs: Iterable[EvaluationRun], store: Store | None = None) -> list[EvaluationRun]:
@@ -47,11 +35,11 @@ def missing_runs(runs: Iterable[EvaluationRun], store: Store | None = None) -> l
 
 
 def load_records(
-    profile: Profile | str, *, source: Source | None = None, store: Store | None = None
+    profile: Profile | str, *, backend: EvalBackend | None = None, store: Store | None = None
 ) -> list[Record]:
     """Return the record of every run of a profile; reads files only, no torch.
 
-    Predictions are read when they are used (`record_files.Rows`).
+    Predictions are read when they are used.
 
     Raises
     ------
@@ -59,12 +47,53 @@ def load_records(
         Some runs are not finished; the message says how many and how to run them.
     """
     profile, store = as_profile(profile), store or Store()
-    runs = plan_runs(profile, source=source or source_of(profile), store=store)
+    runs = plan_runs(profile, backend=backend, store=store)
     if missing := missing_runs(runs, store):
         raise FileNotFoundError(
-            f"{len(missing)} of {len(runs)} results of profile {profile.name!r} are missing "
-            f"(the first: {missing[0].title}); "
-            f"run `python -m sparsevlm reproduce --profile {profile.name}`"
+            f"{len(missing)} of {len(runs)} results of profile {profile.slug!r} are missing "
+            f"(the first: {missing[0].title}); run `sparsevlm reproduce --profile {profile.slug}`"
+        )
+    return [store.load(run) for run in runs]
+
+
+def ensure_records(
+    profile: Profile | str,
+    *,
+    jobs: int | None = None,
+    progress: bool = True,
+    backend: EvalBackend | None = None,
+    store: Store | None = None,
+) -> list[Record]:
+    """Return the record of every run of a profile, after running what is missing.
+
+    Results are shared: what another notebook or an earlier, stopped run has answered is not
+    answered again, and what another process is at work on is waited for.
+
+    Parameters
+    ----------
+    profile : Profile or str
+        Narrowed to a study, or whole.
+    jobs : int, optional
+        Worker processes; `default_jobs` by default.
+    progress : bool
+        Show one line: samples done, all samples, time left.
+    backend, store
+        The profile's, and `results/`, by default.
+
+    Raises
+    ------
+    RunError
+        Some runs could not be finished; all others were. The message says why.
+    """
+    profile, store = as_profile(profile), store or Store()
+    backend = backend or backend_of(profile.model)
+    runs = plan_runs(profile, backend=backend, store=store)
+    jobs = jobs or default_jobs(profile)
+    if failed := execute_runs(runs, store, jobs, progress, backend=backend):
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
+        raise RunError(
+            f"{len(missing_runs(runs, store))} of {len(runs)} results could not be made, all "
+            f"others are kept, and the same command goes on from there. {reasons}"
         )
     return [store.load(run) for run in runs]
 
@@ -75,13 +104,13 @@ def execute_runs(
     jobs: int = 1,
     progress: bool = True,
     *,
-    source: Source,
-) -> None:
-    """Run the runs that are not finished, in worker processes of one thread each.
+    backend: EvalBackend,
+) -> dict[str, str]:
+    """Run what is not finished, in worker processes of one thread each.
 
     Parameters
     ----------
-    runs : sequence of Cell
+    runs : sequence of EvaluationRun
         From `plan_runs`; finished ones are left alone.
     store : Store, optional
         Default: `results/`.
@@ -89,124 +118,53 @@ def execute_runs(
         Worker processes.
     progress : bool
         Show one line: samples done, all samples, time left.
-    source : Source
-        Of the profile that the runs were planned for (`plan.source_of`).
+    backend : EvalBackend
+        Of the profile that the runs were planned for (`backends.backend_of`).
+
+    Returns
+    -------
+    dict of str
+        What failed, a run or a sample, with the reason; everything else is finished.
 
     Raises
     ------
-    OpenSamplesError
-        Some samples got no answer; all others of all runs did.
-    CellBusyError
-        Another process works on some of the runs; all others are finished.
-    CellError
+    RunError
         The disk is full, a worker died, or the code at hand is not what the runs were planned
         with. What was answered is kept.
-    RuntimeError
-        A worker failed in a way nobody foresaw; its traceback is in the message.
     ValueError
         `jobs` is not a positive integer.
     """
+    from tqdm import tqdm
+
+    from sparsevlm.evaluation.pool import run_all
+
     if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
         raise ValueError(f"jobs must be a positive integer, got {jobs!r}")
     store = store or Store()
     store.tidy()
     todo = missing_runs(runs, store)
-    if not todo:
-        return
-    log.info("%d of %d runs to run", len(todo), len(runs))
-    busy, unfinished = _run_all(todo, store, min(jobs, len(todo)), progress, source)
-    if unfinished:
-        raise OpenSamplesError(unfinished)
-    if waiting := missing_runs(busy, store):
-        raise RunBusyError(
-            f"{len(waiting)} runs are being run by another process "
-            f"(the first: {waiting[0].title}); run the command again when that has ended"
-        )
-
-
-def _run_all(
-    todo: list[EvaluationRun], store: Store, jobs: int, progress: bool, source: Source
-) -> tuple[list[EvaluationRun], list[Unfinished]]:
-    """Run runs in worker processes; return those busy elsewhere, and those with open samples."""
-    from tqdm import tqdm
-
+    failed: dict[str, str] = {}
+    unfinished = []
     samples = sum(run.num_samples for run in todo)
-    with (
-        tqdm(total=samples, unit="samples", disable=not progress, mininterval=1) as bar,
-        _workers(todo, store, jobs, source) as (workers, messages),
-    ):
-        bar.set_description(f"0/{len(todo)} runs")
-        return _follow(len(todo), workers, messages, bar)
+    with tqdm(total=samples, unit="samples", disable=not progress, mininterval=1) as bar:
+        while todo:
+            outcome = run_all(todo, store, min(jobs, len(todo)), backend, bar)
+            failed |= outcome.failed
+            unfinished += outcome.unfinished
+            for run in outcome.busy:
+                bar.set_description(f"waiting for another process: {run.title}")
+                _wait_for_other(run, store)
+            todo = missing_runs(outcome.busy, store)  # what it left unfinished is ours
+    return failed | summarise(unfinished)
 
 
-@contextmanager
-def _workers(todo: list[EvaluationRun], store: Store, jobs: int, source: Source) -> Iterator[tuple]:
-    """Start workers with all runs queued; end them on the way out, done or not."""
-    from sparsevlm.evaluation.serving import serve
+def _wait_for_other(run: EvaluationRun, store: Store) -> None:
+    """Return when a run is finished, or the process that works on it is gone."""
+    from filelock import FileLock, Timeout
 
-    context = get_context("spawn")  # a forked torch can hang
-    tasks, messages = context.Queue(), context.Queue()
-    for task in [*todo, *[None] * jobs]:
-        tasks.put(task)
-    arguments = (source, store, tasks, messages)
-    workers = [context.Process(target=serve, args=arguments, daemon=True) for _ in range(jobs)]
-    with _one_thread_each():
-        for worker in workers:
-            worker.start()
-    try:
-        yield workers, messages
-    finally:
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.join()
-        tasks.cancel_join_thread()
-
-
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """Let children start with one OpenMP thread, which is fixed when torch is imported."""
-    before = os.environ.get("OMP_NUM_THREADS")
-    os.environ["OMP_NUM_THREADS"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["OMP_NUM_THREADS"]
-        else:
-            os.environ["OMP_NUM_THREADS"] = before
-
-
-def _follow(
-    runs: int, workers: list[BaseProcess], messages, bar
-) -> tuple[list[EvaluationRun], list[Unfinished]]:
-    """Move the bar until every run is done, busy or left open; raise what a worker ended with."""
-    done, busy, unfinished = 0, [], []
-    while done + len(busy) + len(unfinished) < runs:
+    while not store.has(run):
         try:
-            kind, content = messages.get(timeout=POLL_SECONDS)
-        except Empty:
-            _check_alive(workers)
-            continue
-        if kind == "samples":
-            bar.update(content)
-        elif kind == "stopped":
-            raise RunError(content)
-        elif kind == "failed":
-            raise RuntimeError(f"a worker process failed:\n{content}")
-        elif kind == "busy":
-            busy.append(content)
-        elif kind == "open":
-            unfinished += content
-        else:
-            done += 1
-            bar.set_description(f"{done}/{runs} runs", refresh=False)
-    return busy, unfinished
-
-
-def _check_alive(workers: list[BaseProcess]) -> None:
-    if any(worker.exitcode not in (None, 0) for worker in workers):
-        raise RunError(
-            "a worker process died (killed, or out of memory); what was answered is kept. "
-            "Run the same command again, with fewer --jobs if memory is short"
-        )
+            with FileLock(store.path(run.id, "lock"), timeout=0):
+                return
+        except Timeout:
+            time.sleep(WAIT_SECONDS)

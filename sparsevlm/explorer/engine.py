@@ -77,7 +77,7 @@ class Engine:
             # The picture is kept so that its id stays its own.
             self._dense = {key: (picture, self._greedy(inputs, _dense())[0])}
         dense = self._dense[key][1]
-        watched = Watched(self._pruner(ask, inputs), self.model.num_layers)
+        watched = Watched(self._pruner(ask, inputs), self.model.sizes.layers)
         pruned, sample = self._greedy(inputs, watched)
         words, num_text = self._words(inputs)
         sample = watched.own_cuts(sample)
@@ -105,22 +105,22 @@ class Engine:
 
     def _pruner(self, ask: Ask, inputs: dict) -> Adjusted:
         from sparsevlm.methods import make_pruner, options_for
-        from sparsevlm.runtime.adapter import find_family
+        from sparsevlm.runtime.adapter import find_adapter
 
         heads = self.loaded.model.config.get_text_config().num_attention_heads
-        options = options_for(ask.method, heads, find_family(self.loaded.model).has_mrope)
+        options = options_for(ask.method, heads, find_adapter(self.loaded.model).has_mrope)
         tokens = None if ask.method == "dense" else ask.tokens
         inner: StagedPruner = make_pruner(
-            ask.method, tokens=tokens, num_layers=self.model.num_layers,
+            ask.method, tokens=tokens, num_layers=self.model.sizes.layers,
             num_visual=int(self._visual(inputs).sum()), **options,
         )  # fmt: skip
         return Adjusted(inner, ask.keep, ask.drop, ask.raters)
 
     def _visual(self, inputs: dict) -> Tensor:
         """True at the visual tokens, ``[tokens]``."""
-        from sparsevlm.runtime.adapter import find_family
+        from sparsevlm.runtime.adapter import find_adapter
 
-        return find_family(self.loaded.model).visual_mask(inputs)[0]
+        return find_adapter(self.loaded.model).visual_mask(inputs)[0]
 
     def _words(self, inputs: dict) -> tuple[tuple[str, ...], int]:
         """The text after the image, and the number of all text tokens."""
@@ -135,7 +135,7 @@ class Engine:
         import torch
         from transformers import LogitsProcessorList
 
-        from sparsevlm import prune
+        from sparsevlm.runtime.prune import prune
 
         model, tokenizer = self.loaded.model, self.loaded.tokenizer
         length = len(follow) if follow is not None else self.loaded.max_new_tokens

@@ -7,13 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sparsevlm.evaluation.backends import MiniatureBackend
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.sources import MiniatureSource
 from sparsevlm.explorer.run import Model
 from sparsevlm.explorer.samples import Picture
 from sparsevlm.explorer.view.geometry import Geometry, cropped, padded, stretched
 from sparsevlm.methods.grids import Grid
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.miniature.registry import MINIATURES, marker_of
+from sparsevlm.models.images import sample_frames
+from sparsevlm.models.sizes import ModelSizes
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -69,10 +71,8 @@ def load_model(profile: Profile, name: str = "") -> Loaded:
     """
     import torch
 
-    from sparsevlm.miniature.registry import NAMES
-
     name = name or profile.model
-    if name in NAMES:
+    if name in MINIATURES:
         return _miniature(name)
     if profile.device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError(
@@ -83,22 +83,17 @@ def load_model(profile: Profile, name: str = "") -> Loaded:
 
 
 def _miniature(name: str) -> Loaded:
-    from sparsevlm.miniature import load_miniature, prompt
+    from sparsevlm.miniature import load_miniature
 
-    model, processor = load_miniature(name)
-    source = MiniatureSource()
-    shape = source.shape(name)
+    model, builder = load_miniature(name)
+    source = MiniatureBackend()
 
     def inputs(picture: Picture, question: str) -> dict[str, Tensor]:
-        return processor(
-            images=[_one(picture)], text=[prompt(question.lower())], return_tensors="pt"
-        )
+        return builder.inputs([question.lower()], [picture.frames])
 
-    marker = "miniature model, not LLaVA-1.5"
-    description = Model(name, source.revision(name), marker, shape.num_layers, shape.decoder, 4)
+    description = Model(name, source.revision(name), marker_of(name), source.sizes(name), 4)
     return Loaded(
-        model, processor.tokenizer, description, _still, inputs,
-        lambda picture, grid, count: stretched(picture.size, grid, count), 8,
+        model, builder.tokenizer, description, _still, inputs, _PLACES[builder.fit], 8
     )  # fmt: skip
 
 
@@ -106,15 +101,11 @@ def _still(picture: Picture) -> Picture:
     return picture
 
 
-def _one(picture: Picture) -> object:
-    if picture.is_video:
-        raise ValueError("this model takes one picture; give a video to Video-LLaVA or Qwen-VL")
-    return picture.frames[0]
-
-
 def _checkpoint(name: str, profile: Profile) -> Loaded:
     import torch
     from transformers import AutoConfig, AutoModelForImageTextToText, AutoTokenizer
+
+    from sparsevlm.models.prompts import prompt_builder
 
     config = AutoConfig.from_pretrained(name)
     if config.model_type not in _FAMILIES:
@@ -125,77 +116,37 @@ def _checkpoint(name: str, profile: Profile) -> Loaded:
         name, dtype=dtype, attn_implementation=profile.attention
     )
     model = model.to(profile.device).eval()
-    tokenizer = AutoTokenizer.from_pretrained(name)
-    seen, build, place = _FAMILIES[config.model_type]
+    family, options = _FAMILIES[config.model_type]
+    builder = prompt_builder(family, model.config, AutoTokenizer.from_pretrained(name), **options)
+
+    def seen(picture: Picture) -> Picture:
+        if not picture.is_video or family != "video_llava":
+            return picture
+        frames = sample_frames(picture.frames, builder.num_frames)
+        return Picture(picture.title, tuple(frames), picture.name)
 
     def inputs(picture: Picture, question: str) -> dict[str, Tensor]:
-        made = build(model.config, tokenizer, picture, question)
-        floats = {key: value.to(dtype) for key, value in made.items() if value.is_floating_point()}
-        return {key: value.to(profile.device) for key, value in {**made, **floats}.items()}
+        made = builder.inputs([question], [picture.frames])
+        return dict(made.to(profile.device, dtype))
 
     text = model.config.get_text_config().to_dict()
     # A folder of this machine is no name for a record that is shared.
     shown = Path(name).name if Path(name).is_dir() else name
     size = torch.finfo(dtype).bits // 8
-    description = Model(
-        shown, "", "", text["num_hidden_layers"], DecoderShape.from_text_config(text), size
-    )
-    return Loaded(model, tokenizer, description, seen, inputs, place)
+    description = Model(shown, "", "", ModelSizes.from_text_config(text), size)
+    return Loaded(model, builder.tokenizer, description, seen, inputs, _PLACES[builder.fit])
 
 
-def _llava(config: Any, tokenizer: Any, picture: Picture, question: str) -> dict:
-    from sparsevlm.models.inputs import Sample, llava_inputs
-
-    return llava_inputs(config, tokenizer, [Sample(question, image=_one(picture))])
+def _place(fit: Callable) -> Callable[[Picture, Grid, int], Geometry]:
+    return lambda picture, grid, num_visual: fit(picture.size, grid, num_visual)
 
 
-def _video_llava(config: Any, tokenizer: Any, picture: Picture, question: str) -> dict:
-    from sparsevlm.models.inputs import video_llava_inputs
-
-    return video_llava_inputs(
-        config, tokenizer, [_sample(picture, question)], num_frames=len(picture.frames)
-    )
-
-
-def _qwen(config: Any, tokenizer: Any, picture: Picture, question: str) -> dict:
-    from sparsevlm.models.inputs import qwen_vl_inputs
-
-    return qwen_vl_inputs(config, tokenizer, [_sample(picture, question)])
-
-
-def _sample(picture: Picture, question: str) -> object:
-    from sparsevlm.models.inputs import Sample
-
-    if picture.is_video:
-        return Sample(question, video=list(picture.frames))
-    return Sample(question, image=picture.frames[0])
-
-
-def _eight_frames(picture: Picture) -> Picture:
-    from sparsevlm.models.inputs.pictures import sample_frames
-
-    if not picture.is_video:
-        return picture
-    return Picture(picture.title, tuple(sample_frames(picture.frames, 8)), picture.name)
-
-
-def _square_place(picture: Picture, grid: Grid, num_visual: int) -> Geometry:
-    return padded(picture.size, grid, num_visual)
-
-
-def _middle_place(picture: Picture, grid: Grid, num_visual: int) -> Geometry:
-    return cropped(picture.size, grid, num_visual)
-
-
-def _whole_place(picture: Picture, grid: Grid, num_visual: int) -> Geometry:
-    return stretched(picture.size, grid, num_visual)
-
-
-# By model_type: frames that are seen, inputs, place of the tokens. Qwen-VL puts two frames of a
-# film into one step of its grid; `panels.montage` shows the first of each.
-_FAMILIES: dict[str, tuple] = {
-    "llava": (_still, _llava, _square_place),
-    "video_llava": (_eight_frames, _video_llava, _middle_place),
-    "qwen2_vl": (_still, _qwen, _whole_place),
-    "qwen2_5_vl": (_still, _qwen, _whole_place),
+_PLACES = {"pad": _place(padded), "crop": _place(cropped), "stretch": _place(stretched)}
+# By model_type: architecture, and what differs from the paper's settings. Qwen-VL puts two frames
+# of a film into one step of its grid; `panels.montage` shows the first of each.
+_FAMILIES: dict[str, tuple[str, dict]] = {
+    "llava": ("llava", {}),
+    "video_llava": ("video_llava", {}),
+    "qwen2_vl": ("qwen2_vl", {"image_tokens": (4, 1280)}),
+    "qwen2_5_vl": ("qwen2_vl", {"image_tokens": (4, 1280)}),
 }

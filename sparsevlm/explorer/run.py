@@ -16,10 +16,10 @@ from sparsevlm.evaluation.results.atomic import replacing
 from sparsevlm.explorer.samples import Picture
 from sparsevlm.explorer.view.geometry import Geometry
 from sparsevlm.explorer.view.heads import Attention
-from sparsevlm.models.flops import DecoderShape
+from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.runtime.trace import MAX_BYTES, SampleTrace, StageTrace
 
-FORMAT = "sparsevlm-explorer-1"
+FORMAT = "sparsevlm-explorer-2"
 
 
 @dataclass(frozen=True)
@@ -84,15 +84,14 @@ class Model:
         As loaded; the revision identifies the weights of the bundled miniature, else "".
     marker
         A line to show with every picture, or "".
-    num_layers, decoder, bytes_per_value
+    sizes, bytes_per_value
         For the accounting.
     """
 
     name: str
     revision: str
     marker: str
-    num_layers: int
-    decoder: DecoderShape
+    sizes: ModelSizes
     bytes_per_value: int
 
 
@@ -185,7 +184,7 @@ class Session:
                 raise KeyError(content["format"])
             model = content["model"]
             return cls(
-                Model(**{**model, "decoder": DecoderShape(**model["decoder"])}),
+                Model(**{**model, "sizes": ModelSizes(**model["sizes"])}),
                 _picture(content["picture"]),
                 _geometry(content["geometry"]),
                 tuple(_run(row) for row in content["runs"]),

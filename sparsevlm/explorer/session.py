@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from sparsevlm.evaluation.backends import MiniatureBackend
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.evaluation.profiles import Profile, get_profile
-from sparsevlm.evaluation.sources import MiniatureSource
 from sparsevlm.explorer.run import Ask, Model, Run, Session
 from sparsevlm.explorer.samples import Picture, open_picture
 from sparsevlm.explorer.view.geometry import Geometry
@@ -58,7 +58,7 @@ class Desk:
         bundled = TRACES / f"{picture.name}.json.gz"
         if picture.name and self.is_bundled and bundled.exists():
             session = Session.load(bundled)
-            if session.model.revision == MiniatureSource().revision(session.model.name):
+            if session.model.revision == MiniatureBackend().revision(session.model.name):
                 self._place(picture, session.geometry, session.model, session.runs)
         return picture
 

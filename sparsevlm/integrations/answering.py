@@ -1,7 +1,7 @@
 """A pruned model that answers questions about pictures, for a harness that brings both.
 
 Prompt, padding of pictures and numbers of tokens are those of the paper's scripts
-(`checkpoints.asking`), whatever the harness would do for a checkpoint of that name.
+(`models.prompts`), whatever the harness would do for a checkpoint of that name.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from sparsevlm import prune
-from sparsevlm.evaluation.hub_source import HubSource
-from sparsevlm.evaluation.sources import MiniatureSource
-from sparsevlm.miniature.registry import KITS, get_kit
+from sparsevlm.evaluation.backends import CheckpointBackend, MiniatureBackend
+from sparsevlm.miniature.registry import MINIATURES
 from sparsevlm.miniature.weights import load_miniature
 from sparsevlm.models.checkpoints.loading import load
+from sparsevlm.runtime.prune import prune
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from transformers import BatchFeature
 
-SINGLE = tuple(name for name, kit in KITS.items() if kit == "llava")  # miniatures, one picture each
+# Miniatures that take one picture of any kind.
+SINGLE = tuple(name for name, spec in MINIATURES.items() if spec.architecture == "llava")
 
 
 class Answerer:
@@ -69,17 +68,17 @@ class Answerer:
     ) -> None:
         if method != "dense" and tokens is None:
             raise ValueError(f"name the budget of {method!r}: tokens=192, say")
-        is_miniature = name in KITS
+        is_miniature = name in MINIATURES
         if is_miniature and name not in SINGLE:
             known = ", ".join(SINGLE)
             raise ValueError(f"of the miniatures a harness can ask {known}; got {name!r}")
-        shape = (MiniatureSource() if is_miniature else HubSource()).shape(name)
+        shape = (MiniatureBackend() if is_miniature else CheckpointBackend()).shape(name)
         self.pruner = shape.pruner(method, tokens, **options)  # before 14 GB are read
         if is_miniature:
-            model, processor = load_miniature(name)
-            self.model, self.asker = model.to(device), _MiniatureAsker(name, processor)
+            model, self.builder = load_miniature(name)
+            self.model = model.to(device)
         else:
-            self.model, self.asker = load(
+            self.model, self.builder = load(
                 name, dtype=dtype, device=device, attention=attention, quantization=quantization
             )
         self.counts: list[tuple[int, float]] = []
@@ -98,7 +97,7 @@ class Answerer:
         **generation
             As `generate` takes them. Without any: greedy, as long as the model's own limit.
         """
-        inputs = self.asker.inputs(questions, media)
+        inputs = self.builder.inputs(questions, media)
         inputs = {
             key: value.to(
                 self.model.device, self.model.dtype if value.is_floating_point() else None
@@ -109,32 +108,11 @@ class Answerer:
             output = self.model.generate(**inputs, **{"do_sample": False, **generation})
         seen = [sample for sample in trace.samples if sample.num_visual]
         self.counts += [(one.num_visual, _mean(one.tokens_out)) for one in seen]
-        texts = self.asker.batch_decode(output[:, inputs["input_ids"].shape[1] :])
-        return [text.strip() for text in texts]
+        return self.builder.decode(output[:, inputs["input_ids"].shape[1] :])
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-class _MiniatureAsker:
-    """Asks a miniature as it was trained; its prompt knows no system sentence."""
-
-    def __init__(self, name: str, processor) -> None:
-        self.kit, self.processor = get_kit(name), processor
-
-    def inputs(self, questions: Sequence[str], media: Sequence[Sequence[Image]]) -> BatchFeature:
-        if any(len(pictures) != 1 for pictures in media):
-            raise ValueError("a miniature is asked about exactly one picture")
-        return self.processor(
-            images=[pictures[0] for pictures in media],
-            text=[self.kit.prompt(question) for question in questions],
-            padding=True,
-            return_tensors="pt",
-        )
-
-    def batch_decode(self, ids: torch.Tensor) -> list[str]:
-        return self.processor.batch_decode(ids, skip_special_tokens=True)
 
 
 def pictures_of(visual: object) -> list[Image]:

@@ -7,9 +7,7 @@ miniature is never a number of LLaVA-1.5; `data/miniature/` holds its card.
 
 from __future__ import annotations
 
-from sparsevlm.miniature.vocabulary import prompt
-
-__all__ = ["MissingAssetError", "load_miniature", "prompt"]
+__all__ = ["MissingAssetError", "load_miniature"]
 
 
 def __getattr__(name: str):

@@ -1,64 +1,121 @@
-"""Which miniatures there are, and the kit of each: everything that depends on its architecture.
-
-A kit is a module with
-
-- ``BENCHMARKS``, names of the miniature benchmarks that the model answers;
-- ``build_processor()``, what turns pictures and text into tensors, with ``save_pretrained``;
-- ``load(folder)``, the model in float32 evaluation mode;
-- ``samples(benchmark, n, seed)``, the first samples of a miniature benchmark, whole groups only;
-- ``prompt(question)``, the text that the processor gets;
-- ``media(sample)``, the pictures of a sample: one, or the frames of a clip, in order;
-- ``batch_inputs(processor, samples)``, tensors for ``generate``, padded on the left;
-- ``num_visual(config)``, visual tokens of the nominal picture or clip, from ``config.json``
-  (`NUM_VISUAL` declares them, for planning loads no kit).
-"""
+"""Which miniatures there are, and what of each depends on its architecture."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
-KITS = {
-    "mini-llava": "llava",
-    "mini-llava-16": "llava",
-    "mini-gemini": "mini_gemini",
-    "mini-video-llava": "video_llava",
-    "mini-qwen2-vl": "qwen2_vl",
-}
-NAMES = tuple(KITS)
-STANDS_FOR = {
-    "llava": "LLaVA-1.5",
-    "mini_gemini": "Mini-Gemini",
-    "video_llava": "Video-LLaVA",
-    "qwen2_vl": "Qwen2-VL",
-}
-NUM_VISUAL = {
-    "mini-llava": 576,
-    "mini-llava-16": 576,
-    "mini-gemini": 576,
-    "mini-video-llava": 2056,
-    "mini-qwen2-vl": 1296,
-}
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from transformers import PreTrainedModel
+
+    from sparsevlm.benchmarks.sample import Sample
+    from sparsevlm.models.prompt_builder import PromptBuilder
 
 
-def kit_name(name: str) -> str:
-    """Return the architecture of a miniature, the name of its package.
+@dataclass(frozen=True)
+class MiniatureSpec:
+    """One miniature: its name and sizes, its questions, its model and prompt builder.
+
+    Planning asks for names and numbers only; what draws or needs torch is imported on demand from
+    the package of the architecture.
+
+    Attributes
+    ----------
+    name : str
+        Also the folder of its weights.
+    architecture : str
+        The package in `miniature/`, and the key of the real architecture in `models/`.
+    original : str
+        The model that it is a small version of, and is not.
+    num_visual : int
+        Visual tokens of the nominal image or clip. Budgets are counted on it. Images of
+        mini-qwen2-vl have 1230 to 1410: a schedule made for the nominal one keeps the same number
+        of tokens of every image, and the records say what was really kept.
+    """
+
+    name: str
+    architecture: str
+    original: str
+    num_visual: int
+
+    @property
+    def marker(self) -> str:
+        """What every number of it must say."""
+        return f"miniature model, not {self.original}"
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """Names of the miniature benchmarks that it answers."""
+        return tuple(self._part("questions").FAMILIES)
+
+    def samples(self, benchmark: str, n: int, seed: int) -> list[Sample]:
+        """Return the first ``n`` samples of a miniature benchmark, whole groups only.
+
+        Raises
+        ------
+        ValueError
+            Unknown benchmark, or n below one.
+        """
+        return self._part("questions").samples(benchmark, n, seed)
+
+    def media(self, sample: Sample) -> list[Image]:
+        """Return the images of a sample: one, or the frames of a clip in order."""
+        return list(_draw(self.architecture, sample.seed))
+
+    def builder(self, config: Any = None) -> PromptBuilder:
+        """Return the prompt builder; without the model's config it writes prompts only."""
+        return self._part("prompts").builder(config)
+
+    def load(self, folder: Path) -> PreTrainedModel:
+        """Return the model of a folder, in float32 and evaluation mode."""
+        import torch
+
+        kind = self._part("model").MODEL
+        return kind.from_pretrained(folder, dtype=torch.float32).eval()
+
+    def _part(self, module: str) -> ModuleType:
+        return _part(self.architecture, module)
+
+
+def _part(architecture: str, module: str) -> ModuleType:
+    return import_module(f"{__package__}.{architecture}.{module}")
+
+
+@lru_cache(maxsize=512)
+def _draw(architecture: str, seed: int) -> tuple[Image, ...]:
+    return tuple(_part(architecture, "questions").draw(seed))
+
+
+MINIATURES = {
+    spec.name: spec
+    for spec in (
+        MiniatureSpec("mini-llava", "llava", "LLaVA-1.5", 576),
+        MiniatureSpec("mini-llava-16", "llava", "LLaVA-1.5", 576),
+        MiniatureSpec("mini-gemini", "mini_gemini", "Mini-Gemini", 576),
+        MiniatureSpec("mini-video-llava", "video_llava", "Video-LLaVA", 2056),
+        MiniatureSpec("mini-qwen2-vl", "qwen2_vl", "Qwen2-VL", 1296),
+    )
+}
+
+
+def get_miniature(name: str) -> MiniatureSpec:
+    """Return the miniature of this name.
 
     Raises
     ------
     ValueError
         Unknown name; the message lists the known ones.
     """
-    if name not in KITS:
-        raise ValueError(f"unknown miniature {name!r}; choose from {', '.join(NAMES)}")
-    return KITS[name]
-
-
-def get_kit(name: str) -> ModuleType:
-    """Return the kit of a miniature, imported when it is asked for; see `kit_name`."""
-    return import_module(f"{__package__}.{kit_name(name)}.kit")
+    if name not in MINIATURES:
+        raise ValueError(f"unknown miniature {name!r}; choose from {', '.join(MINIATURES)}")
+    return MINIATURES[name]
 
 
 def marker_of(model: str) -> str:
     """Return what every number of a miniature must say; "" for any other model."""
-    return f"miniature model, not {STANDS_FOR[KITS[model]]}" if model in KITS else ""
+    return MINIATURES[model].marker if model in MINIATURES else ""

@@ -55,24 +55,6 @@ def encode(words: list[str]) -> list[int]:
     return [INDEX[word] for word in words]
 
 
-def prompt(question: str) -> str:
-    """The text to give the processor beside an image.
-
-    Raises
-    ------
-    ValueError
-        The question is empty.
-    """
-    return f"USER : <image> {asked(question)} ASSISTANT :"
-
-
-def asked(question: str, example: str = "what color is the ring ?") -> str:
-    """The question with single blanks; an empty one raises ValueError with the example."""
-    if not question.strip():
-        raise ValueError(f"the question is empty; ask something such as {example!r}")
-    return " ".join(question.split())
-
-
 def build_tokenizer(index: dict[str, int] = INDEX, placeholders: tuple[str, ...] = ("<image>",)):
     """A word-level `PreTrainedTokenizerFast`; unknown words become <unk>.
 

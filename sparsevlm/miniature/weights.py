@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from transformers import GenerationConfig, PreTrainedModel, ProcessorMixin
+from transformers import GenerationConfig, PreTrainedModel
 from transformers.utils import logging
 
-from sparsevlm.miniature.registry import NAMES, get_kit
+from sparsevlm.miniature.registry import get_miniature
 from sparsevlm.miniature.vocabulary import BOS, EOS, PAD
+from sparsevlm.models.prompt_builder import PromptBuilder
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "miniature"
 CHECKSUMS = "SHA256SUMS"
@@ -24,9 +25,9 @@ class MissingAssetError(FileNotFoundError):
 
 
 def export(model: PreTrainedModel, folder: Path, name: str = "mini-llava") -> None:
-    """Write a trained model as float16 safetensors with its processor and checksums.
+    """Write a trained model as float16 safetensors with its tokenizer and checksums.
 
-    ``name`` decides the processor. The folder appears whole or not at all: everything is written
+    ``name`` decides the tokenizer. The folder appears whole or not at all: everything is written
     beside it and renamed.
     """
     partial = folder.with_name(folder.name + ".partial")
@@ -35,7 +36,7 @@ def export(model: PreTrainedModel, folder: Path, name: str = "mini-llava") -> No
         bos_token_id=BOS, eos_token_id=EOS, pad_token_id=PAD, do_sample=False, max_new_tokens=8
     )
     model.half().save_pretrained(partial)
-    get_kit(name).build_processor().save_pretrained(partial)
+    get_miniature(name).builder(model.config).tokenizer.save_pretrained(partial)
     lines = [f"{sha256(path)}  {path.name}\n" for path in sorted(partial.iterdir())]
     (partial / CHECKSUMS).write_text("".join(lines))
     if folder.exists():
@@ -78,17 +79,10 @@ def verify(folder: Path) -> str:
     return digests["model.safetensors"]
 
 
-def miniature_folder(name: str, folder: Path | None = None) -> Path:
-    """Where a miniature lives; an unknown name raises ValueError with the known ones."""
-    if name not in NAMES:
-        raise ValueError(f"unknown miniature {name!r}; choose from {', '.join(NAMES)}")
-    return folder or DATA / name
-
-
 def load_miniature(
     name: str = "mini-llava", folder: Path | None = None
-) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """The trained miniature in float32 evaluation mode, and its processor.
+) -> tuple[PreTrainedModel, PromptBuilder]:
+    """The trained miniature in float32 evaluation mode, and its prompt builder.
 
     Raises
     ------
@@ -97,11 +91,12 @@ def load_miniature(
     MissingAssetError
         Weights missing or damaged.
     """
-    place = miniature_folder(name, folder)
+    spec = get_miniature(name)
+    place = folder or DATA / name
     verify(place)
-    kit = get_kit(name)
     with _quiet():
-        return kit.load(place), kit.build_processor()
+        model = spec.load(place)
+    return model, spec.builder(model.config)
 
 
 @contextmanager

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from PIL import Image, ImageOps, UnidentifiedImageError
+
+Frame = TypeVar("Frame")
 
 
 def load_image(source: str | Path | Image.Image) -> Image.Image:
@@ -65,3 +69,15 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey by its full range; other deep modes by their own largest value."""
     full = 65535 if image.mode.startswith("I;16") or image.getextrema()[1] > 255 else 255
     return image.convert("F").point(lambda v: v * (255.0 / full)).convert("L")
+
+
+def sample_frames(frames: Sequence[Frame], number: int) -> list[Frame]:
+    """Choose frames evenly from the first to the last, as Video-LLaVA's own reader does.
+
+    The index of frame i is ``i (len - 1) / (number - 1)``, rounded down. The example in the
+    transformers documentation steps by ``len / number`` instead and never reaches the last frame.
+    """
+    last = len(frames) - 1
+    if number == 1:
+        return [frames[0]]
+    return [frames[index * last // (number - 1)] for index in range(number)]

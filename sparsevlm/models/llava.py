@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from transformers import LlamaForCausalLM, LlavaForConditionalGeneration
 
 from sparsevlm.models.vision import TowerNotes, number_of
-from sparsevlm.runtime.adapter import Family, Grid, placeholders, register_family
+from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
 
 
-class Llava(Family):
+class Llava(Adapter):
     """Any `LlavaForConditionalGeneration`: visual tokens are the image placeholders."""
 
     def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
@@ -44,7 +43,7 @@ class Llava(Family):
         Parameters
         ----------
         arguments, visual, row
-            See `Family.pixels`.
+            See `Adapter.pixels`.
         """
         seen = self.notes.find(arguments, "image")
         pixels = arguments.get("pixel_values") if seen is None else seen.pixels
@@ -54,7 +53,7 @@ class Llava(Family):
         return pixels[number_of(rows, row, len(pixels), "image")]
 
 
-class LanguageModel(Family):
+class LanguageModel(Adapter):
     """A plain `LlamaForCausalLM` whose visual tokens are given as a mask or span."""
 
     def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
@@ -100,7 +99,3 @@ def square(num_visual: int) -> Grid | None:
         return None
     side = math.isqrt(num_visual)
     return (side, side) if side * side == num_visual else None
-
-
-register_family("llava", lambda m: isinstance(m, LlavaForConditionalGeneration), Llava)
-register_family("llama", lambda m: isinstance(m, LlamaForCausalLM), LanguageModel)

@@ -1,68 +1,106 @@
-"""From pictures and questions to what a checkpoint takes, as the paper's scripts asked it.
+"""From questions and images to what a model takes, and from token ids back to text.
 
-LLaVA-1.5 and Mini-Gemini: prompt "vicuna_v1" with its system sentence, the picture padded to a
-square with CLIP's mean colour. Video-LLaVA: prompt "llava_v1". Qwen2-VL: its chat template.
+One subclass of `PromptBuilder` per architecture lies in `models/prompts/`. A miniature and the
+checkpoint that it is named after share the class; they differ in the template of the conversation
+and in the transform of the image.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
+import torch
 from PIL.Image import Image
 from torch import Tensor
 from transformers import BatchFeature
 
-from sparsevlm.models.inputs import Sample, llava_inputs, qwen_vl_inputs, video_llava_inputs
-from sparsevlm.models.inputs.samples import QWEN_SYSTEM, VICUNA_SYSTEM, qwen_prompt, vicuna_prompt
-from sparsevlm.models.mini_gemini import prepare
-from sparsevlm.models.mini_gemini.processing import prompt as mini_gemini_prompt
-
-# Conversation "llava_v1", with which Video-LLaVA was trained and evaluated: a human, not a user.
-LLAVA_V1_SYSTEM = (
-    "A chat between a curious human and an artificial intelligence assistant. "
-    "The assistant gives helpful, detailed, and polite answers to the human's questions."
-)
-# The mean numbers of visual tokens that the paper's Table 2 prints (1311 to 1326) are out of reach
-# with limits of 4 to 1280 (`qwen_vl_inputs`) and far above what pictures of COCO give without a
-# lower one; they fit these, the ones of this model in VLMEvalKit (inferred; the paper says "the
-# original settings").
-QWEN_TOKENS = (1280, 16384)
-IMAGE_AT = 35  # where LLaVA-1.5's own scripts see the first visual token
-
-Media = Sequence[Image]
+Media = Sequence[Image]  # of one question: none, one image, or the frames of a video in order
+Fit = Literal["pad", "crop", "stretch"]
 
 
 @dataclass(frozen=True)
-class Asker:
-    """Makes the inputs of one checkpoint, and text of what it answers.
+class Template:
+    """How a conversation of one question is written.
 
     Attributes
     ----------
-    family : str
-        Key of `ASKERS`.
+    before, after : str
+        What stands around the question.
+    image, video : str or None
+        Placeholder and separator ahead of the question; None where the model takes no such input.
+    text_only : bool
+        Whether a question may come without an image.
+    """
+
+    before: str
+    after: str
+    image: str | None = "<image>\n"
+    video: str | None = None
+    text_only: bool = True
+
+    def lead(self, num_images: int) -> str:
+        """Return what stands between `before` and the question.
+
+        Raises
+        ------
+        ValueError
+            The model does not take so many images.
+        """
+        nothing = "" if self.text_only else None
+        lead = self.video if num_images > 1 else self.image if num_images else nothing
+        if lead is None:
+            kinds = {
+                "no image": nothing, "one image": self.image, "the frames of a video": self.video
+            }  # fmt: skip
+            known = " or ".join(kind for kind, text in kinds.items() if text is not None)
+            raise ValueError(f"this model takes {known} with a question, got {num_images} images")
+        return lead
+
+
+@dataclass(frozen=True)
+class PromptBuilder(ABC):
+    """Turns questions about images into what one architecture takes, and token ids into text.
+
+    Attributes
+    ----------
     config
         Of the model.
     tokenizer
-        Of the model.
+        Of the model. Where only `prompt` is needed it may be None.
+    template : Template
+        How a question is asked.
+    fit : str
+        How an image lies under the grid of visual tokens: the longer side fits and the rest is
+        padded ("pad"), the middle is cut out ("crop"), or both sides fit ("stretch").
     """
 
-    family: str
     config: Any
     tokenizer: Any
+    template: Template
+    fit: Fit
 
-    def prompt(self, question: str, media: int = 1) -> str:
-        """Return the text of a prompt, with one placeholder for the picture or video.
+    def prompt(self, question: str, num_images: int = 1) -> str:
+        """Return the text of a prompt, with one placeholder for the image or video.
 
         Parameters
         ----------
         question
             Plain text.
-        media
-            Number of pictures: none, one, or the frames of a video.
+        num_images
+            None, one, or the frames of a video.
+
+        Raises
+        ------
+        ValueError
+            An empty question, or a number of images that the model does not take.
         """
-        return ASKERS[self.family].prompt(self, question, media)
+        if not question.strip():
+            raise ValueError("the question is empty; ask something such as 'what color is it ?'")
+        before, lead = self.template.before, self.template.lead(num_images)
+        return f"{before}{lead}{question}{self.template.after}"
 
     def inputs(self, questions: Sequence[str], media: Sequence[Media]) -> BatchFeature:
         """Return what `generate` takes, padded on the left.
@@ -72,126 +110,86 @@ class Asker:
         questions
             Plain texts.
         media
-            For each question its pictures: none, one, or the frames of a video in order.
+            For each question its images: none, one, or the frames of a video in order.
 
         Returns
         -------
         BatchFeature
-            On the CPU in float32; ``.to(device, dtype)`` changes the type of the pixels only.
+            ``input_ids`` and ``attention_mask`` ``[batch, tokens]`` int64, and the architecture's
+            own tensors of pixels, on the CPU in float32. ``.to(device, dtype)`` changes the type
+            of the pixels only.
 
         Raises
         ------
         ValueError
-            For different numbers of questions and media, a placeholder in a question, or media
-            that the model does not take.
+            Different numbers of questions and media, none at all, a placeholder in a question,
+            media that the model does not take, or a batch to pad without a padding token.
         """
-        if len(questions) != len(media):
+        if len(questions) != len(media) or not questions:
             raise ValueError(
                 f"give the media of each question, got {len(questions)} questions and "
                 f"{len(media)} lists of media"
             )
-        return BatchFeature(ASKERS[self.family].inputs(self, questions, media))
+        prompts = [self.prompt(q, len(images)) for q, images in zip(questions, media, strict=True)]
+        counts, pixels = self._visual(media)
+        rows = [
+            self._ids(prompt, len(images), count)
+            for prompt, images, count in zip(prompts, media, counts, strict=True)
+        ]
+        return BatchFeature({**pad_batch(self.tokenizer, rows), **pixels})
 
-    def batch_decode(self, ids: Tensor, skip_special_tokens: bool = True) -> list[str]:
-        """Return the text of every row ``[batch, tokens]``."""
-        return self.tokenizer.batch_decode(ids, skip_special_tokens=skip_special_tokens)
+    def decode(self, ids: Tensor) -> list[str]:
+        """Return the text of every row ``[batch, tokens]``, without special tokens and stripped."""
+        texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
+        return [text.strip() for text in texts]
 
+    def image_start(self) -> int:
+        """Return the index of the first visual token of a prompt with an image.
 
-@dataclass(frozen=True)
-class _Kind:
-    prompt: Callable[[Asker, str, int], str]
-    inputs: Callable[[Asker, Sequence[str], Sequence[Media]], dict]
+        Raises
+        ------
+        ValueError
+            The placeholder is not a token of the tokenizer.
+        """
+        return self._ids(self.prompt("?"), 1, 1).index(self.config.image_token_id)
 
+    @abstractmethod
+    def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
+        """Number of visual tokens of every sample, and the tensors of all pixels."""
 
-def _samples(questions: Sequence[str], media: Sequence[Media]) -> list[Sample]:
-    return [_sample(q, m) for q, m in zip(questions, media, strict=True)]
-
-
-def _sample(question: str, pictures: Media) -> Sample:
-    if len(pictures) > 1:
-        return Sample(question, video=pictures)
-    return Sample(question, image=pictures[0] if pictures else None)
-
-
-def _lead(media: int, image: str, video: str) -> str:
-    return "" if media == 0 else image if media == 1 else video
-
-
-def _llava_prompt(asker: Asker, question: str, media: int) -> str:
-    return vicuna_prompt([(question, None)], _lead(media, "<image>\n", ""), VICUNA_SYSTEM)
-
-
-def _llava(asker: Asker, questions: Sequence[str], media: Sequence[Media]) -> dict:
-    return llava_inputs(asker.config, asker.tokenizer, _samples(questions, media))
-
-
-def _video_llava_prompt(asker: Asker, question: str, media: int) -> str:
-    lead = _lead(media, "<image>\n", "<video>\n")
-    return vicuna_prompt([(question, None)], lead, LLAVA_V1_SYSTEM)
-
-
-def _video_llava(asker: Asker, questions: Sequence[str], media: Sequence[Media]) -> dict:
-    vision = asker.config.vision_config
-    of_frame = (vision.image_size // vision.patch_size) ** 2 + 1
-    return video_llava_inputs(
-        asker.config,
-        asker.tokenizer,
-        _samples(questions, media),
-        system=LLAVA_V1_SYSTEM,
-        num_frames=asker.config.video_seq_length // of_frame,
-    )
+    def _ids(self, prompt: str, num_images: int, count: int) -> list[int]:
+        """Token ids of a prompt, its placeholder repeated ``count`` times."""
+        ids = list(self.tokenizer(prompt)["input_ids"])
+        if not num_images:
+            return ids
+        token = self.config.video_token_id if num_images > 1 else self.config.image_token_id
+        if ids.count(token) != 1:
+            raise ValueError(
+                f"expected the placeholder id {token} once in the prompt, found it "
+                f"{ids.count(token)} times: the question must not contain the placeholder, and "
+                "the tokenizer must be the model's own"
+            )
+        where = ids.index(token)
+        return [*ids[:where], *[token] * count, *ids[where + 1 :]]
 
 
-def _qwen_prompt(asker: Asker, question: str, media: int) -> str:
-    lead = _lead(media, "image", "video")
-    lead = f"<|vision_start|><|{lead}_pad|><|vision_end|>" if lead else ""
-    return qwen_prompt([(question, None)], lead, QWEN_SYSTEM)
-
-
-def _qwen(asker: Asker, questions: Sequence[str], media: Sequence[Media]) -> dict:
-    vision = asker.config.vision_config
-    area = (vision.patch_size * vision.spatial_merge_size) ** 2  # pixels of one visual token
-    least, most = (tokens * area for tokens in QWEN_TOKENS)
-    samples = _samples(questions, media)
-    return qwen_vl_inputs(asker.config, asker.tokenizer, samples, image_pixels=(least, most))
-
-
-def _mini_gemini_prompt(asker: Asker, question: str, media: int) -> str:
-    return mini_gemini_prompt(question, asker.config)
-
-
-def _mini_gemini(asker: Asker, questions: Sequence[str], media: Sequence[Media]) -> dict:
-    if any(len(pictures) != 1 for pictures in media):
-        raise ValueError("Mini-Gemini takes exactly one picture with every question")
-    return prepare(asker.tokenizer, [m[0] for m in media], questions, asker.config)
-
-
-ASKERS = {
-    "llava": _Kind(_llava_prompt, _llava),
-    "video_llava": _Kind(_video_llava_prompt, _video_llava),
-    "qwen2_vl": _Kind(_qwen_prompt, _qwen),
-    "mini_gemini": _Kind(_mini_gemini_prompt, _mini_gemini),
-}
-
-
-def image_position(asker: Asker) -> int:
-    """Return the index of the first visual token after the system sentence.
-
-    With the real tokenizer it is 35 for LLaVA-1.5 and Mini-Gemini (`IMAGE_AT`); another number says
-    that tokenizer or prompt are not those of the paper.
+def pad_batch(tokenizer: Any, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:
+    """``input_ids`` and ``attention_mask`` ``[batch, tokens]`` int64, padded on the left.
 
     Raises
     ------
     ValueError
-        The placeholder is not a token of the tokenizer.
+        If padding is needed and the tokenizer has no padding token.
     """
-    before = asker.prompt("?").partition("<image>")[0]
-    if asker.family == "mini_gemini":  # cut into pieces by `prepare`; no placeholder is tokenised
-        return len(asker.tokenizer(before)["input_ids"])
-    ids = asker.tokenizer(f"{before}<image>")["input_ids"]
-    if asker.config.image_token_id not in ids:
-        raise ValueError(
-            f"the tokenizer does not know the placeholder <image> as token "
-            f"{asker.config.image_token_id}; the files are not those of the checkpoint"
-        )
-    return ids.index(asker.config.image_token_id)
+    longest = max(map(len, rows))
+    pad = tokenizer.pad_token_id
+    if pad is None:
+        if any(len(row) < longest for row in rows):
+            raise ValueError(
+                "prompts of different length need padding and the tokenizer has no padding token; "
+                "set tokenizer.pad_token, e.g. to its unk_token"
+            )
+        pad = 0
+    ids = [[pad] * (longest - len(row)) + list(row) for row in rows]
+    mask = [[0] * (longest - len(row)) + [1] * len(row) for row in rows]
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2VLForConditionalGeneration
 
 from sparsevlm.models.vision import TowerNotes, number_of
-from sparsevlm.runtime.adapter import Family, Grid, placeholders, register_family
+from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ MODALITIES = (
 )
 
 
-class QwenVL(Family):
+class QwenVL(Adapter):
     """`Qwen2VLForConditionalGeneration` and `Qwen2_5_VLForConditionalGeneration`.
 
     Visual tokens are the image and video placeholders between the two vision marks; every row may
@@ -97,7 +96,7 @@ class QwenVL(Family):
         Parameters
         ----------
         arguments, visual, row
-            See `Family.pixels`.
+            See `Adapter.pixels`.
         """
         for modality in MODALITIES:
             rows = self._rows(arguments, modality)
@@ -121,7 +120,3 @@ class QwenVL(Family):
         merge = self.config.vision_config.spatial_merge_size
         frames, rows, columns = size[0], size[1] // merge, size[2] // merge
         return (rows, columns) if word == "image" else (frames, rows, columns)
-
-
-register_family("qwen2-vl", lambda m: isinstance(m, Qwen2VLForConditionalGeneration), QwenVL)
-register_family("qwen2.5-vl", lambda m: isinstance(m, Qwen2_5_VLForConditionalGeneration), QwenVL)

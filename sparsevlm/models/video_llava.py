@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
-from transformers import VideoLlavaForConditionalGeneration
 
 from sparsevlm.models.vision import TowerNotes, number_of
-from sparsevlm.runtime.adapter import Family, Grid, placeholders, register_family
+from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
 
 # The argument for images had another name in older releases of transformers.
 IMAGE_KEYS = ("pixel_values", "pixel_values_images")
 KEYS = {"image": IMAGE_KEYS, "video": ("pixel_values_videos",)}
 
 
-class VideoLlava(Family):
+class VideoLlava(Adapter):
     """`VideoLlavaForConditionalGeneration`: visual tokens are the image and video placeholders."""
 
     def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
@@ -79,7 +78,7 @@ class VideoLlava(Family):
         Parameters
         ----------
         arguments, visual, row
-            See `Family.pixels`.
+            See `Adapter.pixels`.
         """
         for word in KEYS:
             rows = self._rows(arguments, word)
@@ -106,8 +105,3 @@ class VideoLlava(Family):
             return seen.pixels
         # The tower gets the frames of all videos in one row.
         return seen.pixels.unflatten(0, (-1, count // self._tokens_per_frame(word)))
-
-
-register_family(
-    "video-llava", lambda m: isinstance(m, VideoLlavaForConditionalGeneration), VideoLlava
-)

@@ -1,9 +1,10 @@
-"""What pruning needs to know about a family of models, and the registry of families."""
+"""What pruning needs to know about an architecture, and where the adapter of each one is."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import ClassVar
 
 import torch
@@ -12,8 +13,15 @@ from torch import Tensor, nn
 Grid = tuple[int, ...]
 
 
-class Family(ABC):
-    """Adapter of one architecture: where its visual tokens and its decoder are.
+class Adapter(ABC):
+    """One architecture: where its visual tokens and its decoder are.
+
+    Parameters
+    ----------
+    model
+        A model of this architecture.
+    visual_mask
+        Where its visual tokens are, for a model that has no placeholder for them.
 
     Attributes
     ----------
@@ -29,7 +37,12 @@ class Family(ABC):
     decoder: nn.Module
     has_mrope: ClassVar[bool] = False
 
-    def attach(self, hook: Callable) -> None:  # noqa: B027 - most families watch nothing
+    @abstractmethod
+    def __init__(
+        self, model: nn.Module, visual_mask: Tensor | tuple[int, int] | None = None
+    ) -> None: ...
+
+    def attach(self, hook: Callable) -> None:  # noqa: B027 - most architectures watch nothing
         """Watch what the adapter needs to see for as long as a session lasts.
 
         Parameters
@@ -81,30 +94,36 @@ class Family(ABC):
         return cos.to(hidden.device), sin.to(hidden.device)
 
 
-FAMILIES: dict[str, tuple[Callable[[nn.Module], bool], Callable[..., Family]]] = {}
+# Adapters by the name of the model's class, as "module:class" (loaded when first asked for) or as
+# the class itself. Add an entry, and `prune` accepts your model.
+ADAPTERS: dict[str, str | type[Adapter]] = {
+    "LlavaForConditionalGeneration": "sparsevlm.models.llava:Llava",
+    "LlamaForCausalLM": "sparsevlm.models.llava:LanguageModel",
+    "VideoLlavaForConditionalGeneration": "sparsevlm.models.video_llava:VideoLlava",
+    "Qwen2VLForConditionalGeneration": "sparsevlm.models.qwen_vl:QwenVL",
+    "Qwen2_5_VLForConditionalGeneration": "sparsevlm.models.qwen_vl:QwenVL",
+    "MiniGeminiForConditionalGeneration": "sparsevlm.models.mini_gemini.adapter:MiniGemini",
+}
 
 
-def register_family(
-    name: str, matches: Callable[[nn.Module], bool], build: Callable[..., Family]
-) -> None:
-    """Make `prune` accept the models for which ``matches(model)`` is true."""
-    FAMILIES[name] = (matches, build)
-
-
-def find_family(model: nn.Module, visual_mask: Tensor | tuple[int, int] | None = None) -> Family:
-    """Adapter of a model.
+def find_adapter(model: nn.Module, visual_mask: Tensor | tuple[int, int] | None = None) -> Adapter:
+    """Adapter of a model: the one for its class, or else for the nearest class it derives from.
 
     Raises
     ------
     TypeError
-        If no known family fits.
+        If there is none.
     """
-    for matches, build in FAMILIES.values():
-        if matches(model):
-            return build(model, visual_mask)
+    for kind in type(model).__mro__:
+        adapter = ADAPTERS.get(kind.__name__)
+        if isinstance(adapter, str):
+            module, _, name = adapter.partition(":")
+            adapter = getattr(import_module(module), name)
+        if adapter is not None:
+            return adapter(model, visual_mask)
     raise TypeError(
-        f"cannot prune a {type(model).__name__}; known families: {', '.join(FAMILIES)}. Others "
-        "can be added with sparsevlm.runtime.adapter.register_family"
+        f"cannot prune a {type(model).__name__}; known: {', '.join(ADAPTERS)}. For another model "
+        "write an Adapter and enter it in sparsevlm.runtime.adapter.ADAPTERS"
     )
 
 

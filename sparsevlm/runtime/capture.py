@@ -20,7 +20,7 @@ from transformers import DynamicCache
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from sparsevlm.runtime import graphs
-from sparsevlm.runtime.adapter import find_family
+from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.graphs import Run, Template
 from sparsevlm.runtime.prefill import Prefill
 from sparsevlm.runtime.prune import session_of
@@ -66,7 +66,7 @@ def capture(
     Raises
     ------
     TypeError
-        For a model of an unknown family.
+        For a model of an unknown architecture.
     RuntimeError
         On entering, if the model is already being captured; at a call, for more layouts than
         ``limit``.
@@ -81,7 +81,7 @@ def capture(
     >>> graphs.captures, graphs.replays
     (1, 1)
     """
-    decoder = find_family(model, visual_mask).decoder
+    decoder = find_adapter(model, visual_mask).decoder
     return Captured(decoder, limit, backend or graphs.default_backend)
 
 
@@ -282,7 +282,7 @@ def _state(session: object) -> Prefill:
 def _begun(state: Prefill) -> Prefill:
     """The same prefill, at its beginning."""
     return Prefill(
-        state.pruner, state.family, state.first, state.mask, state.grids, state.prompt_key,
+        state.pruner, state.adapter, state.first, state.mask, state.grids, state.prompt_key,
         state.ids, state.static,
     )  # fmt: skip
 

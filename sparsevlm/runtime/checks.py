@@ -9,10 +9,10 @@ from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from sparsevlm.core.interface import Pruner
-from sparsevlm.runtime.adapter import Family
+from sparsevlm.runtime.adapter import Adapter
 
 
-def check_pruner(pruner: Pruner, stages: Sequence[int], family: Family, model: str) -> None:
+def check_pruner(pruner: Pruner, stages: Sequence[int], adapter: Adapter, model: str) -> None:
     """Check that a method fits a model.
 
     Parameters
@@ -21,7 +21,7 @@ def check_pruner(pruner: Pruner, stages: Sequence[int], family: Family, model: s
         The method.
     cuts
         Layers of the model that it cuts after.
-    family
+    adapter
         The model's parts.
     model
         Name of the model's class.
@@ -32,7 +32,7 @@ def check_pruner(pruner: Pruner, stages: Sequence[int], family: Family, model: s
         For cuts outside the model, without the attention that they are decided by, or in a model
         whose layers see a window only.
     """
-    num_layers = len(family.decoder.layers)
+    num_layers = len(adapter.decoder.layers)
     named = {stage.layer for stage in getattr(pruner, "stages", ())}
     named |= {num_layers - 1} if pruner.prunes_after(num_layers - 1) else set()
     outside = sorted(named - set(stages))
@@ -46,13 +46,13 @@ def check_pruner(pruner: Pruner, stages: Sequence[int], family: Family, model: s
             "a cut before layer 0 (layer=-1) has no attention of this layer to look at; "
             'use scored_layer="next" or a later cut'
         )
-    kinds = set(getattr(family.decoder.config, "layer_types", None) or ["full_attention"])
+    kinds = set(getattr(adapter.decoder.config, "layer_types", None) or ["full_attention"])
     if stages and kinds != {"full_attention"}:
         raise ValueError(
             f"this model has layers of kind {', '.join(sorted(kinds))}; prune() knows full "
             "attention only: switch the sliding window off in the config"
         )
-    if stages and family.has_mrope and pruner.positions == "renumbered":
+    if stages and adapter.has_mrope and pruner.positions == "renumbered":
         warnings.warn(
             f'positions="renumbered" gives the visual tokens of a {model} '
             "the positions of plain text: rows and columns are lost. No release of SparseVLM "

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
-from sparsevlm.runtime.adapter import Family, Grid
+from sparsevlm.runtime.adapter import Adapter, Grid
 from sparsevlm.runtime.attention import QueriesKeys
 from sparsevlm.runtime.context import view_of
 from sparsevlm.runtime.layout import Sample
@@ -25,7 +25,7 @@ class Prefill:
     ----------
     pruner
         Decides.
-    family
+    adapter
         The model's parts.
     samples
         Layout of the rows.
@@ -44,7 +44,7 @@ class Prefill:
     def __init__(
         self,
         pruner: Pruner,
-        family: Family,
+        adapter: Adapter,
         samples: tuple[Sample, ...],
         attention_mask: Tensor | None,
         grids: Sequence[Grid | None],
@@ -52,7 +52,7 @@ class Prefill:
         ids: Tensor | None = None,
         static: bool = False,
     ) -> None:
-        self.pruner, self.family, self.decoder = pruner, family, family.decoder
+        self.pruner, self.adapter, self.decoder = pruner, adapter, adapter.decoder
         self.first, self.samples = samples, samples
         self.grids, self.prompt_key, self.ids, self.static = grids, prompt_key, ids, static
         # Of a decoder spread over several devices, every cut is made on that of the prompt.
@@ -74,7 +74,7 @@ class Prefill:
         self.inputs = hidden = hidden.to(self.home)
         self.is_masked = arguments.get("attention_mask") is not None
         cos, sin = (table.to(self.home) for table in arguments["position_embeddings"])
-        self.positions = Positions(self.family, self.first, hidden, positions, (cos, sin))
+        self.positions = Positions(self.adapter, self.first, hidden, positions, (cos, sin))
         self.segments.append(Segment(hidden.shape[1], self.mask, cos, sin))
 
     def capture(self, layer: int, found: QueriesKeys) -> None:
@@ -228,7 +228,7 @@ class Prefill:
             if segment.next_position is not None:
                 steps = torch.arange(new - hidden.shape[1], new, device=hidden.device)
                 positions = torch.atleast_2d(segment.next_position + steps)
-                cos, sin = self.family.rotary(hidden, positions)
+                cos, sin = self.adapter.rotary(hidden, positions)
             segment.change(cos, sin, mask)
         return {**arguments, **segment.arguments}
 

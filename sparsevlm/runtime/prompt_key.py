@@ -8,11 +8,11 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from sparsevlm.runtime.adapter import Family
+from sparsevlm.runtime.adapter import Adapter
 
 
 def prompt_key(
-    family: Family, arguments: dict, visual: Tensor, prompt: tuple[Tensor, int] | None
+    adapter: Adapter, arguments: dict, visual: Tensor, prompt: tuple[Tensor, int] | None
 ) -> Callable[[int, Tensor], int]:
     """Function of a row and its embeddings: a checksum of the prompt's ids and pixels.
 
@@ -27,7 +27,7 @@ def prompt_key(
         chosen = ~visual[row] if mask is None else ~visual[row] & mask[row].bool()
         text = ids[row][chosen][: int(chosen[: prompt[0].shape[1]].sum())]
         value = _checksum(text)
-        pixels = family.pixels(arguments, visual, row)
+        pixels = adapter.pixels(arguments, visual, row)
         if pixels is not None:
             value = crc32(value.to_bytes(4, "little"), _checksum(pixels))
         return value

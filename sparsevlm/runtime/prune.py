@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from sparsevlm.core.interface import Pruner, phase
 from sparsevlm.runtime import layout
-from sparsevlm.runtime.adapter import Family, find_family
+from sparsevlm.runtime.adapter import Adapter, find_adapter
 from sparsevlm.runtime.attention import note_attention, project
 from sparsevlm.runtime.checks import check_cache, check_pruner, check_static
 from sparsevlm.runtime.hooks import Hook, arguments_of, bind
@@ -46,7 +46,7 @@ def prune(
     Parameters
     ----------
     model
-        A model of a known family, e.g. `LlavaForConditionalGeneration`.
+        A model of a known architecture, e.g. `LlavaForConditionalGeneration`.
     pruner
         The method, e.g. from `make_pruner`.
     visual_mask
@@ -68,7 +68,7 @@ def prune(
     Raises
     ------
     TypeError
-        For a model of an unknown family.
+        For a model of an unknown architecture.
     RuntimeError
         If the model is already being pruned.
     ValueError
@@ -77,7 +77,7 @@ def prune(
         several images per sample, no text after the image.
     """
     session = _open(model, pruner, visual_mask, trace, static)
-    decoder = session.family.decoder
+    decoder = session.adapter.decoder
     with _LOCK:
         if decoder in _ACTIVE:
             raise RuntimeError(
@@ -107,7 +107,7 @@ def _open(
 ) -> _Session:
     if static:
         check_static(pruner)
-    session = _Session(model, pruner, find_family(model, visual_mask), trace)
+    session = _Session(model, pruner, find_adapter(model, visual_mask), trace)
     session.span = visual_mask if isinstance(visual_mask, tuple) else None
     session.static = static
     return session
@@ -119,8 +119,8 @@ def _close(hooks: ExitStack) -> None:
 
 
 class _Session:
-    def __init__(self, model: nn.Module, pruner: Pruner, family: Family, trace: bool) -> None:
-        self.model, self.pruner, self.family = model, pruner, family
+    def __init__(self, model: nn.Module, pruner: Pruner, adapter: Adapter, trace: bool) -> None:
+        self.model, self.pruner, self.adapter = model, pruner, adapter
         self.trace = Trace(pruner.to_json()) if trace else None
         self.states: weakref.WeakKeyDictionary = weakref.WeakKeyDictionary()
         self.current: Prefill | None = None
@@ -131,9 +131,9 @@ class _Session:
         self.position_ids: Tensor | None = None
         self.prompt: tuple[Tensor, int] | None = None
         self.logits_to_keep: object = None
-        layers = family.decoder.layers
+        layers = adapter.decoder.layers
         self.stages = [i for i in range(-1, len(layers) - 1) if pruner.prunes_after(i)]
-        check_pruner(pruner, self.stages, self.family, type(model).__name__)
+        check_pruner(pruner, self.stages, self.adapter, type(model).__name__)
 
     @phase("session")
     def attach(self, stack: ExitStack) -> None:
@@ -141,17 +141,17 @@ class _Session:
             stack.callback(register(Hook(function), with_kwargs=True, **how).remove)
 
         hook(self.model.register_forward_pre_hook, self._before_model)
-        self.family.attach(hook)
-        hook(self.family.base.register_forward_pre_hook, self._before_base)
-        hook(self.family.decoder.register_forward_pre_hook, self._before_decoder)
+        self.adapter.attach(hook)
+        hook(self.adapter.base.register_forward_pre_hook, self._before_base)
+        hook(self.adapter.decoder.register_forward_pre_hook, self._before_decoder)
         # Also after an exception, so that the next call starts clean.
-        hook(self.family.base.register_forward_hook, self._after_base, always_call=True)
-        for index, layer in enumerate(self.family.decoder.layers):
+        hook(self.adapter.base.register_forward_hook, self._after_base, always_call=True)
+        for index, layer in enumerate(self.adapter.decoder.layers):
             before = bind(self._before_layer, index)
             hook(layer.register_forward_pre_hook, before)
         if self.pruner.needs_attention and self.pruner.scored_layer == "this":
             for index in self.stages:
-                attention = self.family.decoder.layers[index].self_attn
+                attention = self.adapter.decoder.layers[index].self_attn
                 stack.callback(note_attention(attention, bind(self._note, index)))
 
     def _before_model(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
@@ -183,13 +183,13 @@ class _Session:
                 )
             self.current.check_continued(arguments.get("input_ids"), cache.get_seq_length())
             return
-        visual = self.family.visual_mask(arguments)
+        visual = self.adapter.visual_mask(arguments)
         samples = self._locate(visual, mask, self._prompt_length(arguments, visual.shape[1]))
-        key = prompt_key(self.family, arguments, visual, self.prompt)
-        grids = self.family.grids(arguments, [sample.visual for sample in samples])
+        key = prompt_key(self.adapter, arguments, visual, self.prompt)
+        grids = self.adapter.grids(arguments, [sample.visual for sample in samples])
         ids = arguments.get("input_ids")
         static = visual.device.type != "cpu" if self.static is None else self.static
-        self.current = Prefill(self.pruner, self.family, samples, mask, grids, key, ids, static)
+        self.current = Prefill(self.pruner, self.adapter, samples, mask, grids, key, ids, static)
 
     def _locate(
         self, visual: Tensor, mask: Tensor | None, prompt_length: int

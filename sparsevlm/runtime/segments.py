@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers.masking_utils import create_causal_mask
 
 from sparsevlm.core.interface import phase
-from sparsevlm.runtime.adapter import Family
+from sparsevlm.runtime.adapter import Adapter
 from sparsevlm.runtime.layout import Sample, pad_left
 
 
@@ -84,7 +84,7 @@ class Positions:
 
     Parameters
     ----------
-    family
+    adapter
         The model's parts.
     samples
         Layout of the rows at the input of layer 0.
@@ -98,13 +98,13 @@ class Positions:
 
     def __init__(
         self,
-        family: Family,
+        adapter: Adapter,
         samples: tuple[Sample, ...],
         hidden: Tensor,
         positions: Tensor | None,
         tables: tuple[Tensor, Tensor],
     ) -> None:
-        self.family, self.first, self.tables = family, samples, tables
+        self.adapter, self.first, self.tables = adapter, samples, tables
         self.from_zero, self._given = positions is None, positions
         self._length, self._device = hidden.shape[1], hidden.device
 
@@ -142,7 +142,7 @@ class Positions:
             return Segment(length, mask, cos, sin, length)
         offsets = [torch.arange(sample.tokens, device=device) for sample in samples]
         positions = pad_left(offsets) + self._firsts()[:, None]
-        cos, sin = self.family.rotary(hidden, positions)
+        cos, sin = self.adapter.rotary(hidden, positions)
         return Segment(length, mask, cos, sin, positions[:, -1:] + 1)
 
     def _firsts(self) -> Tensor:
@@ -153,8 +153,8 @@ class Positions:
 
     def _follow_from_position(self) -> bool:
         """Whether a token's angles follow from its position alone, whatever the length."""
-        kind = getattr(self.family.decoder.rotary_emb, "rope_type", None)
-        return kind == "default" and not self.family.has_mrope
+        kind = getattr(self.adapter.decoder.rotary_emb, "rope_type", None)
+        return kind == "default" and not self.adapter.has_mrope
 
 
 def real_tokens(samples: Sequence[Sample], length: int, device: torch.device) -> Tensor:

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 from transformers import DynamicCache
 
-from sparsevlm import make_pruner, prune, tokens_per_layer
 from sparsevlm.core.interface import StagedPruner, phase
-from sparsevlm.core.schedule import check_stages
-from sparsevlm.runtime.adapter import find_family
+from sparsevlm.core.schedule import check_stages, tokens_per_layer
+from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.capture import Captured, capture
+from sparsevlm.runtime.prune import prune
 from sparsevlm.speed import shapes
 from sparsevlm.speed.shapes import Shape
 
@@ -67,7 +67,7 @@ class Case:
     def decoder(self) -> nn.Module:
         """The text model."""
         options = shapes.call_options(self.shape)
-        return find_family(self.model, **options).decoder
+        return find_adapter(self.model, **options).decoder
 
     def known(self) -> Iterator[Tensor]:
         """Weights, buffers and inputs."""
@@ -83,11 +83,7 @@ class Case:
         ValueError
             If the method decides at run time how many tokens stay: then it has no oracle.
         """
-        shape = self.shape
-        pruner = make_pruner(
-            method, tokens=tokens, num_layers=shape.layers, num_visual=shape.num_visual,
-            **shapes.method_options(shape, method),
-        )  # fmt: skip
+        pruner = self.shape.pruner(method, tokens)
         if any(stage.keep is None for stage in pruner.stages):
             raise ValueError(
                 f"{method} decides at run time how many tokens stay, so there is no oracle of the "

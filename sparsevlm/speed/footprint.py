@@ -31,7 +31,7 @@ def decoder_of(shape: Shape) -> Shape:
     ValueError
         For a decoder whose positions have rows and columns.
     """
-    if shape.family == "qwen2-vl":
+    if shape.family == "qwen2_vl":
         raise ValueError(
             f"the decoder of {shape.name} is no Llama; operators and footprint are calculated for "
             "the shapes with a Llama inside"

@@ -7,7 +7,7 @@ from statistics import median
 
 from sparsevlm.core.interface import StagedPruner
 from sparsevlm.core.schedule import tokens_per_layer
-from sparsevlm.models.flops import kv_bytes, prefill_flops
+from sparsevlm.models.sizes import kv_bytes, prefill_flops
 from sparsevlm.runtime.timing import PHASES, account, reading_seconds
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.clock import Watch, clock_of, interleaved, seconds_of, spread
@@ -160,9 +160,9 @@ def analytic(case: Case, pruner: StagedPruner) -> dict[str, object]:
     )[0]  # fmt: skip
     size = case.dtype.itemsize
     tokens, dense = [n + text for n in entering], [shape.tokens] * shape.layers
-    flops, full = prefill_flops(tokens, shape.decoder), prefill_flops(dense, shape.decoder)
-    cache = kv_bytes(tokens, shape.decoder, bytes_per_value=size)
-    whole = kv_bytes(dense, shape.decoder, bytes_per_value=size)
+    flops, full = prefill_flops(tokens, shape), prefill_flops(dense, shape)
+    cache = kv_bytes(tokens, shape, bytes_per_value=size)
+    whole = kv_bytes(dense, shape, bytes_per_value=size)
     return {
         "flops": flops, "flops_to_dense": round(flops / full, 4), "kv_bytes": cache,
         "kv_to_dense": round(cache / whole, 4),

@@ -74,7 +74,7 @@ def video_llava_inputs(shape: Shape, batch: int, generator: Generator) -> dict[s
 
 def qwen2_vl(shape: Shape) -> tuple[type, Qwen2VLConfig]:
     """Qwen2-VL; time, row and column share the angles of a head as 16 to 24 to 24."""
-    half = shape.hidden // shape.heads // 2
+    half = shape.head_dim // 2
     time = half // 4
     sections = [time, (half - time) // 2, half - time - (half - time) // 2]
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": sections}

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sparsevlm.evaluation.sources import MiniatureSource
+from sparsevlm.evaluation.backends import MiniatureBackend
 from sparsevlm.explorer.bundle import asks
 from sparsevlm.explorer.engine import Engine
 from sparsevlm.explorer.run import Ask, Session
@@ -38,7 +38,7 @@ def test_bundled_traces_are_of_the_bundled_weights(sample):
     path = TRACES / f"{sample.name}.json.gz"
     session = Session.load(path)
     remedy = "record them again: python -m sparsevlm.explorer.bundle"
-    assert session.model.revision == MiniatureSource().revision("mini-llava"), remedy
+    assert session.model.revision == MiniatureBackend().revision("mini-llava"), remedy
     assert [run.ask for run in session.runs] == asks(sample.questions), remedy
     assert path.stat().st_size < 200_000
 
@@ -76,7 +76,7 @@ def test_files_that_are_no_session(tmp_path, monkeypatch, desk):
 
 
 def test_traces_of_other_weights_are_not_shown(monkeypatch):
-    monkeypatch.setattr(MiniatureSource, "revision", lambda self, model: "another")
+    monkeypatch.setattr(MiniatureBackend, "revision", lambda self, model: "another")
     desk = Desk("mini")
     desk.put("scene_6")
     assert not desk.is_known(Ask("what letter is on the brown card ?"))

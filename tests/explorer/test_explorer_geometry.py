@@ -29,7 +29,7 @@ def test_square_padding_is_undone():
 
 
 def test_padding_lies_where_llava_puts_the_picture():
-    from sparsevlm.models.inputs.pictures import MEAN_COLOUR, pad_to_square
+    from sparsevlm.models.prompts.clip import MEAN_COLOR, pad_to_square
 
     image = Image.new("RGB", (101, 240), "white")
     square = np.asarray(pad_to_square(image))
@@ -38,7 +38,7 @@ def test_padding_lies_where_llava_puts_the_picture():
         # Back to the coordinates of the square.
         left, top = round(box[0] - place.box[0]), round(box[1] - place.box[1])
         cell = square[top : top + 10, left : left + 10].reshape(-1, 3)
-        assert (token in place.padding()) == bool((cell == MEAN_COLOUR).all())
+        assert (token in place.padding()) == bool((cell == MEAN_COLOR).all())
 
 
 def test_a_cropped_grid_lies_inside():

@@ -28,7 +28,7 @@ from sparsevlm.explorer.view.color_map import Choice  # noqa: E402
 from sparsevlm.explorer.view.geometry import padded, stretched  # noqa: E402
 from sparsevlm.explorer.view.heads import Attention, LayerRows, encode  # noqa: E402
 from sparsevlm.explorer.view.montage import montage  # noqa: E402
-from sparsevlm.models.flops import DecoderShape  # noqa: E402
+from sparsevlm.models.sizes import ModelSizes  # noqa: E402
 from sparsevlm.runtime.trace import SampleTrace, StageTrace  # noqa: E402
 
 # Six patches, two stages. Token 0 stays; 1 goes at the first cut; 2 and 3 are recycled into the
@@ -44,7 +44,7 @@ RUN = Run(
     (0.1, 0.8, 0.1), SAMPLE, 10, (AnswerToken("a<b", 0.9, 0.2),), (AnswerToken("c", 0.7, 0.0001),),
     ROWS,
 )  # fmt: skip
-MODEL = Model("m", "", "miniature model, not LLaVA-1.5", 4, DecoderShape(8, 16, 2, 4), 4)
+MODEL = Model("m", "", "miniature model, not LLaVA-1.5", ModelSizes(4, 8, 16, heads=2), 4)
 PLACE = stretched((60, 40), (2, 3), 6)
 
 

@@ -17,8 +17,8 @@ from sparsevlm.miniature.vocabulary import DEPICTED
 def picture_patches(scenes: Sequence[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
     """``pixel_values`` [patches of all pictures, 96] and ``image_grid_thw`` [pictures, 3].
 
-    The same as from the image processor of the miniature (`kit.build_processor`), in a tenth of
-    the time: pictures that need no resizing, a patch in the order channel, frame, row, column.
+    The same as from the miniature's prompt builder (`qwen2_vl.prompts`), in a tenth of the time:
+    pictures that need no resizing, a patch in the order channel, frame, row, column.
     """
     patches, grids = [], []
     for scene in scenes:

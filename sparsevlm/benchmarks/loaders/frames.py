@@ -71,7 +71,7 @@ def _read(path: Path, number: int, changed: int) -> tuple[Image.Image, ...]:
 
 def _chosen(count: int, number: int, path: Path) -> list[int]:
     """Return the indices of the frames to show."""
-    from sparsevlm.models.inputs.pictures import sample_frames
+    from sparsevlm.models.images import sample_frames
 
     if count < 1:
         raise DataError(f"{path} has no frames; download it again")

@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-UNPINNED = "unpinned"  # no revision could be checked from here; pin what you download
-
 
 @dataclass(frozen=True)
 class HubCopy:
@@ -18,76 +16,70 @@ class HubCopy:
 
     Attributes
     ----------
-    new, old : str
-        Dataset id since the move of 30 July 2026, and before; the old one redirects.
+    id : str
+        Of the data set since the move of 30 July 2026; lmms-lab/NAME, its name before, redirects.
     config, split : str
         As `datasets.load_dataset` takes them; several configurations are joined by " + ".
-    revision : str
-        The commit to use, or `UNPINNED`.
-    differs : str
-        From what LLaVA's scripts read; "" where no difference is known.
     licence : str
         As far as known; the terms on the source's own page hold.
+    differs : str
+        From what LLaVA's scripts read; "" where no difference is known.
     """
 
-    new: str
-    old: str
+    id: str
     config: str
     split: str
-    revision: str
-    differs: str
     licence: str
+    differs: str = ""
 
 
-def _copy(name: str, config: str, split: str, licence: str, differs: str = "") -> HubCopy:
-    new, old = f"lmms-lab-encoder/{name}", f"lmms-lab/{name}"
-    return HubCopy(new, old, config, split, UNPINNED, differs, licence)
-
-
+# No revision could be checked from here; pin what you download.
 HUB = {
-    "gqa": _copy(
-        "GQA",
+    "gqa": HubCopy(
+        "lmms-lab-encoder/GQA",
         "testdev_balanced_instructions + testdev_balanced_images",
         "testdev",
         "CC BY 4.0; images of Visual Genome",
     ),
-    "mmbench": _copy(
-        "MMBench",
+    "mmbench": HubCopy(
+        "lmms-lab-encoder/MMBench",
         "en",
         "dev",
         "Apache-2.0 (repository)",
         "another version of the table, with other rows than mmbench_dev_20230712.tsv",
     ),
-    "mme": _copy("MME", "default", "test", "academic research only"),
-    "pope": _copy(
-        "POPE",
+    "mme": HubCopy("lmms-lab-encoder/MME", "default", "test", "academic research only"),
+    "pope": HubCopy(
+        "lmms-lab-encoder/POPE",
         "default",
         "test",
         "MIT (questions); COCO images under Flickr's terms",
         "9,000 rows: 3,000 random ones where LLaVA has 2,910",
     ),
-    "scienceqa": _copy(
-        "ScienceQA",
+    "scienceqa": HubCopy(
+        "lmms-lab-encoder/ScienceQA",
         "ScienceQA-IMG",
         "test",
         "CC BY-NC-SA 4.0",
         "only the questions with an image; the total needs the others too",
     ),
-    "seed": _copy(
-        "SEED-Bench",
+    "seed": HubCopy(
+        "lmms-lab-encoder/SEED-Bench",
         "default",
         "test",
         "CC BY-NC 4.0",
         "fewer videos than LLaVA's questions, and eight frames of each in place of the middle one",
     ),
-    "textvqa": _copy(
-        "textvqa",
+    "textvqa": HubCopy(
+        "lmms-lab-encoder/textvqa",
         "default",
         "validation",
         "CC BY 4.0; images of Open Images",
         "OCR tokens are in a column; lmms-eval leaves them out of the prompt by default",
     ),
-    "mmvet": _copy("MMVet", "default", "test", "non-commercial research and education only"),
+    "mmvet": HubCopy(
+        "lmms-lab-encoder/MMVet", "default", "test", "non-commercial research and education only"
+    ),
 }
 
 
@@ -97,4 +89,4 @@ def about_parquet(name: str, folder: Path) -> str:
         return ""
     copy = HUB[name]
     why = copy.differs or f"files of {copy.split} are not among them"
-    return f"{folder} holds parquet files of the hub ({copy.new}), which are not read: {why}"
+    return f"{folder} holds parquet files of the hub ({copy.id}), which are not read: {why}"

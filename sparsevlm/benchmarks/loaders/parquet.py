@@ -6,14 +6,18 @@ the tables, once and with their own bytes, so that everything after loading sees
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.hub import HUB
-from sparsevlm.benchmarks.loaders.layout import SHORT_ANSWER, DataError, Layout
+from sparsevlm.benchmarks.loaders.layout import (
+    SHORT_ANSWER,
+    DataError,
+    Layout,
+    write_picture,
+)
 from sparsevlm.benchmarks.loaders.mme import YES_OR_NO
 from sparsevlm.benchmarks.loaders.mmvet import BOTH
 from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
@@ -22,7 +26,6 @@ from sparsevlm.benchmarks.mmvet import AND_ABILITY
 from sparsevlm.benchmarks.sample import Sample
 
 PICTURES = "pictures"  # folder that the pictures are written to
-KINDS = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"RI": ".webp"}
 
 Make = Callable[[dict, str, int], Sample]  # row, picture, how many rows had its name before
 
@@ -140,7 +143,7 @@ def has_parquet(name: str, folder: Path) -> bool:
 def layout_of_copy(name: str) -> Layout:
     """Return the counts that the copy of a benchmark must have."""
     table = TABLES[name]
-    hint = f"these are the numbers of {HUB[name].new} on the hub"
+    hint = f"these are the numbers of {HUB[name].id} on the hub"
     return Layout(folder="", files={}, rows=table.rows, splits=table.splits, hint=hint)
 
 
@@ -188,7 +191,7 @@ def _pictures_apart(name: str, folder: Path) -> dict[str, str]:
     config = TABLES[name].pictures[0]
     files = files_of(folder / config, config, HUB[name].split)
     if not files:
-        raise DataError(f"no pictures in {folder / config}; download {config} of {HUB[name].new}")
+        raise DataError(f"no pictures in {folder / config}; download {config} of {HUB[name].id}")
     return dict(_each_picture(files, folder))
 
 
@@ -198,14 +201,7 @@ def _each_picture(files: list[Path], folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _write(picture: dict | None, folder: Path, name: str) -> str:
-    """Write a picture unless it is there, and return its place; equal ones are one file."""
     content = (picture or {}).get("bytes")
     if not content:
         raise DataError(f"{name!r} in {folder} has no picture in it; download the table again")
-    ending = KINDS.get(content[:2], "")
-    place = f"{PICTURES}/{hashlib.sha256(content).hexdigest()[:20]}{ending}"
-    path = folder / place
-    if not path.exists() or path.stat().st_size != len(content):
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-    return place
+    return write_picture(content, folder, PICTURES)

@@ -48,7 +48,7 @@ class EndpointJudge(ChatJudge):
     patience : Patience
         How long to go on trying.
 
-    Source
+    EvalBackend
     ------
     Video-LLaVA `eval_video_qa.py` (gpt-3.5-turbo) and MM-Vet's grading script (gpt-4-0613).
     Difference: temperature 0 where the first leaves it to the server, a limit on the reply where

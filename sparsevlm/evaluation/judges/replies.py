@@ -31,7 +31,7 @@ def read_video_reply(reply: str) -> Verdict:
     ReplyError
         `pred` or `score` is missing, is something else, or comes twice and differs.
 
-    Source
+    EvalBackend
     ------
     Video-LLaVA `eval_video_qa.py`, which evaluates the reply as Python and takes `int(score)`.
     Difference: it takes any `pred` that contains yes, and a score beyond 0 to 5.
@@ -108,7 +108,7 @@ def read_fraction(reply: str) -> Verdict:
     ReplyError
         There is no number, or it is out of range.
 
-    Source
+    EvalBackend
     ------
     MM-Vet's grading script. Difference: it takes the first word only, and gives 0 after five tries.
     """

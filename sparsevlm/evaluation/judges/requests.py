@@ -51,7 +51,7 @@ class JudgeRequest:
     def reference(self) -> str:
         """The reference as a judge reads it: the answer, or all facts with marks between them.
 
-        Source
+        EvalBackend
         ------
         MM-Vet's grading script puts blanks around <AND> and <OR>.
         """

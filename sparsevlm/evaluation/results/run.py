@@ -58,7 +58,7 @@ class EvaluationRun:
     max_new_tokens : int
         Longest answer.
     algorithm : str
-        Digest of the code that prunes, answers and scores (`plan.algorithm_digest`), so that no
+        Digest of the code that prunes, answers and scores (`digests.code_digest`), so that no
         result outlives the code that made it.
     layers : tuple of int, optional
         PruningStage after these layers (0-based); None for those that the method has for such a model.

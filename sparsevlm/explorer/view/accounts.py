@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sparsevlm.explorer.run import Model, Run
-from sparsevlm.models.flops import kv_bytes, prefill_flops
+from sparsevlm.models.sizes import kv_bytes, prefill_flops
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def account(run: Run, model: Model) -> Account:
     return Account(
         tuple(sample.tokens_in),
         tuple(sample.tokens_out),
-        prefill_flops(entering, model.decoder),
-        prefill_flops(whole, model.decoder),
-        kv_bytes(entering, model.decoder, **size),
-        kv_bytes(whole, model.decoder, **size),
+        prefill_flops(entering, model.sizes),
+        prefill_flops(whole, model.sizes),
+        kv_bytes(entering, model.sizes, **size),
+        kv_bytes(whole, model.sizes, **size),
     )
 
 

@@ -8,6 +8,7 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from sparsevlm.miniature.scenes import GRID, PATCH
 from sparsevlm.miniature.vocabulary import BOS, EOS, IMAGE, PAD, VOCABULARY_SIZE
 
+MODEL = LlavaForConditionalGeneration
 HIDDEN = 128
 NUM_LAYERS = 8
 NUM_HEADS = 4

@@ -12,6 +12,7 @@ from sparsevlm.miniature.scenes import GRID, PATCH
 from sparsevlm.miniature.vocabulary import IMAGE
 from sparsevlm.models.mini_gemini import MiniGeminiConfig, MiniGeminiForConditionalGeneration
 
+MODEL = MiniGeminiForConditionalGeneration
 # Almost all of the tower stands in its first stage, whose cells of 4 x 4 pixels see the letters.
 CHANNELS, DEPTHS = (48, 64, 96, 128), (3, 1, 1, 1)
 

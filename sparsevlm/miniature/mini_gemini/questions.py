@@ -5,13 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from PIL.Image import Image
 
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.miniature.mini_gemini.pictures import make_picture, small_cards
+from sparsevlm.miniature.question_families import FAMILIES as FAMILIES
 from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.scenes import SceneObject
 
 SMALL_TEXT = "small text"
+
+
+def draw(seed: int) -> list[Image]:
+    """The scene of a seed at 192 x 192 pixels, small cards included."""
+    return [make_picture(seed).image]
 
 
 def samples(benchmark: str, n: int, seed: int) -> list[Sample]:

@@ -12,6 +12,7 @@ from transformers import (
 
 from sparsevlm.miniature.vocabulary import BOS, EOS, IMAGE, INDEX, PAD, VOCABULARY_SIZE
 
+MODEL = Qwen2VLForConditionalGeneration
 HIDDEN = 128
 NUM_LAYERS = 8
 NUM_HEADS = 4

@@ -6,6 +6,7 @@ import zlib
 from functools import partial
 
 import numpy as np
+from PIL.Image import Image
 
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.miniature import questions
@@ -57,7 +58,12 @@ _SHARES = ("mmbench", "mmbench", "pope", "textvqa")
 _HARD = ("mmbench/text", "pope/random", "pope/popular", "pope/adversarial")
 
 
-def benchmark_samples(benchmark: str, n: int, seed: int) -> list[Sample]:
+def draw(seed: int) -> list[Image]:
+    """The picture of a seed."""
+    return [make_picture(seed).image]
+
+
+def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
     """The first samples of a benchmark; parameters and errors as `questions.benchmark_samples`.
 
     The pictures are drawn by `pictures.make_picture`.

@@ -25,6 +25,7 @@ from sparsevlm.miniature.video_llava.vocabulary import (
 )
 from sparsevlm.miniature.vocabulary import WORDS as BASE_WORDS
 
+MODEL = VideoLlavaForConditionalGeneration
 HIDDEN = 128
 NUM_LAYERS = 16
 NUM_HEADS = 4

@@ -5,16 +5,22 @@ from __future__ import annotations
 import zlib
 
 import numpy as np
+from PIL.Image import Image
 
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.miniature.question_families import Draft
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, check_request
-from sparsevlm.miniature.video_llava.clips import clip_actors
+from sparsevlm.miniature.video_llava.clips import clip_actors, make_clip
 from sparsevlm.miniature.video_llava.facts import Facts, pick
 from sparsevlm.miniature.video_llava.question_families import FAMILIES, TIMED
 
 # In training, kinds of question that need time come so many times as often as the others.
 TIMED_SHARE = 5
+
+
+def draw(seed: int) -> list[Image]:
+    """The frames of the clip of a seed."""
+    return make_clip(seed).frames
 
 
 def samples(benchmark: str, n: int, seed: int) -> list[Sample]:

@@ -25,23 +25,12 @@ INDEX = {word: index for index, word in enumerate(WORDS)}
 VOCABULARY_SIZE = -(-len(WORDS) // 16) * 16
 VIDEO = INDEX["<video>"]
 
-__all__ = ["BOS", "EOS", "IMAGE", "PAD", "VIDEO", "WORDS", "build_tokenizer", "encode", "prompt"]
+__all__ = ["BOS", "EOS", "IMAGE", "PAD", "VIDEO", "WORDS", "build_tokenizer", "encode"]
 
 
 def encode(words: list[str]) -> list[int]:
     """Ids of words; a word outside the vocabulary raises KeyError (training text is closed)."""
     return [INDEX[word] for word in words]
-
-
-def prompt(question: str) -> str:
-    """The text to give the processor beside a clip.
-
-    Raises
-    ------
-    ValueError
-        The question is empty.
-    """
-    return f"USER : <video> {base.asked(question, 'what does the ring do ?')} ASSISTANT :"
 
 
 def build_tokenizer():

@@ -7,14 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevlm.models.checkpoints.declared import CHECKPOINTS, find
+from sparsevlm.models.checkpoints.declared import declared, find
 from sparsevlm.models.checkpoints.places import CheckpointError, default_folder, locate
 
 if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-    from sparsevlm.models.prompt_builder import Asker
+    from sparsevlm.models.prompt_builder import PromptBuilder
 
 # model_type in config.json to (family, class in transformers; None: families/mini_gemini).
 KINDS = {
@@ -43,7 +43,7 @@ def load(
     attention: str = "sdpa",
     quantization: str | None = None,
     folder: Path | None = None,
-) -> tuple[PreTrainedModel, Asker]:
+) -> tuple[PreTrainedModel, PromptBuilder]:
     """Load a checkpoint of the paper, or of the same architecture from a folder.
 
     Parameters
@@ -68,8 +68,8 @@ def load(
     -------
     model
         In eval mode.
-    asker
-        Makes its inputs and reads its answers; `asking.Asker`.
+    builder
+        Makes its inputs and reads its answers.
 
     Raises
     ------
@@ -100,7 +100,7 @@ def load(
         model = _from_transformers(where, kind, dtype, attention, options)
     if not options:
         model = model.to(device)
-    return model.eval(), _asker(family, model, where)
+    return model.eval(), _builder(family, model, where)
 
 
 def files_of(name: str | Path, folder: Path | None = None) -> tuple[Path, Path | None, str]:
@@ -113,9 +113,8 @@ def files_of(name: str | Path, folder: Path | None = None) -> tuple[Path, Path |
     CheckpointError
         It is in the table, and not fetched or not complete.
     """
-    if str(name) not in {n for c in CHECKPOINTS for n in (c.name, c.short)}:
-        if Path(name).is_dir():
-            return Path(name), None, "float16"
+    if not declared(str(name)) and Path(name).is_dir():
+        return Path(name), None, "float16"
     checkpoint = find(str(name))
     folder = folder or default_folder()
     main, *towers = checkpoint.repositories
@@ -222,10 +221,10 @@ def _mini_gemini(
     return load_official(where, aux_tower=aux, dtype=dtype, attn_implementation=attention)
 
 
-def _asker(family: str, model: PreTrainedModel, where: Path) -> Asker:
+def _builder(family: str, model: PreTrainedModel, where: Path) -> PromptBuilder:
     from transformers import AutoTokenizer
 
-    from sparsevlm.models.prompt_builder import Asker
+    from sparsevlm.models.prompts import prompt_builder
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(
@@ -238,7 +237,7 @@ def _asker(family: str, model: PreTrainedModel, where: Path) -> Asker:
         ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token  # as Vicuna has it
-    return Asker(family, model.config, tokenizer)
+    return prompt_builder(family, model.config, tokenizer)
 
 
 def _placement(device: str) -> dict:

@@ -8,4 +8,3 @@ from sparsevlm.models.mini_gemini.model import MiniGeminiModel as MiniGeminiMode
 from sparsevlm.models.mini_gemini.modeling import (
     MiniGeminiForConditionalGeneration as MiniGeminiForConditionalGeneration,
 )
-from sparsevlm.models.mini_gemini.processing import prepare as prepare

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from sparsevlm.models.mini_gemini.modeling import MiniGeminiForConditionalGeneration
-from sparsevlm.runtime.adapter import Family, Grid, placeholders, register_family
+from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
 
 
-class MiniGemini(Family):
+class MiniGemini(Adapter):
     """`MiniGeminiForConditionalGeneration`: behind the projector it is LLaVA."""
 
     def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
@@ -32,8 +31,3 @@ class MiniGemini(Family):
         side = vision.image_size // vision.patch_size
         grid = (side, side) if views == 1 else (views, side, side)
         return [grid if count == views * side * side else None for count in counts]
-
-
-register_family(
-    "mini-gemini", lambda m: isinstance(m, MiniGeminiForConditionalGeneration), MiniGemini
-)

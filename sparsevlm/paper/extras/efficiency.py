@@ -14,14 +14,12 @@ from pathlib import Path
 import pandas as pd
 
 from sparsevlm.analysis import published
-from sparsevlm.analysis.accounting import TEXT_TOKENS
 from sparsevlm.core.schedule import tokens_per_layer
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.methods import make_pruner
-from sparsevlm.models.flops import kv_bytes, prefill_flops
+from sparsevlm.models.sizes import PAPER_TEXT_TOKENS, kv_bytes, prefill_flops
 from sparsevlm.runtime.timing import PHASES
 from sparsevlm.speed.options import FORMAT
-from sparsevlm.speed.shapes import SHAPES, Shape, method_options
+from sparsevlm.speed.shapes import SHAPES, Shape
 
 RECORDS = DATA / "bench"
 METHOD = "sparsevlm"
@@ -71,7 +69,7 @@ def about(record: dict) -> str:
     )
 
 
-def analytic(text_tokens: int = TEXT_TOKENS) -> pd.DataFrame:
+def analytic(text_tokens: int = PAPER_TEXT_TOKENS) -> pd.DataFrame:
     """FLOPs and KV cache of the full-size models, from the schedules alone.
 
     Returns
@@ -87,9 +85,9 @@ def analytic(text_tokens: int = TEXT_TOKENS) -> pd.DataFrame:
         cases = {shape.num_visual: dense}
         for tokens in shape.budgets:
             cases[tokens] = [n + text_tokens for n in entering_tokens(shape, tokens)]
-        full, whole = prefill_flops(dense, shape.decoder), kv_bytes(dense, shape.decoder)
+        full, whole = prefill_flops(dense, shape), kv_bytes(dense, shape)
         for tokens, entering in cases.items():
-            flops, cache = prefill_flops(entering, shape.decoder), kv_bytes(entering, shape.decoder)
+            flops, cache = prefill_flops(entering, shape), kv_bytes(entering, shape)
             rows.append({
                 "model": shape.name, "tokens": tokens, "TFLOPs": flops / 1e12,
                 "FLOPs / dense": flops / full, "KV (MB)": cache / 1e6, "KV / dense": cache / whole,
@@ -100,10 +98,7 @@ def analytic(text_tokens: int = TEXT_TOKENS) -> pd.DataFrame:
 
 def entering_tokens(shape: Shape, tokens: int) -> list[int]:
     """Visual tokens entering every layer of a full-size model under SparseVLM."""
-    pruner = make_pruner(
-        METHOD, tokens=tokens, num_layers=shape.layers, num_visual=shape.num_visual,
-        **method_options(shape, METHOD),
-    )  # fmt: skip
+    pruner = shape.pruner(METHOD, tokens)
     return tokens_per_layer(pruner.stages, shape.layers, shape.num_visual, pruner.recycle)[0]
 
 

@@ -20,8 +20,8 @@ from sparsevlm.analysis.statistics import Estimate, estimate
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, RANDOM, Results
 from sparsevlm.analysis.words import in_words, label
 from sparsevlm.evaluation.attention_aligned import moved_layers, probes_of
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.evaluation.plan import source_of
 from sparsevlm.evaluation.profiles import Profile, as_profile
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def load(profile: Profile | str) -> list[Evidence]:
     found = []
     for name, study_name in STUDY_OF.items():
         narrowed = profile.for_study(study_name)
-        pruner = source_of(narrowed).shape(name).pruner(OURS, narrowed.budgets[-1])
+        pruner = backend_of(narrowed.model).sizes(name).pruner(OURS, narrowed.budgets[-1])
         attention = AttentionByLayer.read(name, tuple(stage.layer for stage in pruner.stages))
         aligned = ALIGNED_STUDY_OF.get(name)
         results = study.measure(profile, study_name)

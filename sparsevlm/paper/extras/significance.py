@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,12 +24,13 @@ from sparsevlm.analysis.study import DENSE, Results, measure
 from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
 from sparsevlm.analysis.words import label
 from sparsevlm.evaluation.paths import DATA, relative
-from sparsevlm.evaluation.plan import algorithm_digest, source_of
+from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.failures import RunError
-from sparsevlm.evaluation.runs import execute_runs, plan_runs
+from sparsevlm.evaluation.results.run import EvaluationRun, digest
+from sparsevlm.evaluation.runs import ensure_records
 from sparsevlm.evaluation.studies import studies
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ FILE = DATA / "miniature" / "separation.json"
 NAMES = tuple(name for name in studies() if name.startswith("apart_"))
 FORMAT = 1
 COMMAND = "python -m sparsevlm.paper.extras.significance"
+
+
+def _code_of(runs: Iterable[EvaluationRun]) -> str:
+    """Return the digest of the code that some runs depend on."""
+    return digest(*sorted({run.algorithm for run in runs}))
 
 
 def entry(results: Results) -> dict:
@@ -69,7 +75,7 @@ def entry(results: Results) -> dict:
         "cuts": "moved" if profile.attention_aligned else "by depth",
         "questions": sum(found["questions"] for found in dense.values()),
         "dense": dense,
-        "algorithm": algorithm_digest(),
+        "algorithm": _code_of(record.run for record in results.records.values()),
         "provenance": provenance.collect(),
         "cells": sorted(results.ids),
         "rows": rows,
@@ -149,7 +155,7 @@ def source_lines(found: dict) -> str:
     lines = []
     for name, study in found["studies"].items():
         made = study["provenance"]
-        same = study["algorithm"] == algorithm_digest()
+        same = study["algorithm"] == _code_of(plan_runs(get_profile("mini").for_study(name)))
         lines.append(
             f"{name}: {made['time'][:10]}, commit {made['commit'][:8]}"
             f"{' (changed)' if made['dirty'] else ''}, {made['device']}; the code that prunes, "
@@ -210,9 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )  # fmt: skip
     options, profile = parser.parse_args(arguments), get_profile("mini")
     for name in options.only:
-        runs = plan_runs(profile.for_study(name))
         try:
-            execute_runs(runs, jobs=options.jobs, source=source_of(profile))
+            ensure_records(profile.for_study(name), jobs=options.jobs)
         except RunError as error:
             print(f"failed: {name}: {error}")
             return 1

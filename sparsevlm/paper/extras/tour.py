@@ -13,7 +13,7 @@ import numpy as np
 from sparsevlm.analysis import ask
 from sparsevlm.analysis.observe import Observation, observe
 from sparsevlm.core.schedule import recycled_counts
-from sparsevlm.models.flops import DecoderShape, kv_bytes, prefill_flops
+from sparsevlm.models.sizes import ModelSizes, kv_bytes, prefill_flops
 from sparsevlm.paper.figures.figure_2 import PruningStage, take_apart
 
 if TYPE_CHECKING:
@@ -32,14 +32,14 @@ class Found:
     stages : list of PruningStage
     dense, reference : str
         The answer of the dense model, and the true one.
-    decoder : DecoderShape
+    sizes : ModelSizes
     """
 
     run: Observation
     stages: list[PruningStage]
     dense: str
     reference: str
-    decoder: DecoderShape
+    sizes: ModelSizes
 
 
 def measure(
@@ -65,7 +65,7 @@ def measure(
     _, _, dense, _ = ask.answered(profile, scene_seed, question, Dense())
     text = ask.miniature(profile)[0].config.text_config.to_dict()
     stages = [take_apart(run, number) for number in range(len(run.seen))]
-    return Found(run, stages, dense, reference, DecoderShape.from_text_config(text))
+    return Found(run, stages, dense, reference, ModelSizes.from_text_config(text))
 
 
 def sequence(found: Found) -> pd.DataFrame:
@@ -225,8 +225,8 @@ def accounting(found: Found) -> pd.DataFrame:
     frame = pd.DataFrame({"tokens in": run.sample.tokens_in, "tokens out": run.sample.tokens_out})
     full = [run.sample.num_visual + text]
     for name, cost in (("operations, % of dense", prefill_flops), ("KV cache, %", kv_bytes)):
-        dense = cost(full, found.decoder)
-        frame[name] = [100 * cost([n + text], found.decoder) / dense for n in frame["tokens in"]]
+        dense = cost(full, found.sizes)
+        frame[name] = [100 * cost([n + text], found.sizes) / dense for n in frame["tokens in"]]
     frame.index = [f"layer {index}" for index in range(len(frame))]
     frame = frame.astype(float)
     frame.loc["mean"] = frame.mean()

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis import ask
+from sparsevlm.evaluation.backends import MiniatureBackend
 from sparsevlm.evaluation.paths import RESULTS
 from sparsevlm.evaluation.profiles import Profile, get_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import digest
-from sparsevlm.evaluation.sources import MiniatureSource
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -93,15 +93,10 @@ def examples(
     ValueError
         Unknown profile, impossible budget.
     """
-    from sparsevlm.methods import make_pruner
-
     profile = get_profile(profile) if isinstance(profile, str) else profile
     profile.require_runnable()
-    source = MiniatureSource()
-    shape = source.shape(profile.model)
-    pruner = make_pruner(
-        "sparsevlm", tokens=tokens, num_layers=shape.num_layers, num_visual=shape.num_visual
-    )
+    source = MiniatureBackend()
+    pruner = source.sizes(profile.model).pruner("sparsevlm", tokens)
     key = digest(
         source.revision(profile.model), json.dumps(pruner.to_json(), sort_keys=True),
         json.dumps(asked),

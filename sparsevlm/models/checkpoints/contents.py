@@ -8,20 +8,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sparsevlm.models.checkpoints.declared import CHECKPOINTS, Checkpoint, Decoder, find
+from sparsevlm.models.checkpoints.declared import declared, find
 from sparsevlm.models.checkpoints.loading import KINDS, check_files, files_of
-from sparsevlm.models.checkpoints.places import default_folder, read_lock
-from sparsevlm.models.checkpoints.verify import content_digest
+from sparsevlm.models.checkpoints.places import content_digest, default_folder, read_lock
+from sparsevlm.models.sizes import ModelSizes
 
-NOMINAL_QWEN = find("qwen2-vl-7b").decoder.visual
-
-
-def declared(name: str) -> Checkpoint | None:
-    """Return the checkpoint of this name, None for a folder."""
-    return next((c for c in CHECKPOINTS if name in (c.name, c.short)), None)
+NOMINAL_QWEN = find("qwen2-vl-7b").sizes.num_visual
 
 
-def decoder_of(name: str, folder: Path | None = None) -> Decoder:
+def sizes_of(name: str, folder: Path | None = None) -> ModelSizes:
     """Return the sizes of a checkpoint: from the table, or from a folder's config.json.
 
     Raises
@@ -32,18 +27,10 @@ def decoder_of(name: str, folder: Path | None = None) -> Decoder:
         The folder holds no checkpoint that can be loaded.
     """
     if known := declared(name):
-        return known.decoder
+        return known.sizes
     family, config = family_and_config(name, folder)
-    text = config.text_config
-    return Decoder(
-        layers=text.num_hidden_layers,
-        hidden=text.hidden_size,
-        intermediate=text.intermediate_size,
-        kv_heads=text.num_key_value_heads or text.num_attention_heads,
-        head_dim=getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads,
-        visual=_visual(family, config),
-        has_mrope=family == "qwen2_vl",
-    )
+    text = config.get_text_config().to_dict()
+    return ModelSizes.from_text_config(text, _visual(family, config))
 
 
 def _visual(family: str, config: Any) -> int:
@@ -59,7 +46,7 @@ def _visual(family: str, config: Any) -> int:
 
 
 def family_and_config(name: str, folder: Path | None = None) -> tuple[str, Any]:
-    """Return the family (key of `asking.ASKERS`) and configuration of a checkpoint.
+    """Return the family (see `prompts.prompt_builder`) and configuration of a checkpoint.
 
     Raises
     ------

@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
-from synthetic import WRITERS, rehearse
+from synthetic import WRITERS, write_synthetic
 
-from sparsevlm.benchmarks import BENCHMARKS, get_benchmark
-from sparsevlm.benchmarks.loaders import LOADERS, DataError, load, verify
+from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.benchmarks.loaders import DataError, load, verify
 from sparsevlm.benchmarks.loaders.layout import LETTER_ANSWER, SHORT_ANSWER
 from sparsevlm.benchmarks.uploads import UPLOADS, write_upload
 
@@ -23,8 +23,8 @@ ENDS = {name: SHORT_ANSWER for name in ("gqa", "mme", "pope", "textvqa")} | {
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("rehearsal")
-    return {name: rehearse(name, root / name, n=12) for name in WRITERS}
+    root = tmp_path_factory.mktemp("synthetic")
+    return {name: write_synthetic(name, root / name, n=12) for name in WRITERS}
 
 
 def answered(name, folder, says=None):
@@ -55,21 +55,20 @@ def test_it_has_the_traps_of_the_real_ones(folders):
 
 
 def test_the_same_seed_gives_the_same_data(folders, tmp_path):
-    again = rehearse("gqa", tmp_path / "again", n=12)
-    other = rehearse("gqa", tmp_path / "other", n=12, seed=1)
+    again = write_synthetic("gqa", tmp_path / "again", n=12)
+    other = write_synthetic("gqa", tmp_path / "other", n=12, seed=1)
     assert answered("gqa", again) == answered("gqa", folders["gqa"]) != answered("gqa", other)
 
 
-def test_a_video_benchmark_is_rehearsed_too(tmp_path):
-    folder = rehearse("tgif", tmp_path / "tgif", n=2)
+def test_videos_are_written_too(tmp_path):
+    folder = write_synthetic("tgif", tmp_path / "tgif", n=2)
     assert verify("tgif", folder, complete=False) == []
     assert len(load("tgif", folder, complete=False)) == 2
-    assert set(LOADERS) == set(BENCHMARKS)
 
 
-def test_an_unknown_rehearsal_is_answered_with_the_known_ones(tmp_path):
-    with pytest.raises(ValueError, match="no rehearsal for 'vqa'; known: gqa"):
-        rehearse("vqa", tmp_path)
+def test_unknown_fixtures_are_answered_with_the_known_ones(tmp_path):
+    with pytest.raises(ValueError, match="no synthetic fixtures for 'vqa'; known: gqa"):
+        write_synthetic("vqa", tmp_path)
 
 
 # The way back

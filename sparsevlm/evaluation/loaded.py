@@ -1,0 +1,96 @@
+"""A model that is ready to be asked: the bundled ones and the paper's alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from sparsevlm.evaluation.backends import backend_of
+from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.miniature.registry import marker_of
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from transformers import PreTrainedModel
+
+    from sparsevlm.core.interface import Pruner, StagedPruner
+    from sparsevlm.evaluation.answer import Answer
+    from sparsevlm.models.prompt_builder import PromptBuilder
+    from sparsevlm.models.sizes import ModelSizes
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedModel:
+    """A model with what is needed to ask it.
+
+    Attributes
+    ----------
+    name : str
+        As a profile names it.
+    model : PreTrainedModel
+        In evaluation mode, on its device.
+    builder : PromptBuilder
+        Makes its inputs, and text of its answers.
+    sizes : ModelSizes
+        Layers, heads and visual tokens.
+    revision : str
+        Digest of weights and processor.
+    marker : str
+        What every figure must say of its numbers; "" where nothing is due.
+    """
+
+    name: str
+    model: PreTrainedModel
+    builder: PromptBuilder
+    sizes: ModelSizes
+    revision: str
+    marker: str
+
+    def pruner(
+        self,
+        method: str,
+        tokens: int | None = None,
+        layers: Sequence[int] | None = None,
+        **options: object,
+    ) -> StagedPruner:
+        """Return a method at a budget for this model; see `ModelSizes.pruner`."""
+        return self.sizes.pruner(method, tokens, layers, **options)
+
+    def ask(self, question: str, images: Sequence[Image], pruner: Pruner, **how: object) -> Answer:
+        """Answer one question about one image, or the frames of a video; see `answer.answer`."""
+        from sparsevlm.evaluation.answer import answer
+
+        return answer(self.model, self.builder, [question], [list(images)], pruner, **how)[0]
+
+
+def load_model(profile: Profile) -> LoadedModel:
+    """Load the model of a profile, on its device; the last two are kept.
+
+    Parameters
+    ----------
+    profile : Profile
+        Names model, dtype, attention kernel and device; another model than the profile's own is
+        chosen by `Profile.with_model`.
+
+    Raises
+    ------
+    NotImplementedError
+        The profile cannot run.
+    RuntimeError
+        The profile asks for a GPU and there is none.
+    CheckpointError, MissingAssetError
+        Weights that are missing or damaged; the message says how to get them.
+    """
+    profile.require_runnable()
+    return _load(profile.model, profile.dtype, profile.attention, profile.device)
+
+
+@lru_cache(maxsize=2)
+def _load(name: str, dtype: str, attention: str, device: str) -> LoadedModel:
+    backend = backend_of(name)
+    model, builder = backend.load(name, dtype=dtype, attention=attention, device=device)
+    return LoadedModel(
+        name, model, builder, backend.sizes(name), backend.revision(name), marker_of(name)
+    )

@@ -1,0 +1,186 @@
+"""Running many evaluation runs in worker processes, of which none stops another."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import get_context, parent_process
+from typing import TYPE_CHECKING
+
+from sparsevlm.evaluation.results.failures import (
+    OpenSamplesError,
+    RunBusyError,
+    RunError,
+    Unfinished,
+)
+from sparsevlm.evaluation.results.run import EvaluationRun
+from sparsevlm.evaluation.results.store import Store
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+    from sparsevlm.evaluation.backends import EvalBackend
+
+POLL_SECONDS = 0.2
+
+
+@dataclass
+class Outcome:
+    """What became of runs that are not finished.
+
+    Attributes
+    ----------
+    failed : dict of str
+        By title of the run: why it failed.
+    unfinished : list of (EvaluationRun, failures)
+        Runs with samples that got no answer.
+    busy : list of EvaluationRun
+        Another process works on them.
+    """
+
+    failed: dict[str, str] = field(default_factory=dict)
+    unfinished: list[Unfinished] = field(default_factory=list)
+    busy: list[EvaluationRun] = field(default_factory=list)
+
+
+def run_all(
+    runs: Sequence[EvaluationRun], store: Store, jobs: int, backend: EvalBackend, bar: tqdm
+) -> Outcome:
+    """Run everything in `jobs` processes of one thread each, and say what did not work.
+
+    Parameters
+    ----------
+    runs : sequence of EvaluationRun
+        Not finished yet.
+    store, backend
+        Take the results; supply models and questions.
+    jobs : int
+        Worker processes.
+    bar : tqdm
+        Moved by the samples done; its description counts the runs.
+
+    Raises
+    ------
+    RunError
+        What concerns all runs alike: the disk is full, a worker was killed, the weights or
+        questions changed. What was answered is kept.
+    """
+    outcome, context = Outcome(), get_context("spawn")  # a forked torch can hang
+    done, stop = context.Value("q", 0), context.Event()
+    with (
+        _one_thread_each(),
+        ProcessPoolExecutor(jobs, context, _start_worker, (done, stop)) as pool,
+    ):
+        running = {pool.submit(_execute, run, store, backend): run for run in runs}
+        try:
+            _follow(running, outcome, done, bar)
+        except BaseException:  # Ctrl-C too: workers end after their batch, and keep it
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return outcome
+
+
+def _follow(running: dict[Future, EvaluationRun], outcome: Outcome, done, bar: tqdm) -> None:
+    """Move the bar until every run has ended; raise what concerns all of them."""
+    total, open_futures = len(running), set(running)
+    bar.set_description(f"0/{total} runs")
+    while open_futures:
+        ended, open_futures = wait(open_futures, POLL_SECONDS, "FIRST_COMPLETED")
+        bar.update(done.value - bar.n)
+        for future in ended:
+            _note(running[future], future, outcome)
+        bar.set_description(f"{total - len(open_futures)}/{total} runs", refresh=False)
+
+
+def _note(run: EvaluationRun, future: Future, outcome: Outcome) -> None:
+    try:
+        kind, content = future.result()
+    except BrokenProcessPool:
+        raise RunError(
+            "a worker process died (killed, or out of memory); what was answered is kept. "
+            "Run the same command again, with fewer --jobs if memory is short"
+        ) from None
+    if kind == "stopped":
+        raise RunError(content)
+    if kind == "failed":
+        outcome.failed[f"run {run.title}"] = content
+    elif kind == "open":
+        outcome.unfinished += content
+    elif kind == "busy":
+        outcome.busy.append(run)
+
+
+@contextmanager
+def _one_thread_each() -> Iterator[None]:
+    """Let children start with one OpenMP thread, which is fixed when torch is imported."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+# --- In a worker process -----------------------------------------------------------------------
+
+_shared: tuple = ()  # the counter of samples, and the event that ends the worker
+
+
+class _Stopped(Exception):
+    """The parent ends the run."""
+
+
+def _start_worker(done, stop) -> None:
+    global _shared
+    _shared = done, stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Leave when the parent is gone: one that was killed cannot stop us, and we hold locks."""
+    parent_process().join()
+    os._exit(1)
+
+
+def _execute(run: EvaluationRun, store: Store, backend: EvalBackend) -> tuple[str, object]:
+    """Execute one run; return how it ended, with what the parent needs to know."""
+    import torch
+    from transformers.utils import logging
+
+    from sparsevlm.evaluation.workers import execute_run
+
+    torch.set_num_threads(1)
+    logging.disable_progress_bar()  # the parent shows one
+    try:
+        execute_run(run, store, backend, _report)
+    except OpenSamplesError as error:
+        return "open", error.runs
+    except RunBusyError:
+        return "busy", None
+    except (RunError, OSError) as error:
+        return "stopped", str(error)
+    except _Stopped:
+        return "stopped", "stopped"
+    except Exception:
+        return "failed", traceback.format_exc().strip().splitlines()[-1]
+    return "done", None
+
+
+def _report(samples: int) -> None:
+    done, stop = _shared
+    with done.get_lock():
+        done.value += samples
+    if stop.is_set():
+        raise _Stopped

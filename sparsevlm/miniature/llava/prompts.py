@@ -1,0 +1,24 @@
+"""How the miniature LLaVA is asked."""
+
+from __future__ import annotations
+
+from transformers import LlavaConfig
+
+from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
+from sparsevlm.miniature.vocabulary import build_tokenizer
+from sparsevlm.models.prompt_builder import Template
+from sparsevlm.models.prompts.llava import LlavaPromptBuilder
+
+TEMPLATE = Template("USER : ", " ASSISTANT :", "<image> ", text_only=False)
+
+
+def builder(config: LlavaConfig | None) -> LlavaPromptBuilder:
+    """The miniature's words and template; an image of any size is stretched to 96 x 96 pixels."""
+    return LlavaPromptBuilder(
+        config,
+        build_tokenizer(),
+        TEMPLATE,
+        "stretch",
+        mean=(PIXEL_MEAN,) * 3,
+        std=(PIXEL_STD,) * 3,
+    )

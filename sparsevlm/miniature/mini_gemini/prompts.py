@@ -1,0 +1,13 @@
+"""How the miniature Mini-Gemini is asked."""
+
+from __future__ import annotations
+
+from sparsevlm.miniature.llava.prompts import TEMPLATE
+from sparsevlm.miniature.vocabulary import build_tokenizer
+from sparsevlm.models.mini_gemini import MiniGeminiConfig
+from sparsevlm.models.prompts.mini_gemini import MiniGeminiPromptBuilder
+
+
+def builder(config: MiniGeminiConfig | None) -> MiniGeminiPromptBuilder:
+    """The miniature's words and template; the images take the way of the big model."""
+    return MiniGeminiPromptBuilder(config, build_tokenizer(), TEMPLATE)

@@ -1,0 +1,46 @@
+"""Inputs of LLaVA-1.5."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sparsevlm.models.prompt_builder import Fit, Media, PromptBuilder, Template
+from sparsevlm.models.prompts.clip import CLIP_MEAN, CLIP_STD, Channels, clip_pixels, vicuna
+
+VICUNA_V1 = vicuna("user")  # conversation "vicuna_v1", with which LLaVA-1.5 was trained
+IMAGE_START = 35  # where LLaVA-1.5's own scripts see the first visual token
+
+
+@dataclass(frozen=True)
+class LlavaPromptBuilder(PromptBuilder):
+    """Inputs of a `LlavaForConditionalGeneration`, as LLaVA-1.5's own scripts build them.
+
+    The converted processor of the Hub differs: it cuts the middle out of an image instead of
+    padding it, and its chat template leaves the system sentence out. With images there is
+    ``pixel_values`` ``[images, 3, side, side]``.
+
+    Attributes
+    ----------
+    mean, std
+        Of the image's channels.
+    """
+
+    template: Template = VICUNA_V1
+    fit: Fit = "pad"
+    mean: Channels = CLIP_MEAN
+    std: Channels = CLIP_STD
+
+    def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
+        vision = self.config.vision_config
+        count = (vision.image_size // vision.patch_size) ** 2
+        count += self.config.vision_feature_select_strategy == "full"
+        images = [image for one in media for image in one]
+        pixels = {}
+        if images:
+            pixels["pixel_values"] = clip_pixels(
+                images, vision.image_size, self.fit, self.mean, self.std
+            )
+        return [count * len(one) for one in media], pixels

@@ -1,0 +1,204 @@
+"""Prompt builders: what the text and the token ids of every architecture are."""
+
+from __future__ import annotations
+
+import pytest
+import tiny
+import tiny_qwen_vl as qwen
+import torch
+from PIL import Image
+from tiny_checkpoints import (
+    FAMILIES,
+    PIECES,
+    VICUNA,
+    letters_tokenizer,
+    picture,
+    pieces_tokenizer,
+)
+from tiny_mini_gemini import small_config, small_mini_gemini
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
+
+from sparsevlm.models.prompt_builder import pad_batch
+from sparsevlm.models.prompts import prompt_builder
+from sparsevlm.models.prompts.llava import IMAGE_START
+
+SYSTEM = (
+    "A chat between a curious user and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the user's questions."
+)
+
+
+def builder_of(family, tokenizer=None):
+    build, special = FAMILIES[family]
+    return prompt_builder(family, build().config, tokenizer or letters_tokenizer(special))
+
+
+# --- The text -------------------------------------------------------------------------------------
+
+
+def test_the_prompts():
+    prompts = {family: builder_of(family).prompt("Why?") for family in FAMILIES}
+    assert prompts["llava"] == prompts["mini_gemini"]
+    assert prompts["llava"] == f"{SYSTEM} USER: <image>\nWhy? ASSISTANT:"
+    assert prompts["qwen2_vl"] == (
+        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
+        "<|vision_start|><|image_pad|><|vision_end|>Why?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    video = builder_of("video_llava").prompt("Why?", 8)
+    assert video == f"{SYSTEM.replace('user', 'human')} USER: <video>\nWhy? ASSISTANT:"
+    assert builder_of("llava").prompt("Why?", 0) == f"{SYSTEM} USER: Why? ASSISTANT:"
+    assert "<|video_pad|>" in builder_of("qwen2_vl").prompt("Why?", 8)
+    gemma = prompt_builder("mini_gemini", small_config("gemma"), None).prompt("What is it?")
+    assert gemma == (
+        "<start_of_turn>user\n<image>\nWhat is it?<end_of_turn>\n<start_of_turn>model\n"
+    )
+
+
+def test_an_image_named_in_the_question_stays_there_for_mini_gemini():
+    builder = builder_of("mini_gemini")
+    assert "USER: Is <image> red? ASSISTANT:" in builder.prompt("Is <image> red?")
+    with pytest.raises(ValueError, match="more than once"):
+        builder.inputs(["<image><image>"], [[picture(9, 9)]])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_text_of_the_prompt_is_what_the_inputs_hold(family):
+    builder = builder_of(family)
+    media = [picture(24, 24, n) for n in range(4)] if family == "video_llava" else [picture(60, 40)]
+    ids = builder.inputs(["Why not?"], [media])["input_ids"][0].tolist()
+    placeholders = {builder.config.image_token_id, getattr(builder.config, "video_token_id", None)}
+    found = builder.tokenizer.decode([i for i in ids if i not in placeholders])
+    want = builder.prompt("Why not?", len(media))
+    for token in ("<image>", "<video>", "<|image_pad|>"):
+        want = want.replace(token, "")
+    assert found.removeprefix("<s>") == want
+
+
+def test_answers_are_decoded_without_special_tokens_and_stripped():
+    tokenizer = letters_tokenizer(VICUNA)
+    rows = [tokenizer(text)["input_ids"] for text in (" yes \n", "no way")]
+    assert builder_of("llava", tokenizer).decode(torch.tensor(rows)) == ["yes", "no way"]
+
+
+# --- The ids --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("family", ["llava", "mini_gemini"])
+def test_the_image_stands_at_index_35(family):
+    assert len(PIECES.split()) == IMAGE_START - 1  # and the beginning of the sequence
+    builder = builder_of(family, pieces_tokenizer())
+    assert builder.image_start() == IMAGE_START
+    ids = builder.inputs(["Why?"], [[picture(90, 60)]])["input_ids"][0].tolist()
+    assert ids.index(builder.config.image_token_id) == IMAGE_START
+
+
+def test_token_ids_and_pixels_of_a_square_are_those_of_the_processor():
+    builder = builder_of("llava")
+    inputs = builder.inputs(["Why?"], [[picture(96, 96)]])
+    processor = LlavaProcessor(
+        image_processor=CLIPImageProcessorPil(size={"shortest_edge": 96}, crop_size=96),
+        tokenizer=builder.tokenizer, patch_size=4, vision_feature_select_strategy="default",
+        num_additional_image_tokens=1, image_token="<image>",
+    )  # fmt: skip
+    want = processor(text=builder.prompt("Why?"), images=picture(96, 96), return_tensors="pt")
+    assert torch.equal(inputs["input_ids"], want["input_ids"])
+    assert torch.equal(inputs["pixel_values"], want["pixel_values"])
+
+
+def test_the_placeholder_must_be_there_once():
+    with pytest.raises(ValueError, match="found it 2 times"):
+        builder_of("llava").inputs(["an <image> ?"], [[picture(9, 9)]])
+    with pytest.raises(ValueError, match="found it 0 times"):
+        builder_of("llava", letters_tokenizer(VICUNA[:4])).image_start()
+
+
+def test_padding_is_on_the_left_and_needs_a_token():
+    tokenizer = letters_tokenizer(VICUNA)
+    batch = pad_batch(tokenizer, [[7], [8, 9]])
+    assert batch["input_ids"].tolist() == [[0, 7], [8, 9]]
+    assert batch["attention_mask"].tolist() == [[0, 1], [1, 1]]
+    tokenizer.pad_token = None
+    with pytest.raises(ValueError, match="no padding token"):
+        pad_batch(tokenizer, [[7], [8, 9]])
+    assert pad_batch(tokenizer, [[7], [8]])["input_ids"].tolist() == [[7], [8]]
+
+
+MARK = "\u2581"
+
+
+@pytest.fixture(scope="module")
+def sentence_pieces():
+    """Letters as tokens, with SentencePiece's word mark before every piece, as Llama has it."""
+    letters = sorted({MARK, *f"{SYSTEM} USER: ASSISTANT:\nWhat is it? Is it red?<>_startofundml"})
+    pieces = [(token, 0.0) for token in ("<unk>", "<s>", "</s>")]
+    inner = Tokenizer(models.Unigram(pieces + [(letter, -1.0) for letter in letters], unk_id=0))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", unk_token="<unk>",
+        pad_token="</s>",
+    )  # fmt: skip
+
+
+def blank(size=(30, 20)):
+    return Image.new("RGB", size, "red")
+
+
+def real_ids(inputs, row=0):
+    return inputs["input_ids"][row][inputs["attention_mask"][row].bool()].tolist()
+
+
+@pytest.mark.parametrize("views", ["base", "hd"])
+def test_mini_gemini_is_tokenized_piece_by_piece(sentence_pieces, views):
+    config = small_config(views=views)
+    builder = prompt_builder("mini_gemini", config, sentence_pieces)
+    ids = real_ids(builder.inputs(["Is it red?"], [[blank()]]))
+    start = ids.index(config.image_token_id)
+    stop = start + config.num_visual
+    assert ids[start:stop] == [config.image_token_id] * config.num_visual
+    before, after = (sentence_pieces.convert_ids_to_tokens(x) for x in (ids[:start], ids[stop:]))
+    # The mark stands before each piece, so also between image and newline; one <s> only.
+    assert "".join(before) == f"<s>{MARK}{SYSTEM} USER: ".replace(" ", MARK)
+    assert "".join(after) == f"{MARK}\nIs it red? ASSISTANT:".replace(" ", MARK)
+
+
+def test_a_batch_for_mini_gemini_is_padded_on_the_left_and_runs(sentence_pieces):
+    model = small_mini_gemini()
+    builder = prompt_builder("mini_gemini", model.config, sentence_pieces)
+    questions = ["Is it red?", "What is it? Is it red?"]
+    inputs = builder.inputs(questions, [[blank()], [blank((9, 70))]])
+    shapes = {key: tuple(value.shape[1:]) for key, value in inputs.items() if "pixel" in key}
+    assert shapes == {"pixel_values": (3, 28, 28), "pixel_values_aux": (3, 64, 64)}
+    mask = inputs["attention_mask"]
+    padding = len("What is it? ")
+    assert mask[0].tolist() == [0] * padding + [1] * (mask.shape[1] - padding)
+    assert mask[1].all() and (inputs["input_ids"][0, :padding] == 2).all()
+    for index, question in enumerate(questions):
+        assert real_ids(inputs, index) == real_ids(builder.inputs([question], [[blank()]]))
+    half = inputs.to(dtype=torch.float16)
+    assert half["pixel_values"].dtype == torch.float16 and half["input_ids"].dtype == torch.int64
+    inputs = builder.inputs(questions, [[blank()]] * 2)
+    assert model.generate(**inputs, max_new_tokens=2).shape == (2, mask.shape[1] + 2)
+
+
+# --- What is refused ------------------------------------------------------------------------------
+
+
+def test_media_and_questions_that_do_not_fit():
+    with pytest.raises(ValueError, match="2 questions and 1 lists"):
+        builder_of("llava").inputs(["a", "b"], [[picture(9, 9)]])
+    with pytest.raises(ValueError, match="0 questions"):
+        builder_of("llava").inputs([], [])
+    with pytest.raises(ValueError, match="no image or one image with a question, got 2"):
+        builder_of("llava").inputs(["a"], [[picture(9, 9)] * 2])
+    with pytest.raises(ValueError, match="takes one image with a question, got 0"):
+        builder_of("mini_gemini").inputs(["a"], [[]])
+    with pytest.raises(ValueError, match="the question is empty"):
+        builder_of("llava").inputs([" "], [[]])
+    with pytest.raises(ValueError, match="fps must be positive"):
+        prompt_builder("qwen2_vl", qwen.tiny_qwen2_vl().config, None, fps=0)
+    with pytest.raises(ValueError, match="'llama'; choose from llava, video_llava"):
+        prompt_builder("llama", tiny.tiny_llava().config, None)
