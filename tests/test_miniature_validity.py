@@ -41,7 +41,7 @@ def test_nothing_is_pruned_after_the_last_layer_even_if_it_reads_most():
 
 @pytest.mark.parametrize("name", MINIATURES)
 def test_the_cards_of_all_miniatures_give_stages_inside_the_model(name):
-    num_layers = MiniatureBackend().sizes(name).num_layers
+    num_layers = MiniatureBackend().sizes(name).layers
     moved = attention_aligned.moved_layers(name)
     assert moved == tuple(sorted(set(moved))) and 0 <= moved[0] and moved[-1] < num_layers - 1
 

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,13 @@ def untrained(folder: Path, num_layers: int = 4) -> MiniatureBackend:
     return MiniatureBackend(str(folder))
 
 
+def with_inputs(builder, inputs):
+    """The same prompt builder, whose inputs are `inputs(builder, questions, media)`."""
+    kind = type(builder)
+    other = type("Other", (kind,), {"inputs": lambda self, *asked: inputs(builder, *asked)})
+    return other(**{f.name: getattr(builder, f.name) for f in fields(kind)})
+
+
 @dataclass(frozen=True)
 class Hungry(MiniatureBackend):
     """A source whose model asks for absurd memory: for batches above a limit, and some samples.
@@ -38,18 +45,17 @@ class Hungry(MiniatureBackend):
     """
 
     limit: int = 1000
-    samples_too_large: tuple[str, ...] = ()
+    questions_too_large: tuple[str, ...] = ()
 
     def load(self, model, **how):
         loaded, builder = super().load(model, **how)
         loaded.register_forward_pre_hook(self._allocate, with_kwargs=True)
-        return loaded, builder
+        return loaded, with_inputs(builder, self._inputs)
 
-    def media(self, model, samples):
-        for sample, images in zip(samples, super().media(model, samples), strict=True):
-            if sample.id in self.samples_too_large:
-                np.empty(ABSURD, np.uint8)
-            yield images
+    def _inputs(self, builder, questions, media):
+        if any(question in self.questions_too_large for question in questions):
+            np.empty(ABSURD, np.uint8)
+        return builder.inputs(questions, media)
 
     def _allocate(self, module, args, kwargs):
         import torch
