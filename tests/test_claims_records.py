@@ -21,7 +21,8 @@ from sparsevlm.paper.claims import file as claims_file
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims import records as claims_records
 from sparsevlm.paper.claims.claim import Claim, Entry, Finding
-from sparsevlm.paper.claims.collect import NotRunError, ProfileRecords, collect
+from sparsevlm.paper.claims.collect import collect
+from sparsevlm.paper.claims.records import NotRunError, ProfileRecords
 
 
 @pytest.fixture

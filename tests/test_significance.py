@@ -47,15 +47,18 @@ def test_every_study_asks_about_2000_questions_at_one_budget_and_in_no_notebook(
         assert profile.budgets[0] == min(of.budgets) and profile.benchmarks == of.benchmarks
 
 
-def test_what_is_written_is_read_back_and_says_what_it_is(found):
+def test_what_is_written_is_read_back_and_says_what_it_is(found, monkeypatch):
+    runs = [record.run for record in results_of("apart_llava").records.values()]
+    monkeypatch.setattr(significance, "plan_runs", lambda profile: runs)
     llava, moved = found["studies"].values()
     assert (llava["miniature"], llava["cuts"]) == ("mini-llava", "by depth")
     assert (moved["miniature"], moved["cuts"]) == ("mini-gemini", "moved")
     assert llava["questions"] == 48 and len(llava["cells"]) == 2 * 6
     llava = {**llava, "algorithm": "older"}
-    old, same = significance.source_lines({"studies": {"a": llava, "b": moved}}).splitlines()
-    assert old.startswith("a: ") and old.endswith("has changed since.")
-    assert same.startswith("b: ") and same.endswith("is the same today.")
+    studies = {"apart_llava": llava, "apart_gemini_moved": moved}
+    old, same = significance.source_lines({"studies": studies}).splitlines()
+    assert old.startswith("apart_llava: ") and old.endswith("has changed since.")
+    assert same.startswith("apart_gemini_moved: ") and same.endswith("is the same today.")
 
 
 def test_a_study_that_is_measured_again_leaves_the_others(found, path, tmp_path):

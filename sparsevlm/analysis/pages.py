@@ -152,13 +152,10 @@ class Report:
     ours: str = OURS
     has_page: bool = True
 
-    def measure(self, profile: Profile | str) -> Results:
-        """Return the study of a profile; errors as of `study.measure`."""
-        return study.measure(profile, self.study or self.name, self.ours, self.paper)
-
-    def read(self, profile: Profile | str) -> Results:
-        """Return the study of a profile from its finished records; errors as of `study.read`."""
-        return study.read(profile, self.study or self.name, self.ours, self.paper)
+    def measure(self, profile: Profile | str, run_missing: bool = True) -> Results:
+        """Return the study of a profile; arguments and errors as of `study.measure`."""
+        name = self.study or self.name
+        return study.measure(profile, name, self.ours, self.paper, run_missing)
 
     def save(self, results: Results, folder: str | Path = "figures") -> list[Path]:
         """Draw the figure and write it with its data, then the page and its numbers.

@@ -8,7 +8,7 @@ table and a page), words.py (comparisons in words), drawing.py (parts of figures
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
@@ -121,7 +121,11 @@ def settings_of(profile: Profile) -> list[Setting]:
 
 
 def measure(
-    profile: Profile | str, study: str, ours: str = OURS, paper: PaperNumbers | None = None
+    profile: Profile | str,
+    study: str,
+    ours: str = OURS,
+    paper: PaperNumbers | None = None,
+    run_missing: bool = True,
 ) -> Results:
     """Return a study of a profile, after running what is missing.
 
@@ -135,32 +139,18 @@ def measure(
         The method whose lead over the others is wanted.
     paper : mapping, optional
         The paper's numbers by (method, tokens) and measure.
+    run_missing : bool
+        False to read finished records only.
 
     Raises
     ------
-    RunError
-        Some runs could not be finished; the message says why.
+    RunError, FileNotFoundError
+        Some runs could not be finished; or are not, and none shall be run. The message says why.
     """
     chosen = as_profile(profile).for_study(study)
-    return from_records(chosen, ensure_records(chosen), _sizes(chosen), ours, paper)
-
-
-def read(
-    profile: Profile | str, study: str, ours: str = OURS, paper: PaperNumbers | None = None
-) -> Results:
-    """Return a study of a profile from its finished records, without running any.
-
-    Raises
-    ------
-    FileNotFoundError
-        Some runs are not finished; the message says how to run them.
-    """
-    chosen = as_profile(profile).for_study(study)
-    return from_records(chosen, load_records(chosen), _sizes(chosen), ours, paper)
-
-
-def _sizes(profile: Profile) -> ModelSizes:
-    return backend_of(profile.model).sizes(profile.model)
+    records = (ensure_records if run_missing else load_records)(chosen)
+    sizes = backend_of(chosen.model).sizes(chosen.model)
+    return from_records(chosen, records, sizes, ours, paper)
 
 
 def from_records(
@@ -238,73 +228,68 @@ class _Counts:
         )  # fmt: skip
 
 
-def _rows(study: Results, setting: Setting, counts: Mapping[tuple, _Counts]) -> Iterator[dict]:
+def _rows(study: Results, setting: Setting, counts: Mapping[tuple, _Counts]) -> Iterator[tuple]:
     """The rows of the frame about one setting: by benchmark, then over all."""
     profile, paper = study.profile, study.paper.get(setting, {})
-    own, dense = (
-        {name: counts[(*one, name)] for name in profile.benchmarks}
-        for one in (setting, DENSE_SETTING)
-    )
+    names = profile.benchmarks
+    own, dense = ([counts[(*one, name)] for name in names] for one in (setting, DENSE_SETTING))
     cases = [
-        (name, _of_benchmark(study, setting, name, own[name].judge), [name])
-        for name in profile.benchmarks
+        (name, _of_benchmark(study, setting, name, of.judge), [name])
+        for name, of in zip(names, own, strict=True)
     ]
-    cases.append(("", _of_setting(study, setting) | _costs(own, dense), profile.benchmarks))
-    for name, measures, names in cases:
-        questions = sum(own[one].questions for one in names)
-        source = " ".join(study.records[(*setting, one)].id for one in names)
+    cases.append(("", _of_setting(study, setting) | _costs(own, dense), names))
+    for name, measures, asked in cases:
+        questions = sum(counts[(*setting, one)].questions for one in asked)
+        source = " ".join(study.records[(*setting, one)].id for one in asked)
         known = {"score": BENCHMARKS[name].paper_column} if name else PAPER_MEASURE
         for kind, found in measures.items():
-            if not isinstance(found, Estimate):
-                found = Estimate(found, np.nan, np.nan)
-            values = (
-                profile.study, profile.model, name, *setting, kind, found.value, found.low,
-                found.high, questions, paper.get(known.get(kind, "")), source,
+            one = found if isinstance(found, Estimate) else Estimate(found, np.nan, np.nan)
+            yield (
+                profile.study, profile.model, name, *setting, kind, one.value, one.low, one.high,
+                questions, paper.get(known.get(kind, "")), source,
             )  # fmt: skip
-            yield dict(zip(COLUMNS, values, strict=True))
 
 
 def _of_benchmark(
     study: Results, setting: Setting, name: str, judge: Mapping
 ) -> dict[str, Estimate | float]:
-    drawn = study.scores[(*setting, name)]
-    dense = study.scores[(*DENSE_SETTING, name)]
-    judged = judge.get("judged")
-    return {
-        "score": statistics.estimate(drawn),
-        "percent": statistics.estimate(statistics.relative_accuracy([drawn], [dense])),
-        **({"judged": judge["accuracy"], "judge score": judge["score"]} if judged else {}),
-    }
-
-
-def _of_setting(study: Results, setting: Setting) -> dict[str, Estimate | float]:
-    names = study.profile.benchmarks
-    means = {s: np.mean([study.scores[(*s, n)] for n in names], axis=0) for s in study.relative}
-    found: dict[str, Estimate | float] = {
-        "relative accuracy": statistics.estimate(study.relative[setting]),
-        "mean score": fmean(float(study.scores[(*setting, name)][0]) for name in names),
-    }
-    ours, random = (study.ours, setting[1]), (RANDOM, setting[1])
-    if ours in means and ours != setting:
-        found["ahead"] = study.difference(ours, setting)
-    for kind, rival in (("minus dense", DENSE_SETTING), ("minus random", random)):
-        if rival in means and rival != setting:
-            found[kind] = statistics.estimate(means[setting] - means[rival])
+    drawn, dense = (study.scores[(*one, name)] for one in (setting, DENSE_SETTING))
+    percent = statistics.relative_accuracy([drawn], [dense])
+    found = {"score": statistics.estimate(drawn), "percent": statistics.estimate(percent)}
+    if judge.get("judged"):
+        found |= {"judged": judge["accuracy"], "judge score": judge["score"]}
     return found
 
 
-def _costs(own: Mapping[str, _Counts], dense: Mapping[str, _Counts]) -> dict[str, float]:
-    flops, dense_flops = (
-        fmean(n for one in each.values() for n in one.flops) for each in (own, dense)
-    )
-    cache, dense_cache = (
-        fmean(n for one in each.values() for n in one.cache) for each in (own, dense)
-    )
-    return {
-        "tokens in": fmean(one.tokens_in for one in own.values()),
-        "tokens out": fmean(one.tokens_out for one in own.values()),
-        "GFLOPs": flops / 1e9,
-        "FLOPs (%)": 100 * flops / dense_flops,
-        "KV (MB)": cache / 1e6,
-        "KV (%)": 100 * cache / dense_cache,
+def _of_setting(study: Results, setting: Setting) -> dict[str, Estimate | float]:
+    names, known = study.profile.benchmarks, study.relative
+    found: dict[str, Estimate | float] = {
+        "relative accuracy": statistics.estimate(known[setting]),
+        "mean score": fmean(float(study.scores[(*setting, name)][0]) for name in names),
     }
+    if (ours := (study.ours, setting[1])) in known and ours != setting:
+        found["ahead"] = study.difference(ours, setting)
+    for kind, rival in (("minus dense", DENSE_SETTING), ("minus random", (RANDOM, setting[1]))):
+        if rival in known and rival != setting:
+            means = [
+                np.mean([study.scores[(*s, n)] for n in names], axis=0) for s in (setting, rival)
+            ]
+            found[kind] = statistics.estimate(means[0] - means[1])
+    return found
+
+
+def _costs(own: Sequence[_Counts], dense: Sequence[_Counts]) -> dict[str, float]:
+    flops, cache = _mean(own, "flops"), _mean(own, "cache")
+    return {
+        "tokens in": fmean(one.tokens_in for one in own),
+        "tokens out": fmean(one.tokens_out for one in own),
+        "GFLOPs": flops / 1e9,
+        "FLOPs (%)": 100 * flops / _mean(dense, "flops"),
+        "KV (MB)": cache / 1e6,
+        "KV (%)": 100 * cache / _mean(dense, "cache"),
+    }
+
+
+def _mean(counts: Sequence[_Counts], kind: str) -> float:
+    """The mean over the samples of all benchmarks."""
+    return fmean(number for one in counts for number in getattr(one, kind))

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import ModuleType
 
 from sparsevlm.analysis import accounting
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.benchmarks.loaders.layout import DataError
-from sparsevlm.models.checkpoints.places import CheckpointError
-from sparsevlm.paper.claims import paper
+from sparsevlm.paper.claims import declared, paper, records
 from sparsevlm.paper.claims.claim import (
     CONSISTENT,
     COUNTS,
@@ -27,52 +24,9 @@ from sparsevlm.paper.claims.claim import (
     judge_miniature,
     last_digit,
 )
+from sparsevlm.paper.claims.records import NotRunError, ProfileRecords
 
 PROFILES = ("mini", "a100")
-
-
-class NotRunError(RuntimeError):
-    """The records that a claim needs are not there; the message says which."""
-
-
-@dataclass
-class ProfileRecords:
-    """The records of one profile, read once and only when a claim asks for them.
-
-    Attributes
-    ----------
-    profile : str
-        Its name.
-    measures : mapping of str to callable
-        By table: profile name -> results. See `records.MEASURES`.
-    """
-
-    profile: str
-    measures: Mapping[str, Callable[[str], object]] = field(repr=False)
-    _cache: dict = field(default_factory=dict, repr=False)
-
-    def results(self, table: str) -> object:
-        """Return the results of a table, or raise `NotRunError` saying why there are none."""
-        if table not in self._cache:
-            try:
-                self._cache[table] = self.measures[table](self.profile)
-            except (FileNotFoundError, NotImplementedError) as error:
-                self._cache[table] = NotRunError(str(error))
-            except (CheckpointError, DataError):
-                # Their sentences name folders of this machine, which a committed page must not.
-                self._cache[table] = NotRunError(
-                    f"no checkpoints or data of {self.profile} here; see docs/a100.md"
-                )
-        found = self._cache[table]
-        if isinstance(found, NotRunError):
-            raise found
-        return found
-
-    @property
-    def missing(self) -> str:
-        """Why results could not be read; "" where all that was asked for is there."""
-        reasons = {str(one) for one in self._cache.values() if isinstance(one, NotRunError)}
-        return "; ".join(sorted(reasons))
 
 
 def collect(
@@ -88,14 +42,12 @@ def collect(
     measures : mapping, optional
         Default: `records.MEASURES`.
     """
-    from sparsevlm.paper.claims import declared, records
-
     claims = declared.load() if claims is None else claims
     measures = records.MEASURES if measures is None else measures
     found = {name: ProfileRecords(name, measures) for name in PROFILES}
     entries = []
     for claim in claims:
-        mini, a100 = (_from_records(claim, found[name], records) for name in found)
+        mini, a100 = (_from_records(claim, found[name]) for name in found)
         entries.append(Entry(claim, _from_paper(claim), _from_formula(claim), mini, a100))
     missing = {name: one.missing for name, one in found.items() if one.missing}
     return ClaimReport(tuple(entries), missing)
@@ -117,7 +69,7 @@ def _from_formula(claim: Claim) -> Finding:
     return Finding(value, judge(claim.expected, value, claim.tolerance))
 
 
-def _from_records(claim: Claim, found: ProfileRecords, records: ModuleType) -> Finding:
+def _from_records(claim: Claim, found: ProfileRecords) -> Finding:
     if not claim.records:
         return NOTHING
     try:

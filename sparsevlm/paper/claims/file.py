@@ -6,8 +6,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from sparsevlm.evaluation.digests import code_digest
 from sparsevlm.evaluation.paths import ARTIFACTS, DATA, FIGURES, RESULTS, ROOT, relative
-from sparsevlm.evaluation.plan import code_digest
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import digest
 from sparsevlm.paper.claims.claim import ClaimReport
@@ -22,7 +22,9 @@ def inputs_id() -> str:
     records = sorted(path.name for path in RESULTS.glob("**/*.json") if "plans" not in path.parts)
     files = [*sorted(DATA.glob("*.csv")), *sorted(FIGURES.glob("**/*.data.csv"))]
     tables = [part for path in files for part in (relative(path), path.read_bytes())]
-    return digest(code_digest(), *tables, "\n".join(records), "\n".join(known_notebooks()))
+    return digest(
+        code_digest([__name__]), *tables, "\n".join(records), "\n".join(known_notebooks())
+    )
 
 
 def is_current(page: Path = PAGE, stamp: Path = STAMP) -> bool:

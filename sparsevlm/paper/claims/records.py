@@ -13,7 +13,9 @@ rows in data/claims.csv. A figure that computes what it shows has its data besid
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -21,12 +23,58 @@ import numpy as np
 from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results, Setting
+from sparsevlm.benchmarks.loaders.layout import DataError
 from sparsevlm.evaluation.paths import FIGURES, relative
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.paper.claims.collect import NotRunError, ProfileRecords
+from sparsevlm.models.checkpoints.places import CheckpointError
 from sparsevlm.paper.extras import controls, variants
 from sparsevlm.paper.figures import figure_5, figure_8, figure_9, figure_10
 from sparsevlm.paper.tables import table_1, table_1_v1, table_4
+
+
+class NotRunError(RuntimeError):
+    """The records that a claim needs are not there; the message says which."""
+
+
+@dataclass
+class ProfileRecords:
+    """The records of one profile, read once and only when a claim asks for them.
+
+    Attributes
+    ----------
+    profile : str
+        Its name.
+    measures : mapping of str to callable
+        By table: profile name -> results. See `MEASURES`.
+    """
+
+    profile: str
+    measures: Mapping[str, Callable[[str], object]] = field(repr=False)
+    _cache: dict = field(default_factory=dict, repr=False)
+
+    def results(self, table: str) -> object:
+        """Return the results of a table, or raise `NotRunError` saying why there are none."""
+        if table not in self._cache:
+            try:
+                self._cache[table] = self.measures[table](self.profile)
+            except (FileNotFoundError, NotImplementedError) as error:
+                self._cache[table] = NotRunError(str(error))
+            except (CheckpointError, DataError):
+                # Their sentences name folders of this machine, which a committed page must not.
+                self._cache[table] = NotRunError(
+                    f"no checkpoints or data of {self.profile} here; see docs/a100.md"
+                )
+        found = self._cache[table]
+        if isinstance(found, NotRunError):
+            raise found
+        return found
+
+    @property
+    def missing(self) -> str:
+        """Why results could not be read; "" where all that was asked for is there."""
+        reasons = {str(one) for one in self._cache.values() if isinstance(one, NotRunError)}
+        return "; ".join(sorted(reasons))
+
 
 Rows = list[dict[str, str]]
 
@@ -48,7 +96,7 @@ def drawn(name: str) -> Callable[[str], Rows]:
 
 MEASURES: dict[str, Callable[[str], object]] = {
     **{
-        module.REPORT.name: module.REPORT.read
+        module.REPORT.name: partial(module.REPORT.measure, run_missing=False)
         for module in (
             table_1, table_1_v1, table_4, figure_5, figure_8, figure_9, figure_10, variants,
             controls,
