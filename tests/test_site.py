@@ -114,7 +114,7 @@ def test_thumbnails_are_small_and_figures_whole(folders):
     assert copied.read_bytes() == (folders["figures"] / "figure_1.png").read_bytes()
 
 
-def test_the_ledger_is_all_there(folders, report):
+def test_every_claim_is_there(folders, report):
     page = Links(build(folders).parent / "claims.html")
     assert {entry.claim.id for entry in report.entries} <= page.ids
 

@@ -40,6 +40,14 @@ NEEDS = {
     "figure_4": "Mini-Gemini-7B on the benchmarks",
     "table_1_v1": "LLaVA-1.5-7B on the benchmarks, with the schedule of the first preprint",
 }
+# Printed digits, tolerance and unit of a measure by what its name ends in.
+PRECISION = {
+    "MME": (0, 20.0, "points"),
+    "latency_ms": (2, 5.0, "ms"),
+    "judge_score": (2, 0.05, "of 5"),
+    "mean_visual_tokens": (0, 20.0, "tokens"),
+    "percent": (1, 1.0, "%"),
+}
 JUDGE_RETIRED = "the judge, a snapshot of gpt-3.5-turbo, is retired"
 JUDGE_UNKNOWN = "GPT-4 judges, in a version that the paper does not name"
 
@@ -153,15 +161,10 @@ def _cell(row: published.Row, notebook: str, where: str) -> Claim:
 
 def _precision(measure: str) -> tuple[int, float, str]:
     """Printed digits, tolerance and unit of a measure."""
-    if measure == "MME":
-        return 0, 20.0, "points"
-    if measure == "latency_ms":
-        return 2, 5.0, "ms"
-    if measure.endswith("judge_score"):
-        return 2, 0.05, "of 5"
-    if measure.endswith("mean_visual_tokens"):
-        return 0, 20.0, "tokens"
-    return 1, 1.0, "%" if measure.endswith("percent") else "points"
+    for ending, found in PRECISION.items():
+        if measure.endswith(ending):
+            return found
+    return 1, 1.0, "points"
 
 
 def _arithmetic(row: published.Row) -> str:

@@ -9,18 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparsevlm.analysis import tables, words
-from sparsevlm.analysis.drawing import (
-    RELATIVE,
-    budget_axis,
-    draw_estimates,
-    draw_methods,
-    legend_above,
-    level_line,
-    measured_title,
-    panels,
-    spread,
-)
+from sparsevlm.analysis import drawing, tables, words
 from sparsevlm.analysis.pages import Report, Section, measured
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import OURS, Results
@@ -103,22 +92,22 @@ def page(results: Results) -> list[Section]:
 
 def figure(results: Results) -> Figure:
     """Return accuracy against budget, and SparseVLM minus each control with paired intervals."""
-    fig, ((left, right),) = panels(1, 2, 3.0)
+    fig, ((left, right),) = drawing.panels(1, 2, 3.0)
     budgets, methods = sorted(results.profile.budgets), (OURS, ALL_TEXT, *BLIND)
-    draw_methods(
+    drawing.draw_methods(
         left, methods, budgets, lambda m, b: results.get("relative accuracy", (m, b)), step=0.018
     )
-    for method, shift in list(zip(methods, spread(len(methods), 0.018), strict=True))[1:]:
+    for method, shift in list(zip(methods, drawing.spread(len(methods), 0.018), strict=True))[1:]:
         ahead = [results.get("ahead", (method, b)) for b in budgets]
-        draw_estimates(right, [b * (1 + shift) for b in budgets], ahead, method)
-    level_line(left, 100, "Dense")
-    level_line(right, 0)
+        drawing.draw_estimates(right, [b * (1 + shift) for b in budgets], ahead, method)
+    drawing.level_line(left, 100, "Dense")
+    drawing.level_line(right, 0)
     for axes in (left, right):
-        budget_axis(axes, budgets)
-    left.set_ylabel(RELATIVE)
+        drawing.budget_axis(axes, budgets)
+    left.set_ylabel(drawing.RELATIVE)
     right.set_ylabel("SparseVLM minus the control (points)")
     right.set_title("below zero: the control is better")
-    legend_above(fig, left, 6, measured_title(results.profile))
+    drawing.legend_above(fig, left, 6, drawing.measured_title(results.profile))
     return fig
 
 

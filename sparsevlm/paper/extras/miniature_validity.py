@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis import study
-from sparsevlm.analysis.drawing import budget_axis, draw_estimates, panels, spread
+from sparsevlm.analysis import drawing, study
 from sparsevlm.analysis.panels import LAST_TOKEN, QUIET, RATERS
 from sparsevlm.analysis.statistics import Estimate, estimate
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, RANDOM, Results
@@ -232,7 +231,7 @@ def attention_frame(found: Sequence[Evidence]) -> pd.DataFrame:
 
 def draw_attention(found: Sequence[Evidence]) -> Figure:
     """Return attention on the object that a question names, by layer; a panel per miniature."""
-    fig, (row,) = panels(1, len(found), 2.3, sharey=True)
+    fig, (row,) = drawing.panels(1, len(found), 2.3, sharey=True)
     for axes, one in zip(row, found, strict=True):
         _draw_layers(axes, one.attention, one.aligned is not None)
     row[0].set_ylabel("share")
@@ -269,7 +268,7 @@ def _draw_layers(axes: Axes, one: AttentionByLayer, is_aligned: bool) -> None:
 
 def draw_price(found: Sequence[Evidence]) -> Figure:
     """Return relative accuracy against budget with paired intervals; a panel per miniature."""
-    fig, (row,) = panels(1, len(found), 2.3, sharey=True)
+    fig, (row,) = drawing.panels(1, len(found), 2.3, sharey=True)
     for axes, one in zip(row, found, strict=True):
         _draw_price(axes, one.results, PRICED)
         if one.aligned:
@@ -285,12 +284,12 @@ def _draw_price(
     axes: Axes, results: Results, methods: Sequence[str], suffix: str = "", **how: object
 ) -> None:
     budgets = sorted(results.profile.budgets)
-    for method, shift in zip(methods, spread(len(methods), 0.02), strict=True):
+    for method, shift in zip(methods, drawing.spread(len(methods), 0.02), strict=True):
         estimates = [results.get("relative accuracy", (method, b)) for b in budgets]
         look = {"markersize": 3, "label": f"{label(method)}{suffix}", **how}
-        draw_estimates(axes, [b * (1 + shift) for b in budgets], estimates, method, **look)
+        drawing.draw_estimates(axes, [b * (1 + shift) for b in budgets], estimates, method, **look)
     axes.axhline(100, color="black", linewidth=0.8, linestyle=":")
-    budget_axis(axes, budgets)
+    drawing.budget_axis(axes, budgets)
     axes.tick_params(axis="x", labelsize=5.5)
     axes.set_xlabel("visual tokens")
     # A single budget would otherwise fill the panel with the offsets between the methods.

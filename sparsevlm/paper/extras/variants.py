@@ -9,16 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparsevlm.analysis import accounting
-from sparsevlm.analysis.drawing import (
-    RELATIVE,
-    draw_methods,
-    legend_above,
-    level_line,
-    measured_title,
-    panels,
-    tokens_axis,
-)
+from sparsevlm.analysis import accounting, drawing
 from sparsevlm.analysis.pages import Report, Section, measured
 from sparsevlm.analysis.study import OURS, Results
 from sparsevlm.analysis.words import in_words, label, maybe_chance
@@ -73,21 +64,21 @@ def page(results: Results) -> list[Section]:
 
 def figure(results: Results) -> Figure:
     """Return accuracy against the tokens left, and against the tokens processed."""
-    fig, (row,) = panels(1, 2, 3.0, sharey=True)
+    fig, (row,) = drawing.panels(1, 2, 3.0, sharey=True)
     names = {
         "tokens out": "visual tokens left by a layer (the paper's budget)",
         "tokens in": "visual tokens entering a layer (what is computed)",
     }
     for axes, (kind, name) in zip(row, names.items(), strict=True):
-        drawn = draw_methods(
+        drawn = drawing.draw_methods(
             axes, results.profile.methods, sorted(results.profile.budgets),
             lambda m, b: results.get("relative accuracy", (m, b)),
             lambda m, b, kind=kind: results.value(kind, (m, b)),
         )  # fmt: skip
-        level_line(axes, 100, "Dense")
-        tokens_axis(axes, drawn, name)
-    row[0].set_ylabel(RELATIVE)
-    legend_above(fig, row[0], 5, measured_title(results.profile))
+        drawing.level_line(axes, 100, "Dense")
+        drawing.tokens_axis(axes, drawn, name)
+    row[0].set_ylabel(drawing.RELATIVE)
+    drawing.legend_above(fig, row[0], 5, drawing.measured_title(results.profile))
     return fig
 
 

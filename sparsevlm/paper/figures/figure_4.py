@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis import published, tables, words
-from sparsevlm.analysis.drawing import (
-    budget_axis,
-    draw_methods,
-    legend_above,
-    level_line,
-    line_style,
-    measured_title,
-    panels,
-)
+from sparsevlm.analysis import drawing, published, tables, words
 from sparsevlm.analysis.kinds import accuracy_by_kind
 from sparsevlm.analysis.pages import Report, Section, notes, title
 from sparsevlm.analysis.statistics import Estimate
@@ -163,15 +154,15 @@ def figure(results: Results) -> Figure:
     """Return a column per benchmark: measured above, the paper's points below."""
     names, methods = results.profile.benchmarks, results.profile.methods
     budgets = sorted(results.profile.budgets)
-    fig, (above, below) = panels(2, len(names), 4.3, sharex=True)
+    fig, (above, below) = drawing.panels(2, len(names), 4.3, sharex=True)
     for name, upper, lower in zip(names, above, below, strict=True):
-        draw_methods(
+        drawing.draw_methods(
             upper, methods, budgets,
             lambda m, b, name=name: results.get("score", (m, b), name), step=0.035,
         )  # fmt: skip
         for method in (m for m in methods if (m, budgets[0]) in PAPER):
             points = [published_score((method, b), name) for b in budgets]
-            lower.plot(budgets, points, **line_style(method))
+            lower.plot(budgets, points, **drawing.line_style(method))
         _finish(upper, results.value("score", DENSE_SETTING, name), budgets)
         _finish(lower, published_score(DENSE_SETTING, name), budgets)
         upper.set_title(BENCHMARKS[name].label)
@@ -179,15 +170,15 @@ def figure(results: Results) -> Figure:
         if name != names[len(names) // 2]:
             lower.set_xlabel("")  # it is wider than a panel
     unit = BENCHMARKS[names[0]].unit
-    above[0].set_ylabel(f"{measured_title(results.profile)}\nscore ({unit})")
+    above[0].set_ylabel(f"{drawing.measured_title(results.profile)}\nscore ({unit})")
     below[0].set_ylabel(f"published: {PAPER_MODEL}\nread off the figure\nscore ({unit})")
-    legend_above(fig, above[0], len(methods) + 1)
+    drawing.legend_above(fig, above[0], len(methods) + 1)
     return fig
 
 
 def _finish(axes: Axes, dense: float, budgets: list[int]) -> None:
-    level_line(axes, dense, "Dense")
-    budget_axis(axes, budgets)
+    drawing.level_line(axes, dense, "Dense")
+    drawing.budget_axis(axes, budgets)
 
 
 REPORT = Report("figure_4", page, figure, data=data, paper=PAPER)

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis import pages, published, tables
-from sparsevlm.analysis.drawing import error_bars, legend_above, measured_title, panels
+from sparsevlm.analysis import drawing, pages, published, tables
 from sparsevlm.analysis.pages import Report, Section
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, Results
@@ -113,13 +112,13 @@ def page(results: Results) -> list[Section]:
 def figure(results: Results) -> Figure:
     """Return bars with intervals on the left, the paper's bars on the right."""
     tokens, names = budget(results), results.profile.benchmarks
-    fig, ((left, right),) = panels(1, 2, 2.8)
+    fig, ((left, right),) = drawing.panels(1, 2, 2.8)
     for place, method in enumerate(NAMES):
         at = [i + 0.27 * (place - 1) for i in range(len(names))]
         found = [results.get("score", (method, tokens), name) for name in names]
         look = {"elinewidth": 0.8, "capsize": 2}
         heights = [one.value for one in found]
-        _bars(left, at, heights, method, yerr=error_bars(found), error_kw=look)
+        _bars(left, at, heights, method, yerr=drawing.error_bars(found), error_kw=look)
         _bars(right, at, [published_score(method, name, tokens) for name in names], method)
     for axes in (left, right):
         axes.set_xticks(range(len(names)), [BENCHMARKS[name].label for name in names])
@@ -127,10 +126,10 @@ def figure(results: Results) -> Figure:
         axes.grid(axis="y")
         axes.set_ylim(0, 112)
         axes.set_yticks(range(0, 101, 20))
-    left.set_title(measured_title(results.profile))
+    left.set_title(drawing.measured_title(results.profile))
     right.set_title("published: LLaVA-1.5-7B\nFigure 5 of the paper")
     left.set_ylabel(f"score at {tokens} tokens")
-    legend_above(fig, left, 3, "who rates the visual tokens")
+    drawing.legend_above(fig, left, 3, "who rates the visual tokens")
     return fig
 
 

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis import published
-from sparsevlm.analysis.drawing import draw_estimates, legend_above, line_style, panels
+from sparsevlm.analysis import drawing, published
 from sparsevlm.analysis.pages import Report, Section
 from sparsevlm.analysis.study import DENSE, DENSE_SETTING, OURS, RANDOM, Results, Setting
 from sparsevlm.analysis.tables import ends
@@ -82,13 +81,13 @@ class TradeOff:
     name : str
         Of the notebook; `studies.studies_of` names its study.
     benchmarks : tuple of str
-        The paper's panels.
+        The paper's drawing.panels.
     costs : tuple of str
-        Rows of measured panels, keys of `COSTS`.
+        Rows of measured drawing.panels, keys of `COSTS`.
     paper_model : str
         As in data/published.csv.
     paper_rows : tuple of PaperRow
-        Rows of published panels.
+        Rows of published drawing.panels.
     """
 
     name: str
@@ -176,7 +175,7 @@ class TradeOff:
     def figure(self, results: Results) -> Figure:
         """Return a row of panels per cost, and below them a row per kind of published numbers."""
         names, rows = self.panels(results), len(self.costs) + len(self.paper_rows)
-        fig, grid = panels(rows, len(names), 1.75 * rows + 0.35)
+        fig, grid = drawing.panels(rows, len(names), 1.75 * rows + 0.35)
         measured, printed = grid[: len(self.costs)], grid[len(self.costs) :]
         for line, cost in zip(measured, self.costs, strict=True):
             for axes, name in zip(line, names, strict=True):
@@ -188,7 +187,7 @@ class TradeOff:
             line[0].set_ylabel(f"published:\n{self.paper_model}\n{row.where}")
         for axes, name in zip(grid[0], names, strict=True):
             axes.set_title(BENCHMARKS[name].label)
-        legend_above(fig, grid[0][0], 3)
+        drawing.legend_above(fig, grid[0][0], 3)
         return fig
 
 
@@ -203,7 +202,7 @@ def _draw_measured(axes: Axes, results: Results, name: str, cost: str) -> None:
     for method, cap in ((OURS, 1.5), (RANDOM, 3.5)):  # both stand at the same costs
         found = [results.get("score", (method, b), name) for b in budgets]
         at = [results.value(cost, (method, b)) for b in budgets]
-        draw_estimates(axes, at, found, method, capsize=cap)
+        drawing.draw_estimates(axes, at, found, method, capsize=cap)
     dense = (results.value(kind, DENSE_SETTING, on) for kind, on in ((cost, ""), ("score", name)))
     _draw_dense(axes, [tuple(dense)])
     axes.set_xlabel(COSTS[cost])
@@ -220,14 +219,14 @@ def _draw_published(axes: Axes, row: PaperRow, name: str) -> None:
         axes.set_xticks([])
         axes.set_yticks([])
         return
-    axes.plot(*zip(*points[OURS], strict=True), **line_style(OURS), markerfacecolor="white")
+    axes.plot(*zip(*points[OURS], strict=True), **drawing.line_style(OURS), markerfacecolor="white")
     _draw_dense(axes, points[DENSE])
 
 
 def _draw_dense(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
     (point,) = points
     axes.axhline(point[1], color="black", linewidth=0.8, linestyle=":", zorder=1)
-    axes.plot(*point, linestyle="none", **line_style(DENSE))
+    axes.plot(*point, linestyle="none", **drawing.line_style(DENSE))
     # A difference of nothing shall not fill the panel.
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0.85 * point[1]), max(high, 1.02 * point[1]))

@@ -10,18 +10,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-from sparsevlm.analysis import published, tables, words
-from sparsevlm.analysis.drawing import (
-    RELATIVE,
-    budget_axis,
-    draw_methods,
-    legend_above,
-    level_line,
-    line_style,
-    measured_title,
-    panels,
-    spread,
-)
+from sparsevlm.analysis import drawing, published, tables, words
 from sparsevlm.analysis.pages import Report, Section, measured
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results
@@ -118,21 +107,23 @@ def page(results: Results) -> list[Section]:
 
 def figure(results: Results) -> Figure:
     """Return relative accuracy against budget: measured on the left, published on the right."""
-    fig, ((left, right),) = panels(1, 2, 3.0, sharex=True, sharey=True)
+    fig, ((left, right),) = drawing.panels(1, 2, 3.0, sharex=True, sharey=True)
     methods, budgets = results.profile.methods, sorted(results.profile.budgets)
-    draw_methods(left, methods, budgets, lambda m, b: results.get("relative accuracy", (m, b)))
-    for method, shift in zip(methods, spread(len(methods), 0.012), strict=True):
+    drawing.draw_methods(
+        left, methods, budgets, lambda m, b: results.get("relative accuracy", (m, b))
+    )
+    for method, shift in zip(methods, drawing.spread(len(methods), 0.012), strict=True):
         known = [b for b in budgets if (method, b) in results.paper]
         values = [results.paper[method, b][RELATIVE_MEASURE] for b in known]
         if known:
-            right.plot([b * (1 + shift) for b in known], values, **line_style(method))
-    left.set_title(measured_title(results.profile))
+            right.plot([b * (1 + shift) for b in known], values, **drawing.line_style(method))
+    left.set_title(drawing.measured_title(results.profile))
     right.set_title("published: LLaVA-1.5-7B\nTable 1 of the paper")
     for axes in (left, right):
-        level_line(axes, 100, "Dense")
-        budget_axis(axes, budgets)
-    left.set_ylabel(RELATIVE)
-    legend_above(fig, left, -(-(len(methods) + 1) // 2))
+        drawing.level_line(axes, 100, "Dense")
+        drawing.budget_axis(axes, budgets)
+    left.set_ylabel(drawing.RELATIVE)
+    drawing.legend_above(fig, left, -(-(len(methods) + 1) // 2))
     return fig
 
 

@@ -9,17 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparsevlm.analysis import published, tables
-from sparsevlm.analysis.drawing import (
-    RELATIVE,
-    draw_methods,
-    legend_above,
-    level_line,
-    line_style,
-    measured_title,
-    panels,
-    tokens_axis,
-)
+from sparsevlm.analysis import drawing, published, tables
 from sparsevlm.analysis.pages import Report, Section, measured
 from sparsevlm.analysis.study import Results
 from sparsevlm.analysis.words import label
@@ -69,25 +59,25 @@ def figure(results: Results) -> Figure:
 
     Only so do methods compare that do not leave the same number at one setting.
     """
-    fig, ((left, right),) = panels(1, 2, 3.0, sharey=True)
+    fig, ((left, right),) = drawing.panels(1, 2, 3.0, sharey=True)
     budgets, methods = sorted(results.profile.budgets), results.profile.methods
-    draw_methods(
+    drawing.draw_methods(
         left, methods, budgets,
         lambda m, b: results.get("relative accuracy", (m, b)),
         lambda m, b: results.value("tokens out", (m, b)),
     )  # fmt: skip
     for method in methods:
         known = [results.paper[method, budget][RELATIVE_MEASURE] for budget in budgets]
-        right.plot(budgets, known, **line_style(method))
-    left.set_title(measured_title(results.profile))
+        right.plot(budgets, known, **drawing.line_style(method))
+    left.set_title(drawing.measured_title(results.profile))
     right.set_title("published: LLaVA-1.5-7B\nTable 1 of the first preprint")
     for axes in (left, right):
-        level_line(axes, 100, "Dense")
+        drawing.level_line(axes, 100, "Dense")
     counts = [results.value("tokens out", (m, b)) for m in methods for b in budgets]
-    tokens_axis(left, counts, "visual tokens really left (mean over layers)")
-    tokens_axis(right, budgets, "visual tokens as the preprint states them")
-    left.set_ylabel(RELATIVE)
-    legend_above(fig, left, 4)
+    drawing.tokens_axis(left, counts, "visual tokens really left (mean over layers)")
+    drawing.tokens_axis(right, budgets, "visual tokens as the preprint states them")
+    left.set_ylabel(drawing.RELATIVE)
+    drawing.legend_above(fig, left, 4)
     return fig
 
 

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis import published, tables
-from sparsevlm.analysis.drawing import (
-    RELATIVE,
-    draw_estimates,
-    legend_above,
-    level_line,
-    line_style,
-    measured_title,
-    panels,
-    spread,
-)
+from sparsevlm.analysis import drawing, published, tables
 from sparsevlm.analysis.pages import Report, Section, made_at, title
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, Results
 from sparsevlm.analysis.words import in_words, label, maybe_chance
@@ -133,22 +123,22 @@ def page(results: Results) -> list[Section]:
 
 def figure(results: Results) -> Figure:
     """Return percent of the dense scores by budget: measured left, published right."""
-    fig, ((left, right),) = panels(1, 2, 3.0, sharex=True, sharey=True)
+    fig, ((left, right),) = drawing.panels(1, 2, 3.0, sharex=True, sharey=True)
     budgets, methods = sorted(results.profile.budgets), results.profile.methods
-    for method, shift in zip(methods, spread(len(methods), 6), strict=True):
+    for method, shift in zip(methods, drawing.spread(len(methods), 6), strict=True):
         shown = [results.get("relative accuracy", (method, budget)) for budget in budgets]
-        draw_estimates(left, [budget + shift for budget in budgets], shown, method)
+        drawing.draw_estimates(left, [budget + shift for budget in budgets], shown, method)
     known = [budget for budget in budgets if (OURS, budget) in PAPER]
-    right.plot(known, [published_retained(budget) for budget in known], **line_style(OURS))
-    left.set_title(measured_title(results.profile))
+    right.plot(known, [published_retained(budget) for budget in known], **drawing.line_style(OURS))
+    left.set_title(drawing.measured_title(results.profile))
     right.set_title(f"published: {PAPER_MODEL}\nTable 2 of the paper")
     for axes in (left, right):
-        level_line(axes, 100)
+        drawing.level_line(axes, 100)
         axes.set_xticks(budgets, [str(b) for b in budgets])
         axes.set_xlabel("visual tokens kept (mean over layers)")
         axes.grid(axis="y")
-    left.set_ylabel(RELATIVE)
-    legend_above(fig, left, len(methods))
+    left.set_ylabel(drawing.RELATIVE)
+    drawing.legend_above(fig, left, len(methods))
     return fig
 
 

@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis import kinds, published, tables
-from sparsevlm.analysis.drawing import (
-    RELATIVE,
-    draw_estimates,
-    legend_above,
-    level_line,
-    line_style,
-    measured_title,
-    panels,
-    spread,
-)
+from sparsevlm.analysis import drawing, kinds, published, tables
 from sparsevlm.analysis.pages import Report, Section, made_at, title
 from sparsevlm.analysis.study import DENSE_SETTING, RANDOM, Results
 from sparsevlm.analysis.words import here, in_words, label, maybe_chance
@@ -122,26 +112,26 @@ def by_kind(results: Results) -> Section:
 
 def figure(results: Results) -> Figure:
     """Return percent of dense per benchmark and on average: measured left, published right."""
-    fig, ((left, right),) = panels(1, 2, 3.0, sharey=True)
+    fig, ((left, right),) = drawing.panels(1, 2, 3.0, sharey=True)
     benchmarks = results.profile.benchmarks
     names = [*(BENCHMARKS[name].label for name in benchmarks), "average"]
     pruned = results.settings[1:]
-    for setting, shift in zip(pruned, spread(len(pruned), 0.13), strict=True):
+    for setting, shift in zip(pruned, drawing.spread(len(pruned), 0.13), strict=True):
         shown = [results.get("percent", setting, name) for name in benchmarks]
         shown.append(results.get("relative accuracy", setting))
         at = [i + shift for i in range(len(names))]
-        draw_estimates(left, at, shown, setting[0], linestyle="none")
+        drawing.draw_estimates(left, at, shown, setting[0], linestyle="none")
     for method in ("fastv", "sparsevlm"):
         values = [*published_percents(method), published_relative(method)]
-        right.plot(range(len(names)), values, **{**line_style(method), "linestyle": "none"})
-    left.set_title(measured_title(results.profile))
+        right.plot(range(len(names)), values, **{**drawing.line_style(method), "linestyle": "none"})
+    left.set_title(drawing.measured_title(results.profile))
     right.set_title(f"published: {PAPER_MODEL}\nTable 3 of the paper")
     for axes in (left, right):
-        level_line(axes, 100)
+        drawing.level_line(axes, 100)
         axes.set_xticks(range(len(names)), names, rotation=20, ha="right")
         axes.grid(axis="y")
-    left.set_ylabel(RELATIVE)
-    legend_above(fig, left, len(pruned))
+    left.set_ylabel(drawing.RELATIVE)
+    drawing.legend_above(fig, left, len(pruned))
     return fig
 
 

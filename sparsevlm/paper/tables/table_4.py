@@ -14,16 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from sparsevlm.analysis import accounting, published, statistics, tables
-from sparsevlm.analysis.drawing import (
-    budget_axis,
-    draw_estimates,
-    legend_above,
-    level_line,
-    measured_title,
-    panels,
-    spread,
-)
+from sparsevlm.analysis import accounting, drawing, published, statistics, tables
 from sparsevlm.analysis.pages import Report, Section, made_at, title
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results
@@ -226,21 +217,21 @@ def page(results: Results) -> list[Section]:
 def figure(results: Results) -> Figure:
     """Return the gain of reconstruction against the budget, and the paper's, per benchmark."""
     names, at = results.profile.benchmarks, budgets(results)
-    fig, (row,) = panels(1, len(names), 2.9, sharex=True, sharey=True)
+    fig, (row,) = drawing.panels(1, len(names), 2.9, sharex=True, sharey=True)
     for axes, name in zip(row, names, strict=True):
-        for reading, shift in zip(READINGS, spread(len(READINGS), 0.03), strict=True):
+        for reading, shift in zip(READINGS, drawing.spread(len(READINGS), 0.03), strict=True):
             found = [gain(results, reading, name, [tokens]) for tokens in at]
             label = f"measured, over {NAMES[reading]}"
-            draw_estimates(axes, [b * (1 + shift) for b in at], found, reading, label=label)
+            drawing.draw_estimates(axes, [b * (1 + shift) for b in at], found, reading, label=label)
         axes.plot(
             at, [published_gain(name, [b]) for b in at], color=METHOD_STYLE[WITH].color,
             linestyle="--", marker="o", markerfacecolor="white", label="published, LLaVA-1.5-7B",
         )  # fmt: skip
-        level_line(axes, 0)
-        budget_axis(axes, at)
+        drawing.level_line(axes, 0)
+        drawing.budget_axis(axes, at)
         axes.set_title(BENCHMARKS[name].label)
     row[0].set_ylabel("gain of token reconstruction (points)")
-    legend_above(fig, row[0], 3, measured_title(results.profile))
+    drawing.legend_above(fig, row[0], 3, drawing.measured_title(results.profile))
     return fig
 
 
