@@ -158,7 +158,7 @@ def test_a_killed_run_goes_on_where_it_stopped_with_the_same_answers(
         script(code, store.folder, source.folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     journal = store.path(run.id, "jsonl")
-    _wait(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 1 + 4, process)
+    _wait(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 2 + 4, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()  # returns when the worker, which shares the pipe, has ended too
     assert len(missing_runs(runs, store)) >= 3, "the worker went on without its parent"

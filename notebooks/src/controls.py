@@ -19,12 +19,16 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
 from sparsevlm.paper.extras import controls
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 
-results = controls.measure(profile)
+page = begin("controls", globals())
+results = controls.measure(page.profile)
 summary, measured, differences, answers = controls.page(results)
 
 # %%

@@ -21,12 +21,15 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis.style import save_figure
 from sparsevlm.paper.extras import efficiency, efficiency_drawing
 from sparsevlm.paper.extras.efficiency import having
+from sparsevlm.paper.page import begin
 
+page = begin("efficiency", globals())
 records = efficiency.load()
 print("\n".join(f"{name}: {efficiency.about(one)}" for name, one in records.items()))
 
@@ -78,9 +81,9 @@ print("\n".join(efficiency.sentences(records)))
 
 # %%
 figure = efficiency_drawing.draw(records)
-files = save_figure(figure, "efficiency", profile, data=table)
+files = page.save(figure, data=table)
 
 # %% [markdown]
 # **What this does not show.** The speed of a GPU. There a prompt of one image is bound by launching
-# kernels, which thread CPU time does not see. `python -m sparsevlm bench --device cuda --shape
+# kernels, which thread CPU time does not see. `sparsevlm bench --device cuda --shape
 # llava-1.5-7b` measures the architectures at full size; docs/speed.md says how, and what is open.

@@ -21,12 +21,16 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
 from sparsevlm.paper.figures import figure_10
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 
-results = figure_10.measure(profile)
+page = begin("figure_10", globals())
+results = figure_10.measure(page.profile)
 (compared,) = figure_10.REPORT.page(results)
 
 # %%

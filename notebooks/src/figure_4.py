@@ -18,12 +18,16 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
 from sparsevlm.paper.figures import figure_4
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 
-results = figure_4.measure(profile)
+page = begin("figure_4", globals())
+results = figure_4.measure(page.profile)
 measured, published, ranking, leads, splits = figure_4.page(results)
 
 # %% [markdown]

@@ -20,13 +20,17 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
 from sparsevlm.analysis import accounting
 from sparsevlm.paper.figures import figure_8
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 
-results = figure_8.measure(profile)
+page = begin("figure_8", globals())
+results = figure_8.measure(page.profile)
 (compared,) = figure_8.REPORT.page(results)
 
 # %%

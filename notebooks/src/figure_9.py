@@ -20,12 +20,16 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
 from sparsevlm.paper.figures import figure_9
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 
-results = figure_9.measure(profile)
+page = begin("figure_9", globals())
+results = figure_9.measure(page.profile)
 (compared,) = figure_9.REPORT.page(results)
 
 # %%

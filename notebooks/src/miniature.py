@@ -20,12 +20,15 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis.style import save_figure
 from sparsevlm.paper.extras import miniature_validity, significance
+from sparsevlm.paper.page import begin
 
-found = miniature_validity.load(profile)
+page = begin("miniature", globals())
+found = miniature_validity.load(page.profile)
 
 # %% [markdown]
 # ## Where they look, and how deep
@@ -43,8 +46,7 @@ found = miniature_validity.load(profile)
 
 # %%
 figure = miniature_validity.draw_attention(found)
-data = miniature_validity.attention_frame(found)
-files = save_figure(figure, "miniature_attention", profile, data=data)
+files = page.save(figure, "attention", miniature_validity.attention_frame(found))
 
 # %% [markdown]
 # ## What pruning costs them
@@ -53,7 +55,7 @@ files = save_figure(figure, "miniature_attention", profile, data=data)
 figure = miniature_validity.draw_price(found)
 ids = [r.id for one in found for r in one.results.records.values()]
 comparisons = miniature_validity.comparisons(found)
-files += save_figure(figure, "miniature_price", profile, ids, data=comparisons)
+files += page.save(figure, "price", comparisons, ids)
 
 # %%
 print("\n".join(miniature_validity.sentences(found)))
@@ -77,13 +79,13 @@ comparisons.style.format(precision=1).hide(axis="index")
 # ## The same with about 2,000 questions
 #
 # At the smallest budget only. This takes too long for every run, so it is measured by a command of
-# its own (`python -m sparsevlm.paper.extras.significance`), study by study; shown is what is kept
+# its own (`sparsevlm significance`), study by study; shown is what is kept
 # in `data/miniature/separation.json`.
 
 # %%
 measured = significance.read()
 table = significance.frame(measured)
-files += save_figure(significance.draw(table), "miniature_separation", profile, data=table)
+files += page.save(significance.draw(table), "separation", table)
 print(significance.source_lines(measured))
 
 # %%

@@ -19,13 +19,17 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
 from sparsevlm.analysis import accounting
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 from sparsevlm.paper.tables import table_1
 
-results = table_1.measure(profile)
+page = begin("table_1", globals())
+results = table_1.measure(page.profile)
 measured, published, ranking = table_1.page(results)
 
 # %% [markdown]

@@ -21,12 +21,16 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 from sparsevlm.paper.tables import table_1_v1
 
-results = table_1_v1.measure(profile)
+page = begin("table_1_v1", globals())
+results = table_1_v1.measure(page.profile)
 measured, published, ranking = table_1_v1.page(results)
 
 # %% [markdown]

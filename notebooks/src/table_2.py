@@ -18,12 +18,16 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 from sparsevlm.paper.tables import table_2
 
-results = table_2.measure(profile)
+page = begin("table_2", globals())
+results = table_2.measure(page.profile)
 measured, published, claim = table_2.page(results)
 
 # %% [markdown]

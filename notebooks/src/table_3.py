@@ -19,12 +19,16 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 from sparsevlm.paper.tables import table_3
 
-results = table_3.measure(profile)
+page = begin("table_3", globals())
+results = table_3.measure(page.profile)
 measured, published, claim = table_3.page(results)
 
 # %% [markdown]

@@ -19,12 +19,16 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 from sparsevlm.paper.tables import table_4
 
-results = table_4.measure(profile)
+page = begin("table_4", globals())
+results = table_4.measure(page.profile)
 measured, tokens, published, gain = table_4.page(results)
 
 # %% [markdown]

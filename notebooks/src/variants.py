@@ -18,12 +18,16 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
 from sparsevlm.paper.extras import variants
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 
-results = variants.measure(profile)
+page = begin("variants", globals())
+results = variants.measure(page.profile)
 measured, analytic, compared = variants.page(results)
 
 # %% [markdown]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -12,6 +13,7 @@ from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import replacing, write_text
+from sparsevlm.methods import METHODS, Method
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,24 +30,38 @@ class MethodStyle(NamedTuple):
 
 # The palette of Okabe and Ito (2008), safe for the common color-vision deficiencies; markers tell
 # the methods apart without color. Gray for the controls, black for the dense model.
-METHOD_STYLE: dict[str, MethodStyle] = {
-    "dense": MethodStyle("#000000", "*", "Dense"),
-    "sparsevlm": MethodStyle("#D55E00", "o", "SparseVLM"),
-    "sparsevlm-all-text": MethodStyle("#56B4E9", "P", "SparseVLM, all text"),
-    "sparsevlm-all-tokens": MethodStyle("#117733", "d", "SparseVLM, all tokens"),
-    "sparsevlm-no-recycling": MethodStyle("#AA4499", "h", "SparseVLM, no recycling"),
-    "sparsevlm-not-refilled": MethodStyle("#DDAADD", "H", "SparseVLM, no recycling, not refilled"),
-    "sparsevlm-paper": MethodStyle("#CC79A7", "D", "SparseVLM (paper)"),
-    "sparsevlm-v1.0": MethodStyle("#882255", "<", "SparseVLM (v1.0)"),
-    "sparsevlm-video": MethodStyle("#332288", ">", "SparseVLM (video)"),
-    "sparsevlm-plus": MethodStyle("#44AA99", "p", "SparseVLM+"),
-    "fastv": MethodStyle("#0072B2", "s", "FastV"),
-    "pdrop": MethodStyle("#009E73", "^", "PDrop"),
-    "tome": MethodStyle("#E69F00", "v", "ToMe"),
-    "random": MethodStyle("#999999", "x", "Random"),
-    "uniform": MethodStyle("#666666", "+", "Uniform grid"),
-    "pooled": MethodStyle("#BBBBBB", "X", "Pooled grid"),
+_LOOKS = {
+    "dense": ("#000000", "*"),
+    "sparsevlm": ("#D55E00", "o"),
+    "sparsevlm-all-text": ("#56B4E9", "P"),
+    "sparsevlm-all-tokens": ("#117733", "d"),
+    "sparsevlm-no-recycling": ("#AA4499", "h"),
+    "sparsevlm-not-refilled": ("#DDAADD", "H"),
+    "sparsevlm-paper": ("#CC79A7", "D"),
+    "sparsevlm-v1.0": ("#882255", "<"),
+    "sparsevlm-video": ("#332288", ">"),
+    "sparsevlm-plus": ("#44AA99", "p"),
+    "fastv": ("#0072B2", "s"),
+    "pdrop": ("#009E73", "^"),
+    "tome": ("#E69F00", "v"),
+    "random": ("#999999", "x"),
+    "uniform": ("#666666", "+"),
+    "pooled": ("#BBBBBB", "X"),
 }
+# For methods that have no look of their own, in the order of `METHODS`.
+_SPARE_LOOKS = (("#8C6D31", "1"), ("#7B4173", "2"), ("#3182BD", "3"), ("#B5CF6B", "4"))
+
+
+def method_styles(methods: Mapping[str, Method]) -> dict[str, MethodStyle]:
+    """The look of every method; those without one of their own get a spare one."""
+    spare = cycle(_SPARE_LOOKS)
+    return {
+        name: MethodStyle(*(_LOOKS.get(name) or next(spare)), method.label)
+        for name, method in methods.items()
+    }
+
+
+METHOD_STYLE = method_styles(METHODS)
 
 COLUMN_INCHES = {1: 3.25, 2: 6.75}
 FORMATS = ("pdf", "png", "svg")
@@ -142,7 +158,7 @@ def save_figure(
         What is plotted; written beside the figure as `NAME.data.csv`, so that it can be read off
         and drawn again. A sidecar of an earlier figure of this name is removed where none is given.
     study : str
-        The study (`data/studies.yaml`) whose runs it was drawn from: its model decides the marker.
+        The study (`studies.STUDIES`) whose cells it was drawn from: its model decides the marker.
 
     Returns
     -------
@@ -157,11 +173,11 @@ def save_figure(
     if not name or Path(name).name != name or Path(name).suffix:
         raise ValueError(f"name must be a file name without folder and extension, got {name!r}")
     chosen = as_profile(profile)
-    chosen = chosen.for_study(study) if study else chosen
-    if chosen.marker:
-        _draw_marker(fig, chosen.marker)
+    marker = (chosen.for_study(study) if study else chosen).marker
+    if marker:
+        _draw_marker(fig, marker)
     target = folder_of(chosen, folder)
-    note = _note(name, chosen.slug, chosen.marker, sources)
+    note = _note(name, chosen.slug, marker, sources)
     files = []
     for kind in FORMATS:
         path = target / f"{name}.{kind}"

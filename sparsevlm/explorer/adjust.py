@@ -111,7 +111,8 @@ class Adjusted(Around):
         if self.raters is not None and "raters" not in context.cache:
             import torch
 
-            context.cache["raters"] = torch.tensor(self.raters, device=context.text.device)
+            raters = torch.tensor(self.raters, device=context.text.device)
+            context.cache["raters"] = raters, None
         selection = self.inner.select(context)
         if not self.keep and not self.drop:
             return selection

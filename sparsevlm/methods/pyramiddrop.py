@@ -45,7 +45,7 @@ class PyramidDrop(StagedPruner):
     positions: str = "renumbered"
 
     name: ClassVar[str] = "pdrop"
-    scored_layer: ClassVar[str] = "next"
+    scored_layer = "next"
 
     @classmethod
     def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> PyramidDrop:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -67,7 +67,8 @@ def _open(path: Path) -> Image.Image:
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey by its full range; other deep modes by their own largest value."""
-    full = 65535 if image.mode.startswith("I;16") or image.getextrema()[1] > 255 else 255
+    largest: Any = image.getextrema()[1]  # one number: the image has one channel
+    full = 65535 if image.mode.startswith("I;16") or largest > 255 else 255
     return image.convert("F").point(lambda v: v * (255.0 / full)).convert("L")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -42,7 +43,7 @@ class TowerNotes:
         hook(tower.register_forward_hook, self._note)
 
     def _note(self, module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
-        pixels = args[0] if args else kwargs.get("pixel_values", kwargs.get("hidden_states"))
+        pixels: Any = args[0] if args else kwargs.get("pixel_values", kwargs.get("hidden_states"))
         grid_thw = args[1] if len(args) > 1 else kwargs.get("grid_thw")
         known = [note for note in self.notes if note[0]() is not None]
         self.notes = [*known, (weakref.ref(output), Seen(pixels, grid_thw))][-KEPT:]

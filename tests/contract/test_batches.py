@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .runs import KINDS, build, runs
+from .runs import build, runs
 
 
 def decisions(sample):
@@ -13,7 +13,7 @@ def decisions(sample):
     return stages, sample.tokens_in, sample.tokens_out
 
 
-@runs(eager=KINDS)
+@runs()
 def test_survivors_of_a_sample_are_those_in_a_batch(run):
     """Beside other questions, and with padding or without."""
     for index, together in enumerate(run.samples):
@@ -24,7 +24,7 @@ def test_survivors_of_a_sample_are_those_in_a_batch(run):
         assert difference < 2e-4
 
 
-@runs(eager=KINDS)
+@runs()
 def test_answer_of_a_sample_is_that_in_a_batch(run):
     """The first row has the most padding, unless pictures differ; the last one other pictures."""
     for index in (0, 2):
@@ -33,7 +33,7 @@ def test_answer_of_a_sample_is_that_in_a_batch(run):
 
 
 # Without a cache every step rates anew, and then what was generated is among "all tokens".
-@runs(without=("sparsevlm-all-tokens",), eager=KINDS)
+@runs(without=("sparsevlm-all-tokens",))
 def test_cache_equals_recomputation(run):
     assert torch.equal(run.pruned_tokens(use_cache=False), run.tokens)
 

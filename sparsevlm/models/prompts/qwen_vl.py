@@ -70,7 +70,9 @@ class QwenPromptBuilder(PromptBuilder):
 
     def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
         vision = self.config.vision_config
-        counts, patches, grids = [], {"image": [], "video": []}, {"image": [], "video": []}
+        counts: list[int] = []
+        patches: dict[str, list[Tensor]] = {"image": [], "video": []}
+        grids: dict[str, list[tuple[int, int, int]]] = {"image": [], "video": []}
         for images in media:
             count = 0
             if images:

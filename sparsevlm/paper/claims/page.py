@@ -93,7 +93,7 @@ def command(notebook: str) -> str:
     """Return how a notebook is run again, or "" where there is none yet."""
     if notebook not in known_notebooks():
         return ""
-    return f"python -m sparsevlm reproduce --only {notebook}"
+    return f"sparsevlm reproduce --only {notebook}"
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ def one(entry: Entry) -> str:
         ("verdict", f"{entry.verdict}" + (f" ({entry.reason})" if entry.reason else "")),
         ("falsified by", claim.falsified_by),
         ("from", "; ".join(filter(None, [claim.paper, claim.analytic, claim.records])) or NONE),
-        ("again", command(claim.notebook) or f"python -m sparsevlm claims {claim.id}"),
+        ("again", command(claim.notebook) or f"sparsevlm claims {claim.id}"),
     ]
     return "\n".join(f"{name:<13} {text}" for name, text in lines)
 

@@ -1,16 +1,14 @@
 """Which methods differ significantly on the miniatures, with about 2,000 questions each.
 
 The tables ask a miniature a few hundred questions, so that all of them can be made in minutes.
-What a difference between two methods is takes more. `python -m sparsevlm.paper.extras.significance`
-asks those questions once, resumes where it was stopped, and writes the differences, study by study,
-to a file that is kept in git; the notebook `miniature` draws it and states how each was made.
+What a difference between two methods is takes more. `sparsevlm significance` asks those questions
+once, resumes where it was stopped, and writes the differences, study by study, to a file that is
+kept in git; the notebook `miniature` draws it and states how each was made.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +38,7 @@ if TYPE_CHECKING:
 FILE = DATA / "miniature" / "separation.json"
 NAMES = tuple(name for name in studies() if name.startswith("apart_"))
 FORMAT = 1
-COMMAND = "python -m sparsevlm.paper.extras.significance"
+COMMAND = "sparsevlm significance"
 
 
 def _code_of(runs: Iterable[EvaluationRun]) -> str:
@@ -206,25 +204,20 @@ def put(results: Results, path: Path = FILE) -> None:
     write_text(path, json.dumps({"format": FORMAT, "studies": whole}, indent=1) + "\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Ask what was not asked yet, and write study by study; 1 if something failed."""
-    parser = argparse.ArgumentParser(prog=COMMAND, description=__doc__.splitlines()[0])
-    parser.add_argument("--jobs", type=int, default=2, help="worker processes (default: 2)")
-    parser.add_argument(
-        "--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="STUDY",
-        help=f"only these, the others stay as they are: {', '.join(NAMES)}",
-    )  # fmt: skip
-    options, profile = parser.parse_args(arguments), get_profile("mini")
-    for name in options.only:
+def update(names: Sequence[str] = NAMES, jobs: int = 2) -> dict[str, str]:
+    """Ask what was not asked yet, and write study by study.
+
+    Returns
+    -------
+    dict of str
+        What failed in the first study that failed, with the reason; those after it are not run.
+    """
+    profile = get_profile("mini")
+    for name in names:
         try:
-            ensure_records(profile.for_study(name), jobs=options.jobs)
+            ensure_records(profile.for_study(name), jobs=jobs)
         except RunError as error:
-            print(f"failed: {name}: {error}")
-            return 1
+            return {name: str(error)}
         put(measure(profile, name))
         print(f"{name}: written to {relative(FILE)}", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return {}

@@ -165,15 +165,15 @@ def peaks(found: Found, number: int = 0) -> pd.DataFrame:
     groups = recycled_counts(int((cut.fate > 0).sum()))[1]
     squared = recycling.squared_distance(hidden)
     density = recycling.knn_density(squared, groups, hidden.shape[1])
-    centres = recycling.density_peaks(squared, density, groups)
-    labels = recycling.assign(hidden, squared, centres)
+    centers = recycling.density_peaks(squared, density, groups)
+    labels = recycling.assign(hidden, squared, centers)
     distance = (squared / hidden.shape[1]).sqrt()  # as the official code scales it
     denser = density > density[:, None]
     to_denser = distance.masked_fill(~denser, torch.inf).amin(1)
     to_denser = torch.where(to_denser.isinf(), distance.amax(), to_denser)
     frame = pd.DataFrame({"token": cut.source[members.numpy()], "score": cut.scores[members]})
     frame["density"], frame["to a denser one"] = density.numpy(), to_denser.numpy()
-    frame["centre"] = np.isin(np.arange(count), centres.numpy())
+    frame["centre"] = np.isin(np.arange(count), centers.numpy())
     frame["group"] = labels.numpy()
     return frame
 
