@@ -8,8 +8,9 @@ import pytest
 from test_study import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
+from sparsevlm.cli.app import main
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.studies import studies
+from sparsevlm.evaluation.studies import studies, studies_of
 from sparsevlm.paper.extras import significance as separation
 from sparsevlm.paper.notebooks import known_notebooks
 
@@ -114,7 +115,7 @@ def test_a_failed_cell_leaves_the_file_as_it_was(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(separation, "FILE", tmp_path / "separation.json")
     monkeypatch.setattr(separation, "plan_runs", lambda *_, **__: [])
     failures = {"pope, dense": "it burns"}
-    monkeypatch.setattr(separation, "execute_runs_apart", lambda *_, **__: failures)
-    assert separation.main([]) == 1
+    monkeypatch.setattr(separation, "execute_runs", lambda *_, **__: failures)
+    assert main(["significance"]) == 1
     assert "failed: pope, dense: it burns" in capsys.readouterr().out
     assert not separation.FILE.exists()
