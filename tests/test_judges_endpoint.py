@@ -117,6 +117,7 @@ def test_trouble_that_passes_is_survived(server, make, trouble):
         {"choices": "x"},
         {},
         said("\ud800"),
+        said("\ud800", model="\udc00"),
     ],
 )
 def test_replies_without_a_verdict_are_asked_for_again_then_broken(server, make, answer):

@@ -48,6 +48,20 @@ def test_judges_do_not_share_transcripts(tmp_path):
         Transcript(tmp_path, {"kind": "other"})
 
 
+def test_a_damaged_first_line_costs_no_replies(tmp_path):
+    with Transcript(tmp_path, WHO).writing() as kept:
+        kept.add(say(1), "one", {})
+    damaged = b"?" + kept.path.read_bytes()[1:]
+    kept.path.write_bytes(damaged)
+    with pytest.raises(RunError, match="damaged or of another version"):
+        Transcript(tmp_path, WHO)
+    assert kept.path.read_bytes() == damaged
+    kept.path.write_bytes(b'{"judge": {"ki')  # of a process killed in its first write
+    with Transcript(tmp_path, WHO).writing() as transcript:
+        transcript.add(say(1), "one", {})
+    assert len(Transcript(tmp_path, WHO).replies) == 1
+
+
 def test_two_processes_do_not_ask_one_judge(tmp_path):
     with Transcript(tmp_path, WHO).writing(), pytest.raises(JudgeError, match="another process"):
         with Transcript(tmp_path, WHO).writing():

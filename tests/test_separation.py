@@ -9,7 +9,7 @@ from test_study import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.studies import studies
+from sparsevlm.evaluation.studies import studies, studies_of
 from sparsevlm.paper.extras import significance as separation
 from sparsevlm.paper.notebooks import known_notebooks
 

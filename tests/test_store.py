@@ -257,6 +257,16 @@ def test_a_second_process_on_the_same_run_is_refused_until_the_first_is_gone(sto
         assert list(writer.rows) == ["s0"]
 
 
+def test_a_file_that_is_not_this_runs_is_refused_and_left_as_it_is(store):
+    journal = store.path(RUN.id, "jsonl")
+    journal.parent.mkdir(parents=True)
+    for foreign in (b'{"answers of run":"another"}\n{"id":"s', b"no JSON\nat all"):
+        journal.write_bytes(foreign)
+        with pytest.raises(RunError, match="must begin with .*answers of run"):
+            fill(store, IDS)
+        assert journal.read_bytes() == foreign
+
+
 def test_another_run_is_not_locked(store):
     other = replace(RUN, method="fastv", tokens=64)
     with store.writing(RUN, IDS), store.writing(other, IDS) as writer:

@@ -19,8 +19,8 @@ ABSURD = 1 << 50  # bytes; no machine has them
 
 def untrained(folder: Path, num_layers: int = 4) -> MiniatureBackend:
     """A source whose only model, mini-llava, is small, random and sensitive to its picture."""
-    from sparsevlm.miniature.llava.model import build_model
-    from sparsevlm.miniature.weights import export
+    from training.export import export
+    from training.llava.model import build_model
 
     model = build_model(0, num_layers=num_layers)
     for name, weights in model.named_parameters():  # or it would say the same of every image

@@ -102,50 +102,43 @@ class EndpointJudge(ChatJudge):
 
     def ask(self, conversations: Sequence[Messages], keep: Keep) -> dict[int, str]:
         refused: dict[int, str] = {}
-        answered, failure = 0, None
-        url = f"{self.address}/chat/completions"
+        answered: list[int] = []
+        fixed = {"model": self.model, **self.options, self.limit_field: self.max_tokens}
+
+        def ask_one(client: Client, index: int) -> None:
+            try:
+                values = client.post({"messages": list(conversations[index]), **fixed})
+                said = json.dumps(_reply_of(values), ensure_ascii=False)
+                said = said.encode("utf-8", "replace").decode()  # JSON can hold half a character
+                keep(index, *json.loads(client.without_key(said)))
+                answered.append(index)
+            except RefusedError as error:
+                refused[index] = f"refused: {error}"
+                if not answered and len(refused) >= REFUSALS:
+                    client.stop.set()
+                    raise JudgeError(
+                        f"the judge's server refused the first {REFUSALS} requests; the last one "
+                        f"is {refused[index]}. Check the model's name and the options."
+                    ) from None
+            except BaseException:
+                client.stop.set()  # here, before this thread takes up the next request
+                raise
+
+        url, failure = f"{self.address}/chat/completions", None
         with (
             Client(url, self._key(), self.retry) as client,
             ThreadPoolExecutor(min(self.parallel, len(conversations))) as pool,
         ):
-            work = {
-                pool.submit(self._ask_one, i, messages, client, keep): i
-                for i, messages in enumerate(conversations)
-            }
+            work = [pool.submit(ask_one, client, index) for index in range(len(conversations))]
             try:
                 for done in as_completed(work):
-                    if error := done.exception():
-                        failure = failure if isinstance(error, StoppedError) else failure or error
-                    elif reason := done.result():
-                        refused[work[done]] = reason
-                    else:
-                        answered += 1
-                    if not answered and len(refused) >= REFUSALS:
-                        failure = failure or JudgeError(
-                            f"the judge's server refused the first {REFUSALS} requests; the last "
-                            f"one is {reason}. Check the model's name and the options."
-                        )
-                        client.stop.set()
+                    if not isinstance(done.exception(), StoppedError):
+                        failure = failure or done.exception()
             finally:
                 client.stop.set()
         if failure:
             raise failure
         return refused
-
-    def _ask_one(self, index: int, messages: Messages, client: Client, keep: Keep) -> str:
-        """Keep the reply, and return ""; or return why there will be none."""
-        body = {"model": self.model, "messages": list(messages), **self.options}
-        try:
-            values = client.post({**body, self.limit_field: self.max_tokens})
-            text, details = _reply_of(values)
-            details = json.loads(client.without_key(json.dumps(details)))
-            keep(index, client.without_key(text), details)
-        except RefusedError as error:
-            return f"refused: {error}"
-        except BaseException:
-            client.stop.set()  # here, before this thread takes up the next request
-            raise
-        return ""
 
 
 def _reply_of(values: Mapping) -> tuple[str, dict]:
@@ -162,6 +155,4 @@ def _reply_of(values: Mapping) -> tuple[str, dict]:
         "end": choice.get("finish_reason"),
     }
     text = text if isinstance(text, str) else ""
-    # JSON can hold half a character, files cannot.
-    text = text.encode("utf-8", "replace").decode()
     return text, {name: value for name, value in details.items() if value is not None}

@@ -48,11 +48,10 @@ class JsonLines:
             flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
             self._file = os.open(path, flags, 0o666)
         try:
-            lines, self._end = _whole_lines(path.read_bytes())
+            self.rows, self._end = _read(path, header)
             os.ftruncate(self._file, self._end)
-            if not lines:
+            if not self._end:
                 self.append([header])
-            self.rows = _rows(path, lines, header)
         except BaseException:
             self.close()
             raise
@@ -88,21 +87,12 @@ def read_rows(path: Path, header: Mapping) -> list[dict]:
     RunError
         The first line is not `header`.
     """
-    return _rows(path, _whole_lines(path.read_bytes())[0], header) if path.exists() else []
+    return _read(path, header)[0] if path.exists() else []
 
 
-def _rows(path: Path, lines: list[dict], header: Mapping) -> list[dict]:
-    wanted = canonical_json(header)
-    if lines and (found := canonical_json(lines[0])) != wanted:
-        raise RunError(
-            f"{path} is damaged or of another version: it must begin with {wanted}, it begins with "
-            f"{found[:200]}; move it away and run the same command again"
-        )
-    return lines[1:]
-
-
-def _whole_lines(data: bytes) -> tuple[list[dict], int]:
-    """Return the objects before the first line that is not whole, and how many bytes they are."""
+def _read(path: Path, header: Mapping) -> tuple[list[dict], int]:
+    """Return the rows before the first line that is not whole, and where that line begins."""
+    data = path.read_bytes()
     found, end = [], 0
     for line in data.splitlines(keepends=True):
         try:
@@ -113,7 +103,14 @@ def _whole_lines(data: bytes) -> tuple[list[dict], int]:
             break
         found.append(entry)
         end += len(line)
-    return found, end
+    wanted = canonical_json(header)
+    # A kill can leave a part of the first line, but never another line, and nothing after it.
+    if canonical_json(found[0]) != wanted if found else b"\n" in data:
+        raise RunError(
+            f"{path} is damaged or of another version: it must begin with {wanted}, it begins with "
+            f"{data[:200]!r}; move it away and run the same command again"
+        )
+    return found[1:], end
 
 
 @contextmanager
