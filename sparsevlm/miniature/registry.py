@@ -71,6 +71,11 @@ class MiniatureSpec:
         """Return the prompt builder; without the model's config it writes prompts only."""
         return self._part("model").builder(config)
 
+    @property
+    def module(self) -> str:
+        """The module of its own code that makes its model and prompt builder."""
+        return f"{__package__}.{self.architecture}.model"
+
     def load(self, folder: Path) -> PreTrainedModel:
         """Return the model of a folder, in float32 and evaluation mode."""
         import torch
