@@ -28,7 +28,7 @@ class Hub:
     altered : set of str
         Names of files that come with another content.
     broken, gated : set of str
-        Files that give a server error, and repositories that ask for their terms.
+        Files ("tree": the listing) that give a server error; repositories that ask for their terms.
     ranges : bool
         Whether a download can be continued.
     sizes : dict
@@ -102,6 +102,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 self.refuse(404, "RepoNotFound")
             elif name in hub.gated:
                 self.refuse(403, "GatedRepo")
+            elif tree and "tree" in hub.broken:
+                self.refuse(400, "")  # huggingface_hub would ask again for twenty seconds at 500
             elif revision not in ("main", hub.commit):
                 self.refuse(404, "RevisionNotFound")
             else:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from synthetic import write_synthetic
 
-from sparsevlm.benchmarks.loaders.hub import HUB
 from sparsevlm.benchmarks.loaders.loading import load
 from sparsevlm.benchmarks.loaders.mme import YES_OR_NO
+from sparsevlm.benchmarks.loaders.parquet import COPIES
 from sparsevlm.benchmarks.loaders.textvqa import OCR_LINE
 from sparsevlm.benchmarks.mmvet import AND_ABILITY
 from sparsevlm.benchmarks.sample import Sample
@@ -44,19 +44,18 @@ def write_synthetic_parquet(
     if name not in WRITERS:
         raise ValueError(f"no parquet fixtures for {name!r}; known: {', '.join(WRITERS)}")
     samples = load(name, write_synthetic(name, official, n, seed), complete=False)
-    copy = HUB[name]
-    configs = copy.config.split(" + ")
+    copy = COPIES[name]
     rows = [WRITERS[name](sample) for sample in samples]
-    if len(configs) == 1:
+    if not copy.pictures:
         pictures = [
             {**row, "image": _file(official, s)} for row, s in zip(rows, samples, strict=True)
         ]
         _write(folder / "data", copy.split, pictures, parts)
         return folder
-    _write(folder / configs[0], copy.split, rows, parts)
+    _write(folder / copy.config, copy.split, rows, parts)
     apart = {Path(s.media).stem: _file(official, s) for s in samples}
     pictures = [{"id": key, "image": file} for key, file in apart.items()]
-    _write(folder / configs[1], copy.split, pictures, parts)
+    _write(folder / copy.pictures[0], copy.split, pictures, parts)
     return folder
 
 

@@ -16,6 +16,7 @@ from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.failures import OpenSamplesError
 from sparsevlm.evaluation.results.store import RunError, Store
+from sparsevlm.evaluation.runs import execute_runs
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 from checkpoint_hub import COMMIT, Hub, serving
+from filelock import FileLock
 
 from sparsevlm.evaluation.paths import ROOT
-from sparsevlm.models.checkpoints import fetch as fetching
 from sparsevlm.models.checkpoints.declared import CHECKPOINTS, Repository, find
 from sparsevlm.models.checkpoints.fetch import check, fetch
 from sparsevlm.models.checkpoints.places import CheckpointError, locate, place, read_lock
@@ -41,7 +41,7 @@ def hub():
 
 
 def checkpoint(revision="main", name=NAME):
-    repository = Repository(name, revision, "a licence", 2_000_000, "hub")
+    repository = Repository(name, revision, "a licence", 2_000_000)
     return replace(CHECKPOINTS[0], name=name, repositories=(repository,))
 
 
@@ -104,7 +104,9 @@ def test_a_stopped_fetch_goes_on_in_the_next(hub, tmp_path):
     hub.broken = {"model-2.safetensors"}
     with pytest.raises(CheckpointError, match="whole files are kept"):
         get(hub, tmp_path)
-    with pytest.raises(CheckpointError, match="model-2.safetensors is missing; run `python -m"):
+    with pytest.raises(
+        CheckpointError, match="model-2.safetensors is missing; run `sparsevlm fetch"
+    ):
         locate(checkpoint().repositories[0], tmp_path)
     hub.broken = set()
     there = {path.name for path in place(NAME, COMMIT, tmp_path).iterdir() if path.is_file()}
@@ -112,6 +114,14 @@ def test_a_stopped_fetch_goes_on_in_the_next(hub, tmp_path):
     get(hub, tmp_path)
     assert {name for name, _ in downloads(hub)} == WANTED - there
     assert locate(checkpoint().repositories[0], tmp_path)
+
+
+def test_a_hub_that_goes_away_is_not_taken_for_a_damaged_file(hub, tmp_path):
+    hub.broken = {"tree"}
+    place(NAME, COMMIT, tmp_path).mkdir(parents=True)
+    (place(NAME, COMMIT, tmp_path) / "notes.txt").write_text("huggingface_hub returns this folder")
+    with pytest.raises(CheckpointError, match="connection to the hub failed .*did not come"):
+        get(hub, tmp_path)
 
 
 def test_a_server_that_cannot_continue(hub, tmp_path):
@@ -194,7 +204,7 @@ def test_files_that_are_there_already(hub, tmp_path):
 
 
 def test_one_fetch_at_a_time(hub, tmp_path):
-    with fetching._alone(tmp_path):
+    with FileLock(tmp_path / "fetch.lock"):
         with pytest.raises(CheckpointError, match="another fetch into .* is running"):
             get(hub, tmp_path)
 

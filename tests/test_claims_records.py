@@ -135,7 +135,7 @@ def test_the_page_has_every_claim_once_and_is_the_same_again(bare):
     assert sorted(named) == sorted(BY_ID) and page == claims_page.page(bare)
     widths = {line.count(" | ") for line in page.splitlines() if line.startswith("| `")}
     assert len(widths) == 2, "sentences have a column more than runs"
-    assert "python -m sparsevlm reproduce --only table_1`" in page
+    assert "sparsevlm reproduce --only table_1`" in page
     assert "no results of a100" in page
 
 
@@ -153,7 +153,7 @@ def test_one_claim_for_the_terminal(bare):
     (entry,) = [e for e in bare.entries if e.claim.id == "latency.128"]
     text = claims_page.one(entry)
     assert "own numbers 42.44, slip of the paper" in text and "43.1 ± 0.1 %" in text
-    assert "again         python -m sparsevlm reproduce --only table_1" in text
+    assert "again         sparsevlm reproduce --only table_1" in text
     (entry,) = ledger_with(mini=5.0).entries
     assert "holds on the miniature: +5.0 [+4." in claims_page.one(entry)
 
@@ -183,16 +183,14 @@ def test_check_compares_and_says_what_is_missing(bare, tmp_path, monkeypatch, ca
     monkeypatch.setattr(claims_collect, "collect", lambda: bare)
     page = tmp_path / "CLAIMS.md"
     assert not claims_file.check(page)
-    assert "(without records of mini, a100); run `python -m sparsevlm claims`" in (
-        capsys.readouterr().out
-    )
+    assert "(without records of mini, a100); run `sparsevlm claims`" in (capsys.readouterr().out)
     page.write_text(claims_page.page(bare))
     assert claims_file.check(page)
 
 
 def test_the_committed_page_names_the_declared_claims():
     named = re.findall(r"^\| `([^`]+)` \|", claims_file.PAGE.read_text(), re.MULTILINE)
-    assert sorted(named) == sorted(BY_ID), "run `python -m sparsevlm claims`"
+    assert sorted(named) == sorted(BY_ID), "run `sparsevlm claims`"
 
 
 def test_the_committed_page_is_what_the_records_give():

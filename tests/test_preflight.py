@@ -23,7 +23,7 @@ from sparsevlm.cli.preflight_estimate import (
 from sparsevlm.evaluation.backends import CheckpointBackend
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.studies import studies
+from sparsevlm.evaluation.studies import get_study
 from sparsevlm.models.checkpoints import CHECKPOINTS, find
 
 SEVEN = find("llava-7b")
@@ -35,7 +35,7 @@ def no_judge(monkeypatch):
 
 
 def table_4_of_llava(monkeypatch):
-    monkeypatch.setattr(preflight_estimate, "studies", lambda: {"table_4": studies()["table_4"]})
+    monkeypatch.setattr(preflight_estimate, "studies", lambda: {"table_4": get_study("table_4")})
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def checkpoint(tmp_path_factory):
 def complete(checkpoint, tmp_path):
     """Everything that Table 4 needs, in tiny."""
     data = tmp_path / "data"
-    for name in studies()["table_4"].benchmarks:
+    for name in get_study("table_4").benchmarks:
         write_synthetic(name, data / layout_of(name).folder, n=4)
     folder = as_fetched("llava-7b", checkpoint, tmp_path / "fetched")
     return CheckpointBackend(str(data), str(folder), None, complete=False)

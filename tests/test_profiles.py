@@ -45,7 +45,7 @@ def test_a_study_names_known_things_and_keeps_the_limit(profile, study):
     whole, narrowed = get_profile(profile), get_profile(profile).for_study(study)
     assert set(narrowed.methods) <= set(METHODS) - {"dense"}
     assert set(narrowed.benchmarks) <= set(BENCHMARKS)
-    assert (narrowed.name, narrowed.study, narrowed.limit) == (profile, study, whole.limit)
+    assert (narrowed.slug, narrowed.study, narrowed.limit) == (profile, study, whole.limit)
     if whole.limit:
         assert 0 < narrowed.samples_per_benchmark <= whole.limit
         assert f"at most {whole.limit} samples" in narrowed.marker

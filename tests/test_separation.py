@@ -9,8 +9,9 @@ from test_study import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.studies import studies
+from sparsevlm.evaluation.studies import studies, studies_of
 from sparsevlm.paper.extras import significance as separation
+from sparsevlm.paper.notebooks import known_notebooks
 
 SKILL = {"dense": 0.72, "sparsevlm": 0.7, "fastv": 0.3, "random": 0.7, "tome": 0.5, "pdrop": 0.4}
 
@@ -34,7 +35,7 @@ def found(path) -> dict:
 
 
 def test_every_study_asks_about_2000_questions_at_one_budget_and_in_no_notebook():
-    asked = {study for studies in NOTEBOOK_STUDIES.values() for study in studies}
+    asked = {study for name in known_notebooks() for study in studies_of(name)}
     for name in separation.NAMES:
         profile = get_profile("mini").for_study(name)
         few = 1000 if profile.model == "mini-qwen2-vl" else 2000
@@ -69,7 +70,7 @@ def test_a_study_that_is_measured_again_leaves_the_others(found, path, tmp_path)
 
 def test_a_file_that_is_missing_or_old_says_how_to_make_it(tmp_path):
     path = tmp_path / "separation.json"
-    with pytest.raises(FileNotFoundError, match=r"python -m sparsevlm\.reproduce\.separation"):
+    with pytest.raises(FileNotFoundError, match=r"sparsevlm significance"):
         separation.read(path)
     path.write_text('{"format": 0}')
     with pytest.raises(ValueError, match="has format 0, this code reads 1; make it again"):

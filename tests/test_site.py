@@ -101,7 +101,7 @@ def test_the_index_shows_figures_in_order_and_says_what_is_missing(folders):
     assert "figure_10.png" not in cards["figure_1"], "figure_1 does not own figure_10's files"
     assert "Figure 1: probe &amp; &lt;friends&gt;" in cards["figure_1"]
     assert "The question decides, and <code>code</code> is set as <em>code</em>." in text
-    assert "python -m sparsevlm reproduce --only figure_2" in cards["figure_2"]
+    assert "sparsevlm reproduce --only figure_2" in cards["figure_2"]
     assert "miniature model, not LLaVA-1.5" in text
     assert "slip of the paper" in cards["table_1"] and "within tolerance" in cards["table_1"]
 

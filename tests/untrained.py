@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,8 @@ ABSURD = 1 << 50  # bytes; no machine has them
 
 def untrained(folder: Path, num_layers: int = 4) -> MiniatureBackend:
     """A source whose only model, mini-llava, is small, random and sensitive to its picture."""
-    from sparsevlm.miniature.llava.model import build_model
-    from sparsevlm.miniature.weights import export
+    from training.export import export
+    from training.llava.model import build_model
 
     model = build_model(0, num_layers=num_layers)
     for name, weights in model.named_parameters():  # or it would say the same of every image
@@ -28,6 +28,13 @@ def untrained(folder: Path, num_layers: int = 4) -> MiniatureBackend:
             weights.data.mul_(12)
     export(model, folder / "mini-llava")
     return MiniatureBackend(str(folder))
+
+
+def with_inputs(builder, inputs):
+    """The same prompt builder, whose inputs are `inputs(builder, questions, media)`."""
+    kind = type(builder)
+    other = type("Other", (kind,), {"inputs": lambda self, *asked: inputs(builder, *asked)})
+    return other(**{f.name: getattr(builder, f.name) for f in fields(kind)})
 
 
 @dataclass(frozen=True)
@@ -38,18 +45,17 @@ class Hungry(MiniatureBackend):
     """
 
     limit: int = 1000
-    samples_too_large: tuple[str, ...] = ()
+    questions_too_large: tuple[str, ...] = ()
 
     def load(self, model, **how):
         loaded, builder = super().load(model, **how)
         loaded.register_forward_pre_hook(self._allocate, with_kwargs=True)
-        return loaded, builder
+        return loaded, with_inputs(builder, self._inputs)
 
-    def media(self, model, samples):
-        for sample, images in zip(samples, super().media(model, samples), strict=True):
-            if sample.id in self.samples_too_large:
-                np.empty(ABSURD, np.uint8)
-            yield images
+    def _inputs(self, builder, questions, media):
+        if any(question in self.questions_too_large for question in questions):
+            np.empty(ABSURD, np.uint8)
+        return builder.inputs(questions, media)
 
     def _allocate(self, module, args, kwargs):
         import torch

@@ -20,12 +20,15 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.page import begin
 from sparsevlm.paper.tables import table_1, table_1_views
 
-results = table_1.measure(profile)
+page = begin("table_1", globals())
+results = table_1.measure(page.profile)
 
 # %% [markdown]
 # ## Measured
@@ -71,8 +74,8 @@ print("\n".join(table_1_views.sentences(results)))
 figure = table_1_views.figure(results)
 ids = [record.id for record in results.records.values()]
 data = table_1_views.frame(results)
-save_figure(figure, "table_1", profile, ids, data=data, study="table_1")
-files = table_1_views.save(results)
+files = page.save(figure, data=data, sources=ids, study="table_1")
+files += table_1_views.save(results)
 
 # %% [markdown]
 # **Where the miniature differs, and why.** Eight layers put the first cut after layer 0 (the same

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.miniature.scenes import CARD_COLOURS, SHAPE_COLOURS, SHAPES, Scene, make_scene
+from sparsevlm.miniature.scenes import CARD_COLORS, SHAPE_COLORS, SHAPES, Scene, make_scene
 
 if TYPE_CHECKING:
     from transformers import LlavaForConditionalGeneration
@@ -130,13 +130,13 @@ def named_patches(scene: Scene, question: str) -> list[int]:
     multiple choice, which follow the question mark, name nothing.
     """
     asked = question.split("?")[0].split()
-    colours = [word for word in asked if word in SHAPE_COLOURS or word in CARD_COLOURS]
+    colours = [word for word in asked if word in SHAPE_COLORS or word in CARD_COLORS]
     kinds = [word for word in asked if word in SHAPES or word == "card"]
     if not colours and not kinds:
         return []
     objects = [
         o for o in scene.objects
-        if (not colours or o.colour in colours) and (not kinds or o.kind in kinds)
+        if (not colours or o.color in colours) and (not kinds or o.kind in kinds)
     ]  # fmt: skip
     return sorted(int(i) for o in objects for i in scene.patches_of(o))
 

@@ -272,9 +272,7 @@ def save(
     folder : str or path
         Relative to the repository; a profile other than the miniature gets a folder of its own.
     """
-    target = ROOT / folder
-    if profile.name != "mini":
-        target = target / profile.name
+    target = ROOT / folder / ("" if profile.slug == "mini" else profile.slug)
     parts = [section.html(f"part{i}") for i, section in enumerate(sections)]
     heading = name.replace("_", " ").capitalize()
     written = {

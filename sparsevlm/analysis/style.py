@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sparsevlm.evaluation.paths import ROOT
-from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import replacing, write_text
 from sparsevlm.methods import METHODS, Method
@@ -128,7 +128,7 @@ def figure_size(columns: Literal[1, 2] = 1, height: float | None = None) -> tupl
 def save_figure(
     fig: Figure,
     name: str,
-    profile: str,
+    profile: Profile | str,
     sources: Sequence[str] = (),
     folder: str | Path = "figures",
     data: pd.DataFrame | None = None,
@@ -142,7 +142,7 @@ def save_figure(
         Saved at its own size: make it with `figure_size`.
     name : str
         The file name without an extension.
-    profile : str
+    profile : Profile or str
         The profile whose results it shows. Its marker is drawn on the figure, and what is not of
         the bundled miniature goes to a folder of its own inside `folder`.
     sources : sequence of str
@@ -167,12 +167,12 @@ def save_figure(
     """
     if not name or Path(name).name != name or Path(name).suffix:
         raise ValueError(f"name must be a file name without folder and extension, got {name!r}")
-    chosen = get_profile(profile)
+    chosen = as_profile(profile)
     marker = (chosen.for_study(study) if study else chosen).marker
     if marker:
         _draw_marker(fig, marker)
-    target = ROOT / folder if profile == "mini" else ROOT / folder / profile
-    note = _note(name, profile, marker, sources)
+    target = ROOT / folder / ("" if chosen.slug == "mini" else chosen.slug)
+    note = _note(name, chosen.slug, marker, sources)
     files = []
     for kind in FORMATS:
         path = target / f"{name}.{kind}"

@@ -38,6 +38,8 @@ class Benchmark:
         The score; elementwise, so it takes resampled sums as well.
     score : (rows) -> dict
         The score under "score", with its parts.
+    scorer : str
+        Full name of the module that scores.
     media : str
         "image" or "video": what a sample shows.
     unit : str
@@ -52,14 +54,14 @@ class Benchmark:
     sample_stats: Callable[[Sequence[Row]], Counts]
     aggregate: Callable[[Mapping[str, np.ndarray]], np.ndarray]
     score: Callable[[Sequence[Row]], dict]
+    scorer: str
     media: str = "image"
     unit: str = "%"
 
     @property
     def modules(self) -> tuple[str, ...]:
         """The modules whose code makes the score."""
-        functions = (self.score_sample, self.sample_stats, self.aggregate, self.score)
-        return tuple(sorted({getattr(f, "func", f).__module__ for f in functions}))
+        return (self.scorer, share_right.__module__)
 
 
 def _benchmark(
@@ -68,9 +70,8 @@ def _benchmark(
     stats = getattr(scorer, "sample_stats", None) or share_right(scorer.score_sample)
     aggregate = getattr(scorer, "aggregate", percent_right)
     score = getattr(scorer, "score", None) or partial(mean_score, sample_stats=stats)
-    return Benchmark(
-        name, label, column, longest, scorer.score_sample, stats, aggregate, score, **fields
-    )
+    functions = (scorer.score_sample, stats, aggregate, score)
+    return Benchmark(name, label, column, longest, *functions, scorer.__name__, **fields)
 
 
 BENCHMARKS: dict[str, Benchmark] = {

@@ -1,4 +1,4 @@
-"""`python -m sparsevlm check --profile a100`: is everything there, and what will it take?
+"""`sparsevlm check --profile a100`: is everything there, and what will it take?
 
 Looks at versions, GPU, disk, checkpoints, data and judge, and estimates every table, before
 anything long starts. Reads sizes and, of the tokenizers, contents; `fetch --check` reads weights.

@@ -85,7 +85,7 @@ def _card(exhibit: Exhibit, profile: Profile, ledger: Ledger) -> str:
         if exhibit.falsifier
         else ""
     )
-    command = f"python -m sparsevlm reproduce --only {exhibit.name}"
+    command = f"sparsevlm reproduce --only {exhibit.name}"
     if profile.name != "mini":
         command += f" --profile {profile.name}"
     return (
@@ -206,7 +206,7 @@ def _row(entry: Entry) -> str:
 
 
 def _page(title: str, profile: Profile, body: str) -> str:
-    footer = f"profile {profile.name}, made by <code>python -m sparsevlm site</code>"
+    footer = f"profile {profile.name}, made by <code>sparsevlm site</code>"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'

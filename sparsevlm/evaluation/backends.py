@@ -55,9 +55,9 @@ class EvalBackend(Protocol):
         """Return the digest of questions and images."""
 
     def load(
-        self, model: str, *, dtype: str, attention: str, device: str
+        self, model: str, *, dtype: str | None, attention: str, device: str
     ) -> tuple[PreTrainedModel, PromptBuilder]:
-        """Return the model and its prompt builder, ready to answer."""
+        """Return the model and its prompt builder; without a dtype in the model's usual one."""
 
 
 def backend_of(model: str) -> EvalBackend:
@@ -132,7 +132,7 @@ class MiniatureBackend:
         return samples_digest(samples, self.media(model, samples))
 
     def load(
-        self, model: str, *, dtype: str, attention: str, device: str
+        self, model: str, *, dtype: str | None, attention: str, device: str
     ) -> tuple[PreTrainedModel, PromptBuilder]:
         """Return the miniature and its prompt builder; MissingAssetError for damaged files."""
         import torch
@@ -141,17 +141,13 @@ class MiniatureBackend:
 
         loaded, builder = load_miniature(model, Path(self.folder) / model)
         loaded.set_attn_implementation(attention)
-        return loaded.to(device, getattr(torch, dtype)).eval(), builder
+        return loaded.to(device, getattr(torch, dtype or "float32")).eval(), builder
 
 
 def default_data() -> str:
-    """Return the folder that holds the folders of the benchmarks."""
+    """Return the folder that holds the benchmarks' folders."""
     named = os.environ.get(DATA_VARIABLE)
     return str(Path(named).expanduser() if named else Path.home() / ".cache/sparsevlm/data")
-
-
-def _quantization() -> str | None:
-    return os.environ.get(QUANTIZATION_VARIABLE) or None
 
 
 @dataclass(frozen=True)
@@ -177,7 +173,9 @@ class CheckpointBackend:
 
     data: str = field(default_factory=default_data)
     checkpoints: str = field(default_factory=lambda: str(default_folder()))
-    quantization: str | None = field(default_factory=_quantization)
+    quantization: str | None = field(
+        default_factory=lambda: os.environ.get(QUANTIZATION_VARIABLE) or None
+    )
     complete: bool = True
 
     @property
@@ -245,7 +243,7 @@ class CheckpointBackend:
         return digest(*parts)
 
     def load(
-        self, model: str, *, dtype: str, attention: str, device: str
+        self, model: str, *, dtype: str | None, attention: str, device: str
     ) -> tuple[PreTrainedModel, PromptBuilder]:
         """Return the checkpoint and its prompt builder; CheckpointError where it cannot be loaded.
 
@@ -269,8 +267,7 @@ def gpu_of(worker: str, count: int) -> str:
     Parameters
     ----------
     worker : str
-        Name of the process. multiprocessing numbers the workers of a command one after the other:
-        "SpawnProcess-3".
+        Name of the process; multiprocessing numbers the workers of a command: "SpawnProcess-3".
     count : int
         GPUs that torch sees.
 

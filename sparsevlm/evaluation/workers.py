@@ -12,9 +12,8 @@ from sparsevlm.evaluation.backends import EvalBackend
 from sparsevlm.evaluation.out_of_memory import free_memory, is_out_of_memory
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.failures import Failure, OpenSamplesError, RunError
-from sparsevlm.evaluation.results.journal import Writer
 from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json
-from sparsevlm.evaluation.results.store import Store
+from sparsevlm.evaluation.results.store import Store, Writer
 from sparsevlm.evaluation.vision_cache import remember_vision
 
 Report = Callable[[int], None]  # called with the number of samples just done
@@ -27,7 +26,7 @@ def execute_run(run: EvaluationRun, store: Store, backend: EvalBackend, report: 
     ------
     OpenSamplesError
         Some samples cannot be answered; all others are, and are kept.
-    CellError
+    RunError
         The weights, samples or pruner at hand are not those that the run names; the model does not
         fit into memory; or the store refuses (see `Store.writing`).
     """
@@ -56,7 +55,7 @@ def _take_over(
     for other, versions in store.left_open(run):
         own = _versions(backend, run, samples)
         same = {name for name in own.keys() - writer.rows.keys() if own[name] == versions.get(name)}
-        writer.take_over(store.path(other.id, "jsonl"), same)
+        writer.take_over(other, same)
         store.remove_open(other)
 
 

@@ -1,4 +1,4 @@
-"""Record the traces that come with the repository: `python -m sparsevlm.explorer.bundle`.
+"""Record the traces that come with the repository: `sparsevlm bundle`.
 
 To be run again when the miniature is trained anew; `Desk.put` ignores traces of other weights.
 """
@@ -47,7 +47,3 @@ def main(folder: Path = TRACES) -> None:
         if sample.kind == "miniature":
             path = record(sample.name, desk).save(folder / f"{sample.name}.json.gz")
             print(f"{path.name}: {path.stat().st_size} bytes")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
 """The miniature: a real LLaVA small enough to train and to run on two processor cores.
 
-Read `scenes` (the pictures), `question_families` (the eight mirrors of the paper's benchmarks),
+Read `scenes` (the images), `question_families` (the eight mirrors of the paper's benchmarks),
 `statements` (the captions it learns from), `train` (the recipe) in this order. A number from the
 miniature is never a number of LLaVA-1.5; `data/miniature/` holds its card.
 """

@@ -69,7 +69,7 @@ class MiniatureSpec:
 
     def builder(self, config: Any = None) -> PromptBuilder:
         """Return the prompt builder; without the model's config it writes prompts only."""
-        return self._part("prompts").builder(config)
+        return self._part("model").builder(config)
 
     def load(self, folder: Path) -> PreTrainedModel:
         """Return the model of a folder, in float32 and evaluation mode."""

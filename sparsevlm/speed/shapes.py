@@ -1,21 +1,15 @@
-"""Architectures at full size with random weights: for speed and memory, never for accuracy.
+"""Architectures at full size, to be timed with random weights (random_models.py).
 
-Nothing is downloaded. A shape can be scaled down, so that the same code runs on a CPU; it then says
-so in its name, and its ratios are those of the smaller model.
+A shape can be scaled down, so that the same code runs on a CPU; it then says so in its name, and
+its ratios are those of the smaller model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING
 
 from sparsevlm.models.checkpoints import find
 from sparsevlm.models.sizes import ModelSizes
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
 
 
 @dataclass(frozen=True)
@@ -156,65 +150,3 @@ def get_shape(name: str) -> Shape:
     if name not in SHAPES:
         raise ValueError(f"unknown shape {name!r}; known: {', '.join(SHAPES)}")
     return SHAPES[name]
-
-
-def build(
-    shape: Shape, device: str, dtype: torch.dtype, attention: str = "sdpa", seed: int = 0
-) -> nn.Module:
-    """Return the model, its weights drawn on the device itself.
-
-    Parameters
-    ----------
-    shape : Shape
-    device : str
-        As torch names it.
-    dtype : torch.dtype
-        Of the weights.
-    attention : str
-        As transformers names it.
-    seed : int
-        Of the weights.
-    """
-    import torch
-
-    from sparsevlm.speed import shapes_models
-
-    torch.manual_seed(seed)
-    kind, config = getattr(shapes_models, shape.family)(shape)
-    with torch.device(device):
-        model = kind._from_config(config, dtype=dtype, attn_implementation=attention)
-    return model.eval()
-
-
-def inputs(
-    shape: Shape, device: str, dtype: torch.dtype, batch: int = 1, seed: int = 0
-) -> dict[str, object]:
-    """Return the arguments of one call: a prompt with random words and a random picture.
-
-    Parameters
-    ----------
-    shape, device, dtype
-        As for `build`.
-    batch : int
-        Rows, all of one length.
-    seed : int
-        Of words and pixels.
-    """
-    import torch
-
-    from sparsevlm.speed import shapes_models
-
-    generator = torch.Generator().manual_seed(seed)
-    make: Callable = getattr(shapes_models, f"{shape.family}_inputs")
-    values = make(shape, batch, generator)
-    return {
-        name: value.to(device, dtype) if value.is_floating_point() else value.to(device)
-        for name, value in values.items()
-    }
-
-
-def call_options(shape: Shape) -> dict[str, object]:
-    """Return what `prune` must be told about a model of this shape."""
-    if shape.family == "llama":
-        return {"visual_mask": (shape.before, shape.before + shape.num_visual)}
-    return {}

@@ -37,7 +37,7 @@ def texts(answer):
 def test_bundled_traces_are_of_the_bundled_weights(sample):
     path = TRACES / f"{sample.name}.json.gz"
     session = Session.load(path)
-    remedy = "record them again: python -m sparsevlm.explorer.bundle"
+    remedy = "record them again: sparsevlm bundle"
     assert session.model.revision == MiniatureBackend().revision("mini-llava"), remedy
     assert [run.ask for run in session.runs] == asks(sample.questions), remedy
     assert path.stat().st_size < 200_000

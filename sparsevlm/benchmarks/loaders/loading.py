@@ -12,9 +12,13 @@ from pathlib import Path
 from PIL import Image
 
 from sparsevlm.benchmarks.counting import groups_of
-from sparsevlm.benchmarks.loaders.hub import about_parquet
 from sparsevlm.benchmarks.loaders.layout import DataError, Layout
-from sparsevlm.benchmarks.loaders.parquet import has_parquet, layout_of_copy, read_copy
+from sparsevlm.benchmarks.loaders.parquet import (
+    about_parquet,
+    has_parquet,
+    layout_of_copy,
+    read_copy,
+)
 from sparsevlm.benchmarks.loaders.videoqa import SETS
 from sparsevlm.benchmarks.registry import BENCHMARKS, get_benchmark
 from sparsevlm.benchmarks.sample import Sample
@@ -53,7 +57,7 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
         A key of `BENCHMARKS`.
     folder : path
         The benchmark's own folder (`layout_of(name).folder` in LLaVA's `playground/data/eval`), or
-        a copy of its parquet files on the hub, where `parquet.TABLES` has it.
+        a copy of its parquet files on the hub, where `parquet.COPIES` says how.
     complete : bool
         Also require the official number of samples. False for a part of it.
 

@@ -81,7 +81,7 @@ def read_table(path: Path) -> list[dict]:
     return rows
 
 
-def is_empty(value: str | None) -> bool:
+def _is_empty(value: str | None) -> bool:
     """Return True for what LLaVA's script takes as no value."""
     return value is None or value in EMPTY or value.lower() in ("nan", "none")
 
@@ -89,10 +89,10 @@ def is_empty(value: str | None) -> bool:
 def _sample(row: dict, folder: Path) -> Sample:
     options = []
     for letter in LETTERS:
-        if is_empty(row[letter]):
+        if _is_empty(row[letter]):
             break
         options.append(row[letter])
-    lines = [] if is_empty(row["hint"]) else [row["hint"]]
+    lines = [] if _is_empty(row["hint"]) else [row["hint"]]
     lines += [row["question"]]
     lines += [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
     return Sample(

@@ -36,6 +36,10 @@ CHANGED = (
     "{} of {} came with another content than the hub states; it was thrown away. Run the same "
     "command again; if it happens again, a proxy or a mirror on the way changes files"
 )
+LOST = (
+    "the connection to the hub failed at {} ({}); whole files are kept, the same command goes on "
+    "from there. Behind a firewall set HTTPS_PROXY, or HF_ENDPOINT to a mirror"
+)
 LEFT_OUT = {"trainer_state.json", "pytorch_model.bin.index.json"}
 
 
@@ -94,42 +98,31 @@ def fetch(
         The disk is too small for all of it (nothing is fetched then), the hub cannot be reached,
         or a file is damaged on its way.
     """
-    with _alone(folder):
-        jobs = [_plan(r, folder, endpoint) for c in checkpoints for r in c.repositories]
-        if source and not dry_run:
-            for job in jobs:
-                _adopt(job, source)
-        for job in jobs:
-            say(str(job))
-        total = sum(file.size for job in jobs for file in job.todo)
-        _require_space(total, folder)
-        if dry_run:
-            say(f"would fetch {total / GB:.2f} GB into {folder}")
-            return
-        for job in jobs:
-            # Written first: a fetch that goes on another day goes on with this commit.
-            write_lock(folder, {**read_lock(folder), job.repository.id: job.locked})
-            _run(job, endpoint)
-    say(f"all is in {folder}, checked; loading needs no network from now on")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second fetch out: both would write the lock file."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "fetch.lock")
     try:
-        lock.acquire(timeout=0)
+        with FileLock(folder / "fetch.lock", timeout=0):
+            jobs = [_plan(r, folder, endpoint) for c in checkpoints for r in c.repositories]
+            if source and not dry_run:
+                for job in jobs:
+                    _adopt(job, source)
+            for job in jobs:
+                say(str(job))
+            total = sum(file.size for job in jobs for file in job.todo)
+            _require_space(total, folder)
+            if dry_run:
+                say(f"would fetch {total / GB:.2f} GB into {folder}")
+                return
+            for job in jobs:
+                # Written first: a fetch that goes on another day goes on with this commit.
+                write_lock(folder, {**read_lock(folder), job.repository.id: job.locked})
+                _run(job, endpoint)
     except Timeout:
         raise CheckpointError(
             f"another fetch into {folder} is running; let it finish, or stop it"
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    say(f"all is in {folder}, checked; loading needs no network from now on")
 
 
 def _plan(repository: Repository, folder: Path, endpoint: str | None) -> Job:
@@ -201,19 +194,27 @@ def _run(job: Job, endpoint: str | None) -> None:
 
     if not (todo := job.todo):
         return
-    with _explained(job.repository):
-        snapshot_download(
-            job.repository.id,
-            revision=job.locked.revision,
-            local_dir=job.place,
-            allow_patterns=[file.name for file in todo],
-            endpoint=endpoint,
-        )
-    # huggingface_hub does not compare contents.
-    if bad := [file for file in todo if fault(job.place, file)]:
-        for file in bad:
-            (job.place / file.name).unlink(missing_ok=True)
-        raise CheckpointError(CHANGED.format(bad[0].name, job.repository.id))
+    try:
+        with _explained(job.repository):
+            snapshot_download(
+                job.repository.id,
+                revision=job.locked.revision,
+                local_dir=job.place,
+                allow_patterns=[file.name for file in todo],
+                endpoint=endpoint,
+            )
+    except OSError as error:
+        if "Consistency check failed" not in str(error):  # huggingface_hub's, of a file's size
+            raise
+        raise CheckpointError(CHANGED.format("a file", job.repository.id)) from error
+    # huggingface_hub does not compare contents, and returns what is there where the hub is away.
+    for file in todo:
+        path = job.place / file.name
+        if not path.is_file():
+            raise CheckpointError(LOST.format(job.repository.id, f"{file.name} did not come"))
+        if fault(job.place, file):
+            path.unlink()
+            raise CheckpointError(CHANGED.format(file.name, job.repository.id))
 
 
 @contextmanager
@@ -234,22 +235,13 @@ def _explained(repository: Repository) -> Iterator[None]:
         errors.RepositoryNotFoundError: f"the hub does not show {repository.id} (it was moved, or "
         "needs a login: `hf auth login`)",
     }
-    lost = (
-        f"the connection to the hub failed at {repository.id} ({{}}); whole files are kept, the "
-        "same command goes on from there. Behind a firewall set HTTPS_PROXY, or HF_ENDPOINT to a "
-        "mirror"
-    )
     hub = (client.HTTPError, errors.HfHubHTTPError, errors.LocalEntryNotFoundError)
     try:
         yield
     except (*sentences, *hub) as error:
         known = (text for kind, text in sentences.items() if isinstance(error, kind))
-        text = next(known, lost.format(error or type(error).__name__))
+        text = next(known, LOST.format(repository.id, error or type(error).__name__))
         raise CheckpointError(text) from error
-    except OSError as error:
-        if "Consistency check failed" not in str(error):  # huggingface_hub's, of the size
-            raise
-        raise CheckpointError(CHANGED.format("a file", repository.id)) from error
 
 
 def check(

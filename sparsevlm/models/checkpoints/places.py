@@ -86,7 +86,7 @@ def read_lock(folder: Path) -> dict[str, Locked]:
         return {}
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{path} cannot be read ({error}); delete it and run `python -m sparsevlm fetch` "
+            f"{path} cannot be read ({error}); delete it and run `sparsevlm fetch` "
             "again, which checks the files that are there and keeps the good ones"
         ) from error
 
@@ -111,7 +111,7 @@ def locate(repository: Repository, folder: Path) -> Path:
     CheckpointError
         Nothing, another revision or only a part of it has been fetched.
     """
-    again = f"run `python -m sparsevlm fetch {repository.id}`"
+    again = f"run `sparsevlm fetch {repository.id}`"
     if not (locked := read_lock(folder).get(repository.id)):
         raise CheckpointError(
             f"{repository.id} has not been fetched into {folder}; {again} "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sparsevlm.evaluation.paths import ARTIFACTS, DATA, FIGURES, RESULTS, ROOT, relative
-from sparsevlm.evaluation.plan import code_digest
+from sparsevlm.evaluation.plan import package_digest
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import digest
 from sparsevlm.paper.claims.claim import Ledger
@@ -22,7 +22,7 @@ def inputs_id() -> str:
     records = sorted(path.name for path in RESULTS.glob("**/*.json") if "plans" not in path.parts)
     files = [*sorted(DATA.glob("*.csv")), *sorted(FIGURES.glob("**/*.data.csv"))]
     tables = [part for path in files for part in (relative(path), path.read_bytes())]
-    return digest(code_digest(), *tables, "\n".join(records), "\n".join(known_notebooks()))
+    return digest(package_digest(), *tables, "\n".join(records), "\n".join(known_notebooks()))
 
 
 def is_current(page: Path = PAGE, stamp: Path = STAMP) -> bool:
@@ -84,7 +84,7 @@ def check(page: Path = PAGE) -> bool:
         print("CLAIMS.md: up to date")
         return True
     lacking = f" (without records of {', '.join(ledger.missing)})" if ledger.missing else ""
-    print(f"CLAIMS.md is not what is at hand{lacking}; run `python -m sparsevlm claims`")
+    print(f"CLAIMS.md is not what is at hand{lacking}; run `sparsevlm claims`")
     return False
 
 

@@ -41,8 +41,8 @@ INTRO = """# Claims
 
 Every number of the paper (arXiv 2410.04417v4, ICML 2025) and of its first preprint, claim by
 claim: what is printed, what was obtained, the verdict, and what would falsify it. The page is made
-by `python -m sparsevlm claims` from formulas and records, never by hand.
-`python -m sparsevlm claims ID` prints one claim and how it is obtained.
+by `sparsevlm claims` from formulas and records, never by hand.
+`sparsevlm claims ID` prints one claim and how it is obtained.
 
 A verdict is about the paper's number for the paper's model. The bundled miniature is another model,
 so it never gives one: its column says whether a *direction* **holds on the miniature**, **does not
@@ -109,7 +109,7 @@ def command(notebook: str) -> str:
     """Return how a notebook is run again, or "" where there is none yet."""
     if notebook not in known_notebooks():
         return ""
-    return f"python -m sparsevlm reproduce --only {notebook}"
+    return f"sparsevlm reproduce --only {notebook}"
 
 
 def notebooks_of(ledger: Ledger) -> list[str]:
@@ -206,7 +206,7 @@ def one(entry: Entry) -> str:
         ("verdict", f"{entry.verdict}" + (f" ({entry.reason})" if entry.reason else "")),
         ("falsified by", claim.falsified_by),
         ("from", "; ".join(filter(None, [claim.paper, claim.analytic, claim.records])) or NONE),
-        ("again", command(claim.notebook) or f"python -m sparsevlm claims {claim.id}"),
+        ("again", command(claim.notebook) or f"sparsevlm claims {claim.id}"),
     ]
     return "\n".join(f"{name:<13} {text}" for name, text in lines)
 

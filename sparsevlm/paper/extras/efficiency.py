@@ -1,4 +1,4 @@
-"""What pruning costs and saves: formulas at full size, and records of `python -m sparsevlm bench`.
+"""What pruning costs and saves: formulas at full size, and records of `sparsevlm bench`.
 
 The formulas are exact for any model. The records under `data/bench/` say what they were measured
 on; those of a CPU hold ratios of thread CPU time on small models with random weights, and say
@@ -67,7 +67,7 @@ def load(folder: Path = RECORDS) -> Records:
     if not found:
         raise FileNotFoundError(
             f"no record in {folder}; restore it with `git checkout -- data/bench`, or measure with "
-            "`python -m sparsevlm bench --record FILE`"
+            "`sparsevlm bench --record FILE`"
         )
     return Records(found)
 

@@ -1,16 +1,14 @@
 """Which methods separate on the miniatures, with about 2,000 questions each.
 
 The tables ask a miniature a few hundred questions, so that all of them can be made in minutes.
-What a difference between two methods is takes more. `python -m sparsevlm.paper.extras.significance`
+What a difference between two methods is takes more. `sparsevlm significance`
 asks those questions once, resumes where it was stopped, and writes the differences, study by study,
 to a file that is kept in git; the notebook `miniature` draws it and states how each was made.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,14 +93,12 @@ def read(path: Path = FILE) -> dict:
         It is of another version of this code.
     """
     if not path.exists():
-        raise FileNotFoundError(
-            f"{relative(path)} is not there; make it: python -m sparsevlm.paper.extras.significance"
-        )
+        raise FileNotFoundError(f"{relative(path)} is not there; make it: sparsevlm significance")
     found = json.loads(path.read_text(encoding="utf-8"))
     if found.get("format") != FORMAT:
         raise ValueError(
             f"{relative(path)} has format {found.get('format')}, this code reads {FORMAT}; make it "
-            "again: python -m sparsevlm.paper.extras.significance"
+            "again: sparsevlm significance"
         )
     return found
 
@@ -211,28 +207,19 @@ def put(results: Results, path: Path = FILE) -> None:
     write_text(path, json.dumps({"format": FORMAT, "studies": whole}, indent=1) + "\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Ask what was not asked yet, and write study by study; 1 if something failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sparsevlm.paper.extras.significance", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="worker processes (default: 2)")
-    parser.add_argument(
-        "--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="STUDY",
-        help=f"only these, the others stay as they are: {', '.join(NAMES)}",
-    )  # fmt: skip
-    options = parser.parse_args(arguments)
+def update(names: Sequence[str] = NAMES, jobs: int = 2) -> dict[str, str]:
+    """Ask what was not asked yet, and write study by study.
+
+    Returns
+    -------
+    dict of str
+        What failed in the first study that failed, with the reason; those after it are not run.
+    """
     profile, store = get_profile("mini"), Store()
-    for name in options.only:
+    for name in names:
         runs = plan_runs(profile.for_study(name), store=store)
-        failed = execute_runs(runs, store, options.jobs, backend=backend_of(profile.model))
-        if failed:
-            print("\n".join(f"failed: {what}: {why}" for what, why in failed.items()))
-            return 1
+        if failed := execute_runs(runs, store, jobs, backend=backend_of(profile.model)):
+            return failed
         put(measure(profile, name))
         print(f"{name}: written to {relative(FILE)}", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return {}

@@ -1,8 +1,8 @@
-"""Drawn pictures of any size and shape for the miniature Qwen2-VL.
+"""Drawn images of any size and shape for the miniature Qwen2-VL.
 
-The objects are those of `scenes`, of the same size in pixels, so a larger picture holds more of
-them. Names stay unique: in every picture some kinds and some colours belong to one shape alone,
-and questions ask for these; the others repeat and only fill the picture.
+The objects are those of `scenes`, of the same size in pixels, so a larger image holds more of
+them. Names stay unique: in every image some kinds and some colors belong to one shape alone,
+and questions ask for these; the others repeat and only fill the image.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import numpy as np
 
 from sparsevlm.miniature.glyphs import GLYPHS
 from sparsevlm.miniature.scenes import (
-    CARD_COLOURS,
+    CARD_COLORS,
     PATCH,
-    SHAPE_COLOURS,
+    SHAPE_COLORS,
     SHAPES,
     Scene,
     SceneObject,
@@ -23,17 +23,17 @@ from sparsevlm.miniature.scenes import (
     _patch_objects,
 )
 
-NOMINAL = 36  # patches per side of the square picture that has as many as the benchmark's, 1296
+NOMINAL = 36  # patches per side of the square image that has as many as the benchmark's, 1296
 _ROOM = 13  # pixels from one object's corner to the next
 
 
 class Thing(SceneObject):
-    """An object without a place in thirds: nothing here asks for sides of such pictures."""
+    """An object without a place in thirds: nothing here asks for sides of such images."""
 
     placed_clearly = False
 
 
-def picture_size(rng: np.random.Generator, grid: int) -> tuple[int, int]:
+def image_size(rng: np.random.Generator, grid: int) -> tuple[int, int]:
     """Rows and columns, about ``grid^2`` patches in all, up to 2 : 1 wide or high.
 
     For the benchmark (36): about 1230 to 1410 patches, 1320 on average, and 27 to 48 rows.
@@ -44,22 +44,22 @@ def picture_size(rng: np.random.Generator, grid: int) -> tuple[int, int]:
 
 
 def describe(rng: np.random.Generator, num_shapes: int, num_cards: int) -> list[tuple]:
-    """Distinct (kind, colour, glyph) triples, some of whose kinds and colours come once.
+    """Distinct (kind, color, glyph) triples, some of whose kinds and colors come once.
 
-    One kind and one colour are in no shape, so that there is always something to deny.
+    One kind and one color are in no shape, so that there is always something to deny.
     """
-    kinds, colours = rng.permutation(SHAPES).tolist(), rng.permutation(list(SHAPE_COLOURS)).tolist()
+    kinds, colors = rng.permutation(SHAPES).tolist(), rng.permutation(list(SHAPE_COLORS)).tolist()
     named = min(3, (num_shapes + 1) // 2)
-    common_kinds, common_colours = kinds[named:-1], colours[named:-1]
+    common_kinds, common_colors = kinds[named:-1], colors[named:-1]
     shapes = []
-    for kind, colour in zip(kinds[:named], colours[:named], strict=True):
-        shapes += [(kind, str(rng.choice(common_colours)), "")]
-        shapes += [(str(rng.choice(common_kinds)), colour, "")]
-    fillers = [(kind, colour, "") for kind in common_kinds for colour in common_colours]
+    for kind, color in zip(kinds[:named], colors[:named], strict=True):
+        shapes += [(kind, str(rng.choice(common_colors)), "")]
+        shapes += [(str(rng.choice(common_kinds)), color, "")]
+    fillers = [(kind, color, "") for kind in common_kinds for color in common_colors]
     shapes += [fillers[i] for i in rng.permutation(len(fillers))]
     cards = [
-        ("card", colour, str(rng.choice(GLYPHS)))
-        for colour in rng.permutation(list(CARD_COLOURS)).tolist()
+        ("card", color, str(rng.choice(GLYPHS)))
+        for color in rng.permutation(list(CARD_COLORS)).tolist()
     ]
     chosen = shapes[:num_shapes] + cards[:num_cards]
     return [chosen[i] for i in rng.permutation(len(chosen))]
@@ -77,15 +77,15 @@ def _corners(rng, height: int, width: int, count: int) -> list[tuple[int, int]]:
     return corners
 
 
-def make_picture(seed: int, grid: int = NOMINAL) -> Scene:
-    """Draw the picture of a seed.
+def make_image(seed: int, grid: int = NOMINAL) -> Scene:
+    """Draw the image of a seed.
 
     Parameters
     ----------
     seed : int
         Any non-negative integer; the same seed gives the same pixels on every machine.
     grid : int
-        About ``grid^2`` patches of 4 x 4 pixels (see `picture_size`). 36 is the benchmark.
+        About ``grid^2`` patches of 4 x 4 pixels (see `image_size`). 36 is the benchmark.
 
     Returns
     -------
@@ -94,21 +94,21 @@ def make_picture(seed: int, grid: int = NOMINAL) -> Scene:
         place is not known to `Facts` (`Thing`).
     """
     rng = np.random.default_rng((seed, grid, 4))
-    rows, columns = picture_size(rng, grid)
+    rows, columns = image_size(rng, grid)
     height, width = rows * PATCH, columns * PATCH
     patches = rows * columns
     num_shapes = int(rng.integers(2 + patches // 140, 4 + patches // 105))
     wanted = describe(rng, num_shapes, int(rng.integers(2, 5)))
-    picture = _background(rng, max(height, width))[:height, :width]
+    image = _background(rng, max(height, width))[:height, :width]
     things = []
     places = _corners(rng, height, width, len(wanted))
-    for (y, x), (kind, colour, glyph) in zip(places, wanted, strict=False):
+    for (y, x), (kind, color, glyph) in zip(places, wanted, strict=False):
         if kind == "card":
-            box = _draw_card(rng, picture, y, x, colour, glyph)
+            box = _draw_card(rng, image, y, x, color, glyph)
         else:
-            box = _draw_shape(rng, picture, y, x, kind, colour)
-        centre = (y + box[2] / 2, x + box[3] / 2)
-        things.append(Thing(kind, colour, glyph, box, centre))
-    pixels = np.clip(picture, 0, 255).astype(np.uint8)
+            box = _draw_shape(rng, image, y, x, kind, color)
+        center = (y + box[2] / 2, x + box[3] / 2)
+        things.append(Thing(kind, color, glyph, box, center))
+    pixels = np.clip(image, 0, 255).astype(np.uint8)
     owners = _patch_objects([t.box for t in things], max(rows, columns))[:rows, :columns]
     return Scene(seed, pixels, tuple(things), owners)

@@ -1,6 +1,7 @@
-"""Configurations and inputs of the families that `shapes` knows, one pair of functions each.
+"""Models of a shape with random weights, and their inputs.
 
-The sizes that differ between models are in the shape; what all models of a family share is here.
+For speed and memory, never for accuracy; nothing is downloaded. The sizes that differ between
+models are in the shape; what all models of a family share is here.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator, Tensor, nn
 from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
@@ -29,18 +30,64 @@ IMAGE, VIDEO, VISION_START, VISION_END = 4, 5, 6, 7
 _FIRST_WORD = 8
 
 
-def llama(shape: Shape) -> tuple[type, LlamaConfig]:
+def build(
+    shape: Shape, device: str, dtype: torch.dtype, attention: str = "sdpa", seed: int = 0
+) -> nn.Module:
+    """Return the model in eval mode, its weights drawn on the device itself."""
+    torch.manual_seed(seed)
+    kind, config = _FAMILIES[shape.family](shape)
+    with torch.device(device):
+        model = kind._from_config(config, dtype=dtype, attn_implementation=attention)
+    return model.eval()
+
+
+def inputs(
+    shape: Shape, device: str, dtype: torch.dtype, batch: int = 1, seed: int = 0
+) -> dict[str, Tensor]:
+    """Return the arguments of one call: prompts of one length, with random words and images."""
+    values = _inputs(shape, batch, torch.Generator().manual_seed(seed))
+    return {
+        name: value.to(device, dtype) if value.is_floating_point() else value.to(device)
+        for name, value in values.items()
+    }
+
+
+def _inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
+    def pixels(*size: int) -> Tensor:
+        return torch.randn(size, generator=generator)
+
+    if shape.family == "llama":  # embeddings, as strong as those of words
+        return {"inputs_embeds": pixels(batch, shape.tokens, shape.hidden)}
+    size = (batch, shape.tokens)
+    ids = torch.randint(_FIRST_WORD, shape.vocabulary, size, generator=generator)
+    token, tower = VIDEO if shape.family == "video_llava" else IMAGE, shape.tower
+    ids[:, shape.before : shape.before + shape.num_visual] = token
+    found = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    image = (3, tower.image, tower.image)
+    if shape.family == "video_llava":
+        return {**found, "pixel_values_videos": pixels(batch, tower.frames, *image)}
+    if shape.family == "qwen2_vl":  # flattened patches
+        ids[:, shape.before - 1] = VISION_START
+        ids[:, shape.before + shape.num_visual] = VISION_END
+        return {
+            **found,
+            "mm_token_type_ids": (ids == IMAGE).long(),
+            "pixel_values": pixels(batch * prod(shape.grid), 3 * 2 * 14 * 14),
+            "image_grid_thw": torch.tensor([shape.grid] * batch),
+        }
+    found["pixel_values"] = pixels(batch, *image)
+    if shape.family == "mini_gemini":  # the same image, larger
+        side = _side_aux(shape)
+        found["pixel_values_aux"] = pixels(batch, 3, side, side)
+    return found
+
+
+def _llama(shape: Shape) -> tuple[type, LlamaConfig]:
     """A decoder alone."""
     return LlamaForCausalLM, _text(shape)
 
 
-def llama_inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
-    """Random embeddings, as strong as those of words."""
-    shape_ = (batch, shape.tokens, shape.hidden)
-    return {"inputs_embeds": torch.randn(shape_, generator=generator)}
-
-
-def llava(shape: Shape) -> tuple[type, LlavaConfig]:
+def _llava(shape: Shape) -> tuple[type, LlavaConfig]:
     """LLaVA-1.5."""
     config = LlavaConfig(
         text_config=_text(shape), vision_config=_clip(shape), image_token_id=IMAGE,
@@ -49,13 +96,7 @@ def llava(shape: Shape) -> tuple[type, LlavaConfig]:
     return LlavaForConditionalGeneration, config
 
 
-def llava_inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
-    """One image per row."""
-    return {**_prompt(shape, batch, IMAGE, generator), "pixel_values": _pixels(
-        generator, batch, 3, shape.tower.image, shape.tower.image)}  # fmt: skip
-
-
-def video_llava(shape: Shape) -> tuple[type, VideoLlavaConfig]:
+def _video_llava(shape: Shape) -> tuple[type, VideoLlavaConfig]:
     """Video-LLaVA, both towers."""
     config = VideoLlavaConfig(
         text_config=_text(shape), vision_config=_clip(shape), image_token_index=IMAGE,
@@ -65,14 +106,7 @@ def video_llava(shape: Shape) -> tuple[type, VideoLlavaConfig]:
     return VideoLlavaForConditionalGeneration, config
 
 
-def video_llava_inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
-    """One video per row."""
-    tower = shape.tower
-    pixels = _pixels(generator, batch, tower.frames, 3, tower.image, tower.image)
-    return {**_prompt(shape, batch, VIDEO, generator), "pixel_values_videos": pixels}
-
-
-def qwen2_vl(shape: Shape) -> tuple[type, Qwen2VLConfig]:
+def _qwen2_vl(shape: Shape) -> tuple[type, Qwen2VLConfig]:
     """Qwen2-VL; time, row and column share the angles of a head as 16 to 24 to 24."""
     half = shape.head_dim // 2
     time = half // 4
@@ -93,22 +127,7 @@ def qwen2_vl(shape: Shape) -> tuple[type, Qwen2VLConfig]:
     return Qwen2VLForConditionalGeneration, config
 
 
-def qwen2_vl_inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
-    """One image per row, as flattened patches."""
-    found = _prompt(shape, batch, IMAGE, generator)
-    ids = found["input_ids"]
-    ids[:, shape.before - 1] = VISION_START
-    ids[:, shape.before + shape.num_visual] = VISION_END
-    patches = batch * prod(shape.grid)
-    return {
-        **found,
-        "mm_token_type_ids": (ids == IMAGE).long(),
-        "pixel_values": _pixels(generator, patches, 3 * 2 * 14 * 14),
-        "image_grid_thw": torch.tensor([shape.grid] * batch),
-    }
-
-
-def mini_gemini(shape: Shape) -> tuple[type, MiniGeminiConfig]:
+def _mini_gemini(shape: Shape) -> tuple[type, MiniGeminiConfig]:
     """Mini-Gemini; the second tower shrinks with the width of the decoder."""
     aux = convnext_large()
     aux.hidden_sizes = [max(8, size * shape.hidden // 4096) for size in aux.hidden_sizes]
@@ -117,15 +136,6 @@ def mini_gemini(shape: Shape) -> tuple[type, MiniGeminiConfig]:
         image_token_id=IMAGE, image_size_aux=_side_aux(shape),
     )  # fmt: skip
     return MiniGeminiForConditionalGeneration, config
-
-
-def mini_gemini_inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]:
-    """One image per row, at two sizes."""
-    side = _side_aux(shape)
-    return {
-        **llava_inputs(shape, batch, generator),
-        "pixel_values_aux": _pixels(generator, batch, 3, side, side),
-    }
 
 
 def _side_aux(shape: Shape) -> int:
@@ -155,12 +165,7 @@ def _clip(shape: Shape) -> CLIPVisionConfig:
     )  # fmt: skip
 
 
-def _prompt(shape: Shape, batch: int, token: int, generator: Generator) -> dict[str, Tensor]:
-    size = (batch, shape.tokens)
-    ids = torch.randint(_FIRST_WORD, shape.vocabulary, size, generator=generator)
-    ids[:, shape.before : shape.before + shape.num_visual] = token
-    return {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-
-
-def _pixels(generator: Generator, *size: int) -> Tensor:
-    return torch.randn(size, generator=generator)
+_FAMILIES = {
+    "llama": _llama, "llava": _llava, "video_llava": _video_llava, "qwen2_vl": _qwen2_vl,
+    "mini_gemini": _mini_gemini,
+}  # fmt: skip

@@ -1,8 +1,8 @@
 """Scenes at twice the resolution, with small cards that only the high resolution resolves.
 
-The 192 x 192 picture is the 96 x 96 scene of the same seed, every pixel twice as large, and on it
+The 192 x 192 image is the 96 x 96 scene of the same seed, every pixel twice as large, and on it
 one or two small cards whose letter has the size of the others' in these finer pixels. So whatever
-`scenes` draws is in both pictures, and the letter of a small card, 2.5 x 3.5 of the coarse pixels,
+`scenes` draws is in both images, and the letter of a small card, 2.5 x 3.5 of the coarse pixels,
 is legible in the fine one only.
 """
 
@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from sparsevlm.miniature.glyphs import GLYPHS, glyph_mask
-from sparsevlm.miniature.scenes import CARD_COLOURS, GRID, PATCH, Scene, SceneObject, make_scene
+from sparsevlm.miniature.scenes import CARD_COLORS, GRID, PATCH, Scene, SceneObject, make_scene
 
 SCALE = 2
 FINE = SCALE * PATCH  # fine pixels on a side of a patch
@@ -23,19 +23,19 @@ _OWNED = FINE * FINE * 3 // 16  # the share of a patch that `scenes` asks of an 
 _TRIES = 200
 
 
-def make_picture(seed: int, grid: int = GRID, crowd: int = 0) -> Scene:
+def make_image(seed: int, grid: int = GRID, many_cards: int = 0) -> Scene:
     """Draw the scene of a seed at twice the resolution, small cards included.
 
-    A small card is a card in one of the colours that no other card of the scene has, so that every
-    card can still be named by its colour; there is one for every such colour if there is room.
+    A small card is a card in one of the colors that no other card of the scene has, so that every
+    card can still be named by its color; there is one for every such color if there is room.
 
     Parameters
     ----------
     seed, grid : int
         As for `make_scene`: 24 gives 192 x 192 pixels, 12 a training window of 96 x 96.
-    crowd : int
-        Draw so many small cards in any colours instead, to train the letters faster; such a
-        picture cannot be asked about.
+    many_cards : int
+        Draw so many small cards in any colors instead, to train the letters faster; such a
+        image cannot be asked about.
 
     Returns
     -------
@@ -50,14 +50,14 @@ def make_picture(seed: int, grid: int = GRID, crowd: int = 0) -> Scene:
     owners = scene.patch_objects.copy()
     objects = list(scene.objects)
     taken = [tuple(SCALE * v for v in o.box) for o in objects]
-    for colour in _colours(rng, scene, crowd):
+    for color in _colors(rng, scene, many_cards):
         box = _free_box(rng, taken, fine.shape[0], owners)
         if box is None:
             continue
         letter = str(rng.choice(GLYPHS))
-        _draw(rng, fine, box, colour, letter)
+        _draw(rng, fine, box, color, letter)
         owners[_owned(box, owners)] = len(objects)
-        objects.append(_card(scene, box, colour, letter))
+        objects.append(_card(scene, box, color, letter))
         taken.append(box)
     return replace(scene, pixels=fine, objects=tuple(objects), patch_objects=owners)
 
@@ -67,10 +67,10 @@ def small_cards(scene: Scene) -> tuple[SceneObject, ...]:
     return tuple(o for o in scene.cards if o.box[2] < min(SMALL_CARD))
 
 
-def _colours(rng, scene: Scene, crowd: int) -> list[str]:
-    if crowd:
-        return rng.choice(list(CARD_COLOURS), crowd).tolist()
-    return rng.permutation([c for c in CARD_COLOURS if c not in {o.colour for o in scene.cards}])
+def _colors(rng, scene: Scene, many_cards: int) -> list[str]:
+    if many_cards:
+        return rng.choice(list(CARD_COLORS), many_cards).tolist()
+    return rng.permutation([c for c in CARD_COLORS if c not in {o.color for o in scene.cards}])
 
 
 def _free_box(rng, taken: list[tuple], size: int, owners: np.ndarray) -> tuple | None:
@@ -98,23 +98,23 @@ def _owned(box: tuple, owners: np.ndarray) -> np.ndarray:
     return (np.outer(tall.clip(0), wide.clip(0)) >= _OWNED) & (owners < 0)
 
 
-def _draw(rng, fine: np.ndarray, box: tuple, colour: str, letter: str) -> None:
+def _draw(rng, fine: np.ndarray, box: tuple, color: str, letter: str) -> None:
     y, x, height, width = box
-    paper = np.array(CARD_COLOURS[colour]) + rng.uniform(-6, 6, 3)
-    ink = np.array((15, 15, 15) if colour in ("white", "olive") else (245, 245, 245))
+    paper = np.array(CARD_COLORS[color]) + rng.uniform(-6, 6, 3)
+    ink = np.array((15, 15, 15) if color in ("white", "olive") else (245, 245, 245))
     card = np.broadcast_to(paper, (height, width, 3)).copy()
     mask = glyph_mask(letter)
     card[2 : 2 + mask.shape[0], 2 : 2 + mask.shape[1]] += mask[..., None] * (ink - paper)
     fine[y : y + height, x : x + width] = card.clip(0, 255)
 
 
-def _card(scene: Scene, box: tuple, colour: str, letter: str) -> SceneObject:
+def _card(scene: Scene, box: tuple, color: str, letter: str) -> SceneObject:
     """The object that a box of fine pixels shows."""
     y, x, height, width = box
     top, left = y // SCALE, x // SCALE
     coarse = (top, left, -(-(y + height) // SCALE) - top, -(-(x + width) // SCALE) - left)
-    centre = (
+    center = (
         (y + height / 2) / SCALE + scene.origin[0] * PATCH,
         (x + width / 2) / SCALE + scene.origin[1] * PATCH,
     )
-    return SceneObject("card", colour, letter, coarse, centre)
+    return SceneObject("card", color, letter, coarse, center)

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import numpy as np
 
 from sparsevlm.miniature.facts import CARD_WORDS, Facts, shuffled
-from sparsevlm.miniature.scenes import CORNERS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
+from sparsevlm.miniature.question_families import option_words, other_values
+from sparsevlm.miniature.scenes import CORNERS, HEIGHTS, SHAPE_COLORS, SHAPES, SIDES
 
 # The words of a list, and for each word whether it is to be predicted.
 LookUps = tuple[list[str], list[bool]]
@@ -41,11 +42,11 @@ def _present_first(rng, words, value_of, absent: int) -> list[tuple[list[str], s
 
 
 def color(facts: Facts, rng) -> LookUps:
-    return lookup_list(["color"], _present_first(rng, SHAPES, facts.colour_of, 3))
+    return lookup_list(["color"], _present_first(rng, SHAPES, facts.color_of, 3))
 
 
 def shape(facts: Facts, rng) -> LookUps:
-    return lookup_list(["shape"], _present_first(rng, SHAPE_COLOURS, facts.shape_of, 3))
+    return lookup_list(["shape"], _present_first(rng, SHAPE_COLORS, facts.shape_of, 3))
 
 
 def letter(facts: Facts, rng) -> LookUps:
@@ -53,13 +54,13 @@ def letter(facts: Facts, rng) -> LookUps:
 
 
 def corners(facts: Facts, rng) -> LookUps:
-    entries = [([c], CORNERS[o.kind]) for c, o in facts.by_colour.items()]
+    entries = [([c], CORNERS[o.kind]) for c, o in facts.by_color.items()]
     return lookup_list(["corners"], shuffled(rng, entries))
 
 
 def count(facts: Facts, rng) -> LookUps:
-    words = [w for w in (*SHAPES, *SHAPE_COLOURS) if facts.counts[w]]
-    absent = [w for w in (*SHAPES, *SHAPE_COLOURS) if not facts.counts[w]]
+    words = [w for w in (*SHAPES, *SHAPE_COLORS) if facts.counts[w]]
+    absent = [w for w in (*SHAPES, *SHAPE_COLORS) if not facts.counts[w]]
     many = [w for w in words if facts.counts[w] > 1]
     one = shuffled(rng, [w for w in words if facts.counts[w] == 1])[: len(many) // 2 + 2]
     chosen = shuffled(rng, many + one + shuffled(rng, absent)[:2])
@@ -78,20 +79,20 @@ def _clear(facts: Facts, rng) -> list:
 
 
 def side(facts: Facts, rng) -> LookUps:
-    return lookup_list(["side"], [([o.colour, o.kind], o.side) for o in _clear(facts, rng)])
+    return lookup_list(["side"], [([o.color, o.kind], o.side) for o in _clear(facts, rng)])
 
 
 def height(facts: Facts, rng) -> LookUps:
-    return lookup_list(["height"], [([o.colour, o.kind], o.height) for o in _clear(facts, rng)])
+    return lookup_list(["height"], [([o.color, o.kind], o.height) for o in _clear(facts, rng)])
 
 
 def choose(facts: Facts, rng) -> LookUps:
     """``choose A red B blue C pink D green . circle B ring D``: options, then look-ups."""
     kinds = {
-        "color": ({k: o.colour for k, o in facts.by_kind.items()}, list(SHAPE_COLOURS)),
-        "shape": ({c: o.kind for c, o in facts.by_colour.items()}, list(SHAPES)),
+        "color": ({k: o.color for k, o in facts.by_kind.items()}, list(SHAPE_COLORS)),
+        "shape": ({c: o.kind for c, o in facts.by_color.items()}, list(SHAPES)),
         "letter": ({c: o.glyph for c, o in facts.cards.items()}, None),
-        "corners": ({c: CORNERS[o.kind] for c, o in facts.by_colour.items()}, None),
+        "corners": ({c: CORNERS[o.kind] for c, o in facts.by_color.items()}, None),
     }
     kind = str(rng.choice(list(kinds)))
     values, pool = kinds[kind]
@@ -117,22 +118,22 @@ def _options_then(options: list[str], asked: list[tuple[str, str]]) -> LookUps:
 def match(facts: Facts, rng) -> LookUps:
     """``choose A red B blue C pink D green . blue B pink C``: find a word among the options.
 
-    No look-up in the picture; it trains the matching that multiple choice needs on top of one.
+    No look-up in the image; it trains the matching that multiple choice needs on top of one.
     """
-    pool = shuffled(rng, (*SHAPES, *SHAPE_COLOURS, *other_values("letter"), *SIDES, *HEIGHTS))
+    pool = shuffled(rng, (*SHAPES, *SHAPE_COLORS, *other_values("letter"), *SIDES, *HEIGHTS))
     options = pool[:4]
     return _options_then(options, [(option, option) for option in shuffled(rng, options)])
 
 
 def verify(facts: Facts, rng) -> LookUps:
     """``is : circle red yes white K no``: attributes to be confirmed, half of them false."""
-    claims = [([k], o.colour, SHAPE_COLOURS) for k, o in facts.by_kind.items()]
-    claims += [([c], o.kind, SHAPES) for c, o in facts.by_colour.items()]
+    claims = [([k], o.color, SHAPE_COLORS) for k, o in facts.by_kind.items()]
+    claims += [([c], o.kind, SHAPES) for c, o in facts.by_color.items()]
     claims += [([c], o.glyph, other_values("letter")) for c, o in facts.cards.items()]
     for obj in facts.scene.objects:
         if obj.placed_clearly:
-            claims.append(([obj.colour, obj.kind], obj.side, SIDES))
-            claims.append(([obj.colour, obj.kind], obj.height, HEIGHTS))
+            claims.append(([obj.color, obj.kind], obj.side, SIDES))
+            claims.append(([obj.color, obj.kind], obj.height, HEIGHTS))
     claims += _count_claims(facts, rng, 3)
     return _confirmed(rng, claims)
 
@@ -148,7 +149,7 @@ def confirm(facts: Facts, rng) -> LookUps:
 
 
 def _count_claims(facts: Facts, rng, most: int) -> list:
-    words = shuffled(rng, [w for w in (*SHAPES, *SHAPE_COLOURS) if facts.counts[w]])[:most]
+    words = shuffled(rng, [w for w in (*SHAPES, *SHAPE_COLORS) if facts.counts[w]])[:most]
     return [([w], str(facts.counts[w]), ("1", "2", "3")) for w in words]
 
 
@@ -160,21 +161,6 @@ def _confirmed(rng, claims: list) -> LookUps:
         claimed = value if true else str(rng.choice([w for w in others if w != value]))
         entries.append(([*reference, claimed], "yes" if true else "no"))
     return lookup_list(["is"], entries)
-
-
-def other_values(kind: str) -> list[str]:
-    """Every value that an attribute can take, for the wrong options of a question."""
-    from sparsevlm.miniature.glyphs import GLYPHS
-    from sparsevlm.miniature.vocabulary import CORNER_WORDS
-
-    return list({"letter": GLYPHS, "corners": CORNER_WORDS}[kind])
-
-
-def option_words(rng: np.random.Generator, wanted: list[str], pool: list[str], size=4) -> list[str]:
-    """``size`` different options in random order: true values, then others from the pool."""
-    chosen = list(dict.fromkeys(shuffled(rng, wanted)))[: max(1, size - 1)]
-    rest = [w for w in shuffled(rng, pool) if w not in chosen]
-    return shuffled(rng, chosen + rest[: size - len(chosen)])
 
 
 STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], LookUps]] = {

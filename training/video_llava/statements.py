@@ -2,8 +2,8 @@
 
 A list such as ``does : ring left blue stays cross appears`` holds one supervised look-up for every
 other word; a list ``at color : f2 ring red f7 ring blue`` one for every third, each in a frame of
-its own, and so makes the order of the tokens mean time (see `sparsevlm.miniature.statements` for
-why lists come before questions).
+its own, and so makes the order of the tokens mean time (see `training.statements` for why
+ lists come before questions).
 """
 
 from __future__ import annotations
@@ -12,11 +12,19 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
-from sparsevlm.miniature.statements import LookUps, lookup_list
+from sparsevlm.miniature.facts import pick, shuffled
+from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.video_llava.clips import Actor
-from sparsevlm.miniature.video_llava.facts import Facts, lasting_names, pick, shuffled
+from sparsevlm.miniature.video_llava.facts import (
+    WHITE,
+    Facts,
+    absent_pair,
+    flasher,
+    lasting_names,
+    shown_pairs,
+)
 from sparsevlm.miniature.video_llava.vocabulary import ACTIONS, FRAME_WORDS, NUM_FRAMES
+from training.statements import LookUps, lookup_list
 
 
 def pairs(rng, head: str, values: dict[str, str], absent: list[str]) -> LookUps:
@@ -30,7 +38,7 @@ def color(facts: Facts, rng) -> LookUps:
 
 
 def shape(facts: Facts, rng) -> LookUps:
-    return pairs(rng, "shape", facts.shape, facts.absent(rng, SHAPE_COLOURS)[:2])
+    return pairs(rng, "shape", facts.shape, facts.absent(rng, SHAPE_COLORS)[:2])
 
 
 def does(facts: Facts, rng) -> LookUps:
@@ -40,7 +48,7 @@ def does(facts: Facts, rng) -> LookUps:
 
 
 def becomes(facts: Facts, rng) -> LookUps:
-    """``becomes : ring blue red square``: the second colour or kind; "none" without a second."""
+    """``becomes : ring blue red square``: the second color or kind; "none" without a second."""
     values = {}
     for actor in facts.actors:
         for name in lasting_names(actor):
@@ -49,8 +57,8 @@ def becomes(facts: Facts, rng) -> LookUps:
 
 
 def after(actor: Actor) -> str:
-    """What an actor becomes: a colour, a kind, or "none"."""
-    new = (*actor.colours[1:], *actor.kinds[1:])
+    """What an actor becomes: a color, a kind, or "none"."""
+    new = (*actor.colors[1:], *actor.kinds[1:])
     return new[0] if new else "none"
 
 
@@ -88,7 +96,7 @@ def first(facts: Facts, rng) -> LookUps:
 def verify(facts: Facts, rng) -> LookUps:
     """``is : ring left yes blue up no``: actions to be confirmed, half of them false."""
     claims = [(name, actor.action, ACTIONS) for name, actor in facts.named.items()]
-    claims += [(kind, colour, SHAPE_COLOURS) for kind, colour in facts.color.items()]
+    claims += [(kind, color, SHAPE_COLORS) for kind, color in facts.color.items()]
     entries = []
     for name, value, others in shuffled(rng, claims):
         true = rng.random() < 0.5
@@ -118,11 +126,11 @@ def at_height(facts: Facts, rng) -> LookUps:
 
 
 def at_look(facts: Facts, rng) -> LookUps:
-    """Colours by kind and kinds by colour, frame by frame, the white of a flash included."""
+    """Colors by kind and kinds by color, frame by frame, the white of a flash included."""
     if rng.random() < 0.5:
         names = {n: a for n, a in facts.named.items() if n in SHAPES}
         return _at(facts, rng, "color", names, lambda actor, frame: actor.states[frame][1])
-    names = {n: a for n, a in facts.named.items() if n in SHAPE_COLOURS and not a.flashes}
+    names = {n: a for n, a in facts.named.items() if n in SHAPE_COLORS and not a.flashes}
     return _at(facts, rng, "shape", names, lambda actor, frame: actor.states[frame][0])
 
 
@@ -148,4 +156,41 @@ STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], LookUps]] = {
     "at_side": at_side,
     "at_height": at_height,
     "at_look": at_look,
+}
+
+
+# Lists of what a clip shows in any of its frames, true in any order of them. The lists above that
+# need several frames at once, or their order, were not learned in the time there was; the
+# questions are therefore made of these.
+
+
+def shown(facts: Facts, rng) -> LookUps:
+    """``there : red ring yes white cross no``"""
+    entries = [(list(pair), "yes") for pair in shuffled(rng, sorted(shown_pairs(facts)))[:3]]
+    entries += [(list(absent_pair(facts, rng)), "no") for _ in range(3)]
+    return lookup_list(["there"], shuffled(rng, entries))
+
+
+def flashes(facts: Facts, rng) -> LookUps:
+    """``flashes : ring yes blue no``"""
+    answers = {name: "yes" if actor.flashes else "no" for name, actor in facts.by_kind.items()}
+    return pairs(rng, "flashes", answers, facts.absent(rng, SHAPES)[:1])
+
+
+def shape_or_white(facts: Facts, rng) -> LookUps:
+    """``shape : red ring white cross``: with the kind of the only one that flashes."""
+    values = dict(facts.shape)
+    actor = flasher(facts)
+    if actor or not any(a.flashes for a in facts.actors):
+        values[WHITE] = actor.kinds[0] if actor else "none"
+    return pairs(rng, "shape", values, facts.absent(rng, SHAPE_COLORS)[:1])
+
+
+SHOW_LISTS: dict[str, Callable[[Facts, np.random.Generator], LookUps]] = {
+    "shown": shown,
+    "flashes": flashes,
+    "shape+white": shape_or_white,
+    "color": color,
+    "side": side,
+    "height": height,
 }

@@ -17,7 +17,7 @@ from sparsevlm.evaluation.results.run import (
     samples_digest,
 )
 
-CELL = EvaluationRun(
+RUN = EvaluationRun(
     model="m",
     revision="r",
     benchmark="pope",
@@ -50,41 +50,41 @@ CHANGED = {
 }
 
 
-def test_the_id_of_a_cell_stays_the_same_between_versions_of_this_code():
+def test_the_id_of_a_run_stays_the_same_between_versions_of_this_code():
     """If this fails, every stored result loses its name: change it only on purpose."""
-    assert CELL.id == "bd55429389b83000"
+    assert RUN.id == "bd55429389b83000"
 
 
 @pytest.mark.parametrize("name", CHANGED)
 def test_a_changed_field_changes_the_id(name):
-    assert replace(CELL, **{name: CHANGED[name]}).id != CELL.id
+    assert replace(RUN, **{name: CHANGED[name]}).id != RUN.id
 
 
 def test_every_field_but_the_device_is_in_the_id():
     assert {f.name for f in fields(EvaluationRun)} - CHANGED.keys() == {"device"}
-    assert replace(CELL, device="cuda").id == CELL.id
-    assert replace(CELL, device="cuda") == CELL
+    assert replace(RUN, device="cuda").id == RUN.id
+    assert replace(RUN, device="cuda") == RUN
 
 
 def test_the_order_of_fields_and_blanks_do_not_change_the_id():
     shuffled = '{ "stages": [[0, 66], [1, 30]],\n "name": "sparsevlm"}'
-    assert replace(CELL, pruner=shuffled) == CELL
-    backwards = dict(reversed(list(CELL.to_json().items())))
-    assert EvaluationRun.from_json(json.loads(json.dumps(backwards))).id == CELL.id
+    assert replace(RUN, pruner=shuffled) == RUN
+    backwards = dict(reversed(list(RUN.to_json().items())))
+    assert EvaluationRun.from_json(json.loads(json.dumps(backwards))).id == RUN.id
 
 
-def test_a_cell_of_another_version_is_refused_with_what_differs():
-    values = CELL.to_json()
+def test_a_run_of_another_version_is_refused_with_what_differs():
+    values = RUN.to_json()
     values["colour"] = values.pop("seed")
     with pytest.raises(ValueError, match="it differs in: colour, seed"):
         EvaluationRun.from_json(values)
     with pytest.raises(ValueError, match="EvaluationRun.batch must be a positive integer, got 0"):
-        replace(CELL, batch=0)
+        replace(RUN, batch=0)
 
 
 def test_the_title_says_what_is_measured():
-    assert CELL.title == "pope, sparsevlm at 64 tokens"
-    assert replace(CELL, method="dense", tokens=None).title == "pope, dense"
+    assert RUN.title == "pope, sparsevlm at 64 tokens"
+    assert replace(RUN, method="dense", tokens=None).title == "pope, dense"
 
 
 def test_canonical_json_has_no_nan_and_no_order():
@@ -116,5 +116,5 @@ def test_tokens_of_a_record_are_means_over_layers_and_samples():
         {"tokens_in": [4, 2], "tokens_out": [2, 2]},
         {"tokens_in": [4, 4], "tokens_out": [4, 4]},
     )
-    record = Record(CELL, rows, {}, (), 0.0)
+    record = Record(RUN, rows, {}, (), 0.0)
     assert (record.tokens_in, record.tokens_out) == (3.5, 3.0)
