@@ -162,7 +162,7 @@ def _panel(
     counts = zip(trace.tokens_in, trace.tokens_out, strict=True)
     return {
         "title": title,
-        "color": METHOD_STYLE[query.method].colour,
+        "color": METHOD_STYLE[query.method].color,
         "words": _words(found),
         "editable": editable,
         "switchable": editable and found.pruner["name"] == "sparsevlm",

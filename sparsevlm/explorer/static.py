@@ -162,7 +162,7 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
         axes.text(x, 1 - points / 72 / inches, text, va="baseline", **style)
 
     down = 8.0
-    color = METHOD_STYLE[found.query.method].colour
+    color = METHOD_STYLE[found.query.method].color
     write(0, down, title(found, 0, "methods"), size=7, weight="bold", color=color)
     for line in lines_of(found.words):
         down += 10

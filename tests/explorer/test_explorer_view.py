@@ -196,7 +196,7 @@ def test_the_browser_gets_plain_values(session):
     assert made["positions"] == 9 and made["stages"] == [0, 1, 2, 4]
     assert made["marker"] == "miniature model, not LLaVA-1.5"
     for panel, one in zip(made["panels"], found, strict=True):
-        assert panel["color"] == METHOD_STYLE[one.query.method].colour
+        assert panel["color"] == METHOD_STYLE[one.query.method].color
         assert len(panel["at"]) == len(panel["captions"]) == len(panel["sinks"]) == 9
         assert all(len(codes) == len(panel["info"]) == 576 for codes in panel["codes"])
         assert max(map(max, panel["codes"])) < len(panel["palette"])
