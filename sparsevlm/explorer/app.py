@@ -235,10 +235,10 @@ class Controls:
             return
         found = state.session.answer(state.query)
         choice = state.choice.fitting(found)
-        heads = range(found.attention.num_heads if found.attention else 0)
-        words = found.attention.words if found.attention else ()
+        heads = range(found.attention.num_heads)
         _refill(self.head, [("mean", MEAN), *((str(h), h) for h in heads)], choice.head)
-        named = [("mean of the raters", MEAN), *((found.words[w], w) for w in words)]
+        words = ((found.words[word], word) for word in found.attention.words)
+        named = [("mean of the raters", MEAN), *words]
         _refill(self.word, named, choice.word)
         self.mode.value = choice.mode
 

@@ -144,8 +144,6 @@ class ColorChoice:
 
     def fitting(self, found: Exploration) -> ColorChoice:
         """The choice without a head or word that was not recorded."""
-        if found.attention is None:
-            return ColorChoice(self.mode)
         head = self.head if self.head in range(found.attention.num_heads) else None
         return ColorChoice(
             self.mode, head, self.word if self.word in found.attention.words else None
@@ -216,8 +214,6 @@ def quantity(found: Exploration, choice: ColorChoice) -> str:
             "share of tokens with a lower score at the latest stage; score is the softmax attention"
             f"{corrected}, mean over heads and raters"
         )
-    if found.attention is None:
-        return "attention was not recorded"
     words = found.attention.words if choice.word is None else (choice.word,)
     named = ", ".join(f"“{found.words[word]}”" for word in words)
     mean = "mean of " if len(words) > 1 else ""
@@ -268,8 +264,6 @@ def _score_levels(found: Exploration, position: int, choice: ColorChoice) -> dic
 
 def _attention_levels(found: Exploration, position: int, choice: ColorChoice) -> dict[int, int]:
     """Levels by attention in the layer before a position; before any, in layer 0."""
-    if found.attention is None:
-        return {}
     values = found.attention.values(max(position - 1, 0), choice.head, choice.word)
     return {identity: attention_level(value) for identity, value in values.items()}
 

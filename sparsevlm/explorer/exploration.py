@@ -161,7 +161,7 @@ class Exploration:
     num_text: int
     dense: tuple[AnswerToken, ...]
     pruned: tuple[AnswerToken, ...]
-    attention: RaterAttention | None
+    attention: RaterAttention
 
     @property
     def raters(self) -> tuple[int, ...]:
@@ -192,8 +192,7 @@ class SavedSession:
             If it would be larger than 1 MB.
         """
         small = tuple(
-            replace(found, attention=found.attention and found.attention.for_file())
-            for found in self.explorations
+            replace(found, attention=found.attention.for_file()) for found in self.explorations
         )
         content = _FILE.dump_python(replace(self, explorations=small))
         text = json.dumps({"format": FORMAT, **content}, separators=(",", ":"))

@@ -217,7 +217,7 @@ def _groups(shot: Snapshot) -> dict[str, int]:
 
 def _sinks(found: Exploration, position: int, choice: ColorChoice) -> list[int]:
     """Tokens marked as sinks, in the view of the attention."""
-    if found.attention is None or choice.mode != "attention":
+    if choice.mode != "attention":
         return []
     index = found.attention.index_of(max(position - 1, 0))
     sinks = () if index is None else found.attention.sinks[index]

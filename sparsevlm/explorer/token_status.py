@@ -162,8 +162,7 @@ def _ranks(stage: StageTrace) -> dict[int, tuple[float, int]]:
 def _sinks(found: Exploration) -> dict[int, list[int]]:
     """Layers in which a token is a sink, by token."""
     layers: dict[int, list[int]] = {}
-    if found.attention is not None:
-        for rows, tokens in zip(found.attention.layers, found.attention.sinks, strict=True):
-            for token in tokens:
-                layers.setdefault(token, []).append(rows.layer)
+    for rows, tokens in zip(found.attention.layers, found.attention.sinks, strict=True):
+        for token in tokens:
+            layers.setdefault(token, []).append(rows.layer)
     return layers
