@@ -191,9 +191,7 @@ def test_check_compares_and_says_what_is_missing(bare, tmp_path, monkeypatch, ca
     monkeypatch.setattr(claims_collect, "collect", lambda: bare)
     page = tmp_path / "CLAIMS.md"
     assert not claims_file.check(page)
-    assert "(without records of mini, a100); run `sparsevlm claims`" in (
-        capsys.readouterr().out
-    )
+    assert "(without records of mini, a100); run `sparsevlm claims`" in (capsys.readouterr().out)
     page.write_text(claims_page.page(bare))
     assert claims_file.check(page)
 
