@@ -11,33 +11,39 @@ MINIATURE ?= mini-llava
 
 VENV := .venv
 PY := $(VENV)/bin/python
+SPARSEVLM := $(VENV)/bin/sparsevlm
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 # The environment is current while a stamp stands for exactly these pins; another lock, another stamp.
 PINS := requirements-torch.txt requirements.lock pyproject.toml
 STAMP := $(VENV)/installed-$(shell cat $(PINS) | cksum | cut -d' ' -f1)
 
+# Not part of the environment (it is not in the lock): pipx install mypy, or MYPY=path/to/mypy.
+MYPY ?= mypy
+
 # A small model gains nothing from a thread per core of a large machine.
 reproduce test bench: export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help reproduce test lint lab train figures claims site bench check lock clean distclean
+.PHONY: help reproduce test lint types lab train figures claims site bench check lock clean distclean
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make reproduce   run what is missing: cells, tables, figures (PROFILE=mini)"
-	@echo "make test        ruff and pytest"
-	@echo "make lab         open the notebooks in JupyterLab"
-	@echo "make figures     run every notebook again, from the results at hand"
-	@echo "make train       train a miniature (resumes), ship it and write its card (MINIATURE=mini-llava)"
-	@echo "make claims      CLAIMS.md from the results at hand"
-	@echo "make site        artifacts/PROFILE/site: figures, claims and notebooks as static pages"
-	@echo "make bench       what pruning costs over the oracle"
-	@echo "make check       notebooks in step with their sources, assets present"
+	@echo "make reproduce   compute the missing results, then draw every table and figure (PROFILE=mini)"
+	@echo "make test        run the linter and the tests"
+	@echo "make types       check the types of core, runtime, methods and models (needs mypy)"
+	@echo "make lab         open JupyterLab; the notebooks are in notebooks/"
+	@echo "make figures     draw every table and figure again, from the results that are there"
+	@echo "make claims      write CLAIMS.md from the results that are there"
+	@echo "make site        write figures, claims and notebooks as web pages to artifacts/PROFILE/site"
+	@echo "make bench       measure what pruning costs beyond the smaller model it leaves"
+	@echo "make check       check that notebooks match their sources and bundled files are complete"
+	@echo "make train       train a bundled model and write its card; it resumes (MINIATURE=mini-llava)"
 	@echo "make lock        solve requirements.lock again (needs uv)"
-	@echo "make clean       remove artifacts/ (results/ stays); make distclean: .venv too"
+	@echo "make clean       delete artifacts/; results/ stays. make distclean deletes .venv as well"
+	@echo "All commands: $(SPARSEVLM) --help"
 
 reproduce: $(STAMP)
-	$(PY) -m sparsevlm reproduce --profile $(PROFILE)
+	$(SPARSEVLM) reproduce --profile $(PROFILE)
 
 test: lint
 	HF_HUB_OFFLINE=1 $(PY) -m pytest -q --numprocesses 2 --dist loadfile
@@ -45,27 +51,30 @@ test: lint
 lint: $(STAMP)
 	$(PY) -m ruff check .
 
+types: $(STAMP)
+	$(MYPY) --python-executable $(PY)
+
 lab: $(STAMP)
-	$(PY) -m jupyterlab --notebook-dir=notebooks
+	$(PY) -m jupyterlab --notebook-dir=.
 
 figures: $(STAMP)
-	$(PY) -m sparsevlm run --profile $(PROFILE)
+	$(SPARSEVLM) run --profile $(PROFILE)
 
 train: $(STAMP)
 	$(PY) -m training.train --name $(MINIATURE)
 	$(PY) -m training.card --name $(MINIATURE)
 
 claims: $(STAMP)
-	$(PY) -m sparsevlm claims
+	$(SPARSEVLM) claims
 
 site: $(STAMP)
-	$(PY) -m sparsevlm site --profile $(PROFILE)
+	$(SPARSEVLM) site --profile $(PROFILE)
 
 bench: $(STAMP)
-	$(PY) -m sparsevlm bench
+	$(SPARSEVLM) bench
 
 check: $(STAMP)
-	$(PY) -m sparsevlm check
+	$(SPARSEVLM) check
 
 $(STAMP):
 	@test -n "$(PYTHON)" && $(PYTHON) -c '$(FITS)' || { echo \

@@ -27,6 +27,8 @@ class Hub:
         File name to the number of bytes after which its connection is cut, once for every entry.
     altered : set of str
         Names of files that come with another content.
+    broken, gated : set of str
+        Files ("tree": the listing) that give a server error; repositories that ask for their terms.
     ranges : bool
         Whether a download can be continued.
     sizes : dict
@@ -39,6 +41,8 @@ class Hub:
     commit: str = COMMIT
     cut_at: dict = field(default_factory=dict)
     altered: set = field(default_factory=set)
+    broken: set = field(default_factory=set)
+    gated: set = field(default_factory=set)
     ranges: bool = True
     sizes: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
@@ -58,30 +62,59 @@ class Hub:
             told["lfs"] = {"sha256": sha, "size": size, "pointerSize": 135}
         return told
 
+    def tree(self, name: str) -> list[dict]:
+        """The listing of a repository."""
+        rows = self.describe(name)["siblings"]
+        return [
+            {"type": "file", "path": row["rfilename"], "oid": row["blobId"], "size": row["size"],
+             **({"lfs": {**row["lfs"], "oid": row["lfs"]["sha256"]}} if "lfs" in row else {})}
+            for row in rows
+        ]  # fmt: skip
+
+    def headers(self, name: str, file: str) -> dict[str, str]:
+        """What is said of a file before it comes."""
+        told = self._file(file, self.repositories[name][file])
+        etag = told["lfs"]["sha256"] if "lfs" in told else told["blobId"]
+        return {"X-Repo-Commit": self.commit, "ETag": f'"{etag}"', "X-Linked-Etag": f'"{etag}"',
+                "X-Linked-Size": str(told["size"])}  # fmt: skip
+
 
 def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        def do_HEAD(self):
+            parts = unquote(urlsplit(self.path).path).strip("/").split("/")
+            self.reply(200, b"", hub.headers("/".join(parts[:2]), "/".join(parts[4:])))
+
         def do_GET(self):
             path = unquote(urlsplit(self.path).path)
             hub.asked.append((path, self.headers.get("Range", "")))
             parts = path.strip("/").split("/")
             if parts[:2] == ["api", "models"]:
-                self.describe("/".join(parts[2:4]), parts[5] if len(parts) > 5 else "main")
+                revision = parts[5] if len(parts) > 5 else "main"
+                self.describe("/".join(parts[2:4]), revision, "tree" in parts[4:5])
+            elif parts[0] == "api":
+                self.refuse(404, "")
             else:
                 self.file("/".join(parts[:2]), "/".join(parts[4:]))
 
-        def describe(self, name, revision):
+        def describe(self, name, revision, tree):
             if name not in hub.repositories:
-                self.refuse("RepoNotFound")
+                self.refuse(404, "RepoNotFound")
+            elif name in hub.gated:
+                self.refuse(403, "GatedRepo")
+            elif tree and "tree" in hub.broken:
+                self.refuse(400, "")  # huggingface_hub would ask again for twenty seconds at 500
             elif revision not in ("main", hub.commit):
-                self.refuse("RevisionNotFound")
+                self.refuse(404, "RevisionNotFound")
             else:
-                self.reply(200, json.dumps(hub.describe(name)).encode())
+                self.reply(200, json.dumps(hub.tree(name) if tree else hub.describe(name)).encode())
 
-        def refuse(self, code):
-            self.reply(404, b"{}", {"X-Error-Code": code})
+        def refuse(self, status, code):
+            self.reply(status, b"{}", {"X-Error-Code": code})
 
         def file(self, repository, name):
+            if name in hub.broken:
+                return self.refuse(500, "")
             content = hub.repositories[repository][name]
             if name in hub.altered:
                 content = bytes(len(content))

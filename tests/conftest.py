@@ -50,4 +50,4 @@ def runs(request, source, tmp_path_factory):
     from sparsevlm.evaluation.runs import plan_runs
 
     store = Store(tmp_path_factory.mktemp("plan"))
-    return plan_runs(request.module.PROFILE, source=source, store=store)
+    return plan_runs(request.module.PROFILE, backend=source, store=store)

@@ -5,35 +5,30 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sparsevlm.benchmarks.sample import Sample
-from sparsevlm.evaluation.judges import TASKS, JudgeRequest
+from sparsevlm.evaluation.judges import TASKS
 from sparsevlm.evaluation.judges.chat import ChatJudge
-from sparsevlm.evaluation.judges.transcripts import Reply
 
 GOOD = "{'pred': 'yes', 'score': 4}"
 VIDEO, MM_VET = TASKS["tgif"], TASKS["mmvet"]
 
 
-def row(prediction, answer="a dog", id="1", **fields):
-    sample = Sample(id=id, media="clip:0", question="what runs?", answer=answer, **fields)
+def row(prediction="a cat", answer="a dog", id="1", question="what runs?", **fields):
+    """A row of a record, as far as a judge reads it."""
+    sample = Sample(id=id, media="clip:0", question=question, answer=answer, **fields)
     return {**sample.to_json(), "prediction": prediction}
-
-
-def request(prediction="a cat", id="1", **fields):
-    return JudgeRequest.from_row(row(prediction, id=id, **fields))
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parrot(ChatJudge):
     """Replies with what its script has for the answer, one entry a try; a text refuses."""
 
+    price_in: float = 1000.0
+    price_out: float = 1000.0
     script: dict = field(default_factory=dict)
     asked_for: list = field(default_factory=list)
 
     def asked(self):
         return {"kind": "parrot"}
-
-    def price(self, tokens_in, tokens_out):
-        return (tokens_in + tokens_out) / 1000
 
     def ask(self, conversations, keep):
         refused = {}
@@ -47,5 +42,5 @@ class Parrot(ChatJudge):
             if reply.startswith("refused"):
                 refused[index] = reply
             else:
-                keep(index, Reply(reply))
+                keep(index, reply, {})
         return refused

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 import struct
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
-from sparsevlm.evaluation.judges import TASKS, EndpointJudge, JudgeRequest
-from sparsevlm.evaluation.judges.http import Patience
+from judge_parrot import row
+
+from sparsevlm.evaluation.judges import TASKS, EndpointJudge
+from sparsevlm.evaluation.judges.client import RetryPolicy
 
 KEY = "sk-test-0123456789abcdef"
 GOOD = "{'pred': 'yes', 'score': 4}"
-QUICK = Patience(tries=4, timeout_s=5.0, first_wait_s=0.01, longest_wait_s=0.05)
+QUICK = RetryPolicy(tries=4, timeout_s=5.0, first_wait_s=0.01, longest_wait_s=0.05)
 
 
 def said(text, **fields):
@@ -30,7 +34,7 @@ def endpoint_judge(server, folder, **settings):
     """A judge behind the server that keeps its transcripts in a folder, with other settings."""
     settings = {
         "task": TASKS["tgif"], "folder": folder, "model": "judge", "address": server.address,
-        "key_variable": "JUDGE_KEY", "patience": QUICK, "parallel": 1,
+        "key_variable": "JUDGE_KEY", "retry": QUICK, "parallel": 1,
     } | settings  # fmt: skip
     return EndpointJudge(**settings)
 
@@ -44,10 +48,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script, self.otherwise = [], ("json", 200, said(GOOD), {})
         self.requests, self.lock = [], threading.Lock()
-
-    @property
-    def address(self):
-        return f"http://127.0.0.1:{self.server_port}/v1"
+        self.address = f"http://127.0.0.1:{self.server_port}/v1"
 
     def handle_error(self, request, client_address):
         """Clients that go away are part of the play."""
@@ -97,9 +98,14 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def serving() -> Iterator[Server]:
-    """Run a server on a free port of this machine."""
+def serving(certificate: Path | None = None) -> Iterator[Server]:
+    """Run a server on a free port of this machine; with a certificate it speaks TLS."""
     with Server() as running:
+        if certificate:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            running.socket = context.wrap_socket(running.socket, server_side=True)
+            running.address = running.address.replace("http://", "https://")
         thread = threading.Thread(target=running.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -110,11 +116,13 @@ def serving() -> Iterator[Server]:
 
 
 def set_key(monkeypatch) -> None:
-    """Put the key into the environment, and no proxy between."""
+    """Put the key into the environment, no proxy between, and no certificate of one's own."""
     monkeypatch.setenv("JUDGE_KEY", KEY)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+    proxies, certificates = ("http", "https", "all", "no"), ("ssl_cert_file", "ssl_cert_dir")
+    for name in (*(f"{kind}_proxy" for kind in proxies), *certificates):
         monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
 
 
-def requests(count):
-    return [JudgeRequest(str(i), f"what is {i}?", "a dog", f"answer {i}") for i in range(count)]
+def rows(count):
+    return [row(f"answer {i}", id=str(i), question=f"what is {i}?") for i in range(count)]

@@ -15,11 +15,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import synthetic_videoqa as videoqa_rehearsal
 from PIL import Image
+from synthetic_videoqa import write_synthetic_videos
 
 from sparsevlm.benchmarks.loaders import gqa, mmbench, mme, mmvet, pope, scienceqa, seed, textvqa
 from sparsevlm.benchmarks.loaders.layout import LETTER_ANSWER, SHORT_ANSWER
+from sparsevlm.benchmarks.loaders.videoqa import SETS
 from sparsevlm.benchmarks.mmvet import AND_ABILITY
 from sparsevlm.benchmarks.sample import Sample
 
@@ -36,15 +37,15 @@ VIDEO_ABILITY = "Action Recognition"
 VIDEO = 4  # every fourth question of SEED-Bench shows a frame of a video
 
 
-def rehearse(name: str, folder: str | Path, n: int = 24, seed: int = 0) -> Path:
+def write_synthetic(name: str, folder: str | Path, n: int = 24, seed: int = 0) -> Path:
     """Write a tiny data set in the official layout and return its folder.
 
     Parameters
     ----------
     name : str
-        A key of `LOADERS`, the video benchmarks included.
+        A key of `BENCHMARKS`, the video benchmarks included.
     folder : path
-        Made if it is not there; files of a former rehearsal are replaced.
+        Made if it is not there; files of a former set are replaced.
     n, seed : int
         At most so many samples, whole groups; which scenes.
 
@@ -53,11 +54,11 @@ def rehearse(name: str, folder: str | Path, n: int = 24, seed: int = 0) -> Path:
     ValueError
         There is no such benchmark.
     """
-    if name in videoqa_rehearsal.WRITERS:
-        return videoqa_rehearsal.rehearse_video(name, folder, n, seed)
+    if name in SETS:
+        return write_synthetic_videos(name, folder, n, seed)
     if name not in WRITERS:
-        known = [*WRITERS, *videoqa_rehearsal.WRITERS]
-        raise ValueError(f"no rehearsal for {name!r}; known: {', '.join(known)}")
+        known = [*WRITERS, *SETS]
+        raise ValueError(f"no synthetic fixtures for {name!r}; known: {', '.join(known)}")
     from sparsevlm.miniature.questions import benchmark_samples
 
     WRITERS[name](benchmark_samples(name, n, seed), Path(folder))

@@ -7,21 +7,14 @@ several kinds, the prefix of ActivityNet) are those of the real data.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from sparsevlm.benchmarks.loaders import (
-    videoqa_activitynet,
-    videoqa_msrvtt,
-    videoqa_msvd,
-    videoqa_tgif,
-)
 from sparsevlm.benchmarks.loaders.frames import KEY
-from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, VideoSet
+from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, SETS, VideoSet
 from sparsevlm.benchmarks.sample import Sample
 
 
@@ -54,35 +47,19 @@ def _write(videos: VideoSet, samples: Sequence[Sample], folder: Path) -> None:
     (folder / ANSWERS).write_text(json.dumps(answers[::-1]), encoding="utf-8")
 
 
-# As in rehearsal.py: samples of the miniature to the official layout.
-WRITERS: dict[str, Callable[[Sequence[Sample], Path], None]] = {
-    "tgif": partial(_write, videoqa_tgif.SET),
-    "msvd": partial(_write, videoqa_msvd.SET),
-    "msrvtt": partial(_write, videoqa_msrvtt.SET),
-    "activitynet": partial(_write, videoqa_activitynet.SET),
-}
-
-
-def rehearse_video(name: str, folder: str | Path, n: int = 24, seed: int = 0) -> Path:
+def write_synthetic_videos(name: str, folder: str | Path, n: int = 24, seed: int = 0) -> Path:
     """Write a tiny data set in the official layout and return its folder.
 
     Parameters
     ----------
     name : str
-        A key of `WRITERS`.
+        A key of `SETS`.
     folder : path
-        Made if it is not there; files of a former rehearsal are replaced.
+        Made if it is not there; files of a former set are replaced.
     n, seed : int
         How many samples; which clips.
-
-    Raises
-    ------
-    ValueError
-        There is no such benchmark.
     """
-    if name not in WRITERS:
-        raise ValueError(f"no rehearsal for {name!r}; known: {', '.join(WRITERS)}")
     from sparsevlm.miniature.video_llava.questions import samples
 
-    WRITERS[name](samples(name, n, seed), Path(folder))
+    _write(SETS[name], samples(name, n, seed), Path(folder))
     return Path(folder)

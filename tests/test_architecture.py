@@ -146,12 +146,12 @@ def test_importing_the_package_loads_nothing_heavy():
 def test_finding_out_that_all_is_done_loads_nothing_heavy(tmp_path):
     plan = f"""
 import sys
-from sparsevlm.evaluation.runs import missing_cells
+from sparsevlm.evaluation.runs import missing_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.cli.suite import make_plan
 plan = make_plan(get_profile("mini"), store=Store({str(tmp_path)!r}))
-missing_cells(plan.cells, plan.store), [notebook.is_done() for notebook in plan.notebooks]
+missing_runs(plan.runs, plan.store), [notebook.is_done() for notebook in plan.notebooks]
 print([m for m in {HEAVY} if m in sys.modules])
 """
     run_python(plan)  # the first plan makes the questions, and is kept

@@ -7,10 +7,10 @@ from test_pruners import context
 import sparsevlm as sv
 from sparsevlm.core.interface import PruningContext
 from sparsevlm.core.schedule import mean_tokens_out
-from sparsevlm.methods.controls import spread_rank
 from sparsevlm.methods.pooled import cell_labels, coarse_grid
 from sparsevlm.methods.pyramiddrop import PyramidDrop, geometric
 from sparsevlm.methods.tome import merge_to
+from sparsevlm.methods.uniform import spread_rank
 
 BUDGETED = [name for name in sv.METHODS if name != "dense" and sv.METHODS[name].meets_budget]
 FIXED = [name for name in BUDGETED if name != "sparsevlm-paper"]
@@ -84,7 +84,7 @@ def test_geometric_counts_are_the_official_ones():
 def test_impossible_budgets():
     with pytest.raises(ValueError, match="impossible for PyramidDrop with 32 layers.*least 36.9"):
         PyramidDrop.for_budget(20, 32, 576)
-    with pytest.raises(ValueError, match="impossible with cuts after layers"):
+    with pytest.raises(ValueError, match="impossible with stages after layers"):
         sv.make_pruner("fastv", tokens=20, num_layers=32, num_visual=576)
 
 
@@ -210,6 +210,7 @@ def pooled_view(grid, num_visual):
         layer=-1, num_layers=4, visual=visual, text=torch.zeros(2, 6),
         source=torch.arange(num_visual), num_visual=num_visual, grid=grid, inputs_visual=visual,
         inputs_text=torch.zeros(2, 6), attention_rows=None, prompt_key=lambda: 0,
+        rotary_visual=None, rotary_text=None, attention_mean=None,
     )  # fmt: skip
 
 

@@ -10,21 +10,21 @@ import pytest
 import torch
 
 from sparsevlm import tokens_per_layer
-from sparsevlm.models.flops import DecoderShape, prefill_flops
-from sparsevlm.speed import bench, shapes
-from sparsevlm.speed import clock as bench_clock
-from sparsevlm.speed.answering import answer, measure_memory, shares, to_dense
+from sparsevlm.models.sizes import ModelSizes, prefill_flops
+from sparsevlm.speed import bench, measure, random_models, shapes
+from sparsevlm.speed.answering import answer, shares, to_dense
 from sparsevlm.speed.case import Case
-from sparsevlm.speed.memory import peak_bytes
-from sparsevlm.speed.options import Options, parse
-from sparsevlm.speed.prefill import analytic, measure_prefill
-from sparsevlm.speed.scale import at, measure_scale
+from sparsevlm.speed.measure import peak_bytes
+from sparsevlm.speed.options import Options
+from sparsevlm.speed.prefill import analytic, measure_memory, measure_prefill, measure_scale
+
+BUDGET = 192  # of the 576 visual tokens of the reference: 32 of 96
 
 
 @pytest.fixture(scope="module")
 def case():
     """8 layers, hidden size 128, 96 visual tokens."""
-    one = at(Case.of(shapes.get_shape("reference").scaled(8, 128)), 96)
+    one = Case.of(shapes.get_shape("reference").scaled(8, 128)).with_visual(96)
     one.decoder_inputs()
     return one
 
@@ -33,7 +33,7 @@ def small(name):
     """A shape with 8 layers and a small picture, which a test can run."""
     shape = shapes.get_shape(name).scaled(8, 8 * shapes.get_shape(name).heads)
     tower = replace(shape.tower, image=112, layers=2, frames=min(shape.tower.frames, 2))
-    visual = {"video-llava": 2 * 65, "llama": 96}.get(shape.family, 64)
+    visual = {"video_llava": 2 * 65, "llama": 96}.get(shape.family, 64)
     grid = (1, 16, 16) if shape.grid else ()
     return replace(shape, tower=tower, grid=grid, num_visual=visual, budgets=(32,),
                    vocabulary=256)  # fmt: skip
@@ -57,7 +57,7 @@ def lengths(case):
 
 @pytest.mark.parametrize("method", ["sparsevlm", "fastv", "pdrop", "tome"])
 def test_the_oracle_processes_what_the_pruner_processes(case, method):
-    pruner = case.pruner(method, 32)
+    pruner = case.pruner(method, BUDGET)
     with lengths(case) as oracle:
         hidden = case.oracle(case.oracle_indices(pruner))
     with lengths(case) as pruned:
@@ -75,11 +75,10 @@ def test_without_cuts_the_oracle_is_the_dense_model(case):
 
 def test_the_command_on_a_small_model(capsys, tmp_path):
     file = tmp_path / "small.json"
-    options = parse([
-        "--layers", "8", "--hidden", "128", "--visual", "96", "--rounds", "2", "--budgets", "192",
-        "64", "--methods", "sparsevlm", "fastv", "--record", str(file), "--parts", "prefill",
-        "memory",
-    ])  # fmt: skip
+    options = Options(
+        layers=8, hidden=128, visual=96, rounds=2, budgets=(192, 64),
+        methods=("sparsevlm", "fastv"), record=file, parts=("prefill", "memory"),
+    )  # fmt: skip
     bench.run_command(options)
     out = capsys.readouterr().out.splitlines()
     result = json.loads(out[-1])
@@ -98,10 +97,10 @@ def test_the_command_on_a_small_model(capsys, tmp_path):
 
 
 def test_flops_follow_the_schedule(case):
-    pruner = case.pruner("sparsevlm", 32)
+    pruner = case.pruner("sparsevlm", BUDGET)
     entering = tokens_per_layer(pruner.stages, 8, 96, pruner.recycle)[0]
     found = analytic(case, pruner)
-    decoder = DecoderShape(128, 344, 16, 8)
+    decoder = ModelSizes(layers=8, hidden=128, intermediate=344, heads=16)
     assert found["flops"] == prefill_flops([n + 64 for n in entering], decoder)
     assert found["kv_bytes"] == sum(n + 64 for n in entering) * 2 * 128 * 4
 
@@ -110,16 +109,16 @@ def test_overhead_is_the_account_less_the_cuts_of_the_oracle(case, monkeypatch):
     from sparsevlm.speed import prefill as bench_prefill
 
     monkeypatch.setattr(bench_prefill, "reading_seconds", lambda clock: 0.25)
-    stages = {"session": 5.0, "hooks": 1.0, "cut": 2.0}
+    phases = {"session": 5.0, "hooks": 1.0, "cut": 2.0}
     runs = {
-        "dense": {"prefill": 100.0, "stages": {}, "count": 0},
-        "sparsevlm 32": {"prefill": 53.0, "stages": stages, "count": 4},
-        "oracle of sparsevlm 32": {"prefill": 50.0, "stages": {"cut": 1.0}, "count": 2},
+        "dense": {"prefill": 100.0, "phases": {}, "count": 0},
+        "sparsevlm 192": {"prefill": 53.0, "phases": phases, "count": 4},
+        "oracle of sparsevlm 192": {"prefill": 50.0, "phases": {"cut": 1.0}, "count": 2},
     }
     monkeypatch.setattr(
         bench_prefill, "interleaved", lambda jobs, *rest: {name: [runs[name]] * 2 for name in jobs}
     )
-    row = measure_prefill(case, [32], ["sparsevlm"], 2)["budgets"]["32"]["sparsevlm"]
+    row = measure_prefill(case, Options(budgets=(BUDGET,)))["budgets"]["192"]["sparsevlm"]
     # (3 - 4 x 0.25) - (1 - 2 x 0.25) = 1.5 of 50
     assert row["overhead_percent"]["median"] == pytest.approx(3.0)
     assert row["by_difference_percent"]["median"] == pytest.approx(6.0)
@@ -130,14 +129,14 @@ def test_overhead_is_the_account_less_the_cuts_of_the_oracle(case, monkeypatch):
 def test_rounds_are_interleaved_and_the_first_run_is_dropped():
     calls = []
     jobs = {name: lambda name=name: calls.append(name) or len(calls) for name in "abc"}
-    found = bench_clock.interleaved(jobs, rounds=4, seed=1)
+    found = measure.interleaved(jobs, rounds=4, seed=1)
     assert calls[:3] == ["a", "b", "c"]
     rounds = [calls[i : i + 3] for i in range(3, 15, 3)]
     assert all(sorted(one) == ["a", "b", "c"] for one in rounds)
     assert len({tuple(one) for one in rounds}) > 1
     assert all(len(values) == 4 and min(values) > 3 for values in found.values())
     with pytest.raises(ValueError, match="rounds must be at least 2"):
-        bench_clock.interleaved(jobs, rounds=1, seed=1)
+        measure.interleaved(jobs, rounds=1, seed=1)
 
 
 def test_peak_memory_counts_what_lives_at_once():
@@ -155,7 +154,7 @@ def test_peak_memory_counts_what_lives_at_once():
 
 
 def test_pruning_needs_no_more_memory_than_the_dense_model(case):
-    found = measure_memory(case, {"dense": None, "sparsevlm": case.pruner("sparsevlm", 32)})
+    found = measure_memory(case, {"dense": None, "sparsevlm": case.pruner("sparsevlm", BUDGET)})
     assert found["sparsevlm"] < found["dense"]
 
 
@@ -168,9 +167,9 @@ def test_parts_of_an_answer():
 
 
 def test_share_by_number_of_tokens(case):
-    found = measure_scale(case, (96, 192), (32,), rounds=2)
+    found = measure_scale(case, Options(scale=(96, 192), budgets=(BUDGET,), rounds=2))
     for size in ("96", "192"):
-        row = found[size]["budgets"]["32"]
+        row = found[size]["budgets"]["192"]
         assert row["share_percent"] > 0 and 0 < row["memory_to_dense"] < 1
     assert found["192"]["dense_peak_bytes"] > found["96"]["dense_peak_bytes"]
 
@@ -191,7 +190,7 @@ def test_full_sizes_are_those_of_the_models():
     """Parameters on the meta device: nothing is allocated."""
     billions = {"llava-1.5-7b": 7.06, "llava-1.5-13b": 13.35, "qwen2-vl-7b": 8.29}
     for name, expected in billions.items():
-        model = shapes.build(shapes.get_shape(name), "meta", torch.float16)
+        model = random_models.build(shapes.get_shape(name), "meta", torch.float16)
         count = sum(weight.numel() for weight in model.parameters()) / 1e9
         assert count == pytest.approx(expected, abs=0.15), name
 

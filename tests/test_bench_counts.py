@@ -9,14 +9,11 @@ import torch
 from torch import nn
 
 from sparsevlm.paper.extras import efficiency
-from sparsevlm.speed import bench, shapes
-from sparsevlm.speed import operators as bench_operators
+from sparsevlm.speed import bench, calculated, shapes
 from sparsevlm.speed.case import Case
-from sparsevlm.speed.footprint import decoder_of, fake_operators, footprint
-from sparsevlm.speed.memory import peak_bytes
-from sparsevlm.speed.options import Options, parse
+from sparsevlm.speed.measure import count_operators, peak_bytes
+from sparsevlm.speed.options import Options
 from sparsevlm.speed.prefill import captured_row
-from sparsevlm.speed.scale import at
 
 SHAPE = shapes.get_shape("reference").scaled(8, 128)
 BUDGET = 64
@@ -31,27 +28,27 @@ def test_views_and_memory_are_operators_but_no_kernels():
         two.copy_(one)  # writes
         return one @ two.t()  # a context and a product
 
-    assert bench_operators.count(job) == {"total": 7, "kernels": 2}
+    assert count_operators(job) == {"total": 7, "kernels": 2}
 
 
 def test_only_the_decoder_counts():
     decoder = nn.ReLU()
     given = torch.zeros(3)
-    found = bench_operators.count(lambda: decoder(given + 1) * 2, decoder)
+    found = count_operators(lambda: decoder(given + 1) * 2, decoder)
     assert found == {"total": 1, "kernels": 1}
     assert not decoder._forward_pre_hooks and not decoder._forward_hooks
 
 
 def test_tensors_without_values_give_the_counts_and_bytes_of_real_ones():
-    case = at(Case.of(SHAPE), 576)
-    real = bench_operators.measure_operators(case, [BUDGET], ["sparsevlm"])
-    how = (SHAPE, torch.float32, "sdpa")
-    found = fake_operators(*how, (1, 2), [BUDGET], ["sparsevlm"])["batches"]
+    case = Case.of(SHAPE)
+    options = Options(budgets=(BUDGET,), batches=(1, 2), scale=(576,))
+    real = calculated.measure_operators(case, options)
+    found = calculated.operators(SHAPE, options)["batches"]
     assert found["1"] == real
     of = real["budgets"]["64"]["sparsevlm"]
     assert real["dense"]["kernels"] <= of["oracle"]["kernels"] < of["method"]["kernels"]
     assert found["2"]["dense"] == real["dense"], "the dense model takes all rows at once"
-    peaks = footprint(*how, (576,), (1, 2), [BUDGET], "sparsevlm")
+    peaks = calculated.footprint(SHAPE, options)
     row = peaks["sizes"]["576"]["1"]
     known = list(case.known())
     assert row["dense_peak_bytes"] == peak_bytes(lambda: case.forward(), known, "cpu")
@@ -74,12 +71,11 @@ def test_full_size_is_calculated_on_a_cpu_and_timed_on_none(monkeypatch):
     with pytest.raises(ValueError, match="scale it down with --layers and --hidden"):
         bench.run_bench(Options(shape="llava-1.5-7b", parts=("operators", "memory")))
     with pytest.raises(ValueError, match="decoder of qwen2-vl-7b is no Llama"):
-        decoder_of(shapes.get_shape("qwen2-vl-7b"))
+        calculated.fake_case(shapes.get_shape("qwen2-vl-7b"), options)
 
 
 def test_captured_prefills_run_in_the_same_rounds():
-    options = parse(["--layers", "8", "--hidden", "128", "--visual", "96", "--rounds", "2",
-                     "--budgets", "64", "--capture"])  # fmt: skip
+    options = Options(layers=8, hidden=128, visual=96, rounds=2, budgets=(64,), capture=True)
     result = bench.run_bench(options)
     row = result["budgets"]["64"]["sparsevlm"]
     assert 0 < row["captured_to_dense"] and 0 < row["captured_to_captured_dense"]

@@ -14,7 +14,7 @@ from sparsevlm.core import recycling
 from sparsevlm.core.interface import Groups, PruningContext, Selection
 from sparsevlm.models.llava import LanguageModel
 from sparsevlm.runtime import layout, prefill, segments
-from sparsevlm.runtime.context import view_of
+from sparsevlm.runtime.context import context_of
 
 
 def embeds(seed=0):
@@ -24,11 +24,11 @@ def embeds(seed=0):
 @pytest.mark.parametrize("how", ["mean", "sum"])
 def test_a_single_group_needs_no_clustering(how):
     tokens = torch.randn(7, 16, generator=torch.Generator().manual_seed(3))
-    vectors, groups, centres = recycling.reconstruct(tokens, 1, how)
-    short, labels, nothing = recycling.reconstruct(tokens, 1, how, needs_centres=False)
+    vectors, groups, centers = recycling.reconstruct(tokens, 1, how)
+    short, labels, nothing = recycling.reconstruct(tokens, 1, how, needs_centers=False)
     assert torch.equal(short, vectors) and torch.equal(labels, groups)
-    assert nothing is None and len(centres) == 1
-    assert recycling.reconstruct(tokens, 2, needs_centres=False)[2] is not None
+    assert nothing is None and len(centers) == 1
+    assert recycling.reconstruct(tokens, 2, needs_centers=False)[2] is not None
 
 
 @torch.no_grad()
@@ -127,7 +127,7 @@ def test_a_view_cuts_its_parts_out_on_demand():
         tables.append(1)
         return hidden * 2, hidden * 3
 
-    context = view_of(
+    context = context_of(
         second, hidden, lambda: inputs, layer=1, num_layers=4, grid=None, rotary=rotary,
         rows=lambda columns, raters: (columns, raters), mean=lambda columns: columns,
         prompt_key=lambda: 5,

@@ -39,13 +39,13 @@ class Waits(TorchDispatchMode):
 
 
 def waits_in_cuts(monkeypatch, family, pruner, inputs, **options):
-    waits, cut = Waits(), Prefill.cut
+    waits, cut = Waits(), Prefill.prune
 
     def watched(*args):
         with waits:
             return cut(*args)
 
-    monkeypatch.setattr(Prefill, "cut", watched)
+    monkeypatch.setattr(Prefill, "prune", watched)
     model = family.model()
     with family.prune(model, pruner, inputs, **options):
         family.logits(model, inputs)

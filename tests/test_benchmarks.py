@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
 from benchmark_rows import row, score
+from synthetic import WRITERS
 
-from sparsevlm.benchmarks import BENCHMARKS, Sample, get_benchmark
+from sparsevlm.benchmarks import BENCHMARKS, Sample, get_benchmark, mme, pope, scienceqa
 from sparsevlm.benchmarks.counting import groups_of, total_of
+from sparsevlm.benchmarks.loaders import layout_of
+from sparsevlm.benchmarks.loaders.videoqa import SETS
+from sparsevlm.evaluation.paths import ROOT
 
 
 def test_names_are_those_of_the_papers_columns():
@@ -30,6 +35,26 @@ def test_the_longest_answers_are_those_of_the_official_scripts():
 def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match="unknown benchmark 'vqa'; known: gqa, .*mmvet"):
         get_benchmark("vqa")
+
+
+def test_no_place_of_a_benchmark_is_forgotten():
+    """A benchmark is a scorer with its line in the registry, and a loader found by its name."""
+    package = ROOT / "sparsevlm" / "benchmarks"
+    known = {benchmark.score_sample for benchmark in BENCHMARKS.values()}
+    for path in package.glob("*.py"):
+        scorer = import_module(f"sparsevlm.benchmarks.{path.stem}")
+        if hasattr(scorer, "parse"):
+            assert scorer.score_sample in known, f"add a line for {path} to registry.BENCHMARKS"
+    for name, benchmark in BENCHMARKS.items():
+        scorer = "videoqa" if benchmark.media == "video" else name
+        assert f"sparsevlm.benchmarks.{scorer}" in benchmark.modules  # a change makes results due
+        there = name in SETS or (package / "loaders" / f"{name}.py").is_file()
+        assert there, f"write loaders/{name}.py with LAYOUT and read, or add it to videoqa.SETS"
+        assert layout_of(name).files, f"LAYOUT of {name} must name its files"
+        assert name in WRITERS or name in SETS, f"add a writer of {name} to tests/synthetic.py"
+        if name not in SETS:
+            frozen = ROOT / "tests" / "loaders" / "prompts" / f"{name}.txt"
+            assert frozen.is_file(), f"freeze the official prompts of {name} in {frozen}"
 
 
 def test_scoring_needs_no_torch():
@@ -73,28 +98,27 @@ def test_parts_are_accuracies_by_split():
     assert score("gqa", rows) == {"score": pytest.approx(200 / 3), "parts": {"a": 50.0}}
 
 
-# POPE
+# POPE, MME and ScienceQA
+
+READ = {
+    # "no" among the words of the first sentence.
+    pope: {"yes": "yes", "Yes.": "yes", "No": "no", "no.": "no", "No, there is none": "no",
+           "It is not there": "no", "Yes. There is no dog": "yes", "nothing": "yes", "NO": "yes",
+           "": "yes", "cannot say": "yes"},
+    # The first four characters.
+    mme: {"Yes": "yes", "yes.": "yes", "No, it is not": "no", " no": "no", "not": "no",
+          "the answer is yes": "other", "maybe": "other", "": "other"},
+    # The three official forms.
+    scienceqa: {"B": "B", " B ": "B", "B. because": "B", "B\nbecause": "B",
+                "I think. The answer is B.": "B", "The answer is B": "B", "B.": "", "b": "",
+                "E": "", "A dog": "", "The answer is E.": ""},
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("prediction", "said"),
-    [
-        ("yes", "yes"),
-        ("Yes.", "yes"),
-        ("No", "no"),
-        ("no.", "no"),
-        ("No, there is none", "no"),
-        ("It is not there", "no"),
-        ("Yes. There is no dog", "yes"),
-        ("nothing", "yes"),
-        ("NO", "yes"),
-        ("", "yes"),
-        ("cannot say", "yes"),
-    ],
-)
-def test_pope_looks_for_no_among_the_words_of_the_first_sentence(prediction, said):
-    sample = Sample("1", 0, "q", "yes", split="random")
-    assert get_benchmark("pope").parse(prediction, sample) == said
+@pytest.mark.parametrize("scorer", READ, ids=lambda scorer: scorer.__name__)
+def test_an_answer_is_read_as_the_official_script_reads_it(scorer):
+    sample = Sample("1", 0, "q", "B", options=("x", "y", "z"))
+    assert {said: scorer.parse(said, sample) for said in READ[scorer]} == READ[scorer]
 
 
 def _pope(split, tp, fp, tn, fn):
@@ -129,27 +153,6 @@ def test_pope_refuses_unknown_splits_and_answers():
         score("pope", [row("yes", "yes", split="easy")])
     with pytest.raises(ValueError, match="answers are yes or no"):
         score("pope", [row("yes", "maybe", split="random")])
-
-
-# MME
-
-
-@pytest.mark.parametrize(
-    ("prediction", "said"),
-    [
-        ("Yes", "yes"),
-        ("yes.", "yes"),
-        ("No, it is not", "no"),
-        (" no", "no"),
-        ("not", "no"),
-        ("the answer is yes", "other"),
-        ("maybe", "other"),
-        ("", "other"),
-    ],
-)
-def test_mme_reads_the_first_four_characters(prediction, said):
-    sample = Sample("1", 0, "q", "yes", split="count")
-    assert get_benchmark("mme").parse(prediction, sample) == said
 
 
 def _mme_pair(image, subtask, first, second):
@@ -213,30 +216,6 @@ def test_mmbench_counts_a_question_only_if_every_rotation_is_right():
 def test_mmbench_refuses_a_question_without_all_its_rotations():
     with pytest.raises(ValueError, match="'q1' needs its 3 rotations, got 2"):
         score("mmbench", _circular("q1", ["A", "C", "B"])[:2])
-
-
-# ScienceQA and SEED
-
-
-@pytest.mark.parametrize(
-    ("prediction", "letter"),
-    [
-        ("B", "B"),
-        (" B ", "B"),
-        ("B. because", "B"),
-        ("B\nbecause", "B"),
-        ("I think. The answer is B.", "B"),
-        ("The answer is B", "B"),
-        ("B.", ""),
-        ("b", ""),
-        ("E", ""),
-        ("A dog", ""),
-        ("The answer is E.", ""),
-    ],
-)
-def test_scienceqa_accepts_the_three_official_forms(prediction, letter):
-    sample = Sample("1", 0, "q", "B", options=("x", "y", "z"))
-    assert get_benchmark("scienceqa").parse(prediction, sample) == letter
 
 
 def test_seed_wants_the_bare_letter():

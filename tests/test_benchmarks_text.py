@@ -13,25 +13,13 @@ from sparsevlm.benchmarks.answers import CONTRACTIONS, infer_option, normalise
 @pytest.mark.parametrize(
     ("text", "normal"),
     [
-        ("The Two Dogs!", "2 dogs"),
-        ("none", "0"),
-        ("dont", "don't"),
-        ("couldntve", "couldntve"),
-        ("couldnt've", "couldn't've"),
-        ("Wont stop", "won't stop"),
-        ("bob's", "bob 's"),
-        ("1.5", "1.5"),
-        ("Mr. X", "mr x"),
-        ("1,000", "1000"),
-        ("coca-cola", "coca cola"),
-        ("coca - cola", "coca cola"),
-        ("a\nb", "b"),
-        ("A", ""),
-        ("an apple", "apple"),
-        ("eleven", "eleven"),
-        ("what?", "what"),
+        ("The Two Dogs!", "2 dogs"), ("none", "0"), ("dont", "don't"), ("couldntve", "couldntve"),
+        ("couldnt've", "couldn't've"), ("Wont stop", "won't stop"), ("bob's", "bob 's"),
+        ("1.5", "1.5"), ("Mr. X", "mr x"), ("1,000", "1000"), ("coca-cola", "coca cola"),
+        ("coca - cola", "coca cola"), ("a\nb", "b"), ("A", ""), ("an apple", "apple"),
+        ("eleven", "eleven"), ("what?", "what"),
     ],
-)
+)  # fmt: skip
 def test_answers_are_normalised_as_by_the_vqa_server(text, normal):
     assert normalise(text) == normal
 
@@ -101,21 +89,11 @@ def test_mmvet_finds_a_fact_that_is_only_an_article():
 @pytest.mark.parametrize(
     ("prediction", "letter"),
     [
-        ("B", "B"),
-        ("B.", "B"),
-        ("(B)", "B"),
-        ("Answer: B", "B"),
-        ("A", "A"),
-        ("A red thing", "A"),
-        ("A rather green thing", "B"),
-        ("A very nice green thing", "B"),
-        ("green", "B"),
-        ("It is Green", "B"),
-        ("A or B", ""),
-        ("red or green", ""),
-        ("D", ""),
+        ("B", "B"), ("B.", "B"), ("(B)", "B"), ("Answer: B", "B"), ("A", "A"),
+        ("A red thing", "A"), ("A rather green thing", "B"), ("A very nice green thing", "B"),
+        ("green", "B"), ("It is Green", "B"), ("A or B", ""), ("red or green", ""), ("D", ""),
         ("", ""),
     ],
-)
+)  # fmt: skip
 def test_mmbench_infers_the_option_and_mistrusts_a_leading_article(prediction, letter):
     assert infer_option(prediction, ("red", "green", "blue")) == letter

@@ -6,17 +6,17 @@ import json
 from dataclasses import replace
 
 import pytest
-from synthetic import rehearse
+from synthetic import write_synthetic
 from tiny_checkpoints import save_tiny
 
 from sparsevlm.benchmarks.loaders import layout_of
-from sparsevlm.cli.suite import execute_runs_apart
-from sparsevlm.evaluation import hub_source, workers
-from sparsevlm.evaluation.hub_source import HubSource
+from sparsevlm.evaluation import backends, workers
+from sparsevlm.evaluation.backends import CheckpointBackend
 from sparsevlm.evaluation.plan import plan_runs
-from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.failures import OpenSamplesError
 from sparsevlm.evaluation.results.store import RunError, Store
+from sparsevlm.evaluation.runs import execute_runs
 
 
 @pytest.fixture(scope="module")
@@ -29,23 +29,23 @@ def checkpoint(tmp_path_factory):
 @pytest.fixture
 def source(tmp_path):
     """Three pictures with questions of POPE; nothing of them is remembered by this process."""
-    rehearse("pope", tmp_path / "data" / layout_of("pope").folder, n=6)
+    write_synthetic("pope", tmp_path / "data" / layout_of("pope").folder, n=6)
     forget()
-    yield HubSource(str(tmp_path / "data"), quantization=None, complete=False)
+    yield CheckpointBackend(str(tmp_path / "data"), quantization=None, complete=False)
     forget()
 
 
 def forget():
     """What a new process does not know."""
-    hub_source._file_digest.cache_clear()
-    hub_source._all_samples.cache_clear()
+    backends._file_digest.cache_clear()
+    backends._all_samples.cache_clear()
     workers._versioned_samples.cache_clear()
 
 
 @pytest.fixture
 def profile(checkpoint):
     return replace(
-        PROFILES["mini"], model=str(checkpoint), benchmarks=("pope",), samples_per_benchmark=6,
+        get_profile("mini"), model=str(checkpoint), benchmarks=("pope",), samples_per_benchmark=6,
         methods=("sparsevlm",), budgets=(40,), batch=2, max_new_tokens=2,
     )  # fmt: skip
 
@@ -66,7 +66,7 @@ def test_a_picture_that_vanishes_is_named_and_asked_about_when_it_is_back(
     source, profile, tmp_path
 ):
     store, undisturbed = Store(tmp_path / "store"), Store(tmp_path / "undisturbed")
-    _, run = plan_runs(profile, source=source, store=store)
+    _, run = plan_runs(profile, backend=source, store=store)
     execute(run, undisturbed, source)
     samples = source.samples(profile.model, "pope", 6, 0)
     path = tmp_path / "data" / samples[2].media
@@ -97,15 +97,15 @@ def test_a_truncated_picture_can_be_repaired_and_costs_only_its_own_answers(
     The first run is a real one, with a worker process.
     """
     store, undisturbed = Store(tmp_path / "store"), Store(tmp_path / "undisturbed")
-    execute(good := plan_runs(profile, source=source, store=undisturbed)[1], undisturbed, source)
+    execute(good := plan_runs(profile, backend=source, store=undisturbed)[1], undisturbed, source)
     samples = source.samples(profile.model, "pope", 6, 0)
     path = tmp_path / "data" / samples[0].media
     concerned = {sample.id for sample in samples if sample.media == samples[0].media}
     kept = path.read_bytes()
     path.write_bytes(kept[: len(kept) // 2])
     forget()
-    runs = plan_runs(profile, source=source, store=store)
-    failed = execute_runs_apart(runs, store, 1, False, source=source)
+    runs = plan_runs(profile, backend=source, store=store)
+    failed = execute_runs(runs, store, 1, False, backend=source)
     assert list(failed) == [f"sample {name} ({samples[0].media})" for name in sorted(concerned)]
     for reason in failed.values():
         assert f"the image {path} is damaged or truncated" in reason
@@ -117,7 +117,7 @@ def test_a_truncated_picture_can_be_repaired_and_costs_only_its_own_answers(
     path.write_bytes(kept)
     with pytest.raises(RunError, match="have changed .*run the same command again"):
         execute(run, store, source)
-    dense, again = plan_runs(profile, source=source, store=store)
+    dense, again = plan_runs(profile, backend=source, store=store)
     assert again == good != run
     assert execute(dense, store, source) == execute(again, store, source) == len(concerned)
     assert result(store, again) == result(undisturbed, good)

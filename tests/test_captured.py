@@ -167,7 +167,7 @@ def test_a_choice_that_looks_at_values_is_refused(method):
 def test_cuts_that_are_not_static_are_refused(method):
     family = FAMILIES["llava"]
     with sv.prune(family.model(), build(family, method), static=False), capture(family.model()):
-        with pytest.raises(ValueError, match="needs cuts without values: give prune"):
+        with pytest.raises(ValueError, match="needs counts that are known beforehand: give prune"):
             family.logits(family.model(), family.inputs((6,)))
 
 

@@ -8,22 +8,29 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
 from untrained import quiet
 
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.plan import algorithm_digest
-from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.backends import MiniatureBackend
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import RunBusyError, RunError, Store
-from sparsevlm.evaluation.runs import execute_runs, load_records, missing_runs, plan_runs
-from sparsevlm.evaluation.sources import MiniatureSource
+from sparsevlm.evaluation.runs import (
+    ensure_records,
+    execute_runs,
+    load_records,
+    missing_runs,
+    plan_runs,
+)
 from sparsevlm.evaluation.workers import answer, execute_run
 
 PROFILE = replace(
-    PROFILES["mini"],
+    get_profile("mini"),
     benchmarks=("pope", "mme"),
     samples_per_benchmark=6,
     methods=("sparsevlm", "random"),
@@ -55,44 +62,28 @@ def test_a_profile_has_the_dense_model_and_every_method_at_every_budget(runs):
 
 
 def test_table_1_of_the_miniature_has_176_cells(source, tmp_path):
-    full = replace(PROFILES["mini"], samples_per_benchmark=4, budgets=(200, 192, 180))
-    assert len(plan_runs(full, source=source, store=Store(tmp_path))) == 8 * (1 + 7 * 3)
+    full = replace(get_profile("mini"), samples_per_benchmark=4, budgets=(200, 192, 180))
+    assert len(plan_runs(full, backend=source, store=Store(tmp_path))) == 8 * (1 + 7 * 3)
 
 
 def test_a_plan_is_read_back_and_made_again_when_anything_changes(source, tmp_path, monkeypatch):
     store = Store(tmp_path)
-    first = plan_runs(PROFILE, source=source, store=store)
+    first = plan_runs(PROFILE, backend=source, store=store)
     (plan,) = (tmp_path / "plans").iterdir()
     marked = json.loads(plan.read_text())[:1]
     plan.write_text(json.dumps(marked))
-    assert plan_runs(PROFILE, source=source, store=store) == first[:1]
-    assert len(plan_runs(replace(PROFILE, seed=1), source=source, store=store)) == 6
+    assert plan_runs(PROFILE, backend=source, store=store) == first[:1]
+    assert len(plan_runs(replace(PROFILE, seed=1), backend=source, store=store)) == 6
     assert not plan.exists(), "an outdated plan is removed"
-    monkeypatch.setattr("sparsevlm.evaluation.plan.code_digest", lambda: "other code")
-    assert plan_runs(PROFILE, source=source, store=store) == first
+    monkeypatch.setattr("sparsevlm.evaluation.plan.package_digest", lambda: "other code")
+    assert plan_runs(PROFILE, backend=source, store=store) == first
     (plan,) = (tmp_path / "plans").iterdir()
     plan.write_text("[{")
-    assert plan_runs(PROFILE, source=source, store=store) == first
-
-
-def test_code_that_prunes_or_scores_is_part_of_the_name_and_comments_are_not(tmp_path):
-    def write(name, text):
-        path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(text)
-        return algorithm_digest.__wrapped__(tmp_path)
-
-    first = write("rating.py", '"""Rates."""\n\ndef rate(x):\n    return x\n')
-    assert write("rating.py", '"""Other words."""\n\ndef rate(x):  # why\n    return x\n') == first
-    assert write("reproduce/style.py", "colour = 1\n") == first, "a figure re-runs nothing"
-    assert write("__main__.py", "width = 1\n") == first, "nor does the command line"
-    changed = write("rating.py", '"""Rates."""\n\ndef rate(x):\n    return -x\n')
-    assert changed != first
-    assert write("benchmarks/pope.py", "score = 1\n") != changed
+    assert plan_runs(PROFILE, backend=source, store=store) == first
 
 
 def test_another_seed_or_other_weights_are_other_cells(source, runs, tmp_path):
-    other = plan_runs(replace(PROFILE, seed=1), source=source, store=Store(tmp_path))
+    other = plan_runs(replace(PROFILE, seed=1), backend=source, store=Store(tmp_path))
     assert {c.id for c in other}.isdisjoint(c.id for c in runs)
     sums = os.path.join(source.folder, "mini-llava", "SHA256SUMS")
     before = open(sums).read()
@@ -107,7 +98,7 @@ def test_another_seed_or_other_weights_are_other_cells(source, runs, tmp_path):
 
 def test_missing_weights_and_unfinished_profiles_are_said(tmp_path):
     with pytest.raises(FileNotFoundError, match="'mini-llava' is incomplete.*make train"):
-        plan_runs("mini", source=MiniatureSource(str(tmp_path)), store=Store(tmp_path))
+        plan_runs("mini", backend=MiniatureBackend(str(tmp_path)), store=Store(tmp_path))
     with pytest.raises(NotImplementedError, match="'shape' cannot run"):
         plan_runs("shape", store=Store(tmp_path))
     with pytest.raises(ValueError, match="unknown profile 'mega'; known: mini"):
@@ -143,13 +134,13 @@ def test_workers_make_the_same_records_and_finished_cells_are_left_alone(
 ):
     store = Store(tmp_path)
     some = [runs[1], runs[0], runs[4], runs[1]]
-    execute_runs(some, store, jobs=2, progress=False, source=source)
+    execute_runs(some, store, jobs=2, progress=False, backend=source)
     for run in some:
         assert store.load(run).predictions == uninterrupted[run].predictions
     assert len(missing_runs(runs, store)) == 3
     times = {c: store.path(c.id).stat().st_mtime_ns for c in some}
-    broken = MiniatureSource("/nonexistent")  # would fail if anything ran
-    execute_runs(some, store, jobs=2, progress=False, source=broken)
+    broken = MiniatureBackend("/nonexistent")  # would fail if anything ran
+    execute_runs(some, store, jobs=2, progress=False, backend=broken)
     assert times == {c: store.path(c.id).stat().st_mtime_ns for c in some}
 
 
@@ -160,14 +151,14 @@ def test_a_killed_run_goes_on_where_it_stopped_with_the_same_answers(
     run, store = runs[1], Store(tmp_path)
     code = """
     if __name__ == "__main__":
-        runs = plan_cells(PROFILE, source=MiniatureSource(sys.argv[2]), store=Store(sys.argv[1]))
-        run_cells([runs[1], *runs], Store(sys.argv[1]), source=MiniatureSource(sys.argv[2]))
+        runs = plan_runs(PROFILE, backend=MiniatureBackend(sys.argv[2]), store=Store(sys.argv[1]))
+        execute_runs([runs[1], *runs], Store(sys.argv[1]), backend=MiniatureBackend(sys.argv[2]))
     """
     process = subprocess.Popen(
         script(code, store.folder, source.folder), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     )
     journal = store.path(run.id, "jsonl")
-    _wait(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 1 + 4, process)
+    _wait(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 2 + 4, process)
     process.send_signal(signal.SIGKILL)
     process.communicate()  # returns when the worker, which shares the pipe, has ended too
     assert len(missing_runs(runs, store)) >= 3, "the worker went on without its parent"
@@ -201,9 +192,9 @@ def test_a_batch_that_was_half_kept_is_answered_whole_and_a_kept_one_not_again(
 ):
     run, store, asked, batches = runs[0], Store(tmp_path), [], []
 
-    def watched(run, batch, source):
-        batches.append(len(batch))
-        return answer(run, batch, source)
+    def watched(model, builder, questions, *rest, **how):
+        batches.append(len(questions))
+        return answer(model, builder, questions, *rest, **how)
 
     monkeypatch.setattr("sparsevlm.evaluation.workers.answer", watched)
     rows = [{**row, "batch": 4} for row in uninterrupted[run].predictions]
@@ -215,12 +206,27 @@ def test_a_batch_that_was_half_kept_is_answered_whole_and_a_kept_one_not_again(
     assert record.predictions == uninterrupted[run].predictions
 
 
-def test_a_cell_that_another_process_runs_is_left_to_it(source, runs, tmp_path):
+def test_a_run_of_another_process_is_waited_for_and_what_it_leaves_is_ours(source, runs, tmp_path):
     store = Store(tmp_path)
     ids = [s.id for s in source.samples("mini-llava", "pope", 6, 0)]
-    with store.writing(runs[0], ids), pytest.raises(RunBusyError, match="1 runs .*pope, dense"):
-        execute_runs(runs[:2], store, progress=False, source=source)
-    assert missing_runs(runs[:2], store) == [runs[0]]
+    with ExitStack() as held:
+        held.enter_context(store.writing(runs[0], ids))
+        threading.Timer(6, held.close).start()  # as another process that is stopped in the middle
+        started = time.monotonic()
+        assert execute_runs(runs[:2], store, progress=False, backend=source) == {}
+        assert time.monotonic() - started >= 6
+    assert missing_runs(runs[:2], store) == []
+
+
+def test_missing_records_are_computed_and_only_those(source, runs, uninterrupted, tmp_path):
+    store = Store(tmp_path)
+    first = ensure_records(PROFILE, jobs=1, progress=False, backend=source, store=store)
+    assert [record.run for record in first] == runs
+    assert all(r.predictions == uninterrupted[r.run].predictions for r in first)
+    os.remove(store.path(runs[2].id))
+    kept = store.path(runs[0].id).stat().st_mtime_ns
+    assert ensure_records(PROFILE, progress=False, backend=source, store=store)[2].run == runs[2]
+    assert store.path(runs[0].id).stat().st_mtime_ns == kept
 
 
 @pytest.mark.parametrize(
@@ -239,7 +245,7 @@ def test_a_cell_is_not_filled_with_something_else(source, runs, tmp_path, field,
 def test_what_stops_a_worker_reaches_the_user_as_one_sentence(source, runs, tmp_path):
     with pytest.raises(RunError, match="have changed .*run the same command again") as error:
         execute_runs(
-            [replace(runs[0], samples="0" * 16)], Store(tmp_path), progress=False, source=source
+            [replace(runs[0], samples="0" * 16)], Store(tmp_path), progress=False, backend=source
         )
     assert "Traceback" not in str(error.value)
 
@@ -247,7 +253,7 @@ def test_what_stops_a_worker_reaches_the_user_as_one_sentence(source, runs, tmp_
 @pytest.mark.parametrize("jobs", [0, -1, True, 1.5])
 def test_jobs_must_be_a_positive_integer(jobs, source, runs, tmp_path):
     with pytest.raises(ValueError, match="jobs must be a positive integer"):
-        execute_runs(runs, Store(tmp_path), jobs=jobs, source=source)
+        execute_runs(runs, Store(tmp_path), jobs=jobs, backend=source)
 
 
 def test_reading_finished_records_is_quick_and_needs_no_torch(source, uninterrupted, tmp_path):
@@ -257,15 +263,15 @@ def test_reading_finished_records_is_quick_and_needs_no_torch(source, uninterrup
         with store.writing(record.run, ids) as writer:
             writer.append(record.predictions)
             writer.finish(record.scores)
-    plan_runs(PROFILE, source=source, store=store)  # naming the runs draws their pictures once
+    plan_runs(PROFILE, backend=source, store=store)  # naming the runs draws their pictures once
     code = """
-    store, source = Store(sys.argv[1]), MiniatureSource(sys.argv[2])
-    runs = plan_cells(PROFILE, source=source, store=store)
-    run_cells(runs, store, source=source)
-    assert len(load_records(PROFILE, source=source, store=store)) == 6
+    store, source = Store(sys.argv[1]), MiniatureBackend(sys.argv[2])
+    runs = plan_runs(PROFILE, backend=source, store=store)
+    execute_runs(runs, store, backend=source)
+    assert len(load_records(PROFILE, backend=source, store=store)) == 6
     sys.exit("torch" in sys.modules or "pandas" in sys.modules)
     """
     assert subprocess.run(script(code, store.folder, source.folder)).returncode == 0
     os.remove(store.path(next(iter(uninterrupted)).id))
     with pytest.raises(FileNotFoundError, match="1 of 6 results of profile 'mini' are missing"):
-        load_records(PROFILE, source=source, store=store)
+        load_records(PROFILE, backend=source, store=store)

@@ -11,7 +11,7 @@ import json
 import pytest
 
 from sparsevlm.models.checkpoints import find
-from sparsevlm.models.checkpoints.shapes import decoder_of, family_and_config
+from sparsevlm.models.checkpoints.contents import family_and_config, sizes_of
 
 CLIP = {"hidden_size": 1024, "intermediate_size": 4096, "model_type": "clip_vision_model",
         "num_attention_heads": 16, "num_hidden_layers": 24, "patch_size": 14,
@@ -54,7 +54,7 @@ def test_the_table_has_the_sizes_of_the_files(tmp_path, short):
     (tmp_path / "config.json").write_text(json.dumps(FILES[short]))
     (tmp_path / "model.safetensors").write_bytes(b"")
     wanted = find(short)
-    assert decoder_of(str(tmp_path)) == decoder_of(short) == wanted.decoder
+    assert sizes_of(str(tmp_path)) == sizes_of(short) == wanted.sizes
     family, config = family_and_config(str(tmp_path))
     assert family == wanted.family
     if family != "mini_gemini":  # which has no placeholder in its vocabulary

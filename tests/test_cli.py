@@ -8,18 +8,17 @@ import sys
 
 import pytest
 
-from sparsevlm import __main__ as cli
+from sparsevlm.cli import app as cli
+from sparsevlm.cli.base import app
 from sparsevlm.evaluation.paths import ROOT
-from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.profiles import get_profile, profiles
+from sparsevlm.evaluation.results import provenance
 from sparsevlm.paper.notebooks import known_notebooks
 
 
 def run(capsys, *arguments: str) -> tuple[int, str, str]:
     """Exit code, standard output and standard error of one command, in this process."""
-    try:
-        code = cli.main(arguments)
-    except SystemExit as stop:  # argparse
-        code = stop.code
+    code = cli.main(arguments)
     printed = capsys.readouterr()
     return code, printed.out, printed.err
 
@@ -30,7 +29,13 @@ def run(capsys, *arguments: str) -> tuple[int, str, str]:
     [
         (["--profile", "maxi"], "unknown profile 'maxi'; known: mini, a100, shape"),
         (["-p", "profile", "a100"], "chosen with --profile"),
+        (["-p", "limit", "8"], "chosen with --limit"),
         (["-p", "tokens", "1", "-p", "tokens", "2"], "a parameter is set twice: tokens, tokens"),
+        (["-p", "tokens"], "a parameter is -p NAME VALUE, got only 'tokens'"),
+        (["--model", "llava"], "unknown model 'llava', and no folder; known: mini-llava, "),
+        (["--limit", "2"], "limit must be at least 4, because MMBench"),
+        (["--limit", "few"], "'--limit': Input should be a valid integer"),
+        (["--limt", "8"], "No such option: --limt"),
     ],
 )
 def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys, command, arguments, message):
@@ -42,14 +47,17 @@ def test_wrong_usage_is_one_sentence_and_exit_code_2(capsys, command, arguments,
 @pytest.mark.parametrize("only", [["reproduce", "--only"], ["run"]])
 def test_an_unknown_notebook_lists_the_known_ones(capsys, only):
     code, _, err = run(capsys, *only, "figure_99")
-    assert code == 2
+    assert code == 2 and err.count("\n") == 1
     assert f"unknown notebook 'figure_99'; known: {', '.join(known_notebooks())}" in err
 
 
 def test_an_unknown_parameter_lists_the_known_ones(capsys):
     code, _, err = run(capsys, "run", "figure_6", "-p", "token", "64")
     assert code == 2
-    assert "unknown parameter 'token' of notebook figure_6; known: profile, tokens" in err
+    assert (
+        "unknown parameter 'token' of notebook figure_6; known: profile, limit, model, tokens"
+        in err
+    )
 
 
 def test_a_parameter_of_another_type_is_refused(capsys):
@@ -57,38 +65,42 @@ def test_a_parameter_of_another_type_is_refused(capsys):
     assert code == 2 and "'tokens' must be int (for example 64), got 'many'" in err
 
 
-@pytest.mark.parametrize("name", [name for name, profile in PROFILES.items() if profile.missing])
+@pytest.mark.parametrize("name", [name for name, profile in profiles().items() if profile.missing])
 def test_a_profile_that_cannot_run_fails_with_the_reason(capsys, name):
     code, _, err = run(capsys, "reproduce", "--profile", name)
-    assert code == 1 and PROFILES[name].missing in err and err.count("\n") == 1
+    assert code == 1 and get_profile(name).missing in err and err.count("\n") == 1
 
 
 @pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
 def test_jobs_must_be_a_positive_number(capsys, jobs):
     code, _, err = run(capsys, "reproduce", f"--jobs={jobs}")
-    assert code == 2 and "must be a whole number from 1 on" in err
+    assert code == 2 and "Invalid value for '--jobs': Input should be" in err
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "1", "1/", "a/b", "-1/2", "1/0"])
-def test_a_part_of_the_cells_is_one_of_several(capsys, part):
-    code, _, err = run(capsys, "reproduce", f"--runs={part}")
+def test_a_shard_of_the_runs_is_one_of_several(capsys, part):
+    code, _, err = run(capsys, "reproduce", f"--shard={part}")
     assert code == 2 and "must be A/B with A from 1 to B" in err
 
 
-def test_a_limit_too_small_for_a_question_of_each_benchmark_is_refused(capsys):
-    code, _, err = run(capsys, "reproduce", "--limit", "2")
-    assert code == 2 and "at least 4 samples are needed" in err and err.count("\n") == 1
+def test_limit_and_model_are_those_of_the_profile(capsys, monkeypatch):
+    from sparsevlm.cli import suite
 
+    seen = []
 
-@pytest.mark.parametrize("name", ["mini-8", "a100-100"])
-def test_a_limited_profile_is_another_profile(name):
-    from sparsevlm.evaluation.profiles import get_profile
+    def make_plan(*asked):
+        seen.append(asked)
+        return suite.Plan(asked[0], (), (), None)
 
-    base, _, limit = name.rpartition("-")
-    whole, part = get_profile(base), get_profile(name)
-    assert part.name == name and part.samples_per_benchmark == int(limit)
-    assert part.marker.endswith(f"at most {limit} samples of each benchmark")
-    assert (part.model, part.methods, part.budgets) == (whole.model, whole.methods, whole.budgets)
+    monkeypatch.setattr(suite, "make_plan", make_plan)
+    options = ["--profile", "a100", "--limit", "100", "--model", "llava-13b", "-p", "tokens", "128"]
+    assert run(capsys, "reproduce", "--only", "figure_6,tour", *options, "--dry-run")[0] == 0
+    profile, names, parameters = seen.pop()
+    assert profile.slug == "a100+llava-hf_llava-1.5-13b-hf-100"
+    assert profile.samples_per_benchmark == profile.limit == 100
+    assert run(capsys, "reproduce", *profile.options.split(), "--dry-run")[0] == 0
+    assert seen.pop()[0] == profile
+    assert (names, parameters) == (("figure_6", "tour"), {"tokens": "128"})
 
 
 def test_a_dry_run_says_what_is_due_and_runs_nothing(capsys, monkeypatch):
@@ -97,7 +109,7 @@ def test_a_dry_run_says_what_is_due_and_runs_nothing(capsys, monkeypatch):
     monkeypatch.setattr(suite, "run_plan", None)  # would fail if it were called
     code, out, _ = run(capsys, "reproduce", "--only", "figure_6", "--dry-run", "-p", "tokens", "99")
     assert code == 0
-    assert out.splitlines() == ["cells: 0 of 0, 0 samples", "notebooks: 1 of 1: figure_6"]
+    assert out.splitlines() == ["runs: 0 of 0, 0 samples", "notebooks: 1 of 1: figure_6"]
 
 
 def test_what_failed_is_said_at_the_end_and_is_exit_code_1(capsys, monkeypatch):
@@ -105,7 +117,8 @@ def test_what_failed_is_said_at_the_end_and_is_exit_code_1(capsys, monkeypatch):
     from sparsevlm.paper.claims import file as claims_file
 
     failed = suite.Outcome(["figure_6"], [], {"run pope, dense": "out of memory"})
-    monkeypatch.setattr(suite, "make_plan", lambda *a: suite.Plan(PROFILES["mini"], (), (), None))
+    plan = suite.Plan(get_profile("mini"), (), (), None)
+    monkeypatch.setattr(suite, "make_plan", lambda *asked: plan)
     monkeypatch.setattr(suite, "run_plan", lambda plan, **how: failed)
     monkeypatch.setattr(claims_file, "refresh", None)  # not after a failure
     code, out, err = run(capsys, "reproduce")
@@ -130,56 +143,85 @@ def test_provenance_is_printed_as_json(capsys):
 
 def test_an_unknown_command_lists_the_known_ones(capsys):
     code, _, err = run(capsys, "reproduse")
-    assert code == 2 and "reproduce" in err and "bench" in err
+    assert code == 2 and "unknown command 'reproduse'; known: reproduce, run, " in err
+    assert "bench" in err and err.count("\n") == 1
 
 
 def test_list_names_everything(capsys):
     from sparsevlm.benchmarks import BENCHMARKS
     from sparsevlm.methods import METHODS
+    from sparsevlm.paper.parameters import registered
 
     code, out, _ = run(capsys, "list")
     names = [line.split()[0] for line in out.splitlines() if line.startswith("  ")]
     assert code == 0
-    assert names == [*METHODS, *BENCHMARKS, *PROFILES, *known_notebooks()]
-    assert out.count("cannot run") == sum(bool(p.missing) for p in PROFILES.values())
+    assert names == [
+        *METHODS, *BENCHMARKS, *profiles(), *registered("model"), *known_notebooks()
+    ]  # fmt: skip
+    assert out.count("cannot run") == sum(bool(p.missing) for p in profiles().values())
 
 
 def test_a_bug_keeps_its_traceback_and_an_error_of_ours_does_not(monkeypatch, capsys):
-    def bug(options):
+    def bug(path):
         json.loads("{")  # a ValueError from the depths of a library
 
-    def ours(options):
-        from sparsevlm.evaluation.profiles import get_profile
+    def bug_of_ours(path):
+        exec("None.nothing", {"__name__": "sparsevlm.somewhere"})
 
+    def ours(path):
         get_profile("maxi")
 
-    monkeypatch.setitem(cli.COMMANDS, "list", bug)
+    monkeypatch.setattr(provenance, "read", bug)
     with pytest.raises(json.JSONDecodeError):
-        cli.main(["list"])
-    monkeypatch.setitem(cli.COMMANDS, "list", ours)
-    code, _, err = run(capsys, "list")
+        cli.main(["provenance", "x.pdf"])
+    monkeypatch.setattr(provenance, "read", bug_of_ours)
+    with pytest.raises(AttributeError):
+        cli.main(["provenance", "x.pdf"])
+    monkeypatch.setattr(provenance, "read", ours)
+    code, _, err = run(capsys, "provenance", "x.pdf")
     assert code == 1 and err.startswith("sparsevlm: unknown profile") and err.count("\n") == 1
 
 
 def test_an_interrupt_says_that_nothing_is_lost(monkeypatch, capsys):
-    def interrupted(options):
+    def interrupted(path):
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli.COMMANDS, "list", interrupted)
-    code, _, err = run(capsys, "list")
-    assert code == 1 and "what is finished is kept" in err
+    monkeypatch.setattr(provenance, "read", interrupted)
+    code, _, err = run(capsys, "provenance", "x.pdf")
+    assert code == 130 and "what is finished is kept" in err and err.count("\n") == 1
 
 
 def test_check_reports_and_fails(monkeypatch, capsys):
     from sparsevlm.cli import check
-    from sparsevlm.paper import notebooks
 
-    monkeypatch.setattr(notebooks, "problems", lambda: [])
+    monkeypatch.setattr(check, "notebook_problems", list)
     monkeypatch.setattr(check, "missing_assets", lambda: ["weights are missing"])
     code, out, _ = run(capsys, "check")
     assert code == 1 and out.splitlines() == ["weights are missing", "check: 1 problem(s)"]
     monkeypatch.setattr(check, "missing_assets", list)
     assert run(capsys, "check")[:2] == (0, "check: all is well\n")
+
+
+HELP = """
+import sys, time
+from sparsevlm.cli.app import main
+for command in ["", *sys.argv[1:]]:
+    started = time.process_time() if command else 0.0  # the first one with all that it imports
+    assert main([*command.split(), "--help"]) == 0
+    assert time.process_time() - started < 0.5, command
+heavy = {"torch", "transformers", "matplotlib", "pandas", "papermill"} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+
+def test_help_answers_at_once_and_loads_nothing_heavy():
+    commands = [one.name or one.callback.__name__ for one in app.registered_commands]
+    assert {"reproduce", "list", "bench", "lmms-task"} <= set(commands)
+    done = subprocess.run(
+        [sys.executable, "-c", HELP, *commands], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Usage: sparsevlm") == len(commands) + 1
 
 
 def test_it_runs_as_a_module():

@@ -38,7 +38,7 @@ def edit(root, module, old, new):
 @pytest.mark.parametrize(
     ("module", "old", "new"),
     [
-        ("sparsevlm.models.prompts.vicuna", "USER: ", "Human: "),
+        ("sparsevlm.models.prompts.llava", 'vicuna("user")', 'vicuna("human")'),
         ("sparsevlm.models.images", '.convert("RGB")', '.convert("RGB").transpose(0)'),
         ("sparsevlm.core.scoring", "mean(", "sum("),
         ("sparsevlm.evaluation.answer", '"do_sample": False', '"do_sample": True'),

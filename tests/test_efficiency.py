@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from sparsevlm.models.sizes import PAPER_TEXT_TOKENS
 from sparsevlm.paper.extras import efficiency
 
 
@@ -21,21 +22,21 @@ def test_formulas_meet_the_paper():
         assert row["TFLOPs"] == pytest.approx(row["paper TFLOPs"], abs=0.03)
     latency = table.loc[("llava-1.5-7b", 192)]["paper latency / dense"]
     assert latency == pytest.approx(0.63, abs=0.01)
-    for model, rows in table.groupby(sparsity_mode="model", sort=False):
+    for model, rows in table.groupby(level="model", sort=False):
         assert rows["FLOPs / dense"].iloc[0] == 1 and rows["KV / dense"].iloc[0] == 1
         assert rows["FLOPs / dense"].is_monotonic_decreasing, model
         assert rows["KV / dense"].is_monotonic_decreasing, model
     assert table["paper TFLOPs"].notna().sum() == 4, "only one model is in Table 1"
     # Keys and values of all layers: 2 x 32 x 4096 values of two bytes for every token.
     dense = table.loc[("llava-1.5-7b", 576)]["KV (MB)"]
-    assert dense == pytest.approx((576 + efficiency.TEXT_TOKENS) * 2 * 32 * 4096 * 2 / 1e6)
+    assert dense == pytest.approx((576 + PAPER_TEXT_TOKENS) * 2 * 32 * 4096 * 2 / 1e6)
     # Qwen2-VL caches 4 of 28 heads.
     grouped = table.loc[("qwen2-vl-7b", 1332)]["KV (MB)"]
-    assert grouped == pytest.approx((1332 + efficiency.TEXT_TOKENS) * 2 * 28 * 512 * 2 / 1e6)
+    assert grouped == pytest.approx((1332 + PAPER_TEXT_TOKENS) * 2 * 28 * 512 * 2 / 1e6)
 
 
 def test_a_record_says_what_it_is(records):
-    for record in records.by_name.values():
+    for record in records.values():
         line = efficiency.about(record)
         assert "random weights" in line and record["clock"] in line
         assert record["weights"] == "random" and record["provenance"]["versions"]["torch"]
@@ -44,7 +45,7 @@ def test_a_record_says_what_it_is(records):
 
 
 def test_overhead_is_taken_from_the_record(records):
-    (record,) = list(records.having("budgets").values())[:1]
+    (record,) = list(efficiency.having(records, "budgets").values())[:1]
     table = efficiency.overhead(record)
     assert table["tokens"].tolist() == [192, 128, 64]
     assert len(table) == sum(len(methods) for methods in record["budgets"].values())
@@ -59,12 +60,12 @@ def made(over, shares):
     """A record with one budget, and two sizes."""
     row = {
         "overhead_percent": {"median": over, "low": over - 0.1, "high": over + 0.1},
-        "stages_percent": dict.fromkeys(efficiency.STAGES, 0.5), "oracle_to_dense": 0.25,
+        "stages_percent": dict.fromkeys(efficiency.ONCE_PER_PROMPT, 0.5), "oracle_to_dense": 0.25,
         "to_dense": 0.26, "flops_to_dense": 0.24,
     }  # fmt: skip
     size = {str(n): {"budgets": {"64": {"share_percent": s, "memory_to_dense": 0.5}}}
             for n, s in shares.items()}  # fmt: skip
-    return efficiency.Records({"one": {"budgets": {"64": {"sparsevlm": row}}, "scale": size}})
+    return {"one": {"budgets": {"64": {"sparsevlm": row}}, "scale": size}}
 
 
 def test_sentences_say_whether_the_limit_is_kept():
@@ -76,7 +77,7 @@ def test_sentences_say_whether_the_limit_is_kept():
 
 
 def test_parts_add_up(records):
-    for record in records.having("answers").values():
+    for record in efficiency.having(records, "answers").values():
         table = efficiency.parts(record)
         assert table["run"].tolist() == ["dense", *(f"sparsevlm {n}" for n in (192, 128, 64))]
         assert table["ttft"].iloc[0] == pytest.approx(1)
@@ -104,7 +105,7 @@ def test_the_figure_is_drawn(records):
 
 def test_full_size_is_counted_for_both_models(records):
     """Peak memory is below the dense model's in every case; kernels do not say what they hide."""
-    counted = records.having("footprint")
+    counted = efficiency.having(records, "footprint")
     assert {one["shape"]["name"] for one in counted.values()} == {"llava-1.5-7b", "llava-1.5-13b"}
     for record in counted.values():
         memory, kernels = efficiency.footprint(record), efficiency.operators(record)
@@ -118,7 +119,7 @@ def test_full_size_is_counted_for_both_models(records):
 
 
 def test_sizes_ascend(records):
-    for record in records.having("scale").values():
+    for record in efficiency.having(records, "scale").values():
         assert efficiency.scale(record)["visual tokens"].is_monotonic_increasing
 
 

@@ -1,101 +1,82 @@
-"""Qwen2-VL, Qwen2.5-VL and Video-LLaVA: the visual tokens are found, and pruning is consistent."""
+"""Qwen2-VL, Qwen2.5-VL and Video-LLaVA: their images, videos and positions."""
 
 from __future__ import annotations
 
 import pytest
-import tiny_qwen_vl as qwen
 import tiny_video_llava as video
 import torch
-from family_cases import CASES, NUM_LAYERS, generate, logits, pruner
-from tiny import tiny_inputs
-from tiny_mini_gemini import tiny_mini_gemini, tiny_mini_gemini_inputs
+from contract.cases import FAMILIES
+from contract.runs import build
 
-import sparsevlm as sv
-from sparsevlm.models.qwen_vl import QwenVL
-from sparsevlm.models.video_llava import VideoLlava
+from sparsevlm.runtime.adapter import find_adapter
+
+# Images or videos of several sizes; with M-RoPE or with CLS tokens in the sequence.
+NAMES = ("qwen2-vl", "qwen2.5-vl", "video-llava")
+SECOND = torch.tensor([[21, 22, 23, 24]])
 
 
-@pytest.fixture(params=list(CASES))
+@pytest.fixture(params=NAMES)
 def case(request):
-    return CASES[request.param]
+    return FAMILIES[request.param]
 
 
 # --- Where the visual tokens are ------------------------------------------------------------------
 
 
-def adapter(case):
-    kind = VideoLlava if case.name == "video-llava" else QwenVL
-    return kind(case.model())
-
-
-def test_the_finder_marks_the_placeholders_of_images_and_videos(case):
+def test_the_adapter_marks_the_placeholders_of_images_and_videos(case):
     inputs = case.inputs()
-    mask = adapter(case).visual_mask(inputs)
+    mask = find_adapter(case.model()).visual_mask(inputs)
     assert mask.sum(1).tolist() == list(case.counts)
-    for row in range(3):
-        real = inputs["attention_mask"][row].bool()
-        found = mask[row][real]
-        assert not found[: len(case.before)].any()
-        assert found[len(case.before) : len(case.before) + case.counts[row]].all()
+    assert torch.equal(mask, case.visual(inputs))
 
 
 def test_several_turns_have_one_image(case):
     """Text of earlier turns stands after the image: it is text, and rates."""
     inputs = case.inputs((40, 25, 30))
-    with sv.prune(case.model(), pruner(case, "sparsevlm")) as trace:
-        logits(case.model(), inputs)
-    for sample, count, tokens in zip(
-        trace.samples, case.counts, inputs["attention_mask"].sum(1).tolist(), strict=True
-    ):
-        assert sample.num_visual == count
-        assert all(r < tokens - len(case.before) - count for r in sample.stages[0].raters)
+    with case.prune(case.model(), build(case, "sparsevlm"), inputs) as trace:
+        case.logits(case.model(), inputs)
+    visual = case.visual(inputs)
+    for row, sample in enumerate(trace.samples):
+        assert sample.num_visual == case.counts[row]
+        after = visual.shape[1] - 1 - int(visual[row].nonzero()[-1])
+        assert all(rater < after for rater in sample.stages[0].raters)
 
 
 def test_grids_are_per_row_also_under_generate_and_beams(case):
     model, inputs = case.model(), case.inputs()
-    with sv.prune(model, pruner(case, "uniform")) as trace:
-        logits(model, inputs)
+    with case.prune(model, build(case, "uniform"), inputs) as trace:
+        case.logits(model, inputs)
         assert [sample.grid for sample in trace.samples] == list(case.grids)
-        generate(model, inputs, num_beams=2)
+        case.generate(model, inputs, num_beams=2)
         assert [sample.grid for sample in trace.samples] == [g for g in case.grids for _ in "ab"]
         for row in range(3):
-            generate(model, case.row(inputs, row))
+            case.generate(model, case.row(inputs, row))
             assert trace.samples[0].grid == case.grids[row]
 
 
 def test_pixels_are_those_of_the_row(case):
     inputs = case.inputs()
-    family = adapter(case)
-    visual = family.visual_mask(inputs)
+    adapter = find_adapter(case.model())
+    visual = adapter.visual_mask(inputs)
     for row in range(3):
         alone = case.row(case.inputs(), row)
         (want,) = (value for key, value in alone.items() if key.startswith("pixel_values"))
-        assert torch.equal(family.pixels(inputs, visual, row).flatten(), want.flatten())
+        assert torch.equal(adapter.pixels(inputs, visual, row).flatten(), want.flatten())
 
 
-def test_draws_depend_on_the_pixels_also_under_generate(case):
+@pytest.mark.parametrize("name", [*NAMES, "llava", "mini-gemini"])
+def test_draws_depend_on_the_pixels_also_under_generate(name):
     """`generate` encodes the pictures ahead of the model, which then sees no pixels."""
-    check_draws(case.model(), case.inputs(), pruner(case, "random"))
-
-
-@pytest.mark.parametrize("family", ["llava", "mini-gemini"])
-def test_llavas_draws_depend_on_the_pixels_too(family, sdpa_model):
-    model = sdpa_model if family == "llava" else tiny_mini_gemini()
-    inputs = tiny_inputs() if family == "llava" else tiny_mini_gemini_inputs()
-    num_visual = 576 if family == "llava" else 256
-    random = sv.make_pruner("random", tokens=64, num_layers=8, num_visual=num_visual)
-    check_draws(model, inputs, random)
-
-
-def check_draws(model, inputs, random):
+    case = FAMILIES[name]
+    model, inputs, random = case.model(), case.inputs(), build(case, "random")
     other = {k: v * 1.5 if k.startswith("pixel_values") else v for k, v in inputs.items()}
 
     def kept(inputs, run, **options):
-        with sv.prune(model, random) as trace:
+        with case.prune(model, random, inputs) as trace:
             run(model, inputs, **options)
         return [sample.stages[-1].kept for sample in trace.samples]
 
-    want = kept(inputs, logits)
+    want, generate = kept(inputs, case.logits), case.generate
     assert kept(inputs, generate) == want == kept(inputs, generate, use_cache=False)
     assert kept(inputs, generate, num_beams=2)[::2] == want
     assert all(new != old for new, old in zip(kept(other, generate), want, strict=True))
@@ -104,10 +85,10 @@ def check_draws(model, inputs, random):
 # --- What is refused ------------------------------------------------------------------------------
 
 
-def refused(case, inputs, match, run=logits):
-    with sv.prune(case.model(), pruner(case, "uniform")):
+def refused(case, inputs, match, run="logits"):
+    with case.prune(case.model(), build(case, "uniform"), inputs):
         with pytest.raises(ValueError, match=match):
-            run(case.model(), inputs)
+            getattr(case, run)(case.model(), inputs)
 
 
 def joined(case, inputs, first, second):
@@ -120,7 +101,7 @@ def joined(case, inputs, first, second):
     return found
 
 
-@pytest.mark.parametrize("run", [logits, generate])
+@pytest.mark.parametrize("run", ["logits", "generate"])
 def test_several_per_sample_are_refused(case, run):
     inputs = case.inputs()
     same = (0, 1) if case.name.startswith("qwen") else (0, 2)
@@ -130,24 +111,23 @@ def test_several_per_sample_are_refused(case, run):
 
 def test_visual_mask_is_left_out(case):
     with pytest.raises(ValueError, match="leave visual_mask out"):
-        with sv.prune(case.model(), pruner(case, "fastv"), visual_mask=(0, 5)):
-            pass
+        find_adapter(case.model(), (0, 5))
 
 
 def test_two_neighbouring_images_are_not_one():
-    case = CASES["video-llava"]
+    case = FAMILIES["video-llava"]
     inputs = case.row(case.inputs(), 1)
     ids = inputs["input_ids"]
     another = torch.full((1, video.NUM_IMAGE), video.IMAGE_TOKEN)
     ids = torch.cat([ids[:, :5], another, ids[:, 5:]], 1)
     pixels = inputs[video.KEYS["image"]].repeat(2, 1, 1, 1)
     both = {"input_ids": ids, "attention_mask": torch.ones_like(ids), video.KEYS["image"]: pixels}
-    refused(case, both, "give each image its own sample", logits)
-    refused(case, both, "give each", generate)
+    refused(case, both, "give each image its own sample", "logits")
+    refused(case, both, "give each", "generate")
 
 
 def test_a_wrong_grid_is_refused():
-    case = CASES["qwen2-vl"]
+    case = FAMILIES["qwen2-vl"]
     inputs = case.inputs()
     grid = inputs["image_grid_thw"].clone()
     grid[0, 1] += 2
@@ -159,47 +139,117 @@ def test_a_wrong_grid_is_refused():
 
 @pytest.mark.parametrize("name", ["qwen2-vl", "qwen2.5-vl"])
 def test_renumbering_warns_that_rows_and_columns_are_lost(name):
-    case = CASES[name]
+    case = FAMILIES[name]
     model, inputs = case.model(), case.inputs()
     with pytest.warns(UserWarning, match="rows and columns are lost"):
-        with sv.prune(model, pruner(case, "sparsevlm", positions="renumbered")):
-            tokens = generate(model, inputs)
-            assert torch.equal(tokens, generate(model, inputs, use_cache=False))
+        with case.prune(model, build(case, "sparsevlm", positions="renumbered"), inputs):
+            tokens = case.generate(model, inputs)
+            assert torch.equal(tokens, case.generate(model, inputs, use_cache=False))
 
 
 @pytest.mark.filterwarnings("ignore:positions=.renumbered.:UserWarning")
 @pytest.mark.parametrize("name", ["qwen2-vl", "qwen2.5-vl"])
 def test_the_models_own_positions_come_back(name):
     """The model keeps the offset of its positions from call to call."""
-    case = CASES[name]
+    case = FAMILIES[name]
     model, inputs = case.model(), case.inputs()
-    want = generate(model, inputs)
+    want = case.generate(model, inputs)
     deltas = model.model.rope_deltas.clone()
     for method in ("sparsevlm", "tome"):
-        with sv.prune(model, pruner(case, method)):
-            generate(model, inputs)
+        with case.prune(model, build(case, method), inputs):
+            case.generate(model, inputs)
         assert torch.equal(model.model.rope_deltas, deltas)
-        assert torch.equal(generate(model, inputs), want)
+        assert torch.equal(case.generate(model, inputs), want)
 
 
 def test_a_longer_interval_in_time_changes_what_is_answered():
     """Qwen2.5-VL's spacing of frames reaches the pruned layers."""
-    case = CASES["qwen2.5-vl"]
+    case = FAMILIES["qwen2.5-vl"]
     model, inputs = case.model(), case.row(case.inputs(), 2)
     found = []
     for seconds in (1.0, 4.0):
         timed = {**inputs, "second_per_grid_ts": torch.tensor([seconds])}
-        with sv.prune(model, pruner(case, "sparsevlm")):
-            found.append(logits(model, timed)[:, -1])
-            tokens = generate(model, timed)
-            assert torch.equal(tokens, generate(model, timed, use_cache=False))
+        with case.prune(model, build(case, "sparsevlm"), inputs):
+            found.append(case.logits(model, timed)[:, -1])
+            tokens = case.generate(model, timed)
+            assert torch.equal(tokens, case.generate(model, timed, use_cache=False))
     assert (found[0] - found[1]).abs().max() > 1e-3
 
 
-def test_the_tiny_inputs_are_what_they_seem():
-    for case in CASES.values():
-        real = case.inputs()["attention_mask"].sum(1) - torch.tensor(case.counts)
-        after = 1 if case.name.startswith("qwen") else 0
-        assert (real - len(case.before) - after).tolist() == [6, 11, 9]
-        assert len(case.model().model.language_model.layers) == NUM_LAYERS
-    assert qwen.NUM_LAYERS == video.NUM_LAYERS == NUM_LAYERS
+# --- A row without an image, a second turn --------------------------------------------------------
+
+
+def test_rows_without_an_image_stay_dense(case):
+    model, inputs = case.model(), case.inputs()
+    ids, mask = torch.zeros(2, 1, inputs["input_ids"].shape[1], dtype=torch.int64)
+    ids[0, -12:], mask[0, -12:] = torch.arange(20, 32), 1
+    mixed = {**inputs, "input_ids": torch.cat([inputs["input_ids"], ids])}
+    mixed["attention_mask"] = torch.cat([inputs["attention_mask"], mask])
+    if "mm_token_type_ids" in inputs:
+        mixed["mm_token_type_ids"] = torch.cat([inputs["mm_token_type_ids"], 0 * ids])
+    alone = {"input_ids": ids[:, -12:], "attention_mask": mask[:, -12:]}
+    want = case.generate(model, alone)
+    with case.prune(model, build(case, "sparsevlm"), inputs) as trace:
+        tokens = case.generate(model, mixed)
+        assert [sample.num_visual for sample in trace.samples] == [*case.counts, 0]
+        assert trace.samples[-1].grid is None
+        assert torch.equal(tokens[:3], case.generate(model, inputs))
+        assert torch.equal(tokens[3:], want)
+        assert torch.equal(case.generate(model, alone), want)
+
+
+@torch.no_grad()
+def continued(model, inputs, texts):
+    """Logits after the prompt and after each further text, all in one cache."""
+    out = model(**inputs, use_cache=True)
+    found = [out.logits[:, -1]]
+    for text in texts:
+        out = model(input_ids=text, past_key_values=out.past_key_values)
+        found.append(out.logits[:, -1])
+    return found
+
+
+@pytest.mark.parametrize("name", ["sparsevlm", "fastv", "tome"])
+@pytest.mark.parametrize("row", [0, 2])
+def test_text_in_one_piece_or_token_by_token(case, name, row):
+    """A later turn sees the cache of the first: how it is cut into calls makes no difference."""
+    model, inputs = case.model(), case.row(case.inputs(), row)
+    with case.prune(model, build(case, name), inputs):
+        whole = continued(model, inputs, [SECOND])
+        pieces = continued(model, inputs, SECOND.split(1, dim=1))
+        assert (whole[-1] - pieces[-1]).abs().max() < 2e-4
+    dense = continued(model, inputs, [SECOND])
+    assert (whole[-1] - dense[-1]).abs().max() > 0.01, "the second turn must see pruned layers"
+
+
+@torch.no_grad()
+def choose(out):
+    never = torch.tensor([4, 5, 6, 7])
+    return out.logits[:, -1].index_fill(1, never, -torch.inf).argmax(-1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("sparsevlm", {}), ("fastv", {}), ("tome", {}), ("tome", {"positions": "original"})],
+)
+def test_decoding_equals_recomputation_without_a_cache(case, name, options):
+    """The first call fixes the prompt; later calls carry the answer so far."""
+    model, inputs = case.model(), case.row(case.inputs(), 2)
+    with torch.no_grad(), case.prune(model, build(case, name, **options), inputs):
+        out = model(**inputs, use_cache=True)
+        stepped = [out.logits[:, -1]]
+        ids = inputs["input_ids"]
+        for _ in range(3):
+            token = choose(out)
+            ids = torch.cat([ids, token], 1)
+            out = model(input_ids=token, past_key_values=out.past_key_values)
+            stepped.append(out.logits[:, -1])
+        for number, want in enumerate(stepped):
+            length = inputs["input_ids"].shape[1] + number
+            grown = {**inputs, "input_ids": ids[:, :length]}
+            grown["attention_mask"] = torch.ones_like(grown["input_ids"])
+            if "mm_token_type_ids" in inputs:
+                types = inputs["mm_token_type_ids"]
+                grown["mm_token_type_ids"] = torch.cat([types, types.new_zeros(1, number)], 1)
+            found = model(**grown, use_cache=False).logits[:, -1]
+            assert (found - want).abs().max() < 2e-4

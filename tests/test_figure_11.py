@@ -27,12 +27,12 @@ def test_the_true_answers_are_true(asked):
         return
     owners = {int(facts.scene.patch_objects.reshape(-1)[i]) for i in target}
     (thing,) = (facts.scene.objects[index] for index in owners)
-    true = {"color": thing.colour, "shape": thing.kind, "side": thing.side, "letter": thing.glyph}
+    true = {"color": thing.color, "shape": thing.kind, "side": thing.side, "letter": thing.glyph}
     options = question.split("?")[1].split() if "?" in question else []
     values = dict(zip(options[::2], options[1::2], strict=True))
     answer = values.get(reference, reference)
     if question.startswith("describe"):
-        assert answer.split() == [thing.colour, thing.side, thing.height]
+        assert answer.split() == [thing.color, thing.side, thing.height]
     elif question.startswith("how many corners"):
         assert (thing.kind, answer) == ("triangle", "three")
     elif question.startswith("is the letter"):

@@ -6,18 +6,17 @@ import pytest
 
 from sparsevlm.analysis import published
 from sparsevlm.core.schedule import tokens_per_layer
-from sparsevlm.methods import make_pruner
-from sparsevlm.models.flops import DecoderShape, kv_bytes, prefill_flops
+from sparsevlm.models.checkpoints import find
+from sparsevlm.models.sizes import PAPER_TEXT_TOKENS, ModelSizes, kv_bytes, prefill_flops
 
-LLAVA_7B = DecoderShape(hidden=4096, intermediate=11008, num_kv_heads=32, head_dim=128)
-TEXT_TOKENS = 117  # inferred: with it all 13 published values fall into place at once
+LLAVA_7B = find("llava-7b").sizes
 PAPER_NAMES = {"sparsevlm": "SparseVLM", "fastv": "FastV", "pdrop": "PDrop", "tome": "ToMe"}
 ROWS = [("dense", None)] + [(m, b) for m in PAPER_NAMES for b in (192, 128, 64)]
 
 
 def _visual_tokens(method, tokens):
     """Entering and leaving each of 32 layers."""
-    pruner = make_pruner(method, tokens=tokens, num_layers=32, num_visual=576)
+    pruner = LLAVA_7B.pruner(method, tokens)
     recycle = getattr(pruner, "recycle", 0)
     counted = pruner.counted_layer
     return tokens_per_layer(pruner.stages, 32, 576, recycle=recycle, counted_layer=counted)
@@ -25,7 +24,7 @@ def _visual_tokens(method, tokens):
 
 @pytest.mark.parametrize(("method", "tokens"), ROWS)
 def test_the_flops_column_of_table_1_follows_from_the_schedules(method, tokens):
-    entering = [visual + TEXT_TOKENS for visual in _visual_tokens(method, tokens)[0]]
+    entering = [visual + PAPER_TEXT_TOKENS for visual in _visual_tokens(method, tokens)[0]]
     ours = prefill_flops(entering, LLAVA_7B) / 1e12
     paper = published.value(
         "table1", PAPER_NAMES.get(method, "Dense"), tokens or 576, "prefill_tflops"
@@ -34,13 +33,13 @@ def test_the_flops_column_of_table_1_follows_from_the_schedules(method, tokens):
 
 
 def test_counting_what_layers_leave_would_miss_the_published_flops():
-    leaving = [n + TEXT_TOKENS for n in _visual_tokens("sparsevlm", 192)[1]]
+    leaving = [n + PAPER_TEXT_TOKENS for n in _visual_tokens("sparsevlm", 192)[1]]
     paper = published.value("table1", "SparseVLM", 192, "prefill_tflops")
     assert abs(prefill_flops(leaving, LLAVA_7B) / 1e12 - paper) > 0.08
 
 
 def test_one_layer_by_hand():
-    shape = DecoderShape(hidden=2, intermediate=5, num_kv_heads=1, head_dim=2)
+    shape = ModelSizes(layers=1, hidden=2, intermediate=5, heads=1)
     assert prefill_flops([3], shape) == 4 * 3 * 4 + 2 * 9 * 2 + 3 * 3 * 2 * 5
     assert prefill_flops([3, 3], shape) == 2 * prefill_flops([3], shape)
 
@@ -53,9 +52,10 @@ def test_the_kv_cache_of_the_paper():
 
 
 def test_grouped_queries_shrink_the_cache_only():
-    config = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 8}
-    full = DecoderShape.from_text_config(config)
-    grouped = DecoderShape.from_text_config({**config, "num_key_value_heads": 2})
+    config = {"num_hidden_layers": 2, "hidden_size": 64, "intermediate_size": 128,
+              "num_attention_heads": 8, "vocab_size": 9}  # fmt: skip
+    full = ModelSizes.from_text_config(config)
+    grouped = ModelSizes.from_text_config({**config, "num_key_value_heads": 2})
     assert kv_bytes([10], full) == 4 * kv_bytes([10], grouped)
     assert prefill_flops([10], full) == prefill_flops([10], grouped)
 
@@ -65,4 +65,4 @@ def test_token_counts_must_make_sense(tokens):
     with pytest.raises(ValueError, match="tokens that enter each layer"):
         prefill_flops(tokens, LLAVA_7B)
     with pytest.raises(ValueError, match="hidden must be a positive integer"):
-        DecoderShape(0, 1, 1, 1)
+        ModelSizes(layers=1, hidden=0, intermediate=1, heads=1)

@@ -35,6 +35,9 @@ def test_fastv_selection(case):
         inputs_visual=zeros,
         inputs_text=zeros,
         prompt_key=lambda: 0,
+        rotary_visual=None,
+        rotary_text=None,
+        attention_mean=None,
         attention_rows=lambda rows: gold["last_row"][:, None, first : first + count],
     )
     keep = FastV((PruningStage(1, info["n_kept"]),)).select(context).keep

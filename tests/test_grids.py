@@ -6,8 +6,8 @@ from collections import Counter
 
 import pytest
 
-from sparsevlm.methods.controls import even_rank, spread_rank
 from sparsevlm.methods.grids import token_cells
+from sparsevlm.methods.uniform import even_rank, spread_rank
 
 
 def test_cells_of_a_picture():

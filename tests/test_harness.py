@@ -14,12 +14,12 @@ from tiny_checkpoints import picture, save_tiny
 
 import sparsevlm as sv
 from sparsevlm.benchmarks.loaders.layout import DataError
+from sparsevlm.cli.app import main
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.integrations.answering import Answerer, pictures_of
 from sparsevlm.integrations.local_task import (
     find_task,
     installed_tasks,
-    main,
     settings_of,
     write_task,
 )
@@ -75,7 +75,7 @@ def test_a_checkpoint_is_asked_as_the_papers_scripts_ask(tmp_path):
     ("name", "options", "match"),
     [
         ("mini-llava", {}, "name the budget of 'sparsevlm'"),
-        ("mini-qwen2-vl", {"tokens": 64}, "can ask mini-llava, mini-llava-16; got 'mini-qwen2-vl'"),
+        ("mini-llava", {"tokens": 64, "quantization": "4bit"}, "leave quantization out"),
         ("llava-7b", {"tokens": 64, "methods": 1}, "sparsevlm has no option methods"),
         ("llava-7b", {"tokens": 64, "method": "sparse"}, "unknown method 'sparse'"),
     ],
@@ -188,7 +188,7 @@ def test_what_has_no_local_task(tasks, tmp_path):
 def test_without_lmms_eval_the_command_says_what_to_install(tmp_path, capsys):
     with pytest.raises(DataError, match="not installed"):
         installed_tasks()
-    assert main(["pope", str(tmp_path)]) == 2
+    assert main(["lmms-task", "pope", str(tmp_path)]) == 2
     assert "pip install 'sparsevlm-repro[lmms-eval]'" in capsys.readouterr().err
 
 

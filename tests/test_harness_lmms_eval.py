@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from synthetic_parquet import rehearse_parquet
+from synthetic_parquet import write_synthetic_parquet
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.benchmarks.loaders import load
@@ -42,7 +42,7 @@ def run(tmp_path_factory):
     """What lmms-eval printed, its numbers, its answers by question, and our samples."""
     folder = tmp_path_factory.mktemp("lmms")
     official = folder / "pope"
-    copy = rehearse_parquet("pope", official, folder / "POPE", n=SAMPLES)
+    copy = write_synthetic_parquet("pope", official, folder / "POPE", n=SAMPLES)
     # Without the instruction, whose words the miniature does not know.
     task = write_task("pope", copy, folder / "tasks", instruction="")
     said = lmms_eval(

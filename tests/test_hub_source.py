@@ -1,4 +1,4 @@
-"""Real loading code on tiny random checkpoints and rehearsal data: the whole way of a run."""
+"""Real loading code on tiny random checkpoints and synthetic data: the whole way of a run."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from dataclasses import replace
 from multiprocessing import current_process, get_context
 
 import pytest
-from synthetic import rehearse
-from synthetic_videoqa import rehearse_video
+from synthetic import write_synthetic
+from synthetic_videoqa import write_synthetic_videos
 from tiny_checkpoints import FAMILIES, as_fetched, save_tiny
 
 from sparsevlm.benchmarks.loaders import DataError, layout_of
-from sparsevlm.evaluation.hub_source import HubSource, _file_digest, gpu_of
+from sparsevlm.evaluation.backends import CheckpointBackend, _file_digest, gpu_of
 from sparsevlm.evaluation.plan import plan_runs
-from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.workers import execute_run
 from sparsevlm.models.checkpoints.places import CheckpointError
-from sparsevlm.models.flops import DecoderShape
 
 VISUAL = {"llava": 576, "video_llava": 4 * 37, "qwen2_vl": 1320, "mini_gemini": 256}
 
@@ -37,24 +36,24 @@ def data(tmp_path_factory):
     """Rehearsal data of some image benchmarks and one of videos, in the official layout."""
     folder = tmp_path_factory.mktemp("data")
     for name in ("pope", "scienceqa", "mmbench"):
-        rehearse(name, folder / layout_of(name).folder, n=8)
-    rehearse_video("msvd", folder / layout_of("msvd").folder, n=4)
+        write_synthetic(name, folder / layout_of(name).folder, n=8)
+    write_synthetic_videos("msvd", folder / layout_of("msvd").folder, n=4)
     return folder
 
 
 @pytest.fixture
 def source(data):
-    return HubSource(str(data), quantization=None, complete=False)
+    return CheckpointBackend(str(data), quantization=None, complete=False)
 
 
 def record(source, model, benchmark, folder, **changes):
     """Run the runs of one benchmark, dense and pruned; returns the pruned record."""
     profile = replace(
-        PROFILES["mini"], model=str(model), benchmarks=(benchmark,), samples_per_benchmark=4,
+        get_profile("mini"), model=str(model), benchmarks=(benchmark,), samples_per_benchmark=4,
         methods=("sparsevlm",), budgets=(40,), batch=1, max_new_tokens=2, **changes,
     )  # fmt: skip
     store = Store(folder)
-    runs = plan_runs(profile, source=source, store=store)
+    runs = plan_runs(profile, backend=source, store=store)
     records = [execute_run(run, store, source, lambda n: None) for run in runs]
     assert [r.run.method for r in records] == ["dense", "sparsevlm"]
     assert records[0].run.revision == source.revision(str(model))
@@ -87,17 +86,18 @@ def test_from_files_to_a_score(source, checkpoints, tmp_path, family, benchmark)
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_shapes_of_a_folder(source, checkpoints, family):
-    shape = source.shape(str(checkpoints[family]))
-    assert (shape.num_layers, shape.num_visual) == (8, VISUAL[family])
-    assert shape.decoder == DecoderShape(64, 128, 2, 16)
+    shape = source.sizes(str(checkpoints[family]))
+    assert (shape.layers, shape.num_visual) == (8, VISUAL[family])
+    assert (shape.hidden, shape.intermediate, shape.kv_heads, shape.head_dim) == (64, 128, 2, 16)
 
 
 def test_shapes_of_the_table(source):
-    seven, thirteen = (source.shape(f"llava-hf/llava-1.5-{n}b-hf") for n in (7, 13))
-    assert (seven.num_layers, seven.num_visual) == (32, 576)
-    assert (thirteen.num_layers, thirteen.decoder.hidden) == (40, 5120)
-    assert source.shape("LanguageBind/Video-LLaVA-7B-hf").num_visual == 2056
-    assert source.shape("Qwen/Qwen2-VL-7B-Instruct").decoder == DecoderShape(3584, 18944, 4, 128)
+    seven, thirteen = (source.sizes(f"llava-hf/llava-1.5-{n}b-hf") for n in (7, 13))
+    assert (seven.layers, seven.num_visual) == (32, 576)
+    assert (thirteen.layers, thirteen.hidden) == (40, 5120)
+    assert source.sizes("LanguageBind/Video-LLaVA-7B-hf").num_visual == 2056
+    qwen = source.sizes("Qwen/Qwen2-VL-7B-Instruct")
+    assert (qwen.hidden, qwen.intermediate, qwen.kv_heads, qwen.head_dim) == (3584, 18944, 4, 128)
 
 
 def test_the_revision_follows_files_and_quantization(source, tmp_path):
@@ -117,7 +117,7 @@ def test_the_revision_follows_files_and_quantization(source, tmp_path):
 
 def test_the_revision_of_a_fetched_checkpoint(checkpoints, data, tmp_path):
     kept = as_fetched("llava-7b", checkpoints["llava"], tmp_path)
-    fetched = HubSource(str(data), str(kept), None, complete=False)
+    fetched = CheckpointBackend(str(data), str(kept), None, complete=False)
     assert fetched.revision("llava-hf/llava-1.5-7b-hf") == fetched.revision("llava-7b")
     with pytest.raises(CheckpointError, match="fetch Qwen/Qwen2-VL-7B-Instruct"):
         fetched.revision("Qwen/Qwen2-VL-7B-Instruct")
@@ -140,14 +140,14 @@ def test_the_version_follows_questions_and_files(source, data):
 
 def test_missing_data_are_named(tmp_path):
     with pytest.raises(DataError, match="pope: there is no folder .*llava_pope_test.jsonl"):
-        HubSource(str(tmp_path), complete=False).samples("", "pope", 0, 0)
+        CheckpointBackend(str(tmp_path), complete=False).samples("", "pope", 0, 0)
 
 
 def test_settings_from_the_environment(monkeypatch, tmp_path):
     for name in ("DATA", "CHECKPOINTS"):
         monkeypatch.setenv(f"SPARSEVLM_{name}", str(tmp_path / name))
     monkeypatch.setenv("SPARSEVLM_QUANTIZATION", "4bit")
-    found = HubSource()
+    found = CheckpointBackend()
     assert found.data == str(tmp_path / "DATA") and found.quantization == "4bit"
     assert found.checkpoints == str(tmp_path / "CHECKPOINTS")
     assert pickle.loads(pickle.dumps(found)) == found

@@ -2,43 +2,38 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from judge_parrot import GOOD, MM_VET, VIDEO, Parrot, request, row
+from judge_parrot import GOOD, MM_VET, VIDEO, Parrot, row
 
 from sparsevlm.benchmarks import mmvet, videoqa
 from sparsevlm.evaluation.judges import (
     Estimate,
     JudgeError,
-    JudgeRequest,
     MatchJudge,
     Verdict,
-    judge_rows,
-    verdict_path,
-    verdicts_beside,
-    with_verdicts,
 )
+from sparsevlm.evaluation.judges.records import judge_rows, verdict_path
 
 
 def test_a_reply_that_cannot_be_read_is_asked_for_again_and_then_recorded_as_broken(tmp_path):
     script = {"a": ["what?", GOOD], "b": ["1", "2", "3"], "c": [GOOD], "d": ["refused: HTTP 400"]}
-    seen = []
-    judge = Parrot(task=VIDEO, folder=tmp_path, script=script, report=seen.append)
-    verdicts = judge.verdicts([request(name, id=name) for name in "abcd"])
+    judge = Parrot(task=VIDEO, folder=tmp_path, script=script)
+    verdicts = judge.verdicts([row(name, id=name) for name in "abcd"])
     assert verdicts[0] == verdicts[2] == Verdict(pred="yes", score=4)
     assert verdicts[1].broken == "the reply lacks pred and score"
     assert verdicts[3].broken == "refused: HTTP 400"
     assert len(judge.asked_for) == 4 + 2 + 1  # a refused one is not asked again
-    assert seen == [1, 2, 3, 1, 2, 1]
 
 
 def test_nothing_is_asked_twice(tmp_path):
     script = {"b": ["1", "2", "3"]}
     first = Parrot(task=VIDEO, folder=tmp_path, script=script)
-    asked = [request("a", id="1"), request("a", id="2"), request("b", id="3")]
+    asked = [row("a", id="1"), row("a", id="2"), row("b", id="3")]
     verdicts = first.verdicts(asked)
     assert len(first.asked_for) == 1 + 3
     again = Parrot(task=VIDEO, folder=tmp_path, script={"a": [], "b": []})
@@ -49,7 +44,7 @@ def test_nothing_is_asked_twice(tmp_path):
 
 def test_what_was_said_before_a_failure_is_kept(tmp_path):
     script = {"b": [JudgeError("down")]}
-    asked = [request(name, id=name) for name in "abc"]
+    asked = [row(name, id=name) for name in "abc"]
     judge = Parrot(task=VIDEO, folder=tmp_path, script=script)
     with pytest.raises(JudgeError, match="down"):
         judge.verdicts(asked)
@@ -60,10 +55,10 @@ def test_what_was_said_before_a_failure_is_kept(tmp_path):
 
 def test_the_estimate_counts_what_has_to_be_asked(tmp_path):
     judge = Parrot(task=VIDEO, folder=tmp_path)
-    asked = [request("a", id="1"), request("a", id="2"), request("b", id="3")]
+    asked = [row("a", id="1"), row("a", id="2"), row("b", id="3")]
     characters = sum(len(m["content"]) for r in asked[1:] for m in VIDEO.prompt.messages(r))
     estimate = judge.estimate(asked)
-    assert (estimate.requests, estimate.to_ask, estimate.tokens_out) == (3, 2, 2 * 64)
+    assert (estimate.answers, estimate.to_ask, estimate.tokens_out) == (3, 2, 2 * 64)
     assert characters / 4 < estimate.tokens_in < characters / 2
     assert estimate.price == (estimate.tokens_in + estimate.tokens_out) / 1000
     assert str(estimate).startswith("3 answers to judge, 2 of them to be asked for up to ")
@@ -82,16 +77,12 @@ def test_settings_out_of_range_are_refused(tmp_path):
 
 def test_the_match_judge_says_what_the_benchmark_says():
     rows = [row("A dog runs.", id="1"), row("a cat", id="2")]
-    verdicts = MatchJudge(VIDEO).verdicts([JudgeRequest.from_row(r) for r in rows])
+    verdicts = MatchJudge(VIDEO).verdicts(rows)
     assert verdicts == [Verdict(pred="yes", score=5), Verdict(pred="no", score=0)]
     facts = row("red", answers=("red", "blue"))
-    (verdict,) = MatchJudge(MM_VET).verdicts([JudgeRequest.from_row(facts)])
-    assert verdict == Verdict(score=mmvet.judge(facts)) == Verdict(score=0.5)
+    (verdict,) = MatchJudge(MM_VET).verdicts([facts])
+    assert verdict == Verdict(score=mmvet.score_sample(facts)) == Verdict(score=0.5)
     assert MatchJudge(VIDEO).estimate(rows).to_ask == 0
-
-
-def always(estimate):
-    return True
 
 
 @pytest.fixture
@@ -104,62 +95,38 @@ def judged(tmp_path):
 
 def test_a_record_is_judged_once_and_its_score_says_how_many_are_broken(judged):
     rows, judge, path = judged
-    values = judge_rows(rows, judge, path, confirm=always)
+    values = judge_rows(rows, judge, path)
     assert values["broken"] == 1
-    score = videoqa.score(with_verdicts(rows, values["verdicts"]))
+    score = videoqa.score([{**row, "verdict": values["verdicts"][row["id"]]} for row in rows])
     assert score["judge"] == {
         "accuracy": 50.0, "score": 2.5, "judged": 2, "broken": 1, "missing": 0,
     }  # fmt: skip
     assert path.parent.name == "runs" and path.name.startswith("0123.verdicts-")
     before = path.read_bytes()
-    assert judge_rows(rows, judge, path, confirm=always) == values
+    assert judge_rows(rows, judge, path) == values
     path.unlink()
-    judge_rows(rows, judge, path, confirm=lambda estimate: pytest.fail("asked about known ones"))
+    judge_rows(rows, judge, path)  # from the transcripts
     assert path.read_bytes() == before
     assert len(judge.asked_for) == 5
 
 
-def test_nothing_is_asked_without_a_yes(judged):
+def test_verdicts_of_others_and_damaged_ones_are_refused(judged):
     rows, judge, path = judged
-    shown = []
-    with pytest.raises(JudgeError, match="not confirmed, nothing was asked: 3 answers to judge, 3"):
-        judge_rows(rows, judge, path, confirm=shown.append)
-    assert shown == [judge.estimate([JudgeRequest.from_row(r) for r in rows])]
-    assert judge.asked_for == [] and not path.exists()
-
-
-def test_verdicts_on_other_answers_and_damaged_ones_are_refused(judged):
-    rows, judge, path = judged
-    judge_rows(rows, judge, path, confirm=always)
+    judge_rows(rows, judge, path)
     with pytest.raises(JudgeError, match="other answers"):
-        judge_rows([{**rows[0], "prediction": "z"}, *rows[1:]], judge, path, confirm=always)
+        judge_rows([{**rows[0], "prediction": "z"}, *rows[1:]], judge, path)
+    with pytest.raises(JudgeError, match="of another judge"):
+        judge_rows(rows, MatchJudge(VIDEO), path)
     whole = path.read_text()
-    for damaged in (whole[:100], "[]", whole.replace('"broken": 1', '"b": 1')):
+    one = json.loads(whole)
+    del one["verdicts"]["1"]
+    for damaged in (
+        whole[:100], "[]", whole.replace('"broken": 1', '"b": 1'),
+        whole.replace('"broken"', '"why"'), whole.replace('"pred"', '"pre"'), json.dumps(one),
+    ):  # fmt: skip
         path.write_text(damaged)
         with pytest.raises(JudgeError, match="damaged"):
-            judge_rows(rows, judge, path, confirm=always)
-    path.write_text(whole.replace('"broken"', '"why"'))
-    with pytest.raises(JudgeError, match="damaged"):
-        judge_rows(rows, judge, path, confirm=always)
-
-
-def test_what_all_judges_said_lies_beside_the_record(judged):
-    rows, judge, path = judged
-    record = path.with_name("0123.json")
-    assert verdicts_beside(record, rows) == []
-    values = [
-        judge_rows(rows, j, verdict_path(record, j), confirm=always)
-        for j in (judge, MatchJudge(VIDEO))
-    ]
-    (path.parent / "0123.verdicts-junk.partial.json").write_text("{")
-    assert verdicts_beside(record, rows) == sorted(values, key=lambda v: v["judge_id"])
-    with pytest.raises(JudgeError, match="of another judge"):
-        judge_rows(rows, MatchJudge(VIDEO), path, confirm=always)
-
-
-def test_every_row_needs_a_verdict():
-    with pytest.raises(ValueError, match="2 rows have no verdict, the first is '1'"):
-        with_verdicts([row("a", id="1"), row("b", id="2")], {})
+            judge_rows(rows, judge, path)
 
 
 def test_judging_loads_no_torch(tmp_path):

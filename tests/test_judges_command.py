@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import io
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 from judge_server import said, serving, set_key
@@ -50,14 +50,14 @@ def store(tmp_path):
 
 
 def options(**settings):
-    return argparse.Namespace(**{
+    return SimpleNamespace(**{
         "judge": "match", "model": None, "revision": "", "address": "https://x/v1",
         "key_variable": "JUDGE_KEY", "price": None, "prompt": None, "device": "cpu",
         "parallel": 1, "yes": True,
     } | settings)  # fmt: skip
 
 
-def test_the_match_judges_finished_cells_that_need_a_judge(store):
+def test_the_match_judges_finished_runs_that_need_a_judge(store):
     runs = [
         finish(store, "tgif", ["a dog", "a cat"]),
         finish(store, "mmvet", ["a dog"], 64),

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from judge_server import GOOD, KEY, QUICK, endpoint_judge, requests, said, serving, set_key
+from judge_server import GOOD, KEY, QUICK, endpoint_judge, rows, said, serving, set_key
 
 from sparsevlm.evaluation.judges import TASKS, JudgeError, Verdict
-from sparsevlm.evaluation.judges.http import Patience
+from sparsevlm.evaluation.judges.client import RetryPolicy
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,14 +40,14 @@ YES = Verdict(pred="yes", score=4)
 
 
 def test_what_is_sent_and_what_is_kept(server, make, tmp_path):
-    judge = make(options={"seed": 0})
-    assert judge.verdicts(requests(1)) == [YES]
+    judge = make(options={"temperature": 0.0, "seed": 0})
+    assert judge.verdicts(rows(1)) == [YES]
     ((method, path, headers, body),) = server.requests
     assert (method, path) == ("POST", "/v1/chat/completions")
     assert headers["Authorization"] == f"Bearer {KEY}"
     assert body == {
         "model": "judge", "temperature": 0.0, "max_tokens": 64, "seed": 0,
-        "messages": TASKS["tgif"].prompt.messages(requests(1)[0]),
+        "messages": TASKS["tgif"].prompt.messages(rows(1)[0]),
     }  # fmt: skip
     (file,) = (tmp_path / "cache").glob("*.jsonl")
     entry = json.loads(file.read_text().splitlines()[1])
@@ -62,7 +62,7 @@ def test_settings_that_can_change_a_reply_identify_the_judge(make):
     judges = [
         make(),
         make(model="other"),
-        make(temperature=None),
+        make(options={}),
         make(max_tokens=65),
         make(limit_field="max_completion_tokens"),
         make(options={"seed": 1}),
@@ -71,12 +71,12 @@ def test_settings_that_can_change_a_reply_identify_the_judge(make):
         make(tries=2),
     ]
     assert len({json.dumps(judge.identity()) for judge in judges}) == len(judges)
-    same = [make(parallel=9), make(price_in=1.0), make(patience=Patience()), make(key_variable="K")]
+    same = [make(parallel=9), make(price_in=1.0), make(retry=RetryPolicy()), make(key_variable="K")]
     assert {json.dumps(judge.identity()) for judge in same} == {json.dumps(make().identity())}
 
 
 def test_fields_that_a_server_does_not_know_can_be_left_out(server, make):
-    make(temperature=None, limit_field="max_completion_tokens", max_tokens=9).verdicts(requests(1))
+    make(options={}, limit_field="max_completion_tokens", max_tokens=9).verdicts(rows(1))
     body = server.requests[0][3]
     assert "temperature" not in body and "max_tokens" not in body
     assert body["max_completion_tokens"] == 9
@@ -100,8 +100,8 @@ TROUBLE = {
 @pytest.mark.parametrize("trouble", TROUBLE)
 def test_trouble_that_passes_is_survived(server, make, trouble):
     server.script = [TROUBLE[trouble]] * 2
-    patience = dataclasses.replace(QUICK, timeout_s=0.2 if trouble == "slow" else 5.0)
-    assert make(patience=patience).verdicts(requests(1)) == [YES]
+    policy = dataclasses.replace(QUICK, timeout_s=0.2 if trouble == "slow" else 5.0)
+    assert make(retry=policy).verdicts(rows(1)) == [YES]
     assert len(server.requests) == 3
 
 
@@ -117,27 +117,28 @@ def test_trouble_that_passes_is_survived(server, make, trouble):
         {"choices": "x"},
         {},
         said("\ud800"),
+        said("\ud800", model="\udc00"),
     ],
 )
 def test_replies_without_a_verdict_are_asked_for_again_then_broken(server, make, answer):
     server.otherwise = ("json", 200, answer, {})
-    (verdict,) = make().verdicts(requests(1))
+    (verdict,) = make().verdicts(rows(1))
     assert verdict.broken and not verdict.pred and verdict.score is None
     reminders = [body["messages"][-1]["content"] for *_, body in server.requests]
     assert len(set(reminders)) == 3
-    (again,) = make().verdicts(requests(1))
+    (again,) = make().verdicts(rows(1))
     assert again == verdict and len(server.requests) == 3
 
 
 def waits(caplog):
-    return [record.args[-1] for record in caplog.records if record.name.endswith("wire")]
+    return [record.args[-1] for record in caplog.records if record.name.endswith("judges.client")]
 
 
 def test_waits_double_up_to_the_longest_and_the_servers_own_word_counts(server, make, caplog):
     server.script = [TROUBLE["overloaded"]] * 5 + [TROUBLE["busy with a time"]]
-    patience = Patience(tries=9, first_wait_s=0.01, longest_wait_s=0.04)
+    policy = RetryPolicy(tries=9, first_wait_s=0.01, longest_wait_s=0.04)
     with caplog.at_level(logging.WARNING):
-        make(patience=patience).verdicts(requests(1))
+        make(retry=policy).verdicts(rows(1))
     for waited, base in zip(waits(caplog)[:5], (0.01, 0.02, 0.04, 0.04, 0.04), strict=True):
         assert base <= waited <= 1.25 * base
     assert waits(caplog)[5] == 0.02
@@ -147,17 +148,17 @@ def test_a_date_says_how_long_to_wait_too(server, make, caplog):
     date = email.utils.formatdate(time.time() + 30, usegmt=True)
     server.script = [("json", 503, {}, {"Retry-After": date})]
     with pytest.raises(JudgeError, match=r"asks to wait (28|29|30) s .HTTP 503.*is kept"):
-        make().verdicts(requests(1))
+        make().verdicts(rows(1))
 
 
 def test_a_server_that_never_answers_ends_the_run_and_keeps_what_it_said(server, make):
     server.script = [server.otherwise] * 2
     server.otherwise = TROUBLE["overloaded"]
     with pytest.raises(JudgeError, match="did not answer in 4 tries .HTTP 503.*is kept"):
-        make().verdicts(requests(4))
+        make().verdicts(rows(4))
     assert len(server.requests) == 2 + 4
     server.otherwise = ("json", 200, said(GOOD), {})
-    assert make().verdicts(requests(4)) == [YES] * 4
+    assert make().verdicts(rows(4)) == [YES] * 4
     assert len(server.requests) == 2 + 4 + 2
 
 
@@ -166,7 +167,7 @@ def test_no_server_at_all(make):
         closed.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{closed.getsockname()[1]}"
     with pytest.raises(JudgeError, match="did not answer in 4 tries .no answer: .*Connection"):
-        make(address=address).verdicts(requests(1))
+        make(address=address).verdicts(rows(1))
 
 
 @pytest.mark.parametrize(
@@ -177,30 +178,55 @@ def test_no_server_at_all(make):
 def test_a_refusal_of_all_ends_the_run_at_once(server, make, status, body):
     server.otherwise = ("json", status, body, {})
     with pytest.raises(JudgeError, match=f"refuses: HTTP {status}.*Check its address"):
-        make(parallel=2).verdicts(requests(50))
+        make(parallel=2).verdicts(rows(50))
     assert len(server.requests) < 10
 
 
 def test_a_refused_request_is_broken_not_no_and_is_asked_again_next_time(server, make):
     good, bad = server.otherwise, ("json", 400, {"error": "content filter"}, {})
     server.script = [good, bad]
-    verdicts = make().verdicts(requests(3))
+    verdicts = make().verdicts(rows(3))
     assert verdicts[0] == verdicts[2] == YES
     assert verdicts[1].broken.startswith("refused: HTTP 400") and len(server.requests) == 3
-    assert make().verdicts(requests(3)) == [YES] * 3
+    assert make().verdicts(rows(3)) == [YES] * 3
 
 
 def test_when_every_request_is_refused_the_settings_are_wrong(server, make):
     server.otherwise = ("json", 400, {"error": "unsupported parameter max_tokens"}, {})
     with pytest.raises(JudgeError, match="refused the first 5.*unsupported parameter.*options"):
-        make().verdicts(requests(50))
+        make().verdicts(rows(50))
     assert len(server.requests) < 10
+
+
+def test_a_certificate_that_nobody_vouches_for_ends_the_run_at_once(tmp_path, monkeypatch):
+    set_key(monkeypatch)
+    certificate = ROOT / "tests" / "judge_server.pem"  # of 127.0.0.1, signed by itself
+    with serving(certificate) as server:
+        judge = endpoint_judge(server, tmp_path)
+        with pytest.raises(JudgeError, match="certificate .*cannot be verified .*SSL_CERT_FILE"):
+            judge.verdicts(rows(9))
+        assert server.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert judge.verdicts(rows(1)) == [YES]
+
+
+def test_a_proxy_of_the_environment_is_used_but_not_for_this_machine(server, make, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", server.address.removesuffix("/v1"))
+    far = make(address="http://far.example/v1", key_variable="")
+    assert far.verdicts(rows(1)) == [YES]
+    assert server.requests[-1][1] == "http://far.example/v1/chat/completions"
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # nobody is there
+    assert make().verdicts(rows(1)) == [YES]
+    assert server.requests[-1][1] == "/v1/chat/completions"
+    monkeypatch.setenv("ALL_PROXY", "nonsense://x")
+    with pytest.raises(JudgeError, match="the proxy or certificate of the environment"):
+        make(model="other").verdicts(rows(1))
 
 
 def test_a_redirect_is_not_followed_because_the_key_would_be(server, make):
     server.otherwise = ("raw", 302, b"", {"Location": f"{server.address}/elsewhere"})
     with pytest.raises(JudgeError, match="refuses: HTTP 302"):
-        make().verdicts(requests(1))
+        make().verdicts(rows(1))
     assert [path for _, path, *_ in server.requests] == ["/v1/chat/completions"]
 
 
@@ -211,7 +237,7 @@ def test_several_at_a_time_give_the_same_verdicts_in_order(server, make):
         return "json", 200, said(str({"pred": "no", "score": number % 6})), {}
 
     server.otherwise = reply
-    verdicts = make(parallel=8).verdicts(requests(24))
+    verdicts = make(parallel=8).verdicts(rows(24))
     assert [verdict.score for verdict in verdicts] == [i % 6 for i in range(24)]
     assert len(server.requests) == 24
 
@@ -220,19 +246,20 @@ def test_several_at_a_time_give_the_same_verdicts_in_order(server, make):
 
 
 def test_the_price_is_that_of_the_tokens(make):
-    assert make().estimate(requests(2)).price is None
-    estimate = make(price_in=1000.0, price_out=2000.0).estimate(requests(2))
+    assert make().estimate(rows(2)).price is None
+    estimate = make(price_in=1000.0, price_out=2000.0).estimate(rows(2))
     assert estimate.price == (estimate.tokens_in * 1000 + estimate.tokens_out * 2000) / 1_000_000
-    assert "at a price not given" in str(make().estimate(requests(2)))
+    assert "at a price not given" in str(make().estimate(rows(2)))
 
 
 ASK = """
 import sys
-from sparsevlm.evaluation.judges import TASKS, EndpointJudge, JudgeRequest
-requests = [JudgeRequest(str(i), f"what is {i}?", "a dog", f"answer {i}") for i in range(30)]
+sys.path.insert(0, "tests")
+from judge_server import rows
+from sparsevlm.evaluation.judges import TASKS, EndpointJudge
 judge = EndpointJudge(task=TASKS["tgif"], folder=sys.argv[1], model="judge", address=sys.argv[2],
                       key_variable="JUDGE_KEY", parallel=1)
-print(len(judge.verdicts(requests)))
+print(len(judge.verdicts(rows(30))))
 """
 
 

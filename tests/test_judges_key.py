@@ -8,7 +8,7 @@ import traceback
 from functools import partial
 
 import pytest
-from judge_server import GOOD, KEY, endpoint_judge, requests, said, serving, set_key
+from judge_server import GOOD, KEY, endpoint_judge, rows, said, serving, set_key
 
 from sparsevlm.evaluation.judges import JudgeError, Verdict
 
@@ -44,7 +44,7 @@ def test_the_key_is_in_no_file_error_log_or_repr(server, make, tmp_path, caplog,
     ]
     judge = make()
     with caplog.at_level(logging.DEBUG), pytest.raises(JudgeError) as caught:
-        judge.verdicts(requests(9))
+        judge.verdicts(rows(9))
     assert "[key]" in str(caught.value)
     shown = [repr(judge), str(judge), json.dumps(judge.identity()), caplog.text]
     shown += [*texts_of(caught.value), "".join(traceback.format_exception(caught.value))]
@@ -57,16 +57,16 @@ def test_the_key_is_in_no_file_error_log_or_repr(server, make, tmp_path, caplog,
 def test_a_missing_or_spoilt_key_is_said_by_the_name_of_its_variable(server, make, monkeypatch):
     monkeypatch.setenv("JUDGE_KEY", " ")
     with pytest.raises(JudgeError, match="set the environment variable JUDGE_KEY"):
-        make().verdicts(requests(1))
+        make().verdicts(rows(1))
     for spoilt in (f"{KEY}\nX: y", f'"{KEY}"', f"{KEY} {KEY}", f"{KEY}é"):
         monkeypatch.setenv("JUDGE_KEY", spoilt)
         with pytest.raises(JudgeError, match="JUDGE_KEY holds") as caught:
-            make().verdicts(requests(1))
+            make().verdicts(rows(1))
         assert KEY not in str(caught.value) and server.requests == []
 
 
 def test_a_server_without_a_key(server, make):
-    assert make(key_variable="").verdicts(requests(1)) == [Verdict(pred="yes", score=4)]
+    assert make(key_variable="").verdicts(rows(1)) == [Verdict(pred="yes", score=4)]
     assert "Authorization" not in server.requests[0][2]
 
 

@@ -6,10 +6,11 @@ import shutil
 
 import pytest
 import torch
+from judge_parrot import row
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sparsevlm.evaluation.judges import TASKS, JudgeError, JudgeRequest, OpenJudge, Verdict
+from sparsevlm.evaluation.judges import TASKS, JudgeError, OpenJudge, Verdict
 
 VIDEO = TASKS["tgif"]
 WORDS = ["{'pred':'yes','score':4}", "<unk>", "<pad>", "<end>", "<user>", "<judge>"]
@@ -55,9 +56,9 @@ def make(folder, tmp_path):
     return judge
 
 
-def requests(count):
+def rows(count):
     answers = ["a dog", "there is a cat .", "no", "what"]
-    return [JudgeRequest(str(i), "what is there", "dog", answers[i]) for i in range(count)]
+    return [row(answers[i], "dog", str(i), "what is there") for i in range(count)]
 
 
 def greedy(model, tokenizer, messages, longest):
@@ -77,11 +78,15 @@ def greedy(model, tokenizer, messages, longest):
 def test_replies_are_greedy_and_do_not_depend_on_the_others_in_a_batch(folder, make, batch):
     model = save(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    conversations = [VIDEO.prompt.messages(request) for request in requests(4)]
+    conversations = [VIDEO.prompt.messages(row) for row in rows(4)]
     kept = {}
-    assert make(batch=batch, max_tokens=6).ask(conversations, kept.__setitem__) == {}
+
+    def keep(index, text, details):
+        kept[index] = text
+
+    assert make(batch=batch, max_tokens=6).ask(conversations, keep) == {}
     texts = [greedy(model, tokenizer, messages, 6) for messages in conversations]
-    assert [kept[i].text for i in range(4)] == texts
+    assert [kept[i] for i in range(4)] == texts
     assert len(set(texts)) > 1
 
 
@@ -89,7 +94,7 @@ def test_a_judge_that_says_yes(folder, make):
     model = save(folder)
     torch.nn.init.zeros_(model.model.norm.weight)  # all words are equally likely: the first one
     model.save_pretrained(folder)
-    assert make(max_tokens=1).verdicts(requests(3)) == [Verdict(pred="yes", score=4)] * 3
+    assert make(max_tokens=1).verdicts(rows(3)) == [Verdict(pred="yes", score=4)] * 3
 
 
 def test_a_folder_is_known_by_its_contents_not_its_place(folder, make, tmp_path):
@@ -113,7 +118,7 @@ def test_settings_identify_the_judge(folder, make):
 
 def test_nothing_is_paid(folder, make):
     save(folder)
-    estimate = make().estimate(requests(2))
+    estimate = make().estimate(rows(2))
     assert (estimate.to_ask, estimate.price) == (2, 0.0)
 
 
@@ -131,7 +136,7 @@ def test_a_model_of_the_hub_needs_a_full_revision(make, folder):
 def test_a_model_that_is_no_chat_model_or_not_whole_is_refused(folder, make):
     save(folder, template=None)
     with pytest.raises(JudgeError, match="has no chat template"):
-        make().verdicts(requests(1))
+        make().verdicts(rows(1))
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
     with pytest.raises(JudgeError, match="cannot load the judge"):
-        make().verdicts(requests(1))
+        make().verdicts(rows(1))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 
 import pytest
-from judge_parrot import MM_VET, VIDEO, Parrot, request
+from judge_parrot import MM_VET, VIDEO, Parrot, row
 
-from sparsevlm.evaluation.judges import TASKS, JudgeRequest, Prompt, Verdict, task_of
+from sparsevlm.evaluation.judges import TASKS, Prompt, Verdict
+from sparsevlm.evaluation.judges.chat import key_of
+from sparsevlm.evaluation.judges.prompts import reference
 from sparsevlm.evaluation.judges.replies import ReplyError, read_fraction, read_video_reply
-from sparsevlm.evaluation.judges.transcripts import key_of
 
 # Replies
 
@@ -91,7 +92,7 @@ def test_fractions_out_of_range_are_broken(reply):
 
 
 def test_a_prompt_says_what_is_judged_and_leaves_other_braces_alone():
-    asked = JudgeRequest("1", "is {answer} there?", "no {question}", "{prediction} {x}")
+    asked = row("{prediction} {x}", "no {question}", question="is {answer} there?")
     system, user = VIDEO.prompt.messages(asked)
     assert system["role"] == "system" and user["role"] == "user"
     assert "Question: is {answer} there?\nCorrect answer: no {question}\n" in user["content"]
@@ -100,13 +101,13 @@ def test_a_prompt_says_what_is_judged_and_leaves_other_braces_alone():
 
 
 def test_every_try_asks_something_else():
-    conversations = [VIDEO.prompt.messages(request(), tries) for tries in range(3)]
+    conversations = [VIDEO.prompt.messages(row(), tries) for tries in range(3)]
     assert len({key_of(messages) for messages in conversations}) == 3
 
 
 def test_facts_are_joined_as_mm_vet_joins_them():
-    asked = request(answers=("red<OR>dark red", "a <OR>b"))
-    assert asked.reference == "red <OR> dark red <AND> a <OR> b"
+    asked = row(answers=("red<OR>dark red", "a <OR>b"))
+    assert reference(asked) == "red <OR> dark red <AND> a <OR> b"
     (message,) = MM_VET.prompt.messages(asked)
     assert message["content"].endswith("what runs? | red <OR> dark red <AND> a <OR> b | a cat |")
 
@@ -121,7 +122,7 @@ def own(tmp_path):
 
 def test_a_wording_can_come_from_a_file(own, tmp_path):
     prompt = Prompt.from_file(own)
-    assert prompt.messages(request(), 1)[1]["content"] == "what runs?/a dog/a cat\n\nr"
+    assert prompt.messages(row(), 1)[1]["content"] == "what runs?/a dog/a cat\n\nr"
     judges = [Parrot(task=VIDEO, folder=tmp_path, prompt=p) for p in (None, prompt)]
     assert judges[0].identity() != judges[1].identity()
 
@@ -149,5 +150,3 @@ def test_a_file_that_is_no_json_is_refused(own):
 
 def test_which_benchmarks_are_judged():
     assert list(TASKS) == ["tgif", "msvd", "msrvtt", "activitynet", "mmvet"]
-    with pytest.raises(ValueError, match="'gqa' needs no judge; these do: tgif"):
-        task_of("gqa")

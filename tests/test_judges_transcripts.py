@@ -12,7 +12,8 @@ import sys
 import pytest
 
 from sparsevlm.evaluation.judges import JudgeError
-from sparsevlm.evaluation.judges.transcripts import Reply, known_replies, transcripts
+from sparsevlm.evaluation.judges.chat import Transcript, key_of
+from sparsevlm.evaluation.results.failures import RunError
 
 WHO = {"kind": "parrot"}
 
@@ -22,45 +23,64 @@ def say(number):
 
 
 def test_half_a_line_is_cut_off_and_the_rest_stays(tmp_path):
-    with transcripts(tmp_path, WHO) as kept:
-        kept.add(say(1), Reply("one", {"served_by": "x"}))
+    with Transcript(tmp_path, WHO).writing() as kept:
+        kept.add(say(1), "one", {"served_by": "x"})
     whole = kept.path.read_bytes()
     kept.path.write_bytes(whole + b'{"key": "2", "rep')
-    assert len(known_replies(tmp_path, WHO)) == 1
-    with transcripts(tmp_path, WHO) as kept:
-        assert kept[say(1)] == Reply("one", {"served_by": "x"})
+    assert Transcript(tmp_path, WHO).replies == {key_of(say(1)): "one"}
+    with Transcript(tmp_path, WHO).writing() as kept:
+        assert kept.replies == {key_of(say(1)): "one"}
         assert kept.path.read_bytes() == whole
-        kept.add(say(2), Reply("two"))
-    assert len(known_replies(tmp_path, WHO)) == 2
-    assert json.loads(whole.splitlines()[0]) == {"judge": WHO}
+        kept.add(say(2), "two", {})
+    assert len(Transcript(tmp_path, WHO).replies) == 2
+    header, entry = map(json.loads, whole.splitlines())
+    assert header == {"judge": WHO} and entry["details"] == {"served_by": "x"}
 
 
 def test_judges_do_not_share_transcripts(tmp_path):
-    with transcripts(tmp_path, WHO) as kept:
-        kept.add(say(1), Reply("one"))
-    assert say(1) in known_replies(tmp_path, WHO)
-    assert say(1) not in known_replies(tmp_path, {"kind": "other"})
+    with Transcript(tmp_path, WHO).writing() as kept:
+        kept.add(say(1), "one", {})
+    assert key_of(say(1)) in Transcript(tmp_path, WHO).replies
+    other = Transcript(tmp_path, {"kind": "other"})
+    assert other.replies == {}
+    other.path.write_bytes(kept.path.read_bytes())
+    with pytest.raises(RunError, match="must begin with .*other.*it begins with .*parrot"):
+        Transcript(tmp_path, {"kind": "other"})
+
+
+def test_a_damaged_first_line_costs_no_replies(tmp_path):
+    with Transcript(tmp_path, WHO).writing() as kept:
+        kept.add(say(1), "one", {})
+    damaged = b"?" + kept.path.read_bytes()[1:]
+    kept.path.write_bytes(damaged)
+    with pytest.raises(RunError, match="damaged or of another version"):
+        Transcript(tmp_path, WHO)
+    assert kept.path.read_bytes() == damaged
+    kept.path.write_bytes(b'{"judge": {"ki')  # of a process killed in its first write
+    with Transcript(tmp_path, WHO).writing() as transcript:
+        transcript.add(say(1), "one", {})
+    assert len(Transcript(tmp_path, WHO).replies) == 1
 
 
 def test_two_processes_do_not_ask_one_judge(tmp_path):
-    with transcripts(tmp_path, WHO), pytest.raises(JudgeError, match="another process"):
-        with transcripts(tmp_path, WHO):
+    with Transcript(tmp_path, WHO).writing(), pytest.raises(JudgeError, match="another process"):
+        with Transcript(tmp_path, WHO).writing():
             pass
 
 
 def test_an_entry_of_another_shape_is_named(tmp_path):
-    with transcripts(tmp_path, WHO) as kept:
+    with Transcript(tmp_path, WHO).writing() as kept:
         pass
     with kept.path.open("a") as file:
         file.write('{"key": "x"}\n')
     with pytest.raises(JudgeError, match="damaged, an entry has no 'reply'"):
-        known_replies(tmp_path, WHO)
+        Transcript(tmp_path, WHO)
 
 
 def _fill(folder):
-    with transcripts(folder, WHO) as kept:
-        for number in range(len(kept), 10**6):
-            kept.add(say(number), Reply("x" * 2000))
+    with Transcript(folder, WHO).writing() as kept:
+        for number in range(len(kept.replies), 10**6):
+            kept.add(say(number), "x" * 2000, {})
 
 
 def test_a_killed_process_loses_at_most_what_it_was_writing(tmp_path):
@@ -69,30 +89,30 @@ def test_a_killed_process_loses_at_most_what_it_was_writing(tmp_path):
     for _ in range(5):
         child = context.Process(target=_fill, args=(tmp_path,))
         child.start()
-        while len(known_replies(tmp_path, WHO)) < before + 5 and child.is_alive():
+        while len(Transcript(tmp_path, WHO).replies) < before + 5 and child.is_alive():
             pass
         os.kill(child.pid, signal.SIGKILL)
         child.join()
-        with transcripts(tmp_path, WHO) as kept:
-            assert len(kept) >= before + 5
-            assert all(say(number) in kept for number in range(len(kept)))
-            before = len(kept)
+        with Transcript(tmp_path, WHO).writing() as kept:
+            assert len(kept.replies) >= before + 5
+            assert set(kept.replies) == {key_of(say(n)) for n in range(len(kept.replies))}
+            before = len(kept.replies)
 
 
 def test_a_full_disk_is_said_and_leaves_whole_lines(tmp_path):
     script = """
 import resource, sys
-from pathlib import Path
-from sparsevlm.evaluation.judges.transcripts import transcripts, Reply
+from sparsevlm.evaluation.judges.chat import Transcript
 import signal
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
-with transcripts(Path(sys.argv[1]), {"kind": "parrot"}) as kept:
+with Transcript(sys.argv[1], {"kind": "parrot"}).writing() as kept:
     for number in range(10):
-        kept.add([{"role": "user", "content": str(number)}], Reply("x" * 900))
+        kept.add([{"role": "user", "content": str(number)}], "x" * 900, {})
 """
     done = subprocess.run([sys.executable, "-c", script, tmp_path], capture_output=True, text=True)
-    assert "JudgeError: cannot write" in done.stderr and "is kept" in done.stderr
-    kept = known_replies(tmp_path, WHO)
-    assert 3 <= len(kept) <= 5
+    assert "RunError: cannot write" in done.stderr
+    assert "What the judge said before is kept. Free some space" in done.stderr
+    kept = Transcript(tmp_path, WHO)
+    assert 3 <= len(kept.replies) <= 5
     assert kept.path.read_bytes().endswith(b"\n")

@@ -6,13 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from synthetic_parquet import WRITERS, rehearse_parquet
+from synthetic_parquet import WRITERS, write_rows, write_synthetic_parquet
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.benchmarks.loaders import DataError, load, verify
-from sparsevlm.benchmarks.loaders.hub import HUB
-from sparsevlm.benchmarks.loaders.parquet import PICTURES, TABLES, layout_of_copy
-from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows, write_rows
+from sparsevlm.benchmarks.loaders.parquet import PICTURES, READABLE, layout_of_copy
+from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'sparsevlm-repro[hub]'")
 
@@ -22,9 +21,9 @@ def folders(tmp_path_factory):
     """By benchmark: the official folder, and the copy in parquet files of three parts."""
     root = tmp_path_factory.mktemp("parquet")
     return {
-        name: (root / name / "official",
-               rehearse_parquet(name, root / name / "official", root / name / "copy", parts=3))
-        for name in WRITERS
+        name: (to / "official",
+               write_synthetic_parquet(name, to / "official", to / "copy", parts=3))
+        for name in WRITERS for to in [root / name]
     }  # fmt: skip
 
 
@@ -36,8 +35,8 @@ def without_names(samples, **same):
     ]
 
 
-def test_what_is_read_is_what_is_rehearsed():
-    assert WRITERS.keys() == TABLES.keys() < HUB.keys()
+def test_every_readable_copy_has_fixtures():
+    assert set(WRITERS) == set(READABLE)
     assert layout_of_copy("pope").splits["random"] == 3000
 
 
@@ -82,7 +81,7 @@ def test_numbers_are_those_of_the_copy(folders):
 
 
 def test_files_that_are_missing_or_damaged(tmp_path):
-    copy = rehearse_parquet("gqa", tmp_path / "official", tmp_path / "copy", parts=2)
+    copy = write_synthetic_parquet("gqa", tmp_path / "official", tmp_path / "copy", parts=2)
     tables = files_of(copy, "testdev_balanced_instructions", "testdev")
     pictures = files_of(copy, "testdev_balanced_images", "testdev")
     pictures[1].rename(tmp_path / "away.parquet")
@@ -121,6 +120,6 @@ def test_datasets_takes_a_written_picture_for_one(folders):
     assert features["question"] == datasets.Value("string")
 
 
-def test_an_unknown_rehearsal(tmp_path):
-    with pytest.raises(ValueError, match="no parquet rehearsal for 'seed'; known: gqa, mme"):
-        rehearse_parquet("seed", tmp_path / "a", tmp_path / "b")
+def test_unknown_fixtures(tmp_path):
+    with pytest.raises(ValueError, match="no parquet fixtures for 'seed'; known: gqa, mme"):
+        write_synthetic_parquet("seed", tmp_path / "a", tmp_path / "b")

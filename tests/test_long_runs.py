@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 from untrained import Hungry, python, quiet
 
-from sparsevlm.evaluation.profiles import PROFILES
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.failures import OpenSamplesError
 from sparsevlm.evaluation.results.store import RunError, Store
 from sparsevlm.evaluation.workers import _models, execute_run
 
 PROFILE = replace(
-    PROFILES["mini"], benchmarks=("pope",), samples_per_benchmark=8, methods=("sparsevlm",),
+    get_profile("mini"), benchmarks=("pope",), samples_per_benchmark=8, methods=("sparsevlm",),
     budgets=(192,), batch=2, max_new_tokens=2,
 )  # fmt: skip
 
@@ -37,18 +37,18 @@ def events(store, run):
 
 KILLS = """
 import os, random, signal, time
-from sparsevlm.evaluation.runs import plan_cells
-from sparsevlm.evaluation.sources import MiniatureSource
-from test_long_runs import PROFILE, quiet, run_cell, Store
+from sparsevlm.evaluation.runs import plan_runs
+from sparsevlm.evaluation.backends import MiniatureBackend
+from test_long_runs import PROFILE, quiet, execute_run, Store
 
-source, folder, kills = MiniatureSource(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-runs = plan_cells(PROFILE, source=source, store=Store(folder))
+source, folder, kills = MiniatureBackend(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+runs = plan_runs(PROFILE, backend=source, store=Store(folder))
 
 def execute(runs, store):
     store.tidy()
     for run in runs:
         if not store.has(run):
-            run_cell(run, store, source, quiet)
+            execute_run(run, store, source, quiet)
 
 execute(runs[:1], Store(folder + "/undisturbed"))  # loads what all forked children then have
 started = time.perf_counter()
@@ -105,8 +105,10 @@ def test_a_sample_too_large_even_alone_leaves_the_cell_open_and_is_asked_again(
     source, runs, undisturbed, tmp_path
 ):
     store, run, done = Store(tmp_path), replace(runs[1], batch=4), []
-    large = source.samples("mini-llava", "pope", 8, 0)[1].id
-    hungry = Hungry(source.folder, samples_too_large=(large,))
+    samples = source.samples("mini-llava", "pope", 8, 0)
+    asked = [sample.question for sample in samples]
+    sample = next(sample for sample in samples if asked.count(sample.question) == 1)
+    large, hungry = sample.id, Hungry(source.folder, questions_too_large=(sample.question,))
     with pytest.raises(
         OpenSamplesError, match=f"sample {large} .*memory runs out .*alone"
     ) as error:
@@ -129,7 +131,7 @@ def test_a_sample_too_large_even_alone_leaves_the_cell_open_and_is_asked_again(
 
 def test_a_model_that_does_not_fit_is_one_sentence(source, runs, tmp_path):
     class Huge(Hungry):
-        def load(self, run):
+        def load(self, model, **how):
             import torch
 
             return torch.empty(1 << 50, dtype=torch.uint8)
@@ -141,7 +143,7 @@ def test_a_model_that_does_not_fit_is_one_sentence(source, runs, tmp_path):
 
 def test_an_error_that_is_neither_memory_nor_a_picture_stops_the_cell(source, runs, tmp_path):
     class Buggy(Hungry):
-        def inputs(self, model, processor, batch):
+        def _inputs(self, builder, questions, media):
             raise KeyError("pixels")
 
     with pytest.raises(KeyError, match="pixels"):

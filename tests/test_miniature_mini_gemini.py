@@ -1,4 +1,4 @@
-"""The miniature Mini-Gemini: its pictures, its growth from mini-llava-16, training, the weights."""
+"""The miniature Mini-Gemini: its images, its growth from mini-llava-16, training, the weights."""
 
 from __future__ import annotations
 
@@ -12,27 +12,22 @@ from PIL import Image
 
 from sparsevlm import make_pruner, prune
 from sparsevlm.miniature import load_miniature
-from sparsevlm.miniature.mini_gemini import prompts
-from sparsevlm.miniature.mini_gemini.model import grow
-from sparsevlm.miniature.mini_gemini.pictures import CELL, SCALE, make_picture, small_cards
+from sparsevlm.miniature.mini_gemini.images import CELL, SCALE, make_image, small_cards
+from sparsevlm.miniature.mini_gemini.prompts import builder as builder_of
 from sparsevlm.miniature.mini_gemini.questions import draw, samples
 from sparsevlm.miniature.questions import benchmark_samples
-from sparsevlm.miniature.scenes import CARD_COLOURS, make_scene
+from sparsevlm.miniature.scenes import CARD_COLORS, make_scene
 from sparsevlm.miniature.vocabulary import DEPICTED
 from sparsevlm.miniature.weights import DATA
 from sparsevlm.models.mini_gemini import MiniGeminiForConditionalGeneration
 from sparsevlm.models.prompts.clip import clip_pixels
 from training import train
 from training.llava.vision import encode_images
-from training.mini_gemini import trainer
+from training.mini_gemini import recipes
 from training.mini_gemini.losses import depicted_in_cells, language_loss, mining_loss
-from training.mini_gemini.probes import (
-    accuracy_without_image_from,
-    attention_on_target,
-    silent_mining,
-    small_print_accuracy,
-)
-from training.mini_gemini.vision import coarse_pixels, encode_pictures, fine_pixels
+from training.mini_gemini.model import grow
+from training.mini_gemini.probes import probes, silent_mining, small_print_accuracy
+from training.mini_gemini.vision import coarse_pixels, fine_pixels, mined_features
 from training.recipes import Recipe, Stage
 
 OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2, "small": 1}
@@ -54,39 +49,39 @@ def shipped():
     return load_miniature("mini-gemini")
 
 
-# Pictures
+# Images
 
 
 @pytest.mark.parametrize("grid", [24, 12])
 def test_the_fine_picture_is_the_scene_with_small_cards_on_it(grid):
-    scene, picture = make_scene(11, grid), make_picture(11, grid)
-    blocks = picture.pixels.reshape(4 * grid, SCALE, 4 * grid, SCALE, 3)
+    scene, image = make_scene(11, grid), make_image(11, grid)
+    blocks = image.pixels.reshape(4 * grid, SCALE, 4 * grid, SCALE, 3)
     same = (blocks == scene.pixels[:, None, :, None]).all(axis=(1, 3, 4))
-    cards = small_cards(picture)
-    assert cards == picture.objects[len(scene.objects) :] and cards
-    assert picture.objects[: len(scene.objects)] == scene.objects
+    cards = small_cards(image)
+    assert cards == image.objects[len(scene.objects) :] and cards
+    assert image.objects[: len(scene.objects)] == scene.objects
     for card in cards:
         top, left, height, width = card.box
         assert not same[top : top + height, left : left + width].all()
         same[top : top + height, left : left + width] = True
     assert same.all()
     old = scene.patch_objects >= 0
-    assert (picture.patch_objects[old] == scene.patch_objects[old]).all()
+    assert (image.patch_objects[old] == scene.patch_objects[old]).all()
 
 
-def test_every_card_can_be_named_by_its_colour_and_small_ones_own_patches():
+def test_every_card_can_be_named_by_its_color_and_small_ones_own_patches():
     for seed in range(30):
-        picture = make_picture(seed)
-        colours = [card.colour for card in picture.cards]
-        assert len(set(colours)) == len(colours) <= len(CARD_COLOURS)
-        assert small_cards(picture)
-        for card in small_cards(picture):
-            assert 2 <= len(picture.patches_of(card)) <= 6
-    assert len(small_cards(make_picture(3, 12, crowd=9))) > 4
+        image = make_image(seed)
+        colors = [card.color for card in image.cards]
+        assert len(set(colors)) == len(colors) <= len(CARD_COLORS)
+        assert small_cards(image)
+        for card in small_cards(image):
+            assert 2 <= len(image.patches_of(card)) <= 6
+    assert len(small_cards(make_image(3, 12, many_cards=9))) > 4
 
 
 def test_a_picture_is_the_same_on_every_call():
-    first, again = make_picture(5), make_picture(5)
+    first, again = make_image(5), make_image(5)
     assert (first.pixels == again.pixels).all() and first.objects == again.objects
 
 
@@ -99,23 +94,23 @@ def test_the_grown_model_computes_what_its_base_computes(base, grown):
     scene = make_scene(21)
     fine = scene.image.resize((192, 192), Image.Resampling.NEAREST)
     wanted = model(**builder.inputs([QUESTION], [[scene.image]])).logits
-    inputs = prompts.builder(grown.config).inputs([QUESTION], [[fine]])
+    inputs = builder_of(grown.config).inputs([QUESTION], [[fine]])
     logits = grown(**inputs).logits
-    # Both normalise the same pixels in another way, so they differ by rounding.
+    # Both normalize the same pixels in another way, so they differ by rounding.
     torch.testing.assert_close(logits, wanted, rtol=0, atol=2e-3)
     with silent_mining(grown):
         assert torch.equal(grown(**inputs).logits, logits)
 
 
 @torch.no_grad()
-def test_towers_of_windows_and_whole_pictures_are_those_of_the_model(base, grown):
-    scene = make_picture(8)
+def test_towers_of_windows_and_whole_images_are_those_of_the_model(base, grown):
+    scene = make_image(8)
     fine = fine_pixels([scene])
     wanted = grown.model.get_image_features(coarse_pixels(fine), fine)
-    assert torch.equal(grown.model.projector(encode_pictures(grown, [scene])), wanted)
+    assert torch.equal(grown.model.projector(mined_features(grown, [scene])), wanted)
     window = make_scene(8, 12)
-    upscaled = make_picture(8, 12)
-    features = encode_pictures(grown, [upscaled])[0]
+    upscaled = make_image(8, 12)
+    features = mined_features(grown, [upscaled])[0]
     reference = encode_images(base[0], [window])[0]
     far = upscaled.patch_objects.reshape(-1) < 0
     # Small cards change their neighbours a little through attention, so only most agree.
@@ -127,8 +122,8 @@ def test_towers_of_windows_and_whole_pictures_are_those_of_the_model(base, grown
 
 
 def test_pictures_take_the_way_of_the_big_model(grown):
-    scene = make_picture(4)
-    builder = prompts.builder(grown.config)
+    scene = make_image(4)
+    builder = builder_of(grown.config)
     inputs = builder.inputs(["a ?", "an a ?"], [[scene.image]] * 2)
     assert inputs["input_ids"].shape == (2, 3 + 576 + 5)
     assert (inputs["input_ids"] == 4).sum(1).tolist() == [576, 576]
@@ -148,9 +143,9 @@ def test_questions_are_those_of_mini_llava_and_every_second_of_textvqa_is_about_
     assert [s.id for s in drawn] == [s.id for s in plain]
     for sample in drawn[1::2]:
         assert sample.split == "small text" and sample.answers == (sample.answer,) * 10
-        named = {card.colour: card.glyph for card in small_cards(make_picture(sample.seed))}
-        (colour,) = set(sample.question.split()) & set(named)
-        assert sample.answer == named[colour]
+        named = {card.color: card.glyph for card in small_cards(make_image(sample.seed))}
+        (color,) = set(sample.question.split()) & set(named)
+        assert sample.answer == named[color]
         assert draw(sample.seed)[0].size == (192, 192)
 
 
@@ -159,15 +154,15 @@ def test_questions_are_those_of_mini_llava_and_every_second_of_textvqa_is_about_
 
 _FROZEN = ("layers.", "lm_head", "embed_tokens", "vision_tower.", "projector")
 TINY = (
-    Stage("cells", "cells", 16, 4, 12, _FROZEN, 0.02, 2e-3, 1.0, 1.0, (("crowd", 8),)),
-    Stage("mine", "mining", 2, 2, 12, _FROZEN, 0.02, 2e-3, 1.0, 1.0, (("crowd", 8),)),
+    Stage("cells", "cells", 16, 4, 12, _FROZEN, 0.02, 2e-3, 1.0, 1.0, (("many cards", 8),)),
+    Stage("mine", "mining", 2, 2, 12, _FROZEN, 0.02, 2e-3, 1.0, 1.0, (("many cards", 8),)),
     Stage("ask", "language", 2, 2, 12, ("vision_tower.",), 0.002, 3e-4, 1.0, 1.0,
           tuple(OPTIONS.items())),
 )  # fmt: skip
 
 
 def test_training_lowers_the_loss_and_repeats_bit_for_bit(tmp_path, monkeypatch):
-    monkeypatch.setitem(trainer.RECIPES, "mini-gemini", Recipe(16, TINY, "mini-llava-16", 20))
+    monkeypatch.setitem(recipes.RECIPES, "mini-gemini", Recipe(16, TINY, "mini-llava-16", 20))
     monkeypatch.setattr(train, "LOG_EVERY", 4)
     states = []
     for name in ("first", "again"):
@@ -182,7 +177,7 @@ def test_training_lowers_the_loss_and_repeats_bit_for_bit(tmp_path, monkeypatch)
 
 
 def test_cells_of_small_cards_depict_their_letter_and_all_others_the_background():
-    scene = make_picture(2)
+    scene = make_image(2)
     words, letters = depicted_in_cells([scene])
     cards = small_cards(scene)
     shown = letters[0] >= 0
@@ -191,7 +186,7 @@ def test_cells_of_small_cards_depict_their_letter_and_all_others_the_background(
     for card in cards:
         top, left = (SCALE * v // CELL for v in card.box[:2])
         found = {DEPICTED[i] for i in words[0, top * 48 + left].nonzero()[:, 0].tolist()}
-        assert found == {"card", card.colour, card.glyph}
+        assert found == {"card", card.color, card.glyph}
 
 
 def test_only_the_low_resolution_tower_gets_no_gradient(base):
@@ -201,10 +196,10 @@ def test_only_the_low_resolution_tower_gets_no_gradient(base):
         model.model.mining.value[1].weight.normal_(0, 0.05)
     loss, measures = language_loss(model, range(2), 12, OPTIONS)
     loss.backward()
-    assert measures["ask/small text"][1] == 2, "one more question for each of two pictures"
+    assert measures["ask/small text"][1] == 2, "one more question for each of two images"
     none = {name for name, weight in model.named_parameters() if weight.grad is None}
     assert none == {n for n, _ in model.named_parameters() if "vision_tower." in n}
-    _, measures = mining_loss(model, range(2), 12, {"crowd": 5})
+    _, measures = mining_loss(model, range(2), 12, {"many cards": 5})
     right, count = measures["small letter"]
     assert 0 <= right <= count and count >= 2 * 2 * 2
 
@@ -259,9 +254,9 @@ def test_the_shipped_model_answers_and_can_be_pruned(shipped):
 
 def test_probes_measure_every_layer_and_small_cards_apart(shipped):
     model, _ = shipped
-    model.set_attn_implementation("eager")
-    objects, small = (attention_on_target(model, 1, small=kind) for kind in (False, True))
+    found = probes(model, 1, 2)
+    objects, small = found["attention"], found["attention on small cards"]
     assert len(small["naming word"]) == len(objects["last token"]) == 16
     assert small["area"][0] < objects["area"][0]
-    without = accuracy_without_image_from(model, 1)
+    without = found["without_image_from"]
     assert len(without) == 17 and without[0] < without[-1]

@@ -10,26 +10,20 @@ import torch
 
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.facts import Facts
-from sparsevlm.miniature.llava.model import build_model, grow
-from sparsevlm.miniature.questions import HARD_KINDS
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE, DEPICTED, IMAGE, encode
 from training import train
 from training.card import finished_run, stage_seconds
+from training.drafts import HARD_KINDS
 from training.llava.losses import LOSSES, language_loss, scene_turns, vision_loss
-from training.llava.packed import turn_hidden
-from training.llava.probes import accuracy_without_image_from, attention_on_target
+from training.llava.model import build_model, grow, starting_model
+from training.llava.probes import probes
 from training.llava.recipes import RECIPES
-from training.llava.trainer import starting_model
-from training.llava.vision import (
-    alignment_loss,
-    depicted_words,
-    encode_images,
-    pixel_tensor,
-    project,
-)
-from training.optim import Muon, orthogonalise
+from training.llava.vision import depicted_words, encode_images, pixel_tensor, project
+from training.losses import alignment_loss
+from training.optim import Muon, orthogonalize
+from training.packed import Places, turn_hidden
 from training.recipes import Recipe, Stage
 
 OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2}
@@ -49,7 +43,8 @@ def test_packed_turns_equal_the_hugging_face_forward(model):
     ]
     visual = project(model, encode_images(model, scenes))
     ids = torch.tensor([[encode(t) for t in turns]])
-    hidden = turn_hidden(model, visual, torch.arange(3, 579)[None], ids, torch.tensor([579]))
+    places = Places(torch.arange(3, 579)[None], torch.tensor([579]))
+    hidden = turn_hidden(model, visual, ids, places)
     for number, turn in enumerate(turns):
         full = torch.tensor([[*encode(list(BEFORE_IMAGE)), *[IMAGE] * 576, *encode(turn)]])
         reference = model(input_ids=full, pixel_values=pixel_tensor(scenes)).logits
@@ -72,7 +67,7 @@ def test_every_patch_depicts_its_place_and_an_object_or_background():
     assert (target.sum(1)[background] == 3).all()  # background, side, height
     obj = scene.shapes[0]
     words = {DEPICTED[i] for i in target[scene.patches_of(obj)[0]].nonzero()[:, 0].tolist()}
-    assert {obj.kind, obj.colour} < words and len(words) == 4
+    assert {obj.kind, obj.color} < words and len(words) == 4
 
 
 def test_alignment_is_minimal_when_every_depicted_word_wins():
@@ -96,13 +91,13 @@ def test_nothing_is_left_on_the_processor_when_the_model_is_elsewhere():
     words = torch.zeros(1, 2, 5, dtype=torch.long, device="meta")
     places = torch.arange(144, device="meta")[None]
     start = torch.zeros(1, dtype=torch.long, device="meta")
-    hidden = turn_hidden(model, visual, places, words, start)
+    hidden = turn_hidden(model, visual, words, Places(places, start))
     assert {loss.device.type, hidden.device.type} == {"meta"}
 
 
-def test_orthogonalised_updates_have_singular_values_near_one():
+def test_orthogonalized_updates_have_singular_values_near_one():
     update = torch.randn(3, 40, 16, generator=torch.Generator().manual_seed(0))
-    singular = torch.linalg.svdvals(orthogonalise(update))
+    singular = torch.linalg.svdvals(orthogonalize(update))
     assert singular.min() > 0.5 and singular.max() < 1.3
 
 
@@ -243,24 +238,23 @@ def test_the_last_stage_asks_for_letters_and_numbers(name):
 @torch.no_grad()
 def test_a_blind_turn_answers_whatever_the_picture_shows(model):
     words = torch.tensor([[encode("what color is the ring ? ASSISTANT :".split())]])
-    places, start = torch.arange(3, 579)[None], torch.tensor([579])
-    pictures = [project(model, encode_images(model, [make_scene(seed)])) for seed in (1, 2)]
-    blind = [turn_hidden(model, v, places, words, start, blind_from=0) for v in pictures]
-    late = [turn_hidden(model, v, places, words, start, blind_from=7) for v in pictures]
-    seeing = [turn_hidden(model, v, places, words, start) for v in pictures]
+    places = Places(torch.arange(3, 579)[None], torch.tensor([579]))
+    images = [project(model, encode_images(model, [make_scene(seed)])) for seed in (1, 2)]
+    blind = [turn_hidden(model, v, words, places, blind_from=0) for v in images]
+    late = [turn_hidden(model, v, words, places, blind_from=7) for v in images]
+    seeing = [turn_hidden(model, v, words, places) for v in images]
     assert torch.equal(*blind)
     assert not torch.equal(*late) and not torch.equal(late[0], seeing[0])
-    never = turn_hidden(model, pictures[0], places, words, start, blind_from=8)
+    never = turn_hidden(model, images[0], words, places, blind_from=8)
     assert torch.equal(never, seeing[0])
 
 
 def test_probes_find_where_the_shipped_miniature_looks():
     model, _ = load_miniature()
-    model.set_attn_implementation("eager")
-    attention = attention_on_target(model, 1)
+    found = probes(model, 1)
+    attention, without = found["attention"], found["without_image_from"]
     (area,) = attention["area"]
     assert 0.005 < area < 0.03
     assert max(attention["naming word"][:3]) > 0.8, "it reads what it names early"
     assert attention["last token"][0] < 0.3, "which the last token cannot"
-    without = accuracy_without_image_from(model, 1)
     assert len(without) == 9 and without[0] < 0.6 < 0.9 < without[-1]

@@ -9,15 +9,14 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from sparsevlm.miniature.statements import MAX_WORDS
 from sparsevlm.miniature.video_llava.clips import MOVES, ONSETS, RGB, Actor, clip_actors, make_clip
 from sparsevlm.miniature.video_llava.facts import Facts, seen_frames
 from sparsevlm.miniature.video_llava.question_families import FAMILIES
 from sparsevlm.miniature.video_llava.questions import samples
-from sparsevlm.miniature.video_llava.shows import SHOW_LISTS
-from sparsevlm.miniature.video_llava.statements import STATEMENTS
 from sparsevlm.miniature.video_llava.vocabulary import FRAME_WORDS, encode
 from sparsevlm.miniature.vocabulary import DEPICTED
+from training.statements import MAX_WORDS
+from training.video_llava.statements import SHOW_LISTS, STATEMENTS
 from training.video_llava.views import backwards
 from training.video_llava.vision import depicted_words
 
@@ -36,39 +35,39 @@ def test_actors_share_no_word_never_touch_and_do_what_they_say(seed, way):
     actors = clip_actors(seed)
     if way == "backwards":
         actors = backwards(make_clip(seed)).actors
-    words = [w for a in actors for w in (*a.kinds, *a.colours)]
+    words = [w for a in actors for w in (*a.kinds, *a.colors)]
     for one, other in combinations(actors, 2):
         for here, there in zip(one.states, other.states, strict=True):
             if here and there:
                 assert max(abs(here[2] - there[2]), abs(here[3] - there[3])) >= 12
     assert len(words) == len(set(words)) and 2 <= len(actors) <= 3
     for actor in actors:
-        colours = [state and state[1] for state in actor.states]
+        colors = [state and state[1] for state in actor.states]
         first, last = (actor.states[f][:2] for f in (seen_frames(actor)[0], seen_frames(actor)[-1]))
-        assert first == (actor.kinds[0], actor.colours[0])
-        assert last == (actor.kinds[-1], actor.colours[-1])
+        assert first == (actor.kinds[0], actor.colors[0])
+        assert last == (actor.kinds[-1], actor.colors[-1])
         if actor.action in ONSETS:
             before, after = actor.states[actor.when - 1], actor.states[actor.when]
             assert (before and before[:2]) != (after and after[:2])
         assert (actor.states[0] is None) == (actor.action == "appears")
-        centres = np.array([actor.centre(f) for f in seen_frames(actor)])
+        centres = np.array([actor.center(f) for f in seen_frames(actor)])
         travel = centres[-1] - centres[0]
         seen = len(seen_frames(actor))
-        assert colours.count("white") == actor.flashes <= 3
+        assert colors.count("white") == actor.flashes <= 3
         assert (seen < 8) == (actor.action in ("appears", "disappears"))
         if actor.action in MOVES:
             assert np.sign(travel).tolist() == list(MOVES[actor.action])
             assert abs(travel).max() >= 28
         else:
             assert not travel.any() and (actor.flashes > 0) == (actor.action == "flashes")
-        assert (len(actor.kinds), len(actor.colours)) == (
+        assert (len(actor.kinds), len(actor.colors)) == (
             1 + (actor.action == "turns"),
             1 + (actor.action == "changes"),
         )
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_patches_of_an_actor_show_its_colour(seed):
+def test_patches_of_an_actor_show_its_color(seed):
     clip = make_clip(seed)
     for index, actor in enumerate(clip.actors):
         for frame, state in enumerate(actor.states):
@@ -78,8 +77,8 @@ def test_patches_of_an_actor_show_its_colour(seed):
                 box = clip.pixels[frame, state[2] : state[2] + 11, state[3] : state[3] + 11]
                 near = np.abs(box.astype(int) - RGB[state[1]]).max(-1) < 50
                 assert near.sum() > 20
-                assert abs(rows.mean() * 4 + 2 - actor.centre(frame)[0]) < 3
-                assert abs(columns.mean() * 4 + 2 - actor.centre(frame)[1]) < 3
+                assert abs(rows.mean() * 4 + 2 - actor.center(frame)[0]) < 3
+                assert abs(columns.mean() * 4 + 2 - actor.center(frame)[1]) < 3
 
 
 def test_every_patch_depicts_its_place_and_an_actor_or_background():
@@ -89,9 +88,9 @@ def test_every_patch_depicts_its_place_and_an_actor_or_background():
     background = target[..., DEPICTED.index("background")].numpy()
     assert (background == (owners < 0)).all()
     assert (target.sum(-1).numpy() == np.where(background, 3, 4)).all()
-    kind, colour, *_ = clip.actors[0].states[0]
+    kind, color, *_ = clip.actors[0].states[0]
     words = {DEPICTED[i] for i in target[0, owners[0] == 0][0].nonzero()[:, 0].tolist()}
-    assert {kind, colour} < words
+    assert {kind, color} < words
 
 
 # Statements and questions
@@ -123,12 +122,12 @@ def test_lists_tell_the_truth_frame_by_frame(seed):
         state = facts.named[name].states[FRAME_WORDS.index(word)]
         assert look in state if state else look == "none"
     for (word, name), side in read_list(*STATEMENTS["at_side"](facts, rng)):
-        centre = facts.named[name].centre(FRAME_WORDS.index(word))
-        assert (side == "none") == (centre is None)
-        assert centre is None or side == ("left", "middle", "right")[int(centre[1] * 3 // 64)]
+        center = facts.named[name].center(FRAME_WORDS.index(word))
+        assert (side == "none") == (center is None)
+        assert center is None or side == ("left", "middle", "right")[int(center[1] * 3 // 64)]
     for (name, claim), verdict in read_list(*STATEMENTS["verify"](facts, rng)):
         actor = facts.named.get(name) or facts.by_kind[name]
-        assert (verdict == "yes") == (claim in (actor.action, *actor.colours))
+        assert (verdict == "yes") == (claim in (actor.action, *actor.colors))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -137,15 +136,15 @@ def test_lists_of_shows_are_true_in_any_order_of_the_frames(seed):
     back = Facts(tuple(replace(a, states=a.states[::-1]) for a in actors))
     states = {s for a in actors for s in a.states if s}
     assert back.places(Actor.side) == Facts(actors).places(Actor.side)
-    for (colour, kind), verdict in read_list(*SHOW_LISTS["shown"](back, rng)):
-        assert (verdict == "yes") == any(s[:2] == (kind, colour) for s in states)
+    for (color, kind), verdict in read_list(*SHOW_LISTS["shown"](back, rng)):
+        assert (verdict == "yes") == any(s[:2] == (kind, color) for s in states)
     for (kind,), verdict in read_list(*SHOW_LISTS["flashes"](back, rng)):
         if verdict == "none":
             assert not any(s[0] == kind for s in states)
         else:
             assert (verdict == "yes") == any(s[:2] == (kind, "white") for s in states)
-    for (colour,), kind in read_list(*SHOW_LISTS["shape+white"](back, rng)):
-        assert {s[0] for s in states if s[1] == colour} == {kind} - {"none"}
+    for (color,), kind in read_list(*SHOW_LISTS["shape+white"](back, rng)):
+        assert {s[0] for s in states if s[1] == color} == {kind} - {"none"}
 
 
 def test_no_statement_is_longer_than_a_turn_and_all_words_are_known():
@@ -193,20 +192,20 @@ def test_answers_are_true_of_the_clip(benchmark):
             verb = re.fullmatch(r"does the (?:\w+ thing|\w+) (.+) \?", sample.question)[1]
             assert (re.sub(r"^\w+", third_person, verb) == observed(named[0].states)) == yes
         elif sample.split == "transition":
-            colour, kind, last = (sample.question.split()[i] for i in (2, 3, 5))
-            assert (kind, colour) in states and last not in (kind, colour)
-            assert bool({(last, colour), (kind, last)} & states) == yes
+            color, kind, last = (sample.question.split()[i] for i in (2, 3, 5))
+            assert (kind, color) in states and last not in (kind, color)
+            assert bool({(last, color), (kind, last)} & states) == yes
         elif sample.split == "yes/no":
-            colour, kind = sample.question.split()[3:5]
-            assert ((kind, colour) in states) == yes
+            color, kind = sample.question.split()[3:5]
+            assert ((kind, color) in states) == yes
         elif sample.split in ("what", "describe"):
             assert any(set(state) <= words for state in states)
         elif "white" in words:
-            assert {kind for kind, colour in states if colour == "white"} == {sample.answer}
+            assert {kind for kind, color in states if color == "white"} == {sample.answer}
         elif sample.split == "who":
-            deed = sample.question.removeprefix("who ").removesuffix(" ?")
-            doers = [a for a in facts.actors if observed(a.states) == deed]
-            assert doers == [facts.named[sample.answer]] and deed != "disappears"
+            action = sample.question.removeprefix("who ").removesuffix(" ?")
+            actors = [a for a in facts.actors if observed(a.states) == action]
+            assert actors == [facts.named[sample.answer]] and action != "disappears"
 
 
 def third_person(verb: re.Match) -> str:

@@ -10,15 +10,8 @@ import torch
 from miniature_batch import batch
 
 from sparsevlm.miniature import load_miniature
-from sparsevlm.miniature.video_llava import prompts
 from sparsevlm.miniature.video_llava.clips import ONSETS, make_clip
-from sparsevlm.miniature.video_llava.model import (
-    NUM_VISUAL,
-    TOKENS_PER_FRAME,
-    build_config,
-    build_model,
-    warm_start,
-)
+from sparsevlm.miniature.video_llava.prompts import builder
 from sparsevlm.miniature.video_llava.questions import samples
 from sparsevlm.miniature.video_llava.vocabulary import (
     ACTIONS,
@@ -30,16 +23,22 @@ from sparsevlm.miniature.video_llava.vocabulary import (
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from sparsevlm.miniature.weights import DATA
 from training import train
-from training.packed import crowd_mask
+from training.packed import Places, proportional_mask, turn_hidden
 from training.recipes import Recipe, Stage
-from training.video_llava import losses, supervision, trainer, views
-from training.video_llava.packed import Places, turn_hidden
-from training.video_llava.probes import accuracy_without_image_from, attention_on_target
+from training.video_llava import losses, recipes, supervision, views
+from training.video_llava.model import (
+    NUM_VISUAL,
+    TOKENS_PER_FRAME,
+    build_config,
+    build_model,
+    warm_start,
+)
+from training.video_llava.probes import probes
 from training.video_llava.vision import encode_clips, pixel_tensor, project
 
 OPTIONS = {"lists": 5, "questions": 2, "background": 4, "alignment": 0.2, "every": 1}
 OPTIONS |= {"frames": 2, "shuffles": 2, "patches": 2, "shows": 3}
-OPTIONS |= {"both ways": 1, "clock": 0.2, "deeds": 0.2, "doer": 0.2, "crowd": 1}
+OPTIONS |= {"both ways": 1, "clock": 0.2, "actions": 0.2, "actor": 0.2, "token_size": 1}
 TURNS = ["what does the ring do ? ASSISTANT : moves left </s>", "describe the red thing ASSISTANT"]
 
 
@@ -66,7 +65,7 @@ def places_of(tokens):
 def test_the_builder_gives_what_the_training_sees():
     clips = [make_clip(3), make_clip(4)]
     questions = ["what does the ring do ?", "who stays ?"]
-    inputs = prompts.builder(build_config()).inputs(questions, [c.frames for c in clips])
+    inputs = builder(build_config()).inputs(questions, [c.frames for c in clips])
     expected = pixel_tensor(np.stack([c.pixels for c in clips]))
     assert torch.allclose(inputs["pixel_values_videos"], expected, atol=1e-5)
     assert (inputs["input_ids"] == VIDEO).sum(1).tolist() == [NUM_VISUAL] * 2 == [8 * 257] * 2
@@ -76,12 +75,12 @@ def test_the_builder_gives_what_the_training_sees():
 
 def test_the_builder_takes_clips_only():
     frames = make_clip(3).frames
-    builder = prompts.builder(build_config())
-    assert builder.prompt("what does it do ?", 8) == "USER : <video> what does it do ? ASSISTANT :"
+    asks = builder(build_config())
+    assert asks.prompt("what does it do ?", 8) == "USER : <video> what does it do ? ASSISTANT :"
     with pytest.raises(ValueError, match="takes the frames of a video with a question, got 1"):
-        builder.inputs(["a"], [frames[:1]])
+        asks.inputs(["a"], [frames[:1]])
     with pytest.raises(ValueError, match="placeholder"):
-        builder.inputs(["what does the <video> do ?"], [frames])
+        asks.inputs(["what does the <video> do ?"], [frames])
 
 
 @torch.no_grad()
@@ -116,17 +115,17 @@ def test_a_token_that_stands_for_three_weighs_as_much_as_three(count):
     model = build_model(0, num_layers=1)
     visual, ids = torch.randn(1, 5, 128), torch.tensor([[encode(TURNS[0].split())]])
     places, start = torch.arange(3, 8)[None], torch.tensor([8])
-    crowd = torch.tensor([[0, 0, count, 0, 0]]).clamp(min=1).log()
+    log_size = torch.tensor([[0, 0, count, 0, 0]]).clamp(min=1).log()
     thrice = torch.tensor([0, 1, *[2] * count, 3, 4])
-    one = turn_hidden(model, visual, ids, Places(places, start, crowd))
+    one = turn_hidden(model, visual, ids, Places(places, start, log_size))
     all_of_them = turn_hidden(model, visual[:, thrice], ids, Places(places[:, thrice], start))
     unweighted = turn_hidden(model, visual, ids, Places(places, start))
     assert torch.allclose(one, all_of_them, atol=1e-5)
     assert torch.allclose(one, unweighted, atol=1e-5) == (count == 1)
 
 
-def test_a_crowd_is_causal_and_to_itself_a_token_is_one():
-    mask = crowd_mask(torch.tensor([[0.0, 2.0, 3.0]]))[0, 0]
+def test_proportional_attention_is_causal_and_to_itself_a_token_is_one():
+    mask = proportional_mask(torch.tensor([[0.0, 2.0, 3.0]]))[0, 0]
     inf = float("inf")
     assert mask.tolist() == [[0, -inf, -inf], [0, 0, -inf], [0, 2, 0]]
 
@@ -151,8 +150,8 @@ def test_a_warm_start_computes_with_the_layers_of_its_base():
 def test_kept_tokens_stand_for_all_of_the_clip(patches):
     clips, rng = [make_clip(1), make_clip(2)], np.random.default_rng(0)
     kept = views.kept_tokens([views.thinned(clip, rng, patches) for clip in clips], rng, 10)
-    crowd = np.exp(views.crowd_of(clips, kept))
-    for clip, tokens, stands in zip(clips, kept, crowd, strict=True):
+    sizes = np.exp(views.log_sizes(clips, kept))
+    for clip, tokens, stands in zip(clips, kept, sizes, strict=True):
         owners, frames = views.token_owners(clip), np.arange(NUM_VISUAL) // TOKENS_PER_FRAME
         assert stands[owners[tokens] == -2].tolist() == [1] * 8
         assert round(stands[owners[tokens] == -1].sum()) == (owners == -1).sum()
@@ -165,12 +164,12 @@ def test_kept_tokens_stand_for_all_of_the_clip(patches):
 
 def test_half_of_the_clips_are_pruned_from_a_layer_on_and_half_stay_whole():
     kept = np.tile(np.arange(0, 2000, 100), (400, 1))
-    crowd = np.full(kept.shape, 2.0)
-    early, late, switch = losses.layer_places(kept, np.random.default_rng(0), 16, crowd)
-    assert (early.crowd == 2).all() and 2 <= switch < 16
+    log_size = np.full(kept.shape, 2.0)
+    early, late, switch = losses.layer_places(kept, np.random.default_rng(0), 16, log_size)
+    assert (early.log_size == 2).all() and 2 <= switch < 16
     pruned = late.visual[:, 1] == 4
     assert 150 < pruned.sum() < 250
-    assert (late.crowd[pruned] == 0).all() and (late.crowd[~pruned] == 2).all()
+    assert (late.log_size[pruned] == 0).all() and (late.log_size[~pruned] == 2).all()
     assert torch.equal(late.visual[~pruned], early.visual[~pruned])
     assert (late.start[pruned] == 23).all() and (late.start[~pruned] == early.start[0]).all()
 
@@ -212,13 +211,13 @@ def test_losses_fall_on_a_repeated_batch(loss):
         values.append(value.item())
     assert values[-1] < 0.95 * values[0], values
     assert all(0 <= right <= total for right, total in measures.values())
-    if loss in (losses.told_loss, losses.language_loss):
-        assert {"clock", "deeds", "doer"} <= measures.keys()
+    if loss in (losses.deep_supervision_loss, losses.language_loss):
+        assert {"clock", "actions", "actor"} <= measures.keys()
 
 
 def test_a_decoder_that_ends_before_the_layer_that_must_tell_is_refused(model):
     with pytest.raises(ValueError, match=r"layer 7 .* has 4 layers"):
-        losses.told_loss(model, range(1), 16, OPTIONS)
+        losses.deep_supervision_loss(model, range(1), 16, OPTIONS)
 
 
 @torch.no_grad()
@@ -249,31 +248,31 @@ def test_a_clock_that_knows_the_positions_is_right_and_costs_nothing(model):
 @pytest.mark.parametrize("seed", range(6))
 def test_patches_tell_what_their_actor_has_done_so_far(seed):
     clip = make_clip(seed)
-    told = [t.reshape(8, 257) for t in (supervision.patch_deeds(clip), views.token_owners(clip))]
+    told = [t.reshape(8, 257) for t in (supervision.patch_actions(clip), views.token_owners(clip))]
     flashes = supervision.patch_flashes(clip).reshape(8, 257)
-    for frame, (deeds, owners) in enumerate(zip(*told, strict=True)):
+    for frame, (actions, owners) in enumerate(zip(*told, strict=True)):
         for index, actor in enumerate(clip.actors):
             white = [state is not None and state[1] == "white" for state in actor.states]
             mine, so_far = owners == index, sum(white[: frame + 1])
             waiting = actor.action in ONSETS and frame < actor.when
             waiting |= actor.action == "flashes" and not so_far
-            deed = ACTIONS.index("stays" if waiting else actor.action) if frame else -1
-            assert (deeds[mine] == deed).all()
+            wanted = ACTIONS.index("stays" if waiting else actor.action) if frame else -1
+            assert (actions[mine] == wanted).all()
             assert (flashes[frame, mine] == (so_far - 1 if frame else -1)).all()
-        assert (deeds[owners < 0] == -1).all() and (flashes[frame, owners < 0] == -1).all()
+        assert (actions[owners < 0] == -1).all() and (flashes[frame, owners < 0] == -1).all()
 
 
-def test_the_word_of_a_deed_finds_the_last_patches_of_its_doer_and_nothing_else():
+def test_the_word_of_an_action_finds_the_last_patches_of_its_actor_and_nothing_else():
     model = build_model(0)
     clip, kept = make_clip(7), np.arange(NUM_VISUAL)[None]
-    deeds = supervision.patch_deeds(clip)
-    found = (deeds >= 0) & (kept[0] >= 6 * TOKENS_PER_FRAME)
+    actions = supervision.patch_actions(clip)
+    found = (actions >= 0) & (kept[0] >= 6 * TOKENS_PER_FRAME)
     words = model.model.language_model.embed_tokens.weight[encode(list(ACTIONS))]
-    knowing = torch.where(torch.from_numpy(found)[:, None], words[deeds] * 1000, -words.sum(0))
-    loss, measures = supervision.doer_loss(model, knowing[None], kept, [clip])
-    assert measures["doer"][0] == NUM_VISUAL > 4 * found.sum() > 0
-    wrong, measures = supervision.doer_loss(model, knowing[None].roll(257, 1), kept, [clip])
-    assert wrong > loss and measures["doer"][0] < NUM_VISUAL
+    knowing = torch.where(torch.from_numpy(found)[:, None], words[actions] * 1000, -words.sum(0))
+    loss, measures = supervision.actor_loss(model, knowing[None], kept, [clip])
+    assert measures["actor"][0] == NUM_VISUAL > 4 * found.sum() > 0
+    wrong, measures = supervision.actor_loss(model, knowing[None].roll(257, 1), kept, [clip])
+    assert wrong > loss and measures["actor"][0] < NUM_VISUAL
 
 
 def test_shuffled_frames_keep_what_they_show():
@@ -298,7 +297,7 @@ TINY = (
 
 
 def test_a_run_repeats_bit_for_bit_and_resumes_as_if_never_stopped(tmp_path, monkeypatch):
-    monkeypatch.setitem(trainer.RECIPES, "mini-video-llava", Recipe(16, TINY, base="mini-llava"))
+    monkeypatch.setitem(recipes.RECIPES, "mini-video-llava", Recipe(16, TINY, base="mini-llava"))
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(train, "LOG_EVERY", 2)
     states = []
@@ -325,7 +324,7 @@ def _stop_in_the_second_stage(monkeypatch, folder):
         return losses.language_loss(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setitem(trainer.LOSSES, "language", loss)
+        patch.setitem(losses.LOSSES, "language", loss)
         with pytest.raises(KeyboardInterrupt):
             train.worker(0, 1, "mini-video-llava", folder, 0, "cpu", None)
 
@@ -344,10 +343,11 @@ def test_gradients_are_averaged_where_there_are_any(tmp_path):
 
 
 def test_probes_of_an_untrained_model_find_no_more_than_chance(model):
-    attention = attention_on_target(model, 1)
+    found = probes(model, 1)
+    attention = found["attention"]
     assert len(attention["naming word"]) == 4
     assert max(attention["naming word"]) < 4 * attention["area"][0] < 0.5
-    assert len(accuracy_without_image_from(model, 1)) == 5
+    assert len(found["without_image_from"]) == 5
 
 
 # What is shipped

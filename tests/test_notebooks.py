@@ -6,13 +6,13 @@ import json
 
 import pytest
 
+from sparsevlm.cli.check import notebook_problems as problems
 from sparsevlm.paper import notebooks
 from sparsevlm.paper.notebooks import (
     Parameter,
     declared_parameters,
     generate,
     known_notebooks,
-    problems,
     source_cells,
     source_path,
     write_notebooks,
@@ -24,6 +24,8 @@ GOOD = """\
 
 # %% tags=["parameters"]
 profile: str = "mini"  # which profile
+limit: int = 0
+model: str = ""
 tokens: int = 64  # how many are kept
 methods: list[str] = ["sparsevlm", "fastv"]
 
@@ -94,7 +96,7 @@ LONG_DEF = "def f():\n" + "    x = 1\n" * 5
     [
         ("\n# %%\nx = 1\n" * 18, "21 cells, at most 20"),
         ("\n# %%\n" + "x = 1\n" * 13, "cell 4 has 13 lines, at most 12"),
-        (("\n# %%\n" + "x = 1\n" * 12) * 7, "88 lines of code, at most 80"),
+        (("\n# %%\n" + "x = 1\n" * 12) * 7, "90 lines of code, at most 80"),
         (f"\n# %%\n{LONG_DEF}", "`f` is longer than 5 lines"),
         ("\n# %%\n!pip install x\n", "shell and magic commands"),
         ("\n# %%\nopen('/home/me/data')\n", "absolute path"),
@@ -117,7 +119,11 @@ def test_a_limit_that_is_just_met_is_no_problem(sources, extra):
     ("old", "new", "what"),
     [
         (' tags=["parameters"]', "", "exactly one cell"),
-        ('profile: str = "mini"', 'other: str = "mini"', "the first parameter must be"),
+        ('profile: str = "mini"', 'other: str = "mini"', "the first parameters must be `profile"),
+        ("limit: int = 0\n", "", "`limit: int = 0`"),
+        ('model: str = ""', "model: str | None = None", "`model: str = ''`"),
+        ("tokens: int = 64", "tokens: int = 'many'", "the default of 'tokens': parameter"),
+        ("tokens: int = 64", "tokens: Count = 64", "the default of 'tokens': name 'Count'"),
         ("tokens: int = 64", "tokens = 64", "name: type = literal"),
         ("tokens: int = 64", "tokens: int = len('ab')", "name: type = literal"),
         ("# how many are kept", "# tokens = 64 is usual", "papermill drops"),
@@ -132,6 +138,8 @@ def test_a_badly_declared_parameter_is_named(sources, old, new, what):
 def test_parameters_are_read_with_their_types_and_defaults(sources):
     assert list(declared_parameters(sources / "good.py").values()) == [
         Parameter("profile", "str", "mini"),
+        Parameter("limit", "int", 0),
+        Parameter("model", "str", ""),
         Parameter("tokens", "int", 64),
         Parameter("methods", "list[str]", ["sparsevlm", "fastv"]),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import subprocess
@@ -140,7 +141,21 @@ def test_makefile_installs_nothing_when_the_stamp_is_there(tmp_path):
     checksum = subprocess.run(["cksum"], input=pins, capture_output=True).stdout.split()[0]
     (venv / f"installed-{checksum.decode()}").touch()
     done = make("--dry-run", "reproduce", f"VENV={venv}")
-    assert done.stdout.splitlines() == [f"{venv}/bin/python -m sparsevlm reproduce --profile mini"]
+    assert done.stdout.splitlines() == [f"{venv}/bin/sparsevlm reproduce --profile mini"]
+
+
+def test_the_command_that_is_installed_is_the_one_of_the_module():
+    from sparsevlm import __main__ as module
+
+    home, _, name = project()["scripts"]["sparsevlm"].partition(":")
+    assert getattr(importlib.import_module(home), name) is module.main
+
+
+def test_make_help_names_every_target():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)[1].split())
+    shown = set(re.findall(r"make ([a-z]+)", make("help").stdout))
+    assert targets - shown == {"help", "lint"}
 
 
 def test_ci_runs_what_a_developer_runs():

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sparsevlm.cli.parameters import check, from_text, matches, registered
 from sparsevlm.paper.notebooks import Parameter
+from sparsevlm.paper.parameters import check, from_text, of_type, registered
 
 SOURCE = """\
 # %% tags=["parameters"]
@@ -16,6 +16,8 @@ quick: bool = False
 methods: list[str] = ["sparsevlm"]
 benchmark: str = "pope"
 limit: int | None = None
+model: str = ""
+num_questions: int = 20
 """
 
 
@@ -36,14 +38,19 @@ def source(tmp_path):
     ],
 )  # fmt: skip
 def test_types_are_those_a_reader_means(value, annotation, fits):
-    assert matches(value, annotation) is fits
+    parameter = Parameter("x", annotation, None)
+    if fits:
+        assert of_type(value, parameter) == value
+        return
+    with pytest.raises(ValueError, match="'x' must be "):
+        of_type(value, parameter)
 
 
 @pytest.mark.parametrize(
     ("text", "annotation", "value"),
     [
         ("64", "int", 64), ("64", "str", "64"), ("true", "bool", True), ("False", "bool", False),
-        ("[1, 2]", "list[int]", [1, 2]), ("['a']", "list[str]", ["a"]), ("1", "float", 1),
+        ("[1, 2]", "list[int]", [1, 2]), ("['a']", "list[str]", ["a"]), ("1", "float", 1.0),
         ("None", "int | None", None), ("7", "int | None", 7),
     ],
 )  # fmt: skip
@@ -61,7 +68,7 @@ def test_text_that_is_no_such_value_is_refused(text):
 def test_defaults_fill_in(source):
     assert check(source, {"tokens": 32}) == {
         "profile": "mini", "tokens": 32, "scale": 1.0, "quick": False, "methods": ["sparsevlm"],
-        "benchmark": "pope", "limit": None,
+        "benchmark": "pope", "limit": None, "model": "", "num_questions": 20,
     }  # fmt: skip
 
 
@@ -79,7 +86,7 @@ def test_a_value_of_another_type_is_refused(source, value):
 @pytest.mark.parametrize(
     ("given", "kind"),
     [
-        ({"profile": "maxi"}, "profile"),
+        ({"model": "llava"}, "model"),
         ({"methods": ["sparsevlm", "sparsevln"]}, "method"),
         ({"benchmark": "poke"}, "benchmark"),
     ],
@@ -90,6 +97,19 @@ def test_an_unknown_name_lists_the_known_ones(source, given, kind):
     assert str(caught.value).endswith(", ".join(registered(kind)))
 
 
-def test_a_type_that_no_parameter_may_have_is_refused():
-    with pytest.raises(ValueError, match="parameters are str, int, float, bool"):
-        matches({}, "dict")
+def test_an_unknown_profile_lists_the_known_ones(source):
+    with pytest.raises(ValueError, match="unknown profile 'maxi'; known: mini, a100, shape"):
+        check(source, {"profile": "maxi"})
+
+
+@pytest.mark.parametrize("name", ["tokens", "num_questions"])
+@pytest.mark.parametrize("value", [0, -64])
+def test_what_is_counted_is_positive(source, name, value):
+    with pytest.raises(ValueError, match=f"{name!r} must be a positive number, got {value}"):
+        check(source, {name: value})
+
+
+@pytest.mark.parametrize("model", ["", "mini-llava-16", "llava-7b", "llava-hf/llava-1.5-7b-hf"])
+def test_a_model_is_bundled_or_a_checkpoint_or_a_folder(source, tmp_path, model):
+    assert check(source, {"model": model})["model"] == model
+    assert check(source, {"model": str(tmp_path)})

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from synthetic import rehearse
+from synthetic import write_synthetic
 from tiny_checkpoints import as_fetched, pieces_tokenizer, save_tiny
 
 from sparsevlm.benchmarks.loaders import layout_of
@@ -20,10 +20,10 @@ from sparsevlm.cli.preflight_estimate import (
     settings_of,
     studies_of,
 )
-from sparsevlm.evaluation.hub_source import HubSource
+from sparsevlm.evaluation.backends import CheckpointBackend
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.evaluation.studies import get_study
 from sparsevlm.models.checkpoints import CHECKPOINTS, find
 
 SEVEN = find("llava-7b")
@@ -35,7 +35,7 @@ def no_judge(monkeypatch):
 
 
 def table_4_of_llava(monkeypatch):
-    monkeypatch.setattr(preflight_estimate, "STUDIES", {"table_4": STUDIES["table_4"]})
+    monkeypatch.setattr(preflight_estimate, "studies", lambda: {"table_4": get_study("table_4")})
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +50,10 @@ def checkpoint(tmp_path_factory):
 def complete(checkpoint, tmp_path):
     """Everything that Table 4 needs, in tiny."""
     data = tmp_path / "data"
-    for name in STUDIES["table_4"].benchmarks:
-        rehearse(name, data / layout_of(name).folder, n=4)
+    for name in get_study("table_4").benchmarks:
+        write_synthetic(name, data / layout_of(name).folder, n=4)
     folder = as_fetched("llava-7b", checkpoint, tmp_path / "fetched")
-    return HubSource(str(data), str(folder), None, complete=False)
+    return CheckpointBackend(str(data), str(folder), None, complete=False)
 
 
 def run(source, profile="a100", **changes):
@@ -63,7 +63,7 @@ def run(source, profile="a100", **changes):
 
 
 def test_nothing_is_there(tmp_path):
-    code, said = run(HubSource(str(tmp_path), str(tmp_path), None))
+    code, said = run(CheckpointBackend(str(tmp_path), str(tmp_path), None))
     text = "\n".join(said)
     assert code == 1 and said[-1].endswith("thing(s) missing")
     for checkpoint in CHECKPOINTS:
@@ -116,14 +116,14 @@ def test_a_small_disk(complete, monkeypatch):
     big = replace(SEVEN.repositories[0], about_bytes=10**18)
     models = {SEVEN.name: replace(SEVEN, repositories=(big,))}
     empty = replace(complete, checkpoints=complete.data)
-    found = list(preflight.disk({}, models, empty))
+    found = list(preflight.disk(estimate([], models), models, empty))
     assert found[0].state == "missing" and "about 1000000000 needed" in found[0].what
     assert found[1].state == "ok"
 
 
 def test_old_packages(monkeypatch, complete):
-    monkeypatch.setitem(preflight.LEAST, "torch", (99, 0))
-    monkeypatch.setitem(preflight.LEAST, "no-such-package", (1, 2))
+    monkeypatch.setitem(preflight.LEAST, "torch", "99.0")
+    monkeypatch.setitem(preflight.LEAST, "no-such-package", "1.2")
     found = {f.area: f for f in preflight.software({}, complete)}
     assert found["torch"].state == "missing" and found["torch"].todo == "install 99.0 or later"
     assert found["no-such-package"].what == "not there"

@@ -8,13 +8,13 @@ import pytest
 
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.evaluation.profiles import PROFILES, get_profile
-from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.evaluation.profiles import get_profile, profiles
+from sparsevlm.evaluation.studies import studies
 from sparsevlm.methods import METHODS
 from sparsevlm.miniature.registry import MINIATURES
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=list(PROFILES))
+@pytest.mark.parametrize("profile", profiles().values(), ids=list(profiles()))
 def test_a_profile_names_known_methods_and_benchmarks(profile):
     assert set(profile.methods) <= set(METHODS) - {"dense"}
     assert set(profile.benchmarks) <= set(BENCHMARKS)
@@ -38,14 +38,14 @@ def test_a_profile_that_cannot_run_says_what_is_missing():
 
 
 @pytest.mark.parametrize("profile", ["mini", "mini-8", "a100", "a100-100"])
-@pytest.mark.parametrize("study", STUDIES)
+@pytest.mark.parametrize("study", studies())
 def test_a_study_names_known_things_and_keeps_the_limit(profile, study):
-    if STUDIES[study].only not in ("", get_profile(profile).base):
-        pytest.skip("a study of another profile; tests/test_stand_in.py has it")
+    if studies()[study].only not in ("", get_profile(profile).name):
+        pytest.skip("a study of another profile; tests/test_miniature_validity.py has it")
     whole, narrowed = get_profile(profile), get_profile(profile).for_study(study)
     assert set(narrowed.methods) <= set(METHODS) - {"dense"}
     assert set(narrowed.benchmarks) <= set(BENCHMARKS)
-    assert (narrowed.name, narrowed.study, narrowed.limit) == (profile, study, whole.limit)
+    assert (narrowed.slug, narrowed.study, narrowed.limit) == (profile, study, whole.limit)
     if whole.limit:
         assert 0 < narrowed.samples_per_benchmark <= whole.limit
         assert f"at most {whole.limit} samples" in narrowed.marker
@@ -66,5 +66,5 @@ def test_a_profile_cannot_be_changed():
 def test_every_method_has_its_own_look():
     labels = {name: look.label for name, look in METHOD_STYLE.items()}
     assert labels == {name: method.label for name, method in METHODS.items()}
-    assert len({style.colour for style in METHOD_STYLE.values()}) == len(METHOD_STYLE)
+    assert len({style.color for style in METHOD_STYLE.values()}) == len(METHOD_STYLE)
     assert len({style.marker for style in METHOD_STYLE.values()}) == len(METHOD_STYLE)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 import sparsevlm as sv
 from sparsevlm.core.interface import Groups, Selection
-from sparsevlm.core.recycling import ASSIGNMENTS, MEAN_EPSILON, TIES, merge, reconstruct, select_top
+from sparsevlm.core.recycling import MEAN_EPSILON, merge, reconstruct, select_top
 from sparsevlm.core.schedule import PruningStage, recycled_counts, tokens_per_layer
+from sparsevlm.core.sparsevlm import OPTIONS
 from sparsevlm.core.sparsity import numerical_rank
 from sparsevlm.runtime.layout import apply, locate, pad_left
 
@@ -28,20 +29,20 @@ def noise(seed: int, *shape: int) -> torch.Tensor:
 
 @many
 @given(
-    seeds, st.integers(1, 200), st.integers(1, 16), st.sampled_from(ASSIGNMENTS),
-    st.sampled_from(TIES), st.booleans(),
+    seeds, st.integers(1, 200), st.integers(1, 16), st.sampled_from(OPTIONS["assignment"]),
+    st.sampled_from(OPTIONS["ties"]), st.booleans(),
 )  # fmt: skip
 def test_recycling_shares_the_tokens_out(seed, dropped, hidden, assignment, ties, alike):
     number, num_groups = recycled_counts(dropped)
     tokens = noise(seed, number, hidden)
     if alike:
         tokens = tokens[torch.arange(number) % 2]  # many tokens at the very same place
-    vectors, groups, centres = reconstruct(tokens, num_groups, "mean", assignment, ties)
+    vectors, groups, centers = reconstruct(tokens, num_groups, "mean", assignment, ties)
     sizes = torch.bincount(groups, minlength=num_groups)
     assert groups.shape == (number,) and sizes.shape == (num_groups,)
     assert (sizes > 0).all(), "an empty group"
-    assert len(set(centres.tolist())) == num_groups
-    assert groups[centres].tolist() == list(range(num_groups))
+    assert len(set(centers.tolist())) == num_groups
+    assert groups[centers].tolist() == list(range(num_groups))
     # Means lie among their members, and weighted with their sizes they sum to all of them.
     for index in range(num_groups):
         members = tokens[groups == index] * (sizes[index] / (sizes[index] + MEAN_EPSILON))

@@ -30,6 +30,9 @@ def context(layer=2, count=20, raters=3, num_visual=20, cache=None, seed=0):
         inputs_text=text,
         attention_rows=lambda chosen: rows[:, chosen],
         prompt_key=lambda: 7,
+        rotary_visual=None,
+        rotary_text=None,
+        attention_mean=None,
         cache={} if cache is None else cache,
     )
 

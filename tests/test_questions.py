@@ -11,11 +11,11 @@ from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.question_families import FAMILIES
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, benchmark_samples
 from sparsevlm.miniature.registry import MINIATURES
-from sparsevlm.miniature.scenes import CORNERS, SHAPE_COLOURS, make_scene
-from sparsevlm.miniature.statements import MAX_WORDS, STATEMENTS, confirm
+from sparsevlm.miniature.scenes import CORNERS, SHAPE_COLORS, make_scene
 from sparsevlm.miniature.vocabulary import INDEX, WORDS
 from training.recipes import STAGES_PER_SEED, TRAINING_SEEDS
 from training.registry import get_trainer
+from training.statements import MAX_WORDS, STATEMENTS, confirm
 
 
 @pytest.mark.parametrize("benchmark", FAMILIES)
@@ -54,14 +54,14 @@ SCENES = ("mini-llava", "mini-llava-16", "mini-gemini")
 
 
 def recipes():
-    return [get_trainer(name).RECIPES[name] for name in MINIATURES]
+    return [get_trainer(name).recipe for name in MINIATURES]
 
 
 def test_no_stage_trains_on_the_scenes_of_another():
     """Those of Qwen2-VL and Video-LLaVA are drawn from their seeds in ways of their own."""
     starts = [
         recipe.scenes_from(stage, seed)
-        for recipe in (get_trainer(name).RECIPES[name] for name in SCENES)
+        for recipe in (get_trainer(name).recipe for name in SCENES)
         for seed in (0, 1)
         for stage in range(len(recipe.stages))
     ]
@@ -75,8 +75,8 @@ def test_no_stage_trains_on_the_scenes_of_another():
 def test_existence_answers_are_true():
     samples = benchmark_samples("pope", 200, 0)
     for sample in samples:
-        _, _, _, colour, kind, *_ = sample.question.split()
-        there = (colour, kind) in Facts(make_scene(sample.seed)).pairs
+        _, _, _, color, kind, *_ = sample.question.split()
+        there = (color, kind) in Facts(make_scene(sample.seed)).pairs
         assert sample.answer == ("yes" if there else "no")
     assert 0.4 < np.mean([s.answer == "yes" for s in samples]) < 0.6
     assert {s.split for s in samples} == {"random", "popular", "adversarial"}
@@ -85,9 +85,9 @@ def test_existence_answers_are_true():
 def test_adversarial_absences_have_both_halves_present():
     for sample in benchmark_samples("pope", 200, 0):
         if sample.split == "adversarial" and sample.answer == "no":
-            _, _, _, colour, kind, *_ = sample.question.split()
+            _, _, _, color, kind, *_ = sample.question.split()
             counts = Facts(make_scene(sample.seed)).counts
-            assert counts[colour] and counts[kind]
+            assert counts[color] and counts[kind]
 
 
 def test_circular_questions_keep_the_answer_under_every_rotation():
@@ -112,7 +112,7 @@ def test_science_answers_follow_the_number_of_corners():
         value = sample.options["ABCD".index(sample.answer)]
         thing = sample.question.split(" has ")[1].split(" ?")[0].split()
         facts = Facts(make_scene(sample.seed))
-        kind = thing[1] if sample.split == "text" else facts.by_colour[thing[1]].kind
+        kind = thing[1] if sample.split == "text" else facts.by_color[thing[1]].kind
         assert value == CORNERS[kind]
 
 
@@ -126,13 +126,13 @@ def test_statements_state_what_is_true():
             assert all(word in INDEX for word in words), name
         words, wanted = STATEMENTS["color"](facts, rng)
         for place in np.flatnonzero(wanted):
-            assert words[place] == facts.colour_of(words[place - 1])
+            assert words[place] == facts.color_of(words[place - 1])
         words, wanted = STATEMENTS["verify"](facts, rng)
-        colours = {(k, o.colour) for k, o in facts.by_kind.items()}
+        colors = {(k, o.color) for k, o in facts.by_kind.items()}
         for place in np.flatnonzero(wanted):
             kind, claimed = words[place - 2 : place]
-            if kind in facts.by_kind and claimed in SHAPE_COLOURS:
-                assert words[place] == ("yes" if (kind, claimed) in colours else "no")
+            if kind in facts.by_kind and claimed in SHAPE_COLORS:
+                assert words[place] == ("yes" if (kind, claimed) in colors else "no")
                 verified += 1
         words, wanted = STATEMENTS["match"](facts, rng)
         for place in np.flatnonzero(wanted):

@@ -7,9 +7,10 @@ import os
 from dataclasses import replace
 
 import pytest
-from test_store import CELL, IDS, fill
+from test_store import IDS, RUN, fill
 
 from sparsevlm.evaluation.results import record_files
+from sparsevlm.evaluation.results.atomic import replacing, write_text
 from sparsevlm.evaluation.results.record_files import RECORDS_IN_MEMORY
 from sparsevlm.evaluation.results.store import RunError, Store
 
@@ -43,17 +44,17 @@ def spoil_rows(path):
 
 def test_scores_are_there_without_a_look_at_the_rows(store, reads):
     fill(store, IDS)
-    spoil_rows(store.path(CELL.id))
-    record = store.load(CELL)
+    spoil_rows(store.path(RUN.id))
+    record = store.load(RUN)
     assert record.scores == {"score": 1.0} and record.sessions == ({"commit": "abc"},)
-    assert record.run == CELL and record.seconds == 20.0
+    assert record.run == RUN and record.seconds == 20.0
     assert len(record.predictions) == len(IDS) and not reads
-    with pytest.raises(RunError, match=f"{CELL.id}.json is damaged .*delete it and run"):
+    with pytest.raises(RunError, match=f"{RUN.id}.json is damaged .*delete it and run"):
         record.predictions[0]
 
 
 def test_rows_are_read_once_for_the_records_that_are_used_together(store, reads):
-    runs = [replace(CELL, seed=n) for n in range(RECORDS_IN_MEMORY + 1)]
+    runs = [replace(RUN, seed=n) for n in range(RECORDS_IN_MEMORY + 1)]
     for run in runs:
         with store.writing(run, IDS) as writer:
             writer.append([{"id": i, "prediction": str(run.seed)} for i in IDS])
@@ -70,35 +71,55 @@ def test_rows_are_read_once_for_the_records_that_are_used_together(store, reads)
 
 def test_rows_are_a_sequence_and_equal_what_they_hold(store):
     rows = fill(store, IDS).predictions
-    assert rows == tuple(rows) and rows == store.load(CELL).predictions
+    assert rows == tuple(rows) and rows == store.load(RUN).predictions
     assert rows != tuple(rows)[1:] and rows != 3
     assert [row["id"] for row in rows[2:4]] == IDS[2:4]
     assert list(reversed(rows))[0]["id"] == IDS[-1]
 
 
 def test_times_and_batches_are_in_the_file_of_the_run_only(store):
-    with store.writing(CELL, IDS) as writer:
+    with store.writing(RUN, IDS) as writer:
         writer.append([{"id": i, "seconds": 0.25, "batch": 4} for i in IDS])
         record = writer.finish({})
     assert list(record.predictions) == [{"id": i} for i in IDS]
-    assert "seconds" not in store.path(CELL.id).read_text()
-    run = json.loads(store.path(CELL.id, "run.json").read_text())
+    assert "seconds" not in store.path(RUN.id).read_text()
+    run = json.loads(store.path(RUN.id, "run.json").read_text())
     assert run["answers"] == [{"id": i, "seconds": 0.25, "batch": 4} for i in IDS]
     assert run["seconds"] == record.seconds == 10.0
 
 
 def test_a_record_that_is_not_whole_is_said_to_be_so(store):
     fill(store, IDS)
-    result, run = store.path(CELL.id), store.path(CELL.id, "run.json")
+    result, run = store.path(RUN.id), store.path(RUN.id, "run.json")
     text = result.read_text()
     for broken in ("", text[:-3], text.replace('"format":2', '"format":1')):
         result.write_text(broken)
-        with pytest.raises(RunError, match=f"{CELL.id}.json is damaged"):
-            store.load(CELL)
+        with pytest.raises(RunError, match=f"{RUN.id}.json is damaged"):
+            store.load(RUN)
     result.write_text(text.replace('"rows":40', '"rows":41'))
     with pytest.raises(RunError, match="40 rows of 41"):
-        list(store.load(CELL).predictions)
+        list(store.load(RUN).predictions)
     result.write_text(text)
     os.remove(run)
     with pytest.raises(RunError, match=f"{run.name}, which belongs to it, is missing"):
-        store.load(CELL)
+        store.load(RUN)
+
+
+# Written atomically
+
+
+def test_the_file_appears_when_the_block_ends(tmp_path):
+    path = tmp_path / "new" / "file.txt"
+    with replacing(path) as partial:
+        partial.write_text("whole")
+        assert not path.exists() and partial.suffix == ".txt"
+    assert path.read_text() == "whole" and list(path.parent.iterdir()) == [path]
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), replacing(path) as partial:
+        partial.write_text("ha")
+        raise RuntimeError
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]

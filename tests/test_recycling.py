@@ -22,16 +22,16 @@ def test_official_clusters(case):
     torch.testing.assert_close(density, gold["density"], rtol=0, atol=2e-6)
     if "noise" in gold:
         density = density + gold["noise"].flatten() * 1e-6
-    centres = recycling.density_peaks(squared, density, count, ties="strict")
-    assert torch.equal(centres, gold["centers"])
-    groups = recycling.assign(x, squared, centres)
+    centers = recycling.density_peaks(squared, density, count, ties="strict")
+    assert torch.equal(centers, gold["centers"])
+    groups = recycling.assign(x, squared, centers)
     assert torch.equal(groups, gold["assign"])
     torch.testing.assert_close(recycling.merge(x, groups, count), gold["out"])
 
 
 @pytest.mark.parametrize("case", SEQUENCES)
 def test_official_sequence(case):
-    """[before][kept, in order][merged, in order of centres][text]."""
+    """[before][kept, in order][merged, in order of centers][text]."""
     info, gold = cases("functions")[case], arrays("functions", case)
     hidden, first, count = gold["hidden"], info["v_start"], info["n_vis"]
     recycled, groups = recycled_counts(count - info["n_kept"])
@@ -43,15 +43,8 @@ def test_official_sequence(case):
     dropped = gold["score"].index_fill(0, keep, -torch.inf)
     members, _ = dropped.topk(recycled)[::-1]
     vectors, labels, _ = recycling.reconstruct(hidden[first + members], groups, ties="strict")
-    sample = Sample(
-        first,
-        count,
-        info["n_text"],
-        info["n_text"],
-        count,
-        torch.arange(count),
-        torch.arange(len(hidden)),
-    )
+    text = info["n_text"]
+    sample = Sample(first, count, text, text, count, 0, hidden.device)
     after, out = apply(sample, hidden, Selection(keep, Groups(members, labels), vectors))
     assert after.visual == info["v_token_num_after"]
     torch.testing.assert_close(out, gold["out"])
@@ -67,7 +60,7 @@ def test_distances_are_exactly_symmetric_and_right():
 
 
 def test_ties_are_what_noise_would_do():
-    # Two neighbours: the closest pair ties for the top density. Noise makes one of the two the
+    # Two neighbors: the closest pair ties for the top density. Noise makes one of the two the
     # densest; its twin is then no centre. Without noise both would be.
     tokens = torch.tensor([[0.0], [0.1], [5.0], [5.3], [9.0]])
     squared = recycling.squared_distance(tokens)
@@ -95,22 +88,22 @@ def test_merge_mean_and_sum():
 def test_cosine_assignment_ignores_length():
     tokens = torch.tensor([[1.0, 0.0], [0.0, 1.0], [9.0, 1.0]])
     squared = recycling.squared_distance(tokens)
-    centres = torch.tensor([0, 1])
+    centers = torch.tensor([0, 1])
     far = torch.tensor([[1.0, 0.0], [0.0, 4.0], [1.0, 9.0]])
-    assert recycling.assign(tokens, squared, centres, "cosine").tolist() == [0, 1, 0]
+    assert recycling.assign(tokens, squared, centers, "cosine").tolist() == [0, 1, 0]
     squared = recycling.squared_distance(far)
-    assert recycling.assign(far, squared, centres, "l2").tolist() == [0, 1, 1]
+    assert recycling.assign(far, squared, centers, "l2").tolist() == [0, 1, 1]
     near = torch.tensor([[1.0, 0.0], [0.0, 9.0], [0.5, 1.0]])
     squared = recycling.squared_distance(near)
-    assert recycling.assign(near, squared, centres, "l2").tolist() == [0, 1, 0]
-    assert recycling.assign(near, squared, centres, "cosine").tolist() == [0, 1, 1]
+    assert recycling.assign(near, squared, centers, "l2").tolist() == [0, 1, 0]
+    assert recycling.assign(near, squared, centers, "cosine").tolist() == [0, 1, 1]
 
 
 def test_half_precision_stays_finite():
     tokens = torch.randn(30, 16).half() * 100
-    vectors, groups, centres = recycling.reconstruct(tokens, 4)
+    vectors, groups, centers = recycling.reconstruct(tokens, 4)
     assert vectors.dtype == torch.float16 and vectors.isfinite().all()
-    assert groups[centres].tolist() == [0, 1, 2, 3]
+    assert groups[centers].tolist() == [0, 1, 2, 3]
 
 
 def test_select_top_orders():
@@ -121,6 +114,6 @@ def test_select_top_orders():
 
 def test_a_centre_stays_in_its_own_group():
     twins = torch.zeros(2, 3)
-    squared, centres = recycling.squared_distance(twins), torch.tensor([0, 1])
-    assert recycling.assign(twins, squared, centres).tolist() == [0, 1]
-    assert recycling.assign(twins + 1, squared, centres, "cosine").tolist() == [0, 1]
+    squared, centers = recycling.squared_distance(twins), torch.tensor([0, 1])
+    assert recycling.assign(twins, squared, centers).tolist() == [0, 1]
+    assert recycling.assign(twins + 1, squared, centers, "cosine").tolist() == [0, 1]

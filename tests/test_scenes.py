@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sparsevlm.miniature.glyphs import GLYPHS, glyph_mask
-from sparsevlm.miniature.scenes import CARD_COLOURS, SHAPE_COLOURS, SHAPES, make_scene, shape_mask
+from sparsevlm.miniature.scenes import CARD_COLORS, SHAPE_COLORS, SHAPES, make_scene, shape_mask
 
 
 def test_a_seed_always_draws_the_same_pixels():
@@ -41,19 +41,19 @@ def test_objects_do_not_overlap_and_lie_inside(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_no_two_objects_share_a_description(seed):
     scene = make_scene(seed)
-    pairs = [(o.kind, o.colour) for o in scene.objects]
+    pairs = [(o.kind, o.color) for o in scene.objects]
     assert len(set(pairs)) == len(pairs)
     assert {o.kind for o in scene.shapes} <= set(SHAPES)
-    assert {o.colour for o in scene.cards} <= set(CARD_COLOURS)
+    assert {o.color for o in scene.cards} <= set(CARD_COLORS)
 
 
-def test_the_colour_of_an_object_is_on_its_patches():
+def test_the_color_of_an_object_is_on_its_patches():
     for seed in range(10):
         scene = make_scene(seed)
         for obj in scene.shapes:
             y, x, height, width = obj.box
             region = scene.pixels[y : y + height, x : x + width].reshape(-1, 3).astype(float)
-            distance = np.abs(region - np.array(SHAPE_COLOURS[obj.colour])).max(axis=1)
+            distance = np.abs(region - np.array(SHAPE_COLORS[obj.color])).max(axis=1)
             assert (distance < 25).sum() > 15, (seed, obj)
             assert 4 <= len(scene.patches_of(obj)) <= 16
 
@@ -68,5 +68,5 @@ def test_every_shape_and_letter_looks_different():
 def test_a_window_knows_where_it_lies_in_the_full_picture():
     scene = make_scene(11, 12)
     for obj in scene.objects:
-        assert obj.centre[0] == obj.box[0] + obj.box[2] / 2 + 4 * scene.origin[0]
-        assert obj.centre[1] == obj.box[1] + obj.box[3] / 2 + 4 * scene.origin[1]
+        assert obj.center[0] == obj.box[0] + obj.box[2] / 2 + 4 * scene.origin[0]
+        assert obj.center[1] == obj.box[1] + obj.box[3] / 2 + 4 * scene.origin[1]

@@ -118,7 +118,7 @@ def test_bad_models(how):
 
 
 def test_impossible_budgets_say_what_is_possible():
-    with pytest.raises(ValueError, match=r"impossible with cuts after layers \[15\].*reach 280"):
+    with pytest.raises(ValueError, match=r"impossible with stages after layers \[15\].*reach 280"):
         schedule_for(64, layers=[15])
 
 
@@ -144,7 +144,7 @@ def test_bad_cuts(arguments):
 
 
 def test_cuts_must_shrink():
-    with pytest.raises(ValueError, match="later cut cannot keep more"):
+    with pytest.raises(ValueError, match="later stage cannot keep more"):
         check_stages([PruningStage(1, 5), PruningStage(2, 6)])
 
 

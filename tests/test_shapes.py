@@ -8,7 +8,7 @@ from jaxtyping import TypeCheckError
 
 from sparsevlm.core.raters import text_relevance
 from sparsevlm.core.recycling import squared_distance
-from sparsevlm.core.scoring import correct, mean_over_heads
+from sparsevlm.core.scoring import mean_over_heads, priority_heads, score
 from sparsevlm.core.sparsity import numerical_rank
 
 
@@ -18,7 +18,8 @@ from sparsevlm.core.sparsity import numerical_rank
         (text_relevance, (torch.rand(5, 8), torch.rand(3, 7))),  # hidden sizes differ
         (text_relevance, (torch.rand(5, 8), torch.ones(3, 8, dtype=torch.int64))),
         (mean_over_heads, (torch.rand(4, 5),)),
-        (correct, (torch.rand(4, 3, 5), torch.rand(3, 6))),
+        (score, (torch.rand(4, 3, 5),)),
+        (priority_heads, (torch.rand(4, 5), 2)),
         (numerical_rank, (torch.rand(2, 3, 5),)),
         (squared_distance, (torch.rand(5),)),
     ],

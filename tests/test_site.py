@@ -29,14 +29,14 @@ profile: str = "mini"
 
 
 @pytest.fixture
-def ledger():
+def report():
     return without_records()
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch, ledger):
+def folders(tmp_path, monkeypatch, report):
     """Sources of figures 1, 2 and 10, of which 1 and 10 have pictures and 1 was executed."""
-    monkeypatch.setattr(claims_collect, "collect", lambda: ledger)
+    monkeypatch.setattr(claims_collect, "collect", lambda: report)
     sources, figures = tmp_path / "src", tmp_path / "figures"
     executed = tmp_path / "artifacts" / "mini"
     for folder in (sources, figures, executed):
@@ -101,7 +101,7 @@ def test_the_index_shows_figures_in_order_and_says_what_is_missing(folders):
     assert "figure_10.png" not in cards["figure_1"], "figure_1 does not own figure_10's files"
     assert "Figure 1: probe &amp; &lt;friends&gt;" in cards["figure_1"]
     assert "The question decides, and <code>code</code> is set as <em>code</em>." in text
-    assert "python -m sparsevlm reproduce --only figure_2" in cards["figure_2"]
+    assert "sparsevlm reproduce --only figure_2" in cards["figure_2"]
     assert "miniature model, not LLaVA-1.5" in text
     assert "slip of the paper" in cards["table_1"] and "within tolerance" in cards["table_1"]
 
@@ -114,9 +114,9 @@ def test_thumbnails_are_small_and_figures_whole(folders):
     assert copied.read_bytes() == (folders["figures"] / "figure_1.png").read_bytes()
 
 
-def test_the_ledger_is_all_there(folders, ledger):
+def test_every_claim_is_there(folders, report):
     page = Links(build(folders).parent / "claims.html")
-    assert {entry.claim.id for entry in ledger.entries} <= page.ids
+    assert {entry.claim.id for entry in report.entries} <= page.ids
 
 
 def test_a_new_site_replaces_the_old_one(folders):

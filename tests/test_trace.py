@@ -97,7 +97,7 @@ def test_broken_files_are_named(trace, tmp_path, content):
     other = json.loads(gzip.decompress(whole))
     other["format"] = "sparsevlm-trace-99"
     path.write_bytes(gzip.compress(json.dumps(other).encode()))
-    with pytest.raises(ValueError, match="sparsevlm-trace-1"):
+    with pytest.raises(ValueError, match="sparsevlm-trace-2"):
         sv.Trace.load(path)
 
 

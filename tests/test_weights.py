@@ -9,13 +9,14 @@ import torch
 from miniature_batch import batch
 
 from sparsevlm.miniature import load_miniature
-from sparsevlm.miniature.llava.model import build_config, build_model
 from sparsevlm.miniature.llava.prompts import builder
-from sparsevlm.miniature.qwen2_vl.pictures import NOMINAL
+from sparsevlm.miniature.qwen2_vl.images import NOMINAL
 from sparsevlm.miniature.registry import MINIATURES, get_miniature
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.vocabulary import IMAGE
-from sparsevlm.miniature.weights import CHECKSUMS, DATA, MissingAssetError, export, verify
+from sparsevlm.miniature.weights import CHECKSUMS, DATA, MissingAssetError, verify
+from training.export import export
+from training.llava.model import build_config, build_model
 from training.llava.vision import pixel_tensor
 from training.registry import get_trainer
 
@@ -84,7 +85,7 @@ def test_the_bundled_weights_are_whole_and_small(name):
 
 def test_every_recipe_is_shipped_and_has_its_depth():
     for name in MINIATURES:
-        recipe = get_trainer(name).RECIPES[name]
+        recipe = get_trainer(name).recipe
         model, _ = load_miniature(name)
         assert len(model.model.language_model.layers) == recipe.num_layers
         assert model.config.text_config.num_hidden_layers == recipe.num_layers

@@ -17,8 +17,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from sparsevlm.models.checkpoints import find
-from sparsevlm.models.checkpoints.places import FileEntry, Locked, place, write_lock
-from sparsevlm.models.checkpoints.verify import content_digest
+from sparsevlm.models.checkpoints.places import FileEntry, Locked, content_digest, place, write_lock
 
 VICUNA = ["<pad>", "<s>", "</s>", "<unk>", "<image>", "<video>"]
 QWEN = ["<pad>", "<s>", "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|video_pad|>",

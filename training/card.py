@@ -18,8 +18,9 @@ import torch
 
 from sparsevlm.analysis.kinds import accuracy_by_kind
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec, get_miniature
-from sparsevlm.miniature.weights import DATA, export, load_miniature
+from sparsevlm.miniature.weights import DATA, load_miniature
 from training.card_text import fill
+from training.export import export
 from training.recipes import Recipe, Stage
 from training.registry import get_trainer
 
@@ -27,8 +28,8 @@ CARD_SEED = 1  # the reported tables use seed 0
 BATCH = 32
 MEASURES = (
     "shape", "letter", "list/shape", "list/letter", "list/there", "list/choose", "list/count",
-    "list/confirm", "cell letter", "small letter", "ask/small text", "clock", "deeds", "list/does",
-    "list/who", "ask/tgif/count",
+    "list/confirm", "cell letter", "small letter", "ask/small text", "clock", "deeds", "actions",
+    "list/does", "list/who", "ask/tgif/count",
 )  # fmt: skip
 
 
@@ -138,7 +139,7 @@ def write_card(name: str, folder: Path, samples_per_benchmark: int) -> Path:
 
     Raises as `finished_run`.
     """
-    recipe = get_trainer(name).RECIPES[name]
+    recipe = get_trainer(name).recipe
     state = finished_run(folder, recipe)
     model = get_trainer(name).starting_model(recipe, state["seed"])
     model.load_state_dict(state["model"])
@@ -178,7 +179,7 @@ def measure_again(name: str, samples_per_benchmark: int) -> Path:
 def _finish(facts: dict, samples_per_benchmark: int) -> Path:
     """Measure the shipped weights, and write JSON, curves and card."""
     name = facts["name"]
-    recipe = get_trainer(name).RECIPES[name]
+    recipe = get_trainer(name).recipe
     model, builder = load_miniature(name)
     facts["layers"] = recipe.num_layers
     seconds = [stage_seconds(facts["curves"], stage) for stage in recipe.stages]

@@ -33,8 +33,8 @@ def accuracy_table(entries: Iterable[dict]) -> str:
 
 def stage_table(stages: Iterable[dict]) -> str:
     """One line per stage: how much it saw, and how fast."""
-    head = ["stage", "steps", "pictures per step", "patches per side", "minutes",
-            "pictures per second"]  # fmt: skip
+    head = ["stage", "steps", "images per step", "patches per side", "minutes",
+            "images per second"]  # fmt: skip
     rows = []
     for s in stages:
         speed = s["steps"] * s["batch"] / s["seconds"] if s["seconds"] else float("nan")
@@ -50,7 +50,7 @@ def probe_table(probes: dict) -> str:
     rows = [
         ("naming word on its object", *(f"{v:.2f}" for v in attention["naming word"])),
         ("last token on the object", *(f"{v:.2f}" for v in attention["last token"])),
-        ("right without the picture from here on", *(f"{without[layer]:.0%}" for layer in layers)),
+        ("right without the image from here on", *(f"{without[layer]:.0%}" for layer in layers)),
     ]
     return table(["layer", *map(str, layers)], rows)
 

@@ -1,7 +1,7 @@
-"""Muon (Jordan et al. 2024): momentum whose update is orthogonalised, for weight matrices.
+"""Muon (Jordan et al. 2024): momentum whose update is orthogonalized, for weight matrices.
 
 `torch.optim.Muon` does the same in bfloat16 only, which processors without bfloat16 units run
-about thirty times slower; this one stays in the dtype of the parameter and orthogonalises all
+about thirty times slower; this one stays in the dtype of the parameter and orthogonalizes all
 matrices of one shape in a single batched product.
 """
 
@@ -14,7 +14,7 @@ import torch
 _COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def orthogonalise(update: torch.Tensor, steps: int = 5) -> torch.Tensor:
+def orthogonalize(update: torch.Tensor, steps: int = 5) -> torch.Tensor:
     """Nearest semi-orthogonal matrices by Newton-Schulz iteration, [batch, rows, columns]."""
     a, b, c = _COEFFICIENTS
     tall = update.shape[-2] > update.shape[-1]
@@ -57,6 +57,6 @@ class Muon(torch.optim.Optimizer):
             buffer.lerp_(parameter.grad, 1 - group["momentum"])
             updates.append(parameter.grad.lerp(buffer, group["momentum"]))
         scale = max(1.0, shape[0] / shape[1]) ** 0.5
-        for parameter, update in zip(parameters, orthogonalise(torch.stack(updates)), strict=True):
+        for parameter, update in zip(parameters, orthogonalize(torch.stack(updates)), strict=True):
             parameter.mul_(1 - group["lr"] * group["weight_decay"])
             parameter.add_(update, alpha=-group["lr"] * scale)

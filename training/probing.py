@@ -1,35 +1,79 @@
-"""What the probes of all miniatures share: where words look, and when the picture is done.
+"""What the probes of all miniatures share: where words look, and when the image is done.
 
 Both probes are about the dense model. They tell which cuts can matter at all: a cut after the last
-layer that still reads the picture costs nothing, whatever it drops.
+layer that still reads the image costs nothing, whatever it drops.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
+from PIL.Image import Image
 from torch import Tensor
 
 from sparsevlm.miniature import vocabulary
+from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.question_families import Draft
-from training.turns import Turn, answer_turn, pack_turns
+from sparsevlm.miniature.scenes import Scene
+from sparsevlm.models.prompt_builder import PromptBuilder
+from training.turns import Turn, answer_turn, asked_words, pack_turns
 
-PROBE_SEEDS = 10**9  # pictures of no training stage and of no benchmark
+PROBE_SEEDS = 10**9  # images of no training stage and of no benchmark
 PROBE_SCENES = 12
 
 # The best head's attention on an object, [layers, queries], by whom: the naming word's place among
 # the queries; and the share of the visual tokens that the object covers.
 Look = tuple[Tensor, int, float]
-# The turns about a picture, and their hidden states by ids and the layer from which on they are
+# The turns about an image, and their hidden states by ids and the layer from which on they are
 # blind, [1, turns, words, hidden].
 Asked = tuple[list[Turn], Callable[[Tensor, int], Tensor]]
 
 
-def best_head(attentions: Sequence[Tensor], columns: np.ndarray) -> Tensor:
-    """Largest mass of a head on key columns, [layers, queries], from the maps of one sample."""
-    return torch.stack(list(attentions))[:, 0][..., columns].sum(-1).amax(1)
+Named = tuple[
+    str, int, np.ndarray
+]  # a question, the place of its naming word, the object's patches
+
+
+def named_objects(scene: Scene) -> list[Named]:
+    """Questions that name one object of a scene."""
+    facts = Facts(scene)
+    found = [(f"what color is the {k} ?", 4, o) for k, o in facts.by_kind.items()]
+    found += [(f"what shape is the {c} thing ?", 4, o) for c, o in facts.by_color.items()]
+    found += [(f"what letter is on the {c} card ?", 5, o) for c, o in facts.cards.items()]
+    return [(question, word, scene.patches_of(obj)) for question, word, obj in found]
+
+
+@torch.inference_mode()
+def attention_on_target(
+    model, builder: PromptBuilder, images: Iterable[tuple[Image, list[Named]]]
+) -> dict[str, list[float]]:
+    """Share of attention on the patches of the named object, by layer, of the best head.
+
+    Parameters
+    ----------
+    model : PreTrainedModel
+        With the attention kernel "eager", which alone hands out its weights.
+    builder : PromptBuilder
+        Of the model.
+    images : iterable
+        An image and the questions about it; three of them are asked.
+    """
+    return mean_looks(_looks(model, builder, images))
+
+
+def _looks(model, builder, images) -> Iterator[Look]:
+    for number, (image, named) in enumerate(images):
+        for index in np.random.default_rng(number).permutation(len(named))[:3]:
+            question, word, patches = named[index]
+            inputs = builder.inputs([question], [[image]])
+            ids = inputs["input_ids"][0]
+            visual = (ids == model.config.image_token_id).nonzero()[:, 0]
+            attentions = model(**inputs, output_attentions=True).attentions
+            best = torch.stack(attentions)[:, 0][..., int(visual[0]) + patches].sum(-1).amax(1)
+            words = len(asked_words(question))
+            yield best, len(ids) - words + word, len(patches) / len(visual)
 
 
 def mean_looks(looks: Iterable[Look]) -> dict[str, list[float]]:
@@ -49,12 +93,13 @@ def mean_looks(looks: Iterable[Look]) -> dict[str, list[float]]:
     return {name: np.mean(values, axis=0).round(3).tolist() for name, values in rows.items()}
 
 
+@torch.inference_mode()
 def right_when_blind(
     model,
-    pictures: Iterable[Asked],
+    images: Iterable[Asked],
     encode: Callable[[list[str]], list[int]] = vocabulary.encode,
 ) -> list[float]:
-    """Share of answers that stay right when no text token sees the picture from a layer on.
+    """Share of answers that stay right when no text token sees the image from a layer on.
 
     An answer counts when every word of it, given the words before it, is the most likely one.
 
@@ -66,7 +111,7 @@ def right_when_blind(
     """
     variants = len(model.model.language_model.layers) + 1
     right, count = np.zeros(variants), 0
-    for turns, hidden in pictures:
+    for turns, hidden in images:
         ids, asked = pack_turns([turns], model.lm_head.weight.device, encode)
         _, turn, place = asked.nonzero(as_tuple=True)
         for layer in range(variants):
@@ -80,7 +125,7 @@ def right_when_blind(
 def one_of_every_family(
     families: Mapping[str, Sequence[Callable[..., list[Draft] | Draft | None]]], facts, number: int
 ) -> list[Turn]:
-    """A question of every family about one picture; those that it cannot carry are left out.
+    """A question of every family about one image; those that it cannot carry are left out.
 
     A family gives one draft, or several that are judged together; of these one is drawn.
     """

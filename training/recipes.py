@@ -13,7 +13,7 @@ class Stage:
     """One part of a recipe.
 
     ``loss`` names an entry of `losses.LOSSES`; ``grid`` 12 means training windows, 24 whole
-    scenes; ``batch`` counts pictures per step over all processes; the learning rates fall linearly
+    scenes; ``batch`` counts images per step over all processes; the learning rates fall linearly
     to ``final`` times their value from the fraction ``decay_from`` of the steps on.
     """
 

@@ -100,7 +100,7 @@ class Run:
 
     def __init__(self, name: str, folder: Path, seed: int, rank: int, world: int, device: str):
         self.trainer = get_trainer(name)
-        self.recipe, self.folder, self.seed = self.trainer.RECIPES[name], folder, seed
+        self.recipe, self.folder, self.seed = self.trainer.recipe, folder, seed
         self.rank, self.world = rank, world
         self.device = torch.device(device)
         self.model = self.trainer.starting_model(self.recipe, seed).to(self.device)
@@ -156,7 +156,7 @@ def train_stage(run: Run, index: int, stage: Stage, first: int, state: dict | No
     if state is not None:
         for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
-    loss_function = run.trainer.LOSSES[stage.loss]
+    loss_function = run.trainer.losses[stage.loss]
     bar = tqdm(range(first, stage.steps), initial=first, total=stage.steps, desc=stage.name,
                disable=run.rank > 0, mininterval=10)  # fmt: skip
     start, curve = time.time(), Curve()
@@ -213,7 +213,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--until", metavar="STAGE", help="stop after this stage")
     arguments = parser.parse_args()
-    stages = get_trainer(arguments.name).RECIPES[arguments.name].stage_names()
+    stages = get_trainer(arguments.name).recipe.stage_names()
     if arguments.until not in (None, *stages):
         parser.error(f"--until: no stage {arguments.until!r}; choose from {', '.join(stages)}")
     folder = arguments.folder or Path("results/training") / arguments.name

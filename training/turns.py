@@ -1,4 +1,4 @@
-"""Turns of text about a picture or clip: how they are made, packed, and what they cost.
+"""Turns of text about an image or clip: how they are made, packed, and what they cost.
 
 A turn is a look-up list (`statements`) or a question with its answer. All miniatures learn from
 turns alike; what differs is the vision in front of them (`llava.losses`, `video_llava.losses`).
@@ -7,7 +7,7 @@ turns alike; what differs is the vision in front of them (`llava.losses`, `video
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 import torch
@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparsevlm.miniature import vocabulary
-from sparsevlm.miniature.statements import MAX_WORDS
+from sparsevlm.miniature.question_families import Draft
 from sparsevlm.miniature.vocabulary import PAD
+from training.statements import MAX_WORDS, LookUps
 
 Turn = tuple[str, list[str], list[float]]  # label, words, weights: 0 where nothing is predicted
 Measures = dict[str, tuple[float, float]]  # sum and count
@@ -29,18 +30,27 @@ def list_turn(name: str, words: list[str], wanted: Sequence[bool]) -> Turn:
 
 def question_turn(name: str, question: str, answer: str) -> Turn:
     """A question with its answer: all words of the answer weigh one, its end a tenth."""
-    asked, words = _asked(question), answer.split()
+    asked, words = asked_words(question), answer.split()
     weights = [0.0] * len(asked) + [1.0 / len(words)] * len(words) + [0.1]
     return f"ask/{name}", [*asked, *words, "</s>"], weights
 
 
+def list_and_question_turns(
+    lists: Iterable[tuple[str, LookUps]], drafts: Iterable[tuple[str, Draft]]
+) -> list[Turn]:
+    """Lists, then questions, each with the name of its kind."""
+    turns = [list_turn(name, words, wanted) for name, (words, wanted) in lists]
+    return turns + [question_turn(name, made.question, made.answer) for name, made in drafts]
+
+
 def answer_turn(name: str, question: str, answer: str) -> Turn:
     """As `question_turn`, without the end, and every word of the answer weighs one."""
-    asked, words = _asked(question), answer.split()
+    asked, words = asked_words(question), answer.split()
     return name, asked + words, [0.0] * len(asked) + [1.0] * len(words)
 
 
-def _asked(question: str) -> list[str]:
+def asked_words(question: str) -> list[str]:
+    """The words of a turn up to its answer."""
     return [*question.split(), "ASSISTANT", ":"]
 
 
@@ -49,20 +59,20 @@ def pack_turns(
     device: torch.device,
     encode: Callable[[list[str]], list[int]] = vocabulary.encode,
 ) -> tuple[Tensor, Tensor]:
-    """Ids [pictures, turns, words] and weights of predicting each next word, same shape.
+    """Ids [images, turns, words] and weights of predicting each next word, same shape.
 
     Parameters
     ----------
     turns : sequence of sequence of Turn
-        Equally many for every picture.
+        Equally many for every image.
     device : torch.device
     encode : callable
         Of the miniature's vocabulary.
     """
     shape = (len(turns), len(turns[0]), MAX_WORDS)
     ids, weights = np.full(shape, PAD), np.zeros(shape, np.float32)
-    for i, picture in enumerate(turns):
-        for j, (_, words, wanted) in enumerate(picture):
+    for i, image in enumerate(turns):
+        for j, (_, words, wanted) in enumerate(image):
             ids[i, j, : len(words)] = encode(words)
             weights[i, j, : len(words) - 1] = wanted[1:]
     return torch.from_numpy(ids).to(device), torch.from_numpy(weights).to(device)
@@ -77,12 +87,12 @@ def answer_loss(
     ----------
     model : PreTrainedModel
         Its ``lm_head`` turns hidden states into words.
-    hidden : Tensor [pictures, turns, words, hidden]
-    ids, weights : Tensor [pictures, turns, words]
+    hidden : Tensor [images, turns, words, hidden]
+    ids, weights : Tensor [images, turns, words]
         From `pack_turns`.
     turns : sequence of sequence of Turn
     lists : float
-        So many of the turns of every picture come first and are lists.
+        So many of the turns of every image come first and are lists.
 
     Returns
     -------
@@ -103,9 +113,9 @@ def answer_loss(
 def _accuracy(turns, where, right: Tensor, weights: Tensor) -> Measures:
     totals: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
     places = zip(*(w.tolist() for w in where[:2]), right.tolist(), weights.tolist(), strict=True)
-    for picture, turn, correct, weight in places:
+    for image, turn, correct, weight in places:
         if weight > 0.2:
-            total = totals[turns[picture][turn][0]]
+            total = totals[turns[image][turn][0]]
             total[0] += correct
             total[1] += 1
     return {name: (a, b) for name, (a, b) in sorted(totals.items())}

@@ -21,13 +21,16 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 tokens: int = 64  # budget, mean over layers of the visual tokens left
 
 # %%
-from sparsevlm.analysis.style import save_figure
 from sparsevlm.paper.figures import figure_6
+from sparsevlm.paper.page import begin
 
-found = figure_6.examples(profile, tokens)
+page = begin("figure_6", globals())
+found = figure_6.examples(page.profile, tokens)
 
 # %% [markdown]
 # Every row is one question. Words that rate are orange. A dropped patch is white, a recycled one
@@ -35,8 +38,7 @@ found = figure_6.examples(profile, tokens)
 
 # %%
 figure = figure_6.draw(found, tokens)
-name = "figure_6" if tokens == 64 else f"figure_6_{tokens}"
-files = save_figure(figure, name, profile)
+files = page.save(figure)
 
 # %% [markdown]
 # How much two questions about one scene share: 1 is the same survivors, and two random choices of

@@ -22,7 +22,7 @@ class AttentionMaps(AskedExample):
     Attributes
     ----------
     relevance : ndarray
-        See `Recording`.
+        See `RecordedExample`.
     rated : tuple of int
         Words that would rate.
     rows : ndarray

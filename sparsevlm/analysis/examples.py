@@ -20,7 +20,7 @@ from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.sample_images import sample_images
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec
-from sparsevlm.miniature.scenes import CARD_COLOURS, SHAPE_COLOURS, SHAPES, Scene, make_scene
+from sparsevlm.miniature.scenes import CARD_COLORS, SHAPE_COLORS, SHAPES, Scene, make_scene
 from sparsevlm.models.images import load_image
 
 if TYPE_CHECKING:
@@ -283,12 +283,12 @@ def named_patches(scene: Scene, question: str) -> tuple[int, ...]:
     multiple choice, which follow the question mark, name nothing.
     """
     words = question.split("?")[0].split()
-    colors = [word for word in words if word in SHAPE_COLOURS or word in CARD_COLOURS]
+    colors = [word for word in words if word in SHAPE_COLORS or word in CARD_COLORS]
     kinds = [word for word in words if word in SHAPES or word == "card"]
     if not colors and not kinds:
         return ()
     objects = [
         o for o in scene.objects
-        if (not colors or o.colour in colors) and (not kinds or o.kind in kinds)
+        if (not colors or o.color in colors) and (not kinds or o.kind in kinds)
     ]  # fmt: skip
     return tuple(sorted(int(i) for o in objects for i in scene.patches_of(o)))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.evaluation.recording import RecordingPruner, StageRecord
+from sparsevlm.evaluation.recording import RecordedStage, RecordingPruner
 from sparsevlm.models.prompts.clip import pad_to_square
 
 if TYPE_CHECKING:
@@ -108,18 +108,18 @@ class StageBreakdown:
 
 
 @dataclass(frozen=True)
-class Recording(AskedExample):
+class RecordedExample(AskedExample):
     """An answered example with what every stage of SparseVLM saw.
 
     Attributes
     ----------
     relevance : ndarray
         Of every word to the image, ``[num_text]``, sums to 1.
-    stages : tuple of StageRecord
+    stages : list of RecordedStage
     """
 
     relevance: np.ndarray
-    stages: tuple[StageRecord, ...]
+    stages: list[RecordedStage]
 
     @cached_property
     def breakdowns(self) -> list[StageBreakdown]:
@@ -187,7 +187,7 @@ def ask_example(
 
 def record(
     loaded: LoadedModel, example: Example, tokens: int, method: str = "sparsevlm", **options: object
-) -> Recording:
+) -> RecordedExample:
     """Answer an example under a method with raters and keep what every stage saw.
 
     Parameters
@@ -205,11 +205,10 @@ def record(
     ValueError
         Unknown method or option, impossible budget; and see `ask_example`.
     """
-    pruner = RecordingPruner(loaded.pruner(method, tokens, **options))
+    pruner = RecordingPruner(loaded.pruner(method, tokens, **options), hidden=True)
     asked = ask_example(loaded, example, pruner)
-    return Recording(
-        **vars(asked), relevance=pruner.relevance, stages=tuple(pruner.stages_seen)
-    )  # fmt: skip
+    (seen,) = pruner.samples
+    return RecordedExample(**vars(asked), relevance=seen.relevance, stages=seen.stages)
 
 
 def image_as_seen(image: Image, builder: PromptBuilder) -> Image:

@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-    from sparsevlm.analysis.observe import AskedExample, Recording
+    from sparsevlm.analysis.observe import AskedExample, RecordedExample
 
 RIGHT, WRONG = "#00795A", "#B00020"
 QUIET = "#666666"
 # Who looks decides the color, and it is that of the method that goes by this look.
-RATERS = METHOD_STYLE["sparsevlm"].colour
-ALL_TEXT = METHOD_STYLE["sparsevlm-all-text"].colour
-LAST_TOKEN = METHOD_STYLE["fastv"].colour
+RATERS = METHOD_STYLE["sparsevlm"].color
+ALL_TEXT = METHOD_STYLE["sparsevlm-all-text"].color
+LAST_TOKEN = METHOD_STYLE["fastv"].color
 
 
 class Canvas:
@@ -208,7 +208,7 @@ def draw_line(axes: Axes, one: AskedExample, line: Sequence[int], y: float, size
     draw_words(axes, words, [n for n, i in enumerate(line) if i in one.raters], 0.0, y, size)
 
 
-def draw_relevance(canvas: Canvas, one: Recording, left: float, top: float, width: float,
+def draw_relevance(canvas: Canvas, one: RecordedExample, left: float, top: float, width: float,
                    height: float, size: float = 7) -> Axes:  # fmt: skip
     """Draw the relevance of every word as a bar over it; returns the axes of the bars."""
     bars = canvas.panel(left, top, width, height)

@@ -1,17 +1,19 @@
-"""One look for every figure: sizes of a paper's columns, one colour per method, provenance."""
+"""One style for every figure: sizes of a paper's columns, a color per method, provenance."""
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from sparsevlm.evaluation.paths import ROOT
-from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import replacing, write_text
+from sparsevlm.methods import METHODS, Method
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,31 +23,45 @@ if TYPE_CHECKING:
 class MethodStyle(NamedTuple):
     """How a method looks in every figure."""
 
-    colour: str
+    color: str
     marker: str
     label: str
 
 
-# The palette of Okabe and Ito (2008), safe for the common colour-vision deficiencies; markers tell
-# the methods apart without colour. Grey for the controls, black for the dense model.
-METHOD_STYLE: dict[str, MethodStyle] = {
-    "dense": MethodStyle("#000000", "*", "Dense"),
-    "sparsevlm": MethodStyle("#D55E00", "o", "SparseVLM"),
-    "sparsevlm-all-text": MethodStyle("#56B4E9", "P", "SparseVLM, all text"),
-    "sparsevlm-all-tokens": MethodStyle("#117733", "d", "SparseVLM, all tokens"),
-    "sparsevlm-no-recycling": MethodStyle("#AA4499", "h", "SparseVLM, no recycling"),
-    "sparsevlm-not-refilled": MethodStyle("#DDAADD", "H", "SparseVLM, no recycling, not refilled"),
-    "sparsevlm-paper": MethodStyle("#CC79A7", "D", "SparseVLM (paper)"),
-    "sparsevlm-v1.0": MethodStyle("#882255", "<", "SparseVLM (v1.0)"),
-    "sparsevlm-video": MethodStyle("#332288", ">", "SparseVLM (video)"),
-    "sparsevlm-plus": MethodStyle("#44AA99", "p", "SparseVLM+"),
-    "fastv": MethodStyle("#0072B2", "s", "FastV"),
-    "pdrop": MethodStyle("#009E73", "^", "PDrop"),
-    "tome": MethodStyle("#E69F00", "v", "ToMe"),
-    "random": MethodStyle("#999999", "x", "Random"),
-    "uniform": MethodStyle("#666666", "+", "Uniform grid"),
-    "pooled": MethodStyle("#BBBBBB", "X", "Pooled grid"),
+# The palette of Okabe and Ito (2008), safe for the common color-vision deficiencies; markers tell
+# the methods apart without color. Gray for the controls, black for the dense model.
+_LOOKS = {
+    "dense": ("#000000", "*"),
+    "sparsevlm": ("#D55E00", "o"),
+    "sparsevlm-all-text": ("#56B4E9", "P"),
+    "sparsevlm-all-tokens": ("#117733", "d"),
+    "sparsevlm-no-recycling": ("#AA4499", "h"),
+    "sparsevlm-not-refilled": ("#DDAADD", "H"),
+    "sparsevlm-paper": ("#CC79A7", "D"),
+    "sparsevlm-v1.0": ("#882255", "<"),
+    "sparsevlm-video": ("#332288", ">"),
+    "sparsevlm-plus": ("#44AA99", "p"),
+    "fastv": ("#0072B2", "s"),
+    "pdrop": ("#009E73", "^"),
+    "tome": ("#E69F00", "v"),
+    "random": ("#999999", "x"),
+    "uniform": ("#666666", "+"),
+    "pooled": ("#BBBBBB", "X"),
 }
+# For methods that have no look of their own, in the order of `METHODS`.
+_SPARE_LOOKS = (("#8C6D31", "1"), ("#7B4173", "2"), ("#3182BD", "3"), ("#B5CF6B", "4"))
+
+
+def method_styles(methods: Mapping[str, Method]) -> dict[str, MethodStyle]:
+    """The look of every method; those without one of their own get a spare one."""
+    spare = cycle(_SPARE_LOOKS)
+    return {
+        name: MethodStyle(*(_LOOKS.get(name) or next(spare)), method.label)
+        for name, method in methods.items()
+    }
+
+
+METHOD_STYLE = method_styles(METHODS)
 
 COLUMN_INCHES = {1: 3.25, 2: 6.75}
 FORMATS = ("pdf", "png", "svg")
@@ -109,16 +125,21 @@ def figure_size(columns: Literal[1, 2] = 1, height: float | None = None) -> tupl
     return width, height if height is not None else width / 1.618
 
 
+def folder_of(profile: Profile, folder: str | Path = "figures") -> Path:
+    """Return where the figures of a profile go: those of the miniature are not in a subfolder."""
+    return ROOT / folder / ("" if profile.slug == "mini" else profile.slug)
+
+
 def save_figure(
     fig: Figure,
     name: str,
-    profile: str,
+    profile: Profile | str,
     sources: Sequence[str] = (),
     folder: str | Path = "figures",
     data: pd.DataFrame | None = None,
     study: str = "",
 ) -> list[Path]:
-    """Write `fig` as PDF, PNG (300 dpi) and SVG, each whole or not at all.
+    """Write `fig` as PDF, PNG (300 dpi) and SVG, each atomically.
 
     Parameters
     ----------
@@ -126,11 +147,11 @@ def save_figure(
         Saved at its own size: make it with `figure_size`.
     name : str
         The file name without an extension.
-    profile : str
+    profile : Profile or str
         The profile whose results it shows. Its marker is drawn on the figure, and what is not of
         the bundled miniature goes to a folder of its own inside `folder`.
     sources : sequence of str
-        Ids of the cells it was drawn from, written into the files' metadata.
+        Ids of the runs it was drawn from, written into the files' metadata.
     folder : str or path
         Relative to the repository.
     data : DataFrame, optional
@@ -151,12 +172,12 @@ def save_figure(
     """
     if not name or Path(name).name != name or Path(name).suffix:
         raise ValueError(f"name must be a file name without folder and extension, got {name!r}")
-    chosen = get_profile(profile)
+    chosen = as_profile(profile)
     marker = (chosen.for_study(study) if study else chosen).marker
     if marker:
         _draw_marker(fig, marker)
-    target = ROOT / folder if profile == "mini" else ROOT / folder / profile
-    note = _note(name, profile, marker, sources)
+    target = folder_of(chosen, folder)
+    note = _note(name, chosen.slug, marker, sources)
     files = []
     for kind in FORMATS:
         path = target / f"{name}.{kind}"

@@ -18,8 +18,8 @@ ENLARGE = (1, 2, 5, 10)  # times its own size
 MAX_PATCH = 40  # pixels on a side of a patch, before that
 
 # Okabe-Ito without black. Groups repeat them: a color has to differ from its neighbours only.
-GROUP_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
-RATER_COLOUR = "#D55E00"
+GROUP_COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
+RATER_COLOR = "#D55E00"
 
 
 def _rgb(color: str) -> np.ndarray:
@@ -64,7 +64,7 @@ def survivor_image(
     tint = np.full((rows * columns, 3), 255.0)
     for number, members in enumerate(groups):
         shown[list(members)] = RECYCLED
-        color = _rgb(GROUP_COLOURS[number % len(GROUP_COLOURS)])
+        color = _rgb(GROUP_COLORS[number % len(GROUP_COLORS)])
         tint[list(members)] = 0.45 * color + 0.55 * 255
     shown[list(kept)] = 1.0
     share = np.kron(shown.reshape(rows, columns), np.ones((cell, cell)))[..., None]
@@ -133,7 +133,7 @@ def draw_words(
             transform=axes.transAxes,
             size=size,
             va="bottom",
-            color=RATER_COLOUR if rates else "#333333",
+            color=RATER_COLOR if rates else "#333333",
             weight="bold" if rates else "normal",
         )
         at += text.get_window_extent(renderer).width + space

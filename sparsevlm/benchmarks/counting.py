@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from sparsevlm.benchmarks.sample import Sample
+
 Row = Mapping  # a prediction of a record: the fields of a Sample plus "prediction"
 Counts = dict[str, float]
 ScoreSample = Callable[[Row], float]
@@ -54,6 +56,17 @@ def ratio(part, whole):
     return np.divide(part, whole, out=np.zeros(np.broadcast(part, whole).shape), where=whole != 0)
 
 
+def exact_match(parse: Callable[[str, Sample], str], ignore_case: bool = False) -> ScoreSample:
+    """Return the scorer that gives 1 where the answer as read is the reference, else 0."""
+
+    def score_sample(row: Row) -> float:
+        sample = Sample.from_json(row)
+        wanted = sample.answer.lower() if ignore_case else sample.answer
+        return float(parse(row["prediction"], sample) == wanted)
+
+    return score_sample
+
+
 def share_right(score_sample: ScoreSample) -> Callable[[Sequence[Row]], Counts]:
     """Return the counting step of a plain mean over samples, overall and by split."""
 
@@ -90,7 +103,7 @@ def total_of(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Counts]) -> 
     return add_up([counts(group) for group in groups_of(rows).values()])
 
 
-def mean_score(rows: Sequence[Row], sample_stats: Callable[[Sequence[Row]], Counts]) -> dict:
+def mean_score(rows: Sequence[Row], *, sample_stats: Callable[[Sequence[Row]], Counts]) -> dict:
     """Return the mean in percent under "score" and by split under "parts"."""
     totals = total_of(rows, sample_stats)
     return {"score": float(percent_right(totals)), "parts": accuracy_parts(totals)}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from sparsevlm.benchmarks.counting import Row, mean_score, percent_right, share_right
+from sparsevlm.benchmarks.counting import exact_match
 from sparsevlm.benchmarks.sample import Sample
 
 
@@ -18,16 +16,4 @@ def parse(prediction: str, sample: Sample) -> str:
     return prediction.strip().rstrip(".").lower()
 
 
-def score_sample(row: Row) -> float:
-    """Return 1 for an exact match, else 0 (GQA's own `eval.py`)."""
-    sample = Sample.from_json(row)
-    return float(parse(row["prediction"], sample) == sample.answer.lower())
-
-
-sample_stats = share_right(score_sample)
-aggregate = percent_right
-
-
-def score(rows: Sequence[Row]) -> dict:
-    """Return the accuracy in percent under "score", and per split under "parts"."""
-    return mean_score(rows, sample_stats)
+score_sample = exact_match(parse, ignore_case=True)  # GQA's own eval.py

@@ -12,6 +12,7 @@ from sparsevlm.benchmarks.counting import (
     Counts,
     Row,
     accuracy_parts,
+    exact_match,
     percent_right,
     ratio,
     share_right,
@@ -25,10 +26,7 @@ def parse(prediction: str, sample: Sample) -> str:
     return infer_option(prediction, sample.options)
 
 
-def score_sample(row: Row) -> float:
-    """Return 1 for the right letter in this rotation, else 0."""
-    sample = Sample.from_json(row)
-    return float(parse(row["prediction"], sample) == sample.answer)
+score_sample = exact_match(parse)
 
 
 def sample_stats(group: Sequence[Row]) -> Counts:
@@ -50,9 +48,6 @@ def sample_stats(group: Sequence[Row]) -> Counts:
     return share_right(lambda row: row["right"])([whole]) | {"vanilla_right": right[0]}
 
 
-aggregate = percent_right
-
-
 def score(rows: Sequence[Row]) -> dict:
     """Return the circular accuracy in percent under "score".
 
@@ -61,7 +56,7 @@ def score(rows: Sequence[Row]) -> dict:
     totals = total_of(rows, sample_stats)
     vanilla = float(100 * ratio(totals["vanilla_right"], totals["asked"]))
     return {
-        "score": float(aggregate(totals)),
+        "score": float(percent_right(totals)),
         "vanilla": vanilla,
         "parts": accuracy_parts(totals),
     }

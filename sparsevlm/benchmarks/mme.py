@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from sparsevlm.benchmarks.counting import Counts, Row, ratio, splits_of, total_of
+from sparsevlm.benchmarks.counting import Counts, Row, exact_match, ratio, splits_of, total_of
 from sparsevlm.benchmarks.sample import Sample
 
 PERCEPTION = "existence count position color posters celebrity scene landmark artwork OCR".split()
@@ -24,10 +24,7 @@ def parse(prediction: str, sample: Sample) -> str:
     return next((word for word in ("yes", "no") if word in start), "other")
 
 
-def score_sample(row: Row) -> float:
-    """Return 1 for the right word, else 0."""
-    sample = Sample.from_json(row)
-    return float(parse(row["prediction"], sample) == sample.answer.lower())
+score_sample = exact_match(parse, ignore_case=True)
 
 
 def sample_stats(group: Sequence[Row]) -> Counts:

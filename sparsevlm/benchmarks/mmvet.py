@@ -95,9 +95,6 @@ def _read(verdict: Mapping, sample: str) -> tuple[float]:
     return (points,)
 
 
-aggregate = percent_right
-
-
 def judged_score(totals: Mapping):
     """Return the judge's mean over its usable verdicts, 0 to 100, as MM-Vet's table has it."""
     return 100 * ratio(totals["judge_points"], totals["judged"])
@@ -110,5 +107,5 @@ def score(rows: Sequence[Row]) -> dict:
     ("judged"), "broken" and "missing".
     """
     totals = total_of(rows, sample_stats)
-    out = {"score": float(aggregate(totals)), "parts": accuracy_parts(totals)}
+    out = {"score": float(percent_right(totals)), "parts": accuracy_parts(totals)}
     return out | judge_part(totals, len(rows), score=judged_score)

@@ -1,52 +1,35 @@
 """The paper's twelve benchmarks by name: eight of images (Table 1), four of videos (Table 3).
 
-Scoring needs numpy only. The questions of the miniature are imported when they are asked for.
+A benchmark is a module with ``score_sample(row)``; where its score is more than the mean over
+samples, the module also has ``sample_stats``, ``aggregate`` and ``score``. Its real data are read
+by the loader of the same name (`loaders`). Scoring needs numpy only.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import ModuleType
 
 import numpy as np
 
-from sparsevlm.benchmarks import (
-    activitynet,
-    gqa,
-    mmbench,
-    mme,
-    mmvet,
-    msrvtt,
-    msvd,
-    pope,
-    scienceqa,
-    seed,
-    textvqa,
-    tgif,
-)
-from sparsevlm.benchmarks.counting import Counts, Row
-from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.benchmarks import gqa, mmbench, mme, mmvet, pope, scienceqa, seed, textvqa, videoqa
+from sparsevlm.benchmarks.counting import Counts, Row, mean_score, percent_right, share_right
+
+SHORT, LONG = 128, 1024  # new tokens: LLaVA's model_vqa_loader, and its other scripts
 
 
 @dataclass(frozen=True)
 class Benchmark:
-    """How one benchmark asks, reads and scores.
+    """How one benchmark asks and scores.
 
     Attributes
     ----------
     name, label, paper_column : str
         Key, name in text, and column of the published table.
-    unit : str
-        Of the score: "%" or "points".
-    source : str
-        The official scorer that is followed.
-    media : str
-        "image" or "video": what a sample shows.
     max_new_tokens : int
         Longest answer that the official script allows on the real data; decoding is greedy.
-    parse : (prediction, Sample) -> str
-        The answer as the scorer reads it.
     score_sample : (row) -> float
         How right one answer is on its own, 0 to 1.
     sample_stats : (rows of one group) -> dict of float
@@ -55,62 +38,57 @@ class Benchmark:
         The score; elementwise, so it takes resampled sums as well.
     score : (rows) -> dict
         The score under "score", with its parts.
+    scorer : str
+        Full name of the module that scores.
+    media : str
+        "image" or "video": what a sample shows.
+    unit : str
+        Of the score: "%" or "points".
     """
 
     name: str
     label: str
     paper_column: str
-    unit: str
-    source: str
-    media: str
     max_new_tokens: int
-    parse: Callable[[str, Sample], str]
     score_sample: Callable[[Row], float]
     sample_stats: Callable[[Sequence[Row]], Counts]
     aggregate: Callable[[Mapping[str, np.ndarray]], np.ndarray]
     score: Callable[[Sequence[Row]], dict]
+    scorer: str
+    media: str = "image"
+    unit: str = "%"
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """The modules whose code makes the score."""
+        return (self.scorer, share_right.__module__)
 
 
-SHORT, LONG = 128, 1024  # new tokens: LLaVA's model_vqa_loader, and its other scripts
-MATCH = "normalised match beside the Video-ChatGPT judge"
-
-
-def _image(module: ModuleType, label: str, column: str, source: str, longest: int = SHORT):
-    unit = "points" if module is mme else "%"
-    return _benchmark(module, label, column, unit, source, "image", longest)
-
-
-def _video(module: ModuleType, label: str):
-    return _benchmark(module, label, label, "%", MATCH, "video", LONG)
-
-
-def _benchmark(module: ModuleType, *described) -> Benchmark:
-    name = module.__name__.rpartition(".")[2]
-    functions = (
-        module.parse,
-        module.score_sample,
-        module.sample_stats,
-        module.aggregate,
-        module.score,
-    )
-    return Benchmark(name, *described, *functions)
+def _benchmark(
+    scorer: ModuleType, name: str, label: str, column: str, longest: int = SHORT, **fields: str
+) -> Benchmark:
+    stats = getattr(scorer, "sample_stats", None) or share_right(scorer.score_sample)
+    aggregate = getattr(scorer, "aggregate", percent_right)
+    score = getattr(scorer, "score", None) or partial(mean_score, sample_stats=stats)
+    functions = (scorer.score_sample, stats, aggregate, score)
+    return Benchmark(name, label, column, longest, *functions, scorer.__name__, **fields)
 
 
 BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
-        _image(gqa, "GQA", "GQA", "GQA eval.py after LLaVA convert_gqa_for_eval.py"),
-        _image(mmbench, "MMBench", "MMB", "MMBench circular, rule-based matching", LONG),
-        _image(mme, "MME", "MME", "MME calculation.py, perception + cognition"),
-        _image(pope, "POPE", "POPE", "LLaVA eval_pope.py, mean F1 of the three splits"),
-        _image(scienceqa, "ScienceQA", "SQA", "LLaVA eval_science_qa.py", LONG),
-        _image(seed, "SEED-Bench", "SEED", "LLaVA convert_seed_for_submission.py, total"),
-        _image(textvqa, "TextVQA", "TextVQA", "LLaVA m4c_evaluator.py"),
-        _image(mmvet, "MM-Vet", "MMVet", "normalised match in place of the GPT-4 judge", LONG),
-        _video(tgif, "TGIF-QA"),
-        _video(msvd, "MSVD-QA"),
-        _video(msrvtt, "MSRVTT-QA"),
-        _video(activitynet, "ActivityNet-QA"),
+        _benchmark(gqa, "gqa", "GQA", "GQA"),
+        _benchmark(mmbench, "mmbench", "MMBench", "MMB", LONG),
+        _benchmark(mme, "mme", "MME", "MME", unit="points"),
+        _benchmark(pope, "pope", "POPE", "POPE"),
+        _benchmark(scienceqa, "scienceqa", "ScienceQA", "SQA", LONG),
+        _benchmark(seed, "seed", "SEED-Bench", "SEED"),
+        _benchmark(textvqa, "textvqa", "TextVQA", "TextVQA"),
+        _benchmark(mmvet, "mmvet", "MM-Vet", "MMVet", LONG),
+        _benchmark(videoqa, "tgif", "TGIF-QA", "TGIF-QA", LONG, media="video"),
+        _benchmark(videoqa, "msvd", "MSVD-QA", "MSVD-QA", LONG, media="video"),
+        _benchmark(videoqa, "msrvtt", "MSRVTT-QA", "MSRVTT-QA", LONG, media="video"),
+        _benchmark(videoqa, "activitynet", "ActivityNet-QA", "ActivityNet-QA", LONG, media="video"),
     )
 }
 

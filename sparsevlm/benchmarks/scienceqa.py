@@ -1,12 +1,15 @@
-"""ScienceQA: multiple choice, answered by a letter."""
+"""ScienceQA: multiple choice, answered by a letter.
+
+On the real data the splits are "image", the official script's IMG-Accuracy, and "text". The paper
+does not say whether its column has the total or the former.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 from sparsevlm.benchmarks.answers import letters
-from sparsevlm.benchmarks.counting import Row, mean_score, percent_right, share_right
+from sparsevlm.benchmarks.counting import exact_match
 from sparsevlm.benchmarks.sample import Sample
 
 
@@ -33,20 +36,4 @@ def parse(prediction: str, sample: Sample) -> str:
     return letter if letter in allowed else ""
 
 
-def score_sample(row: Row) -> float:
-    """Return 1 for the right letter, else 0."""
-    sample = Sample.from_json(row)
-    return float(parse(row["prediction"], sample) == sample.answer)
-
-
-sample_stats = share_right(score_sample)
-aggregate = percent_right
-
-
-def score(rows: Sequence[Row]) -> dict:
-    """Return the total accuracy in percent under "score", and per split under "parts".
-
-    On the real data the splits are "image", the script's IMG-Accuracy, and "text". The paper does
-    not say which of the two numbers its column has.
-    """
-    return mean_score(rows, sample_stats)
+score_sample = exact_match(parse)

@@ -8,6 +8,7 @@ from sparsevlm.benchmarks.counting import (
     Counts,
     Row,
     accuracy_parts,
+    exact_match,
     percent_right,
     ratio,
     share_right,
@@ -31,10 +32,7 @@ def parse(prediction: str, sample: Sample) -> str:
     return prediction.strip()
 
 
-def score_sample(row: Row) -> float:
-    """Return 1 for the right letter, else 0."""
-    sample = Sample.from_json(row)
-    return float(parse(row["prediction"], sample) == sample.answer)
+score_sample = exact_match(parse)
 
 
 def sample_stats(group: Sequence[Row]) -> Counts:
@@ -42,9 +40,6 @@ def sample_stats(group: Sequence[Row]) -> Counts:
     out = share_right(score_sample)(group)
     kind = "video" if group[0]["split"] in VIDEO_ABILITIES else "image"
     return out | {f"{kind}_right": out["right"], f"{kind}_asked": out["asked"]}
-
-
-aggregate = percent_right
 
 
 def score(rows: Sequence[Row]) -> dict:
@@ -59,4 +54,4 @@ def score(rows: Sequence[Row]) -> dict:
         for kind in KINDS
         if f"{kind}_asked" in totals
     }
-    return {"score": float(aggregate(totals)), **kinds, "parts": accuracy_parts(totals)}
+    return {"score": float(percent_right(totals)), **kinds, "parts": accuracy_parts(totals)}

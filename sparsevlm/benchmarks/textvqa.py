@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from sparsevlm.benchmarks.answers import normalise
-from sparsevlm.benchmarks.counting import Row, mean_score, percent_right, share_right
+from sparsevlm.benchmarks.counting import Row
 from sparsevlm.benchmarks.sample import Sample
 
 NUM_HUMANS = 10
@@ -41,12 +39,3 @@ def score_sample(row: Row) -> float:
         return 0.0
     panels = [min(1.0, (sum(agrees) - left_out) / ENOUGH) for left_out in agrees]
     return sum(panels) / NUM_HUMANS
-
-
-sample_stats = share_right(score_sample)
-aggregate = percent_right
-
-
-def score(rows: Sequence[Row]) -> dict:
-    """Return the VQA accuracy in percent under "score", and per split under "parts"."""
-    return mean_score(rows, sample_stats)

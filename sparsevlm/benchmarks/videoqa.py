@@ -19,6 +19,7 @@ from sparsevlm.benchmarks.counting import (
     accuracy_parts,
     count_verdicts,
     judge_part,
+    percent_right,
     ratio,
     total_of,
 )
@@ -151,11 +152,6 @@ def _read(verdict: Mapping, sample: str) -> tuple[float, float]:
     return pred == "yes", points
 
 
-def aggregate(totals: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the share of matching answers, in percent."""
-    return 100 * ratio(totals["right"], totals["asked"])
-
-
 def judged_accuracy(totals: Mapping[str, np.ndarray]) -> np.ndarray:
     """Return the judge's share of yes among its usable verdicts, in percent.
 
@@ -181,7 +177,7 @@ def score(rows: Sequence[Row]) -> dict:
     """
     totals = total_of(rows, sample_stats)
     out = {
-        "score": float(aggregate(totals)),
+        "score": float(percent_right(totals)),
         "exact": float(100 * ratio(totals["exact"], totals["asked"])),
         "parts": accuracy_parts(totals),
     }

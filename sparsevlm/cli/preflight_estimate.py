@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from sparsevlm.benchmarks.loaders import layout_of
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.evaluation.studies import studies
 from sparsevlm.models.checkpoints.declared import Checkpoint
-from sparsevlm.models.flops import DecoderShape, kv_bytes, prefill_flops
+from sparsevlm.models.sizes import kv_bytes, prefill_flops
 
 GIB = 1024**3
 OPERATIONS_PER_SECOND = 2 * 4.62e12 / 0.05782  # Table 1, first row
@@ -112,38 +112,33 @@ def estimate(
 
 def seconds_per_answer(setting: Setting, model: Checkpoint) -> float:
     """Return the time of one answer at batch 1."""
-    tokens = setting.tokens or model.decoder.visual
+    tokens = setting.tokens or model.sizes.num_visual
     length = tokens + TEXT_TOKENS_OF.get(setting.benchmark, TEXT_TOKENS)
-    operations = 2 * prefill_flops([length] * model.decoder.layers, _shape(model))
+    operations = 2 * prefill_flops([length] * model.sizes.layers, model.sizes)
     prefill = (operations + VISION[model.family] * 1e12) / OPERATIONS_PER_SECOND
     new = NEW_TOKENS_OF.get(setting.benchmark, NEW_TOKENS)
-    decode = new * model.decoder.layers * SECONDS_PER_LAYER_AND_TOKEN
+    decode = new * model.sizes.layers * SECONDS_PER_LAYER_AND_TOKEN
     reading = SECONDS_PER_VIDEO if model.family == "video_llava" else 0.0
     return SECONDS_PER_SAMPLE + prefill + decode + reading
 
 
 def gib(setting: Setting, model: Checkpoint, quantization: str | None = None) -> float:
     """Return the GPU memory of one run at batch 1: weights, keys and values, the rest."""
-    decoder = model.decoder
+    sizes = model.sizes
     weights = 2.0 * model.parameters
     if quantization:
-        half = 2 * decoder.hidden * (decoder.intermediate * 3 + decoder.hidden * 4)
-        linear = half / 2 * decoder.layers
+        half = 2 * sizes.hidden * (sizes.intermediate * 3 + sizes.hidden * 4)
+        linear = half / 2 * sizes.layers
         weights += linear * (FOUR_BITS - 2)
-    length = decoder.visual + 200 + NEW_TOKENS_OF.get(setting.benchmark, NEW_TOKENS)
-    cache = kv_bytes([length] * decoder.layers, _shape(model))
+    length = sizes.num_visual + 200 + NEW_TOKENS_OF.get(setting.benchmark, NEW_TOKENS)
+    cache = kv_bytes([length] * sizes.layers, sizes)
     return (weights + cache) / GIB + GIB_RUNTIME
-
-
-def _shape(model: Checkpoint) -> DecoderShape:
-    d = model.decoder
-    return DecoderShape(d.hidden, d.intermediate, d.kv_heads, d.head_dim)
 
 
 def studies_of(profile: Profile) -> dict[str, list[Setting]]:
     """Return the runs of every study of a profile, by its name."""
     return {
         name: settings_of(profile.for_study(name))
-        for name, study in STUDIES.items()
-        if study.only in ("", profile.base)
+        for name, study in studies().items()
+        if study.only in ("", profile.name)
     }

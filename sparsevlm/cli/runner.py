@@ -1,8 +1,7 @@
-"""Run notebooks strictly: right parameters or none, a whole result or none, nothing twice.
+"""Run a notebook strictly: a whole result or none, nothing twice.
 
-papermill executes. What it leaves open is closed here: a wrong parameter is an error before
-anything runs, a failing cell leaves no finished notebook, and a notebook whose inputs did not
-change is not run again.
+papermill executes. What it leaves open is closed here: a failing cell leaves no finished notebook,
+and a notebook whose inputs did not change is not run again.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ import logging
 import os
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sparsevlm.cli import parameters as checked
-from sparsevlm.evaluation.paths import ARTIFACTS, DATA, FIGURES, ROOT, relative
-from sparsevlm.evaluation.plan import code_digest
+from sparsevlm.evaluation.paths import ARTIFACTS, DATA, ROOT, relative
+from sparsevlm.evaluation.plan import package_digest
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import canonical_json, digest
-from sparsevlm.paper.notebooks import SOURCES, generate, source_path
+from sparsevlm.paper.notebooks import SOURCES, generate
+from sparsevlm.paper.page import Page
 
 
 class NotebookError(RuntimeError):
@@ -34,34 +33,40 @@ class NotebookRun:
 
     Attributes
     ----------
-    name : str
-        The notebook.
-    parameters : mapping
-        All of them, as `prepare` returns them.
+    page : Page
+        The notebook and its parameters.
     records : sequence of str
-        Ids of the cells that it reads.
-    source, artifacts, figures : Path
-        The py:percent source, the folder of executed notebooks, the folder of figures.
+        Ids of the evaluation runs that it reads.
+    sources, artifacts : Path
+        The folders of py:percent sources and of executed notebooks.
     """
 
-    name: str
-    parameters: Mapping[str, object]
+    page: Page
     records: Sequence[str] = ()
-    source: Path = field(default=SOURCES, repr=False)
+    sources: Path = field(default=SOURCES, repr=False)
     artifacts: Path = field(default=ARTIFACTS, repr=False)
-    figures: Path = field(default=FIGURES, repr=False)
+
+    @property
+    def name(self) -> str:
+        """Of the notebook."""
+        return self.page.name
+
+    @property
+    def source(self) -> Path:
+        """The py:percent file."""
+        return self.sources / f"{self.name}.py"
 
     def output(self, suffix: str) -> Path:
         """Return the path of this run's result with `suffix`, such as ".ipynb"."""
-        return self.artifacts / str(self.parameters["profile"]) / f"{self.name}{suffix}"
+        return self.artifacts / self.page.profile.slug / f"{self.page.stem()}{suffix}"
 
     def inputs_id(self) -> str:
         """Return the hash of all that the result depends on."""
-        choices = {"parameters": dict(self.parameters), "records": sorted(self.records)}
+        choices = {"parameters": dict(self.page.parameters), "records": sorted(self.records)}
         parts: list[str | bytes] = [self.source.read_bytes(), canonical_json(choices)]
         for path in sorted(path for path in DATA.rglob("*") if path.is_file()):
             parts += [relative(path), path.read_bytes()]
-        return digest(code_digest(), (ROOT / "requirements.lock").read_bytes(), *parts)
+        return digest(package_digest(), (ROOT / "requirements.lock").read_bytes(), *parts)
 
     def is_done(self) -> bool:
         """Whether it was run from just these inputs, and all that it wrote is still there."""
@@ -72,40 +77,9 @@ class NotebookRun:
         written = [ROOT / path for path in stamp["outputs"]]
         return stamp["inputs"] == self.inputs_id() and all(path.exists() for path in written)
 
-    def seconds_last_time(self) -> float | None:
-        """Return how long the last finished run took; None where there was none."""
-        try:
-            return json.loads(self.output(".stamp.json").read_text(encoding="utf-8"))["seconds"]
-        except (FileNotFoundError, json.JSONDecodeError, KeyError):
-            return None
 
-
-def prepare(name: str, given: Mapping[str, object], records: Sequence[str] = ()) -> NotebookRun:
-    """Check the notebook's name and parameters, and return the run; nothing is executed.
-
-    Raises
-    ------
-    ValueError
-        If the notebook or a parameter is not known, or a value has another type.
-    """
-    source = source_path(name)
-    return NotebookRun(name, checked.check(source, given), records, source)
-
-
-def execute(run: NotebookRun, *, progress: bool = False) -> Path:
-    """Execute a notebook and write the result, its HTML and its stamp.
-
-    Parameters
-    ----------
-    run : NotebookRun
-        From `prepare`.
-    progress : bool
-        Show a bar of the cells on standard error.
-
-    Returns
-    -------
-    Path
-        The executed notebook.
+def execute(run: NotebookRun) -> float:
+    """Execute a notebook and write the result, its HTML and its stamp; return the seconds it took.
 
     Raises
     ------
@@ -121,44 +95,40 @@ def execute(run: NotebookRun, *, progress: bool = False) -> Path:
     generated = run.output(".source.partial.ipynb")
     try:
         write_text(generated, generate(run.source))
-        _papermill(run, generated, partial, progress)
+        _papermill(run, generated, partial)
     finally:
         generated.unlink(missing_ok=True)
     html = _html(partial)
     os.replace(partial, final)
     write_text(run.output(".html"), html)
-    outputs = [final, run.output(".html"), *_figures_of(run)]
+    outputs = [final, run.output(".html"), *_figures_of(run.page)]
     stamp = {
         "inputs": inputs,
         "outputs": [relative(path) for path in outputs],
-        "seconds": round(time.perf_counter() - started, 1),
     }
     write_text(run.output(".stamp.json"), json.dumps(stamp, indent=1) + "\n")
-    return final
+    return time.perf_counter() - started
 
 
-def _papermill(run: NotebookRun, source: Path, partial: Path, progress: bool) -> None:
+def _papermill(run: NotebookRun, source: Path, partial: Path) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    # papermill logs what the bar shows, and that black is not installed.
+    # papermill logs every cell, and that black is not installed.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.setdefault("PYTHONHASHSEED", "0")  # for the kernel
+    so_far = f"as far as it came: {relative(partial)}"
     try:
         papermill.execute_notebook(
-            source, partial, dict(run.parameters), kernel_name="python3", cwd=ROOT,
-            progress_bar=progress,
+            source, partial, dict(run.page.parameters), kernel_name="python3", cwd=ROOT,
+            progress_bar=False,
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
-        reason = f"{error.ename}: {error.evalue}"
-        raise NotebookError(
-            f"notebook {run.name} failed at In [{error.exec_count}]: {reason}; "
-            f"as far as it came: {relative(partial)}"
-        ) from None
+        reason = f"In [{error.exec_count}]: {error.ename}: {error.evalue}"
+        raise NotebookError(f"notebook {run.name} failed at {reason}; {so_far}") from None
     except DeadKernelError:
         raise NotebookError(
-            f"notebook {run.name}: its kernel died, which is most often a lack of memory; "
-            f"as far as it came: {relative(partial)}"
+            f"notebook {run.name}: its kernel died, most often for a lack of memory; {so_far}"
         ) from None
 
 
@@ -173,9 +143,8 @@ def _html(notebook: Path) -> str:
     return text
 
 
-def _figures_of(run: NotebookRun) -> list[Path]:
-    """Figures bear the name of their notebook, and come in a folder of their profile."""
-    profile = str(run.parameters["profile"])
-    folder = run.figures if profile == "mini" else run.figures / profile
-    files = [*folder.glob(f"{run.name}.*"), *folder.glob(f"{run.name}_*")]
-    return sorted(path for path in files if ".partial" not in path.name)
+def _figures_of(page: Page) -> list[Path]:
+    """Return the files that bear the name of the notebook, and its changed parameters."""
+    own = page.stem().removeprefix(page.name)
+    files = [*page.folder.glob(f"{page.name}{own}.*"), *page.folder.glob(f"{page.name}_*{own}.*")]
+    return sorted({path for path in files if ".partial" not in path.name})

@@ -1,21 +1,28 @@
-"""The whole reproduction: the cells that are missing, then the notebooks that changed."""
+"""The whole reproduction: the evaluation runs that are missing, then the notebooks that changed."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from multiprocessing import get_context
 
-from sparsevlm.cli import parameters as checked
 from sparsevlm.cli import runner
-from sparsevlm.cli.executing import Outcome, execute_all
+from sparsevlm.cli.runner import NotebookError, NotebookRun
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import relative
-from sparsevlm.evaluation.plan import source_of
+from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.results.failures import OpenSamplesError, Unfinished, summarise
+from sparsevlm.evaluation.results.failures import RunError
+from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.runs import EvaluationRun, RunError, execute_runs, missing_runs, plan_runs
+from sparsevlm.evaluation.runs import execute_runs, missing_runs
 from sparsevlm.evaluation.studies import belongs, studies_of
 from sparsevlm.paper.notebooks import declared_parameters, known_notebooks, source_path
+from sparsevlm.paper.page import Page, open_page
+from sparsevlm.paper.parameters import from_text
 
 
 @dataclass(frozen=True)
@@ -26,7 +33,7 @@ class Plan:
     ----------
     profile : Profile
         What is run, and on what.
-    runs : tuple of Cell
+    runs : tuple of EvaluationRun
         Needed by the notebooks; which of them are missing is the store's to say.
     notebooks : tuple of NotebookRun
         In the order in which they run.
@@ -36,11 +43,11 @@ class Plan:
 
     profile: Profile
     runs: tuple[EvaluationRun, ...]
-    notebooks: tuple[runner.NotebookRun, ...]
+    notebooks: tuple[NotebookRun, ...]
     store: Store
 
     def due(self) -> list[str]:
-        """Return what would run, one line each for cells and notebooks."""
+        """Return what would run, one line each for evaluation runs and notebooks."""
         missing = missing_runs(self.runs, self.store)
         samples = sum(run.num_samples for run in missing)
         names = [notebook.name for notebook in self.notebooks if not notebook.is_done()]
@@ -48,6 +55,23 @@ class Plan:
             f"runs: {len(missing)} of {len(self.runs)}, {samples} samples",
             f"notebooks: {len(names)} of {len(self.notebooks)}: {', '.join(names) or 'none'}",
         ]
+
+
+@dataclass
+class Outcome:
+    """What a run of the suite did.
+
+    Attributes
+    ----------
+    executed, current : list of str
+        Notebooks that were run, and that had nothing to do.
+    failed : dict of str
+        By run or notebook: why. All others were run all the same.
+    """
+
+    executed: list[str] = field(default_factory=list)
+    current: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def make_plan(
@@ -61,7 +85,7 @@ def make_plan(
     Parameters
     ----------
     profile : Profile
-        From `get_profile`.
+        With limit and model.
     names : sequence of str
         Notebooks; none means all that can be run with the profile.
     overrides : mapping of str to str
@@ -77,51 +101,43 @@ def make_plan(
     NotImplementedError
         If the profile cannot run yet.
     """
-    overrides = dict(overrides or {})
-    if "profile" in overrides:
-        raise ValueError("the profile is chosen with --profile, not with -p")
+    overrides, store = overrides or {}, store or Store()
+    for name in ("profile", "limit", "model"):
+        if name in overrides:
+            raise ValueError(f"the {name} is chosen with --{name}, not with -p")
     names = list(dict.fromkeys(names)) or [
-        name for name in known_notebooks() if belongs(name, profile.base)
+        name for name in known_notebooks() if belongs(name, profile.name)
     ]
-    given = {name: _read_parameters(name, overrides, profile) for name in names}
-    profile.require_runnable()
-    store = store or Store()
+    pages = [_page(name, profile, overrides) for name in names]
     wanted = dict.fromkeys(study for name in names for study in studies_of(name))
     planned = {study: plan_runs(profile.for_study(study), store=store) for study in wanted}
-    runs = tuple(dict.fromkeys(run for study in wanted for run in planned[study]))
-    notebooks = tuple(
-        runner.prepare(
-            name,
-            given[name],
-            tuple(run.id for study in studies_of(name) for run in planned[study]),
+    notebooks = [
+        NotebookRun(
+            page, tuple(run.id for study in studies_of(page.name) for run in planned[study])
         )
-        for name in names
-    )
-    return Plan(profile, runs, notebooks, store)
+        for page in pages
+    ]
+    runs = dict.fromkeys(run for study in wanted for run in planned[study])
+    return Plan(profile, tuple(runs), tuple(notebooks), store)
 
 
-def _read_parameters(
-    name: str, overrides: Mapping[str, str], profile: Profile
-) -> dict[str, object]:
-    source = source_path(name)
-    declared = declared_parameters(source)
+def _page(name: str, profile: Profile, overrides: Mapping[str, str]) -> Page:
+    declared = declared_parameters(source_path(name))
     given: dict[str, object] = {"profile": profile.name}
+    if profile.limit:
+        given["limit"] = profile.limit
+    if profile.chosen_model:
+        given["model"] = profile.model
     for key, text in overrides.items():
-        given[key] = checked.from_text(text, declared[key]) if key in declared else text
-    checked.check(source, given)
-    return given
+        given[key] = from_text(text, declared[key]) if key in declared else text
+    return open_page(name, given)
 
 
 def shard(plan: Plan, part: int, parts: int) -> Plan:
-    """Return one of several equal parts of the cells, and no notebook.
+    """Return one of several equal parts of the evaluation runs, and no notebook.
 
-    Parameters
-    ----------
-    plan : Plan
-        Whole.
-    part, parts : int
-        Part 1 of 4 has runs 1, 5, 9, ...: methods and benchmarks of every kind, so that the parts
-        take about the same time. What is finished does not change the parts.
+    Part 1 of 4 has runs 1, 5, 9, ...: methods and benchmarks of every kind, so that the parts take
+    about the same time. What is finished does not change the parts.
 
     Raises
     ------
@@ -129,7 +145,7 @@ def shard(plan: Plan, part: int, parts: int) -> Plan:
         There is no such part.
     """
     if not 1 <= part <= parts:
-        raise ValueError(f"a part of the runs is A/B with A from 1 to B, got {part}/{parts}")
+        raise ValueError(f"a shard of the runs is A/B with A from 1 to B, got {part}/{parts}")
     return replace(plan, runs=plan.runs[part - 1 :: parts], notebooks=())
 
 
@@ -137,14 +153,14 @@ def run_plan(
     plan: Plan, *, jobs: int, force: bool = False, runs: bool = True,
     say: Callable[[str], None] = print, progress: bool = True,
 ) -> Outcome:  # fmt: skip
-    """Run what a plan lacks; a cell or notebook that fails stops no other.
+    """Run what a plan lacks; a run or notebook that fails stops no other.
 
     Parameters
     ----------
     plan : Plan
         From `make_plan`.
     jobs : int
-        Worker processes for the cells, and notebooks executed at a time.
+        Worker processes for the runs, and notebooks executed at a time.
     force : bool
         Execute the notebooks also where nothing changed.
     runs : bool
@@ -154,11 +170,14 @@ def run_plan(
     progress : bool
         Show bars on standard error.
     """
-    outcome = Outcome()
-    if runs:
-        source = source_of(plan.profile)
-        outcome.failed |= execute_runs_apart(plan.runs, plan.store, jobs, progress, source=source)
-    todo = []
+    outcome, todo = Outcome(), []
+    if runs and plan.runs:
+        try:
+            backend = backend_of(plan.profile.model)
+            outcome.failed |= execute_runs(plan.runs, plan.store, jobs, progress, backend=backend)
+        except RunError as error:
+            left = len(missing_runs(plan.runs, plan.store))
+            outcome.failed[f"{left} of {len(plan.runs)} runs"] = str(error)
     for notebook in plan.notebooks:
         if not force and notebook.is_done():
             outcome.current.append(notebook.name)
@@ -167,66 +186,62 @@ def run_plan(
             outcome.failed[notebook.name] = reason
         else:
             todo.append(notebook)
-    execute_all(todo, outcome, jobs, say, progress)
+    _execute_all(todo, outcome, min(jobs, len(todo)), say, progress)
     return outcome
 
 
-def _missing_reason(notebook: runner.NotebookRun, plan: Plan) -> str:
-    """Why a notebook that is made of cells cannot run; "" where it can."""
+def _missing_reason(notebook: NotebookRun, plan: Plan) -> str:
+    """Why a notebook that is made of evaluation runs cannot run; "" where it can."""
     own = [run for run in plan.runs if run.id in notebook.records]
     missing = missing_runs(own, plan.store)
     if not missing:
         return ""
     return (
         f"not run, {len(missing)} of its {len(own)} results are missing (the first: "
-        f"{missing[0].title}); run `python -m sparsevlm reproduce --profile {plan.profile.name}`"
+        f"{missing[0].title}); run `sparsevlm reproduce {plan.profile.options}`"
     )
 
 
-def execute_runs_apart(
-    runs: Sequence[EvaluationRun], store: Store, jobs: int, progress: bool = True, **options: object
-) -> dict[str, str]:
-    """Run the missing runs; return what failed, a run or a sample, with the reason.
+def _execute_all(
+    todo: Sequence[NotebookRun], outcome: Outcome, jobs: int, say: Callable, progress: bool
+) -> None:
+    """Execute notebooks, `jobs` at a time with a share of the cores each; note what came of them.
 
-    A failure ends the pool of workers. Workers take runs in order, so the one that failed is among
-    the first `jobs` that are missing then: these are run again one by one, and the pool goes on
-    with the others. What concerns all runs alike (a full disk, a killed worker) ends the run;
-    samples without an answer stop nothing.
-
-    Parameters
-    ----------
-    runs, store, jobs, progress
-        See `runs.execute_runs`.
-    **options
-        Passed on to it.
+    One that fails costs no other.
     """
-    failed: dict[str, str] = {}
-    unfinished: list[Unfinished] = []
-    todo = missing_runs(runs, store)
-    while todo:
-        try:
-            execute_runs(todo, store, jobs, progress, **options)
-            break
-        except OpenSamplesError as error:
-            unfinished += error.runs
-            break
-        except RunError as error:
-            left = len(missing_runs(todo, store))
-            failed[f"{left} of {len(runs)} runs"] = str(error)
-            break
-        except RuntimeError:
-            suspects, todo = _split(missing_runs(todo, store), jobs)
-        for run in suspects:
-            try:
-                execute_runs([run], store, 1, False, **options)
-            except OpenSamplesError as error:
-                unfinished += error.runs
-            except RuntimeError as error:
-                failed[f"run {run.title}"] = str(error).strip().splitlines()[-1]
-    return failed | summarise(unfinished)
+    if not todo:
+        return
+    from tqdm import tqdm
+
+    # Processes, for papermill keeps state of its own; spawned, for a forked torch can hang.
+    with (
+        ProcessPoolExecutor(jobs, get_context("spawn"), _share_cores, (jobs,)) as pool,
+        tqdm(total=len(todo), unit="notebooks", disable=not progress) as bar,
+    ):
+        waiting, running = iter(todo), {}
+        while True:
+            # Not all at once: after Ctrl-C a worker would go on with what is in its queue.
+            for notebook in islice(waiting, jobs - len(running)):
+                running[pool.submit(runner.execute, notebook)] = notebook
+            if not running:
+                break
+            for ended in wait(running, return_when=FIRST_COMPLETED).done:
+                say(_noted(running.pop(ended), ended, outcome))
+                bar.update()
 
 
-def _split(
-    runs: list[EvaluationRun], count: int
-) -> tuple[list[EvaluationRun], list[EvaluationRun]]:
-    return runs[:count], runs[count:]
+def _noted(notebook: NotebookRun, ended: Future, outcome: Outcome) -> str:
+    """Take what came of a notebook, and say it."""
+    try:
+        seconds = ended.result()
+    except Exception as error:  # a bug in one notebook must not cost the others
+        known = isinstance(error, (NotebookError, OSError))
+        outcome.failed[notebook.name] = str(error) if known else f"{type(error).__name__}: {error}"
+        return f"{notebook.name}: failed"
+    outcome.executed.append(notebook.name)
+    return f"{notebook.name}: {relative(notebook.output('.html'))}, {seconds:.0f} s"
+
+
+def _share_cores(jobs: int) -> None:
+    """Give the kernels that this process will start their share of the processor."""
+    os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))

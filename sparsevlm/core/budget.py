@@ -1,4 +1,4 @@
-"""The budget solver: cuts that leave a given mean number of visual tokens.
+"""The budget solver: stages that leave a given mean number of visual tokens.
 
 Source
 ------
@@ -30,18 +30,19 @@ OFFICIAL_NUM_VISUAL = 576
 OFFICIAL_KEEP = {192: (300, 200, 110), 128: (303, 110, 36), 96: (238, 48, 26), 64: (66, 30, 17)}
 # v2.0 in mode 2_0 (SparseVLM+), which does not recycle.
 PLUS_KEEP = {192: (300, 200, 118), 128: (238, 108, 60), 96: (246, 54, 28), 64: (66, 34, 20)}
-Spent = Callable[[Sequence[PruningStage]], float]
+Counts = tuple[int, ...]
+Spent = Callable[[Counts], float]
 
 
 def scale_layers(layers: Sequence[int], num_layers: int) -> tuple[int, ...]:
-    """Move cut layers of a 32-layer model to the same fraction of depth, rounded down.
+    """Move the layers of a 32-layer model to the same fraction of depth, rounded down.
 
     8 layers: (2, 6, 15) -> (0, 1, 3). Layers that fall together are kept once.
     """
     return tuple(sorted({layer * num_layers // OFFICIAL_NUM_LAYERS for layer in layers}))
 
 
-def check_budget(tokens: object, num_layers: object, num_visual: object) -> None:
+def check_budget(tokens: int, num_layers: int, num_visual: int) -> None:
     """Check a budget against the model.
 
     Raises
@@ -69,7 +70,7 @@ def schedule_for(
     lists: Mapping[int, tuple[int, int, int]] = OFFICIAL_KEEP,
     always_drop: bool | None = None,
 ) -> tuple[PruningStage, ...]:
-    """Cuts whose mean ``tokens_out`` meets the budget within one token.
+    """Stages whose mean ``tokens_out`` meets the budget within one token.
 
     Parameters
     ----------
@@ -78,13 +79,13 @@ def schedule_for(
     num_layers, num_visual
         Decoder layers of the model and visual tokens of the image.
     recycle
-        Share of the dropped tokens recycled at every cut; 0 for none.
+        Share of the dropped tokens recycled at every stage; 0 for none.
     layers
-        PruningStage after these 0-based layers. Default: (2, 6, 15) of 32, scaled with the depth.
+        Stages come after these 0-based layers. Default: (2, 6, 15) of 32, scaled with the depth.
     lists
         Official counts by budget: `OFFICIAL_KEEP` or `PLUS_KEEP`.
     always_drop
-        As in `schedule.tokens_per_layer`.
+        See `schedule.tokens_per_layer`.
 
     Returns
     -------
@@ -106,30 +107,33 @@ def schedule_for(
             PruningStage(*pair) for pair in zip(OFFICIAL_LAYERS, lists[tokens], strict=True)
         )
     places = _places(layers, num_layers)
-    check_stages([PruningStage(layer) for layer, _ in places], num_layers)
+    after = [layer for layer, _ in places]
+    check_stages([PruningStage(layer) for layer in after], num_layers)
 
-    def cuts_at(level: float) -> tuple[PruningStage, ...]:
-        return _shaped_cuts(level, places, num_visual, lists)
+    def stages_of(counts: Counts) -> tuple[PruningStage, ...]:
+        return tuple(map(PruningStage, after, counts))
 
-    def spent(stages: Sequence[PruningStage]) -> float:
+    def counts_at(share: float) -> Counts:
+        return _in_official_shape(share, [place for _, place in places], num_visual, lists)
+
+    def spent(counts: Counts) -> float:
         return mean_tokens_out(
-            stages, num_layers, num_visual, recycle=recycle, always_drop=always_drop
+            stages_of(counts), num_layers, num_visual, recycle=recycle, always_drop=always_drop
         )
 
-    stages = _closest(cuts_at, spent, tokens)
-    stages = _trim(stages, spent, tokens)
-    if abs(spent(stages) - tokens) > 1:
-        fewest, most = spent(cuts_at(0.0)), spent(cuts_at(1.0))
+    counts = _trim(_closest(counts_at, spent, tokens), spent, tokens)
+    if abs(spent(counts) - tokens) > 1:
+        fewest, most = spent(counts_at(0.0)), spent(counts_at(1.0))
         raise ValueError(
-            f"a budget of {tokens} tokens is impossible with cuts after layers "
-            f"{[layer for layer, _ in places]} of {num_layers}: they reach {fewest:.1f} to "
-            f"{most:.1f}. Use another budget, or cut at other layers"
+            f"a budget of {tokens} tokens is impossible with stages after layers {after} of "
+            f"{num_layers}: they reach {fewest:.1f} to {most:.1f}. Use another budget, or other "
+            "layers"
         )
-    return stages
+    return stages_of(counts)
 
 
 def _places(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, float]]:
-    """Pair every cut layer with its place (0 to 2) among the three official stages."""
+    """Pair every layer with its place (0 to 2) among the three official stages."""
     if layers is None:
         # Where two scaled layers fall together the later, smaller stage is the one that holds.
         placed = {
@@ -138,61 +142,57 @@ def _places(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, fl
         }
         return sorted((layer, stage) for layer, stage in placed.items())
     if not layers:
-        raise ValueError("layers must name at least one layer to cut after")
+        raise ValueError("layers must name at least one layer to prune after")
     last = max(len(layers) - 1, 1)
     return [(layer, 2.0 * stage / last) for stage, layer in enumerate(layers)]
 
 
-def _shaped_cuts(
-    level: float,
-    places: Sequence[tuple[int, float]],
+def _in_official_shape(
+    share: float,
+    places: Sequence[float],
     num_visual: int,
     lists: Mapping[int, tuple[int, int, int]],
-) -> tuple[PruningStage, ...]:
-    """Cuts at ``level`` in [0, 1]: the official lists, interpolated (0: one token, 1: all)."""
-    knots = [(0.0, (0.0, 0.0, 0.0)), (1.0, (1.0, 1.0, 1.0))]
+) -> Counts:
+    """Counts at a ``share`` in [0, 1]: the official lists, interpolated (0: one token, 1: all)."""
+    knots: list[tuple[float, tuple[float, ...]]] = [(0.0, (0.0,) * 3), (1.0, (1.0,) * 3)]
     knots += [
         (budget / OFFICIAL_NUM_VISUAL, tuple(k / OFFICIAL_NUM_VISUAL for k in keep))
         for budget, keep in lists.items()
     ]
     knots.sort()
     (low, shape_low), (high, shape_high) = next(
-        pair for pair in zip(knots, knots[1:], strict=False) if level <= pair[1][0]
+        pair for pair in zip(knots, knots[1:], strict=False) if share <= pair[1][0]
     )
-    weight = (level - low) / (high - low)
+    weight = (share - low) / (high - low)
     shape = [a + weight * (b - a) for a, b in zip(shape_low, shape_high, strict=True)]
-    stages: list[PruningStage] = []
-    for layer, stage in places:
-        left = min(int(stage), 1)
-        fraction = shape[left] + (stage - left) * (shape[left + 1] - shape[left])
-        keep = max(1, round(fraction * num_visual))
-        stages.append(PruningStage(layer, min(keep, stages[-1].keep) if stages else keep))
-    return tuple(stages)
+    counts: list[int] = []
+    for place in places:
+        left = min(int(place), 1)
+        fraction = shape[left] + (place - left) * (shape[left + 1] - shape[left])
+        counts.append(min([max(1, round(fraction * num_visual)), *counts[-1:]]))
+    return tuple(counts)
 
 
-def _closest(
-    cuts_at: Callable[[float], tuple[PruningStage, ...]], spent: Spent, tokens: int
-) -> tuple[PruningStage, ...]:
-    """Bisect the level; ``spent`` rises with it but for rounding, which `_trim` repairs."""
+def _closest(counts_at: Callable[[float], Counts], spent: Spent, tokens: int) -> Counts:
+    """Bisect the share; ``spent`` rises with it but for rounding, which `_trim` repairs."""
     low, high = 0.0, 1.0
     for _ in range(40):
         middle = (low + high) / 2
-        low, high = (middle, high) if spent(cuts_at(middle)) < tokens else (low, middle)
-    return min((cuts_at(low), cuts_at(high)), key=lambda stages: abs(spent(stages) - tokens))
+        low, high = (middle, high) if spent(counts_at(middle)) < tokens else (low, middle)
+    return min((counts_at(low), counts_at(high)), key=lambda counts: abs(spent(counts) - tokens))
 
 
-def _trim(stages: tuple[PruningStage, ...], spent: Spent, tokens: int) -> tuple[PruningStage, ...]:
-    """Move single tokens, last cut first, while that brings the budget closer."""
-    best = stages
-    for _ in range(4 * len(stages)):
+def _trim(counts: Counts, spent: Spent, tokens: int) -> Counts:
+    """Move single tokens, last stage first, while that brings the budget closer."""
+    best = counts
+    for _ in range(4 * len(counts)):
         candidates = [best]
-        for index, stage in enumerate(best):
-            upper = best[index - 1].keep if index else math.inf
-            lower = best[index + 1].keep if index + 1 < len(best) else 1
-            for keep in (stage.keep - 1, stage.keep + 1):
+        for index, count in enumerate(best):
+            upper = best[index - 1] if index else math.inf
+            lower = best[index + 1] if index + 1 < len(best) else 1
+            for keep in (count - 1, count + 1):
                 if lower <= keep <= upper:
-                    changed = PruningStage(stage.layer, keep)
-                    candidates.append(best[:index] + (changed,) + best[index + 1 :])
+                    candidates.append((*best[:index], keep, *best[index + 1 :]))
         better = min(reversed(candidates), key=lambda c: abs(spent(c) - tokens))
         if abs(spent(better) - tokens) >= abs(spent(best) - tokens):
             break

@@ -11,7 +11,7 @@ import functools
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from sparsevlm.core.schedule import PruningStage, check_stages
 
@@ -23,12 +23,12 @@ POSITIONS = ("renumbered", "original")
 
 @dataclass(frozen=True)
 class PruningContext:
-    """What a pruner may look at: one sample at one cut. Read-only.
+    """What a pruner may look at: one sample at one stage. Read-only.
 
     Attributes
     ----------
     layer
-        The cut comes after this 0-based layer (-1: before layer 0).
+        The stage comes after this 0-based layer (-1: before layer 0).
     num_layers
         Decoder layers of the model.
     visual, text
@@ -38,12 +38,12 @@ class PruningContext:
         ``[num_current]`` int64: the original index of a visual token, or ``num_visual + j`` for
         the j-th recycled token of this sample.
     num_visual
-        Visual tokens of the image before any cut.
+        Visual tokens of the image before any stage.
     grid
         (rows, columns), or (frames, rows, columns) of a video, of the original visual tokens,
         where known.
     inputs_visual, inputs_text
-        The same tokens at the input of layer 0, before any cut.
+        The same tokens at the input of layer 0, before any stage.
     attention_rows
         Function of ``[num_rows]`` positions in the text; returns the attention of these rows to
         the current visual tokens, ``[heads, num_rows, num_current]``, softmax over all tokens.
@@ -73,15 +73,15 @@ class PruningContext:
     inputs_text: Tensor
     attention_rows: Callable[[Tensor], Tensor]
     prompt_key: Callable[[], int]
-    rotary_visual: tuple[Tensor, Tensor] | None = None
-    rotary_text: tuple[Tensor, Tensor] | None = None
-    attention_mean: Callable[[], Tensor] | None = None
+    rotary_visual: tuple[Tensor, Tensor]
+    rotary_text: tuple[Tensor, Tensor]
+    attention_mean: Callable[[], Tensor]
     cache: dict = field(default_factory=dict)
     static: bool = False
 
     @property
     def num_current(self) -> int:
-        """Number of visual tokens before this cut."""
+        """Number of visual tokens before this stage."""
         return self.visual.shape[0]
 
     @property
@@ -108,7 +108,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class Selection:
-    """The decision of a pruner for one sample at one cut.
+    """The decision of a pruner for one sample at one stage.
 
     Attributes
     ----------
@@ -145,14 +145,14 @@ class Pruner(Protocol):
     ----------
     scored_layer
         ``"this"``: the attention of the layer just run is looked at; ``"next"``: that of the layer
-        about to run, at whose entry the cut then is made.
+        about to run, at whose entry tokens are then dropped.
     counted_layer
-        Whose tokens a cut reduces in the accounting (`schedule.tokens_per_layer`): ``"this"`` or
+        Whose tokens a stage reduces in the accounting (`schedule.tokens_per_layer`): ``"this"`` or
         ``"next"``.
     needs_attention
         Whether `PruningContext.attention_rows` is used.
     positions
-        ``"renumbered"``: contiguous positions after every cut, and decoding at each layer's own
+        ``"renumbered"``: contiguous positions after every stage, and decoding at each layer's own
         cache length. ``"original"``: survivors keep theirs, decoding at the true position.
     """
 
@@ -162,7 +162,7 @@ class Pruner(Protocol):
     positions: str
 
     def prunes_after(self, layer: int) -> bool:
-        """Whether there is a cut after this 0-based layer."""
+        """Whether there is a stage after this 0-based layer."""
 
     def select(self, context: PruningContext) -> Selection:
         """Decide for one sample."""
@@ -173,21 +173,22 @@ class Pruner(Protocol):
 
 @dataclass(frozen=True)
 class StagedPruner:
-    """Base of the pruners that cut after a fixed tuple of layers.
+    """Base of the pruners whose stages come after a fixed tuple of layers.
 
     Parameters
     ----------
-    cuts
-        Where, and how many stay.
+    stages
+        After which layers, and how many tokens stay.
     """
 
     stages: tuple[PruningStage, ...] = ()
 
     name: ClassVar[str]
-    scored_layer: ClassVar[str] = "this"
-    counted_layer: ClassVar[str] = "this"
-    needs_attention: ClassVar[bool] = True
-    positions: ClassVar[str] = "original"
+    # Without a type they are no fields; a method that leaves one of them to the user adds the type.
+    scored_layer = "this"
+    counted_layer = "this"
+    needs_attention = True
+    positions = "original"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "stages", check_stages(self.stages))
@@ -196,17 +197,24 @@ class StagedPruner:
             raise ValueError(f"positions must be one of {known}; got {self.positions!r}")
         self._check_sparsity()
 
+    @classmethod
+    def for_budget(cls, tokens: Any, num_layers: int, num_visual: int) -> StagedPruner:
+        """The method with stages that leave ``tokens`` on average over the layers."""
+        raise NotImplementedError(f"{cls.__name__} has no for_budget")
+
     def _check_sparsity(self) -> None:
         if any(stage.keep is None for stage in self.stages):
-            raise ValueError(f"{self.name} needs a keep count in every cut, got {self.stages}")
+            raise ValueError(f"{self.name} needs a keep count in every stage, got {self.stages}")
 
     def prunes_after(self, layer: int) -> bool:
-        """Whether there is a cut after this 0-based layer."""
+        """Whether there is a stage after this 0-based layer."""
         return any(stage.layer == layer for stage in self.stages)
 
-    def keep_at(self, layer: int) -> int | None:
-        """The count of the cut after this layer."""
-        return next(stage.keep for stage in self.stages if stage.layer == layer)
+    def keep_at(self, layer: int) -> int:
+        """How many tokens the stage after this layer keeps, where the schedule says it."""
+        keep = next(stage.keep for stage in self.stages if stage.layer == layer)
+        assert keep is not None, f"{self.name} decides the count at run time"
+        return keep
 
     def to_json(self) -> dict:
         """Name and fields, canonical, for ids and records."""

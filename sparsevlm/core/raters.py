@@ -50,7 +50,7 @@ def select_raters(
     Parameters
     ----------
     visual, text
-        As in `text_relevance`.
+        See `text_relevance`.
     rule
         ``"above_mean"`` (official code), ``"at_least_mean"`` (paper) or ``"all_text"``.
 
@@ -79,20 +79,27 @@ def select_raters(
     return raters if raters.numel() else torch.arange(text.shape[0], device=text.device)
 
 
-def rater_mask(
+def rater_rows(
     visual: Float[Tensor, "num_visual hidden"],
     text: Float[Tensor, "num_text hidden"],
-    rule: str = "above_mean",
-) -> Bool[Tensor, "num_text"]:
-    """Which text tokens rate, ``[num_text]``: `select_raters` without a shape that depends on it.
+    rule: str,
+    may_count: bool = True,
+) -> tuple[Int[Tensor, "num_rows"], Bool[Tensor, "num_rows"] | None]:
+    """Rows of the text to look at, and which of them rate (``None``: all of them).
 
     Parameters
     ----------
     visual, text, rule
-        As in `select_raters`; the rule is one that looks at the relevance.
+        See `select_raters`.
+    may_count
+        Whether the host may learn how many rate, for which it waits for the device. If not, all
+        rows are looked at, and no shape depends on a value.
     """
-    chosen = _passes(visual, text, rule)
-    return chosen | ~chosen.any()  # nobody: see `select_raters`
+    if may_count or rule == "all_text":
+        return select_raters(visual, text, rule), None
+    passes = _passes(visual, text, rule)
+    rows = torch.arange(text.shape[0], device=text.device)
+    return rows, passes | ~passes.any()  # nobody: see `select_raters`
 
 
 def _passes(visual: Tensor, text: Tensor, rule: str) -> Tensor:

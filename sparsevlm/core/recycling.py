@@ -7,7 +7,7 @@ Paper, section 3.4; official `utils.py` (`cluster_and_merge`, density peaks with
 Difference
 ----------
 Equal densities: the official code adds 1e-6 random noise, so its runs do not repeat; here the
-token with the higher score counts as denser. Such ties are common: with two neighbours the closest
+token with the higher score counts as denser. Such ties are common: with two neighbors the closest
 pair always ties for the top. The distances come from one matrix product instead of an
 n x n x hidden broadcast, and stay squared and unscaled: which of two is nearer is the same, and an
 n x n root and an n x n division fall away. See DEVIATIONS.md.
@@ -21,9 +21,6 @@ from torch import Tensor
 
 from sparsevlm.core.interface import phase
 
-MERGES = ("mean", "sum")
-ASSIGNMENTS = ("l2", "cosine")
-TIES = ("index", "strict")
 # The official mean divides by (size + 1e-6), so a group of one is scaled by 1 / (1 + 1e-6).
 MEAN_EPSILON = 1e-6
 
@@ -54,28 +51,28 @@ def select_top(
 def squared_distance(tokens: Float[Tensor, "n hidden"]) -> Float[Tensor, "n n"]:
     """Squared Euclidean distances, ``[n, n]`` float32, of tokens ``[n, hidden]``."""
     tokens = tokens.float()
-    # Centred first: the distances stay and the cancellation in |a|^2 + |b|^2 - 2ab shrinks.
-    centred = tokens - tokens.mean(dim=0)
-    products = centred @ centred.T
+    # Centered first: the distances stay and the cancellation in |a|^2 + |b|^2 - 2ab shrinks.
+    centered = tokens - tokens.mean(dim=0)
+    products = centered @ centered.T
     squares = products.diagonal()
-    # Products of both orders, so that mutual neighbours tie exactly and not by the rounding of a
+    # Products of both orders, so that mutual neighbors tie exactly and not by the rounding of a
     # BLAS; on the diagonal that leaves exactly 0.
     return (squares[:, None] + squares).sub_(products + products.T).clamp_min_(0)
 
 
-def knn_density(squared: Float[Tensor, "n n"], neighbours: int, hidden: int) -> Float[Tensor, "n"]:
+def knn_density(squared: Float[Tensor, "n n"], neighbors: int, hidden: int) -> Float[Tensor, "n"]:
     """exp(-mean squared distance to the nearest tokens / hidden), ``[n]``.
 
     Parameters
     ----------
     squared
         ``[n, n]`` of `squared_distance`.
-    neighbours
+    neighbors
         How many count as the nearest, the token itself included.
     hidden
         Size of the tokens: the official distances are divided by its root.
     """
-    nearest = squared.topk(neighbours, dim=1, largest=False).values
+    nearest = squared.topk(neighbors, dim=1, largest=False).values
     return nearest.mean(dim=1).mul_(-1 / hidden).exp_()
 
 
@@ -85,7 +82,7 @@ def density_peaks(
     num_groups: int,
     ties: str = "index",
 ) -> Int[Tensor, "num_groups"]:
-    """Centres: the tokens with the highest density x distance to a denser token.
+    """Centers: the tokens with the highest density x distance to a denser token.
 
     Parameters
     ----------
@@ -94,7 +91,7 @@ def density_peaks(
     density
         ``[n]``.
     num_groups
-        Number of centres.
+        Number of centers.
     ties
         Of two equal densities, ``"index"``: the lower index (the better score) is the denser one,
         in place of the official noise; ``"strict"``: neither is (the official code with its noise
@@ -119,10 +116,10 @@ def density_peaks(
 def assign(
     tokens: Float[Tensor, "n hidden"],
     squared: Float[Tensor, "n n"],
-    centres: Int[Tensor, "num_groups"],
+    centers: Int[Tensor, "num_groups"],
     by: str = "l2",
 ) -> Int[Tensor, "n"]:
-    """Group of every token, ``[n]`` int64: the nearest centre; centres are in their own group.
+    """Group of every token, ``[n]`` int64: the nearest centre; centers are in their own group.
 
     Parameters
     ----------
@@ -130,17 +127,17 @@ def assign(
         ``[n, hidden]``.
     squared
         ``[n, n]`` of `squared_distance`.
-    centres
+    centers
         ``[num_groups]``.
     by
         ``"l2"`` (official code) or ``"cosine"`` (paper).
     """
     if by == "cosine":
         unit = torch.nn.functional.normalize(tokens.float(), dim=1)
-        groups = (unit @ unit[centres].T).argmax(dim=1)
+        groups = (unit @ unit[centers].T).argmax(dim=1)
     else:
-        groups = squared.index_select(1, centres).argmin(dim=1)
-    return groups.scatter(0, centres, torch.arange(len(centres), device=tokens.device))
+        groups = squared.index_select(1, centers).argmin(dim=1)
+    return groups.scatter(0, centers, torch.arange(len(centers), device=tokens.device))
 
 
 def merge(
@@ -170,7 +167,7 @@ def reconstruct(
     merge_by: str = "mean",
     assign_by: str = "l2",
     ties: str = "index",
-    needs_centres: bool = True,
+    needs_centers: bool = True,
 ) -> tuple[Float[Tensor, "num_groups hidden"], Int[Tensor, "n"], Int[Tensor, "num_groups"] | None]:
     """Cluster recycled tokens by density peaks and merge every group.
 
@@ -179,27 +176,27 @@ def reconstruct(
     tokens
         Hidden states of the recycled tokens, ``[n, hidden]``.
     num_groups
-        Groups to form; also the number of neighbours in the density.
+        Groups to form; also the number of neighbors in the density.
     merge_by
         ``"mean"`` (official code) or ``"sum"`` (paper).
     assign_by
         ``"l2"`` (official code) or ``"cosine"`` (paper).
     ties
         ``"index"`` or ``"strict"``, see `density_peaks`.
-    needs_centres
-        Whether the caller reads the centres. A single group is known without them.
+    needs_centers
+        Whether the caller reads the centers. A single group is known without them.
 
     Returns
     -------
-    vectors, groups, centres
-        ``[num_groups, hidden]``, ``[n]`` and ``[num_groups]``; groups in order of their centres.
-        The centres are ``None`` where nothing was to be clustered and nobody reads them.
+    vectors, groups, centers
+        ``[num_groups, hidden]``, ``[n]`` and ``[num_groups]``; groups in order of their centers.
+        The centers are ``None`` where nothing was to be clustered and nobody reads them.
     """
-    if num_groups == 1 and not needs_centres:
+    if num_groups == 1 and not needs_centers:
         groups = torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)
         return _merge_all(tokens, merge_by), groups, None
     squared = squared_distance(tokens)
     density = knn_density(squared, num_groups, tokens.shape[1])
-    centres = density_peaks(squared, density, num_groups, ties)
-    groups = assign(tokens, squared, centres, assign_by)
-    return merge(tokens, groups, num_groups, merge_by), groups, centres
+    centers = density_peaks(squared, density, num_groups, ties)
+    groups = assign(tokens, squared, centers, assign_by)
+    return merge(tokens, groups, num_groups, merge_by), groups, centers

@@ -1,4 +1,4 @@
-"""Where visual tokens are cut and how many stay: cuts and token accounting.
+"""Where visual tokens are dropped and how many stay: stages and token accounting.
 
 Source
 ------
@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 RECYCLE_FRACTION = 0.3
 CLUSTER_DIVISOR = 10
@@ -34,7 +35,7 @@ class PruningStage:
     Parameters
     ----------
     layer
-        0-based decoder layer whose output is cut; ``-1`` cuts the input of layer 0.
+        0-based decoder layer whose output loses tokens; ``-1``: the input of layer 0 does.
     keep
         Number of visual tokens that stay, recycled ones not counted. ``None`` leaves the count to
         the sparsification level measured at run time.
@@ -58,26 +59,28 @@ class PruningStage:
 def check_stages(
     stages: Sequence[PruningStage], num_layers: int | None = None
 ) -> tuple[PruningStage, ...]:
-    """Return the cuts as a tuple after checking order and range.
+    """Return the stages as a tuple after checking order and range.
 
     Raises
     ------
     ValueError
-        If a layer comes twice or out of order, a later cut keeps more than an earlier one, or a
-        cut lies outside a model of ``num_layers`` layers.
+        If a layer comes twice or out of order, a later stage keeps more than an earlier one, or a
+        stage lies outside a model of ``num_layers`` layers.
     """
     stages = tuple(stages)
     for before, after in zip(stages, stages[1:], strict=False):
         if after.layer <= before.layer:
             raise ValueError(
-                f"the cuts must be in ascending order of layers, got {before} before {after}"
+                f"the stages must be in ascending order of layers, got {before} before {after}"
             )
         if before.keep is not None and after.keep is not None and after.keep > before.keep:
-            raise ValueError(f"a later cut cannot keep more than an earlier one: {before}, {after}")
+            raise ValueError(
+                f"a later stage cannot keep more than an earlier one: {before}, {after}"
+            )
     if num_layers is not None and stages and stages[-1].layer > num_layers - 2:
         raise ValueError(
-            f"the cut after layer {stages[-1].layer} lies outside the model: with {num_layers} "
-            f"layers the cuts may come after layers -1 to {num_layers - 2} (after the last layer "
+            f"the stage after layer {stages[-1].layer} lies outside the model: with {num_layers} "
+            f"layers stages may come after layers -1 to {num_layers - 2} (after the last layer "
             "nothing is left to save)"
         )
     return stages
@@ -89,7 +92,7 @@ def recycled_counts(num_dropped: int, fraction: float = RECYCLE_FRACTION) -> tup
     Parameters
     ----------
     num_dropped
-        Visual tokens dropped by one cut.
+        Visual tokens dropped by one stage.
     fraction
         The share tau of them that is recycled; 0 switches recycling off.
 
@@ -127,18 +130,18 @@ def tokens_per_layer(
 
     Parameters
     ----------
-    cuts
-        Cuts with fixed counts.
+    stages
+        Stages with fixed counts.
     num_layers, num_visual
         Decoder layers of the model and visual tokens of the image.
     recycle
-        Share of the dropped tokens that is recycled at every cut.
+        Share of the dropped tokens that is recycled at every stage.
     counted_layer
-        ``"this"``: the cut after layer l belongs to layer l, which then *leaves* fewer tokens.
-        ``"next"`` (PyramidDrop, ToMe): the cut belongs to the entry of layer l + 1, so layer l
+        ``"this"``: the stage after layer l belongs to layer l, which then *leaves* fewer tokens.
+        ``"next"`` (PyramidDrop, ToMe): it belongs to the entry of layer l + 1, so layer l
         leaves what it processed.
     always_drop
-        Whether every cut drops at least one token. Default: while there is recycling.
+        Whether every stage drops at least one token. Default: while there is recycling.
 
     Returns
     -------
@@ -151,8 +154,8 @@ def tokens_per_layer(
     current, tokens_in, tokens_out = num_visual, [], []
     for layer in range(-1, num_layers):
         entering = current
-        if layer in keep_after:
-            kept = kept_count(keep_after[layer], current, always_drop, recycle)
+        if (keep := keep_after.get(layer)) is not None:
+            kept = kept_count(keep, current, always_drop, recycle)
             current = kept + recycled_counts(current - kept, recycle)[1]
         if layer >= 0:
             tokens_in.append(entering)
@@ -161,14 +164,14 @@ def tokens_per_layer(
 
 
 def mean_tokens_out(
-    stages: Sequence[PruningStage], num_layers: int, num_visual: int, **how: object
+    stages: Sequence[PruningStage], num_layers: int, num_visual: int, **how: Any
 ) -> float:
     """Mean over the layers of the visual tokens left by each layer: the paper's budget."""
     return math.fsum(tokens_per_layer(stages, num_layers, num_visual, **how)[1]) / num_layers
 
 
 def mean_tokens_in(
-    stages: Sequence[PruningStage], num_layers: int, num_visual: int, **how: object
+    stages: Sequence[PruningStage], num_layers: int, num_visual: int, **how: Any
 ) -> float:
     """Mean over the layers of the visual tokens entering each layer: what is computed."""
     return math.fsum(tokens_per_layer(stages, num_layers, num_visual, **how)[0]) / num_layers

@@ -80,7 +80,7 @@ def causal_bias(
     rows
         Which of the queries, ``[num_rows]``.
     num_queries, tokens, dtype
-        As in `attention_rows`.
+        See `attention_rows`.
     """
     places = torch.arange(num_queries - tokens, num_queries, device=rows.device)
     return _bias(places > rows[:, None], dtype)
@@ -105,7 +105,7 @@ def mean_attention(
     Parameters
     ----------
     query, key, columns, scaling
-        As in `attention_rows`.
+        See `attention_rows`.
     mask
         What the model's own attention was given, ``[tokens, tokens]``; ``None``: plain causal.
 
@@ -126,18 +126,7 @@ def mean_attention(
 def mean_over_heads(
     rows: Float[Tensor, "heads num_raters num_visual"],
 ) -> Float[Tensor, "num_raters num_visual"]:
-    """Mean over heads of the rater rows: the matrix P.
-
-    Parameters
-    ----------
-    rows
-        ``[heads, num_raters, num_visual]``.
-
-    Returns
-    -------
-    Tensor
-        ``[num_raters, num_visual]``.
-    """
+    """Mean over heads of the rater rows: the matrix P, ``[num_raters, num_visual]``."""
     return rows.mean(dim=0)
 
 
@@ -158,8 +147,8 @@ def score(
     return rated.where(chosen[:, None], 0.0).sum(dim=0) / chosen.sum()
 
 
-# --- SparseVLM+ (official v2.0, USE_VERSION=2_0): attention corrected for distance, and averaged
-# over the heads that look. No paper describes it; the releases' comments name the parts.
+# --- SparseVLM+ (official v2.0, USE_VERSION=2_0): attention corrected for distance, then averaged
+# over the most attentive heads. No paper describes it; the releases' comments name the parts.
 
 
 def gravity(
@@ -167,6 +156,8 @@ def gravity(
     columns: tuple[Float[Tensor, "num_columns head_dim"], Float[Tensor, "num_columns head_dim"]],
 ) -> Float[Tensor, "num_rows num_columns"]:
     """The attention logit that RoPE alone gives to a distance: between two rotated all-ones.
+
+    SparseVLM+ divides the attention by it.
 
     Parameters
     ----------
@@ -187,14 +178,6 @@ def gravity(
     # halves add up to twice the cosine of the difference of the angles.
     total = cos_row.float() @ cos_column.float().T + sin_row.float() @ sin_column.float().T
     return total / cos_row.shape[-1] ** 0.5
-
-
-def correct(
-    attention: Float[Tensor, "heads num_raters num_visual"],
-    weight: Float[Tensor, "num_raters num_visual"],
-) -> Float[Tensor, "heads num_raters num_visual"]:
-    """Divide attention ``[heads, num_raters, num_visual]`` by `gravity`."""
-    return attention / weight
 
 
 def priority_heads(

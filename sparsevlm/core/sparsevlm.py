@@ -1,18 +1,24 @@
-"""SparseVLM with its named variants, and the dense model.
+"""SparseVLM, section 3 of the paper: read `SparseVLM.select` first. And the dense model.
 
 This module imports without torch; the tensor modules load with the first decision.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from sparsevlm.core.interface import Groups, PruningContext, Selection, StagedPruner
 from sparsevlm.core.schedule import RECYCLE_FRACTION, is_int, kept_count, recycled_counts
 
-if TYPE_CHECKING:
-    from torch import Tensor
+OPTIONS = {
+    "raters": ("above_mean", "at_least_mean", "all_text", "all_tokens"),
+    "sparsity_mode": ("fixed", "rank", "scaled_rank"),
+    "merge": ("mean", "sum"),
+    "assignment": ("l2", "cosine"),
+    "ties": ("index", "strict"),
+}
 
 
 @dataclass(frozen=True)
@@ -20,11 +26,24 @@ class Dense(StagedPruner):
     """No pruning: the dense model, with a trace."""
 
     name: ClassVar[str] = "dense"
-    needs_attention: ClassVar[bool] = False
+    needs_attention = False
+
+    @classmethod
+    def for_budget(cls, tokens: None, num_layers: int, num_visual: int) -> Dense:
+        """Without one.
+
+        Raises
+        ------
+        ValueError
+            If ``tokens`` is not ``None``.
+        """
+        if tokens is not None:
+            raise ValueError(f"the dense model has no budget; tokens must be None, got {tokens!r}")
+        return cls()
 
     def select(self, context: PruningContext) -> Selection:
-        """Never called: there is no cut."""
-        raise RuntimeError("the dense model has no cuts to decide")
+        """Never called: there is no stage."""
+        raise RuntimeError("the dense model has no stage to decide for")
 
 
 @dataclass(frozen=True)
@@ -33,24 +52,25 @@ class SparseVLM(StagedPruner):
 
     Parameters
     ----------
-    cuts
-        Where, and how many stay. ``PruningStage(layer)`` without a count for a level by rank.
+    stages
+        After which layers, and how many tokens stay. ``PruningStage(layer)`` without a count where
+        the rank decides.
     raters
         ``"above_mean"`` (all releases), ``"at_least_mean"`` (paper); ``"all_text"`` and
         ``"all_tokens"``, visual ones and the system prompt included (both: the paper's Figure 5).
-    level
+    sparsity_mode
         ``"fixed"`` (v1.5, SparseVLM+: the counts of the stages), ``"rank"`` (paper: lambda (L_v -
         rank P) are dropped) or ``"scaled_rank"`` (v1.0, video: rank * scale + bias are kept).
     lam
-        The paper's lambda in (0, 1], for ``sparsity_mode="rank"``. ``None``: solved
-        for from ``tokens`` at every cut.
+        The paper's lambda in (0, 1], for ``sparsity_mode="rank"``. ``None``: solved for from
+        ``tokens`` at every stage.
     tokens
         The budget that ``sparsity_mode="rank"`` is solved for.
     scale, bias
         For ``sparsity_mode="scaled_rank"``.
     always_drop
-        ``sparsity_mode="fixed"``: whether at least one token is dropped at every cut,
-        even where fewer are there than the cut keeps (all releases).
+        ``sparsity_mode="fixed"``: whether every stage drops at least one token, even where there
+        are fewer than it keeps (all releases).
     recycle
         Share of the dropped tokens that is recycled; 0 for none (SparseVLM+).
     merge, assignment
@@ -60,7 +80,7 @@ class SparseVLM(StagedPruner):
         official code with its noise set to 0).
     positions
         ``"renumbered"`` (v1.0, v1.5, video) or ``"original"`` (SparseVLM+); a merged token then
-        takes the position of its group's centre.
+        takes the position of its group's center.
     gravity
         Whether the attention is corrected for distance before it rates (SparseVLM+).
     heads
@@ -76,11 +96,7 @@ class SparseVLM(StagedPruner):
     Source
     ------
     Paper, section 3; the official releases (`modelling_sparse_llama.py`, `score.py`, `utils.py`).
-    `variants` names the combinations that exist.
-
-    Difference
-    ----------
-    See DEVIATIONS.md.
+    `variants` names the combinations that exist; DEVIATIONS.md says what differs.
     """
 
     raters: str = "above_mean"
@@ -101,15 +117,83 @@ class SparseVLM(StagedPruner):
 
     name: ClassVar[str] = "sparsevlm"
 
+    def select(self, context: PruningContext) -> Selection:
+        """Decide which visual tokens of one sample stay after a layer, and what is recycled."""
+        # The only lazy import: settings are built and compared without torch.
+        from sparsevlm.core import raters, recycling, scoring, sparsity
+
+        n = context.num_current
+        rows = chosen = rating = None
+        if self.raters == "all_tokens":
+            # Ablation of Figure 5: instead of 3.2, every token rates.
+            scores = context.attention_mean()
+        else:
+            # 3.2 Text raters: chosen once per prompt, by the embeddings at the input of layer 0.
+            if "raters" not in context.cache:
+                may_count = not context.static or self.sparsity_mode != "fixed"
+                context.cache["raters"] = raters.rater_rows(
+                    context.inputs_visual, context.inputs_text, self.raters, may_count
+                )
+            rows, chosen = context.cache["raters"]
+
+            # 3.2 Relevance scores: P is the attention of the raters to the visual tokens, mean
+            # over the heads; a token's score is the mean of its column.
+            attention = context.attention_rows(rows)
+            if self.gravity:
+                cos, sin = context.rotary_text
+                attention = attention / scoring.gravity(
+                    (cos[rows], sin[rows]), context.rotary_visual
+                )
+            if self.heads is not None:
+                attention = attention[scoring.priority_heads(attention, self.heads, chosen)]
+            rating = scoring.mean_over_heads(attention)
+            scores = scoring.score(rating, chosen)
+
+        # 3.3 Sparsification level: how many stay, by the schedule or by the rank of P.
+        if self.sparsity_mode == "fixed":
+            num_kept = kept_count(self.keep_at(context.layer), n, self.always_drop, self.recycle)
+        else:
+            rank = sparsity.numerical_rank(rating)
+            if self.sparsity_mode == "scaled_rank":
+                assert self.scale is not None, "checked when built"
+                num_kept = sparsity.num_kept(n, rank, self.scale, self.bias)
+            else:
+                lam = self.lam
+                if lam is None:
+                    lam = sparsity.solve_lam(n, rank, *self._left_to_spend(context), self.recycle)
+                # Never nothing: a rating of rank 0 (all zero) must still leave one token.
+                num_kept = max(1, n - sparsity.num_dropped(n, rank, lam))
+
+        # 3.4 Keep the best; recycle the best of the rest: cluster them, merge every cluster.
+        num_recycled, num_groups = recycled_counts(n - num_kept, self.recycle)
+        context.cache.setdefault("left", []).append((context.layer, num_kept + num_groups))
+        keep, members = recycling.select_top(scores, num_kept, num_recycled)
+        groups = vectors = anchors = None
+        if num_groups:
+            anchored = self.positions == "original"
+            vectors, labels, centers = recycling.reconstruct(
+                context.visual.index_select(0, members), num_groups, self.merge, self.assignment,
+                self.ties, needs_centers=anchored,
+            )  # fmt: skip
+            groups = Groups(members, labels)
+            anchors = members[centers] if anchored else None
+        return Selection(keep, groups, vectors, anchors, scores, rows if chosen is None else chosen)
+
+    def _left_to_spend(self, context: PruningContext) -> tuple[Sequence[int], int]:
+        """For this and every later stage the layers that see its tokens; what these may spend."""
+        layers = [stage.layer for stage in self.stages if stage.layer >= context.layer]
+        ends = [*layers[1:], context.num_layers]
+        spans = [end - max(start, 0) for start, end in zip(layers, ends, strict=True)]
+        assert self.tokens is not None, "checked when built"
+        total = self.tokens * context.num_layers
+        current, start = context.num_visual, 0
+        for layer, left in context.cache.get("left", []):
+            total -= current * (layer - start)
+            current, start = left, layer
+        return spans, total - current * (max(context.layer, 0) - start)
+
     def __post_init__(self) -> None:
-        options = {
-            "raters": ("above_mean", "at_least_mean", "all_text", "all_tokens"),
-            "sparsity_mode": ("fixed", "rank", "scaled_rank"),
-            "merge": ("mean", "sum"),
-            "assignment": ("l2", "cosine"),
-            "ties": ("index", "strict"),
-        }
-        for option, known in options.items():
+        for option, known in OPTIONS.items():
             if getattr(self, option) not in known:
                 got = getattr(self, option)
                 raise ValueError(f"{option} must be one of {', '.join(known)}; got {got!r}")
@@ -142,101 +226,3 @@ class SparseVLM(StagedPruner):
             raise ValueError('sparsity_mode="rank" needs lam (the paper\'s lambda) or tokens')
         if self.lam is not None and not 0 < self.lam <= 1:
             raise ValueError(f"lam must be above 0 and at most 1, got {self.lam!r}")
-
-    def select(self, context: PruningContext) -> Selection:
-        """Rate, choose the level, keep the best and recycle the best of the rest."""
-        import torch
-
-        from sparsevlm.core.recycling import reconstruct, select_top
-        from sparsevlm.core.scoring import score
-
-        raters = rating = None
-        if self.raters == "all_tokens":
-            scores = context.attention_mean()
-        else:
-            if "raters" not in context.cache:
-                context.cache["raters"] = self._raters(context)
-            raters, chosen = context.cache["raters"], context.cache.get("chosen")
-            rating = self._rating(context, context.cache.get("rows", raters), chosen)
-            scores = score(rating, chosen)
-        kept = self._num_kept(context, rating)
-        if kept == context.num_current:
-            keep = torch.arange(kept, device=scores.device)
-            return Selection(keep, scores=scores, raters=raters)
-        num_recycled, num_groups = recycled_counts(context.num_current - kept, self.recycle)
-        keep, members = select_top(scores, kept, num_recycled)
-        if not num_groups:
-            return Selection(keep, scores=scores, raters=raters)
-        anchored = self.positions == "original"
-        vectors, labels, centres = reconstruct(
-            context.visual.index_select(0, members), num_groups, self.merge, self.assignment,
-            self.ties, needs_centres=anchored,
-        )  # fmt: skip
-        anchors = members[centres] if anchored else None
-        return Selection(keep, Groups(members, labels), vectors, anchors, scores, raters)
-
-    def _raters(self, context: PruningContext) -> Tensor:
-        """Positions of the raters, or a mask of the text where no value may be read."""
-        import torch
-
-        from sparsevlm.core.raters import rater_mask, select_raters
-
-        given = context.inputs_visual, context.inputs_text, self.raters
-        if not context.static or self.raters == "all_text" or self.sparsity_mode != "fixed":
-            return select_raters(*given)
-        # The host must not learn how many rate: then all text rows are computed.
-        chosen = rater_mask(*given)
-        rows = torch.arange(len(chosen), device=chosen.device)
-        context.cache.update(chosen=chosen, rows=rows)
-        return chosen
-
-    def _rating(
-        self, context: PruningContext, rows: Tensor, chosen: Tensor | None = None
-    ) -> Tensor:
-        """The matrix P ``[num_rows, num_visual]``; ``chosen`` rows rate, all by default."""
-        from sparsevlm.core.scoring import mean_over_heads
-
-        attention = context.attention_rows(rows)
-        if self.gravity:
-            from sparsevlm.core.scoring import correct, gravity
-
-            tables = tuple(table[rows] for table in context.rotary_text)
-            attention = correct(attention, gravity(tables, context.rotary_visual))
-        if self.heads is not None:
-            from sparsevlm.core.scoring import priority_heads
-
-            attention = attention[priority_heads(attention, self.heads, chosen)]
-        return mean_over_heads(attention)
-
-    def _num_kept(self, context: PruningContext, rating: Tensor | None) -> int:
-        if self.sparsity_mode == "fixed":
-            keep = self.keep_at(context.layer)
-            return kept_count(keep, context.num_current, self.always_drop, self.recycle)
-        from sparsevlm.core.sparsity import num_dropped, num_kept, numerical_rank
-
-        rank = numerical_rank(rating)
-        if self.sparsity_mode == "scaled_rank":
-            return num_kept(context.num_current, rank, self.scale, self.bias)
-        lam = self._lam(context, rank)
-        kept = context.num_current - num_dropped(context.num_current, rank, lam)
-        # Never everything: a rating of rank 0 (all zero) must still leave one token.
-        kept = max(kept, 1)
-        groups = recycled_counts(context.num_current - kept, self.recycle)[1]
-        context.cache.setdefault("left", []).append((context.layer, kept + groups))
-        return kept
-
-    def _lam(self, context: PruningContext, rank: int) -> float:
-        if self.lam is not None:
-            return self.lam
-        from sparsevlm.core.sparsity import solve_lam
-
-        layers = [stage.layer for stage in self.stages if stage.layer >= context.layer]
-        ends = [*layers[1:], context.num_layers]
-        spans = [end - max(start, 0) for start, end in zip(layers, ends, strict=True)]
-        total = self.tokens * context.num_layers
-        current, start = context.num_visual, 0
-        for layer, left in context.cache.get("left", []):
-            total -= current * (layer - start)
-            current, start = left, layer
-        total -= current * (max(context.layer, 0) - start)
-        return solve_lam(context.num_current, rank, spans, total, self.recycle)

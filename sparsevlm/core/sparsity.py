@@ -58,12 +58,12 @@ def num_dropped(num_current: int, rank: int, lam: float | int) -> int:
 
 
 def num_kept(num_current: int, rank: int, scale: float | int, bias: float | int) -> int:
-    """Tokens that the official v1.0 and the video release (scale 1, bias 0) keep at a cut.
+    """Tokens that the official v1.0 and the video release (scale 1, bias 0) keep at a stage.
 
     Parameters
     ----------
     num_current, rank
-        Visual tokens before the cut, and the rank of their rating.
+        Visual tokens before the stage, and the rank of their rating.
     scale, bias
         ``--scale`` and ``--bias`` of the official scripts.
 
@@ -89,19 +89,19 @@ def solve_lam(
     left_to_spend: float | int,
     recycle: float | int,
 ) -> float:
-    """The lam lambda that spends exactly what is left of the budget.
+    """The lambda that spends exactly what is left of the budget.
 
-    The ranks of later cuts are not known yet and are taken to equal this one; each cut solves
+    The ranks at later stages are not known yet and are taken to equal this one; each stage solves
     again, so the last one settles the account.
 
     Parameters
     ----------
     num_current
-        Visual tokens before this cut.
+        Visual tokens before this stage.
     rank
-        Rank measured at this cut.
+        Rank measured at this stage.
     spans
-        For this and every later cut, the number of layers that leave its tokens.
+        For this and every later stage, the number of layers that leave its tokens.
     left_to_spend
         Sum over these layers of the tokens that the budget still allows.
     recycle

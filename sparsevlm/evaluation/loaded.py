@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from sparsevlm.evaluation.plan import source_of
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.miniature.registry import marker_of
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from sparsevlm.core.interface import Pruner, StagedPruner
     from sparsevlm.evaluation.answer import Answer
-    from sparsevlm.evaluation.sources import ModelShape
     from sparsevlm.models.prompt_builder import PromptBuilder
+    from sparsevlm.models.sizes import ModelSizes
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +33,7 @@ class LoadedModel:
         In evaluation mode, on its device.
     builder : PromptBuilder
         Makes its inputs, and text of its answers.
-    sizes : ModelShape
+    sizes : ModelSizes
         Layers, heads and visual tokens.
     revision : str
         Digest of weights and processor.
@@ -44,7 +44,7 @@ class LoadedModel:
     name: str
     model: PreTrainedModel
     builder: PromptBuilder
-    sizes: ModelShape
+    sizes: ModelSizes
     revision: str
     marker: str
 
@@ -55,7 +55,7 @@ class LoadedModel:
         layers: Sequence[int] | None = None,
         **options: object,
     ) -> StagedPruner:
-        """Return a method at a budget for this model; see `ModelShape.pruner`."""
+        """Return a method at a budget for this model; see `ModelSizes.pruner`."""
         return self.sizes.pruner(method, tokens, layers, **options)
 
     def ask(self, question: str, images: Sequence[Image], pruner: Pruner, **how: object) -> Answer:
@@ -63,6 +63,21 @@ class LoadedModel:
         from sparsevlm.evaluation.answer import answer
 
         return answer(self.model, self.builder, [question], [list(images)], pruner, **how)[0]
+
+    def words(self, answer: Answer) -> tuple[str, ...]:
+        """Return the text tokens after the image, as raters index them and a reader writes them."""
+        config = self.builder.config
+        places = {getattr(config, name, None) for name in ("image_token_id", "video_token_id")}
+        ids = answer.input_ids
+        last = max((at for at, token in enumerate(ids) if token in places), default=-1)
+        tokens = self.builder.tokenizer.convert_ids_to_tokens(list(ids[last + 1 :]))
+        return tuple(map(readable, tokens))
+
+
+def readable(token: str) -> str:
+    """Return a token of a SentencePiece or byte-level tokenizer as a reader would write it."""
+    text = token.replace("▁", " ").replace("Ġ", " ").replace("<0x0A>", "⏎")
+    return text.replace("Ċ", "⏎").replace("\n", "⏎").strip() or "␣"
 
 
 def load_model(profile: Profile) -> LoadedModel:
@@ -89,8 +104,8 @@ def load_model(profile: Profile) -> LoadedModel:
 
 @lru_cache(maxsize=2)
 def _load(name: str, dtype: str, attention: str, device: str) -> LoadedModel:
-    source = source_of(name)
-    model, builder = source.load(name, dtype=dtype, attention=attention, device=device)
+    backend = backend_of(name)
+    model, builder = backend.load(name, dtype=dtype, attention=attention, device=device)
     return LoadedModel(
-        name, model, builder, source.shape(name), source.revision(name), marker_of(name)
+        name, model, builder, backend.sizes(name), backend.revision(name), marker_of(name)
     )

@@ -15,33 +15,18 @@ from pathlib import Path
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.attention_aligned import moved_layers
+from sparsevlm.evaluation.backends import EvalBackend, backend_of
+from sparsevlm.evaluation.digests import ANSWER, code_digest
 from sparsevlm.evaluation.paths import ROOT
-from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import EvaluationRun, canonical_json, digest
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.sources import MiniatureSource, Source
 
 log = logging.getLogger(__name__)
 
 DENSE = "dense"
-
-
-def source_of(profile: Profile) -> Source:
-    """Return where the profile's model and questions come from.
-
-    Raises
-    ------
-    NotImplementedError
-        The profile cannot run yet; the message says what is missing.
-    """
-    profile.require_runnable()
-    if profile.name.split("-")[0] == "mini":
-        return MiniatureSource()
-    from sparsevlm.evaluation.hub_source import HubSource
-
-    return HubSource()
 
 
 @cache
@@ -54,7 +39,7 @@ def package_digest(folder: Path = ROOT / "sparsevlm") -> str:
 
 
 def plan_runs(
-    profile: Profile | str, *, source: Source | None = None, store: Store | None = None
+    profile: Profile | str, *, backend: EvalBackend | None = None, store: Store | None = None
 ) -> list[EvaluationRun]:
     """Return the runs of a profile: per benchmark the dense model, then methods by budget.
 
@@ -62,7 +47,7 @@ def plan_runs(
     ----------
     profile : Profile or str
         What to run.
-    source : Source, optional
+    backend : EvalBackend, optional
         Default: the profile's.
     store : Store, optional
         Where the plan is kept; default: `results/`.
@@ -77,9 +62,10 @@ def plan_runs(
         An unknown profile, benchmark or method, or an impossible budget.
     """
     profile = as_profile(profile)
-    source = source or source_of(profile)
-    revision = source.revision(profile.model)
-    path = _plan_path(profile, source, revision, store or Store())
+    profile.require_runnable()
+    backend = backend or backend_of(profile.model)
+    revision = backend.revision(profile.model)
+    path = _plan_path(profile, backend, revision, store or Store())
     try:
         return [
             EvaluationRun.from_json(run) for run in json.loads(path.read_text(encoding="utf-8"))
@@ -88,17 +74,17 @@ def plan_runs(
         log.info("planning the runs of profile %s", profile.name)
     except (ValueError, TypeError) as error:
         log.warning("the plan %s is damaged (%s) and is made again", path, error)
-    runs = list(_runs(profile, source, revision))
+    runs = list(_runs(profile, backend, revision))
     for old in path.parent.glob(f"{_plan_name(profile)}-*.json"):
         old.unlink(missing_ok=True)
     write_text(path, json.dumps([run.to_json() for run in runs], indent=0))
     return runs
 
 
-def _plan_path(profile: Profile, source: Source, revision: str, store: Store) -> Path:
+def _plan_path(profile: Profile, backend: EvalBackend, revision: str, store: Store) -> Path:
     inputs = {
         "profile": asdict(profile),
-        "source": repr(source),
+        "source": repr(backend),
         "revision": revision,
         "code": package_digest(),
         "versions": provenance.versions(),
@@ -110,18 +96,22 @@ def _plan_name(profile: Profile) -> str:
     return f"{profile.name}.{profile.study}" if profile.study else profile.name
 
 
-def _runs(profile: Profile, source: Source, revision: str) -> Iterator[EvaluationRun]:
-    shape = source.shape(profile.model)
+def _runs(profile: Profile, backend: EvalBackend, revision: str) -> Iterator[EvaluationRun]:
+    sizes = backend.sizes(profile.model)
     moved = moved_layers(profile.model) if profile.attention_aligned else None
+    # What decides the inputs, whatever is asked and however it is pruned.
+    shared = (ANSWER, *backend.modules(profile.model))
     settings = [(DENSE, None)] + [(m, b) for m in profile.methods for b in profile.budgets]
     for benchmark in profile.benchmarks:
         n, seed = profile.samples_per_benchmark, profile.seed
-        samples = source.samples(profile.model, benchmark, n, seed)
-        version = source.version(profile.model, samples)
+        samples = backend.samples(profile.model, benchmark, n, seed)
+        version = backend.version(profile.model, samples)
         scorer = get_benchmark(benchmark)
         longest = profile.max_new_tokens or scorer.max_new_tokens
         for method, tokens in settings:
             layers = None if method == DENSE else moved
+            pruner = sizes.pruner(method, tokens, layers)
+            modules = (*shared, type(pruner).__module__, *scorer.modules)
             yield EvaluationRun(
                 model=profile.model,
                 revision=revision,
@@ -131,12 +121,12 @@ def _runs(profile: Profile, source: Source, revision: str) -> Iterator[Evaluatio
                 seed=profile.seed,
                 method=method,
                 tokens=tokens,
-                pruner=canonical_json(shape.pruner(method, tokens, layers).to_json()),
+                pruner=canonical_json(pruner.to_json()),
                 dtype=profile.dtype,
                 attention=profile.attention,
                 batch=profile.batch,
                 max_new_tokens=longest,
-                algorithm=algorithm_digest(),
+                algorithm=code_digest(modules),
                 layers=layers,
                 device=profile.device,
             )

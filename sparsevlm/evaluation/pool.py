@@ -26,7 +26,7 @@ from sparsevlm.evaluation.results.store import Store
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from sparsevlm.evaluation.sources import Source
+    from sparsevlm.evaluation.backends import EvalBackend
 
 POLL_SECONDS = 0.2
 
@@ -51,7 +51,7 @@ class Outcome:
 
 
 def run_all(
-    runs: Sequence[EvaluationRun], store: Store, jobs: int, source: Source, bar: tqdm
+    runs: Sequence[EvaluationRun], store: Store, jobs: int, backend: EvalBackend, bar: tqdm
 ) -> Outcome:
     """Run everything in `jobs` processes of one thread each, and say what did not work.
 
@@ -59,7 +59,7 @@ def run_all(
     ----------
     runs : sequence of EvaluationRun
         Not finished yet.
-    store, source
+    store, backend
         Take the results; supply models and questions.
     jobs : int
         Worker processes.
@@ -78,7 +78,7 @@ def run_all(
         _one_thread_each(),
         ProcessPoolExecutor(jobs, context, _start_worker, (done, stop)) as pool,
     ):
-        running = {pool.submit(_execute, run, store, source): run for run in runs}
+        running = {pool.submit(_execute, run, store, backend): run for run in runs}
         try:
             _follow(running, outcome, done, bar)
         except BaseException:  # Ctrl-C too: workers end after their batch, and keep it
@@ -97,7 +97,7 @@ def _follow(running: dict[Future, EvaluationRun], outcome: Outcome, done, bar: t
         bar.update(done.value - bar.n)
         for future in ended:
             _note(running[future], future, outcome)
-        bar.set_description(f"{total - len(open_futures)}/{total} runs")
+        bar.set_description(f"{total - len(open_futures)}/{total} runs", refresh=False)
 
 
 def _note(run: EvaluationRun, future: Future, outcome: Outcome) -> None:
@@ -154,7 +154,7 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _execute(run: EvaluationRun, store: Store, source: Source) -> tuple[str, object]:
+def _execute(run: EvaluationRun, store: Store, backend: EvalBackend) -> tuple[str, object]:
     """Execute one run; return how it ended, with what the parent needs to know."""
     import torch
     from transformers.utils import logging
@@ -164,7 +164,7 @@ def _execute(run: EvaluationRun, store: Store, source: Source) -> tuple[str, obj
     torch.set_num_threads(1)
     logging.disable_progress_bar()  # the parent shows one
     try:
-        execute_run(run, store, source, _report)
+        execute_run(run, store, backend, _report)
     except OpenSamplesError as error:
         return "open", error.runs
     except RunBusyError:

@@ -1,92 +1,141 @@
-"""Pruners around a pruner, and one that writes down what a method sees as it decides."""
+"""Pruners around a pruner: their base, and one that notes what the pruner inside was shown."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
+from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import Tensor
 
-    from sparsevlm.core.interface import Pruner, PruningContext, Selection
+    from sparsevlm.runtime.trace import SampleTrace
 
 
-class PrunerAround:
-    """Base of a pruner that has another inside and takes after it.
+class PrunerWrapper:
+    """Base of a pruner around another one. What it does not define is that of the inner pruner."""
 
-    Parameters
-    ----------
-    inner : Pruner
-    """
-
-    def __init__(self, inner: Pruner) -> None:
-        self.inner = inner
+    inner: StagedPruner
 
     def __getattr__(self, name: str) -> object:
-        # Only for what the class itself does not define; `inner` is missing while it is unpickled.
-        if name == "inner":
+        if name == "inner":  # not set yet, while a wrapper is copied
             raise AttributeError(name)
         return getattr(self.inner, name)
 
 
 @dataclass(frozen=True)
-class StageRecord:
-    """What a pruner saw at one stage, before it decided.
+class RecordedStage:
+    """What there was to be seen of one sample after one layer, before anything was pruned there.
 
     Attributes
     ----------
-    layer : int
-        The stage comes after it.
-    source : ndarray
-        ``[n]`` original index of every visual token, or ``num_visual + j`` of a recycled one.
-    rows : ndarray
-        Attention of every text token after the image to them, ``[heads, num_text, n]`` float32.
-    hidden : ndarray
-        Their hidden states, ``[n, hidden]`` float32.
+    layer
+        0-based layer after which the pruner was asked; -1: before layer 0.
+    attention_layer
+        The layer whose attention `rows` is: the same one, or the next.
+    source
+        ``[num_current]`` original index of every visual token, or ``num_visual + j`` for the j-th
+        recycled one.
+    rows
+        Softmax attention of all text tokens after the image to the visual tokens, ``[heads,
+        num_text, num_current]`` float32.
+    hidden
+        Hidden states of the visual tokens, ``[num_current, hidden]`` float32, where asked for.
     """
 
     layer: int
+    attention_layer: int
     source: np.ndarray
     rows: np.ndarray
-    hidden: np.ndarray
+    hidden: np.ndarray | None
 
 
-class RecordingPruner(PrunerAround):
-    """Decides as another pruner does and records what it was shown.
+@dataclass
+class Recording:
+    """What was noted of one sample.
 
     Attributes
     ----------
-    stages_seen : list of StageRecord
-        Of the last prefill, in order.
-    relevance : ndarray or None
-        Of every text token after the image, ``[num_text]``; None before the first prefill.
+    relevance
+        Of every text token after the image to the image, ``[num_text]`` float32, sums to 1.
+    stages
+        In the order of the layers.
+    """
+
+    relevance: np.ndarray
+    stages: list[RecordedStage] = field(default_factory=list)
+
+
+class RecordingPruner(PrunerWrapper):
+    """Decides as the inner pruner does, and notes what it was shown.
+
+    Where the inner pruner does not prune, everything is kept, so the tokens that the model
+    computes with, and its answers, are those of the inner pruner alone.
+
+    Parameters
+    ----------
+    inner
+        The pruner.
+    layers
+        Layers after which to look although nothing is pruned there.
+    hidden
+        Whether to keep the hidden states of the visual tokens.
+
+    Attributes
+    ----------
+    samples : list of Recording
+        One per sample with an image, in the order of the batch; filled while the model runs.
     """
 
     needs_attention = True
 
-    def __init__(self, inner: Pruner) -> None:
-        super().__init__(inner)
-        self.stages_seen: list[StageRecord] = []
-        self.relevance: np.ndarray | None = None
+    def __init__(
+        self, inner: StagedPruner, layers: Iterable[int] = (), *, hidden: bool = False
+    ) -> None:
+        self.inner, self.layers, self.hidden = inner, frozenset(layers), hidden
+        self.samples: list[Recording] = []
+
+    def prunes_after(self, layer: int) -> bool:
+        """Whether the pruner is asked, or looked for, after this layer."""
+        return layer in self.layers or self.inner.prunes_after(layer)
 
     def select(self, context: PruningContext) -> Selection:
-        """Record the context, then decide as the pruner inside."""
+        """Note the context; then decide as the inner pruner, or keep everything."""
+        import torch
+
+        self._note(context)
+        if self.inner.prunes_after(context.layer):
+            return self.inner.select(context)
+        return Selection(torch.arange(context.num_current, device=context.visual.device))
+
+    def _note(self, context: PruningContext) -> None:
         import torch
 
         from sparsevlm.core.raters import text_relevance
 
-        if self.relevance is None:
+        if "recording" not in context.cache:
             relevance = text_relevance(context.inputs_visual, context.inputs_text)
-            self.relevance = _numbers(relevance)
+            context.cache["recording"] = Recording(_numbers(relevance))
+            self.samples.append(context.cache["recording"])
         rows = context.attention_rows(torch.arange(context.num_text, device=context.visual.device))
-        source = context.source.cpu().numpy().copy()
-        self.stages_seen.append(
-            StageRecord(context.layer, source, _numbers(rows), _numbers(context.visual))
+        stage = RecordedStage(
+            layer=context.layer,
+            attention_layer=context.layer + (self.inner.scored_layer == "next"),
+            source=context.source.cpu().numpy().copy(),
+            rows=_numbers(rows),
+            hidden=_numbers(context.visual) if self.hidden else None,
         )
-        return self.inner.select(context)
+        context.cache["recording"].stages.append(stage)
+
+    def own_stages(self, trace: SampleTrace) -> SampleTrace:
+        """The trace without the stages where nothing was pruned, only looked."""
+        stages = [stage for stage in trace.stages if self.inner.prunes_after(stage.layer)]
+        return replace(trace, stages=stages)
 
 
-def _numbers(tensor: Tensor) -> np.ndarray:
-    return tensor.float().cpu().numpy().copy()
+def _numbers(values: Tensor) -> np.ndarray:
+    # A copy: the model goes on to write into its tensors.
+    return values.detach().float().cpu().numpy().copy()

@@ -10,12 +10,12 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 
-from sparsevlm.evaluation.plan import plan_runs, source_of
+from sparsevlm.evaluation.backends import EvalBackend, backend_of
+from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results.failures import RunError, summarise
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.sources import Source
 
 WAIT_SECONDS = 2.0  # between two looks at what another process does
 
@@ -35,7 +35,7 @@ def missing_runs(runs: Iterable[EvaluationRun], store: Store | None = None) -> l
 
 
 def load_records(
-    profile: Profile | str, *, source: Source | None = None, store: Store | None = None
+    profile: Profile | str, *, backend: EvalBackend | None = None, store: Store | None = None
 ) -> list[Record]:
     """Return the record of every run of a profile; reads files only, no torch.
 
@@ -47,11 +47,11 @@ def load_records(
         Some runs are not finished; the message says how many and how to run them.
     """
     profile, store = as_profile(profile), store or Store()
-    runs = plan_runs(profile, source=source or source_of(profile), store=store)
+    runs = plan_runs(profile, backend=backend, store=store)
     if missing := missing_runs(runs, store):
         raise FileNotFoundError(
             f"{len(missing)} of {len(runs)} results of profile {profile.slug!r} are missing "
-            f"(the first: {missing[0].title}); run `sparsevlm reproduce --profile {profile.slug}`"
+            f"(the first: {missing[0].title}); run `sparsevlm reproduce {profile.options}`"
         )
     return [store.load(run) for run in runs]
 
@@ -61,7 +61,7 @@ def ensure_records(
     *,
     jobs: int | None = None,
     progress: bool = True,
-    source: Source | None = None,
+    backend: EvalBackend | None = None,
     store: Store | None = None,
 ) -> list[Record]:
     """Return the record of every run of a profile, after running what is missing.
@@ -77,7 +77,7 @@ def ensure_records(
         Worker processes; `default_jobs` by default.
     progress : bool
         Show one line: samples done, all samples, time left.
-    source, store
+    backend, store
         The profile's, and `results/`, by default.
 
     Raises
@@ -86,10 +86,10 @@ def ensure_records(
         Some runs could not be finished; all others were. The message says why.
     """
     profile, store = as_profile(profile), store or Store()
-    source = source or source_of(profile)
-    runs = plan_runs(profile, source=source, store=store)
+    backend = backend or backend_of(profile.model)
+    runs = plan_runs(profile, backend=backend, store=store)
     jobs = jobs or default_jobs(profile)
-    if failed := execute_runs(runs, store, jobs, progress, source=source):
+    if failed := execute_runs(runs, store, jobs, progress, backend=backend):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise RunError(
             f"{len(missing_runs(runs, store))} of {len(runs)} results could not be made, all "
@@ -104,7 +104,7 @@ def execute_runs(
     jobs: int = 1,
     progress: bool = True,
     *,
-    source: Source,
+    backend: EvalBackend,
 ) -> dict[str, str]:
     """Run what is not finished, in worker processes of one thread each.
 
@@ -118,8 +118,8 @@ def execute_runs(
         Worker processes.
     progress : bool
         Show one line: samples done, all samples, time left.
-    source : Source
-        Of the profile that the runs were planned for (`plan.source_of`).
+    backend : EvalBackend
+        Of the profile that the runs were planned for (`backends.backend_of`).
 
     Returns
     -------
@@ -148,7 +148,7 @@ def execute_runs(
     samples = sum(run.num_samples for run in todo)
     with tqdm(total=samples, unit="samples", disable=not progress, mininterval=1) as bar:
         while todo:
-            outcome = run_all(todo, store, min(jobs, len(todo)), source, bar)
+            outcome = run_all(todo, store, min(jobs, len(todo)), backend, bar)
             failed |= outcome.failed
             unfinished += outcome.unfinished
             for run in outcome.busy:

@@ -1,4 +1,4 @@
-"""Answering the questions of a run, batch by batch; serving.py runs it in worker processes."""
+"""Answering the questions of a run, batch by batch; pool.py does it in worker processes."""
 
 from __future__ import annotations
 
@@ -7,56 +7,62 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 
 from sparsevlm.benchmarks import Sample, get_benchmark
+from sparsevlm.evaluation.answer import InputError, answer, inputs_on
+from sparsevlm.evaluation.backends import EvalBackend
 from sparsevlm.evaluation.out_of_memory import free_memory, is_out_of_memory
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.failures import Failure, OpenSamplesError, RunError
-from sparsevlm.evaluation.results.journal import Writer
 from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json
-from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.sources import Source
+from sparsevlm.evaluation.results.store import Store, Writer
 from sparsevlm.evaluation.vision_cache import remember_vision
 
 Report = Callable[[int], None]  # called with the number of samples just done
 
 
-def execute_run(run: EvaluationRun, store: Store, source: Source, report: Report) -> Record:
+def execute_run(run: EvaluationRun, store: Store, backend: EvalBackend, report: Report) -> Record:
     """Answer what is still open of a run, and finish it.
 
     Raises
     ------
     OpenSamplesError
         Some samples cannot be answered; all others are, and are kept.
-    CellError
+    RunError
         The weights, samples or pruner at hand are not those that the run names; the model does not
         fit into memory; or the store refuses (see `Store.writing`).
     """
-    samples = _samples(source, run, store)
+    samples = _samples(backend, run, store)
     with store.writing(run, [sample.id for sample in samples]) as writer:
-        _take_over(run, samples, writer, store, source)
+        _take_over(run, samples, writer, store, backend)
         report(len(writer.rows))
         if len(writer.rows) < len(samples):
             writer.start_session(provenance.collect())
-            failures = _Asking(run, source, writer, report).ask(samples)
+            failures = _Asking(run, backend, writer, report).ask(samples)
             if failures:
-                writer.leave_open(failures, _versions(source, run, samples))
+                writer.leave_open(failures, _versions(backend, run, samples))
                 raise OpenSamplesError([(run, failures)])
         rows = [writer.rows[sample.id] for sample in samples]
         return writer.finish(get_benchmark(run.benchmark).score(rows))
 
 
 def _take_over(
-    run: EvaluationRun, samples: Sequence[Sample], writer: Writer, store: Store, source: Source
+    run: EvaluationRun,
+    samples: Sequence[Sample],
+    writer: Writer,
+    store: Store,
+    backend: EvalBackend,
 ) -> None:
     """Keep what a run has that is this one, but for the pictures that were repaired since."""
     for other, versions in store.left_open(run):
-        own = _versions(source, run, samples)
+        own = _versions(backend, run, samples)
         same = {name for name in own.keys() - writer.rows.keys() if own[name] == versions.get(name)}
-        writer.take_over(store.path(other.id, "jsonl"), same)
+        writer.take_over(other, same)
         store.remove_open(other)
 
 
-def _versions(source: Source, run: EvaluationRun, samples: Sequence[Sample]) -> dict[str, str]:
-    return {sample.id: source.version(run.model, [sample]) for sample in samples}
+def _versions(
+    backend: EvalBackend, run: EvaluationRun, samples: Sequence[Sample]
+) -> dict[str, str]:
+    return {sample.id: backend.version(run.model, [sample]) for sample in samples}
 
 
 class _Asking:
@@ -64,19 +70,21 @@ class _Asking:
 
     Parameters
     ----------
-    run, source, writer, report
+    run, backend, writer, report
         See `execute_run`.
     """
 
-    def __init__(self, run: EvaluationRun, source: Source, writer: Writer, report: Report) -> None:
-        self._run, self._source = run, source
+    def __init__(
+        self, run: EvaluationRun, backend: EvalBackend, writer: Writer, report: Report
+    ) -> None:
+        self._run, self._backend = run, backend
         self._writer, self._report = writer, report
         self._size = run.batch
         self._failures: dict[str, Failure] = {}
 
     def ask(self, samples: Sequence[Sample]) -> tuple[Failure, ...]:
         """Answer all that is open, and return what could not be."""
-        _ready(self._source, self._run)
+        _ready(self._backend, self._run)
         for batch in _batches(samples, self._run.batch):
             # A batch that was half kept is answered whole again, so that its padding, and with it
             # the last digits of every number, are those of a run that was never stopped. Rows of
@@ -97,7 +105,7 @@ class _Asking:
         After every False the size or the number of samples left is smaller.
         """
         try:
-            rows = _answer_rows(self._run, part, self._source)
+            rows = _answer_rows(self._run, part, self._backend)
         except InputError as error:
             self._leave_out_unreadable(part, error)
             return False
@@ -119,12 +127,12 @@ class _Asking:
         self._report(len(open_ids))
 
     def _leave_out_unreadable(self, part: Sequence[Sample], error: InputError) -> None:
-        model, builder, _ = _ready(self._source, self._run)
+        model, builder, _ = _ready(self._backend, self._run)
         before = len(self._failures)
         for sample in part:
             try:
                 inputs_on(
-                    model, builder, [sample.question], _media(self._source, self._run, [sample])
+                    model, builder, [sample.question], _media(self._backend, self._run, [sample])
                 )
             except InputError as reason:
                 self._fail(sample, str(reason))
@@ -132,7 +140,7 @@ class _Asking:
             raise error  # each can be read alone, so it is not the pictures
 
     def _shrink(self, part: Sequence[Sample], reason: str) -> None:
-        free_memory(_ready(self._source, self._run)[0])
+        free_memory(_ready(self._backend, self._run)[0])
         if len(part) == 1:
             self._fail(
                 part[0],
@@ -157,9 +165,9 @@ def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]
         yield samples[start : start + size]
 
 
-def _samples(source: Source, run: EvaluationRun, store: Store) -> list[Sample]:
+def _samples(backend: EvalBackend, run: EvaluationRun, store: Store) -> list[Sample]:
     samples, version = _versioned_samples(
-        source, run.model, run.benchmark, run.num_samples, run.seed
+        backend, run.model, run.benchmark, run.num_samples, run.seed
     )
     if version != run.samples:
         store.forget_plans()
@@ -172,22 +180,20 @@ def _samples(source: Source, run: EvaluationRun, store: Store) -> list[Sample]:
 
 
 @lru_cache(maxsize=8)
-def _versioned_samples(source: Source, model: str, benchmark: str, n: int, seed: int):
-    samples = source.samples(model, benchmark, n, seed)
-    return samples, source.version(model, samples)
+def _versioned_samples(backend: EvalBackend, model: str, benchmark: str, n: int, seed: int):
+    samples = backend.samples(model, benchmark, n, seed)
+    return samples, backend.version(model, samples)
 
 
-def _answer_rows(run: EvaluationRun, batch: Sequence[Sample], source: Source) -> list[dict]:
+def _answer_rows(run: EvaluationRun, batch: Sequence[Sample], backend: EvalBackend) -> list[dict]:
     """Return one row per sample: what the pruned model says, and what it cost."""
-    from sparsevlm.evaluation.answer import answer
-
     start = time.perf_counter()
-    model, builder, pruner = _ready(source, run)
+    model, builder, pruner = _ready(backend, run)
     answers = answer(
         model,
         builder,
         [sample.question for sample in batch],
-        _media(source, run, batch),
+        _media(backend, run, batch),
         pruner,
         max_new_tokens=run.max_new_tokens,
     )
@@ -207,16 +213,16 @@ def _answer_rows(run: EvaluationRun, batch: Sequence[Sample], source: Source) ->
     ]
 
 
-def _media(source: Source, run: EvaluationRun, batch: Sequence[Sample]) -> list:
+def _media(backend: EvalBackend, run: EvaluationRun, batch: Sequence[Sample]) -> list:
     try:
-        return list(source.media(run.model, batch))
+        return list(backend.media(run.model, batch))
     except (OSError, ValueError) as error:
         raise InputError(str(error)) from error
 
 
-def _ready(source: Source, run: EvaluationRun):
-    model, builder = _loaded(source, run.model, run.revision, run)
-    pruner = source.shape(run.model).pruner(run.method, run.tokens, run.layers)
+def _ready(backend: EvalBackend, run: EvaluationRun):
+    model, builder = _loaded(backend, run.model, run.revision, run)
+    pruner = backend.sizes(run.model).pruner(run.method, run.tokens, run.layers)
     if canonical_json(pruner.to_json()) != run.pruner:
         raise RunError(
             f"{run.method!r} has other settings than {run.title} names; plan the runs again"
@@ -227,25 +233,25 @@ def _ready(source: Source, run: EvaluationRun):
 _models: dict = {}
 
 
-def _loaded(source: Source, model: str, revision: str, run: EvaluationRun):
+def _loaded(backend: EvalBackend, model: str, revision: str, run: EvaluationRun):
     """Return model and builder, loaded once per process and kept until others are asked for."""
-    key = (repr(source), model, revision, run.dtype, run.attention, run.device)
+    key = (repr(backend), model, revision, run.dtype, run.attention, run.device)
     if key not in _models:
-        if source.revision(model) != revision:
+        if backend.revision(model) != revision:
             raise RunError(
                 f"the weights of {model!r} have changed since {run.title} was named; "
                 "plan the runs again"
             )
         _models.clear()
-        loaded = _load(source, run)
+        loaded = _load(backend, run)
         remember_vision(loaded[0])
         _models[key] = loaded
     return _models[key]
 
 
-def _load(source: Source, run: EvaluationRun):
+def _load(backend: EvalBackend, run: EvaluationRun):
     try:
-        return source.load(run)
+        return backend.load(run.model, dtype=run.dtype, attention=run.attention, device=run.device)
     except Exception as error:
         if not is_out_of_memory(error):
             raise

@@ -1,29 +1,22 @@
-"""A pruned model that answers questions about pictures, for a harness that brings both.
+"""A pruned model that answers questions about images, for a harness that brings both.
 
-Prompt, padding of pictures and numbers of tokens are those of the paper's scripts
-(`models.prompts`), whatever the harness would do for a checkpoint of that name.
+Prompt, padding of images and numbers of tokens are those of the paper's scripts (`models.prompts`),
+whatever the harness would do for a checkpoint of that name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
-import torch
-
-from sparsevlm.evaluation.hub_source import HubSource
-from sparsevlm.evaluation.sources import MiniatureSource
-from sparsevlm.miniature.registry import MINIATURES
-from sparsevlm.miniature.weights import load_miniature
-from sparsevlm.models.checkpoints.loading import load
-from sparsevlm.runtime.prune import prune
+from sparsevlm.evaluation.answer import answer
+from sparsevlm.evaluation.backends import CheckpointBackend, backend_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-# Miniatures that take one picture of any kind.
-SINGLE = tuple(name for name, spec in MINIATURES.items() if spec.architecture == "llava")
 
 
 class Answerer:
@@ -32,14 +25,14 @@ class Answerer:
     Parameters
     ----------
     name
-        What `checkpoints.loading.load` takes: a name or short name of the paper's checkpoints, or
-        a folder; or a miniature of `SINGLE`, for a try without any download.
+        A name or short name of the paper's checkpoints, a folder, or a miniature, for a try
+        without any download.
     method
-        A key of `baselines.METHODS`.
+        A key of `sparsevlm.METHODS`.
     tokens
         Its budget; ``None`` for "dense".
     device, dtype, attention, quantization
-        See `checkpoints.loading.load`. A miniature is always float32 in eager or sdpa attention.
+        See `checkpoints.loading.load`; the default dtype is that of the table of checkpoints.
     **options
         Further fields of the method; see `make_pruner`.
 
@@ -47,7 +40,7 @@ class Answerer:
     ----------
     counts : list of (int, float)
         Of every answer: visual tokens of the prompt, and their mean over the layers after pruning
-        (equivalent tokens as the paper counts them). Questions without a picture are left out.
+        (equivalent tokens as the paper counts them). Questions without an image are left out.
 
     Raises
     ------
@@ -69,19 +62,15 @@ class Answerer:
     ) -> None:
         if method != "dense" and tokens is None:
             raise ValueError(f"name the budget of {method!r}: tokens=192, say")
-        is_miniature = name in MINIATURES
-        if is_miniature and name not in SINGLE:
-            known = ", ".join(SINGLE)
-            raise ValueError(f"of the miniatures a harness can ask {known}; got {name!r}")
-        shape = (MiniatureSource() if is_miniature else HubSource()).shape(name)
-        self.pruner = shape.pruner(method, tokens, **options)  # before 14 GB are read
-        if is_miniature:
-            model, self.builder = load_miniature(name)
-            self.model = model.to(device)
-        else:
-            self.model, self.builder = load(
-                name, dtype=dtype, device=device, attention=attention, quantization=quantization
-            )
+        backend = backend_of(name)
+        if isinstance(backend, CheckpointBackend):
+            backend = replace(backend, quantization=quantization)
+        elif quantization is not None:
+            raise ValueError(f"{name} is small enough as it is; leave quantization out")
+        self.pruner = backend.sizes(name).pruner(method, tokens, **options)  # before 14 GB are read
+        self.model, self.builder = backend.load(
+            name, dtype=dtype, attention=attention, device=device
+        )
         self.counts: list[tuple[int, float]] = []
 
     def answer(
@@ -94,26 +83,14 @@ class Answerer:
         questions
             Plain texts, instructions included.
         media
-            For each question its pictures: none, one, or the frames of a video.
+            For each question its images: none, one, or the frames of a video.
         **generation
             As `generate` takes them. Without any: greedy, as long as the model's own limit.
         """
-        inputs = self.builder.inputs(questions, media)
-        inputs = {
-            key: value.to(
-                self.model.device, self.model.dtype if value.is_floating_point() else None
-            )
-            for key, value in inputs.items()
-        }
-        with torch.inference_mode(), prune(self.model, self.pruner) as trace:
-            output = self.model.generate(**inputs, **{"do_sample": False, **generation})
-        seen = [sample for sample in trace.samples if sample.num_visual]
-        self.counts += [(one.num_visual, _mean(one.tokens_out)) for one in seen]
-        return self.builder.decode(output[:, inputs["input_ids"].shape[1] :])
-
-
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values)
+        said = answer(self.model, self.builder, questions, media, self.pruner, **generation)
+        seen = [one.trace for one in said if one.trace.num_visual]
+        self.counts += [(trace.num_visual, fmean(trace.tokens_out)) for trace in seen]
+        return [one.text for one in said]
 
 
 def pictures_of(visual: object) -> list[Image]:

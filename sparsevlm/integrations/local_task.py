@@ -1,15 +1,13 @@
 """A task of lmms-eval that reads its data from a local folder in place of the hub.
 
-Run as ``python -m sparsevlm.integrations.local_task pope FOLDER --out TASKS``; then
+Run as ``sparsevlm lmms-task pope FOLDER --out TASKS``; then
 ``lmms-eval --tasks pope_local --include_path TASKS`` asks and scores as lmms-eval's own task does:
 the file only includes that one and names other data.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -125,28 +123,3 @@ def settings_of(path: Path) -> dict:
     for name in reversed([included] if isinstance(included, str) else included):
         found |= settings_of(path.parent / name)
     return found | own
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Write the file that the command line asks for, and say how to use it."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sparsevlm.integrations.local_task", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("task", help="name of a task in lmms-eval")
-    parser.add_argument("folder", type=Path, help="its data set, as it is on the hub")
-    parser.add_argument("--out", type=Path, default=Path("lmms_tasks"), help="where to write")
-    parser.add_argument(
-        "--instruction", help="in place of the words that the task puts behind every question"
-    )
-    given = parser.parse_args(arguments)
-    try:
-        path = write_task(given.task, given.folder, given.out, instruction=given.instruction)
-    except DataError as error:
-        print(error, file=sys.stderr)
-        return 2
-    print(f"lmms-eval --tasks {path.stem} --include_path {path.parent}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import ClassVar
 
 from sparsevlm.core.interface import Groups, PruningContext, Selection
-from sparsevlm.methods.at_input import InputPruner
+from sparsevlm.methods.bases import InputPruner
 from sparsevlm.methods.constants import on_device
 from sparsevlm.methods.grids import Grid, token_cells
 
@@ -51,7 +51,7 @@ def cells_of(grid: Grid, num_visual: int, tokens: int) -> tuple[tuple[int, ...],
     Parameters
     ----------
     grid, num_visual, tokens
-        As in `cell_labels`.
+        See `cell_labels`.
 
     Returns
     -------

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from sparsevlm.core.interface import Groups, PruningContext, Selection
-from sparsevlm.methods.at_input import InputPruner
+from sparsevlm.methods.bases import InputPruner
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sparsevlm.miniature.scenes import CARD_COLOURS, SHAPE_COLOURS, SHAPES, Scene, SceneObject
+from sparsevlm.miniature.scenes import CARD_COLORS, SHAPE_COLORS, SHAPES, Scene, SceneObject
 
 
 @dataclass(frozen=True)
@@ -23,45 +23,45 @@ class Facts:
         return self._unique("kind")
 
     @cached_property
-    def by_colour(self) -> dict[str, SceneObject]:
-        """Shapes that can be named by their colour alone ("the red thing")."""
-        return self._unique("colour")
+    def by_color(self) -> dict[str, SceneObject]:
+        """Shapes that can be named by their color alone ("the red thing")."""
+        return self._unique("color")
 
     @cached_property
     def cards(self) -> dict[str, SceneObject]:
-        """Cards by colour; card colours never repeat within a scene."""
-        return {o.colour: o for o in self.scene.cards}
+        """Cards by color; card colors never repeat within a scene."""
+        return {o.color: o for o in self.scene.cards}
 
     @cached_property
     def counts(self) -> Counter:
-        """How many shapes have a colour or are of a kind."""
-        return Counter(word for o in self.scene.shapes for word in (o.kind, o.colour))
+        """How many shapes have a color or are of a kind."""
+        return Counter(word for o in self.scene.shapes for word in (o.kind, o.color))
 
     @cached_property
     def pairs(self) -> set[tuple[str, str]]:
-        """(colour, kind) of every shape."""
-        return {(o.colour, o.kind) for o in self.scene.shapes}
+        """(color, kind) of every shape."""
+        return {(o.color, o.kind) for o in self.scene.shapes}
 
-    def colour_of(self, kind: str) -> str | None:
-        return self._attribute(kind, self.by_kind, "colour")
+    def color_of(self, kind: str) -> str | None:
+        return self._attribute(kind, self.by_kind, "color")
 
-    def shape_of(self, colour: str) -> str | None:
-        return self._attribute(colour, self.by_colour, "kind")
+    def shape_of(self, color: str) -> str | None:
+        return self._attribute(color, self.by_color, "kind")
 
-    def letter_of(self, colour: str) -> str:
-        card = self.cards.get(colour)
+    def letter_of(self, color: str) -> str:
+        card = self.cards.get(color)
         return card.glyph if card else "none"
 
     def absent_pair(self, rng: np.random.Generator, adversarial: bool) -> tuple[str, str]:
-        """A (colour, kind) that is not in the scene; adversarial: both halves of it are."""
-        colours, kinds = list(SHAPE_COLOURS), list(SHAPES)
+        """A (color, kind) that is not in the scene; adversarial: both halves of it are."""
+        colors, kinds = list(SHAPE_COLORS), list(SHAPES)
         if adversarial:
-            colours = [w for w in colours if self.counts[w]] or colours
+            colors = [w for w in colors if self.counts[w]] or colors
             kinds = [w for w in kinds if self.counts[w]] or kinds
         for _ in range(50):
-            colour, kind = str(rng.choice(colours)), str(rng.choice(kinds))
-            if (colour, kind) not in self.pairs:
-                return colour, kind
+            color, kind = str(rng.choice(colors)), str(rng.choice(kinds))
+            if (color, kind) not in self.pairs:
+                return color, kind
         return self.absent_pair(rng, adversarial=False)
 
     def _unique(self, field: str) -> dict[str, SceneObject]:
@@ -80,4 +80,10 @@ def shuffled(rng: np.random.Generator, items) -> list:
     return [items[i] for i in rng.permutation(len(items))]
 
 
-CARD_WORDS = tuple(CARD_COLOURS)
+def pick(rng: np.random.Generator, items):
+    """One of the items at random; None of none."""
+    items = list(items)
+    return items[int(rng.integers(len(items)))] if items else None
+
+
+CARD_WORDS = tuple(CARD_COLORS)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from sparsevlm.miniature.facts import Facts
-from sparsevlm.miniature.scenes import CORNERS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
-from sparsevlm.miniature.statements import option_words, other_values
+from sparsevlm.miniature.facts import Facts, pick, shuffled
+from sparsevlm.miniature.glyphs import GLYPHS
+from sparsevlm.miniature.scenes import CORNERS, HEIGHTS, SHAPE_COLORS, SHAPES, SIDES
+from sparsevlm.miniature.vocabulary import CORNER_WORDS
 
 # Questions ask for one or two; the trained miniature does not tell three things from two.
 LARGEST_COUNT = 2
@@ -31,123 +33,118 @@ class Draft:
     options: tuple[str, ...] = ()
 
 
-def _pick(rng, items):
-    items = list(items)
-    return items[int(rng.integers(len(items)))] if items else None
-
-
 def _other(rng, word: str, words) -> str:
-    return _pick(rng, [w for w in words if w != word])
+    return pick(rng, [w for w in words if w != word])
 
 
 def _clear_shapes(facts: Facts):
     return [o for o in facts.scene.objects if o.placed_clearly]
 
 
+def other_values(kind: str) -> list[str]:
+    """Every value that an attribute can take, for the wrong options of a question."""
+    return list({"letter": GLYPHS, "corners": CORNER_WORDS}[kind])
+
+
+def option_words(rng: np.random.Generator, wanted: list[str], pool: list[str], size=4) -> list[str]:
+    """``size`` different options in random order: true values, then others from the pool."""
+    chosen = list(dict.fromkeys(shuffled(rng, wanted)))[: max(1, size - 1)]
+    rest = [w for w in shuffled(rng, pool) if w not in chosen]
+    return shuffled(rng, chosen + rest[: size - len(chosen)])
+
+
 # GQA: attributes and places, one word.
 
 
 def gqa_color(facts, rng):
-    kind = _pick(rng, facts.by_kind)
+    kind = pick(rng, facts.by_kind)
     if kind is None:
         return None
-    return [Draft(f"what color is the {kind} ?", facts.by_kind[kind].colour, "color")]
+    return [Draft(f"what color is the {kind} ?", facts.by_kind[kind].color, "color")]
 
 
 def gqa_shape(facts, rng):
-    colour = _pick(rng, facts.by_colour)
-    if colour is None:
+    color = pick(rng, facts.by_color)
+    if color is None:
         return None
-    return [Draft(f"what shape is the {colour} thing ?", facts.by_colour[colour].kind, "shape")]
+    return [Draft(f"what shape is the {color} thing ?", facts.by_color[color].kind, "shape")]
 
 
 def gqa_side(facts, rng):
-    obj = _pick(rng, _clear_shapes(facts))
+    obj = pick(rng, _clear_shapes(facts))
     return obj and [Draft(f"which side is the {obj} on ?", obj.side, "place")]
 
 
 def gqa_height(facts, rng):
-    obj = _pick(rng, _clear_shapes(facts))
+    obj = pick(rng, _clear_shapes(facts))
     return obj and [Draft(f"how high is the {obj} ?", obj.height, "place")]
 
 
 # POPE: existence in three difficulties, yes and no equally often.
 
 
-def _exists(colour: str, kind: str, answer: str, split: str) -> Draft:
-    return Draft(f"is there a {colour} {kind} in the image ?", answer, split)
+def _exists(color: str, kind: str, answer: str, split: str) -> Draft:
+    return Draft(f"is there a {color} {kind} in the image ?", answer, split)
 
 
 def pope(facts, rng, split: str):
-    """One question; random: any absent pair; popular: a colour of the scene with an absent shape;
-    adversarial: both the colour and the shape are there, but not together."""
+    """One question; random: any absent pair; popular: a color of the scene with an absent shape;
+    adversarial: both the color and the shape are there, but not together."""
     if rng.random() < 0.5:
-        colour, kind = _pick(rng, sorted(facts.pairs))
-        return [_exists(colour, kind, "yes", split)]
-    colour, kind = facts.absent_pair(rng, adversarial=split == "adversarial")
+        color, kind = pick(rng, sorted(facts.pairs))
+        return [_exists(color, kind, "yes", split)]
+    color, kind = facts.absent_pair(rng, adversarial=split == "adversarial")
     if split == "popular":
         absent = [k for k in SHAPES if not facts.counts[k]]
-        colour, kind = _pick(rng, [c for c in SHAPE_COLOURS if facts.counts[c]]), _pick(rng, absent)
+        color, kind = pick(rng, [c for c in SHAPE_COLORS if facts.counts[c]]), pick(rng, absent)
         if kind is None:
             return None
-    return [_exists(colour, kind, "no", split)]
-
-
-def pope_random(facts, rng):
-    return pope(facts, rng, "random")
-
-
-def pope_popular(facts, rng):
-    return pope(facts, rng, "popular")
-
-
-def pope_adversarial(facts, rng):
-    return pope(facts, rng, "adversarial")
+    return [_exists(color, kind, "no", split)]
 
 
 # TextVQA: the letter on a card.
 
 
 def textvqa(facts, rng):
-    colour = _pick(rng, facts.cards)
-    if colour is None:
+    color = pick(rng, facts.cards)
+    if color is None:
         return None
-    letter = facts.cards[colour].glyph
-    form = _pick(rng, ("what letter is on the {} card ?", "what is written on the {} card ?"))
-    return [Draft(form.format(colour), letter, "text", answers=(letter,) * 10)]
+    letter = facts.cards[color].glyph
+    form = pick(rng, ("what letter is on the {} card ?", "what is written on the {} card ?"))
+    return [Draft(form.format(color), letter, "text", answers=(letter,) * 10)]
 
 
 # MME: one yes and one no question per image, by subtask.
 
 
 def mme_existence(facts, rng):
-    colour, kind = _pick(rng, sorted(facts.pairs))
+    color, kind = pick(rng, sorted(facts.pairs))
     absent = facts.absent_pair(rng, adversarial=bool(rng.random() < 0.5))
     return [
-        _exists(colour, kind, "yes", "existence"),
+        _exists(color, kind, "yes", "existence"),
         _exists(*absent, "no", "existence"),
     ]
 
 
 def mme_color(facts, rng):
-    kind = _pick(rng, facts.by_kind)
+    kind = pick(rng, facts.by_kind)
     if kind is None:
         return None
-    colour = facts.by_kind[kind].colour
-    wrong = _other(rng, colour, SHAPE_COLOURS)
+    color = facts.by_kind[kind].color
+    wrong = _other(rng, color, SHAPE_COLORS)
     return [
-        Draft(f"is the {kind} {colour} ?", "yes", "color"),
+        Draft(f"is the {kind} {color} ?", "yes", "color"),
         Draft(f"is the {kind} {wrong} ?", "no", "color"),
     ]
 
 
 def mme_count(facts, rng):
     number = int(rng.integers(1, LARGEST_COUNT + 1))
-    words = [w for w in (*SHAPE_COLOURS, *SHAPES) if facts.counts[w] == number]
-    word = _pick(rng, words)
+    words = [w for w in (*SHAPE_COLORS, *SHAPES) if facts.counts[w] == number]
+    word = pick(rng, words)
     if word is None:
         return None
-    thing = f"{word} things" if word in SHAPE_COLOURS else f"{word}"
+    thing = f"{word} things" if word in SHAPE_COLORS else f"{word}"
     wrong = _other(rng, number, range(1, LARGEST_COUNT + 1))
     return [
         Draft(f"are there {number} {thing} in the image ?", "yes", "count"),
@@ -156,7 +153,7 @@ def mme_count(facts, rng):
 
 
 def mme_position(facts, rng):
-    obj = _pick(rng, _clear_shapes(facts))
+    obj = pick(rng, _clear_shapes(facts))
     if obj is None:
         return None
     horizontal = rng.random() < 0.5
@@ -168,14 +165,14 @@ def mme_position(facts, rng):
 
 
 def mme_ocr(facts, rng):
-    colour = _pick(rng, facts.cards)
-    if colour is None:
+    color = pick(rng, facts.cards)
+    if color is None:
         return None
-    letter = facts.cards[colour].glyph
+    letter = facts.cards[color].glyph
     wrong = _other(rng, letter, other_values("letter"))
     return [
-        Draft(f"is the letter on the {colour} card {letter} ?", "yes", "OCR"),
-        Draft(f"is the letter on the {colour} card {wrong} ?", "no", "OCR"),
+        Draft(f"is the letter on the {color} card {letter} ?", "yes", "OCR"),
+        Draft(f"is the letter on the {color} card {wrong} ?", "no", "OCR"),
     ]
 
 
@@ -190,7 +187,7 @@ def _choice(stem: str, value: str, options: list[str], split: str) -> Draft:
 
 def choose_color(facts, rng):
     draft = gqa_color(facts, rng)
-    return draft and (draft[0], list(SHAPE_COLOURS), "attribute")
+    return draft and (draft[0], list(SHAPE_COLORS), "attribute")
 
 
 def choose_shape(facts, rng):
@@ -210,10 +207,10 @@ def choose_letter(facts, rng):
 
 
 def _choose_count(facts, rng):
-    colour = _pick(rng, [c for c in SHAPE_COLOURS if 1 <= facts.counts[c] <= LARGEST_COUNT])
-    if colour is None:
+    color = pick(rng, [c for c in SHAPE_COLORS if 1 <= facts.counts[c] <= LARGEST_COUNT])
+    if color is None:
         return None
-    draft = Draft(f"how many {colour} things are there ?", str(facts.counts[colour]))
+    draft = Draft(f"how many {color} things are there ?", str(facts.counts[color]))
     return draft, ["0", "1", "2", "3"], "count"
 
 
@@ -251,13 +248,13 @@ def seed(facts, rng):
 
 
 def scienceqa(facts, rng):
-    """A fact about shapes: of one in the picture, or (one in four) of one that is only named."""
+    """A fact about shapes: of one in the image, or (one in four) of one that is only named."""
     text_only = rng.random() < 0.25
-    colour = _pick(rng, facts.by_colour)
-    if colour is None:
+    color = pick(rng, facts.by_color)
+    if color is None:
         return None
-    kind = _pick(rng, SHAPES) if text_only else facts.by_colour[colour].kind
-    thing = f"a {kind}" if text_only else f"the {colour} thing"
+    kind = pick(rng, SHAPES) if text_only else facts.by_color[color].kind
+    thing = f"a {kind}" if text_only else f"the {color} thing"
     options = option_words(rng, [CORNERS[kind]], other_values("corners"))
     split = "text" if text_only else "image"
     return [_choice(f"how many corners has {thing} ?", CORNERS[kind], options, split)]
@@ -267,11 +264,11 @@ def scienceqa(facts, rng):
 
 
 def mmvet(facts, rng):
-    named = [(f"the {k}", (o.colour, o)) for k, o in facts.by_kind.items()]
-    named += [(f"the {c} thing", (o.kind, o)) for c, o in facts.by_colour.items()]
+    named = [(f"the {k}", (o.color, o)) for k, o in facts.by_kind.items()]
+    named += [(f"the {c} thing", (o.kind, o)) for c, o in facts.by_color.items()]
     named += [(f"the {c} card", (o.glyph, o)) for c, o in facts.cards.items()]
     named = [entry for entry in named if entry[1][1].placed_clearly]
-    chosen = _pick(rng, named)
+    chosen = pick(rng, named)
     if chosen is None:
         return None
     name, (what, obj) = chosen
@@ -285,7 +282,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "gqa": (gqa_color, gqa_shape, gqa_side, gqa_height),
     "mmbench": (mmbench,),
     "mme": (mme_existence, mme_color, mme_count, mme_position, mme_ocr),
-    "pope": (pope_random, pope_popular, pope_adversarial),
+    "pope": tuple(partial(pope, split=split) for split in ("random", "popular", "adversarial")),
     "scienceqa": (scienceqa,),
     "seed": (seed,),
     "textvqa": (textvqa,),

@@ -1,4 +1,4 @@
-"""Drawing questions: the samples of a miniature benchmark, and drafts for training."""
+"""Drawing questions: the samples of a miniature benchmark."""
 
 from __future__ import annotations
 
@@ -8,18 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from sparsevlm.benchmarks.sample import Sample
-from sparsevlm.miniature.facts import Facts, shuffled
-from sparsevlm.miniature.question_families import FAMILIES, Draft, Family
+from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.question_families import FAMILIES, Family
 from sparsevlm.miniature.scenes import Scene, make_scene
 
-# Scenes of the benchmarks; training uses seeds below this (train.TRAINING_SEEDS).
+# Scenes of the benchmarks; training uses seeds below this (`training.recipes`).
 BENCHMARK_SEEDS = 2 * 10**9
-# Families that need two steps of reasoning are trained on more often.
-TRAINING_SHARES = (*FAMILIES, "mmbench", "mme", "mme", "seed")
-# What the eight-layer miniature answered worst before its polish: letters and numbers.
-HARD_KINDS = (
-    "mmbench/text", "mme/OCR", "mme/count", "seed/count", "seed/text", "textvqa/text",
-)  # fmt: skip
 
 
 def benchmark_samples(benchmark: str, n: int, seed: int) -> list[Sample]:
@@ -70,17 +64,17 @@ def grouped_samples(
     n : int
         At most this many samples.
     base : int
-        Seed of the first picture; the others follow.
+        Seed of the first image; the others follow.
     draw : callable
-        Makes the picture of a seed.
+        Makes the image of a seed.
     """
     samples: list[Sample] = []
     number = 0
     while True:
-        picture = base + number
+        image = base + number
         family = families[number % len(families)]
         number += 1
-        drafts = family(Facts(draw(picture)), np.random.default_rng((picture, 1)))
+        drafts = family(Facts(draw(image)), np.random.default_rng((image, 1)))
         if not drafts:
             continue
         if len(samples) + len(drafts) > n:
@@ -88,32 +82,4 @@ def grouped_samples(
         group = f"{benchmark}/{number:05d}"
         for index, draft in enumerate(drafts):
             name = group if len(drafts) == 1 else f"{group}.{index}"
-            samples.append(Sample(name, f"scene:{picture}", group=group, **vars(draft)))
-
-
-def training_drafts(
-    facts: Facts,
-    rng: np.random.Generator,
-    count: int,
-    hard: int = 0,
-    families: Mapping[str, Sequence[Family]] = FAMILIES,
-    shares: Sequence[str] = TRAINING_SHARES,
-    hard_kinds: Sequence[str] = HARD_KINDS,
-) -> list[tuple[str, Draft]]:
-    """``count`` questions about a training scene with the name of their kind.
-
-    A benchmark comes as often as it stands in ``shares``: those that need two steps of reasoning
-    more often. No question is one of a reported benchmark: training scenes have other seeds. At
-    least ``hard`` of them are of ``hard_kinds``.
-    """
-    drafts: list[tuple[str, Draft]] = []
-    while len(drafts) < count:
-        name = shares[int(rng.integers(len(shares)))]
-        family = families[name][int(rng.integers(len(families[name])))]
-        made = family(facts, rng)
-        if made:
-            draft = made[int(rng.integers(len(made)))]
-            kind = f"{name}/{draft.split}"
-            if len(drafts) >= hard or kind in hard_kinds:
-                drafts.append((kind, draft))
-    return shuffled(rng, drafts)
+            samples.append(Sample(name, f"scene:{image}", group=group, **vars(draft)))

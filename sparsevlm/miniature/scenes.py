@@ -1,11 +1,12 @@
 """Procedural scenes of the miniature benchmark: shapes and lettered cards on clutter.
 
-A scene is a 96 x 96 picture cut into 24 x 24 patches of 4 x 4 pixels, so the miniature sees
+A scene is a 96 x 96 image cut into 24 x 24 patches of 4 x 4 pixels, so the miniature sees
 576 visual tokens, as LLaVA-1.5 does. Everything in it follows from one integer seed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,7 +18,7 @@ from sparsevlm.miniature.glyphs import GLYPHS, glyph_mask
 PATCH = 4
 GRID = 24
 
-SHAPE_COLOURS = {
+SHAPE_COLORS = {
     "red": (214, 40, 40),
     "green": (40, 160, 60),
     "blue": (40, 80, 220),
@@ -27,7 +28,7 @@ SHAPE_COLOURS = {
     "cyan": (50, 205, 220),
     "pink": (250, 130, 190),
 }
-CARD_COLOURS = {
+CARD_COLORS = {
     "white": (248, 248, 248),
     "black": (16, 16, 16),
     "brown": (112, 66, 30),
@@ -57,15 +58,15 @@ class SceneObject:
     """One object of a scene.
 
     ``kind`` is a shape name or ``"card"``; ``glyph`` is the letter on a card, else "".
-    ``box`` is (top, left, height, width) in pixels of this picture; ``centre`` is (y, x) in
-    pixels of the full 96 x 96 picture, also when the scene is a training window.
+    ``box`` is (top, left, height, width) in pixels of this image; ``center`` is (y, x) in
+    pixels of the full 96 x 96 image, also when the scene is a training window.
     """
 
     kind: str
-    colour: str
+    color: str
     glyph: str
     box: tuple[int, int, int, int]
-    centre: tuple[float, float]
+    center: tuple[float, float]
 
     @property
     def is_card(self) -> bool:
@@ -73,24 +74,24 @@ class SceneObject:
 
     @property
     def side(self) -> str:
-        return SIDES[min(int(self.centre[1] // 32), 2)]
+        return SIDES[min(int(self.center[1] // 32), 2)]
 
     @property
     def height(self) -> str:
-        return HEIGHTS[min(int(self.centre[0] // 32), 2)]
+        return HEIGHTS[min(int(self.center[0] // 32), 2)]
 
     @property
     def placed_clearly(self) -> bool:
         """False within 2.5 pixels of a border between thirds, where the answer is arguable."""
-        return all(min(abs(c - 32), abs(c - 64)) >= 2.5 for c in self.centre)
+        return all(min(abs(c - 32), abs(c - 64)) >= 2.5 for c in self.center)
 
     def __str__(self) -> str:
-        return f"{self.colour} {self.kind}"
+        return f"{self.color} {self.kind}"
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture, its objects, and which object each patch shows (-1: background)."""
+    """An image, its objects, and which object each patch shows (-1: background)."""
 
     seed: int
     pixels: np.ndarray
@@ -136,19 +137,19 @@ def shape_mask(kind: str) -> np.ndarray:
     return small.mean(axis=(1, 3))
 
 
-def _background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """A gradient between two muted colours, coloured strokes and noise, [size, size, 3]."""
+def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
+    """A gradient between two muted colors, colored strokes and noise, [size, size, 3]."""
     corners = rng.uniform(70, 180, size=(2, 2, 1)) + rng.uniform(-28, 28, size=(2, 2, 3))
     t = np.linspace(0, 1, size)[:, None, None]
     top, bottom = (corners[i, 0] + (corners[i, 1] - corners[i, 0]) * t[:, 0][None] for i in (0, 1))
-    picture = top * (1 - t) + bottom * t
+    image = top * (1 - t) + bottom * t
     for _ in range(int(rng.integers(size // 8, size // 4))):
         start, angle = rng.uniform(0, size, 2), rng.uniform(0, 2 * np.pi)
         steps = np.arange(0, rng.uniform(5, 16), 0.7)[:, None]
         points = (start + steps * np.array([np.sin(angle), np.cos(angle)])).astype(int)
         points = points[((points >= 0) & (points < size)).all(axis=1)]
-        picture[points[:, 0], points[:, 1]] = rng.uniform(20, 235, 3)
-    return picture + rng.normal(0, 7, picture.shape)
+        image[points[:, 0], points[:, 1]] = rng.uniform(20, 235, 3)
+    return image + rng.normal(0, 7, image.shape)
 
 
 def _place(rng, size, count, gap=1):
@@ -163,45 +164,66 @@ def _place(rng, size, count, gap=1):
     return corners
 
 
-def _paint(picture, mask, y, x, colour):
+def _paint(image, mask, y, x, color):
     height, width = mask.shape
-    region = picture[y : y + height, x : x + width]
-    region += mask[..., None] * (colour - region)
+    region = image[y : y + height, x : x + width]
+    region += mask[..., None] * (color - region)
 
 
-def _draw_shape(rng, picture, y, x, kind, colour):
-    tint = np.array(SHAPE_COLOURS[colour]) + rng.uniform(-14, 14, 3)
-    _paint(picture, shape_mask(kind), y, x, tint)
+def _draw_shape(rng, image, y, x, kind, color):
+    tint = np.array(SHAPE_COLORS[color]) + rng.uniform(-14, 14, 3)
+    _paint(image, shape_mask(kind), y, x, tint)
     return (y, x, SHAPE_PIXELS, SHAPE_PIXELS)
 
 
-def _draw_card(rng, picture, y, x, colour, glyph):
-    paper = np.array(CARD_COLOURS[colour]) + rng.uniform(-6, 6, 3)
-    ink = np.array((15, 15, 15) if colour in ("white", "olive") else (245, 245, 245))
-    _paint(picture, np.ones(CARD_PIXELS, np.float32), y, x, paper)
-    _paint(picture, glyph_mask(glyph), y + 2, x + 2, ink)
+def ink_on(color: str) -> tuple[int, int, int]:
+    """The color of the letter on a card: dark on light paper, light on dark."""
+    return (15, 15, 15) if color in ("white", "olive") else (245, 245, 245)
+
+
+def _draw_card(rng, image, y, x, color, glyph):
+    paper = np.array(CARD_COLORS[color]) + rng.uniform(-6, 6, 3)
+    ink = np.array(ink_on(color))
+    _paint(image, np.ones(CARD_PIXELS, np.float32), y, x, paper)
+    _paint(image, glyph_mask(glyph), y + 2, x + 2, ink)
     return (y, x, *CARD_PIXELS)
 
 
 def _descriptions(rng, num_shapes, num_cards):
-    """Distinct (kind, colour, glyph) triples; a shape or a colour comes at most three times."""
+    """Distinct (kind, color, glyph) triples; a shape or a color comes at most three times."""
     pairs: list[tuple[str, str, str]] = []
-    palette = rng.permutation(list(SHAPE_COLOURS))[: max(3, num_shapes)]
+    palette = rng.permutation(list(SHAPE_COLORS))[: max(3, num_shapes)]
     while len(pairs) < num_shapes:
         pair = (str(rng.choice(SHAPES)), str(rng.choice(palette)), "")
         repeats = max(sum(p[i] == pair[i] for p in pairs) for i in (0, 1)) if pairs else 0
         if pair not in pairs and repeats < 3:
             pairs.append(pair)
-    for colour in rng.permutation(list(CARD_COLOURS))[:num_cards]:
-        pairs.append(("card", str(colour), str(rng.choice(list(GLYPHS)))))
+    for color in rng.permutation(list(CARD_COLORS))[:num_cards]:
+        pairs.append(("card", str(color), str(rng.choice(list(GLYPHS)))))
     return [pairs[i] for i in rng.permutation(len(pairs))]
 
 
-def _patch_objects(boxes, grid):
+def draw_objects(rng, image, places, wanted, origin=(0, 0)) -> tuple[SceneObject, ...]:
+    """Draw (kind, color, glyph) triples at top-left corners into float pixels, in place.
+
+    ``origin`` is the place of the image in the full grid, in patches.
+    """
+    objects = []
+    for (y, x), (kind, color, glyph) in zip(places, wanted, strict=False):
+        if kind == "card":
+            box = _draw_card(rng, image, y, x, color, glyph)
+        else:
+            box = _draw_shape(rng, image, y, x, kind, color)
+        center = (y + box[2] / 2 + origin[0] * PATCH, x + box[3] / 2 + origin[1] * PATCH)
+        objects.append(SceneObject(kind, color, glyph, box, center))
+    return tuple(objects)
+
+
+def patch_objects(objects: Sequence[SceneObject], grid: int) -> np.ndarray:
     """Which object covers at least 3 of a patch's 16 pixels; the largest cover wins."""
     owner = np.full((grid, grid), -1)
     cover = np.full((grid, grid), 2)
-    for index, (y, x, height, width) in enumerate(boxes):
+    for index, (y, x, height, width) in enumerate(o.box for o in objects):
         for row in range(y // PATCH, (y + height - 1) // PATCH + 1):
             for column in range(x // PATCH, (x + width - 1) // PATCH + 1):
                 tall = min(y + height, (row + 1) * PATCH) - max(y, row * PATCH)
@@ -229,15 +251,7 @@ def make_scene(seed: int, grid: int = GRID) -> Scene:
     num_shapes = int(rng.integers(5, 9) if whole else rng.integers(1, 4))
     num_cards = int(rng.integers(2, 4) if whole else rng.integers(0, 3))
     wanted = _descriptions(rng, num_shapes, num_cards)
-    picture = _background(rng, size)
-    objects = []
-    for (y, x), (kind, colour, glyph) in zip(_place(rng, size, len(wanted)), wanted, strict=False):
-        if kind == "card":
-            box = _draw_card(rng, picture, y, x, colour, glyph)
-        else:
-            box = _draw_shape(rng, picture, y, x, kind, colour)
-        centre = (y + box[2] / 2 + origin[0] * PATCH, x + box[3] / 2 + origin[1] * PATCH)
-        objects.append(SceneObject(kind, colour, glyph, box, centre))
-    pixels = np.clip(picture, 0, 255).astype(np.uint8)
-    patches = _patch_objects([o.box for o in objects], grid)
-    return Scene(seed, pixels, tuple(objects), patches, origin)
+    image = draw_background(rng, size)
+    objects = draw_objects(rng, image, _place(rng, size, len(wanted)), wanted, origin)
+    pixels = np.clip(image, 0, 255).astype(np.uint8)
+    return Scene(seed, pixels, objects, patch_objects(objects, grid), origin)

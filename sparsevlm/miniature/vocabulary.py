@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sparsevlm.miniature.glyphs import GLYPHS
-from sparsevlm.miniature.scenes import CARD_COLOURS, HEIGHTS, SHAPE_COLOURS, SHAPES, SIDES
+from sparsevlm.miniature.scenes import CARD_COLORS, HEIGHTS, SHAPE_COLORS, SHAPES, SIDES
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 COUNTS = ("0", "1", "2", "3")
@@ -14,8 +14,8 @@ CORNER_WORDS = ("zero", "three", "four", "many")
 DEPICTED = (
     *SHAPES,
     "card",
-    *SHAPE_COLOURS,
-    *CARD_COLOURS,
+    *SHAPE_COLORS,
+    *CARD_COLORS,
     *GLYPHS,
     *SIDES,
     *HEIGHTS,

@@ -1,10 +1,10 @@
-"""Open any picture a user has as an upright 8-bit RGB image, or say what is wrong with it."""
+"""Open any image a user has as an upright 8-bit RGB image, or say what is wrong with it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -15,7 +15,7 @@ def load_image(source: str | Path | Image.Image) -> Image.Image:
     """Read an image as a vision-language model expects it.
 
     EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits by its
-    full range, and grey, palette and CMYK pictures become RGB.
+    full range, and grey, palette and CMYK images become RGB.
 
     Parameters
     ----------
@@ -67,7 +67,8 @@ def _open(path: Path) -> Image.Image:
 
 def _to_8_bit(image: Image.Image) -> Image.Image:
     """Scale 16-bit grey by its full range; other deep modes by their own largest value."""
-    full = 65535 if image.mode.startswith("I;16") or image.getextrema()[1] > 255 else 255
+    largest: Any = image.getextrema()[1]  # one number: the image has one channel
+    full = 65535 if image.mode.startswith("I;16") or largest > 255 else 255
     return image.convert("F").point(lambda v: v * (255.0 / full)).convert("L")
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsevlm.models.vision import TowerNotes, number_of
 from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
@@ -15,7 +16,7 @@ from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
 class Llava(Adapter):
     """Any `LlavaForConditionalGeneration`: visual tokens are the image placeholders."""
 
-    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is not None:
             raise ValueError("a LLaVA model finds its visual tokens itself; leave visual_mask out")
         self.model = model
@@ -56,7 +57,7 @@ class Llava(Adapter):
 class LanguageModel(Adapter):
     """A plain `LlamaForCausalLM` whose visual tokens are given as a mask or span."""
 
-    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is None:
             raise ValueError(
                 f"a {type(model).__name__} has no image placeholder; give visual_mask, a bool "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsevlm.models.vision import TowerNotes, number_of
 from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
@@ -37,7 +38,7 @@ class QwenVL(Adapter):
 
     has_mrope = True
 
-    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is not None:
             raise ValueError(
                 "a Qwen-VL model finds its visual tokens itself; leave visual_mask out"
@@ -81,11 +82,11 @@ class QwenVL(Adapter):
             rows, sizes = self._rows(arguments, modality), grid_thw.tolist()
             for row in (index for index, has in enumerate(rows) if has):
                 size = sizes[number_of(rows, row, len(sizes), modality.word)]
-                found[row] = self._in_tokens(size, modality.word)
-                if torch.Size(found[row]).numel() != counts[row]:
+                grid = found[row] = self._in_tokens(size, modality.word)
+                if torch.Size(grid).numel() != counts[row]:
                     raise ValueError(
                         f"sample {row} has {counts[row]} {modality.word} placeholders, but its "
-                        f"{modality.grid_thw} {tuple(size)} gives {found[row]} tokens; expand the "
+                        f"{modality.grid_thw} {tuple(size)} gives {grid} tokens; expand the "
                         "placeholder to rows x columns / spatial_merge_size^2"
                     )
         return found

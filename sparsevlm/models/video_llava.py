@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsevlm.models.vision import TowerNotes, number_of
 from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
@@ -17,7 +18,7 @@ KEYS = {"image": IMAGE_KEYS, "video": ("pixel_values_videos",)}
 class VideoLlava(Adapter):
     """`VideoLlavaForConditionalGeneration`: visual tokens are the image and video placeholders."""
 
-    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is not None:
             raise ValueError(
                 "a Video-LLaVA model finds its visual tokens itself; leave visual_mask out"

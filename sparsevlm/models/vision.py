@@ -1,6 +1,6 @@
 """What the vision towers were given, also where `generate` calls them before the model.
 
-`generate` encodes pictures and videos first and hands the model ``mm_encoder_outputs`` in place of
+`generate` encodes images and videos first and hands the model ``mm_encoder_outputs`` in place of
 pixels and grids. A hook on each tower keeps what went in, beside the output that it became.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -42,7 +43,7 @@ class TowerNotes:
         hook(tower.register_forward_hook, self._note)
 
     def _note(self, module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
-        pixels = args[0] if args else kwargs.get("pixel_values", kwargs.get("hidden_states"))
+        pixels: Any = args[0] if args else kwargs.get("pixel_values", kwargs.get("hidden_states"))
         grid_thw = args[1] if len(args) > 1 else kwargs.get("grid_thw")
         known = [note for note in self.notes if note[0]() is not None]
         self.notes = [*known, (weakref.ref(output), Seen(pixels, grid_thw))][-KEPT:]

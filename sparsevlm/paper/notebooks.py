@@ -1,7 +1,7 @@
-"""Notebooks as files: their sources, the parameters they declare, their limits, generation.
+"""Notebooks as files: their sources, the parameters they declare, generation.
 
 A notebook is written as `notebooks/src/NAME.py` (py:percent) and generated from it, stripped, as
-`notebooks/NAME.ipynb`. Running one is `sparsevlm.cli.runner`.
+`notebooks/NAME.ipynb`. What it starts with is page.py; running one is `sparsevlm.cli.runner`.
 """
 
 from __future__ import annotations
@@ -15,10 +15,6 @@ from sparsevlm.evaluation.paths import NOTEBOOKS
 from sparsevlm.evaluation.results.atomic import write_text
 
 SOURCES = NOTEBOOKS / "src"
-MAX_CELLS = 20
-MAX_CODE_LINES = 80
-MAX_CELL_LINES = 12
-MAX_DEF_LINES = 5
 _MARK = re.compile(r"^# %%(?P<head>.*)$", re.MULTILINE)
 _PARAMETERS_TAG = 'tags=["parameters"]'
 
@@ -74,7 +70,8 @@ def source_cells(text: str) -> list[SourceCell]:
     ]
 
 
-def _parameters_cell(text: str) -> SourceCell:
+def parameters_cell(text: str) -> SourceCell:
+    """Return the cell that declares the parameters; ValueError unless there is exactly one."""
     cells = [cell for cell in source_cells(text) if _PARAMETERS_TAG in cell.head]
     if len(cells) != 1:
         raise ValueError(
@@ -96,7 +93,7 @@ def declared_parameters(source: Path) -> dict[str, Parameter]:
     ValueError
         If the cell is missing, or holds anything else.
     """
-    cell = _parameters_cell(source.read_text(encoding="utf-8"))
+    cell = parameters_cell(source.read_text(encoding="utf-8"))
     declared = {}
     for node in ast.parse(cell.text).body:
         try:
@@ -138,68 +135,3 @@ def write_notebooks(sources: Path = SOURCES) -> list[Path]:
             write_text(target, text)
             written.append(target)
     return written
-
-
-def problems(sources: Path = SOURCES) -> list[str]:
-    """Return what is wrong with the notebooks: sync, limits, parameters; one sentence each."""
-    found = []
-    for name in known_notebooks(sources):
-        source, target = sources / f"{name}.py", sources.parent / f"{name}.ipynb"
-        text = source.read_text(encoding="utf-8")
-        found += [f"{name}: {fault}" for fault in _limit_faults(text) + _parameter_faults(source)]
-        if not target.exists() or target.read_text(encoding="utf-8") != generate(source):
-            found.append(
-                f"{name}: {target.name} differs from its source; "
-                "run `python -m sparsevlm check --fix`"
-            )
-    for target in sorted(sources.parent.glob("*.ipynb")):
-        if target.stem not in known_notebooks(sources) and ".partial" not in target.name:
-            found.append(f"{target.stem}: {target.name} has no source in notebooks/src")
-    return found
-
-
-def _limit_faults(text: str) -> list[str]:
-    faults = []
-    cells = source_cells(text)
-    code = [cell for cell in cells if cell.is_code]
-    if len(cells) > MAX_CELLS:
-        faults.append(f"{len(cells)} cells, at most {MAX_CELLS}")
-    total = sum(cell.code_lines for cell in code)
-    if total > MAX_CODE_LINES:
-        faults.append(f"{total} lines of code, at most {MAX_CODE_LINES}; move code to the package")
-    for number, cell in enumerate(cells, start=1):
-        if not cell.is_code:
-            continue
-        if cell.code_lines > MAX_CELL_LINES:
-            faults.append(f"cell {number} has {cell.code_lines} lines, at most {MAX_CELL_LINES}")
-        faults += [f"cell {number}: {fault}" for fault in _code_faults(cell.text)]
-    return faults
-
-
-def _code_faults(text: str) -> list[str]:
-    faults = []
-    if re.search(r"^\s*[!%]", text, re.MULTILINE):
-        return ["shell and magic commands are not allowed"]
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= MAX_DEF_LINES:
-            faults.append(f"`{node.name}` is longer than {MAX_DEF_LINES} lines")
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if re.match(r"(/(home|root|Users|tmp|work)/|[A-Z]:\\)", node.value):
-                faults.append(f"absolute path {node.value!r}")
-    return faults
-
-
-def _parameter_faults(source: Path) -> list[str]:
-    try:
-        declared = declared_parameters(source)
-    except ValueError as error:
-        return [str(error)]
-    faults = []
-    first = next(iter(declared.values()), None)
-    if first is None or (first.name, first.annotation) != ("profile", "str"):
-        faults.append("the first parameter must be `profile: str`")
-    for line in _parameters_cell(source.read_text(encoding="utf-8")).text.splitlines():
-        _, _, comment = line.partition("#")
-        if "=" in comment:
-            faults.append(f"papermill drops a parameter whose comment holds '=': {line.strip()}")
-    return faults

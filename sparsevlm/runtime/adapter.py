@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -33,14 +33,12 @@ class Adapter(ABC):
         Whether visual tokens have positions in time, height and width (M-RoPE).
     """
 
-    base: nn.Module
-    decoder: nn.Module
+    base: Any
+    decoder: Any
     has_mrope: ClassVar[bool] = False
 
     @abstractmethod
-    def __init__(
-        self, model: nn.Module, visual_mask: Tensor | tuple[int, int] | None = None
-    ) -> None: ...
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None: ...
 
     def attach(self, hook: Callable) -> None:  # noqa: B027 - most architectures watch nothing
         """Watch what the adapter needs to see for as long as a session lasts.

@@ -1,7 +1,7 @@
 """Access to the queries and keys of a decoder layer, without a full attention map.
 
-A scored layer's attention runs through a registered function that notes queries and keys after
-RoPE (and after query/key norms and head grouping) and then calls the model's own function.
+The attention of a layer that is scored runs through a function registered with transformers. It
+passes on queries and keys after RoPE (and after query and key norms), then calls the model's own.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,7 @@ class QueriesKeys:
         raters
             Tokens behind the block, counted from its end.
         cache
-            Of this sample and prefill. Keeps the mask of the raters, of which a later cut needs
+            Of this sample and prefill. Keeps the mask of the raters, of which a later stage needs
             the end.
         """
         query, key = self.query[sample, :, start + columns.stop :], self.key[sample, :, start:]
@@ -69,12 +70,12 @@ class QueriesKeys:
         return attention_rows(query, key, raters, columns, self.scaling, mask)
 
     def mean(self, sample: int, start: int, columns: slice, tokens: int) -> Tensor:
-        """What ``columns`` get from the first ``tokens`` of one sample: `rating.mean_attention`.
+        """What ``columns`` get from the first ``tokens`` of one sample: `scoring.mean_attention`.
 
         Parameters
         ----------
         sample, start, columns
-            As in `rows`.
+            See `rows`.
         tokens
             Those of the prompt: a call without a cache carries the answer so far behind them.
         """
@@ -111,23 +112,23 @@ def _base_function(module: nn.Module, name: str) -> Callable:
     return AttentionInterface().get_interface(name, own)
 
 
-def _noting(base: str) -> Callable:
+def _reporting(base: str) -> Callable:
     def forward(module, query, key, value, attention_mask, scaling=None, **kwargs):
-        _note(module, query, key, attention_mask, scaling)
-        noted = module.config
+        _report(module, query, key, attention_mask, scaling)
+        watched = module.config
         # Some kernels read their own name from the config: show them the real one.
-        module.config = noted.sparsevlm_original
+        module.config = watched.sparsevlm_original
         try:
             function = _base_function(module, base)
             return function(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
         finally:
-            module.config = noted
+            module.config = watched
 
     return forward
 
 
 @phase("hooks")
-def _note(
+def _report(
     module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None
 ) -> None:
     sink = _SINKS.get(module)
@@ -139,21 +140,21 @@ def _note(
 
 
 @cache
-def _noted_class(kind: type) -> type:
+def _watched_class(kind: type) -> type:
     """A config class whose objects copy and pickle as the config that they stand for."""
 
-    def reduce(self: object, protocol: int) -> tuple:
+    def reduce(self: Any, protocol: int) -> tuple:
         return _same, (self.sparsevlm_original,)
 
     return type(kind.__name__, (kind,), {"__reduce_ex__": reduce})
 
 
-def _noted_config(original: object, attention: str) -> object:
+def _watched_config(original: Any, attention: str) -> Any:
     """A copy of a config under another attention; a copy of the copy is the original again."""
     config = copy.copy(original)
     config.sparsevlm_original = original
     config._attn_implementation = attention
-    config.__class__ = _noted_class(type(original))
+    config.__class__ = _watched_class(type(original))  # type: ignore[arg-type]
     return config
 
 
@@ -161,7 +162,7 @@ def _same(config: object) -> object:
     return config
 
 
-def note_attention(attention: nn.Module, sink: Callable[[QueriesKeys], None]) -> Callable[[], None]:
+def watch_attention(attention: Any, sink: Callable[[QueriesKeys], None]) -> Callable[[], None]:
     """Send queries and keys of every forward of ``attention`` to ``sink``.
 
     Returns
@@ -171,8 +172,8 @@ def note_attention(attention: nn.Module, sink: Callable[[QueriesKeys], None]) ->
     """
     original = attention.config
     base = original._attn_implementation
-    AttentionInterface.register(PREFIX + base, _noting(base))
-    attention.config = _noted_config(original, PREFIX + base)
+    AttentionInterface.register(PREFIX + base, _reporting(base))
+    attention.config = _watched_config(original, PREFIX + base)
     _SINKS[attention] = sink
 
     def undo() -> None:
@@ -183,7 +184,7 @@ def note_attention(attention: nn.Module, sink: Callable[[QueriesKeys], None]) ->
 
 
 @torch.no_grad()
-def project(layer: nn.Module, hidden: Tensor, cos: Tensor, sin: Tensor) -> QueriesKeys:
+def project(layer: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> QueriesKeys:
     """Queries and keys that a decoder layer is about to compute from ``hidden``.
 
     Parameters

@@ -1,7 +1,7 @@
 """capture(model): the prefill of a layout of tokens is traced once, and replayed from then on.
 
 At batch 1 a fast GPU waits for Python. A prefill whose counts are fixed is the same sequence of
-operators for every prompt of one layout, so it is traced once, cuts and cache included, and only
+operators for every prompt of one layout, so it is traced once, pruning and cache included, and only
 the operators run from then on: on CUDA as one CUDA graph, elsewhere one by one. Works with
 `prune(..., static=True)` and, for a fair comparison, for the dense model.
 """
@@ -12,6 +12,7 @@ import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.graphs import Run, Template
 from sparsevlm.runtime.prefill import Prefill
 from sparsevlm.runtime.prune import session_of
+from sparsevlm.runtime.session import Session
 
 ARGUMENTS = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "past_key_values",
              "use_cache")  # fmt: skip
@@ -71,7 +73,7 @@ def capture(
         On entering, if the model is already being captured; at a call, for more layouts than
         ``limit``.
     ValueError
-        At a call: for a method whose cuts depend on values, for ``static=False``, and for what a
+        At a call: for a method whose counts depend on values, for ``static=False``, and for what a
         graph does not give (attention maps, hidden states of all layers, training, no cache).
 
     Examples
@@ -87,7 +89,7 @@ def capture(
 
 @dataclass(frozen=True)
 class _Graph:
-    """A captured prefill: how to run it, its number of operators, what is left of its stages."""
+    """A captured prefill: how to run it, its number of operators, what it leaves to later steps."""
 
     run: Run
     operators: int
@@ -103,7 +105,7 @@ class Captured:
         Prefills that were traced, and prefills that ran from a graph (the traced ones included).
     """
 
-    def __init__(self, decoder: nn.Module, limit: int, backend: Callable) -> None:
+    def __init__(self, decoder: Any, limit: int, backend: Callable) -> None:
         self._decoder = decoder
         self._limit, self._backend = limit, backend
         self._graphs: dict[tuple, _Graph] = {}
@@ -145,16 +147,16 @@ class Captured:
         session = session_of(self._decoder)
         state = None if session is None else _state(session)
         tensors = self._tensors(given, state)
-        key = self._key(tensors, extras, session, state)
+        key = self._key(tensors, extras, session)
         if key not in self._graphs:
             self._check_limit()
-            self._graphs[key] = self._capture(tensors, extras, session, state)
+            self._graphs[key] = self._capture(tensors, extras, session)
             self.captures += 1
         graph = self._graphs[key]
         outputs = graph.run(*(tensor for tensor in tensors if tensor is not None))
         self.replays += 1
         cache = DynamicCache(config=self._decoder.config) if cache is None else cache
-        if session is not None:
+        if session is not None and state is not None:
             session.states[cache] = state
         return self._finish(outputs, graph, cache, state)
 
@@ -170,16 +172,15 @@ class Captured:
             mask = mask if padded else None
         return [embeds, given.get("position_ids"), mask]
 
-    def _key(
-        self, tensors: list[Tensor | None], extras: dict, session: object, state: Prefill | None
-    ) -> tuple:
+    def _key(self, tensors: list[Tensor | None], extras: dict, session: Session | None) -> tuple:
         kinds = tuple(
             None if one is None else (tuple(one.shape), one.stride(), one.dtype, one.device)
             for one in tensors
         )
         key = (kinds, tuple(sorted(extras.items())), self._decoder.config._attn_implementation)
-        if state is None:
+        if session is None:
             return key
+        state = _state(session)
         layout = tuple((s.before, s.visual, s.text, s.prompt_text) for s in state.first)
         return (*key, session.pruner, session.trace is not None, layout, tuple(state.grids))
 
@@ -187,29 +188,29 @@ class Captured:
         if len(self._graphs) >= self._limit:
             raise RuntimeError(
                 f"capture() holds {len(self._graphs)} graphs, as many as limit={self._limit} "
-                "allows, and this prompt has yet another layout (batch, lengths, place of the "
-                "visual tokens, padding, pruner); pad prompts to few lengths, or give a larger "
-                "limit"
+                "allows, and this prompt has another layout (batch, lengths, place of the visual "
+                "tokens, padding, pruner); pad prompts to few lengths, or give a larger limit"
             )
 
     def _capture(
-        self, tensors: list[Tensor | None], extras: dict, session: object, state: Prefill | None
+        self, tensors: list[Tensor | None], extras: dict, session: Session | None
     ) -> _Graph:
         """Trace a prefill on tensors without values: whoever needs a value fails."""
-        rest = Template()
+        rest, state = Template(), None if session is None else _state(session)
 
         def prefill(*present: Tensor) -> list[Tensor]:
             given = iter(present)
             embeds, positions, mask = (None if t is None else next(given) for t in tensors)
             cache = graphs.collecting_cache(len(self._decoder.layers))
+            begun = None if state is None else _begun(state)
             if session is not None:
-                session.current, session.position_ids = _begun(state), positions
+                session.current, session.position_ids = begun, positions
             out = self._original(
                 inputs_embeds=embeds, position_ids=positions, attention_mask=mask,
                 past_key_values=cache, use_cache=True, **extras,
             )  # fmt: skip
-            if session is not None:
-                rest.fill(_left(session.current, session.trace is not None))
+            if session is not None and begun is not None:
+                rest.fill(_left(begun, session.trace is not None))
             keys = [layer.keys for layer in cache.layers]
             values = [layer.values for layer in cache.layers]
             return [out.last_hidden_state, *keys, *values, *rest.made]
@@ -238,7 +239,7 @@ class Captured:
         return BaseModelOutputWithPast(last_hidden_state=hidden.clone(), past_key_values=cache)
 
 
-def _check(decoder: nn.Module, given: dict) -> dict[str, object]:
+def _check(decoder: Any, given: dict) -> dict[str, object]:
     """Check that a graph can answer a call; returns the arguments that it passes on."""
     if decoder.training:
         raise ValueError("capture() is for inference: call model.eval() first")
@@ -247,8 +248,7 @@ def _check(decoder: nn.Module, given: dict) -> dict[str, object]:
             "capture() fills a cache, and the call says use_cache=False; leave it out, or leave "
             "the with block"
         )
-    extras = {name: value for name, value in given.items() if name not in ARGUMENTS}
-    extras = {name: value for name, value in extras.items() if value is not None}
+    extras = {k: value for k, value in given.items() if k not in ARGUMENTS and value is not None}
     refused = [name for name, value in extras.items()
                if isinstance(value, Tensor)
                or (name.startswith("output_") and value)
@@ -264,7 +264,7 @@ def _check(decoder: nn.Module, given: dict) -> dict[str, object]:
     return extras
 
 
-def _state(session: object) -> Prefill:
+def _state(session: Session) -> Prefill:
     """The prefill that is beginning under `prune`."""
     state = session.current
     if state is None:
@@ -273,8 +273,8 @@ def _state(session: object) -> Prefill:
         )
     if not state.static:
         raise ValueError(
-            "capture() needs cuts without values: give prune(model, pruner, static=True), and a "
-            "method whose counts are fixed"
+            "capture() needs counts that are known beforehand: give prune(model, pruner, "
+            "static=True) and a method whose counts are fixed"
         )
     return state
 
@@ -292,8 +292,9 @@ def _left(state: Prefill, traced: bool) -> dict[str, object]:
     for sample in state.first:
         sample.cache.clear()
     # Decode steps get tables of their own.
-    segments = [replace(one, cos=None, sin=None, arguments={}) for one in state.segments]
-    left = {"segments": segments, "segment_of": state.segment_of}
+    without: Any = {"cos": None, "sin": None, "arguments": {}}
+    segments = [replace(segment, **without) for segment in state.segments]
+    left: dict[str, object] = {"segments": segments, "segment_of": state.segment_of}
     if traced:
-        left |= {"noted": state.noted, "samples": state.samples}
+        left |= {"decisions": state.decisions, "samples": state.samples}
     return left

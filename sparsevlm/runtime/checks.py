@@ -1,4 +1,4 @@
-"""What `prune` refuses: methods that do not fit a model, and caches that cannot be cut."""
+"""What `prune` refuses: methods that do not fit a model, and caches of a fixed length."""
 
 from __future__ import annotations
 
@@ -12,52 +12,52 @@ from sparsevlm.core.interface import Pruner
 from sparsevlm.runtime.adapter import Adapter
 
 
-def check_pruner(pruner: Pruner, stages: Sequence[int], adapter: Adapter, model: str) -> None:
+def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model: str) -> None:
     """Check that a method fits a model.
 
     Parameters
     ----------
     pruner
         The method.
-    cuts
-        Layers of the model that it cuts after.
+    layers
+        Layers of the model that it prunes after.
     adapter
-        The model's parts.
+        Of the model.
     model
         Name of the model's class.
 
     Raises
     ------
     ValueError
-        For cuts outside the model, without the attention that they are decided by, or in a model
-        whose layers see a window only.
+        For stages outside the model or before the attention that decides, and for a model whose
+        layers see a window only.
     """
     num_layers = len(adapter.decoder.layers)
     named = {stage.layer for stage in getattr(pruner, "stages", ())}
     named |= {num_layers - 1} if pruner.prunes_after(num_layers - 1) else set()
-    outside = sorted(named - set(stages))
+    outside = sorted(named - set(layers))
     if outside:
         raise ValueError(
-            f"cuts after layers {outside} lie outside this model: with {num_layers} layers "
+            f"stages after layers {outside} lie outside this model: with {num_layers} layers "
             f"they may come after layers -1 to {num_layers - 2}"
         )
-    if -1 in stages and pruner.needs_attention and pruner.scored_layer == "this":
+    if -1 in layers and pruner.needs_attention and pruner.scored_layer == "this":
         raise ValueError(
-            "a cut before layer 0 (layer=-1) has no attention of this layer to look at; "
-            'use scored_layer="next" or a later cut'
+            "a stage before layer 0 (layer=-1) has no attention of this layer to look at; "
+            'use scored_layer="next" or a later stage'
         )
     kinds = set(getattr(adapter.decoder.config, "layer_types", None) or ["full_attention"])
-    if stages and kinds != {"full_attention"}:
+    if layers and kinds != {"full_attention"}:
         raise ValueError(
             f"this model has layers of kind {', '.join(sorted(kinds))}; prune() knows full "
             "attention only: switch the sliding window off in the config"
         )
-    if stages and adapter.has_mrope and pruner.positions == "renumbered":
+    if layers and adapter.has_mrope and pruner.positions == "renumbered":
         warnings.warn(
             f'positions="renumbered" gives the visual tokens of a {model} '
             "the positions of plain text: rows and columns are lost. No release of SparseVLM "
             'says what to do with M-RoPE; positions="original" keeps them',
-            stacklevel=7,  # the with statement
+            stacklevel=6,  # the with statement
         )
 
 
@@ -73,7 +73,7 @@ def check_static(pruner: Pruner) -> None:
     if undecided:
         raise ValueError(
             f"static=True needs a method whose counts are fixed; this {type(pruner).__name__} "
-            f"decides at run time how many tokens the cut after layer {undecided[0].layer} "
+            f"decides at run time how many tokens the stage after layer {undecided[0].layer} "
             "keeps"
         )
 

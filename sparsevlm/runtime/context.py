@@ -1,9 +1,10 @@
-"""What a pruner gets to see of one sample at a cut; what few look at is cut out on demand."""
+"""What a pruner sees of one sample at a stage; what few methods look at is made on demand."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any
 
 from torch import Tensor
 
@@ -13,17 +14,22 @@ from sparsevlm.runtime.layout import Sample
 Tables = tuple[Tensor, Tensor]
 
 
-class LazyView(PruningContext):
-    """A `PruningContext` of which some parts are cut out when they are looked at.
+class LazyContext(PruningContext):
+    """A `PruningContext` that slices its parts out of the batch when they are first looked at.
 
     Parameters
     ----------
     **known
-        Fields of `PruningContext` by name, and what the others are cut out of (see `view_of`):
-        ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``.
+        Fields of `PruningContext` by name, and what the others are sliced out of (see
+        `context_of`): ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``.
     """
 
-    def __init__(self, **known: object) -> None:
+    _sample: Sample
+    _hidden: Tensor
+    _inputs: Callable[[], Tensor]
+    _rotary: Callable[[], Tables]
+
+    def __init__(self, **known: Any) -> None:
         # Frozen for everybody else.
         self.__dict__.update(known)
 
@@ -52,12 +58,14 @@ class LazyView(PruningContext):
     @cached_property
     def rotary_visual(self) -> Tables:
         """See `PruningContext`."""
-        return tuple(table[self._sample.columns] for table in self._rotary())
+        cos, sin = self._rotary()
+        return cos[self._sample.columns], sin[self._sample.columns]
 
     @cached_property
     def rotary_text(self) -> Tables:
         """See `PruningContext`."""
-        return tuple(table[self._prompt] for table in self._rotary())
+        cos, sin = self._rotary()
+        return cos[self._prompt], sin[self._prompt]
 
     @property
     def _prompt(self) -> slice:
@@ -65,7 +73,7 @@ class LazyView(PruningContext):
         return slice(stop, stop + self._sample.prompt_text)
 
 
-def view_of(
+def context_of(
     sample: Sample,
     hidden: Tensor,
     inputs: Callable[[], Tensor],
@@ -73,9 +81,9 @@ def view_of(
     rotary: Callable[[], Tables],
     rows: Callable[[slice, Tensor], Tensor],
     mean: Callable[[slice], Tensor],
-    **known: object,
+    **known: Any,
 ) -> PruningContext:
-    """The read-only context of one sample.
+    """Context of one sample.
 
     Parameters
     ----------
@@ -94,7 +102,7 @@ def view_of(
         Further fields of `PruningContext`.
     """
     columns = sample.columns
-    return LazyView(
+    return LazyContext(
         visual=hidden[columns], num_visual=sample.num_visual, cache=sample.cache,
         attention_rows=lambda raters: rows(columns, raters), attention_mean=lambda: mean(columns),
         _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, **known,

@@ -1,14 +1,15 @@
 """Where the tokens of every sample lie in a batch, and what a selection does to them. Pure.
 
 A batch row is ``[padding | before the image | visual | text]``. The parts have known sizes (plain
-integers), so a cut with fixed counts needs no host synchronisation.
+integers), so a stage with fixed counts needs no host synchronization.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,9 +17,9 @@ from torch import Tensor
 from sparsevlm.core.interface import Selection
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """The current tokens of one sample.
+    """The current tokens of one sample. Their number is known; which they are is found on demand.
 
     Attributes
     ----------
@@ -28,14 +29,17 @@ class Sample:
         Text tokens that belong to the prompt; more only when a call without a cache carries the
         answer so far.
     num_visual
-        Visual tokens before any cut.
-    source
-        ``[visual]`` original index, or ``num_visual + j`` for the j-th recycled token.
-    slots
-        ``[tokens]`` index of every token in the row at layer 0; -1 for a recycled token without
-        an anchor.
+        Visual tokens before any stage.
+    start
+        Where the sample begins in its row at layer 0.
+    device
+        Of its tokens.
     num_recycled
         Recycled tokens created so far.
+    change
+        What the last stage did; ``None`` before any.
+    cache
+        See `PruningContext`.
     """
 
     before: int
@@ -43,9 +47,10 @@ class Sample:
     text: int
     prompt_text: int
     num_visual: int
-    source: Tensor
-    slots: Tensor
+    start: int
+    device: torch.device
     num_recycled: int = 0
+    change: Change | None = None
     cache: dict = field(default_factory=dict)
 
     @property
@@ -54,18 +59,61 @@ class Sample:
         return self.before + self.visual + self.text
 
     @property
-    def device(self) -> torch.device:
-        """Where its indices are."""
-        return self.slots.device
-
-    @property
     def columns(self) -> slice:
         """The visual part, counted from the first real token."""
         return slice(self.before, self.before + self.visual)
 
+    @cached_property
+    def source(self) -> Tensor:
+        """``[visual]`` original index, or ``num_visual + j`` for the j-th recycled token."""
+        if self.change is None:
+            return torch.arange(self.visual, device=self.device)
+        previous, keep, created, _, order = self.change
+        first = previous.num_visual + previous.num_recycled
+        recycled = torch.arange(first, first + created, device=keep.device)
+        source = torch.cat([previous.source[keep], recycled])
+        return source if order is None else source[order]
+
+    @cached_property
+    def slots(self) -> Tensor:
+        """``[tokens]`` index in the row at layer 0; -1 for a recycled token without an anchor."""
+        if self.change is None:
+            return torch.arange(self.start, self.start + self.tokens, device=self.device)
+        previous, keep, created, anchors, order = self.change
+        before = previous.slots[previous.columns]
+        if anchors is None:
+            places = [before[keep], keep.new_full((created,), -1)]
+        else:
+            places = [before[torch.cat([keep, anchors])[order]]]
+        return _between(previous, previous.slots, places)
+
+
+class Change(NamedTuple):
+    """What one stage did to a sample.
+
+    Attributes
+    ----------
+    previous
+        The sample before.
+    keep
+        ``[num_kept]`` indices of the visual tokens that stay.
+    created
+        Number of recycled tokens.
+    anchors
+        ``[created]``, where they have places; ``None``: they follow the kept tokens.
+    order
+        With anchors: how kept and recycled tokens are sorted.
+    """
+
+    previous: Sample
+    keep: Tensor
+    created: int
+    anchors: Tensor | None
+    order: Tensor | None
+
 
 def locate(visual: Tensor, attention_mask: Tensor | None, prompt_length: int) -> tuple[Sample, ...]:
-    """Find the parts of every row; the one host synchronisation of a prefill.
+    """Find the parts of every row; the one host synchronization of a prefill.
 
     Parameters
     ----------
@@ -133,37 +181,8 @@ def _samples(
             )
         before = first - start if count else 0
         prompt_text = prompt_length - last - 1 if count else text
-        samples.append(FirstSample(before, count, text, prompt_text, start, device))
+        samples.append(Sample(before, count, text, prompt_text, count, start, device))
     return tuple(samples)
-
-
-class FirstSample(Sample):
-    """A sample before any cut. Its tokens are numbered when somebody asks.
-
-    Parameters are those of `Sample`, where it begins in its row, and the device of its tokens.
-    """
-
-    def __init__(
-        self, before: int, visual: int, text: int, prompt_text: int, start: int,
-        device: torch.device,
-    ) -> None:  # fmt: skip
-        # Frozen for everybody else.
-        self.__dict__.update(
-            before=before, visual=visual, text=text, prompt_text=prompt_text, num_visual=visual,
-            num_recycled=0, cache={}, _start=start, _device=device,
-        )  # fmt: skip
-
-    device = property(lambda self: self._device)  # nothing is numbered for it
-
-    @cached_property
-    def source(self) -> Tensor:
-        """See `Sample`."""
-        return torch.arange(self.visual, device=self._device)
-
-    @cached_property
-    def slots(self) -> Tensor:
-        """See `Sample`."""
-        return torch.arange(self._start, self._start + self.tokens, device=self._device)
 
 
 def _extents(visual: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
@@ -205,57 +224,12 @@ def apply(sample: Sample, hidden: Tensor, selection: Selection) -> tuple[Sample,
     if anchors is not None:
         order = torch.cat([keep, anchors]).argsort(stable=True)
         middle = [torch.cat(middle)[order]]
-    new = CutSample(sample, keep, sum(map(len, middle)) - len(keep), anchors, order)
-    return new, _between(sample, hidden, middle)
-
-
-class CutSample(Sample):
-    """A sample after a cut. Who its tokens are is worked out when somebody asks.
-
-    Parameters
-    ----------
-    cut
-        The sample before.
-    keep
-        ``[num_kept]`` indices of the visual tokens that stay.
-    created
-        Number of recycled tokens.
-    anchors
-        ``[created]``, where they have places; ``None``: they follow the kept tokens.
-    order
-        With anchors: how kept and recycled tokens are sorted.
-    """
-
-    def __init__(
-        self, cut: Sample, keep: Tensor, created: int, anchors: Tensor | None, order: Tensor | None
-    ) -> None:
-        # Frozen for everybody else.
-        self.__dict__.update(
-            before=cut.before, visual=len(keep) + created, text=cut.text,
-            prompt_text=cut.prompt_text, num_visual=cut.num_visual,
-            num_recycled=cut.num_recycled + created, cache=cut.cache,
-            _cut=cut, _keep=keep, _created=created, _anchors=anchors, _order=order,
-        )  # fmt: skip
-
-    @cached_property
-    def source(self) -> Tensor:
-        """See `Sample`."""
-        cut, keep = self._cut, self._keep
-        first = cut.num_visual + cut.num_recycled
-        created = torch.arange(first, first + self._created, device=keep.device)
-        source = torch.cat([cut.source[keep], created])
-        return source if self._order is None else source[self._order]
-
-    @cached_property
-    def slots(self) -> Tensor:
-        """See `Sample`."""
-        cut, keep = self._cut, self._keep
-        before = cut.slots[cut.columns]
-        if self._anchors is None:
-            places = [before[keep], keep.new_full((self._created,), -1)]
-        else:
-            places = [before[torch.cat([keep, self._anchors])[self._order]]]
-        return _between(cut, cut.slots, places)
+    created = sum(map(len, middle)) - len(keep)
+    after = replace(
+        sample, visual=len(keep) + created, num_recycled=sample.num_recycled + created,
+        change=Change(sample, keep, created, anchors, order),
+    )  # fmt: skip
+    return after, _between(sample, hidden, middle)
 
 
 def _between(sample: Sample, rows: Tensor, middle: list[Tensor]) -> Tensor:

@@ -1,8 +1,9 @@
-"""One prefill under pruning: its stages, and what later layers and decode steps need to know."""
+"""One prefill under pruning, and what later layers and decode steps need to know of it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,11 +12,11 @@ from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Adapter, Grid
 from sparsevlm.runtime.attention import QueriesKeys
-from sparsevlm.runtime.context import view_of
+from sparsevlm.runtime.context import context_of
 from sparsevlm.runtime.layout import Sample
 from sparsevlm.runtime.segments import Positions, Segment, causal_mask, real_tokens
 from sparsevlm.runtime.trace import SampleTrace
-from sparsevlm.runtime.tracing import Noted, sample_trace
+from sparsevlm.runtime.tracing import Decision, sample_trace
 
 
 class Prefill:
@@ -26,7 +27,7 @@ class Prefill:
     pruner
         Decides.
     adapter
-        The model's parts.
+        Of the model.
     samples
         Layout of the rows.
     attention_mask
@@ -55,19 +56,19 @@ class Prefill:
         self.pruner, self.adapter, self.decoder = pruner, adapter, adapter.decoder
         self.first, self.samples = samples, samples
         self.grids, self.prompt_key, self.ids, self.static = grids, prompt_key, ids, static
-        # Of a decoder spread over several devices, every cut is made on that of the prompt.
+        # A decoder may be spread over several devices: all pruning is done on that of the prompt.
         self.home = samples[0].device
-        padded = len({sample.tokens for sample in samples}) > 1
-        self.padded = padded or self._row_length(attention_mask) > samples[0].tokens
-        self.mask = attention_mask.bool() if self.padded else None
+        lengths = {sample.tokens for sample in samples}
+        self.mask: Tensor | None = None
+        if attention_mask is not None and lengths != {attention_mask.shape[1]}:
+            self.mask = attention_mask.bool()
+        self.padded = self.mask is not None
+        self.inputs: Any = None  # of layer 0, while the prefill runs
         self.segments: list[Segment] = []
         self.segment_of: dict[int, int] = {}
-        self.noted: list[list[Noted]] = [[] for _ in samples]
-        self.captured: dict[int, QueriesKeys] = {}
+        self.decisions: list[list[Decision]] = [[] for _ in samples]
+        self.attention: dict[int, QueriesKeys] = {}
         self.masks: list[dict] = [{} for _ in samples]
-
-    def _row_length(self, attention_mask: Tensor | None) -> int:
-        return self.first[0].tokens if attention_mask is None else attention_mask.shape[1]
 
     def start(self, hidden: Tensor, arguments: dict, positions: Tensor | None) -> None:
         """Note the input of layer 0: embeddings, rotary tables and the decoder's position ids."""
@@ -77,14 +78,14 @@ class Prefill:
         self.positions = Positions(self.adapter, self.first, hidden, positions, (cos, sin))
         self.segments.append(Segment(hidden.shape[1], self.mask, cos, sin))
 
-    def capture(self, layer: int, found: QueriesKeys) -> None:
-        """Keep queries and keys of a scored layer until its cut."""
-        self.captured[layer] = found.to(self.home)
+    def keep_attention(self, layer: int, found: QueriesKeys) -> None:
+        """Keep queries and keys of a scored layer until its stage."""
+        self.attention[layer] = found.to(self.home)
 
     @phase("cut")
-    def cut(self, layer: int, hidden: Tensor) -> Tensor:
-        """Ask the pruner for every sample and carry the selections out; returns the new rows."""
-        found, hidden = self.captured.pop(layer, None), hidden.to(self.home)
+    def prune(self, layer: int, hidden: Tensor) -> Tensor:
+        """Ask the pruner about every sample and apply its selections; returns the new rows."""
+        found, hidden = self.attention.pop(layer, None), hidden.to(self.home)
         rows, samples = [], []
         for number, sample in enumerate(self.samples):
             row = hidden[number, hidden.shape[1] - sample.tokens :]
@@ -93,8 +94,8 @@ class Prefill:
                 sample_after, row_after = sample, row
                 if len(selection.keep) < sample.visual or selection.vectors is not None:
                     sample_after, row_after = layout.apply(sample, row, selection)
-                self.noted[number].append(
-                    Noted(layer, sample, sample_after, selection.without_vectors())
+                self.decisions[number].append(
+                    Decision(layer, sample, sample_after, selection.without_vectors())
                 )
                 sample, row = sample_after, row_after
             samples.append(sample)
@@ -123,7 +124,7 @@ class Prefill:
                 )
             return found
 
-        context = view_of(
+        context = context_of(
             sample,
             row,
             inputs,
@@ -177,7 +178,7 @@ class Prefill:
         """Check that a call that continues the cache brings new tokens only.
 
         `generate` takes the length of layer 0 for the number of tokens that the cache stands for,
-        and sends the tokens after that again. After a cut before layer 0 that is too early.
+        and sends the tokens after that again. After a stage before layer 0 that is too early.
 
         Parameters
         ----------
@@ -198,14 +199,14 @@ class Prefill:
         if ids.shape[1] > missing and torch.equal(ids[:, :missing], self.ids[:, -missing:]):
             raise ValueError(
                 f"the call repeats {missing} tokens that the cache already stands for: generate() "
-                "cannot continue a cache after a cut before layer 0. Call the model itself with "
+                "cannot continue a cache after a stage before layer 0. Call the model itself with "
                 "the new tokens only, or give generate() the whole conversation without a cache"
             )
         self.ids = torch.cat([self.ids, ids], dim=1)
 
     def finish(self) -> None:
         """Drop what only the prefill itself needed."""
-        self.captured.clear()
+        self.attention.clear()
         self.inputs, self.masks = None, []
         for segment in self.segments:
             segment.arguments = {}
@@ -233,17 +234,17 @@ class Prefill:
         return {**arguments, **segment.arguments}
 
     def trace(self) -> list[SampleTrace]:
-        """Turn what was noted into plain numbers."""
+        """Turn the decisions into plain numbers."""
         return [
             sample_trace(
                 first,
                 last,
-                noted,
+                decisions,
                 num_layers=len(self.decoder.layers),
                 grid=grid,
                 counted_layer=self.pruner.counted_layer,
             )
-            for first, last, noted, grid in zip(
-                self.first, self.samples, self.noted, self.grids, strict=True
+            for first, last, decisions, grid in zip(
+                self.first, self.samples, self.decisions, self.grids, strict=True
             )
         ]

@@ -12,11 +12,18 @@ from sparsevlm.runtime.adapter import Adapter
 
 
 def prompt_key(
-    adapter: Adapter, arguments: dict, visual: Tensor, prompt: tuple[Tensor, int] | None
+    adapter: Adapter, arguments: dict, visual: Tensor, prompt_length: int
 ) -> Callable[[int, Tensor], int]:
     """Function of a row and its embeddings: a checksum of the prompt's ids and pixels.
 
     Embeddings differ in the last bits between batches, so they count only where there are no ids.
+
+    Parameters
+    ----------
+    adapter, arguments, visual
+        Of the model, of the call, and `Adapter.visual_mask`.
+    prompt_length
+        Leading tokens of the row, padding included, that are prompt.
     """
     ids = arguments.get("input_ids")
     mask = arguments.get("attention_mask")
@@ -25,7 +32,7 @@ def prompt_key(
         if ids is None:
             return _checksum(inputs)
         chosen = ~visual[row] if mask is None else ~visual[row] & mask[row].bool()
-        text = ids[row][chosen][: int(chosen[: prompt[0].shape[1]].sum())]
+        text = ids[row][chosen][: int(chosen[:prompt_length].sum())]
         value = _checksum(text)
         pixels = adapter.pixels(arguments, visual, row)
         if pixels is not None:

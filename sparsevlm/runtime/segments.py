@@ -1,13 +1,14 @@
-"""The stretches of layers between two stages: their positions, rotary tables and masks."""
+"""Segments: the layers between two stages, with their positions, rotary tables and masks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.masking_utils import create_causal_mask
 
 from sparsevlm.core.interface import phase
@@ -43,7 +44,8 @@ class Segment:
 
     def tables_of(self, row: int, start: int) -> tuple[Tensor, Tensor]:
         """Cosines and sines of one row from its first real token on, ``[tokens, head_dim]``."""
-        return tuple(table[row if len(table) > 1 else 0, start:] for table in (self.cos, self.sin))
+        row = row if len(self.cos) > 1 else 0
+        return self.cos[row, start:], self.sin[row, start:]
 
     def change(self, cos: Tensor, sin: Tensor, mask: Tensor | None) -> None:
         """Set what the layers of this segment get in place of what the model gives them."""
@@ -80,7 +82,7 @@ class Segment:
 
 
 class Positions:
-    """Positions and rotary tables at the input of layer 0, and after every cut.
+    """Positions and rotary tables at the input of layer 0, and after every stage.
 
     Parameters
     ----------
@@ -124,9 +126,9 @@ class Positions:
         Parameters
         ----------
         hidden, samples, mask
-            After the cut.
+            After the stage.
         shortened
-            Whether layer 0 is cut: the model counts positions by its cache, and then too few.
+            Whether layer 0 lost tokens: the model counts positions by its cache, and then too few.
         """
         slots = pad_left([sample.slots for sample in samples])
         cos, sin = (_gather(table, slots) for table in self.tables)
@@ -166,7 +168,7 @@ def real_tokens(samples: Sequence[Sample], length: int, device: torch.device) ->
 
 @phase("cut")
 def causal_mask(
-    decoder: nn.Module, mask: Tensor | None, hidden: Tensor, arguments: dict, layer: int
+    decoder: Any, mask: Tensor | None, hidden: Tensor, arguments: dict, layer: int
 ) -> Tensor | None:
     """What the attention of one layer gets, as the model itself would make it."""
     # Each layer of a pruned model has its own cache length; layer_idx sizes the mask for it.

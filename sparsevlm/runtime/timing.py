@@ -10,13 +10,13 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from sparsevlm.core.interface import CURRENT_ACCOUNT, phase
 
 # What a phase covers. "hooks": reading the arguments of the model and of its layers, and finding
 # the tokens in the batch. "scoring": the pruner's decision but for the two phases after it.
-# "cut": carrying the decision out on hidden states, positions and masks. "session": entering and
+# "cut": applying the decision to hidden states, positions and masks. "session": entering and
 # leaving the with block.
 PHASES = ("session", "hooks", "scoring", "rank", "clustering", "cut")
 
@@ -24,10 +24,10 @@ PHASES = ("session", "hooks", "scoring", "rank", "clustering", "cut")
 class Clock(Protocol):
     """A source of marks in time."""
 
-    def mark(self) -> object:
+    def mark(self) -> Any:
         """The present moment."""
 
-    def seconds(self, start: object, end: object) -> float:
+    def seconds(self, start: Any, end: Any) -> float:
         """Seconds between two marks; asked for only after all marks are made."""
 
 
@@ -38,7 +38,7 @@ class ThreadClock:
         """CPU seconds of this thread so far."""
         return time.thread_time()
 
-    def seconds(self, start: float, end: float) -> float:
+    def seconds(self, start: Any, end: Any) -> float:
         """Seconds between two marks."""
         return end - start
 
@@ -46,7 +46,7 @@ class ThreadClock:
 class CudaClock:
     """Time on the current CUDA stream, by events; reading it waits for the device."""
 
-    def mark(self) -> object:
+    def mark(self) -> Any:
         """An event recorded on the current stream."""
         import torch
 
@@ -54,7 +54,7 @@ class CudaClock:
         event.record()
         return event
 
-    def seconds(self, start: object, end: object) -> float:
+    def seconds(self, start: Any, end: Any) -> float:
         """Seconds between two events."""
         end.synchronize()
         return start.elapsed_time(end) / 1000

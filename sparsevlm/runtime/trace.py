@@ -10,30 +10,30 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-FORMAT = "sparsevlm-trace-1"
+FORMAT = "sparsevlm-trace-2"
 MAX_BYTES = 1_000_000
 
 
 @dataclass(frozen=True)
 class StageTrace:
-    """One cut of one sample. All indices are ORIGINAL ones, of the tokens before any cut.
+    """One stage of one sample. All indices are ORIGINAL ones, of the tokens before any stage.
 
     Attributes
     ----------
     layer
-        0-based layer after which the cut was made.
+        0-based layer after which tokens were dropped.
     kept
         Original visual tokens that are still there as themselves.
     groups, group_ids
-        Every recycled token that is there after this cut, as the list of original visual tokens
+        Every recycled token that is there after it, as the list of original visual tokens
         merged into it (also through earlier merges), and its id (``num_visual + j``).
     scores, score_ids
-        Score of every visual token before the cut (higher = keep), and whose it is: an original
+        Score of every visual token before it (higher = keep), and whose it is: an original
         index, or the id of a recycled token. Empty for a method without scores.
     raters
         Positions in the text after the image that rated. Empty for a method without raters.
     num_left
-        Visual tokens after the cut: ``len(kept) + len(groups)``.
+        Visual tokens after it: ``len(kept) + len(groups)``.
     """
 
     layer: int
@@ -53,8 +53,8 @@ class SampleTrace:
     Attributes
     ----------
     num_visual, grid
-        Visual tokens before any cut; (rows, columns), or (frames, rows, columns), where known.
-    cuts
+        Visual tokens before any stage; (rows, columns), or (frames, rows, columns), where known.
+    stages
         In order.
     tokens_in, tokens_out
         Visual tokens entering and leaving every layer, recycled ones included.
@@ -117,7 +117,7 @@ class Trace:
         return _mean([s.tokens_out for s in self.samples if s.num_visual])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write to a gzipped JSON file under 1 MB; complete or not at all.
+        """Write to a gzipped JSON file under 1 MB, atomically.
 
         Raises
         ------

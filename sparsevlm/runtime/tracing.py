@@ -1,4 +1,4 @@
-"""From what a prefill noted to the plain numbers of a trace."""
+"""From the decisions of a prefill to the plain numbers of a trace."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from sparsevlm.runtime.trace import SampleTrace, StageTrace
 
 
 @dataclass(frozen=True)
-class Noted:
-    """One selection of one sample; tensors, read only when the trace is asked for."""
+class Decision:
+    """What was selected for one sample at one stage: tensors, read when the trace is asked for."""
 
     layer: int
     before: Sample
@@ -26,7 +26,7 @@ class Noted:
 def sample_trace(
     first: Sample,
     last: Sample,
-    noted: Sequence[Noted],
+    decisions: Sequence[Decision],
     *,
     num_layers: int,
     counted_layer: str,
@@ -37,17 +37,17 @@ def sample_trace(
     Parameters
     ----------
     first, last
-        Its layout before the first and after the last cut.
-    noted
-        Its selections, in order.
+        Its layout before the first and after the last stage.
+    decisions
+        Its own, in order.
     num_layers, counted_layer
-        As in `schedule.tokens_per_layer`.
+        See `schedule.tokens_per_layer`.
     grid
         Shape of its visual tokens, where known.
     """
     members = {index: [index] for index in range(first.num_visual)}
-    stages = [_cut_trace(note, members) for note in noted]
-    left = {note.layer: note.after.visual for note in noted}
+    stages = [_stage_trace(decision, members) for decision in decisions]
+    left = {decision.layer: decision.after.visual for decision in decisions}
     current, tokens_in, tokens_out = first.num_visual, [], []
     for layer in range(-1, num_layers):
         entering, current = current, left.get(layer, current)
@@ -63,8 +63,8 @@ def _positions(raters: Tensor | None) -> list[int]:
     return (raters.nonzero().flatten() if raters.dtype == torch.bool else raters).tolist()
 
 
-def _cut_trace(note: Noted, members: dict[int, list[int]]) -> StageTrace:
-    selection, before = note.selection, note.before
+def _stage_trace(decision: Decision, members: dict[int, list[int]]) -> StageTrace:
+    selection, before = decision.selection, decision.before
     source = before.source.tolist()
     if selection.groups is not None:
         merged = zip(
@@ -73,16 +73,16 @@ def _cut_trace(note: Noted, members: dict[int, list[int]]) -> StageTrace:
         for member, label in merged:
             identity = before.num_visual + before.num_recycled + label
             members.setdefault(identity, []).extend(members[source[member]])
-    after = note.after.source.tolist()
+    after = decision.after.source.tolist()
     recycled = [identity for identity in after if identity >= before.num_visual]
-    scored = selection.scores is not None
+    scores = [] if selection.scores is None else selection.scores.tolist()
     return StageTrace(
-        layer=note.layer,
+        layer=decision.layer,
         kept=[identity for identity in after if identity < before.num_visual],
         groups=[sorted(members[identity]) for identity in recycled],
         group_ids=recycled,
-        scores=[float(f"{value:.6g}") for value in selection.scores.tolist()] if scored else [],
-        score_ids=source if scored else [],
+        scores=[float(f"{value:.6g}") for value in scores],
+        score_ids=source if scores else [],
         raters=_positions(selection.raters),
         num_left=len(after),
     )

@@ -1,4 +1,4 @@
-"""A whole answer: vision tower, first token, further tokens, peak memory, answers per second.
+"""A whole answer: vision tower, first token, further tokens, answers per second.
 
 TTFT is the time from pixels and words to the first token: the paper's "latency" is the same span
 (encoder, cache and prefill of one image). TPOT is the time of every token after it.
@@ -6,7 +6,7 @@ TTFT is the time from pixels and words to the first token: the paper's "latency"
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -15,9 +15,9 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from sparsevlm.core.interface import StagedPruner
 from sparsevlm.runtime.timing import Clock
 from sparsevlm.speed.case import Case
-from sparsevlm.speed.clock import Watch, clock_of, interleaved, spread
-from sparsevlm.speed.memory import peak_bytes
-from sparsevlm.speed.shapes_models import IMAGE, VIDEO
+from sparsevlm.speed.measure import Watch, clock_of, interleaved, spread
+from sparsevlm.speed.options import Options
+from sparsevlm.speed.random_models import IMAGE, VIDEO
 
 TOWERS = ("vision_tower", "visual", "image_tower", "video_tower", "vision_tower_aux")
 
@@ -71,77 +71,51 @@ def answer(case: Case, pruner: StagedPruner | None, new_tokens: int) -> dict[str
 
 
 def measure_answers(
-    case: Case, jobs: dict[str, StagedPruner | None], rounds: int, new_tokens: int, seed: int = 0
-) -> dict[str, dict[str, float]]:
-    """Seconds of answers: median and quartiles by job and by part.
-
-    Parameters
-    ----------
-    case
-        Model and prompt.
-    jobs
-        A pruner by name, ``None`` for the dense model.
-    rounds, new_tokens, seed
-        See `interleaved` and `answer`.
-    """
-    runs: dict[str, Callable[[], object]] = {
-        name: lambda pruner=pruner: answer(case, pruner, new_tokens)
+    case: Case, jobs: Mapping[str, StagedPruner | None], options: Options
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Seconds of answers: median and quartiles by job (``None``: the dense model) and by part."""
+    runs = {
+        name: lambda pruner=pruner: answer(case, pruner, options.new_tokens)
         for name, pruner in jobs.items()
     }
-    found = interleaved(runs, rounds, seed)
     return {
         name: {part: spread([one[part] for one in of]) for part in of[0]}
-        for name, of in found.items()
+        for name, of in interleaved(runs, options.rounds, options.seed).items()
     }
 
 
-def to_dense(answers: dict[str, dict], dense: str = "dense") -> dict[str, dict[str, float]]:
+def to_dense(answers: Mapping[str, dict]) -> dict[str, dict[str, float]]:
     """Medians over those of the dense model, by job and by part."""
-    base = answers[dense]
-    return {
-        name: {part: round(of[part]["median"] / base[part]["median"], 4) for part in of}
-        for name, of in answers.items()
-    }
+    return {name: _over(of, answers["dense"]) for name, of in answers.items()}
 
 
-def shares(answers: dict[str, dict]) -> dict[str, dict[str, float]]:
+def shares(answers: Mapping[str, dict]) -> dict[str, dict[str, float]]:
     """What vision tower, prefill and one further token take, as parts of the time to the first."""
-    return {
-        name: {part: round(of[part]["median"] / of["ttft"]["median"], 4) for part in of}
-        for name, of in answers.items()
-    }
+    return {name: _over(of, dict.fromkeys(of, of["ttft"])) for name, of in answers.items()}
 
 
-def measure_memory(case: Case, jobs: dict[str, StagedPruner | None]) -> dict[str, int]:
-    """Peak bytes of one prompt by job, beyond weights and inputs."""
-    if case.device == "cuda":
-        for pruner in jobs.values():
-            case.forward(pruner)  # what a library keeps from its first call on is no part of it
-    known = list(case.known())
-    return {
-        name: peak_bytes(lambda pruner=pruner: case.forward(pruner), known, case.device)
-        for name, pruner in jobs.items()
-    }
+def _over(of: Mapping[str, dict], base: Mapping[str, dict]) -> dict[str, float]:
+    return {part: round(of[part]["median"] / base[part]["median"], 4) for part in of}
 
 
 def measure_throughput(
-    case: Case, jobs: dict[str, StagedPruner | None], batches: Sequence[int], rounds: int,
-    new_tokens: int, seed: int = 0,
-) -> dict[str, dict[str, float | None]]:  # fmt: skip
+    case: Case, jobs: Mapping[str, StagedPruner | None], options: Options
+) -> dict[str, dict[str, float | None]]:
     """Answers per second, by batch and by job; a batch that does not fit the device has none."""
     found: dict[str, dict[str, float | None]] = {}
-    for batch in batches:
+    for batch in options.batches:
         try:
-            of = measure_answers(case.with_batch(batch), jobs, rounds, new_tokens, seed)
+            answers = measure_answers(case.with_batch(batch), jobs, options)
         except torch.cuda.OutOfMemoryError:
             torch.cuda.empty_cache()
             found[str(batch)] = dict.fromkeys(jobs)
             continue
         found[str(batch)] = {
-            name: round(batch / _whole(parts, new_tokens), 4) for name, parts in of.items()
+            name: round(batch / _seconds(of, options.new_tokens), 4) for name, of in answers.items()
         }
     return found
 
 
-def _whole(parts: dict[str, dict], new_tokens: int) -> float:
+def _seconds(parts: dict[str, dict], new_tokens: int) -> float:
+    """Of a whole answer."""
     return parts["ttft"]["median"] + (new_tokens - 1) * parts["tpot"]["median"]

@@ -1,9 +1,9 @@
 """Time and memory of pruning: dense model, oracle and methods, on random weights.
 
-The oracle is the floor: the same cuts and counts at fixed indices, in a plain loop over the layers,
-without hooks, scoring or clustering. What pruning adds to it is counted directly, by the clock
-readings of every stage of `prune`; the difference of two totals is given too, but carries the noise
-of both. All runs of a round are interleaved in random order.
+The oracle is the floor: the same stages and counts at fixed indices, in a plain loop over the
+layers, without hooks, scoring or clustering. What pruning adds to it is counted directly, by the
+clock readings of every phase of `prune`; the difference of two totals is given too, but carries the
+noise of both. All runs of a round are interleaved in random order.
 
 On a CPU the clock is the CPU time of one thread, and only ratios are reported: no wall time and no
 speed-up. On a GPU it is events on the stream, and seconds are reported as well.
@@ -18,13 +18,10 @@ import torch
 
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
-from sparsevlm.speed import answering as bench_answer
-from sparsevlm.speed import footprint as bench_footprint
+from sparsevlm.speed import answering, calculated, prefill
 from sparsevlm.speed.case import Case
-from sparsevlm.speed.clock import CLOCKS
-from sparsevlm.speed.options import CALCULATED, FORMAT, Options, parse
-from sparsevlm.speed.prefill import measure_prefill
-from sparsevlm.speed.scale import at, measure_scale, scaled_budgets
+from sparsevlm.speed.measure import CLOCKS
+from sparsevlm.speed.options import CALCULATED, FORMAT, Options
 from sparsevlm.speed.shapes import Shape, get_shape
 
 
@@ -61,96 +58,64 @@ def _check(options: Options) -> None:
             "throughput is answers per second of wall time, which on a CPU says nothing about a "
             "GPU; measure it with --device cuda"
         )
-    full = get_shape(options.shape).scaled(options.layers, options.hidden)
-    timed = set(options.parts) - set(CALCULATED)
-    if timed and options.device == "cpu" and not full.is_scaled and full.name != "reference":
-        raise ValueError(
-            f"{options.shape} at full size is for a GPU; on a CPU scale it down with --layers and "
-            "--hidden"
-        )
+    shape = _shape(options)
+    if _is_timed(options) and options.device == "cpu" and not shape.is_scaled:
+        if shape.name != "reference":
+            raise ValueError(
+                f"{options.shape} at full size is for a GPU; on a CPU scale it down with --layers "
+                "and --hidden"
+            )
     if not hasattr(torch, options.dtype):
         raise ValueError(f"unknown dtype {options.dtype!r}; use float16, bfloat16 or float32")
 
 
+def _shape(options: Options) -> Shape:
+    return get_shape(options.shape).scaled(options.layers, options.hidden)
+
+
+def _is_timed(options: Options) -> bool:
+    return bool(set(options.parts) - set(CALCULATED))
+
+
 def _measure(options: Options) -> dict[str, object]:
-    shape = get_shape(options.shape).scaled(options.layers, options.hidden)
+    shape = _shape(options)
     found = _protocol(options, shape)
-    found |= _calculated(options, shape)
-    if set(options.parts) - set(CALCULATED):
-        found |= _timed(options, shape)
-    return found
-
-
-def _calculated(options: Options, shape: Shape) -> dict[str, object]:
-    """The parts that need no device, no time and no weights."""
-    budgets, dtype = options.budgets or shape.budgets, getattr(torch, options.dtype)
-    found: dict[str, object] = {}
     if "operators" in options.parts:
-        found["operators"] = bench_footprint.fake_operators(
-            shape, dtype, options.attention, options.batches, budgets, options.methods,
-            options.seed,
-        )  # fmt: skip
+        found["operators"] = calculated.operators(shape, options)
     if "footprint" in options.parts:
-        found["footprint"] = bench_footprint.footprint(
-            shape, dtype, options.attention, options.scale, options.batches, budgets,
-            options.methods[0], options.seed,
-        )  # fmt: skip
-    return found
+        found["footprint"] = calculated.footprint(shape, options)
+    return found | _timed(options, shape) if _is_timed(options) else found
 
 
 def _timed(options: Options, shape: Shape) -> dict[str, object]:
-    budgets = options.budgets or shape.budgets
+    dtype = getattr(torch, options.dtype)
     case = Case.of(
-        shape, options.device, getattr(torch, options.dtype), options.attention, options.batch,
-        options.seed,
-    )  # fmt: skip
-    scaled = {budget: budget for budget in budgets}
-    if options.visual not in (None, shape.num_visual):
-        scaled = scaled_budgets(case, budgets, options.visual)
-        case = at(case, options.visual, options.seed)
+        shape, options.device, dtype, options.attention, options.batch, options.seed
+    ).with_visual(options.visual or shape.num_visual)
     found: dict[str, object] = {"shape": asdict(case.shape)}
-    named = dict(zip(scaled.values(), map(str, scaled), strict=True))
     if "prefill" in options.parts:
-        prefill = measure_prefill(
-            case, list(scaled.values()), options.methods, options.rounds, options.seed,
-            options.capture,
-        )  # fmt: skip
-        found["budgets"] = {named[int(b)]: of for b, of in prefill["budgets"].items()}
-        if options.capture:
-            found["captured_dense_to_dense"] = prefill["dense"]["captured_to_dense"]
-        if options.device == "cuda":
-            found["dense_prefill_seconds"] = prefill["dense"]["seconds"]
-    jobs = {
-        f"{method} {name}": case.pruner(method, tokens)
-        for tokens, name in named.items() for method in options.methods
+        found |= prefill.measure_prefill(case, options)
+    jobs = {"dense": None} | {
+        f"{method} {budget}": case.pruner(method, budget)
+        for budget in options.budgets or shape.budgets for method in options.methods
     }  # fmt: skip
-    jobs = {"dense": None, **jobs}
     if "answers" in options.parts:
-        found["answers"] = _answers(options, case, jobs)
+        answers = answering.measure_answers(case, jobs, options)
+        seconds = {"seconds": answers} if options.device == "cuda" else {}
+        found["answers"] = {
+            "to_dense": answering.to_dense(answers), "parts": answering.shares(answers), **seconds
+        }  # fmt: skip
     if "memory" in options.parts:
-        found["memory"] = bench_answer.measure_memory(case, jobs)
+        found["memory"] = prefill.measure_memory(case, jobs)
     if "scale" in options.parts:
-        found["scale"] = measure_scale(
-            case, options.scale, budgets, options.rounds, options.methods[0]
-        )
+        found["scale"] = prefill.measure_scale(case, options)
     if "throughput" in options.parts:
-        found["throughput"] = bench_answer.measure_throughput(
-            case, jobs, options.batches, options.rounds, options.new_tokens, options.seed
-        )
+        found["throughput"] = answering.measure_throughput(case, jobs, options)
     return found
 
 
-def _answers(options: Options, case: Case, jobs: dict) -> dict[str, object]:
-    answers = bench_answer.measure_answers(
-        case, jobs, options.rounds, options.new_tokens, options.seed
-    )
-    found = {"to_dense": bench_answer.to_dense(answers), "parts": bench_answer.shares(answers)}
-    return {**found, "seconds": answers} if options.device == "cuda" else found
-
-
 def _protocol(options: Options, shape: Shape) -> dict[str, object]:
-    timed = set(options.parts) - set(CALCULATED)
-    clock = CLOCKS[options.device] if timed else "calculated, nothing timed"
+    clock = CLOCKS[options.device][1] if _is_timed(options) else "calculated, nothing timed"
     return {
         "format": FORMAT, "clock": clock, "rounds": options.rounds,
         "shape": asdict(shape), "weights": "random", "batch": options.batch,
@@ -173,7 +138,7 @@ def run_command(options: Options) -> None:
 
 
 def summary(result: dict) -> list[str]:
-    """The result for the eye, line by line."""
+    """The result, formatted line by line."""
     shape = result["shape"]
     lines = [
         f"{shape['name']}: {shape['layers']} layers, hidden {shape['hidden']}, "
@@ -195,7 +160,3 @@ def summary(result: dict) -> list[str]:
         if part in result:
             lines.append(f"{part}: {json.dumps(result[part])}")
     return lines
-
-
-if __name__ == "__main__":
-    run_command(parse())

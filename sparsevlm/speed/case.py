@@ -1,10 +1,10 @@
-"""One model and its prompt, ready to be run dense, with the oracle's cuts, under any pruner."""
+"""One model and its prompt, ready to be run dense, with the oracle's stages, under any pruner."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,10 @@ from transformers import DynamicCache
 
 from sparsevlm.core.interface import StagedPruner, phase
 from sparsevlm.core.schedule import check_stages, tokens_per_layer
-from sparsevlm.methods import make_pruner
 from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.capture import Captured, capture
 from sparsevlm.runtime.prune import prune
-from sparsevlm.speed import shapes
+from sparsevlm.speed import random_models
 from sparsevlm.speed.shapes import Shape
 
 
@@ -32,8 +31,10 @@ class Case:
         Arguments of a call.
     device : str
     dtype : torch.dtype
-    attention : str
-        As transformers names it.
+    seed : int
+        Of the prompts.
+    nominal : int
+        Visual tokens that budgets belong to; of another number the same share is kept.
     """
 
     shape: Shape
@@ -41,7 +42,8 @@ class Case:
     inputs: dict[str, object]
     device: str
     dtype: torch.dtype
-    attention: str
+    seed: int
+    nominal: int
     _decoder_inputs: dict[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -50,25 +52,48 @@ class Case:
         attention: str = "sdpa", batch: int = 1, seed: int = 0,
     ) -> Case:  # fmt: skip
         """Build the model and its prompts."""
-        model = shapes.build(shape, device, dtype, attention, seed)
-        inputs = shapes.inputs(shape, device, dtype, batch, seed)
-        return cls(shape, model, inputs, device, dtype, attention)
+        model = random_models.build(shape, device, dtype, attention, seed)
+        inputs = random_models.inputs(shape, device, dtype, batch, seed)
+        return cls(shape, model, inputs, device, dtype, seed, shape.num_visual)
 
-    def with_batch(self, batch: int, seed: int = 0) -> Case:
-        """The same model with other prompts."""
-        inputs = shapes.inputs(self.shape, self.device, self.dtype, batch, seed)
-        return Case(self.shape, self.model, inputs, self.device, self.dtype, self.attention)
+    def _with(self, shape: Shape, batch: int) -> Case:
+        inputs = random_models.inputs(shape, self.device, self.dtype, batch, self.seed)
+        return replace(self, shape=shape, inputs=inputs, _decoder_inputs={})
+
+    def with_batch(self, batch: int) -> Case:
+        """The same model with so many prompts."""
+        return self._with(self.shape, batch)
+
+    def with_visual(self, num_visual: int) -> Case:
+        """The same weights with another number of visual tokens.
+
+        Raises
+        ------
+        ValueError
+            For a model whose tower fixes the number.
+        """
+        if num_visual == self.shape.num_visual:
+            return self
+        if self.shape.family != "llama":
+            raise ValueError(
+                f"the image of {self.shape.name} gives {self.shape.num_visual} visual tokens; for "
+                "another number use the shape 'reference'"
+            )
+        batch = len(next(iter(self.inputs.values())))
+        return self._with(replace(self.shape, num_visual=num_visual), batch)
 
     @property
-    def batch(self) -> int:
-        """Rows."""
-        return len(next(iter(self.inputs.values())))
+    def _options(self) -> dict[str, object]:
+        """What `prune` must be told about a model of this shape."""
+        shape = self.shape
+        if shape.family == "llama":
+            return {"visual_mask": (shape.before, shape.before + shape.num_visual)}
+        return {}
 
     @property
     def decoder(self) -> nn.Module:
         """The text model."""
-        options = shapes.call_options(self.shape)
-        return find_adapter(self.model, **options).decoder
+        return find_adapter(self.model, **self._options).decoder
 
     def known(self) -> Iterator[Tensor]:
         """Weights, buffers and inputs."""
@@ -76,23 +101,20 @@ class Case:
         yield from self.model.buffers()
         yield from (value for value in self.inputs.values() if isinstance(value, Tensor))
 
-    def pruner(self, method: str, tokens: int) -> StagedPruner:
-        """A method at a budget that fits this model.
+    def pruner(self, method: str, budget: int) -> StagedPruner:
+        """A method at a budget of the nominal number of visual tokens.
 
         Raises
         ------
         ValueError
             If the method decides at run time how many tokens stay: then it has no oracle.
         """
-        shape = self.shape
-        pruner = make_pruner(
-            method, tokens=tokens, num_layers=shape.layers, num_visual=shape.num_visual,
-            **shapes.method_options(shape, method),
-        )  # fmt: skip
+        tokens = round(budget * self.shape.num_visual / self.nominal)
+        pruner = self.shape.pruner(method, tokens)
         if any(stage.keep is None for stage in pruner.stages):
             raise ValueError(
                 f"{method} decides at run time how many tokens stay, so there is no oracle of the "
-                "same cuts to compare with; choose a method with fixed counts"
+                "same stages to compare with; choose a method with fixed counts"
             )
         return pruner
 
@@ -102,12 +124,11 @@ class Case:
         """The with block that prunes the model; for ``None`` it stays dense."""
         if pruner is None:
             return nullcontext()
-        options = shapes.call_options(self.shape)
-        return prune(self.model, pruner, trace=False, static=static, **options)
+        return prune(self.model, pruner, trace=False, static=static, **self._options)
 
     def captured(self, limit: int) -> Captured:
         """The with block in which prefills run from graphs; see `capture`."""
-        return capture(self.model, limit=limit, **shapes.call_options(self.shape))
+        return capture(self.model, limit=limit, **self._options)
 
     def forward(self, pruner: StagedPruner | None = None, static: bool | None = None) -> None:
         """One prompt: vision tower, prefill with a cache, logits of the last token."""
@@ -129,7 +150,7 @@ class Case:
         return self._decoder_inputs
 
     def oracle(self, indices: dict[int, Tensor]) -> Tensor:
-        """Prefill with the tokens of every cut known beforehand, in a plain loop without hooks.
+        """Prefill with the tokens of every stage known beforehand, in a plain loop without hooks.
 
         Parameters
         ----------
@@ -161,7 +182,7 @@ class Case:
             return decoder.norm(hidden)
 
     def oracle_indices(self, pruner: StagedPruner) -> dict[int, Tensor]:
-        """For every cut, rows of the sequence to keep: as many as the pruner, evenly spaced."""
+        """For every stage, rows of the sequence to keep: as many as the pruner, evenly spaced."""
         shape = self.shape
         check_stages(pruner.stages, shape.layers)
         entering = tokens_per_layer(

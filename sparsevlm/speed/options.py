@@ -1,9 +1,7 @@
-"""Options of `python -m sparsevlm bench`; imports without torch."""
+"""What `sparsevlm bench` measures, and on what."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,58 +59,3 @@ class Options:
     attention: str = "sdpa"
     seed: int = 0
     record: Path | None = None
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options to a parser; their defaults are those of `Options`."""
-    default = Options()
-
-    def add(name: str, kind: object, text: str, **how: object) -> None:
-        value = getattr(default, name.replace("-", "_"))
-        parser.add_argument(f"--{name}", type=kind, default=value, help=text, **how)
-
-    add("shape", str, "reference, or a model at full size with random weights", metavar="NAME")
-    add("layers", positive, "scale the shape down to N layers", metavar="N")
-    add("hidden", positive, "scale the shape down to width N", metavar="N")
-    add("visual", positive, "visual tokens, with the reference only", metavar="N")
-    add("budgets", positive, "budgets (default: of the shape)", nargs="+", metavar="N")
-    add("methods", str, "methods with fixed counts (default: sparsevlm)", nargs="+",
-        metavar="NAME")  # fmt: skip
-    add("parts", str, f"of {', '.join(PARTS)} (default: prefill)", nargs="+", choices=PARTS,
-        metavar="PART")  # fmt: skip
-    add("rounds", positive, "interleaved rounds (default: 15)", metavar="N")
-    add("new-tokens", positive, "tokens of an answer (default: 8)", metavar="N")
-    add("batch", positive, "prompts in one batch (default: 1)", metavar="N")
-    add("batches", positive, "batches of throughput, operators, footprint", nargs="+", metavar="N")
-    add("scale", positive, "visual tokens of scale and footprint", nargs="+", metavar="N")
-    parser.add_argument(
-        "--capture", action="store_true",
-        help="run the prefills of dense model and methods from graphs as well",
-    )  # fmt: skip
-    add("device", str, "cpu or cuda (default: cpu)", metavar="NAME")
-    add("dtype", str, "of weights and activations (default: float32)", metavar="NAME")
-    add("attention", str, "kernel, as transformers names it (default: sdpa)", metavar="NAME")
-    add("seed", int, "of weights, prompts and order (default: 0)", metavar="N")
-    add("record", Path, "also write the result to this file", metavar="FILE")
-
-
-def from_namespace(values: argparse.Namespace) -> Options:
-    """Return the options of a parsed command line."""
-    found = {name: getattr(values, name) for name in Options.__dataclass_fields__}
-    lists = ("budgets", "methods", "parts", "batches", "scale")
-    return Options(**{**found, **{name: tuple(found[name]) for name in lists}})
-
-
-def parse(arguments: Sequence[str] | None = None) -> Options:
-    """Return the options of a command line of its own."""
-    parser = argparse.ArgumentParser(description="Time and memory of pruning, on random weights")
-    add_arguments(parser)
-    return from_namespace(parser.parse_args(arguments))
-
-
-def positive(text: str) -> int:
-    """Read a whole number from 1 on, for `argparse`."""
-    number = int(text) if text.isdecimal() else 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number from 1 on, got {text!r}")
-    return number

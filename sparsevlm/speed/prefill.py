@@ -1,78 +1,61 @@
-"""The prefill: dense, the oracle's and the pruners', and pruning's own time by stage."""
+"""The prefill: dense, the oracle's and the pruners', and pruning's own time by phase."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 
 from sparsevlm.core.interface import StagedPruner
 from sparsevlm.core.schedule import tokens_per_layer
-from sparsevlm.models.flops import kv_bytes, prefill_flops
+from sparsevlm.models.sizes import kv_bytes, prefill_flops
 from sparsevlm.runtime.timing import PHASES, account, reading_seconds
 from sparsevlm.speed.case import Case
-from sparsevlm.speed.clock import Watch, clock_of, interleaved, seconds_of, spread
+from sparsevlm.speed.measure import Watch, clock_of, interleaved, peak_bytes, spread
+from sparsevlm.speed.options import Options
 
-# Once per with block and not once per prompt.
-ONCE = "session"
+ONCE = "session"  # this phase comes once per with block and not once per prompt
 
 
-def measure_prefill(
-    case: Case, budgets: Sequence[int], methods: Sequence[str], rounds: int, seed: int = 0,
-    capture: bool = False,
-) -> dict[str, object]:  # fmt: skip
-    """Measure the decoder's prefill of one prompt.
-
-    Parameters
-    ----------
-    case
-        Model and prompt.
-    budgets, methods
-        Every method is run at every budget.
-    rounds
-        Interleaved rounds.
-    seed
-        Of the order within the rounds.
-    capture
-        Whether dense model and methods run from graphs as well, in the same rounds.
+def measure_prefill(case: Case, options: Options) -> dict[str, object]:
+    """Measure the decoder's prefill of one prompt, every method at every budget.
 
     Returns
     -------
     dict
-        By budget, by method: see `_row`; with ``capture`` also `captured_row`.
+        "budgets": by budget, by method: see `_row` and `analytic`, with ``options.capture`` also
+        `captured_row`; and what there is of the dense model.
     """
     clock = clock_of(case.device)
     reading = reading_seconds(clock)
-    pruners = {(m, b): case.pruner(m, b) for b in budgets for m in methods}
+    budgets = options.budgets or case.shape.budgets
+    pruners = {f"{m} {b}": case.pruner(m, b) for b in budgets for m in options.methods}
     jobs: dict[str, Callable[[], object]] = {"dense": lambda: _forward(case, None)}
-    for (method, budget), pruner in pruners.items():
-        jobs[f"{method} {budget}"] = lambda pruner=pruner: _forward(case, pruner)
+    for name, pruner in pruners.items():
+        jobs[name] = lambda pruner=pruner: _forward(case, pruner)
         indices = case.oracle_indices(pruner)
-        jobs[f"oracle of {method} {budget}"] = lambda indices=indices: _oracle(case, indices)
-    if capture:
+        jobs[f"oracle of {name}"] = lambda indices=indices: _oracle(case, indices)
+    if options.capture:
         jobs |= _captured_jobs(case, pruners)
-    found = interleaved(jobs, rounds, seed)
-    dense = [run["prefill"] for run in found["dense"]]
-    graph = {"captured_to_dense": _ratio(found, "captured dense", "dense")} if capture else {}
-    return {
-        "dense": {"seconds": spread(dense), "clock": type(clock).__name__, **graph},
-        "budgets": {
-            str(budget): {
-                method: _row(
-                    found[f"{method} {budget}"],
-                    found[f"oracle of {method} {budget}"],
-                    dense,
-                    reading,
-                )
-                | analytic(case, pruners[method, budget])
-                | (captured_row(found, f"{method} {budget}") if capture else {})
-                for method in methods
-            }
-            for budget in budgets
-        },
+    found = interleaved(jobs, options.rounds, options.seed)
+
+    def row(name: str) -> dict[str, object]:
+        own = _row(found[name], found[f"oracle of {name}"], found["dense"], reading)
+        graphs = captured_row(found, name) if options.capture else {}
+        return {**own, **analytic(case, pruners[name]), **graphs}
+
+    out: dict[str, object] = {
+        "budgets": {str(b): {m: row(f"{m} {b}") for m in options.methods} for b in budgets}
     }
+    if options.capture:
+        out["captured_dense_to_dense"] = _ratio(found, "captured dense", "dense")
+    if case.device == "cuda":
+        out["dense_prefill_seconds"] = spread([run["prefill"] for run in found["dense"]])
+    return out
 
 
-def _captured_jobs(case: Case, pruners: dict) -> dict[str, Callable[[], object]]:
+def _captured_jobs(
+    case: Case, pruners: Mapping[str, StagedPruner]
+) -> dict[str, Callable[[], object]]:
     """The same prefills from graphs; they are captured in the warm-up, which is dropped."""
     graphs = case.captured(limit=len(pruners) + 1)
 
@@ -80,12 +63,11 @@ def _captured_jobs(case: Case, pruners: dict) -> dict[str, Callable[[], object]]
         with graphs:
             return _forward(case, pruner, static=True)
 
-    jobs = {f"captured {m} {b}": lambda pruner=pruner: run(pruner)
-            for (m, b), pruner in pruners.items()}  # fmt: skip
-    return {"captured dense": lambda: run(None), **jobs}
+    jobs = {"dense": None, **pruners}
+    return {f"captured {name}": lambda pruner=pruner: run(pruner) for name, pruner in jobs.items()}
 
 
-def captured_row(found: dict[str, list[dict]], job: str) -> dict[str, float]:
+def captured_row(found: Mapping[str, list[dict]], job: str) -> dict[str, float]:
     """A captured method over the dense model as it is, and over the captured dense model."""
     return {
         "captured_to_dense": _ratio(found, f"captured {job}", "dense"),
@@ -93,9 +75,12 @@ def captured_row(found: dict[str, list[dict]], job: str) -> dict[str, float]:
     }
 
 
-def _ratio(found: dict[str, list[dict]], job: str, base: str) -> float:
-    one, other = (median(run["prefill"] for run in found[name]) for name in (job, base))
-    return round(one / other, 4)
+def _middle(runs: Sequence[dict]) -> float:
+    return median(run["prefill"] for run in runs)
+
+
+def _ratio(found: Mapping[str, list[dict]], job: str, base: str) -> float:
+    return round(_middle(found[job]) / _middle(found[base]), 4)
 
 
 def _forward(
@@ -105,65 +90,116 @@ def _forward(
     clock = clock_of(case.device)
     with Watch({"prefill": case.decoder}, clock) as watch, account(clock) as spent:
         case.forward(pruner, static)
-    return {**watch.seconds(), "stages": spent.seconds, "count": spent.count}
+    return {**watch.seconds(), "phases": spent.seconds, "count": spent.count}
 
 
 def _oracle(case: Case, indices: dict) -> dict[str, object]:
     clock = clock_of(case.device)
     with account(clock) as spent:
-        seconds = seconds_of(lambda: case.oracle(indices), clock)
-    return {"prefill": seconds, "stages": spent.seconds, "count": spent.count}
+        start = clock.mark()
+        case.oracle(indices)
+        end = clock.mark()
+    return {"prefill": clock.seconds(start, end), "phases": spent.seconds, "count": spent.count}
 
 
 def _row(
-    pruned: Sequence[dict], oracle: Sequence[dict], dense: Sequence[float], reading: float
+    pruned: Sequence[dict], oracle: Sequence[dict], dense: Sequence[dict], reading: float
 ) -> dict[str, object]:
     """What a method costs at a budget.
 
-    ``overhead_percent`` is the direct account: the time of every stage of pruning, less the cuts of
+    ``overhead_percent`` is the direct account: the time of every phase of pruning, less that of
     the oracle, over the oracle's time in the same round; the time for reading the clock itself
-    (``reading`` per stage) is taken off. ``by_difference_percent`` is the
-    difference of the two totals, which carries the noise of both.
+    (``reading`` per phase) is taken off. ``by_difference_percent`` is the difference of the two
+    totals, which carries the noise of both.
     """
-    own, floor = ([own_seconds(run, reading) for run in runs] for runs in (pruned, oracle))
-    base = [run["prefill"] for run in oracle]
-    overhead = [100 * (o - f) / b for o, f, b in zip(own, floor, base, strict=True)]
-    difference = [100 * (p["prefill"] / b - 1) for p, b in zip(pruned, base, strict=True)]
-    middle = median(dense)
+    rounds = list(zip(pruned, oracle, strict=True))
+    own = [
+        100 * (_own_seconds(p, reading) - _own_seconds(o, reading)) / o["prefill"]
+        for p, o in rounds
+    ]
+    difference = [100 * (p["prefill"] / o["prefill"] - 1) for p, o in rounds]
+    phases = {
+        name: median(p["phases"].get(name, 0.0) / o["prefill"] for p, o in rounds)
+        for name in PHASES
+    }
     return {
-        "oracle_to_dense": round(median(base) / middle, 4),
-        "to_dense": round(median(run["prefill"] for run in pruned) / middle, 4),
-        "overhead_percent": spread(overhead, 3),
+        "oracle_to_dense": round(_middle(oracle) / _middle(dense), 4),
+        "to_dense": round(_middle(pruned) / _middle(dense), 4),
+        "overhead_percent": spread(own, 3),
         "by_difference_percent": spread(difference, 3),
-        "stages_percent": {name: _share(name, pruned, base) for name in PHASES},
+        "stages_percent": {name: round(100 * share, 4) for name, share in phases.items()},
     }
 
 
-def own_seconds(run: dict, reading: float) -> float:
-    """Seconds of all stages of a run that come once per prompt, less those of the readings."""
-    stages = sum(seconds for name, seconds in run["stages"].items() if name != ONCE)
-    return stages - run["count"] * reading
-
-
-def _share(stage: str, pruned: Sequence[dict], base: Sequence[float]) -> float:
-    shares = [run["stages"].get(stage, 0.0) / b for run, b in zip(pruned, base, strict=True)]
-    return round(100 * median(shares), 4)
+def _own_seconds(run: dict, reading: float) -> float:
+    """Seconds of all phases of a run that come once per prompt, less those of the readings."""
+    phases = sum(seconds for name, seconds in run["phases"].items() if name != ONCE)
+    return phases - run["count"] * reading
 
 
 def analytic(case: Case, pruner: StagedPruner) -> dict[str, object]:
-    """FLOPs and bytes of the KV cache, of the dense model's; and in full."""
+    """FLOPs and bytes of the KV cache, in full and over the dense model's."""
     shape = case.shape
-    text = shape.before + shape.after
     entering = tokens_per_layer(
         pruner.stages, shape.layers, shape.num_visual, getattr(pruner, "recycle", 0),
         pruner.counted_layer,
     )[0]  # fmt: skip
-    size = case.dtype.itemsize
-    tokens, dense = [n + text for n in entering], [shape.tokens] * shape.layers
-    flops, full = prefill_flops(tokens, shape.decoder), prefill_flops(dense, shape.decoder)
-    cache = kv_bytes(tokens, shape.decoder, bytes_per_value=size)
-    whole = kv_bytes(dense, shape.decoder, bytes_per_value=size)
+    tokens = [n + shape.before + shape.after for n in entering]
+    dense, size = [shape.tokens] * shape.layers, case.dtype.itemsize
+    flops, full = (prefill_flops(counts, shape) for counts in (tokens, dense))
+    cache, whole = (kv_bytes(counts, shape, bytes_per_value=size) for counts in (tokens, dense))
     return {
         "flops": flops, "flops_to_dense": round(flops / full, 4), "kv_bytes": cache,
         "kv_to_dense": round(cache / whole, 4),
     }  # fmt: skip
+
+
+def measure_memory(case: Case, jobs: Mapping[str, StagedPruner | None]) -> dict[str, int]:
+    """Peak bytes of one prompt beyond weights and inputs, by job; ``None`` is the dense model."""
+    if case.device == "cuda":
+        for pruner in jobs.values():
+            case.forward(pruner)  # what a library keeps from its first call on is no part of it
+    known = list(case.known())
+    return {
+        name: peak_bytes(lambda pruner=pruner: case.forward(pruner), known, case.device)
+        for name, pruner in jobs.items()
+    }
+
+
+def measure_scale(case: Case, options: Options) -> dict[str, object]:
+    """Does the cost of pruning grow faster than the model's own with the number of visual tokens?
+
+    Own time of pruning is over the model's in the same run, so what slows the machine down slows
+    both; the median of the rounds counts, after one run that is dropped. Memory is over the dense
+    model's. The first method is measured, on a decoder alone.
+
+    Returns
+    -------
+    dict
+        By number of visual tokens, by budget: ``share_percent``, ``memory_to_dense``; and the
+        dense ``dense_peak_bytes``.
+    """
+    found: dict[str, object] = {}
+    for size in options.scale:
+        one = case.with_visual(size)
+        budgets = options.budgets or one.shape.budgets
+        pruners = {str(budget): one.pruner(options.methods[0], budget) for budget in budgets}
+        memory = measure_memory(one, {"dense": None, **pruners})
+        found[str(size)] = {
+            "dense_peak_bytes": memory["dense"],
+            "budgets": {
+                budget: {
+                    "share_percent": round(_share_percent(one, pruner, options.rounds), 4),
+                    "memory_to_dense": round(memory[budget] / memory["dense"], 4),
+                }
+                for budget, pruner in pruners.items()
+            },
+        }
+    return found
+
+
+def _share_percent(case: Case, pruner: StagedPruner, rounds: int) -> float:
+    reading = reading_seconds(clock_of(case.device))
+    runs = [_forward(case, pruner) for _ in range(rounds + 1)][1:]
+    own = [(_own_seconds(run, reading), run["prefill"]) for run in runs]
+    return median(100 * seconds / (total - seconds) for seconds, total in own)

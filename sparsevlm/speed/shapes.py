@@ -1,22 +1,15 @@
-"""Architectures at full size with random weights: for speed and memory, never for accuracy.
+"""Architectures at full size, to be timed with random weights (random_models.py).
 
-Nothing is downloaded. A shape can be scaled down, so that the same code runs on a CPU; it then says
-so in its name, and its ratios are those of the smaller model.
+A shape can be scaled down, so that the same code runs on a CPU; it then says so in its name, and
+its ratios are those of the smaller model.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
 
-from sparsevlm.models.flops import DecoderShape
-
-if TYPE_CHECKING:
-    import torch
-    from torch import nn
-
-VOCABULARY = 32064
+from sparsevlm.models.checkpoints import find
+from sparsevlm.models.sizes import ModelSizes
 
 
 @dataclass(frozen=True)
@@ -46,26 +39,21 @@ class Tower:
         return self.image // self.patch
 
 
-@dataclass(frozen=True)
-class Shape:
-    """A model to be timed.
+@dataclass(frozen=True, kw_only=True)
+class Shape(ModelSizes):
+    """A model to be timed: its sizes, its tower and its prompt.
 
     Attributes
     ----------
     name : str
         Its own, with what it was scaled to.
     family : str
-        "llava", "video-llava", "qwen2-vl", "mini-gemini", or "llama" for a decoder alone.
-    hidden, intermediate, layers, heads, kv_heads : int
-        Of the decoder.
-    num_visual : int
-        Visual tokens of the prompt.
+        As a checkpoint's, or "llama" for a decoder alone.
     budgets : tuple of int
         Of the paper.
     tower : Tower
     grid : tuple of int
         Frames, rows and columns of patches, where the picture has no fixed size.
-    vocabulary : int
     before, after : int
         Text tokens around the visual ones.
     is_scaled : bool
@@ -74,30 +62,24 @@ class Shape:
 
     name: str
     family: str
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    kv_heads: int
-    num_visual: int
     budgets: tuple[int, ...] = (192, 128, 64)
     tower: Tower = Tower()
     grid: tuple[int, int, int] = ()
-    vocabulary: int = VOCABULARY
     before: int = 35
     after: int = 29
     is_scaled: bool = False
+
+    @classmethod
+    def of_checkpoint(cls, name: str, short: str, **options: object) -> Shape:
+        """The shape of a checkpoint of the paper; options go before its sizes."""
+        checkpoint = find(short)
+        sizes = {**asdict(checkpoint.sizes), **options}
+        return cls(name=name, family=checkpoint.family, **sizes)
 
     @property
     def tokens(self) -> int:
         """Length of the prompt."""
         return self.before + self.num_visual + self.after
-
-    @property
-    def decoder(self) -> DecoderShape:
-        """What the formulas need."""
-        head_dim = self.hidden // self.heads
-        return DecoderShape(self.hidden, self.intermediate, self.kv_heads, head_dim)
 
     def scaled(self, layers: int | None = None, hidden: int | None = None) -> Shape:
         """The same with fewer layers and a narrower decoder; its tower shrinks alike.
@@ -132,7 +114,8 @@ class Shape:
         )
         return replace(
             self, name=f"{self.name}, scaled to {layers} layers x {hidden}", hidden=hidden,
-            intermediate=max(32, round(share * self.intermediate)), layers=layers, tower=tower,
+            intermediate=max(32, round(share * self.intermediate)), head_dim=0, layers=layers,
+            tower=tower,
             is_scaled=True,
         )  # fmt: skip
 
@@ -142,16 +125,16 @@ _QWEN = Tower(hidden=1280, intermediate=5120, layers=32)
 SHAPES: dict[str, Shape] = {
     shape.name: shape
     for shape in (
-        Shape("reference", "llama", 512, 1376, 16, 16, 16, 576),
-        Shape("llava-1.5-7b", "llava", 4096, 11008, 32, 32, 32, 576),
-        Shape("llava-1.5-13b", "llava", 5120, 13824, 40, 40, 40, 576),
+        Shape(name="reference", family="llama", layers=16, hidden=512, intermediate=1376, heads=16),
+        Shape.of_checkpoint("llava-1.5-7b", "llava-7b"),
+        Shape.of_checkpoint("llava-1.5-13b", "llava-13b"),
         # Eight frames of 16 x 16 patches and a CLS token. 194 is the budget of the paper's Table 3;
-        # three cuts cannot reach the 135 of its first version.
-        Shape("video-llava-7b", "video-llava", 4096, 11008, 32, 32, 32, 2056, (194,), _CLIP_224),
+        # three stages cannot reach the 135 of its first version.
+        Shape.of_checkpoint("video-llava-7b", "video-llava-7b", budgets=(194,), tower=_CLIP_224),
         # 72 x 74 patches, merged two by two: near the paper's mean of 1323 visual tokens.
-        Shape("qwen2-vl-7b", "qwen2-vl", 3584, 18944, 28, 28, 4, 1332, (600, 500, 400), _QWEN,
-              (1, 72, 74), 152064),
-        Shape("mgm-7b", "mini-gemini", 4096, 11008, 32, 32, 32, 576),
+        Shape.of_checkpoint("qwen2-vl-7b", "qwen2-vl-7b", num_visual=1332, budgets=(600, 500, 400),
+                            tower=_QWEN, grid=(1, 72, 74)),
+        Shape.of_checkpoint("mgm-7b", "mgm-7b"),
     )
 }  # fmt: skip
 
@@ -167,78 +150,3 @@ def get_shape(name: str) -> Shape:
     if name not in SHAPES:
         raise ValueError(f"unknown shape {name!r}; known: {', '.join(SHAPES)}")
     return SHAPES[name]
-
-
-def build(
-    shape: Shape, device: str, dtype: torch.dtype, attention: str = "sdpa", seed: int = 0
-) -> nn.Module:
-    """Return the model, its weights drawn on the device itself.
-
-    Parameters
-    ----------
-    shape : Shape
-    device : str
-        As torch names it.
-    dtype : torch.dtype
-        Of the weights.
-    attention : str
-        As transformers names it.
-    seed : int
-        Of the weights.
-    """
-    import torch
-
-    from sparsevlm.speed import shapes_models
-
-    torch.manual_seed(seed)
-    kind, config = getattr(shapes_models, _FAMILIES[shape.family])(shape)
-    with torch.device(device):
-        model = kind._from_config(config, dtype=dtype, attn_implementation=attention)
-    return model.eval()
-
-
-_FAMILIES = {
-    "llama": "llama", "llava": "llava", "video-llava": "video_llava", "qwen2-vl": "qwen2_vl",
-    "mini-gemini": "mini_gemini",
-}  # fmt: skip
-
-
-def inputs(
-    shape: Shape, device: str, dtype: torch.dtype, batch: int = 1, seed: int = 0
-) -> dict[str, object]:
-    """Return the arguments of one call: a prompt with random words and a random picture.
-
-    Parameters
-    ----------
-    shape, device, dtype
-        As for `build`.
-    batch : int
-        Rows, all of one length.
-    seed : int
-        Of words and pixels.
-    """
-    import torch
-
-    from sparsevlm.speed import shapes_models
-
-    generator = torch.Generator().manual_seed(seed)
-    make: Callable = getattr(shapes_models, f"{_FAMILIES[shape.family]}_inputs")
-    values = make(shape, batch, generator)
-    return {
-        name: value.to(device, dtype) if value.is_floating_point() else value.to(device)
-        for name, value in values.items()
-    }
-
-
-def call_options(shape: Shape) -> dict[str, object]:
-    """Return what `prune` must be told about a model of this shape."""
-    if shape.family == "llama":
-        return {"visual_mask": (shape.before, shape.before + shape.num_visual)}
-    return {}
-
-
-def method_options(shape: Shape, method: str) -> dict[str, object]:
-    """Return the options of a method that a model of this shape needs."""
-    if shape.family == "qwen2-vl" and (method.startswith("sparsevlm") or method == "pdrop"):
-        return {"positions": "original"}
-    return {}

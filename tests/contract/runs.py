@@ -20,8 +20,11 @@ BUDGETS = {"dense": None, "sparsevlm-video": None, "sparsevlm-v1.0": 64}
 RENUMBERED = "sparsevlm:renumbered"
 # All tokens are merged before layer 0, each into the place of one of them.
 MERGING = ("tome", "pooled")
-# One that looks at the layer just run, one at the layer to come, one at no attention.
+# One that looks at the layer just run, one at the layer to come, one at no attention: the runtime
+# knows no other difference between methods but that of positions, kept or renumbered.
 KINDS = ("sparsevlm", "pdrop", "tome")
+# So these meet the eager kernel; what else a method does, it does to tensors that a kernel left.
+EAGER = ("dense", *KINDS, "sparsevlm-plus")
 
 
 def build(family: Family, method: str, tokens: int | None = 30, num_visual=None, **options):
@@ -44,13 +47,13 @@ def build_unmerged(family: Family, method: str):
     elif method == "pdrop":
         options = {"positions": "original"}
     if method == "sparsevlm-v1.0":
-        # At its released scale some cuts keep recycled tokens only.
+        # At its released scale some stages keep recycled tokens only.
         options |= {"scale": 2.0}
     return build(family, method, **options)
 
 
 def build_keep_all(family: Family, method: str):
-    """A pruner that looks at every cut and drops nothing."""
+    """A pruner that looks at every stage and drops nothing."""
     most = max(family.counts)
     options = {}
     if method.startswith("sparsevlm"):
@@ -91,11 +94,16 @@ class Run:
         inputs = self.inputs if inputs is None else inputs
         return self.family.prune(self.model, pruner or self.pruner, inputs)
 
-    def prefill(self, pruner=None, inputs=None) -> tuple[Tensor, list[SampleTrace]]:
-        """Logits and samples of one pruned forward."""
+    def traced(self, pruner=None, inputs=None) -> tuple[Tensor, sv.Trace]:
+        """Logits and trace of one pruned forward."""
         inputs = self.inputs if inputs is None else inputs
         with self.pruning(pruner, inputs) as trace:
             logits = self.family.logits(self.model, inputs)
+        return logits, trace
+
+    def prefill(self, pruner=None, inputs=None) -> tuple[Tensor, list[SampleTrace]]:
+        """Logits and samples of one pruned forward."""
+        logits, trace = self.traced(pruner, inputs)
         return logits, trace.samples
 
     def pruned_tokens(self, inputs=None, **options) -> Tensor:
@@ -110,9 +118,9 @@ class Run:
         return _dense(self.family.name, self.kernel)
 
     @cached_property
-    def first(self) -> tuple[Tensor, list[SampleTrace]]:
-        """Logits and samples of the batch."""
-        return self.prefill()
+    def first(self) -> tuple[Tensor, sv.Trace]:
+        """Logits and trace of the batch."""
+        return self.traced()
 
     @cached_property
     def tokens(self) -> Tensor:
@@ -122,7 +130,7 @@ class Run:
     @property
     def samples(self) -> list[SampleTrace]:
         """Of the batch."""
-        return self.first[1]
+        return self.first[1].samples
 
 
 @cache
@@ -142,19 +150,15 @@ RUNS = [
     for family in FAMILIES.values()
     for kernel in KERNELS
     for method in methods_of(family)
+    if kernel == "sdpa" or method in EAGER
 ]
 
 
-def runs(*, without: tuple[str, ...] = (), only: tuple[str, ...] = (), eager: object = None):
-    """Parametrise a test over the combinations, but for some methods or with some only.
-
-    ``eager=KINDS`` leaves the other methods to the SDPA kernel, for promises in which a kernel has
-    no part of its own.
-    """
+def runs(*, without: tuple[str, ...] = (), only: tuple[str, ...] = ()):
+    """Parametrise a test over the combinations, but for some methods or with some only."""
     chosen = [
         run for run in RUNS
         if run.method not in without and (not only or run.method in only)
-        and (run.kernel == "sdpa" or eager is None or run.method in eager)
     ]  # fmt: skip
     return pytest.mark.parametrize("run", chosen, ids=str)
 

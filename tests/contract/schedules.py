@@ -19,7 +19,7 @@ def scheduled(method: str, pruner: sv.Pruner, num_visual: int) -> tuple[list, li
     That is where the counts follow the question, or where pooling has to divide a grid or frames
     evenly (`test_baselines` looks at those).
     """
-    if getattr(pruner, "level", "fixed") != "fixed" or pruner.name == "pooled":
+    if getattr(pruner, "sparsity_mode", "fixed") != "fixed" or pruner.name == "pooled":
         return None
     unmet = "sparsevlm-not-refilled"
     assert sv.METHODS[method.partition(":")[0]].meets_budget or method == unmet

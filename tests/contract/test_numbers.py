@@ -6,7 +6,6 @@ import torch
 
 from .cases import NUM_LAYERS
 from .runs import (
-    KINDS,
     MERGING,
     RENUMBERED,
     build,
@@ -19,7 +18,7 @@ from .runs import (
 # These keep rank * scale + bias tokens, at most all but one while the rank is not full, and the
 # rank is at most the number of raters: there is no setting in which they keep everything.
 NEVER_ALL = ("sparsevlm-v1.0", "sparsevlm-video")
-# The counts of this one are those of v1.5, which drops a token at every cut.
+# The counts of this one are those of v1.5, which drops a token at every stage.
 NEVER_ALL += ("sparsevlm-not-refilled",)
 # Every token then is the mean of itself, which `test_baselines` compares; there are no kept ones.
 NEVER_KEPT = ("pooled",)
@@ -41,7 +40,7 @@ def test_keeping_everything_is_bitwise_dense(run):
 
 
 def masked_reference(run, samples):
-    """Full length, no pruning: from each cut on, the keys of dropped tokens are masked."""
+    """Full length, no pruning: from each stage on, the keys of dropped tokens are masked."""
     real = run.inputs["attention_mask"].bool()
     visual = run.family.visual(run.inputs)
     batch, length = real.shape
@@ -89,7 +88,7 @@ def test_a_second_run_is_the_same(run):
     assert all(found.isfinite().all() for _, found, _ in visible_rows(run, logits, samples))
 
 
-@runs(without=("dense",), eager=KINDS)
+@runs(without=("dense",))
 def test_the_question_changes_what_survives(run):
     """But for ToMe, the pooled and the even grid, which do not look at it."""
     inputs = run.inputs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsevlm.miniature.llava.model import NUM_LAYERS
+from training.llava.model import NUM_LAYERS
 from training.recipes import Recipe, Stage
 
 _TOWER = "vision_tower"

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
+from sparsevlm.miniature.llava.prompts import PIXEL_MEAN, PIXEL_STD
 from sparsevlm.miniature.scenes import GRID, HEIGHTS, SIDES, Scene
-from sparsevlm.miniature.vocabulary import DEPICTED, INDEX
+from sparsevlm.miniature.vocabulary import DEPICTED
+from training.losses import object_words
 
 
 def pixel_tensor(scenes: list[Scene]) -> torch.Tensor:
-    """Normalised pixels, [scenes, 3, height, width], as the processor would give them."""
+    """Normalized pixels, [scenes, 3, height, width], as the processor would give them."""
     pixels = torch.from_numpy(np.stack([s.pixels for s in scenes])).permute(0, 3, 1, 2)
     return (pixels.float() / 255 - PIXEL_MEAN) / PIXEL_STD
 
@@ -30,7 +30,7 @@ def encode_images(model, scenes: list[Scene]) -> torch.Tensor:
 def tower_features(tower: torch.nn.Module, pixels: torch.Tensor, scenes: list[Scene]):
     """Last layer of a CLIP tower without the class token, [scenes, patches, hidden].
 
-    ``pixels`` [scenes, 3, height, width] are normalised for the tower and lie on its device; the
+    ``pixels`` [scenes, 3, height, width] are normalized for the tower and lie on its device; the
     scenes say where they are in the full grid (see `encode_images`).
     """
     embeddings = tower.embeddings
@@ -54,57 +54,16 @@ def project(model, features: torch.Tensor) -> torch.Tensor:
 def depicted_words(scenes: list[Scene]) -> torch.Tensor:
     """Which words each patch depicts, bool [scenes, patches, len(DEPICTED)].
 
-    A shape depicts its shape and colour, a card "card", its colour and its letter, anything else
-    "background"; every patch depicts the side and the height where it lies.
+    Those of `losses.object_words`, and for every patch the side and the height where it lies.
     """
-    place = {word: index for index, word in enumerate(DEPICTED)}
     grid = scenes[0].patch_objects.shape[0]
-    target = np.zeros((len(scenes), grid * grid, len(DEPICTED)), bool)
+    target = np.stack([object_words(scene) for scene in scenes])
     thirds = np.arange(GRID) * 3 // GRID
+    heights, sides = ([DEPICTED.index(word) for word in words] for words in (HEIGHTS, SIDES))
+    patches = np.arange(grid * grid)
     for number, scene in enumerate(scenes):
-        owner = scene.patch_objects.reshape(-1)
-        target[number, owner < 0, place["background"]] = True
-        for index, obj in enumerate(scene.objects):
-            for word in filter(None, (obj.kind, obj.colour, obj.glyph)):
-                target[number, owner == index, place[word]] = True
         rows = np.repeat(thirds[scene.origin[0] : scene.origin[0] + grid], grid)
         columns = np.tile(thirds[scene.origin[1] : scene.origin[1] + grid], grid)
-        patches = np.arange(grid * grid)
-        target[number, patches, np.array([place[w] for w in HEIGHTS])[rows]] = True
-        target[number, patches, np.array([place[w] for w in SIDES])[columns]] = True
+        target[number, patches, np.array(heights)[rows]] = True
+        target[number, patches, np.array(sides)[columns]] = True
     return torch.from_numpy(target)
-
-
-_DEPICTED_IDS = torch.tensor([INDEX[word] for word in DEPICTED])
-
-
-def alignment_logits(model, visual: torch.Tensor) -> torch.Tensor:
-    """Inner products of visual tokens with every word embedding, [..., vocabulary]."""
-    return visual @ model.model.language_model.embed_tokens.weight.T
-
-
-def alignment_loss(model, visual: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    """Captioning alignment of patches and words, a scalar.
-
-    Every depicted word must win a softmax against the words that the patch does not depict, all
-    of the vocabulary included. Words that nothing depicts (articles, template) are negatives of
-    every patch, so they end up unlike any visual token, as function words are in a model aligned
-    on captions. Object patches weigh as much in total as background patches.
-
-    Parameters
-    ----------
-    visual : Tensor [..., hidden]
-    target : bool Tensor [..., len(DEPICTED)]
-    """
-    logits = alignment_logits(model, visual)
-    ids = _DEPICTED_IDS.to(logits.device)
-    positive = logits[..., ids]
-    negative = logits.index_copy(
-        -1, ids, positive.masked_fill(target, torch.finfo(logits.dtype).min)
-    )
-    normaliser = negative.logsumexp(-1, keepdim=True)
-    loss = F.softplus(normaliser - positive)
-    background = target[..., DEPICTED.index("background")]
-    share = torch.where(background, 0.5 / background.sum(), 0.5 / (~background).sum())
-    weight = target * share[..., None]
-    return (loss * weight).sum() / 3

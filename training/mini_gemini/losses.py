@@ -1,6 +1,6 @@
 """Training losses of the miniature Mini-Gemini: alignment of mined tokens, then look-ups.
 
-As in `llava.losses`, on pictures with small cards.
+As in `llava.losses`, on images with small cards.
 """
 
 from __future__ import annotations
@@ -8,35 +8,40 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.glyphs import GLYPHS
-from sparsevlm.miniature.mini_gemini.pictures import (
+from sparsevlm.miniature.mini_gemini.images import (
     CELL,
     SCALE,
     SMALL_CARD,
-    make_picture,
+    make_image,
     small_cards,
 )
 from sparsevlm.miniature.mini_gemini.questions import question_about
 from sparsevlm.miniature.scenes import Scene
 from sparsevlm.miniature.vocabulary import DEPICTED, INDEX
-from training.llava.losses import alignment_accuracy, kept_patches, scene_turns, visual_positions
-from training.llava.packed import turn_hidden
-from training.llava.vision import alignment_logits, alignment_loss, depicted_words
-from training.mini_gemini.vision import encode_pictures, fine_pixels
-from training.turns import Measures, Turn, answer_loss, pack_turns, question_turn
+from training.llava.losses import scene_turns, visual_positions
+from training.llava.vision import depicted_words
+from training.losses import (
+    alignment_accuracy,
+    alignment_logits,
+    alignment_loss,
+    rows_of,
+    scenes_loss,
+)
+from training.mini_gemini.vision import fine_pixels, mined_features
+from training.turns import Measures, Turn, question_turn
 
 
 def cells_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
     """Alignment of every fine cell, as the mining's value sees it, with the words it depicts.
 
-    A cell of a small card depicts "card", its colour and its letter, any other "background". The
+    A cell of a small card depicts "card", its color and its letter, any other "background". The
     big model's ConvNeXt comes from CLIP, so it has met text before it is mined; this stage stands
     for that. It can use the value, because visual features and words have the same size here.
 
-    Options: ``crowd`` (see `make_picture`).
+    Options: ``many cards`` (see `make_image`).
     """
-    scenes = [make_picture(seed, grid, int(options["crowd"])) for seed in seeds]
+    scenes = [make_image(seed, grid, int(options["many cards"])) for seed in seeds]
     device = model.lm_head.weight.device
     cells = model.model.vision_tower_aux.pyramid(fine_pixels(scenes).to(device))
     values = model.model.mining.value(cells.flatten(2).mT)
@@ -61,7 +66,7 @@ def depicted_in_cells(scenes: list[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
             top, left = (SCALE * v // CELL for v in card.box[:2])
             here = number, slice(top, top + height), slice(left, left + width)
             words[here] = False
-            for word in (card.kind, card.colour, card.glyph):
+            for word in (card.kind, card.color, card.glyph):
                 words[(*here, place[word])] = True
             letters[here] = GLYPHS.index(card.glyph)
     return words.flatten(1, 2), letters.flatten(1)
@@ -70,11 +75,11 @@ def depicted_in_cells(scenes: list[Scene]) -> tuple[torch.Tensor, torch.Tensor]:
 def mining_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
     """Alignment of every patch with the words it depicts, small cards included.
 
-    Options: ``crowd`` (see `make_picture`).
+    Options: ``many cards`` (see `make_image`).
     """
-    scenes = [make_picture(seed, grid, int(options["crowd"])) for seed in seeds]
+    scenes = [make_image(seed, grid, int(options["many cards"])) for seed in seeds]
     target = depicted_words(scenes).to(model.lm_head.weight.device)
-    visual = model.model.projector(encode_pictures(model, scenes))
+    visual = model.model.projector(mined_features(model, scenes))
     measures = alignment_accuracy(model, visual, target)
     measures["small letter"] = small_letter_accuracy(model, visual, scenes)
     return alignment_loss(model, visual, target), measures
@@ -94,27 +99,24 @@ def small_letter_accuracy(model, visual, scenes: list[Scene]) -> tuple[float, fl
 
 
 def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
-    """Look-up lists and questions about pictures.
+    """Look-up lists and questions about images.
 
     Options as in `llava.losses.language_loss`; if wanted, ``small``: so many more questions about
     small cards.
     """
-    scenes = [make_picture(seed, grid) for seed in seeds]
+    scenes = [make_image(seed, grid) for seed in seeds]
     rng = np.random.default_rng((seeds[0], 2))
-    device = model.lm_head.weight.device
-    kept = kept_patches(scenes, rng, int(options["background"]))
-    positions, starts = visual_positions(scenes, kept, rng)
-    chosen = torch.arange(len(scenes), device=device)[:, None], torch.from_numpy(kept).to(device)
-    visual = model.model.projector(encode_pictures(model, scenes)[chosen])
     small = int(options.get("small", 0))
-    turns = [scene_turns(Facts(s), rng, options) + small_turns(s, rng, small) for s in scenes]
-    ids, weights = pack_turns(turns, device)
-    places = torch.from_numpy(positions).to(device)
-    hidden = turn_hidden(model, visual, places, ids, torch.from_numpy(starts).to(device))
-    loss, measures = answer_loss(model, hidden, ids, weights, turns, options["lists"])
-    target = depicted_words(scenes).to(device)[chosen]
-    loss = loss + options["alignment"] * alignment_loss(model, visual, target)
-    return loss, measures
+
+    def look(kept):
+        target = depicted_words(scenes).to(kept.device)
+        visual = model.model.projector(rows_of(mined_features(model, scenes), kept))
+        return visual, rows_of(target, kept)
+
+    return scenes_loss(
+        model, scenes, rng, options, visual_positions, look,
+        lambda scene, facts: scene_turns(facts, rng, options) + small_turns(scene, rng, small),
+    )  # fmt: skip
 
 
 def small_turns(scene: Scene, rng, count: int) -> list[Turn]:

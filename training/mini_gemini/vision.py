@@ -1,4 +1,4 @@
-"""Both towers and the mining on whole pictures and on training windows."""
+"""Both towers and the mining on whole images and on training windows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from sparsevlm.miniature.mini_gemini.pictures import SCALE
+from sparsevlm.miniature.mini_gemini.images import SCALE
 from sparsevlm.miniature.scenes import Scene
 from sparsevlm.models.mini_gemini import MiniGeminiForConditionalGeneration
 from sparsevlm.models.mini_gemini.vision import resized
@@ -15,21 +15,21 @@ from training.llava.vision import tower_features
 
 
 def fine_pixels(scenes: list[Scene]) -> Tensor:
-    """Normalised pixels of `make_picture`, [scenes, 3, side, side], as `aux_pixels` gives them."""
+    """Normalized pixels of `make_image`, [scenes, 3, side, side], as `aux_pixels` gives them."""
     pixels = torch.from_numpy(np.stack([s.pixels for s in scenes])).permute(0, 3, 1, 2)
     mean, std = (torch.tensor(v)[:, None, None] for v in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
     return (pixels.float() / 255 - mean) / std
 
 
 def coarse_pixels(fine: Tensor) -> Tensor:
-    """The low-resolution pictures, made from the fine pixels as `low_pixels` makes them."""
+    """The low-resolution images, made from the fine pixels as `low_pixels` makes them."""
     return resized(fine, [side // SCALE for side in fine.shape[-2:]])
 
 
-def encode_pictures(model: MiniGeminiForConditionalGeneration, scenes: list[Scene]) -> Tensor:
+def mined_features(model: MiniGeminiForConditionalGeneration, scenes: list[Scene]) -> Tensor:
     """Mined features before the projector, [scenes, patches, hidden].
 
-    On whole pictures what `MiniGeminiModel.get_image_features` gives to its projector; on windows
+    On whole images what `MiniGeminiModel.get_image_features` gives to its projector; on windows
     the tower uses the rows of its position table that belong to their places. The low-resolution
     tower gets no gradient: it comes trained and stays as it is.
     """

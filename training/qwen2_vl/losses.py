@@ -1,4 +1,4 @@
-"""Training losses of the miniature Qwen2-VL; what they return is said in `llava.losses`."""
+"""Training losses of the miniature Qwen2-VL; see `training.losses`."""
 
 from __future__ import annotations
 
@@ -8,40 +8,43 @@ import numpy as np
 import torch
 
 from sparsevlm.miniature.facts import Facts
-from sparsevlm.miniature.qwen2_vl.pictures import make_picture
-from sparsevlm.miniature.qwen2_vl.prompts import BEFORE
-from sparsevlm.miniature.qwen2_vl.questions import training_drafts
+from sparsevlm.miniature.qwen2_vl.images import make_image
+from sparsevlm.miniature.qwen2_vl.questions import FAMILIES
 from sparsevlm.miniature.scenes import Scene
-from sparsevlm.miniature.statements import STATEMENTS
-from training.llava.losses import alignment_accuracy, kept_patches
-from training.llava.vision import alignment_loss
-from training.qwen2_vl.packed import turn_hidden
+from training.drafts import training_drafts
+from training.losses import alignment_accuracy, alignment_loss, scenes_loss
+from training.qwen2_vl.model import AROUND, BEFORE_IDS
 from training.qwen2_vl.vision import depicted_words, merge, tower_features
-from training.turns import Measures, Turn, answer_loss, list_turn, pack_turns, question_turn
+from training.statements import STATEMENTS
+from training.turns import Measures, Turn, list_and_question_turns
 
 KINDS = ("shape", "color", "letter")
 LISTS = ("choose", "color", "shape", "letter", "there", "corners")
+# Multiple choice needs two steps and is trained on as often as the two others together.
+_SHARES = ("mmbench", "mmbench", "pope", "textvqa")
+# What is learned last.
+_HARD = ("mmbench/text", "pope/random", "pope/popular", "pope/adversarial")
 
 
 def vision_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
-    """Alignment of every patch of the pictures with the words it depicts."""
-    pictures = [make_picture(seed, grid) for seed in seeds]
-    target = depicted_words(pictures).to(model.lm_head.weight.device)
-    visual = merge(model, tower_features(model, pictures))
+    """Alignment of every patch of the images with the words it depicts."""
+    images = [make_image(seed, grid) for seed in seeds]
+    target = depicted_words(images).to(model.lm_head.weight.device)
+    visual = merge(model, tower_features(model, images))
     return alignment_loss(model, visual, target), alignment_accuracy(model, visual, target, KINDS)
 
 
-def visual_positions(pictures: Sequence[Scene], kept: np.ndarray, rng):
-    """Positions of kept tokens and of the mark behind them, ([3, pictures, kept], [pictures]).
+def visual_positions(images: Sequence[Scene], kept: np.ndarray, rng):
+    """Positions of kept tokens and of the mark behind them, ([3, images, kept], [images]).
 
-    Half of the pictures keep their rows and columns, half are renumbered like text without gaps:
+    Half of the images keep their rows and columns, half are renumbered like text without gaps:
     pruners do either, and the decoder should have met both.
     """
-    first = len(BEFORE)
+    first = len(BEFORE_IDS)
     positions = np.full((3, *kept.shape), first)
-    starts = np.empty(len(pictures), int)
-    for number, picture in enumerate(pictures):
-        rows, columns = picture.patch_objects.shape
+    starts = np.empty(len(images), int)
+    for number, image in enumerate(images):
+        rows, columns = image.patch_objects.shape
         if rng.random() < 0.5:
             positions[:, number] += np.arange(kept.shape[1])
             starts[number] = first + kept.shape[1]
@@ -52,50 +55,35 @@ def visual_positions(pictures: Sequence[Scene], kept: np.ndarray, rng):
     return positions, starts
 
 
-def picture_turns(facts: Facts, rng, options: dict) -> list[Turn]:
-    """Turns of one picture: lists, then questions."""
-    turns = []
-    for name in rng.permutation(LISTS).tolist()[: int(options["lists"])]:
-        words, wanted = STATEMENTS[name](facts, rng)
-        turns.append(list_turn(name, words, wanted))
-    hard = int(options.get("hard", 0))
-    for name, draft in training_drafts(facts, rng, int(options["questions"]), hard):
-        turns.append(question_turn(name, draft.question, draft.answer))
-    return turns
+def image_turns(facts: Facts, rng, options: dict) -> list[Turn]:
+    """Turns of one image: lists, then questions."""
+    names = rng.permutation(LISTS).tolist()[: int(options["lists"])]
+    lists = [(name, STATEMENTS[name](facts, rng)) for name in names]
+    count, hard = int(options["questions"]), int(options.get("hard", 0))
+    drafts = training_drafts(facts, rng, count, hard, FAMILIES, _SHARES, _HARD)
+    return list_and_question_turns(lists, drafts)
 
 
 def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
-    """Look-up lists and questions about pictures, with a little of the alignment kept up.
+    """Look-up lists and questions about images (`losses.scenes_loss`).
 
-    Options: ``lists`` and ``questions`` per picture, ``background`` (see `kept_patches`) and
-    ``alignment`` (weight of the alignment loss); if wanted ``hard`` (see
-    `questions.training_drafts`).
+    Options: those; if wanted ``hard`` (see `drafts.training_drafts`).
     """
-    pictures = [make_picture(seed, grid) for seed in seeds]
+    images = [make_image(seed, grid) for seed in seeds]
     rng = np.random.default_rng((seeds[0], 2))
-    device = model.lm_head.weight.device
     with torch.no_grad():
-        features = tower_features(model, pictures)
-    kept = kept_patches(pictures, rng, int(options["background"]))
-    positions, starts = visual_positions(pictures, kept, rng)
-    sizes = [p.patch_objects.size for p in pictures]
-    offsets = np.cumsum([0, *sizes[:-1]])[:, None]
-    chosen = torch.from_numpy(kept + offsets).to(device)
-    visual = merge(model, features[chosen])
-    turns = [picture_turns(Facts(p), rng, options) for p in pictures]
-    ids, weights = pack_turns(turns, device)
-    hidden = turn_hidden(
-        model,
-        visual,
-        torch.from_numpy(positions).to(device),
-        ids,
-        torch.from_numpy(starts).to(device),
-    )
-    loss, measures = answer_loss(model, hidden, ids, weights, turns, options["lists"])
-    if options["alignment"]:
-        target = depicted_words(pictures).to(device)[chosen]
-        loss = loss + options["alignment"] * alignment_loss(model, visual, target)
-    return loss, measures
+        features = tower_features(model, images)
+    offsets = np.cumsum([0, *(image.patch_objects.size for image in images[:-1])])
+
+    def look(kept):
+        chosen = kept + torch.from_numpy(offsets)[:, None].to(kept.device)
+        target = depicted_words(images).to(kept.device)
+        return merge(model, features[chosen]), target[chosen]
+
+    return scenes_loss(
+        model, images, rng, options, visual_positions, look,
+        lambda scene, facts: image_turns(facts, rng, options), **AROUND,
+    )  # fmt: skip
 
 
 LOSSES = {"vision": vision_loss, "language": language_loss}

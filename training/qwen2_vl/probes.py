@@ -1,86 +1,51 @@
-"""Where the miniature Qwen2-VL looks, as `llava.probes` asks it of the miniature LLaVA."""
+"""Where the miniature Qwen2-VL looks, and when it is done with the image (`training.probing`)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 
 from sparsevlm.miniature.facts import Facts
-from sparsevlm.miniature.qwen2_vl.pictures import make_picture
-from sparsevlm.miniature.qwen2_vl.prompts import AFTER, BEFORE, prompt_ids
+from sparsevlm.miniature.qwen2_vl.images import make_image
+from sparsevlm.miniature.qwen2_vl.prompts import builder
 from sparsevlm.miniature.qwen2_vl.questions import FAMILIES
-from sparsevlm.miniature.vocabulary import IMAGE
-from training.llava.probes import named_objects
+from training.packed import Places, turn_hidden
 from training.probing import (
     PROBE_SCENES,
     PROBE_SEEDS,
     Asked,
-    Look,
-    best_head,
-    mean_looks,
+    attention_on_target,
+    named_objects,
     one_of_every_family,
     right_when_blind,
 )
-from training.qwen2_vl.packed import turn_hidden
-from training.qwen2_vl.vision import merge, picture_patches, picture_positions, tower_features
+from training.qwen2_vl.model import AROUND, BEFORE_IDS
+from training.qwen2_vl.vision import image_positions, merge, tower_features
 from training.recipes import TRAINING_SEEDS
 
-FIRST = len(BEFORE)
 
-
-def probes(model) -> dict:
-    """Both probes on `PROBE_SCENES` pictures; leaves the attention kernel at "eager"."""
+def probes(model, scenes: int = PROBE_SCENES) -> dict:
+    """Both probes; leaves the model with the attention kernel "eager"."""
     model.set_attn_implementation("eager")
+    seen = (make_image(PROBE_SEEDS + number) for number in range(scenes))
+    images = ((scene.image, named_objects(scene)) for scene in seen)
     return {
-        "scenes": PROBE_SCENES,
-        "attention": attention_on_target(model, PROBE_SCENES),
-        "without_image_from": accuracy_without_image_from(model, PROBE_SCENES),
+        "scenes": scenes,
+        "attention": attention_on_target(model, builder(model.config), images),
+        "without_image_from": right_when_blind(model, _asked(model, scenes)),
     }
-
-
-@torch.inference_mode()
-def attention_on_target(model, scenes: int) -> dict[str, list[float]]:
-    """Share of attention on the patches of the named object, by layer; see `llava.probes`."""
-    return mean_looks(_looks(model, scenes))
-
-
-def _looks(model, scenes: int) -> Iterator[Look]:
-    for number in range(scenes):
-        picture = make_picture(PROBE_SEEDS + number)
-        count = picture.patch_objects.size
-        pixels, grid = picture_patches([picture])
-        named = named_objects(picture)
-        for index in np.random.default_rng(number).permutation(len(named))[:3]:
-            question, word, patches = named[index]
-            ids = torch.tensor([prompt_ids(question, count)])
-            output = model(
-                input_ids=ids,
-                mm_token_type_ids=(ids == IMAGE).long(),
-                pixel_values=pixels,
-                image_grid_thw=grid,
-                output_attentions=True,
-            )
-            best = best_head(output.attentions, FIRST + patches)
-            yield best, FIRST + count + len(AFTER) + word, len(patches) / count
-
-
-@torch.inference_mode()
-def accuracy_without_image_from(model, scenes: int) -> list[float]:
-    """See `probing.right_when_blind`: one question of every family about each of some pictures."""
-    return right_when_blind(model, _asked(model, scenes))
 
 
 def _asked(model, scenes: int) -> Iterator[Asked]:
     for number in range(scenes):
-        picture = make_picture(PROBE_SEEDS + TRAINING_SEEDS + number)
-        rows, columns = picture.patch_objects.shape
-        visual = merge(model, tower_features(model, [picture]))[None]
-        given = visual, picture_positions(rows, columns), torch.tensor([FIRST + max(rows, columns)])
+        scene = make_image(PROBE_SEEDS + TRAINING_SEEDS + number)
+        rows, columns = scene.patch_objects.shape
+        visual = merge(model, tower_features(model, [scene]))[None]
+        start = torch.tensor([len(BEFORE_IDS) + max(rows, columns)])
+        places = Places(image_positions(rows, columns), start)
 
-        def hidden(ids, layer, given=given):
-            visual, places, start = given
-            return turn_hidden(model, visual, places, ids, start, blind_from=layer)
+        def hidden(ids, layer, visual=visual, places=places):
+            return turn_hidden(model, visual, ids, places, blind_from=layer, **AROUND)
 
-        yield one_of_every_family(FAMILIES, Facts(picture), number), hidden
+        yield one_of_every_family(FAMILIES, Facts(scene), number), hidden

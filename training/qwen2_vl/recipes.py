@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsevlm.miniature.qwen2_vl.model import NUM_LAYERS
+from training.qwen2_vl.model import NUM_LAYERS
 from training.recipes import Recipe, Stage
 
 _WORDS = ("layers.", "lm_head", "embed_tokens")

@@ -1,7 +1,6 @@
 """Training losses of the miniature Video-LLaVA: frames first, then look-ups and questions of clips.
 
-A loss takes the model, the seeds of its clips and the stage's options, and returns the scalar to
-minimise with a dictionary of measures, each a pair (sum, count) over this step's fresh clips.
+What a loss takes and returns is said in `training.losses`.
 """
 
 from __future__ import annotations
@@ -12,18 +11,23 @@ from torch import Tensor
 
 from sparsevlm.miniature.video_llava.clips import Clip, make_clip
 from sparsevlm.miniature.video_llava.facts import Facts
-from sparsevlm.miniature.video_llava.model import NUM_VISUAL, TOKENS_PER_FRAME
-from sparsevlm.miniature.video_llava.questions import training_drafts
-from sparsevlm.miniature.video_llava.shows import SHOW_LISTS
-from sparsevlm.miniature.video_llava.statements import STATEMENTS
 from sparsevlm.miniature.video_llava.vocabulary import NUM_FRAMES, encode
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
-from training.llava.losses import alignment_accuracy
-from training.llava.vision import alignment_loss
-from training.turns import Measures, Turn, answer_loss, list_turn, pack_turns, question_turn
-from training.video_llava.packed import Places, turn_hidden
-from training.video_llava.supervision import told
-from training.video_llava.views import backwards, crowd_of, kept_tokens, reordered, thinned
+from training.drafts import clip_drafts
+from training.losses import alignment_accuracy, alignment_loss
+from training.packed import Places, turn_hidden
+from training.turns import (
+    Measures,
+    Turn,
+    answer_loss,
+    list_and_question_turns,
+    list_turn,
+    pack_turns,
+)
+from training.video_llava.model import NUM_VISUAL, TOKENS_PER_FRAME
+from training.video_llava.statements import SHOW_LISTS, STATEMENTS
+from training.video_llava.supervision import deep_supervision
+from training.video_llava.views import backwards, kept_tokens, log_sizes, reordered, thinned
 from training.video_llava.vision import (
     depicted_words,
     encode_clips,
@@ -55,34 +59,34 @@ def vision_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measure
 
 
 def layer_places(
-    kept: np.ndarray, rng, num_layers: int, crowd: np.ndarray | None = None
+    kept: np.ndarray, rng, num_layers: int, log_size: np.ndarray | None = None
 ) -> tuple[Places, Places, int]:
     """Places of the visual tokens in the first layers, in the later ones, and where they change.
 
     The first layers have the positions of the full clip, as in a pruned prefill. From a random
     layer on, half of the clips are renumbered without gaps: pruners do either, and the decoder
-    should have met both. With ``crowd`` (see `views.crowd_of`) these clips are pruned there: what
-    is kept stands for itself from then on; the other half stays whole.
+    should have met both. With ``log_size`` (see `views.log_sizes`) these clips are pruned there:
+    what is kept stands for itself from then on; the other half stays whole.
     """
     first = len(BEFORE_IMAGE)
     original = first + kept
     later = original.copy()
     starts = np.full(len(kept), first + NUM_VISUAL)
     later_starts = starts.copy()
-    later_crowd = None if crowd is None else crowd.copy()
+    later_size = None if log_size is None else log_size.copy()
     for number in range(len(kept)):
         if rng.random() < 0.5:
             later[number] = first + np.arange(kept.shape[1])
             later_starts[number] = first + kept.shape[1]
-            if crowd is not None:
-                later_crowd[number] = 0
-    early = Places(*_tensors(original, starts, crowd))
-    late = Places(*_tensors(later, later_starts, later_crowd))
+            if log_size is not None:
+                later_size[number] = 0
+    early = Places(*_tensors(original, starts, log_size))
+    late = Places(*_tensors(later, later_starts, later_size))
     return early, late, int(rng.integers(2, num_layers))
 
 
-def _tensors(visual: np.ndarray, start: np.ndarray, crowd: np.ndarray | None):
-    weights = None if crowd is None else torch.from_numpy(crowd).float()
+def _tensors(visual: np.ndarray, start: np.ndarray, log_size: np.ndarray | None):
+    weights = None if log_size is None else torch.from_numpy(log_size).float()
     return torch.from_numpy(visual), torch.from_numpy(start), weights
 
 
@@ -90,12 +94,10 @@ def clip_turns(facts: Facts, rng, options: dict) -> list[Turn]:
     """Turns of one clip: lists, then questions."""
     others = [n for n in rng.permutation(list(STATEMENTS)).tolist() if n not in HARD]
     turns = show_turns(facts, rng, int(options.get("shows", 0)))
-    for name in [*HARD, *others][: int(options["lists"]) - len(turns)]:
-        words, wanted = STATEMENTS[name](facts, rng)
-        turns.append(list_turn(name, words, wanted))
-    for name, draft in training_drafts(facts, rng, int(options["questions"])):
-        turns.append(question_turn(name, draft.question, draft.answer))
-    return turns
+    names = [*HARD, *others][: int(options["lists"]) - len(turns)]
+    lists = [(name, STATEMENTS[name](facts, rng)) for name in names]
+    drafts = clip_drafts(facts, rng, int(options["questions"]))
+    return turns + list_and_question_turns(lists, drafts)
 
 
 def show_turns(facts: Facts, rng, count: int) -> list[Turn]:
@@ -113,12 +115,12 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measu
     """
     rng = np.random.default_rng((seeds[0], 2))
     clips, kept, visual = _shown(model, seeds, rng, options)
-    crowd = crowd_of(clips, kept) if options.get("crowd", 0) else None
+    log_size = log_sizes(clips, kept) if options.get("token_size", 0) else None
     turns = [clip_turns(Facts(clip.actors), rng, options) for clip in clips]
-    loss, measures = _answers(model, visual, kept, turns, rng, options, crowd)
+    loss, measures = _answers(model, visual, kept, turns, rng, options, log_size)
     loss = loss + options["alignment"] * _kept_alignment(model, visual, kept, clips)
-    if any(options.get(name, 0) for name in ("clock", "deeds", "doer")):
-        extra, tokens = told(model, visual, kept, clips, options, crowd)
+    if any(options.get(name, 0) for name in ("clock", "actions", "actor")):
+        extra, tokens = deep_supervision(model, visual, kept, clips, options, log_size)
         loss, measures = loss + extra, measures | tokens
     return loss, measures
 
@@ -139,24 +141,24 @@ def _shown(model, seeds, rng, options: dict) -> tuple[list[Clip], np.ndarray, Te
     return clips, kept, project(model, features[rows, tokens])
 
 
-def told_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
+def deep_supervision_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
     """What visual tokens must tell (`supervision`), without a word of text.
 
-    Options: those of `supervision.told`; ``patches``, ``background``, ``both ways``; with
-    ``whole`` N, every Nth step is about one whole clip.
+    Options: those of `supervision.deep_supervision`; ``patches``, ``background``, ``both ways``;
+    with ``whole`` N, every Nth step is about one whole clip.
     """
     rng = np.random.default_rng((seeds[0], 2))
     whole = int(options.get("whole", 0))
     if whole and seeds[0] // len(seeds) % whole == 0:
         seeds, options = seeds[:1], {**options, "background": 0, "both ways": 0}
     clips, kept, visual = _shown(model, seeds, rng, options)
-    return told(model, visual, kept, clips, options)
+    return deep_supervision(model, visual, kept, clips, options)
 
 
-def _answers(model, visual: Tensor, kept: np.ndarray, turns, rng, options: dict, crowd=None):
+def _answers(model, visual: Tensor, kept: np.ndarray, turns, rng, options: dict, log_size=None):
     """Loss and accuracy of the words that the turns ask for."""
     ids, weights = pack_turns(turns, visual.device, encode)
-    places = layer_places(kept, rng, len(model.model.language_model.layers), crowd)
+    places = layer_places(kept, rng, len(model.model.language_model.layers), log_size)
     hidden = turn_hidden(model, visual, ids, *places, every=int(options["every"]))
     return answer_loss(model, hidden, ids, weights, turns, options["lists"])
 
@@ -204,7 +206,7 @@ def _kept_alignment(model, visual: Tensor, kept: np.ndarray, clips: list[Clip]) 
 
 LOSSES = {
     "vision": vision_loss,
-    "told": told_loss,
+    "deep_supervision": deep_supervision_loss,
     "shows": shows_loss,
     "language": language_loss,
 }

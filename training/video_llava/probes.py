@@ -1,7 +1,4 @@
-"""Where the miniature Video-LLaVA looks: what a naming word attends to, and until which layer.
-
-Both probes are about the dense model; see `training.probing`.
-"""
+"""Where the miniature Video-LLaVA looks, and when it is done with the clip (`training.probing`)."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 from sparsevlm.miniature.scenes import SHAPES
 from sparsevlm.miniature.video_llava.clips import make_clip
 from sparsevlm.miniature.video_llava.facts import Facts
-from sparsevlm.miniature.video_llava.model import NUM_VISUAL
 from sparsevlm.miniature.video_llava.question_families import FAMILIES, the
 from sparsevlm.miniature.video_llava.vocabulary import VIDEO, encode
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
+from training.packed import Places, turn_hidden
 from training.probing import (
     PROBE_SCENES,
     PROBE_SEEDS,
@@ -29,29 +26,24 @@ from training.probing import (
     right_when_blind,
 )
 from training.recipes import TRAINING_SEEDS
-from training.video_llava.packed import Places, turn_hidden
+from training.video_llava.model import NUM_VISUAL
 from training.video_llava.views import token_owners
 from training.video_llava.vision import encode_clips, project
 
 FIRST = len(BEFORE_IMAGE)
 
 
-def probes(model) -> dict:
-    """Both probes over `PROBE_SCENES` clips, for the card."""
-    return {
-        "scenes": PROBE_SCENES,
-        "attention": attention_on_target(model, PROBE_SCENES),
-        "without_image_from": accuracy_without_image_from(model, PROBE_SCENES),
-    }
-
-
 @torch.inference_mode()
-def attention_on_target(model, clips: int) -> dict[str, list[float]]:
-    """Share of attention on the patches of the named actor, by layer (`probing.mean_looks`).
+def probes(model, scenes: int = PROBE_SCENES) -> dict:
+    """Both probes; one question about each of three names of every clip.
 
-    One question about each of three names of every clip; the area is over all frames.
+    The area of an actor is over all frames.
     """
-    return mean_looks(_looks(model, clips))
+    return {
+        "scenes": scenes,
+        "attention": mean_looks(_looks(model, scenes)),
+        "without_image_from": right_when_blind(model, _asked(model, scenes), encode),
+    }
 
 
 def _looks(model, clips: int) -> Iterator[Look]:
@@ -90,12 +82,6 @@ def _best_head(model, visual: Tensor, words: list[str], patches: np.ndarray) -> 
         scores = (query[:, :, text] @ key.mT * attention.scaling).masked_fill(hidden, -torch.inf)
         found.append(scores.softmax(-1)[0, :, :, FIRST + patches].sum(-1).amax(0))
     return torch.stack(found)
-
-
-@torch.inference_mode()
-def accuracy_without_image_from(model, clips: int) -> list[float]:
-    """See `probing.right_when_blind`: one question of every family about each of some clips."""
-    return right_when_blind(model, _asked(model, clips), encode)
 
 
 def _asked(model, clips: int) -> Iterator[Asked]:

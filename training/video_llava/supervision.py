@@ -1,4 +1,4 @@
-"""What visual tokens must tell inside the decoder (deep supervision): their frame, and the deed.
+"""What visual tokens must tell inside the decoder (deep supervision): their frame, and the action.
 
 Nothing in a frame says which one of the eight it is, or what its shapes do; only a decoder that
 reads positions and compares frames can know. Lists and questions alone did not teach it.
@@ -14,27 +14,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparsevlm.miniature.video_llava.clips import Actor, Clip
-from sparsevlm.miniature.video_llava.model import TOKENS_PER_FRAME
-from sparsevlm.miniature.video_llava.shows import WHITE
+from sparsevlm.miniature.video_llava.facts import WHITE
 from sparsevlm.miniature.video_llava.vocabulary import ACTIONS, FRAME_WORDS, NUM_FRAMES, encode
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
-from training.packed import crowd_mask
+from training.packed import proportional_mask
 from training.turns import Measures
+from training.video_llava.model import TOKENS_PER_FRAME
 
 CLOCK_LAYER = 1  # the first of the layers that start as the identity (`model.warm_start`)
-DEED_LAYER = 7
+ACTION_LAYER = 7
 TIMES = ("1", "2", "3")
 FOUND_FROM = NUM_FRAMES - 2  # every onset and flash is over or under way by then
 _SHARPNESS = 4.0  # so that a quarter of a normed state is enough to be sure
 
 
-def told(
+def deep_supervision(
     model, visual: Tensor, kept: np.ndarray, clips: list[Clip], options: dict,
-    crowd: np.ndarray | None = None,
+    log_size: np.ndarray | None = None,
 ):  # fmt: skip
-    """Weighted loss of the clock and of the deeds, and their measures.
+    """Weighted loss of the clock, of the actions and of the actors, and their measures.
 
-    Options: ``clock``, ``deeds`` and ``doer``, the weights; 0 leaves one out.
+    Options: ``clock``, ``actions`` and ``actor``, the weights; 0 leaves one out.
 
     Parameters
     ----------
@@ -44,37 +44,42 @@ def told(
     kept : int array [clips, kept]
         Which tokens of the whole clip they are; they keep the positions of the whole clip.
     clips : list of Clip
-    crowd : array [clips, kept], optional
-        From `views.crowd_of`; by default each token stands for itself.
+    log_size : array [clips, kept], optional
+        From `views.log_sizes`; by default each token stands for itself.
 
     Raises
     ------
     ValueError
         The decoder is too shallow.
     """
-    clock, deeds, doer = (options.get(name, 0) for name in ("clock", "deeds", "doer"))
-    last = DEED_LAYER if deeds or doer else CLOCK_LAYER
+    clock, actions, actor = (options.get(name, 0) for name in ("clock", "actions", "actor"))
+    last = ACTION_LAYER if actions or actor else CLOCK_LAYER
     layers = len(model.model.language_model.layers)
     if last + 1 >= layers:
         raise ValueError(
             f"layer {last} must tell and the next one listens, but the decoder has {layers} layers"
         )
-    states = dict(visual_states(model, visual, kept, last, crowd))
+    states = dict(visual_states(model, visual, kept, last, log_size))
     parts = []
     if clock:
         parts.append((clock, clock_loss(model, states[CLOCK_LAYER], kept)))
-    if deeds:
-        for name, words, of in (("deeds", ACTIONS, patch_deeds), ("times", TIMES, patch_flashes)):
+    if actions:
+        for name, words, of in (
+            ("actions", ACTIONS, patch_actions),
+            ("times", TIMES, patch_flashes),
+        ):
             wanted = [of(clip) for clip in clips]
-            parts.append((deeds, word_loss(name, model, states[DEED_LAYER], kept, wanted, words)))
-    if doer:
-        parts.append((doer, doer_loss(model, states[DEED_LAYER], kept, clips)))
+            parts.append(
+                (actions, word_loss(name, model, states[ACTION_LAYER], kept, wanted, words))
+            )
+    if actor:
+        parts.append((actor, actor_loss(model, states[ACTION_LAYER], kept, clips)))
     measures = {name: value for _, (_, found) in parts for name, value in found.items()}
     return sum(weight * loss for weight, (loss, _) in parts), measures
 
 
 def visual_states(
-    model, visual: Tensor, kept: np.ndarray, last: int, crowd: np.ndarray | None = None
+    model, visual: Tensor, kept: np.ndarray, last: int, log_size: np.ndarray | None = None
 ) -> Iterator[tuple[int, Tensor]]:
     """Number and output of each decoder layer up to ``last``, of the visual tokens."""
     decoder, first = model.model.language_model, len(BEFORE_IMAGE)
@@ -84,8 +89,8 @@ def visual_states(
     places = np.concatenate([np.tile(np.arange(first), (len(kept), 1)), first + kept], axis=1)
     rotary = decoder.rotary_emb(x, torch.from_numpy(places).to(visual.device))
     mask = None
-    if crowd is not None:
-        mask = crowd_mask(F.pad(torch.from_numpy(crowd).to(x), (first, 0)))
+    if log_size is not None:
+        mask = proportional_mask(F.pad(torch.from_numpy(log_size).to(x), (first, 0)))
     for number, layer in enumerate(decoder.layers[: last + 1]):
         x = layer(x, attention_mask=mask, position_embeddings=rotary)
         yield number, x[:, first:]
@@ -101,17 +106,17 @@ def clock_loss(model, states: Tensor, kept: np.ndarray) -> tuple[Tensor, Measure
     return _right("clock", _word_logits(model, states, CLOCK_LAYER, FRAME_WORDS), frames)
 
 
-def doer_loss(model, states: Tensor, kept: np.ndarray, clips: list[Clip]):
-    """Cross-entropy of the deed by whose word a visual token can be found, or of none.
+def actor_loss(model, states: Tensor, kept: np.ndarray, clips: list[Clip]):
+    """Cross-entropy of the action by whose word a visual token can be found, or of none.
 
-    Patches of the last two frames are to be found by what their actor does, so that the word of a
-    deed looks at its doer as the name of a shape does; all other tokens by none.
+    Patches of the last two frames are to be found by what their actor does, so that the word of an
+    action looks at its actor as the name of a shape does; all other tokens by none.
     """
     late = np.arange(NUM_FRAMES * TOKENS_PER_FRAME) >= FOUND_FROM * TOKENS_PER_FRAME
-    deeds = np.stack([np.where(late, patch_deeds(clip), -1) for clip in clips])
-    deed = torch.from_numpy(np.take_along_axis(deeds, kept, axis=1)).to(states.device) + 1
-    logits = F.pad(_word_logits(model, states, DEED_LAYER, ACTIONS), (1, 0))
-    return _right("doer", logits, deed)
+    actions = np.stack([np.where(late, patch_actions(clip), -1) for clip in clips])
+    wanted = torch.from_numpy(np.take_along_axis(actions, kept, axis=1)).to(states.device) + 1
+    logits = F.pad(_word_logits(model, states, ACTION_LAYER, ACTIONS), (1, 0))
+    return _right("actor", logits, wanted)
 
 
 def _word_logits(model, states: Tensor, layer: int, words: Sequence[str]) -> Tensor:
@@ -125,7 +130,7 @@ def _word_logits(model, states: Tensor, layer: int, words: Sequence[str]) -> Ten
 def word_loss(name: str, model, states: Tensor, kept: np.ndarray, wanted: list[np.ndarray], words):
     """Cross-entropy of one of ``words`` for the visual tokens that must tell one.
 
-    The decoder's own head reads the states, as if the decoder ended behind `DEED_LAYER`.
+    The decoder's own head reads the states, as if the decoder ended behind `ACTION_LAYER`.
 
     Parameters
     ----------
@@ -145,13 +150,13 @@ def word_loss(name: str, model, states: Tensor, kept: np.ndarray, wanted: list[n
     return _right(name, read[:, ids], word[asked])
 
 
-def patch_deeds(clip: Clip) -> np.ndarray:
+def patch_actions(clip: Clip) -> np.ndarray:
     """Number among ACTIONS of what each visual token must tell, -1 for none, [tokens].
 
     Patches of an actor tell what it has done so far: before its onset or first flash, it stays. In
     the first frame nothing has been done.
     """
-    return _patches(clip, lambda actor, frame: ACTIONS.index(deed_so_far(actor, frame)))
+    return _patches(clip, lambda actor, frame: ACTIONS.index(action_so_far(actor, frame)))
 
 
 def patch_flashes(clip: Clip) -> np.ndarray:
@@ -159,7 +164,7 @@ def patch_flashes(clip: Clip) -> np.ndarray:
     return _patches(clip, lambda actor, frame: flashes_so_far(actor, frame) - 1)
 
 
-def deed_so_far(actor: Actor, frame: int) -> str:
+def action_so_far(actor: Actor, frame: int) -> str:
     """What an actor has done up to a frame, as an action."""
     flashes_later = actor.flashes > 0 and not flashes_so_far(actor, frame)
     return "stays" if frame < actor.when or flashes_later else actor.action

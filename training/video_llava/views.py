@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from sparsevlm.miniature.video_llava.clips import ONSETS, Clip
-from sparsevlm.miniature.video_llava.model import TOKENS_PER_FRAME
 from sparsevlm.miniature.video_llava.vocabulary import NUM_FRAMES
+from training.video_llava.model import TOKENS_PER_FRAME
 
 
 def token_owners(clip: Clip) -> np.ndarray:
@@ -32,13 +32,13 @@ def kept_tokens(clips: list[Clip], rng: np.random.Generator, background: int) ->
     return np.sort(order[:, :kept], axis=1)
 
 
-def crowd_of(clips: list[Clip], kept: np.ndarray) -> np.ndarray:
+def log_sizes(clips: list[Clip], kept: np.ndarray) -> np.ndarray:
     """Logarithm of how many tokens of the whole clip each kept one stands for, [clips, kept].
 
     A kept patch of a shape stands for those that the shape covers in its frame, a kept patch of
     the background for those of the whole clip: shared among the kept ones alike.
     """
-    crowd = np.zeros(kept.shape)
+    found_sizes = np.zeros(kept.shape)
     frames = np.arange(NUM_FRAMES).repeat(TOKENS_PER_FRAME)
     for row, (clip, tokens) in enumerate(zip(clips, kept, strict=True)):
         owners = token_owners(clip)
@@ -47,8 +47,8 @@ def crowd_of(clips: list[Clip], kept: np.ndarray) -> np.ndarray:
         groups[owners == -2] = -2 - np.arange(NUM_FRAMES)
         found, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
         shown = np.bincount(members[tokens], minlength=len(found))
-        crowd[row] = np.log(sizes[members[tokens]] / shown[members[tokens]])
-    return crowd
+        found_sizes[row] = np.log(sizes[members[tokens]] / shown[members[tokens]])
+    return found_sizes
 
 
 _BACKWARDS = {
@@ -64,7 +64,7 @@ def backwards(clip: Clip) -> Clip:
             a,
             action=_BACKWARDS.get(a.action, a.action),
             kinds=a.kinds[::-1],
-            colours=a.colours[::-1],
+            colors=a.colors[::-1],
             when=NUM_FRAMES - a.when if a.action in ONSETS else 0,
             states=a.states[::-1],
         )

@@ -6,14 +6,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
+from sparsevlm.miniature.llava.prompts import PIXEL_MEAN, PIXEL_STD
 from sparsevlm.miniature.scenes import HEIGHTS, SIDES
 from sparsevlm.miniature.video_llava.clips import GRID, Clip
 from sparsevlm.miniature.vocabulary import DEPICTED
 
 
 def pixel_tensor(pixels: np.ndarray) -> Tensor:
-    """Normalised pixels, [..., 3, height, width], of uint8 [..., height, width, 3]."""
+    """Normalized pixels, [..., 3, height, width], of uint8 [..., height, width, 3]."""
     scaled = torch.from_numpy(pixels).movedim(-1, -3).float() / 255
     return (scaled - PIXEL_MEAN) / PIXEL_STD
 
@@ -38,7 +38,7 @@ def project(model, features: Tensor) -> Tensor:
 def depicted_words(clips: list[Clip]) -> Tensor:
     """Which words each patch depicts, bool [clips, frames, patches, len(DEPICTED)].
 
-    A patch of an actor depicts its kind and its colour in that frame, any other "background";
+    A patch of an actor depicts its kind and its color in that frame, any other "background";
     every patch depicts the side and the height where it lies.
     """
     place = {word: index for index, word in enumerate(DEPICTED)}

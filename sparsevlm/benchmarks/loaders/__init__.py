@@ -6,8 +6,7 @@ wrong before anything starts; `verify` says it without raising; `select` takes a
 
 from __future__ import annotations
 
-from sparsevlm.benchmarks.loaders.hub import HUB
 from sparsevlm.benchmarks.loaders.layout import DataError, Layout
-from sparsevlm.benchmarks.loaders.loading import LOADERS, layout_of, load, select, verify
+from sparsevlm.benchmarks.loaders.loading import layout_of, load, select, verify
 
-__all__ = ["HUB", "LOADERS", "DataError", "Layout", "layout_of", "load", "select", "verify"]
+__all__ = ["DataError", "Layout", "layout_of", "load", "select", "verify"]

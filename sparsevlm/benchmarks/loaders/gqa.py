@@ -38,7 +38,7 @@ def read(folder: Path) -> list[Sample]:
         A question has no answer.
     """
     answers = read_json(folder / ANSWERS)
-    rows = read_jsonl(folder / QUESTIONS, ("question_id", "image", "text"))
+    rows = read_jsonl(folder / QUESTIONS)
     return [_sample(row, answers) for row in rows]
 
 

@@ -6,13 +6,18 @@ that a folder prepared for those scripts works here unchanged.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 SHORT_ANSWER = "Answer the question using a single word or phrase."
 LETTER_ANSWER = "Answer with the option's letter from the given choices directly."
+PICTURE_KINDS = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"RI": ".webp"}
+ASKED = ("question_id", "image", "text")  # keys of a line of LLaVA's own files of questions
 EVAL_ZIP = "LLaVA's eval.zip (docs/Evaluation.md of haotian-liu/LLaVA)"
 
 
@@ -69,7 +74,7 @@ def read_json(path: Path):
         raise DataError(f"{path} is not JSON ({error}); download it again") from error
 
 
-def read_jsonl(path: Path, keys: Sequence[str]) -> list[dict]:
+def read_jsonl(path: Path, keys: Sequence[str] = ASKED) -> list[dict]:
     """Return the objects of a file with one JSON object per line; blank lines are ignored.
 
     Raises
@@ -77,12 +82,11 @@ def read_jsonl(path: Path, keys: Sequence[str]) -> list[dict]:
     DataError
         A line is no object, or lacks one of `keys`.
     """
-    rows = []
     # Not splitlines: a line may hold other marks that Unicode counts as ends of lines.
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if line.strip():
-            rows.append(_object(line, keys, f"line {number} of {path}"))
-    return rows
+    lines = enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
+    return [
+        _object(line, keys, f"line {number} of {path}") for number, line in lines if line.strip()
+    ]
 
 
 def _object(line: str, keys: Sequence[str], where: str) -> dict:
@@ -125,3 +129,34 @@ def require_same_ids(asked: Iterable[str], answered: Iterable[str], files: tuple
                 f"{len(lacking)} of {len(these)} questions in {first} are not in {second} "
                 f"(such as {lacking[0]!r}); the two must be of one version of the data"
             )
+
+
+def numbered(names: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Yield each name with how many equal ones came before it."""
+    seen: Counter[str] = Counter()
+    for name in names:
+        yield name, seen[name]
+        seen[name] += 1
+
+
+def write_picture(content: bytes, folder: Path, images: str) -> str:
+    """Write a picture from a table into a folder, once, and return its place.
+
+    It is named by its content, so that equal pictures share one file.
+
+    Parameters
+    ----------
+    content : bytes
+        Of the file.
+    folder, images : Path and str
+        Of the benchmark, and in it of the pictures.
+    """
+    kind = next((kind for start, kind in PICTURE_KINDS.items() if content.startswith(start)), "")
+    place = f"{images}/{hashlib.sha256(content).hexdigest()[:20]}{kind}"
+    path = folder / place
+    if not path.exists() or path.stat().st_size != len(content):
+        path.parent.mkdir(exist_ok=True)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+        partial.write_bytes(content)
+        partial.replace(path)
+    return place

@@ -8,27 +8,33 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 from PIL import Image
 
 from sparsevlm.benchmarks.counting import groups_of
-from sparsevlm.benchmarks.loaders.hub import about_parquet
 from sparsevlm.benchmarks.loaders.layout import DataError, Layout
-from sparsevlm.benchmarks.loaders.parquet import has_parquet, layout_of_copy, read_copy
-from sparsevlm.benchmarks.registry import get_benchmark
+from sparsevlm.benchmarks.loaders.parquet import (
+    about_parquet,
+    has_parquet,
+    layout_of_copy,
+    read_copy,
+)
+from sparsevlm.benchmarks.loaders.videoqa import SETS
+from sparsevlm.benchmarks.registry import BENCHMARKS, get_benchmark
 from sparsevlm.benchmarks.sample import Sample
 
-# Benchmark to the module here that reads it: it has LAYOUT and read(folder).
-LOADERS = {name: name for name in "gqa mmbench mme pope scienceqa seed textvqa mmvet".split()}
-LOADERS |= {name: f"videoqa_{name}" for name in "tgif msvd msrvtt activitynet".split()}
+Read = Callable[[Path], list[Sample]]
 SHOWN = 3  # of many like faults
 
 
-def _loader(name: str) -> ModuleType:
-    if name not in LOADERS:
-        raise ValueError(f"no loader for {name!r}; known: {', '.join(LOADERS)}")
-    return import_module(f"{__package__}.{LOADERS[name]}")
+def _loader(name: str) -> tuple[Layout, Read]:
+    """The layout and the reader of a benchmark: of `videoqa.SETS`, or of the module of its name."""
+    if name not in BENCHMARKS:
+        raise ValueError(f"no loader for {name!r}; known: {', '.join(BENCHMARKS)}")
+    if name in SETS:
+        return SETS[name].layout, SETS[name].read
+    module = import_module(f"{__package__}.{name}")
+    return module.LAYOUT, module.read
 
 
 def layout_of(name: str) -> Layout:
@@ -39,7 +45,7 @@ def layout_of(name: str) -> Layout:
     ValueError
         There is no such benchmark.
     """
-    return _loader(name).LAYOUT
+    return _loader(name)[0]
 
 
 def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample]:
@@ -48,12 +54,12 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
     Parameters
     ----------
     name : str
-        A key of `LOADERS`.
+        A key of `BENCHMARKS`.
     folder : path
         The benchmark's own folder (`layout_of(name).folder` in LLaVA's `playground/data/eval`), or
-        a copy of its parquet files on the hub, where `parquet.TABLES` has it.
+        a copy of its parquet files on the hub, where `parquet.COPIES` says how.
     complete : bool
-        Also require the official number of samples. False for a rehearsal.
+        Also require the official number of samples. False for a part of it.
 
     Raises
     ------
@@ -63,8 +69,7 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
         Files are missing or wrong, samples are too few, too many or there twice, a pair or a
         circular question is not whole, or a picture is missing. The message says where to get it.
     """
-    loader, folder = _loader(name), Path(folder)
-    layout, read = loader.LAYOUT, loader.read
+    (layout, read), folder = _loader(name), Path(folder)
     if missing := layout.missing(folder):
         if not has_parquet(name, folder):
             parquet = about_parquet(name, folder)
@@ -79,7 +84,7 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
     return samples
 
 
-def _read(read: Callable[[Path], list[Sample]], folder: Path) -> list[Sample]:
+def _read(read: Read, folder: Path) -> list[Sample]:
     try:
         return read(folder)
     except DataError:

@@ -9,12 +9,16 @@ from __future__ import annotations
 import base64
 import binascii
 import csv
-import hashlib
-import os
 import sys
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import LETTER_ANSWER, DataError, Layout, require_keys
+from sparsevlm.benchmarks.loaders.layout import (
+    LETTER_ANSWER,
+    DataError,
+    Layout,
+    require_keys,
+    write_picture,
+)
 from sparsevlm.benchmarks.sample import Sample
 
 TABLE = "mmbench_dev_20230712.tsv"
@@ -50,11 +54,11 @@ def read(folder: Path) -> list[Sample]:
     groups: dict[int, list[dict]] = {}
     for row in rows:
         groups.setdefault(int(row["index"]) % ROTATION, []).append(row)
-    samples = []
-    for question in groups.values():
-        for row in sorted(question, key=lambda row: int(row["index"])):
-            samples.append(_sample(row, folder))
-    return samples
+    return [
+        _sample(row, folder)
+        for question in groups.values()
+        for row in sorted(question, key=lambda row: int(row["index"]))
+    ]
 
 
 def read_table(path: Path) -> list[dict]:
@@ -77,7 +81,7 @@ def read_table(path: Path) -> list[dict]:
     return rows
 
 
-def is_empty(value: str | None) -> bool:
+def _is_empty(value: str | None) -> bool:
     """Return True for what LLaVA's script takes as no value."""
     return value is None or value in EMPTY or value.lower() in ("nan", "none")
 
@@ -85,10 +89,10 @@ def is_empty(value: str | None) -> bool:
 def _sample(row: dict, folder: Path) -> Sample:
     options = []
     for letter in LETTERS:
-        if is_empty(row[letter]):
+        if _is_empty(row[letter]):
             break
         options.append(row[letter])
-    lines = [] if is_empty(row["hint"]) else [row["hint"]]
+    lines = [] if _is_empty(row["hint"]) else [row["hint"]]
     lines += [row["question"]]
     lines += [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
     return Sample(
@@ -103,20 +107,9 @@ def _sample(row: dict, folder: Path) -> Sample:
 
 
 def _picture(row: dict, folder: Path) -> str:
-    """Return where the row's picture is, written there if it is not yet.
-
-    It is named by its content, so that rotations share one file.
-    """
+    """Return where the row's picture is; rotations share one file."""
     try:
         content = base64.b64decode(row["image"], validate=True)
     except binascii.Error as error:
         raise DataError(f"the picture of row {row['index']} of {TABLE} is no base64") from error
-    ending = ".png" if content.startswith(b"\x89PNG") else ".jpg"
-    name = f"{IMAGES}/{hashlib.sha256(content).hexdigest()[:16]}{ending}"
-    path = folder / name
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-        partial.write_bytes(content)
-        partial.replace(path)
-    return name
+    return write_picture(content, folder, IMAGES)

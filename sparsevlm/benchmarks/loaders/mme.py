@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import (
@@ -10,6 +9,7 @@ from sparsevlm.benchmarks.loaders.layout import (
     SHORT_ANSWER,
     DataError,
     Layout,
+    numbered,
     read_jsonl,
 )
 from sparsevlm.benchmarks.sample import Sample
@@ -41,14 +41,12 @@ def read(folder: Path) -> list[Sample]:
         A question has no answer in the release.
     """
     answers = _answers(folder / RELEASE)
-    rows = read_jsonl(folder / QUESTIONS, ("question_id", "image", "text"))
-    seen: Counter[str] = Counter()
-    samples = []
-    for row in rows:
-        image = row["question_id"]
-        samples.append(_sample(row, f"{image}#{seen[image]}", answers))
-        seen[image] += 1
-    return samples
+    rows = read_jsonl(folder / QUESTIONS)
+    names = numbered(row["question_id"] for row in rows)
+    return [
+        _sample(row, f"{image}#{before}", answers)
+        for row, (image, before) in zip(rows, names, strict=True)
+    ]
 
 
 def _sample(row: dict, name: str, answers: Answers) -> Sample:

@@ -37,7 +37,7 @@ def read(folder: Path) -> list[Sample]:
         Questions and answers are of two versions.
     """
     answers = read_json(folder / ANSWERS)
-    rows = read_jsonl(folder / QUESTIONS, ("question_id", "image", "text"))
+    rows = read_jsonl(folder / QUESTIONS)
     require_same_ids(map(_name, rows), answers, (QUESTIONS, ANSWERS))
     return [_sample(row, answers[_name(row)]) for row in rows]
 

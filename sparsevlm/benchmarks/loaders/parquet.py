@@ -1,19 +1,24 @@
 """Benchmarks from a folder of parquet files, as the lmms-lab organisation keeps them on the hub.
 
-Read are those whose copy has all that the official prompt needs. The pictures are written beside
-the tables, once and with their own bytes, so that everything after loading sees the official way.
+Five of the eight are read: those whose copy has all that the official prompt needs. Of the others
+the table says how they differ, for whoever compares with results made from the hub. The pictures
+are written beside the tables, once and with their own bytes, so that everything after loading sees
+the official way.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.hub import HUB
-from sparsevlm.benchmarks.loaders.layout import SHORT_ANSWER, DataError, Layout
+from sparsevlm.benchmarks.loaders.layout import (
+    SHORT_ANSWER,
+    DataError,
+    Layout,
+    write_picture,
+)
 from sparsevlm.benchmarks.loaders.mme import YES_OR_NO
 from sparsevlm.benchmarks.loaders.mmvet import BOTH
 from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
@@ -22,22 +27,28 @@ from sparsevlm.benchmarks.mmvet import AND_ABILITY
 from sparsevlm.benchmarks.sample import Sample
 
 PICTURES = "pictures"  # folder that the pictures are written to
-KINDS = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"RI": ".webp"}
 
 Make = Callable[[dict, str, int], Sample]  # row, picture, how many rows had its name before
 
 
 @dataclass(frozen=True)
-class HubTable:
-    """How a copy on the hub is read.
+class HubCopy:
+    """A copy of a benchmark on the hub, and how it is read.
 
     Attributes
     ----------
+    id : str
+        Of the data set since the move of 30 July 2026; lmms-lab/NAME, its name before, redirects.
+    config, split : str
+        As `datasets.load_dataset` takes them.
+    licence : str
+        As far as known; the terms on the source's own page hold.
+    differs : str
+        From what LLaVA's scripts read; "" where no difference is known.
     columns : tuple of str
-        What is used of it.
-    make : callable
-        One row to a sample.
-    name : callable
+        What is used of it; () for a copy that is not read, for the reason under `differs`.
+    make : (row, picture, how many rows had its name before) -> Sample
+    name : (row) -> str
         A row's own name; equal ones are numbered.
     rows, splits
         As in `Layout`: those of the copy, which may differ from the official ones.
@@ -46,10 +57,15 @@ class HubTable:
         picture is in its row.
     """
 
-    columns: tuple[str, ...]
-    make: Make
-    name: Callable[[dict], str]
-    rows: int
+    id: str
+    config: str
+    split: str
+    licence: str
+    differs: str = ""
+    columns: tuple[str, ...] = ()
+    make: Make | None = None
+    name: Callable[[dict], str] = lambda row: str(row["question_id"])
+    rows: int = 0
     splits: Mapping[str, int] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()
 
@@ -104,49 +120,76 @@ def _short(question: str) -> str:
     return f"{question.strip()}\n{SHORT_ANSWER}"
 
 
-def _named(column: str) -> Callable[[dict], str]:
-    return lambda row: str(row[column])
-
-
-TABLES: dict[str, HubTable] = {
-    "gqa": HubTable(
-        ("id", "imageId", "question", "answer"), _gqa, _named("id"), 12578,
-        pictures=("testdev_balanced_images", "imageId"),
+# No revision could be checked from here; pin what you download.
+COPIES = {
+    "gqa": HubCopy(
+        "lmms-lab-encoder/GQA", "testdev_balanced_instructions", "testdev",
+        "CC BY 4.0; images of Visual Genome",
+        columns=("id", "imageId", "question", "answer"), make=_gqa, name=lambda row: str(row["id"]),
+        rows=12578, pictures=("testdev_balanced_images", "imageId"),
     ),
-    "mme": HubTable(
-        ("question_id", "image", "question", "answer", "category"), _mme, _named("question_id"),
-        2374,
+    "mmbench": HubCopy(
+        "lmms-lab-encoder/MMBench", "en", "dev", "Apache-2.0 (repository)",
+        "another version of the table, with other rows than mmbench_dev_20230712.tsv",
     ),
-    "mmvet": HubTable(
-        ("question_id", "image", "question", "answer", "capability"), _mmvet,
-        _named("question_id"), 218,
+    "mme": HubCopy(
+        "lmms-lab-encoder/MME", "default", "test", "academic research only",
+        columns=("question_id", "image", "question", "answer", "category"), make=_mme, rows=2374,
     ),
-    "pope": HubTable(
-        ("question_id", "question", "answer", "category", "image"), _pope, _pope_name, 9000,
-        {"random": 3000, "popular": 3000, "adversarial": 3000},
+    "pope": HubCopy(
+        "lmms-lab-encoder/POPE", "default", "test",
+        "MIT (questions); COCO images under Flickr's terms",
+        "9,000 rows: 3,000 random ones where LLaVA has 2,910",
+        columns=("question_id", "question", "answer", "category", "image"), make=_pope,
+        name=_pope_name, rows=9000,
+        splits={"random": 3000, "popular": 3000, "adversarial": 3000},
     ),
-    "textvqa": HubTable(
-        ("question_id", "image", "question", "answers", "ocr_tokens"), _textvqa,
-        _named("question_id"), 5000,
+    "scienceqa": HubCopy(
+        "lmms-lab-encoder/ScienceQA", "ScienceQA-IMG", "test", "CC BY-NC-SA 4.0",
+        "only the questions with an image; the total needs the others too",
+    ),
+    "seed": HubCopy(
+        "lmms-lab-encoder/SEED-Bench", "default", "test", "CC BY-NC 4.0",
+        "fewer videos than LLaVA's questions, and eight frames of each in place of the middle one",
+    ),
+    "textvqa": HubCopy(
+        "lmms-lab-encoder/textvqa", "default", "validation", "CC BY 4.0; images of Open Images",
+        "OCR tokens are in a column; lmms-eval leaves them out of the prompt by default",
+        columns=("question_id", "image", "question", "answers", "ocr_tokens"), make=_textvqa,
+        rows=5000,
+    ),
+    "mmvet": HubCopy(
+        "lmms-lab-encoder/MMVet", "default", "test", "non-commercial research and education only",
+        columns=("question_id", "image", "question", "answer", "capability"), make=_mmvet, rows=218,
     ),
 }  # fmt: skip
+READABLE = tuple(name for name, copy in COPIES.items() if copy.columns)
 
 
 def has_parquet(name: str, folder: Path) -> bool:
     """Return whether a folder holds a benchmark's parquet files, and they can be read."""
-    return name in TABLES and bool(_files(name, folder))
+    return name in READABLE and bool(_files(name, folder))
+
+
+def about_parquet(name: str, folder: Path) -> str:
+    """Return what to say of parquet files in a folder, "" where there are none."""
+    if name not in COPIES or not folder.is_dir() or not any(folder.rglob("*.parquet")):
+        return ""
+    copy = COPIES[name]
+    why = copy.differs or f"files of {copy.split} are not among them"
+    return f"{folder} holds parquet files of the hub ({copy.id}), which are not read: {why}"
 
 
 def layout_of_copy(name: str) -> Layout:
     """Return the counts that the copy of a benchmark must have."""
-    table = TABLES[name]
-    hint = f"these are the numbers of {HUB[name].new} on the hub"
-    return Layout(folder="", files={}, rows=table.rows, splits=table.splits, hint=hint)
+    copy = COPIES[name]
+    hint = f"these are the numbers of {copy.id} on the hub"
+    return Layout(folder="", files={}, rows=copy.rows, splits=copy.splits, hint=hint)
 
 
 def _files(name: str, folder: Path) -> list[Path]:
-    copy = HUB[name]
-    return files_of(folder, copy.config.split(" + ")[0], copy.split)
+    copy = COPIES[name]
+    return files_of(folder, copy.config, copy.split)
 
 
 def read_copy(name: str, folder: Path) -> list[Sample]:
@@ -159,7 +202,7 @@ def read_copy(name: str, folder: Path) -> list[Sample]:
     Parameters
     ----------
     name : str
-        A key of `TABLES`.
+        Of `READABLE`.
     folder : Path
         As it is on the hub.
 
@@ -168,27 +211,28 @@ def read_copy(name: str, folder: Path) -> list[Sample]:
     DataError
         Files are missing or damaged, a column is not there, or a picture has no bytes.
     """
-    table, seen = TABLES[name], Counter()
-    apart = _pictures_apart(name, folder) if table.pictures else {}
+    copy, seen = COPIES[name], Counter()
+    apart = _pictures_apart(name, folder) if copy.pictures else {}
     samples = []
-    for row in read_rows(_files(name, folder), table.columns):
-        own = table.name(row)
-        if not table.pictures:
+    for row in read_rows(_files(name, folder), copy.columns):
+        own = copy.name(row)
+        if not copy.pictures:
             media = _write(row["image"], folder, own)
-        elif (image := row[table.pictures[1]]) in apart:
+        elif (image := row[copy.pictures[1]]) in apart:
             media = apart[image]
         else:
-            raise DataError(f"{table.pictures[0]} in {folder} has no picture {image!r}")
-        samples.append(table.make(row, media, seen[own]))
+            raise DataError(f"{copy.pictures[0]} in {folder} has no picture {image!r}")
+        samples.append(copy.make(row, media, seen[own]))
         seen[own] += 1
     return samples
 
 
 def _pictures_apart(name: str, folder: Path) -> dict[str, str]:
-    config = TABLES[name].pictures[0]
-    files = files_of(folder / config, config, HUB[name].split)
+    copy = COPIES[name]
+    config = copy.pictures[0]
+    files = files_of(folder / config, config, copy.split)
     if not files:
-        raise DataError(f"no pictures in {folder / config}; download {config} of {HUB[name].new}")
+        raise DataError(f"no pictures in {folder / config}; download {config} of {copy.id}")
     return dict(_each_picture(files, folder))
 
 
@@ -198,14 +242,7 @@ def _each_picture(files: list[Path], folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _write(picture: dict | None, folder: Path, name: str) -> str:
-    """Write a picture unless it is there, and return its place; equal ones are one file."""
     content = (picture or {}).get("bytes")
     if not content:
         raise DataError(f"{name!r} in {folder} has no picture in it; download the table again")
-    ending = KINDS.get(content[:2], "")
-    place = f"{PICTURES}/{hashlib.sha256(content).hexdigest()[:20]}{ending}"
-    path = folder / place
-    if not path.exists() or path.stat().st_size != len(content):
-        path.parent.mkdir(exist_ok=True)
-        path.write_bytes(content)
-    return place
+    return write_picture(content, folder, PICTURES)

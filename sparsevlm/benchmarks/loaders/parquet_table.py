@@ -1,21 +1,16 @@
 """Tables of parquet files as the Hugging Face hub keeps them, pictures among their columns.
 
-A picture is a structure of its file's bytes and name. What a column is to the package `datasets`
-stands in the file's own notes, under "huggingface"; reading here needs pyarrow alone.
+A picture is a structure of its file's bytes and name; reading needs pyarrow alone.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import DataError
-
-NOTES = b"huggingface"
-PICTURE = {"_type": "Image"}
 
 
 def _pyarrow():
@@ -91,37 +86,3 @@ def read_rows(files: Sequence[Path], columns: Sequence[str]) -> Iterator[dict]:
                     yield from batch.to_pylist()
         except (arrow.ArrowInvalid, OSError) as error:
             raise DataError(f"{path} cannot be read ({error}); download it again") from error
-
-
-def write_rows(path: Path, rows: Sequence[dict], pictures: Sequence[str] = ()) -> None:
-    """Write rows as one parquet file of the hub's kind; for rehearsals.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    rows : sequence of dict
-        With the same keys; a picture is {"bytes": of its file, "path": its name}. `datasets` takes
-        it for one only if both are there, the name a text.
-    pictures : sequence of str
-        Columns that are pictures, or lists of them.
-    """
-    arrow = _pyarrow()
-    table = arrow.Table.from_pylist(list(rows))
-    features = {
-        field.name: _feature(arrow, field.type, field.name in pictures) for field in table.schema
-    }
-    notes = {NOTES: json.dumps({"info": {"features": features}}).encode()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrow.parquet.write_table(table.replace_schema_metadata(notes), path)
-
-
-def _feature(arrow, kind, is_picture: bool) -> dict:
-    """A column's type in the words of the package `datasets`."""
-    if arrow.types.is_list(kind):
-        return {"feature": _feature(arrow, kind.value_type, is_picture), "_type": "List"}
-    if is_picture:
-        return PICTURE
-    if arrow.types.is_struct(kind):
-        return {field.name: _feature(arrow, field.type, False) for field in kind}
-    return {"dtype": str(kind), "_type": "Value"}

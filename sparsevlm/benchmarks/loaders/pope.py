@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import EVAL_ZIP, DataError, Layout, read_jsonl
+from sparsevlm.benchmarks.loaders.layout import ASKED, EVAL_ZIP, DataError, Layout, read_jsonl
 from sparsevlm.benchmarks.pope import SPLITS
 from sparsevlm.benchmarks.sample import Sample
 
@@ -44,7 +44,7 @@ def read(folder: Path) -> list[Sample]:
     LLaVA `llava/eval/eval_pope.py` pairs answers and labels by their place in the file. Difference:
     number of rows, image and question must agree.
     """
-    rows = read_jsonl(folder / QUESTIONS, ("question_id", "image", "text", "category"))
+    rows = read_jsonl(folder / QUESTIONS, (*ASKED, "category"))
     labels = {split: _labels(folder, split, rows) for split in SPLITS}
     return [_sample(row, next(labels[_split(row)])) for row in rows]
 

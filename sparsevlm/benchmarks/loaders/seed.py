@@ -47,7 +47,7 @@ def read(folder: Path) -> list[Sample]:
     for known in data["questions"]:
         require_keys(known, KEYS, f"a question of {ANSWERS}")
         answers[_name(known)] = known
-    rows = read_jsonl(folder / QUESTIONS, ("question_id", "image", "text"))
+    rows = read_jsonl(folder / QUESTIONS)
     require_same_ids(map(_name, rows), answers, (QUESTIONS, ANSWERS))
     return [_sample(row, answers[_name(row)], abilities) for row in rows]
 

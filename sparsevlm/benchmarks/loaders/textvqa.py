@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import (
     EVAL_ZIP,
     DataError,
     Layout,
+    numbered,
     read_json,
     read_jsonl,
     require_keys,
@@ -45,28 +44,12 @@ def read(folder: Path) -> list[Sample]:
     for known in data:
         require_keys(known, ("image_id", "question", "answers"), f"a question of {ANSWERS}")
     answers = {(known["image_id"], known["question"].lower()): known["answers"] for known in data}
-    seen: Counter[str] = Counter()
-    samples = []
-    for row in read_jsonl(folder / QUESTIONS, ("question_id", "image", "text")):
-        image = row["question_id"]  # LLaVA's file has the image's name here
-        samples.append(_sample(row, f"{image}.{seen[image]}", answers))
-        seen[image] += 1
-    return samples
-
-
-def without_ocr(samples: Sequence[Sample]) -> list[Sample]:
-    """Return the same questions without the line of OCR tokens, as other models are asked.
-
-    Source
-    ------
-    The tokens are LLaVA's own addition; the question of the data set has none.
-    """
-    return [_without_line(sample) for sample in samples]
-
-
-def _without_line(sample: Sample) -> Sample:
-    lines = [line for line in sample.question.split("\n") if not line.startswith(OCR_LINE.rstrip())]
-    return replace(sample, question="\n".join(lines))
+    rows = read_jsonl(folder / QUESTIONS)
+    names = numbered(row["question_id"] for row in rows)  # LLaVA's file has the image's name here
+    return [
+        _sample(row, f"{image}.{before}", answers)
+        for row, (image, before) in zip(rows, names, strict=True)
+    ]
 
 
 def _sample(row: dict, name: str, answers: dict) -> Sample:

@@ -1,7 +1,6 @@
 """The four video benchmarks in the layout of Video-LLaVA: test_q.json, test_a.json and videos.
 
-Read next: videoqa_frames.py (the frames of a video); the modules videoqa_NAME.py say where each
-benchmark keeps its videos.
+Read next: `SETS` says where each benchmark keeps its videos; frames.py reads a video.
 """
 
 from __future__ import annotations
@@ -26,10 +25,15 @@ SOURCE = (
     "the folder {} of Video-LLaVA's GPT_Zero_Shot_QA (TRAIN_AND_VALIDATE.md of "
     "PKU-YuanGroup/Video-LLaVA)"
 )
+# dataset/README.md of MILVLG/activitynet-qa: question types 0 to 2, answer types from 3.
+ACTIVITYNET_TYPES = (
+    "motion", "spatial relationship", "temporal relationship", "yes/no", "color", "object",
+    "location", "number", "other",
+)  # fmt: skip
 ASKED_FOR = ("what", "who", "how", "when", "where")  # kinds of question in MSVD-QA and MSRVTT-QA
 
 
-def first_word(question: str, answer: Mapping) -> str:
+def _first_word(question: str, answer: Mapping) -> str:
     """Return the kind of question of MSVD-QA and MSRVTT-QA: its first word."""
     word = question.split()[0].lower() if question.split() else ""
     return word if word in ASKED_FOR else "other"
@@ -143,3 +147,30 @@ def _found(videos: Path) -> dict[str, str]:
         elif path.is_dir():
             found.setdefault(path.name, path.name)
     return found
+
+
+def _activitynet_type(question: str, answer: Mapping) -> str:
+    """Return the name of the type of a question of ActivityNet-QA; "" where answers have none."""
+    if "type" not in answer:
+        return ""
+    number = str(answer["type"])
+    if not number.isdecimal() or int(number) >= len(ACTIVITYNET_TYPES):
+        raise DataError(
+            f"the type of {answer.get('question_id')!r} must be 0 to {len(ACTIVITYNET_TYPES) - 1}, "
+            f"got {answer['type']!r}; download the answers again"
+        )
+    return ACTIVITYNET_TYPES[int(number)]
+
+
+SETS: dict[str, VideoSet] = {
+    # Short animations, which Video-LLaVA's data have as .mp4.
+    "tgif": VideoSet("TGIF_Zero_Shot_QA", "mp4"),
+    # Short clips of everyday scenes.
+    "msvd": VideoSet("MSVD_Zero_Shot_QA", "videos", split=_first_word),
+    # Web videos of many kinds.
+    "msrvtt": VideoSet("MSRVTT_Zero_Shot_QA", "videos/all", split=_first_word),
+    # Longer videos, whose files have "v_" before the name that the questions use.
+    "activitynet": VideoSet(
+        "Activitynet_Zero_Shot_QA", "all_test", prefix="v_", split=_activitynet_type
+    ),
+}

@@ -6,40 +6,28 @@ a score always names its judge: `Judge.identity()` is part of what identifies a 
 
 from __future__ import annotations
 
-from sparsevlm.evaluation.judges.apply import (
-    judge_id,
-    judge_rows,
-    read_verdicts,
-    verdict_path,
-    verdicts_beside,
-    with_verdicts,
-)
 from sparsevlm.evaluation.judges.endpoint import EndpointJudge
+from sparsevlm.evaluation.judges.interface import (
+    Estimate,
+    Judge,
+    JudgeError,
+    Verdict,
+)
 from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.open_model import OpenJudge
-from sparsevlm.evaluation.judges.prompts import TASKS, Prompt, Task, task_of
-from sparsevlm.evaluation.judges.requests import Estimate, Judge, JudgeError, JudgeRequest, Verdict
-
-JUDGES = {"match": MatchJudge, "open": OpenJudge, "endpoint": EndpointJudge}
+from sparsevlm.evaluation.judges.prompts import TASKS, Prompt, Task
+from sparsevlm.evaluation.judges.records import judge_records
 
 __all__ = [
-    "JUDGES",
     "TASKS",
     "EndpointJudge",
     "Estimate",
     "Judge",
     "JudgeError",
-    "JudgeRequest",
     "MatchJudge",
     "OpenJudge",
     "Prompt",
     "Task",
     "Verdict",
-    "judge_id",
-    "judge_rows",
-    "read_verdicts",
-    "task_of",
-    "verdict_path",
-    "verdicts_beside",
-    "with_verdicts",
+    "judge_records",
 ]

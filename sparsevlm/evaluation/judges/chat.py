@@ -2,30 +2,85 @@
 
 from __future__ import annotations
 
-import itertools
+import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sparsevlm.evaluation.judges.interface import Estimate, JudgeError, Row, Verdict
 from sparsevlm.evaluation.judges.prompts import Prompt, Task
-from sparsevlm.evaluation.judges.replies import ReplyError
-from sparsevlm.evaluation.judges.requests import Estimate, JudgeRequest, Verdict
-from sparsevlm.evaluation.judges.transcripts import (
-    Messages,
-    Reply,
-    Transcripts,
-    key_of,
-    known_replies,
-    transcripts,
-)
+from sparsevlm.evaluation.judges.replies import FORMAT, ReplyError
+from sparsevlm.evaluation.results.jsonl import JsonLines, locked, read_rows
 from sparsevlm.evaluation.results.run import canonical_json, digest
 
-Keep = Callable[[int, Reply], None]
+Messages = Sequence[Mapping[str, str]]
+Keep = Callable[[int, str, Mapping], None]
 
 # English has about four characters a token; three, so that a price is rather too high.
 CHARACTERS_PER_TOKEN = 3
 TOKENS_PER_MESSAGE = 8  # of the chat template
+MILLION = 1_000_000
+
+
+def key_of(messages: Messages) -> str:
+    """Return what identifies a conversation."""
+    return digest(canonical_json([dict(message) for message in messages]))
+
+
+class Transcript:
+    """What one judge said, kept on the disk so that nothing is asked twice.
+
+    Parameters
+    ----------
+    folder : Path
+        Of all transcripts.
+    asked : mapping
+        Identifies who is asked, and how; the header of the file.
+
+    Attributes
+    ----------
+    replies : dict
+        Texts by the key of their conversation.
+    """
+
+    def __init__(self, folder: Path, asked: Mapping) -> None:
+        self.path = Path(folder) / f"{digest(canonical_json(asked))}.jsonl"
+        self._header, self._adding, self._file = {"judge": asked}, threading.Lock(), None
+        self.replies = self._by_key(read_rows(self.path, self._header))
+
+    def _by_key(self, rows: Sequence[Mapping]) -> dict[str, str]:
+        try:
+            return {row["key"]: row["reply"] for row in rows}
+        except KeyError as error:
+            raise JudgeError(f"{self.path} is damaged, an entry has no {error}; move it") from None
+
+    @contextmanager
+    def writing(self) -> Iterator[Transcript]:
+        """Let this process, and no other, add replies.
+
+        Raises
+        ------
+        JudgeError
+            Another process asks this judge.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        busy = f"another process asks this judge ({self.path.stem}); let it finish, then try again"
+        kept = "What the judge said before is kept."
+        with (
+            locked(self.path.with_suffix(".lock"), JudgeError(busy)),
+            closing(JsonLines(self.path, self._header, lambda: kept)) as self._file,
+        ):
+            self.replies = self._by_key(self._file.rows)
+            yield self
+
+    def add(self, messages: Messages, text: str, details: Mapping) -> None:
+        """Keep a reply; it is on the disk when this returns. May be called from any thread."""
+        row = {"key": key_of(messages), "messages": [dict(message) for message in messages]}
+        with self._adding:
+            self._file.append([{**row, "reply": text, "details": dict(details)}])
+            self.replies[row["key"]] = text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,14 +93,14 @@ class ChatJudge(ABC):
         Video questions or MM-Vet.
     folder : Path
         Of the transcripts.
-    prompt : Prompt, optional
+    prompt : Prompt
         Default: the task's own.
     tries : int
         How often a conversation is asked, with reminders, until its reply can be read.
-    max_tokens : int, optional
+    max_tokens : int
         Of a reply; default: the task's. A judge that thinks aloud needs more.
-    report : (number of replies so far) -> None, optional
-        Called as replies come, from any thread.
+    price_in, price_out : float or None
+        Of a million tokens, in any currency; None where that is not known.
     """
 
     task: Task
@@ -53,105 +108,85 @@ class ChatJudge(ABC):
     prompt: Prompt | None = None
     tries: int = 3
     max_tokens: int | None = None
-    report: Callable[[int], None] | None = None
+    price_in: float | None = None
+    price_out: float | None = None
 
     def __post_init__(self) -> None:
-        if self.tries < 1 or self.longest < 1:
-            raise ValueError(
-                f"tries and max_tokens must be at least 1: {self.tries}, {self.longest}"
-            )
         object.__setattr__(self, "folder", Path(self.folder))
-        object.__setattr__(self, "prompt", self.prompt or self.task.prompt)
-
-    @property
-    def longest(self) -> int:
-        """Tokens of the longest reply."""
-        return self.task.max_tokens if self.max_tokens is None else self.max_tokens
+        for name in ("prompt", "max_tokens"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(self.task, name))
+        if self.tries < 1 or self.max_tokens < 1:
+            raise ValueError(
+                f"tries and max_tokens must be at least 1: {self.tries}, {self.max_tokens}"
+            )
 
     @abstractmethod
     def asked(self) -> dict:
         """Return what identifies who is asked, and how, as plain JSON values; never a secret."""
 
     @abstractmethod
-    def price(self, tokens_in: int, tokens_out: int) -> float | None:
-        """Return what so many tokens cost; None where that is not known."""
-
-    @abstractmethod
     def ask(self, conversations: Sequence[Messages], keep: Keep) -> dict[int, str]:
         """Have all conversations answered, and return by index why some will not be.
 
-        `keep` is called with index and reply as soon as a reply is there, from any thread.
-        """
-
-    def identity(self) -> dict:
-        """Return all that can change a verdict."""
-        wording = digest(canonical_json(asdict(self.prompt)))
-        return {**self.asked(), **self.task.reading(), "prompt": wording, "tries": self.tries}
-
-    def estimate(self, requests: Sequence[JudgeRequest]) -> Estimate:
-        """Return what asking takes if every reply can be read at once."""
-        known = known_replies(self.folder, self.asked())
-        conversations = self._open(requests, 0, known)
-        characters = sum(len(m["content"]) for messages in conversations for m in messages)
-        headers = TOKENS_PER_MESSAGE * sum(map(len, conversations))
-        tokens_in = -(-characters // CHARACTERS_PER_TOKEN) + headers
-        tokens_out = self.longest * len(conversations)
-        price = self.price(tokens_in, tokens_out) if conversations else 0.0
-        return Estimate(len(requests), len(conversations), tokens_in, tokens_out, price)
-
-    def verdicts(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
-        """Return one verdict per request, in order; broken ones say why.
+        `keep` is called with index, reply and details (who served it, how many tokens it took, why
+        it ended) as soon as a reply is there, from any thread.
 
         Raises
         ------
         JudgeError
-            The judge cannot go on. What it said so far is kept.
+            The judge cannot go on.
         """
-        found: list[Verdict | None] = [None] * len(requests)
-        still = list(range(len(requests)))
-        with transcripts(self.folder, self.asked()) as known:
+
+    def identity(self) -> dict:
+        wording = digest(canonical_json(asdict(self.prompt)))
+        reading = {"task": self.task.name, "format": FORMAT}
+        return {**self.asked(), **reading, "prompt": wording, "tries": self.tries}
+
+    def estimate(self, rows: Sequence[Row]) -> Estimate:
+        known = Transcript(self.folder, self.asked()).replies
+        conversations = _open([self.prompt.messages(row) for row in rows], known)
+        characters = sum(len(m["content"]) for messages in conversations for m in messages)
+        headers = TOKENS_PER_MESSAGE * sum(map(len, conversations))
+        tokens_in = -(-characters // CHARACTERS_PER_TOKEN) + headers
+        tokens_out = self.max_tokens * len(conversations)
+        if not conversations:
+            price = 0.0
+        elif self.price_in is None or self.price_out is None:
+            price = None
+        else:
+            price = (tokens_in * self.price_in + tokens_out * self.price_out) / MILLION
+        return Estimate(len(rows), len(conversations), tokens_in, tokens_out, price)
+
+    def verdicts(self, rows: Sequence[Row]) -> list[Verdict]:
+        found = [Verdict()] * len(rows)
+        unread = range(len(rows))
+        with Transcript(self.folder, self.asked()).writing() as transcript:
             for tries in range(self.tries):
-                refused = self._ask([requests[i] for i in still], tries, known)
+                asked = {i: self.prompt.messages(rows[i], tries) for i in unread}
+                refused = self._ask(list(asked.values()), transcript)
                 unread = []
-                for i in still:
-                    messages = self.prompt.messages(requests[i], tries)
-                    if messages not in known:
-                        found[i] = Verdict(broken=refused[key_of(messages)])
+                for i, key in ((i, key_of(messages)) for i, messages in asked.items()):
+                    if key in refused:
+                        found[i] = Verdict(broken=refused[key])
                         continue
-                    found[i] = self._read(known[messages])
-                    if found[i].broken:
+                    try:
+                        found[i] = self.task.read(transcript.replies[key])
+                    except ReplyError as error:
+                        found[i] = Verdict(broken=str(error))
                         unread.append(i)
-                still = unread
         return found
 
-    def _open(
-        self, requests: Sequence[JudgeRequest], tries: int, known: Transcripts
-    ) -> list[Messages]:
-        """Return the conversations that nobody has answered; equal ones once."""
-        wanted = {}
-        for request in requests:
-            messages = self.prompt.messages(request, tries)
-            if messages not in known:
-                wanted[key_of(messages)] = messages
-        return list(wanted.values())
-
-    def _ask(
-        self, requests: Sequence[JudgeRequest], tries: int, known: Transcripts
-    ) -> dict[str, str]:
-        """Ask what is not known; return why some conversations are not answered."""
-        conversations = self._open(requests, tries, known)
-        done = itertools.count(1)
-
-        def keep(index: int, reply: Reply) -> None:
-            known.add(conversations[index], reply)
-            if self.report:
-                self.report(next(done))
-
-        refused = self.ask(conversations, keep) if conversations else {}
+    def _ask(self, wanted: Sequence[Messages], transcript: Transcript) -> dict[str, str]:
+        """Have answered what nobody answered before; return by key why some is not."""
+        conversations = _open(wanted, transcript.replies)
+        if not conversations:
+            return {}
+        refused = self.ask(conversations, lambda i, *said: transcript.add(conversations[i], *said))
         return {key_of(conversations[index]): reason for index, reason in refused.items()}
 
-    def _read(self, reply: Reply) -> Verdict:
-        try:
-            return self.task.read(reply.text)
-        except ReplyError as error:
-            return Verdict(broken=str(error))
+
+def _open(conversations: Sequence[Messages], known: Mapping[str, str]) -> list[Messages]:
+    """Return the conversations that have no reply yet; equal ones once."""
+    by_key = {key_of(messages): messages for messages in conversations}
+    return [messages for key, messages in by_key.items() if key not in known]

@@ -1,30 +1,30 @@
-"""The command that has the answers of finished runs judged."""
+"""The command `judge`: it has the answers of finished runs judged."""
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 from sparsevlm.evaluation.judges.endpoint import EndpointJudge
+from sparsevlm.evaluation.judges.interface import Estimate, Judge
 from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.open_model import OpenJudge
 from sparsevlm.evaluation.judges.prompts import Prompt, Task
 from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
-from sparsevlm.evaluation.judges.requests import Estimate, Judge
 from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
 
 
-def run(options: argparse.Namespace, runs: Sequence[EvaluationRun], store: Store) -> list[str]:
+def run(options: SimpleNamespace, runs: Sequence[EvaluationRun], store: Store) -> list[str]:
     """Judge the finished runs and return one line for each.
 
     Parameters
     ----------
-    options : Namespace
+    options : SimpleNamespace
         `judge` (match, open or endpoint), `model`, `revision`, `address`, `key_variable`, `price`
         (two numbers or None), `prompt` (file or None), `device`, `parallel`, `yes`.
-    runs : sequence of Cell
+    runs : sequence of EvaluationRun
         Those that are not finished, or need no judge, are left out.
     store : Store
         Where the records are.
@@ -37,9 +37,8 @@ def run(options: argparse.Namespace, runs: Sequence[EvaluationRun], store: Store
         The options contradict each other.
     """
     prompt = Prompt.from_file(options.prompt) if options.prompt else None
-    records = [store.load(run) for run in runs if store.has(run)]
     judged = judge_records(
-        records,
+        [store.load(run) for run in runs if store.has(run)],
         store,
         lambda task: make_judge(options, task, prompt, store),
         confirm=lambda estimate: _confirmed(estimate, options.yes),
@@ -47,9 +46,7 @@ def run(options: argparse.Namespace, runs: Sequence[EvaluationRun], store: Store
     return [_line(record.run, scores) for record, scores in judged]
 
 
-def make_judge(
-    options: argparse.Namespace, task: Task, prompt: Prompt | None, store: Store
-) -> Judge:
+def make_judge(options: SimpleNamespace, task: Task, prompt: Prompt | None, store: Store) -> Judge:
     """Return the judge that the options name."""
     if options.judge == "match":
         return MatchJudge(task)

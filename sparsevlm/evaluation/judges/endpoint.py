@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 import urllib.parse
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
-from sparsevlm.evaluation.judges.chat import ChatJudge, Keep
-from sparsevlm.evaluation.judges.http import Patience, RefusedError, StoppedError, post, without
-from sparsevlm.evaluation.judges.requests import JudgeError
-from sparsevlm.evaluation.judges.transcripts import Messages, Reply
+from sparsevlm.evaluation.judges.chat import ChatJudge, Keep, Messages
+from sparsevlm.evaluation.judges.client import Client, RefusedError, RetryPolicy, StoppedError
+from sparsevlm.evaluation.judges.interface import JudgeError
 
 LOCAL = ("localhost", "127.0.0.1", "::1")
 REFUSALS = 5  # so many in a row, with nothing answered before: the settings are wrong
-MILLION = 1_000_000
-FIXED = ("model", "messages", "temperature", "n", "stream")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,17 +31,13 @@ class EndpointJudge(ChatJudge):
     key_variable : str
         Environment variable that holds the key; "" for a server without one. The key itself is
         read when it is needed and never kept.
-    price_in, price_out : float, optional
-        Of a million tokens, in any currency.
-    temperature : float or None
-        None leaves it to the server.
     options : mapping
-        Further fields of the request, such as {"seed": 0}.
+        Further fields of the request; default {"temperature": 0.0}.
     limit_field : str
         What the server calls the longest reply: "max_tokens", or "max_completion_tokens".
     parallel : int
         Requests at a time.
-    patience : Patience
+    retry : RetryPolicy
         How long to go on trying.
 
     Source
@@ -58,13 +50,10 @@ class EndpointJudge(ChatJudge):
     model: str
     address: str = "https://api.openai.com/v1"
     key_variable: str = "OPENAI_API_KEY"
-    price_in: float | None = None
-    price_out: float | None = None
-    temperature: float | None = 0.0
-    options: Mapping = field(default_factory=dict)
+    options: Mapping = field(default_factory=lambda: {"temperature": 0.0})
     limit_field: str = "max_tokens"
     parallel: int = 4
-    patience: Patience = field(default_factory=Patience)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -83,26 +72,19 @@ class EndpointJudge(ChatJudge):
             )
         if self.parallel < 1:
             raise ValueError(f"parallel must be at least 1, got {self.parallel}")
-        if taken := sorted(set(self.options) & {*FIXED, self.limit_field}):
+        fixed = {"model", "messages", "n", "stream", self.limit_field}
+        if taken := sorted(set(self.options) & fixed):
             raise ValueError(f"options must not hold {', '.join(taken)}, which are set elsewhere")
         object.__setattr__(self, "address", self.address.rstrip("/"))
 
     def asked(self) -> dict:
-        """Return model, address and settings."""
         return {
             "kind": "endpoint",
             "model": self.model,
             "address": self.address,
-            "temperature": self.temperature,
-            self.limit_field: self.longest,
+            self.limit_field: self.max_tokens,
             "options": dict(self.options),
         }
-
-    def price(self, tokens_in: int, tokens_out: int) -> float | None:
-        """Return what so many tokens cost; None where a price is not given."""
-        if self.price_in is None or self.price_out is None:
-            return None
-        return (tokens_in * self.price_in + tokens_out * self.price_out) / MILLION
 
     def _key(self) -> str:
         if not self.key_variable:
@@ -119,66 +101,48 @@ class EndpointJudge(ChatJudge):
         return key
 
     def ask(self, conversations: Sequence[Messages], keep: Keep) -> dict[int, str]:
-        """Have all conversations answered, several at a time.
-
-        Raises
-        ------
-        JudgeError
-            The key is missing, the server refuses all, or does not answer in the end.
-        """
-        key, stop = self._key(), threading.Event()
         refused: dict[int, str] = {}
-        answered, failure = 0, None
-        with ThreadPoolExecutor(min(self.parallel, len(conversations))) as pool:
-            work = {
-                pool.submit(self._ask_one, i, messages, key, stop, keep): i
-                for i, messages in enumerate(conversations)
-            }
+        answered: list[int] = []
+        fixed = {"model": self.model, **self.options, self.limit_field: self.max_tokens}
+
+        def ask_one(client: Client, index: int) -> None:
+            try:
+                values = client.post({"messages": list(conversations[index]), **fixed})
+                said = json.dumps(_reply_of(values), ensure_ascii=False)
+                said = said.encode("utf-8", "replace").decode()  # JSON can hold half a character
+                keep(index, *json.loads(client.without_key(said)))
+                answered.append(index)
+            except RefusedError as error:
+                refused[index] = f"refused: {error}"
+                if not answered and len(refused) >= REFUSALS:
+                    client.stop.set()
+                    raise JudgeError(
+                        f"the judge's server refused the first {REFUSALS} requests; the last one "
+                        f"is {refused[index]}. Check the model's name and the options."
+                    ) from None
+            except BaseException:
+                client.stop.set()  # here, before this thread takes up the next request
+                raise
+
+        url, failure = f"{self.address}/chat/completions", None
+        with (
+            Client(url, self._key(), self.retry) as client,
+            ThreadPoolExecutor(min(self.parallel, len(conversations))) as pool,
+        ):
+            work = [pool.submit(ask_one, client, index) for index in range(len(conversations))]
             try:
                 for done in as_completed(work):
-                    if error := done.exception():
-                        failure = failure if isinstance(error, StoppedError) else failure or error
-                    elif reason := done.result():
-                        refused[work[done]] = reason
-                    else:
-                        answered += 1
-                    if not answered and len(refused) >= REFUSALS:
-                        failure = failure or _all_refused(reason)
-                        stop.set()
+                    if not isinstance(done.exception(), StoppedError):
+                        failure = failure or done.exception()
             finally:
-                stop.set()
+                client.stop.set()
         if failure:
             raise failure
         return refused
 
-    def _ask_one(
-        self, index: int, messages: Messages, key: str, stop: threading.Event, keep: Keep
-    ) -> str:
-        """Keep the reply, and return ""; or return why there will be none."""
-        body = {"model": self.model, "messages": list(messages), **self.options}
-        body[self.limit_field] = self.longest
-        if self.temperature is not None:
-            body["temperature"] = self.temperature
-        try:
-            values = post(f"{self.address}/chat/completions", body, key, self.patience, stop)
-            keep(index, _reply_of(values, key))
-        except RefusedError as error:
-            return f"refused: {error}"
-        except BaseException:
-            stop.set()  # here, before this thread takes up the next request
-            raise
-        return ""
 
-
-def _all_refused(reason: str) -> JudgeError:
-    return JudgeError(
-        f"the judge's server refused the first {REFUSALS} requests; the last one is {reason}. "
-        "Check the model's name and the options."
-    )
-
-
-def _reply_of(values: Mapping, key: str) -> Reply:
-    """Return the reply in a server's answer; one without a text is a reply that cannot be read."""
+def _reply_of(values: Mapping) -> tuple[str, dict]:
+    """Return the text in a server's answer, "" where it has none, and what is worth keeping."""
     try:
         choice = values["choices"][0]
         text = choice["message"]["content"]
@@ -190,7 +154,5 @@ def _reply_of(values: Mapping, key: str) -> Reply:
         "usage": values.get("usage"),
         "end": choice.get("finish_reason"),
     }
-    known = {name: value for name, value in details.items() if value is not None}
     text = text if isinstance(text, str) else ""
-    text = text.encode("utf-8", "replace").decode()  # JSON can hold half a character, files cannot
-    return Reply(without(key, text), json.loads(without(key, json.dumps(known))))
+    return text, {name: value for name, value in details.items() if value is not None}

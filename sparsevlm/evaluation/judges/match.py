@@ -1,4 +1,4 @@
-"""A judge without a model: the benchmark's own normalised match."""
+"""A judge without a model: the benchmark's own normalized match."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparsevlm.benchmarks import mmvet, videoqa
-from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.evaluation.judges.interface import Estimate, Row, Verdict
 from sparsevlm.evaluation.judges.prompts import MM_VET, Task
-from sparsevlm.evaluation.judges.requests import Estimate, JudgeRequest, Verdict
 
 
 @dataclass(frozen=True)
 class MatchJudge:
     """Says yes with 5 points where the answer matches, else no with 0; MM-Vet: the share of facts.
+
+    The rule itself is part of a run's id, so it is not part of `identity`.
 
     Attributes
     ----------
@@ -24,21 +25,13 @@ class MatchJudge:
     task: Task
 
     def identity(self) -> dict:
-        """Return all that can change a verdict; the rule itself is part of a run's id."""
         return {"kind": "match", "task": self.task.name}
 
-    def estimate(self, requests: Sequence[JudgeRequest]) -> Estimate:
-        """Return that nothing has to be asked."""
-        return Estimate(len(requests))
+    def estimate(self, rows: Sequence[Row]) -> Estimate:
+        return Estimate(len(rows))
 
-    def verdicts(self, requests: Sequence[JudgeRequest]) -> list[Verdict]:
-        """Return one verdict per request, in order."""
-        return [self._verdict(request) for request in requests]
-
-    def _verdict(self, request: JudgeRequest) -> Verdict:
-        sample = Sample(request.id, "", request.question, request.answer, answers=request.facts)
-        row = {**sample.to_json(), "prediction": request.prediction}
+    def verdicts(self, rows: Sequence[Row]) -> list[Verdict]:
         if self.task is MM_VET:
-            return Verdict(score=mmvet.judge(row))
-        right = bool(videoqa.score_sample(row))
-        return Verdict(pred="yes" if right else "no", score=videoqa.BEST if right else 0)
+            return [Verdict(score=mmvet.score_sample(row)) for row in rows]
+        right, wrong = Verdict(pred="yes", score=videoqa.BEST), Verdict(pred="no", score=0)
+        return [right if videoqa.score_sample(row) else wrong for row in rows]

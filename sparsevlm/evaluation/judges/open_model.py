@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sparsevlm.evaluation.judges.chat import ChatJudge, Keep
-from sparsevlm.evaluation.judges.requests import JudgeError
-from sparsevlm.evaluation.judges.transcripts import Messages, Reply
+from sparsevlm.evaluation.judges.chat import ChatJudge, Keep, Messages
+from sparsevlm.evaluation.judges.interface import JudgeError
+from sparsevlm.evaluation.results.run import digest
 
 # The judge that is used unless another is named: Apache-2.0, 15.2 GB in bfloat16.
 MODEL = "Qwen/Qwen2.5-7B-Instruct"
 REVISION = "a09a35458c702b33eeacc393d103063234e8bc28"
 _SHA1 = re.compile(r"[0-9a-f]{40}")
-_PART = 1 << 24  # bytes read at a time
 _READ = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # what decides an answer
 
 
@@ -44,6 +42,8 @@ class OpenJudge(ChatJudge):
     device: str = "cpu"
     dtype: str = "bfloat16"
     batch: int = 1
+    price_in: float | None = 0.0  # nobody is paid
+    price_out: float | None = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -64,86 +64,56 @@ class OpenJudge(ChatJudge):
     @cached_property
     def _contents(self) -> str:
         """Digest of the files of a local folder."""
-        total = hashlib.sha256()
+        from huggingface_hub.utils.sha import sha_fileobj
+
+        parts = []
         for path in sorted({path for pattern in _READ for path in self._folder.glob(pattern)}):
-            total.update(f"{path.name} {path.stat().st_size}\n".encode())
             with path.open("rb") as file:
-                while part := file.read(_PART):
-                    total.update(part)
-        return total.hexdigest()
+                parts += [path.name, sha_fileobj(file)]
+        return digest(*parts)
 
     def asked(self) -> dict:
-        """Return model, revision and settings; a folder by its name and contents, not its place."""
+        # A folder is known by its name and contents, not by its place.
         return {
             "kind": "open",
             "model": self._folder.resolve().name if self._folder else self.model,
             "revision": self._contents if self._folder else self.revision,
             "dtype": self.dtype,
             "batch": self.batch,
-            "max_tokens": self.longest,
+            "max_tokens": self.max_tokens,
         }
 
-    def price(self, tokens_in: int, tokens_out: int) -> float:
-        """Return 0: nobody is paid."""
-        return 0.0
-
     @cached_property
-    def _loaded(self) -> tuple:
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+    def _pipeline(self):
+        from transformers import pipeline
 
-        source = {"trust_remote_code": False} | (
-            {} if self._folder else {"revision": self.revision}
-        )
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.model, padding_side="left", **source)
-            model = AutoModelForCausalLM.from_pretrained(
-                self.model, dtype=getattr(torch, self.dtype), use_safetensors=True, **source
+            found = pipeline(
+                "text-generation",
+                self.model,
+                revision=self.revision or None,
+                device=self.device,
+                dtype=self.dtype,
+                trust_remote_code=False,
+                model_kwargs={"use_safetensors": True},
             )
         except (OSError, ValueError) as error:
             raise JudgeError(
                 f"cannot load the judge {self.model} at {self.revision or 'this folder'}: {error}"
             ) from error
-        if not tokenizer.chat_template:
+        if not found.tokenizer.chat_template:
             raise JudgeError(f"{self.model} has no chat template; a judge must be a chat model")
-        if tokenizer.pad_token_id is None:
-            tokenizer.pad_token = tokenizer.eos_token
-        return tokenizer, model.to(self.device).eval()
+        return found
 
     def ask(self, conversations: Sequence[Messages], keep: Keep) -> dict[int, str]:
-        """Have all conversations answered, batch by batch.
-
-        Raises
-        ------
-        JudgeError
-            The model cannot be loaded, or is no chat model.
-        """
         for start in range(0, len(conversations), self.batch):
-            texts = self._answers(conversations[start : start + self.batch])
-            for index, text in enumerate(texts, start):
-                keep(index, Reply(text))
-        return {}
-
-    def _answers(self, conversations: Sequence[Messages]) -> list[str]:
-        import torch
-
-        tokenizer, model = self._loaded
-        prompts = [
-            tokenizer.apply_chat_template(list(m), tokenize=False, add_generation_prompt=True)
-            for m in conversations
-        ]
-        # The template has put all special tokens in.
-        inputs = tokenizer(prompts, padding=True, add_special_tokens=False, return_tensors="pt")
-        with torch.inference_mode():
-            output = model.generate(
-                input_ids=inputs["input_ids"].to(self.device),
-                attention_mask=inputs["attention_mask"].to(self.device),
-                max_new_tokens=self.longest,
+            answered = self._pipeline(
+                [list(messages) for messages in conversations[start : start + self.batch]],
+                batch_size=self.batch,
+                max_new_tokens=self.max_tokens,
                 do_sample=False,
-                temperature=None,
-                top_p=None,
-                top_k=None,
-                pad_token_id=tokenizer.pad_token_id,
+                return_full_text=False,
             )
-        new = output[:, inputs["input_ids"].shape[1] :]
-        return [text.strip() for text in tokenizer.batch_decode(new, skip_special_tokens=True)]
+            for index, (one,) in enumerate(answered, start):
+                keep(index, one["generated_text"].strip(), {})
+        return {}

@@ -13,11 +13,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sparsevlm.evaluation.judges.replies import FORMAT, read_fraction, read_video_reply
-from sparsevlm.evaluation.judges.requests import JudgeRequest, Verdict
+from sparsevlm.benchmarks.mmvet import EITHER
+from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.evaluation.judges.interface import Row, Verdict
+from sparsevlm.evaluation.judges.replies import read_fraction, read_video_reply
 
+BOTH = "<AND>"  # MM-Vet's own mark between facts that must all be there
 _FIELD = re.compile(r"\{(question|answer|prediction)\}")
 _KEYS = ("system", "user", "reminder")
+
+
+def reference(row: Row) -> str:
+    """Return the reference as a judge reads it: the answer, or all facts with marks between them.
+
+    Source
+    ------
+    MM-Vet's grading script puts blanks around <AND> and <OR>.
+    """
+    sample = Sample.from_json(row)
+    if not sample.answers:
+        return sample.answer
+    spaced = (fact.replace(EITHER, f" {EITHER} ") for fact in sample.answers)
+    return f" {BOTH} ".join(" ".join(fact.split()) for fact in spaced)
 
 
 @dataclass(frozen=True)
@@ -48,12 +65,12 @@ class Prompt:
             lacking = [f"{{{name}}}" for name in sorted(missing)] or ["a reminder"]
             raise ValueError(f"a judge's prompt needs {', '.join(lacking)}; add what is missing")
 
-    def messages(self, request: JudgeRequest, tries: int = 0) -> list[dict[str, str]]:
+    def messages(self, row: Row, tries: int = 0) -> list[dict[str, str]]:
         """Return the conversation to be answered; `tries` replies could not be read so far."""
         values = {
-            "question": request.question,
-            "answer": request.reference,
-            "prediction": request.prediction,
+            "question": row["question"],
+            "answer": reference(row),
+            "prediction": row["prediction"],
         }
         user = _FIELD.sub(lambda field: values[field[1]], self.user)
         user += f"\n\n{self.reminder}" * tries
@@ -100,10 +117,6 @@ class Task:
     prompt: Prompt
     read: Callable[[str], Verdict]
     max_tokens: int
-
-    def reading(self) -> dict:
-        """Return what identifies the reader of replies."""
-        return {"task": self.name, "format": FORMAT}
 
 
 VIDEO_QA = Task(
@@ -164,16 +177,3 @@ TASKS = {
     "activitynet": VIDEO_QA,
     "mmvet": MM_VET,
 }
-
-
-def task_of(benchmark: str) -> Task:
-    """Return how a benchmark is judged.
-
-    Raises
-    ------
-    ValueError
-        It needs no judge; the message lists those that do.
-    """
-    if benchmark not in TASKS:
-        raise ValueError(f"{benchmark!r} needs no judge; these do: {', '.join(TASKS)}")
-    return TASKS[benchmark]

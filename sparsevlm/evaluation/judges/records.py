@@ -1,20 +1,23 @@
-"""Judging many finished records at one price, said before the first question."""
+"""Judging finished records: one price for all, said before the first question.
+
+The verdicts of a judge on a record are a JSON file beside it, written atomically.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.judges.apply import judge_rows, verdict_path, with_verdicts
-from sparsevlm.evaluation.judges.prompts import TASKS, Task, task_of
-from sparsevlm.evaluation.judges.requests import Estimate, Judge, JudgeError, JudgeRequest
-from sparsevlm.evaluation.results.run import Record
+from sparsevlm.evaluation.judges.interface import Estimate, Judge, JudgeError, Row, Verdict
+from sparsevlm.evaluation.judges.prompts import TASKS, Task, reference
+from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.evaluation.results.run import Record, canonical_json, digest
 from sparsevlm.evaluation.results.store import Store
 
+FORMAT = 1
 FOLDER = "judges"  # of transcripts, in the folder of results
-
-Judges = dict[str, Judge]  # by the name of the task
 
 
 def transcripts_folder(store: Store) -> Path:
@@ -48,32 +51,89 @@ def judge_records(
         Not confirmed, or a judge cannot go on; what was said is kept, and the same call goes on.
     """
     judged = [record for record in records if record.run.benchmark in TASKS]
-    tasks = {task_of(record.run.benchmark).name: task_of(record.run.benchmark) for record in judged}
-    judges = {name: make(task) for name, task in tasks.items()}
-    total = _estimate(judged, store, judges)
+    judges = {task: make(task) for task in dict.fromkeys(TASKS[r.run.benchmark] for r in judged)}
+    open_rows: dict[Task, list[Row]] = {task: [] for task in judges}
+    paths = []
+    for record in judged:
+        task = TASKS[record.run.benchmark]
+        paths.append(verdict_path(store.path(record.id), judges[task]))
+        if not paths[-1].exists():
+            open_rows[task] += record.predictions
+    total = sum((judges[task].estimate(rows) for task, rows in open_rows.items()), Estimate(0))
     if total.to_ask and not confirm(total):
         raise JudgeError(f"not confirmed, nothing was asked: {total}")
-    for record in judged:
-        judge = judges[task_of(record.run.benchmark).name]
-        path = verdict_path(store.path(record.id), judge)
-        values = judge_rows(record.predictions, judge, path, confirm=lambda estimate: True)
-        rows = with_verdicts(record.predictions, values["verdicts"])
+    for record, path in zip(judged, paths, strict=True):
+        judge = judges[TASKS[record.run.benchmark]]
+        verdicts = judge_rows(record.predictions, judge, path)["verdicts"]
+        rows = [{**row, "verdict": verdicts[row["id"]]} for row in record.predictions]
         yield record, get_benchmark(record.run.benchmark).score(rows)
 
 
-def _estimate(records: Sequence[Record], store: Store, judges: Judges) -> Estimate:
-    """Return what the records without verdicts take together."""
-    requests: dict[str, list[JudgeRequest]] = {name: [] for name in judges}
-    for record in records:
-        name = task_of(record.run.benchmark).name
-        if not verdict_path(store.path(record.id), judges[name]).exists():
-            requests[name] += map(JudgeRequest.from_row, record.predictions)
-    parts = [judges[name].estimate(asked) for name, asked in requests.items()]
-    prices = [part.price for part in parts]
-    return Estimate(
-        requests=sum(part.requests for part in parts),
-        to_ask=sum(part.to_ask for part in parts),
-        tokens_in=sum(part.tokens_in for part in parts),
-        tokens_out=sum(part.tokens_out for part in parts),
-        price=None if None in prices else sum(prices),
-    )
+def verdict_path(record: Path, judge: Judge) -> Path:
+    """Return where the verdicts of a judge on a record are, or will be: beside it."""
+    return record.with_name(f"{record.stem}.verdicts-{_id(judge)}.json")
+
+
+def judge_rows(rows: Sequence[Row], judge: Judge, path: Path) -> dict:
+    """Return the verdicts on the rows of a record, from the file or from the judge.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        The predictions of a record.
+    judge : Judge
+        Who judges.
+    path : Path
+        See `verdict_path`.
+
+    Returns
+    -------
+    dict
+        What the file holds: "format", "judge" (identity), "judge_id", "rows" (digest of questions
+        and answers), "broken" (how many verdicts are) and "verdicts" by sample id. It has no times,
+        so the same replies give the same bytes.
+
+    Raises
+    ------
+    JudgeError
+        The judge cannot go on, or the file is damaged, of other rows or of another judge.
+    """
+    judged = ([row["id"], row["question"], reference(row), row["prediction"]] for row in rows)
+    about = {
+        "format": FORMAT,
+        "judge": judge.identity(),
+        "judge_id": _id(judge),
+        "rows": digest(*map(canonical_json, judged)),
+    }
+    if path.exists():
+        return _read(path, about, {row["id"] for row in rows})
+    verdicts = judge.verdicts(rows)
+    values = {
+        **about,
+        "broken": sum(bool(verdict.broken) for verdict in verdicts),
+        "verdicts": {row["id"]: v.to_json() for row, v in zip(rows, verdicts, strict=True)},
+    }
+    write_text(path, json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False) + "\n")
+    return values
+
+
+def _id(judge: Judge) -> str:
+    """Return sixteen hexadecimal digits that change with all that can change a verdict."""
+    return digest(canonical_json(judge.identity()))
+
+
+def _read(path: Path, about: Mapping, ids: set[str]) -> dict:
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.keys() != {*about, "broken", "verdicts"}:
+            raise ValueError("it lacks a field, or has one too many")
+        differing = [key for key in about if values[key] != about[key]]
+        broken = sum(bool(Verdict(**v).broken) for v in values["verdicts"].values())
+        if not differing and (values["verdicts"].keys() != ids or broken != values["broken"]):
+            raise ValueError("a verdict is missing")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise JudgeError(f"{path} is damaged ({error!r}); delete it and judge again") from error
+    if differing:
+        other = "another judge" if "judge_id" in differing else "other answers"
+        raise JudgeError(f"{path} is of {other}; delete it and judge again")
+    return values

@@ -8,7 +8,7 @@ import math
 import re
 
 from sparsevlm.benchmarks.videoqa import BEST, YES_NO
-from sparsevlm.evaluation.judges.requests import Verdict
+from sparsevlm.evaluation.judges.interface import Verdict
 
 FORMAT = 1  # to be raised with every change here that reads a reply differently
 LONGEST = 10_000  # characters; nothing that long is a verdict
@@ -45,29 +45,50 @@ def read_video_reply(reply: str) -> Verdict:
     return verdicts.pop()
 
 
+def read_fraction(reply: str) -> Verdict:
+    """Return the verdict of a reply that should be a number from 0 to 1: the first one in it.
+
+    Raises
+    ------
+    ReplyError
+        There is no number, or it is out of range.
+
+    Source
+    ------
+    MM-Vet's grading script. Difference: it takes the first word only, and gives 0 after five tries.
+    """
+    match = re.search(_NUMBER, _spoken(reply)[:LONGEST])
+    if match is None:
+        raise ReplyError("the reply holds no number")
+    if not 0 <= float(match[0]) <= 1:
+        raise ReplyError(f"the score must be from 0 to 1, the reply has {match[0]}")
+    return Verdict(score=float(match[0]))
+
+
 def _spoken(reply: str) -> str:
     """Return the reply without the thoughts that some models write first."""
     return reply.rpartition("</think>")[2]
 
 
 def _dictionaries(reply: str) -> list[dict]:
+    """Return the JSON or Python dictionaries in a text that look like verdicts."""
     found = []
     for text in re.findall(r"\{[^{}]*\}", reply):
-        fields = _literal(text)
-        if isinstance(fields, dict) and {"pred", "score"} & {str(k).lower() for k in fields}:
-            found.append({str(key).lower(): value for key, value in fields.items()})
+        for read in (json.loads, ast.literal_eval):
+            try:
+                fields = {str(key).lower(): value for key, value in read(text).items()}
+            except (
+                ValueError,
+                SyntaxError,
+                TypeError,
+                AttributeError,
+                MemoryError,
+                RecursionError,
+            ):
+                continue
+            found += [fields] if {"pred", "score"} & fields.keys() else []
+            break
     return found
-
-
-def _literal(text: str):
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        return None
 
 
 def _pairs(reply: str) -> dict:
@@ -98,24 +119,3 @@ def _whole_score(value: object) -> int:
     if not number or not 0 <= value <= BEST:
         raise ReplyError(f"score must be a number from 0 to {BEST}, the reply has {value!r}"[:200])
     return int(value)
-
-
-def read_fraction(reply: str) -> Verdict:
-    """Return the verdict of a reply that should be a number from 0 to 1: the first one in it.
-
-    Raises
-    ------
-    ReplyError
-        There is no number, or it is out of range.
-
-    Source
-    ------
-    MM-Vet's grading script. Difference: it takes the first word only, and gives 0 after five tries.
-    """
-    match = re.search(_NUMBER, _spoken(reply)[:LONGEST])
-    if match is None:
-        raise ReplyError("the reply holds no number")
-    score = float(match[0])
-    if not 0 <= score <= 1:
-        raise ReplyError(f"the score must be from 0 to 1, the reply has {match[0]}")
-    return Verdict(score=score)

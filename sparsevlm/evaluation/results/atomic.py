@@ -1,10 +1,10 @@
-"""Write a file whole or not at all."""
+"""Write a file atomically: after a crash there is the whole new file, or the old one."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -22,12 +22,38 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
         yield partial
+        _sync(partial)  # before the rename, or a power cut could leave the name without the bytes
         os.replace(partial, path)
     finally:
-        partial.unlink(missing_ok=True)
+        remove(partial)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` as UTF-8, whole or not at all."""
+    """Write `text` to `path` as UTF-8, atomically."""
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        file = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+        try:
+            write_all(file, text.encode())
+        finally:
+            os.close(file)
+
+
+def write_all(file: int, data: bytes) -> None:
+    """Write all of `data` to an open file; a disk that fills up takes a part, then raises."""
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+
+
+def remove(path: Path) -> None:
+    """Remove a file, if it is there."""
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _sync(path: Path) -> None:
+    file = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

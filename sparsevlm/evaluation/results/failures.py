@@ -29,7 +29,7 @@ class Failure:
     Attributes
     ----------
     id, media : str
-        The sample and its picture or video, as in `Sample`.
+        The sample and its image or video, as in `Sample`.
     reason : str
         Why, and what to do.
     """
@@ -51,7 +51,7 @@ class OpenSamplesError(RunError):
 
     Attributes
     ----------
-    runs : tuple of (Cell, tuple of Failure)
+    runs : tuple of (EvaluationRun, tuple of Failure)
         Which, and why.
     """
 

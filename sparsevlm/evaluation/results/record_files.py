@@ -3,8 +3,8 @@
     ID.json       run, scores and predictions: the same bytes however often the run was stopped
     ID.run.json   sessions with what happened in them, seconds, and the batch of every answer
 
-Both begin with a line that holds all but the rows, so a record is read by its first lines, and the
-rows only where somebody asks for them.
+Both begin with a line that holds all but the rows, so a table reads a record by its first lines,
+and the rows only where somebody asks for them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json
 from sparsevlm.evaluation.results.failures import RunError
+from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json
 
 FORMAT = 2
 OF_THE_RUN = ("seconds", "batch")  # fields of a row that are no result
@@ -50,15 +50,12 @@ def read_record(result: Path, run: Path) -> Record:
     ------
     FileNotFoundError
         There is no result.
-    CellError
+    RunError
         A file is damaged, of another version, or not there.
     """
     head = _head(result)
     try:
         made = _head(run)
-    except FileNotFoundError:
-        raise damaged(result, f"{run.name}, which belongs to it, is missing") from None
-    try:
         if head["format"] != FORMAT:
             raise ValueError(f"written by another version, format {head['format']}")
         return Record(
@@ -68,15 +65,14 @@ def read_record(result: Path, run: Path) -> Record:
             sessions=tuple(made["sessions"]),
             seconds=made["seconds"],
         )
+    except FileNotFoundError:
+        raise _damaged(result, f"{run.name}, which belongs to it, is missing") from None
     except (ValueError, KeyError, TypeError) as error:
-        raise damaged(result, error) from error
+        raise _damaged(result, error) from error
 
 
-def damaged(path: Path, why: object) -> RunError:
-    """Return the error for a file that cannot be used."""
-    return RunError(
-        f"{path} is damaged ({why}); delete it and run `python -m sparsevlm reproduce`"
-    )
+def _damaged(path: Path, why: object) -> RunError:
+    return RunError(f"{path} is damaged ({why}); delete it and run `sparsevlm reproduce`")
 
 
 def _head(path: Path) -> dict:
@@ -89,7 +85,7 @@ def _head(path: Path) -> dict:
             raise ValueError("a part of it is missing")
         return json.loads(line[:-2] + b"}")
     except ValueError as error:
-        raise damaged(path, error) from error
+        raise _damaged(path, error) from error
 
 
 class Rows(Sequence):
@@ -118,15 +114,10 @@ class Rows(Sequence):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and tuple(self) == tuple(other)
 
-    __hash__ = None
-
-    def __repr__(self) -> str:
-        return f"Rows({str(self._path)!r}, {self._count})"
-
     def _rows(self) -> tuple[dict, ...]:
         rows = _read_rows(self._path, self._path.stat().st_mtime_ns)
         if len(rows) != self._count:
-            raise damaged(self._path, f"{len(rows)} rows of {self._count}")
+            raise _damaged(self._path, f"{len(rows)} rows of {self._count}")
         return rows
 
 
@@ -136,4 +127,4 @@ def _read_rows(path: Path, changed: int) -> tuple[dict, ...]:
     try:
         return tuple(json.loads(path.read_text(encoding="utf-8"))["predictions"])
     except (ValueError, KeyError, TypeError) as error:
-        raise damaged(path, error) from error
+        raise _damaged(path, error) from error

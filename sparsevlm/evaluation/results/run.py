@@ -58,10 +58,10 @@ class EvaluationRun:
     max_new_tokens : int
         Longest answer.
     algorithm : str
-        Digest of the code that prunes, answers and scores (`plan.algorithm_digest`), so that no
+        Digest of the code that prunes, answers and scores (`digests.code_digest`), so that no
         result outlives the code that made it.
     layers : tuple of int, optional
-        PruningStage after these layers (0-based); None for those that the method has for such a model.
+        Prune after these layers (0-based); None for those that the method has for such a model.
     device : str
         Where it runs; not part of the id, but of the record's provenance.
     """
@@ -130,7 +130,7 @@ class Record:
 
     Attributes
     ----------
-    run : Cell
+    run : EvaluationRun
         What was measured.
     predictions : sequence of dict
         One row per sample, in the samples' order: the fields of `Sample`, "prompt", "prediction",

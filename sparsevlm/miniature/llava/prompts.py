@@ -1,14 +1,15 @@
-"""How the miniature LLaVA is asked."""
+"""The class of the miniature LLaVA, and how it is asked."""
 
 from __future__ import annotations
 
-from transformers import LlavaConfig
+from transformers import LlavaConfig, LlavaForConditionalGeneration
 
-from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
 from sparsevlm.miniature.vocabulary import build_tokenizer
 from sparsevlm.models.prompt_builder import Template
 from sparsevlm.models.prompts.llava import LlavaPromptBuilder
 
+MODEL = LlavaForConditionalGeneration
+PIXEL_MEAN, PIXEL_STD = 115 / 255, 65 / 255
 TEMPLATE = Template("USER : ", " ASSISTANT :", "<image> ", text_only=False)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from PIL.Image import Image
 
 from sparsevlm.benchmarks.sample import Sample
-from sparsevlm.miniature.mini_gemini.pictures import make_picture, small_cards
+from sparsevlm.miniature.mini_gemini.images import make_image, small_cards
 from sparsevlm.miniature.question_families import FAMILIES as FAMILIES
 from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.scenes import SceneObject
@@ -16,7 +16,7 @@ from sparsevlm.miniature.scenes import SceneObject
 SMALL_TEXT = "small text"
 
 
-scene = make_picture  # of a seed, with its objects
+scene = make_image  # of a seed, with its objects
 
 
 def draw(seed: int) -> list[Image]:
@@ -44,7 +44,7 @@ def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
 
 def small_print(sample: Sample) -> Sample:
     """The sample with a question about a small card; unchanged where there was no room for one."""
-    cards = small_cards(make_picture(sample.seed))
+    cards = small_cards(make_image(sample.seed))
     if not cards:
         return sample
     card = cards[int(np.random.default_rng((sample.seed, 4)).integers(len(cards)))]
@@ -60,4 +60,4 @@ def small_print(sample: Sample) -> Sample:
 def question_about(card: SceneObject, form: int) -> str:
     """Asks for the letter on a card; both forms of `question_families.textvqa`, by turns."""
     forms = ("what letter is on the {} card ?", "what is written on the {} card ?")
-    return forms[form % 2].format(card.colour)
+    return forms[form % 2].format(card.color)

@@ -1,1 +1,1 @@
-"""The miniature Qwen2-VL: pictures of any size and positions in three axes."""
+"""The miniature Qwen2-VL: images of any size and positions in three axes."""

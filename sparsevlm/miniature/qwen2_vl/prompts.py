@@ -1,25 +1,19 @@
-"""How the miniature Qwen2-VL is asked: the image stands between two marks."""
+"""The class of the miniature Qwen2-VL, and how it is asked: the image between two marks."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from transformers import Qwen2VLConfig
+from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
-from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
-from sparsevlm.miniature.llava.prompts import TEMPLATE
-from sparsevlm.miniature.qwen2_vl.model import MARKS
-from sparsevlm.miniature.vocabulary import BOS, IMAGE, INDEX, build_tokenizer
+from sparsevlm.miniature.llava.prompts import PIXEL_MEAN, PIXEL_STD, TEMPLATE
+from sparsevlm.miniature.vocabulary import INDEX, build_tokenizer
 from sparsevlm.models.prompts.qwen_vl import QwenPromptBuilder
 
-BEFORE = ("<s>", "USER", ":", "<vision_start>")
-AFTER = ("<vision_end>",)
-IDS = INDEX | MARKS
-
-
-def encode(words: list[str] | tuple[str, ...]) -> list[int]:
-    """Ids of words; a word outside the vocabulary raises KeyError (training text is closed)."""
-    return [IDS[word] for word in words]
+MODEL = Qwen2VLForConditionalGeneration
+# Marks around the image, and a placeholder for clips, behind the words of the other miniatures.
+VISION_START, VISION_END, VIDEO = (len(INDEX) + i for i in range(3))
+MARKS = {"<vision_start>": VISION_START, "<vision_end>": VISION_END, "<video>": VIDEO}
 
 
 def builder(config: Qwen2VLConfig | None) -> QwenPromptBuilder:
@@ -34,13 +28,3 @@ def builder(config: Qwen2VLConfig | None) -> QwenPromptBuilder:
         mean=(PIXEL_MEAN,) * 3,
         std=(PIXEL_STD,) * 3,
     )
-
-
-def prompt_ids(question: str, num_visual: int) -> list[int]:
-    """Token ids of a question about a picture of ``num_visual`` tokens.
-
-    Words that the vocabulary does not have become ``<unk>``.
-    """
-    unknown = INDEX["<unk>"]
-    text = [INDEX.get(word, unknown) for word in f"{question}{TEMPLATE.after}".split()]
-    return [BOS, *encode(BEFORE[1:]), *[IMAGE] * num_visual, *encode(AFTER), *text]

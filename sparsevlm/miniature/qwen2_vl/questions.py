@@ -1,47 +1,42 @@
-"""Questions about pictures of any size: families like MMBench, POPE and TextVQA."""
+"""Questions about images of any size: families like MMBench, POPE and TextVQA."""
 
 from __future__ import annotations
 
 import zlib
-from functools import partial
 
 import numpy as np
 from PIL.Image import Image
 
 from sparsevlm.benchmarks.sample import Sample
-from sparsevlm.miniature import questions
 from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.question_families import FAMILIES as BASE
 from sparsevlm.miniature.question_families import (
     Draft,
     choose_color,
     choose_letter,
     choose_shape,
-    pope_adversarial,
-    pope_popular,
-    pope_random,
+    other_values,
     rotations,
-    textvqa,
 )
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, grouped_samples
-from sparsevlm.miniature.qwen2_vl.pictures import make_picture
+from sparsevlm.miniature.qwen2_vl.images import make_image
 from sparsevlm.miniature.scenes import CORNERS
-from sparsevlm.miniature.statements import other_values
 
 
 def _corners(facts, rng):
-    colours = list(facts.by_colour)
-    if not colours:
+    colors = list(facts.by_color)
+    if not colors:
         return None
-    colour = colours[int(rng.integers(len(colours)))]
-    value = CORNERS[facts.by_colour[colour].kind]
-    question = f"how many corners has the {colour} thing ?"
+    color = colors[int(rng.integers(len(colors)))]
+    value = CORNERS[facts.by_color[color].kind]
+    question = f"how many corners has the {color} thing ?"
     return Draft(question, value), other_values("corners"), "knowledge"
 
 
 def mmbench(facts: Facts, rng: np.random.Generator) -> list[Draft] | None:
     """All four rotations of the options of one question; without questions about places.
 
-    Qwen2-VL's tower knows no absolute place, and thirds of a picture of unknown size were not
+    Qwen2-VL's tower knows no absolute place, and thirds of an image of unknown size were not
     tried; corners (a fact about the named shape) take their turn.
     """
     return rotations(facts, rng, (choose_color, choose_shape, choose_letter, _corners))
@@ -49,27 +44,23 @@ def mmbench(facts: Facts, rng: np.random.Generator) -> list[Draft] | None:
 
 FAMILIES = {
     "mmbench": (mmbench,),
-    "pope": (pope_random, pope_popular, pope_adversarial),
-    "textvqa": (textvqa,),
+    "pope": BASE["pope"],
+    "textvqa": BASE["textvqa"],
 }
-# Multiple choice needs two steps and is trained on as often as the two others together.
-_SHARES = ("mmbench", "mmbench", "pope", "textvqa")
-# What is learned last.
-_HARD = ("mmbench/text", "pope/random", "pope/popular", "pope/adversarial")
 
 
-scene = make_picture  # of a seed, with its objects
+scene = make_image  # of a seed, with its objects
 
 
 def draw(seed: int) -> list[Image]:
-    """The picture of a seed."""
+    """The image of a seed."""
     return [scene(seed).image]
 
 
 def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
     """The first samples of a benchmark; parameters and errors as `questions.benchmark_samples`.
 
-    The pictures are drawn by `pictures.make_picture`.
+    The images are drawn by `images.make_image`.
     """
     if benchmark not in FAMILIES:
         raise ValueError(
@@ -79,9 +70,4 @@ def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
     if n < 1:
         raise ValueError(f"the number of samples must be at least 1, got {n}")
     base = BENCHMARK_SEEDS + zlib.crc32(f"qwen2-vl/{benchmark}/{seed}".encode()) * 10**6
-    return grouped_samples(benchmark, FAMILIES[benchmark], n, base, make_picture)
-
-
-training_drafts = partial(
-    questions.training_drafts, families=FAMILIES, shares=_SHARES, hard_kinds=_HARD
-)
+    return grouped_samples(benchmark, FAMILIES[benchmark], n, base, make_image)

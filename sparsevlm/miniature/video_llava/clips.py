@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from sparsevlm.miniature.scenes import (
-    CARD_COLOURS,
+    CARD_COLORS,
     HEIGHTS,
     PATCH,
-    SHAPE_COLOURS,
+    SHAPE_COLORS,
     SHAPE_PIXELS,
     SHAPES,
     SIDES,
@@ -35,7 +35,7 @@ _SHARES = (
 )
 MOVES = {"left": (0, -1), "right": (0, 1), "up": (-1, 0), "down": (1, 0)}
 ONSETS = ("appears", "disappears", "changes", "turns")
-RGB = {**SHAPE_COLOURS, "white": CARD_COLOURS["white"]}
+RGB = {**SHAPE_COLORS, "white": CARD_COLORS["white"]}
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Actor:
     ----------
     action : str
         One of `vocabulary.ACTIONS`.
-    kinds, colours : tuple of str
+    kinds, colors : tuple of str
         What it is at first, and after it turned or changed (one entry if it never does). No word
         belongs to two actors of a clip, so any of them names this one.
     when : int
@@ -54,28 +54,28 @@ class Actor:
     flashes : int
         How many times it is white for one frame.
     states : tuple
-        Per frame (kind, colour, top, left) or None where it is not to be seen.
+        Per frame (kind, color, top, left) or None where it is not to be seen.
     """
 
     action: str
     kinds: tuple[str, ...]
-    colours: tuple[str, ...]
+    colors: tuple[str, ...]
     when: int
     flashes: int
     states: tuple[tuple[str, str, int, int] | None, ...]
 
-    def centre(self, frame: int) -> tuple[float, float] | None:
+    def center(self, frame: int) -> tuple[float, float] | None:
         """(y, x) in pixels, or None where it is not to be seen."""
         state = self.states[frame]
         return state and (state[2] + SHAPE_PIXELS / 2, state[3] + SHAPE_PIXELS / 2)
 
     def side(self, frame: int) -> str | None:
         """Left, middle or right; None if it is not to be seen or too near to a border to say."""
-        return _third(self.centre(frame), 1, SIDES)
+        return _third(self.center(frame), 1, SIDES)
 
     def height(self, frame: int) -> str | None:
         """Top, center or bottom; None as for `side`."""
-        return _third(self.centre(frame), 0, HEIGHTS)
+        return _third(self.center(frame), 0, HEIGHTS)
 
     @property
     def rests(self) -> bool:
@@ -96,10 +96,10 @@ class Clip:
         return [Image.fromarray(frame) for frame in self.pixels]
 
 
-def _third(centre, axis: int, words: tuple[str, ...]) -> str | None:
-    if centre is None or min(abs(centre[axis] - THIRD), abs(centre[axis] - 2 * THIRD)) < 2:
+def _third(center, axis: int, words: tuple[str, ...]) -> str | None:
+    if center is None or min(abs(center[axis] - THIRD), abs(center[axis] - 2 * THIRD)) < 2:
         return None
-    return words[min(int(centre[axis] // THIRD), 2)]
+    return words[min(int(center[axis] // THIRD), 2)]
 
 
 def _path(rng: np.random.Generator, action: str) -> np.ndarray:
@@ -131,10 +131,10 @@ def _flash_frames(rng: np.random.Generator, times: int) -> set[int]:
             return set(chosen.tolist())
 
 
-def _actor(rng, action: str, path: np.ndarray, kinds: list[str], colours: list[str]) -> Actor:
-    """An actor on a path; takes the words that it needs from the ends of ``kinds``, ``colours``."""
+def _actor(rng, action: str, path: np.ndarray, kinds: list[str], colors: list[str]) -> Actor:
+    """An actor on a path; takes the words that it needs from the ends of ``kinds``, ``colors``."""
     own_kinds = [kinds.pop() for _ in range(2 if action == "turns" else 1)]
-    own_colours = [colours.pop() for _ in range(2 if action == "changes" else 1)]
+    own_colors = [colors.pop() for _ in range(2 if action == "changes" else 1)]
     when = int(rng.integers(2, NUM_FRAMES - 1)) if action in ONSETS else 0
     times = int(rng.integers(1, 4)) if action == "flashes" else 0
     white = _flash_frames(rng, times)
@@ -142,15 +142,15 @@ def _actor(rng, action: str, path: np.ndarray, kinds: list[str], colours: list[s
     for frame, (top, left) in enumerate(path.tolist()):
         done = frame >= when
         gone = (action == "appears" and not done) or (action == "disappears" and done)
-        colour = "white" if frame in white else own_colours[-1 if done else 0]
-        states.append(None if gone else (own_kinds[-1 if done else 0], colour, top, left))
-    return Actor(action, tuple(own_kinds), tuple(own_colours), when, times, tuple(states))
+        color = "white" if frame in white else own_colors[-1 if done else 0]
+        states.append(None if gone else (own_kinds[-1 if done else 0], color, top, left))
+    return Actor(action, tuple(own_kinds), tuple(own_colors), when, times, tuple(states))
 
 
 def make_actors(rng: np.random.Generator) -> tuple[Actor, ...]:
     """The two or three actors of a clip, without drawing it."""
     wanted = 3 if rng.random() < 0.75 else 2
-    kinds, colours = rng.permutation(SHAPES).tolist(), rng.permutation(list(SHAPE_COLOURS)).tolist()
+    kinds, colors = rng.permutation(SHAPES).tolist(), rng.permutation(list(SHAPE_COLORS)).tolist()
     actors: list[Actor] = []
     paths: list[np.ndarray] = []
     while len(actors) < wanted:
@@ -159,7 +159,7 @@ def make_actors(rng: np.random.Generator) -> tuple[Actor, ...]:
             path = _path(rng, action)
             if _far_apart(path, paths):
                 paths.append(path)
-                actors.append(_actor(rng, action, path, kinds, colours))
+                actors.append(_actor(rng, action, path, kinds, colors))
                 break
     return tuple(actors)
 
@@ -170,17 +170,17 @@ def clip_actors(seed: int) -> tuple[Actor, ...]:
 
 
 def _background(rng: np.random.Generator) -> np.ndarray:
-    """A gradient between muted colours with coloured strokes, float32 [64, 64, 3]."""
+    """A gradient between muted colors with colored strokes, float32 [64, 64, 3]."""
     corners = rng.uniform(70, 180, (2, 2, 1)) + rng.uniform(-28, 28, (2, 2, 3))
     t = np.linspace(0, 1, SIZE)
-    picture = np.einsum("ya,xb,abc->yxc", np.stack([1 - t, t], 1), np.stack([1 - t, t], 1), corners)
+    image = np.einsum("ya,xb,abc->yxc", np.stack([1 - t, t], 1), np.stack([1 - t, t], 1), corners)
     for _ in range(int(rng.integers(8, 16))):
         start, angle = rng.uniform(0, SIZE, 2), rng.uniform(0, 2 * np.pi)
         steps = np.arange(0, rng.uniform(5, 16), 0.7)[:, None]
         points = (start + steps * np.array([np.sin(angle), np.cos(angle)])).astype(int)
         points = points[((points >= 0) & (points < SIZE)).all(axis=1)]
-        picture[points[:, 0], points[:, 1]] = rng.uniform(20, 235, 3)
-    return picture.astype(np.float32)
+        image[points[:, 0], points[:, 1]] = rng.uniform(20, 235, 3)
+    return image.astype(np.float32)
 
 
 def _cover(top: int, left: int) -> np.ndarray:
@@ -201,9 +201,9 @@ def _paint(pixels: np.ndarray, owners: np.ndarray, actors: tuple[Actor, ...], rn
         for frame, state in enumerate(actor.states):
             if state is None:
                 continue
-            kind, colour, top, left = state
+            kind, color, top, left = state
             region = pixels[frame, top : top + SHAPE_PIXELS, left : left + SHAPE_PIXELS]
-            region += shape_mask(kind)[..., None] * (np.float32(RGB[colour]) + tint - region)
+            region += shape_mask(kind)[..., None] * (np.float32(RGB[color]) + tint - region)
             cover = _cover(top, left)
             mine = cover > best[frame]
             owners[frame][mine], best[frame][mine] = index, cover[mine]

@@ -8,9 +8,11 @@ from functools import cached_property
 
 import numpy as np
 
-from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
+from sparsevlm.miniature.facts import pick, shuffled
+from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.video_llava.clips import ONSETS, Actor
 
+WHITE = "white"
 # Two onsets fewer frames apart are not asked about.
 CLEAR_ORDER = 2
 
@@ -27,19 +29,19 @@ class Facts:
         return {kind: actor for actor in self.actors for kind in actor.kinds}
 
     @cached_property
-    def by_colour(self) -> dict[str, Actor]:
-        """Actors by every colour they have at any time, the white of a flash not counted."""
-        return {colour: actor for actor in self.actors for colour in actor.colours}
+    def by_color(self) -> dict[str, Actor]:
+        """Actors by every color they have at any time, the white of a flash not counted."""
+        return {color: actor for actor in self.actors for color in actor.colors}
 
     @cached_property
     def color(self) -> dict[str, str]:
-        """Kind to colour, of actors that keep their colour."""
-        return {k: a.colours[0] for k, a in self.by_kind.items() if len(a.colours) == 1}
+        """Kind to color, of actors that keep their color."""
+        return {k: a.colors[0] for k, a in self.by_kind.items() if len(a.colors) == 1}
 
     @cached_property
     def shape(self) -> dict[str, str]:
-        """Colour to kind, of actors that keep their kind."""
-        return {c: a.kinds[0] for c, a in self.by_colour.items() if len(a.kinds) == 1}
+        """Color to kind, of actors that keep their kind."""
+        return {c: a.kinds[0] for c, a in self.by_color.items() if len(a.kinds) == 1}
 
     @cached_property
     def named(self) -> dict[str, Actor]:
@@ -60,17 +62,17 @@ class Facts:
 
     def absent(self, rng: np.random.Generator, words) -> list[str]:
         """The words that name nothing in this clip, in random order."""
-        there = {*self.by_kind, *self.by_colour}
+        there = {*self.by_kind, *self.by_color}
         return shuffled(rng, [w for w in words if w not in there])
 
     def absent_words(self, rng: np.random.Generator) -> list[str]:
-        """Kinds and colours that name nothing in this clip, in random order."""
-        return self.absent(rng, (*SHAPES, *SHAPE_COLOURS))
+        """Kinds and colors that name nothing in this clip, in random order."""
+        return self.absent(rng, (*SHAPES, *SHAPE_COLORS))
 
 
 def lasting_names(actor: Actor) -> tuple[str, ...]:
-    """Words that name the actor in every frame: its kind unless it turns, its colour likewise."""
-    return tuple(words[0] for words in (actor.kinds, actor.colours) if len(words) == 1)
+    """Words that name the actor in every frame: its kind unless it turns, its color likewise."""
+    return tuple(words[0] for words in (actor.kinds, actor.colors) if len(words) == 1)
 
 
 def seen_frames(actor: Actor) -> list[int]:
@@ -78,13 +80,24 @@ def seen_frames(actor: Actor) -> list[int]:
     return [frame for frame, state in enumerate(actor.states) if state is not None]
 
 
-def shuffled(rng: np.random.Generator, items) -> list:
-    """The items in random order, as a list of the original objects."""
-    items = list(items)
-    return [items[i] for i in rng.permutation(len(items))]
+def shown_pairs(facts: Facts) -> set[tuple[str, str]]:
+    """(color, kind) of everything in every frame, the white of flashes included."""
+    return {state[1::-1] for actor in facts.actors for state in actor.states if state}
 
 
-def pick(rng: np.random.Generator, items):
-    """One of the items at random; None of none."""
-    items = list(items)
-    return items[int(rng.integers(len(items)))] if items else None
+def absent_pair(facts: Facts, rng: np.random.Generator) -> tuple[str, str]:
+    """A (color, kind) that no frame shows; mostly both are there, but not together."""
+    shown = shown_pairs(facts)
+    near = rng.random() < 0.7
+    colors = [*facts.by_color, WHITE] if near else list(SHAPE_COLORS)
+    kinds = list(facts.by_kind) if near else list(SHAPES)
+    while True:
+        pair = (pick(rng, colors), pick(rng, kinds))
+        if pair not in shown:
+            return pair
+
+
+def flasher(facts: Facts) -> Actor | None:
+    """The only actor that flashes; None if there are none or several."""
+    found = [actor for actor in facts.actors if actor.flashes]
+    return found[0] if len(found) == 1 else None

@@ -1,15 +1,16 @@
-"""How the miniature Video-LLaVA is asked."""
+"""The class of the miniature Video-LLaVA, and how it is asked."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from transformers import VideoLlavaConfig
+from transformers import VideoLlavaConfig, VideoLlavaForConditionalGeneration
 
-from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
-from sparsevlm.miniature.llava.prompts import TEMPLATE
+from sparsevlm.miniature.llava.prompts import PIXEL_MEAN, PIXEL_STD, TEMPLATE
 from sparsevlm.miniature.video_llava.vocabulary import build_tokenizer
 from sparsevlm.models.prompts.video_llava import VideoLlavaPromptBuilder
+
+MODEL = VideoLlavaForConditionalGeneration
 
 
 def builder(config: VideoLlavaConfig | None) -> VideoLlavaPromptBuilder:

@@ -1,8 +1,8 @@
 """Question families about clips, mirrors of the four video benchmarks of the paper.
 
 Every family is one function ``(facts, rng) -> Draft | None``; None means that the clip cannot carry
-the question. Training draws from the same functions on other clips. Questions about deeds need the
-order of the frames, counts need several; others need the patches of one or two of the eight.
+the question. Training draws from the same functions on other clips. Questions about actions need
+the order of the frames, counts need several; others need the patches of one or two of the eight.
 """
 
 from __future__ import annotations
@@ -11,11 +11,17 @@ from collections.abc import Callable
 
 import numpy as np
 
+from sparsevlm.miniature.facts import pick
 from sparsevlm.miniature.question_families import Draft
-from sparsevlm.miniature.scenes import SHAPE_COLOURS, SHAPES
+from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.video_llava.clips import MOVES, Actor
-from sparsevlm.miniature.video_llava.facts import Facts, lasting_names, pick
-from sparsevlm.miniature.video_llava.shows import absent_pair, flasher, shown_pairs
+from sparsevlm.miniature.video_llava.facts import (
+    Facts,
+    absent_pair,
+    flasher,
+    lasting_names,
+    shown_pairs,
+)
 from sparsevlm.miniature.video_llava.vocabulary import ACTIONS
 
 Family = Callable[[Facts, np.random.Generator], Draft | None]
@@ -30,12 +36,12 @@ def the(name: str) -> str:
 
 
 def tgif_does(facts, rng):
-    """What something does, in the words of `deed`."""
+    """What something does, in the words of `does`."""
     name = pick(rng, facts.named)
-    return name and Draft(f"what does {the(name)} do ?", deed(facts.named[name]), "action")
+    return name and Draft(f"what does {the(name)} do ?", does(facts.named[name]), "action")
 
 
-def deed(actor: Actor) -> str:
+def does(actor: Actor) -> str:
     """What an actor does, as an answer says it: "moves left", "appears"."""
     return f"moves {actor.action}" if actor.action in MOVES else actor.action
 
@@ -50,16 +56,16 @@ def tgif_count(facts, rng):
 
 
 def tgif_transition(facts, rng):
-    """Whether what has a colour and a kind at first is seen with another colour or kind later."""
+    """Whether what has a color and a kind at first is seen with another color or kind later."""
     actor = pick(rng, [a for a in facts.actors if a.action in ("changes", "turns")])
     if actor is None:
         return None
     words, all_words = (
-        (actor.colours, SHAPE_COLOURS) if len(actor.colours) == 2 else (actor.kinds, SHAPES)
+        (actor.colors, SHAPE_COLORS) if len(actor.colors) == 2 else (actor.kinds, SHAPES)
     )
     true = rng.random() < 0.5
     asked = words[1] if true else pick(rng, [w for w in all_words if w not in words])
-    question = f"does the {actor.colours[0]} {actor.kinds[0]} become {asked} ?"
+    question = f"does the {actor.colors[0]} {actor.kinds[0]} become {asked} ?"
     return Draft(question, "yes" if true else "no", "transition")
 
 
@@ -72,12 +78,12 @@ def msvd_color(facts, rng):
 
 
 def msvd_shape(facts, rng):
-    colour = pick(rng, facts.shape)
-    return colour and Draft(f"what shape is {the(colour)} ?", facts.shape[colour], "what")
+    color = pick(rng, facts.shape)
+    return color and Draft(f"what shape is {the(color)} ?", facts.shape[color], "what")
 
 
 def msvd_who(facts, rng):
-    """The one that flashes, by the colour it has for a frame."""
+    """The one that flashes, by the color it has for a frame."""
     actor = flasher(facts)
     return actor and Draft("who is the white thing ?", actor.kinds[0], "who")
 
@@ -103,8 +109,8 @@ def msrvtt_color(facts, rng):
 
 
 def msrvtt_shape(facts, rng):
-    colour = pick(rng, [c for c in facts.shape if _passing(facts.by_colour[c])])
-    return colour and Draft(f"what shape is {the(colour)} ?", facts.shape[colour], "what")
+    color = pick(rng, [c for c in facts.shape if _passing(facts.by_color[c])])
+    return color and Draft(f"what shape is {the(color)} ?", facts.shape[color], "what")
 
 
 def _passing(actor: Actor) -> bool:
@@ -112,14 +118,14 @@ def _passing(actor: Actor) -> bool:
 
 
 def msrvtt_who(facts, rng):
-    """The only one that does something; a thing whose kind turns is named by its colour.
+    """The only one that does something; a thing whose kind turns is named by its color.
 
-    Never what disappears: its last patches, which a deed finds, do not show that it will.
+    Never what disappears: its last patches, which an action finds, do not show that it will.
     """
-    deeds = [deed(actor) for actor in facts.actors]
+    actions = [does(actor) for actor in facts.actors]
     shown = [a for a in facts.actors if a.action != "disappears"]
-    actor = pick(rng, [a for a in shown if deeds.count(deed(a)) == 1])
-    return actor and Draft(f"who {deed(actor)} ?", lasting_names(actor)[0], "who")
+    actor = pick(rng, [a for a in shown if actions.count(does(a)) == 1])
+    return actor and Draft(f"who {does(actor)} ?", lasting_names(actor)[0], "who")
 
 
 # ActivityNet: yes or no, and two facts at once.
@@ -127,12 +133,12 @@ def msrvtt_who(facts, rng):
 
 def activitynet_yes_no(facts, rng):
     true = rng.random() < 0.5
-    colour, kind = pick(rng, sorted(shown_pairs(facts))) if true else absent_pair(facts, rng)
-    return Draft(f"is there a {colour} {kind} ?", "yes" if true else "no", "yes/no")
+    color, kind = pick(rng, sorted(shown_pairs(facts))) if true else absent_pair(facts, rng)
+    return Draft(f"is there a {color} {kind} ?", "yes" if true else "no", "yes/no")
 
 
 def activitynet_does(facts, rng):
-    """Whether something does what one of ten deeds is; a false one is mostly another's."""
+    """Whether something does what one of ten actions is; a false one is mostly another's."""
     name = pick(rng, facts.named)
     own = facts.named[name].action
     true = rng.random() < 0.5
@@ -151,13 +157,13 @@ _VERBS = {
 
 
 def activitynet_describe(facts, rng):
-    """Two facts: what has a colour, and on which side it is."""
+    """Two facts: what has a color, and on which side it is."""
     places = facts.places(Actor.side)
-    colour = pick(rng, [c for c in facts.shape if c in places])
-    if colour is None:
+    color = pick(rng, [c for c in facts.shape if c in places])
+    if color is None:
         return None
-    question = f"what shape is {the(colour)} and which side is it on ?"
-    return Draft(question, f"{facts.shape[colour]} {places[colour]}", "describe")
+    question = f"what shape is {the(color)} and which side is it on ?"
+    return Draft(question, f"{facts.shape[color]} {places[color]}", "describe")
 
 
 FAMILIES: dict[str, tuple[Family, ...]] = {
@@ -166,5 +172,3 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "msrvtt": (msrvtt_color, msrvtt_who, msvd_side, msrvtt_shape, msrvtt_who, msvd_height),
     "activitynet": (activitynet_yes_no, activitynet_does, activitynet_describe),
 }
-# They need the order of the frames or a count over them, and are practised more than the others.
-TIMED: tuple[Family, ...] = (tgif_does, tgif_count, msrvtt_who, activitynet_does)

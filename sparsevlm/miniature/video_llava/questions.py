@@ -1,4 +1,4 @@
-"""Drawing questions about clips: the samples of a benchmark, and drafts for training."""
+"""Drawing questions about clips: the samples of a benchmark."""
 
 from __future__ import annotations
 
@@ -8,14 +8,10 @@ import numpy as np
 from PIL.Image import Image
 
 from sparsevlm.benchmarks.sample import Sample
-from sparsevlm.miniature.question_families import Draft
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, check_request
 from sparsevlm.miniature.video_llava.clips import clip_actors, make_clip
-from sparsevlm.miniature.video_llava.facts import Facts, pick
-from sparsevlm.miniature.video_llava.question_families import FAMILIES, TIMED
-
-# In training, kinds of question that need time come so many times as often as the others.
-TIMED_SHARE = 5
+from sparsevlm.miniature.video_llava.facts import Facts
+from sparsevlm.miniature.video_llava.question_families import FAMILIES
 
 
 def draw(seed: int) -> list[Image]:
@@ -53,20 +49,3 @@ def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
             found.append(Sample(name, f"clip:{clip_seed}", **vars(draft)))
         clip_seed += 1
     return found
-
-
-def training_drafts(facts: Facts, rng: np.random.Generator, count: int) -> list[tuple[str, Draft]]:
-    """``count`` questions about a training clip, each with the name of its kind."""
-    families = [
-        (name, family)
-        for name, group in FAMILIES.items()
-        for family in group
-        for _ in range(TIMED_SHARE if family in TIMED else 1)
-    ]
-    drafts: list[tuple[str, Draft]] = []
-    while len(drafts) < count:
-        name, family = pick(rng, families)
-        draft = family(facts, rng)
-        if draft:
-            drafts.append((f"{name}/{family.__name__.split('_', 1)[1]}", draft))
-    return drafts

@@ -10,7 +10,9 @@ of the architecture times two bytes; `fetch` asks the hub for the exact ones bef
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from sparsevlm.models.sizes import ModelSizes
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -21,16 +23,12 @@ class Repository:
 
     Attributes
     ----------
-    id : str
-        "organisation/name".
-    revision : str
-        A full commit, or "main" where none is known; the first fetch pins it.
+    id, revision : str
+        "organisation/name"; a full commit, or "main" where none is known: the first fetch pins it.
     licence : str
         As the repository states it, in short.
     about_bytes : int
         Size of what is fetched.
-    size_from : str
-        "hub" (seen on the repository's page) or "parameters" (their number, times two bytes).
     required : bool
         Whether the checkpoint can be used without it.
     """
@@ -39,37 +37,12 @@ class Repository:
     revision: str
     licence: str
     about_bytes: int
-    size_from: str
     required: bool = True
 
     @property
     def pinned(self) -> bool:
         """True if the revision is a commit."""
         return _COMMIT.fullmatch(self.revision) is not None
-
-
-@dataclass(frozen=True)
-class Decoder:
-    """Sizes of the language model, as its config.json has them.
-
-    Attributes
-    ----------
-    layers, hidden, intermediate, kv_heads, head_dim : int
-        Of the decoder.
-    visual : int
-        Visual tokens of the nominal picture or video: exact for all but Qwen2-VL, where it is
-        the mean over the three benchmarks of the paper's Table 2 (1323, 1311, 1326).
-    has_mrope : bool
-        Whether positions have a row and a column.
-    """
-
-    layers: int
-    hidden: int
-    intermediate: int
-    kv_heads: int
-    head_dim: int
-    visual: int
-    has_mrope: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,13 +56,14 @@ class Checkpoint:
     short : str
         A name to type.
     family : str
-        Key of `asking.ASKERS`.
+        Of architectures; see `prompts.prompt_builder`.
     dtype : str
         What the paper (LLaVA, Video-LLaVA, MGM) or the release (Qwen2-VL) computes in.
     parameters : int
         Counted on the architecture, vision towers included.
-    decoder : Decoder
-        Sizes, so that planning and estimates need no file.
+    sizes : ModelSizes
+        So that planning and estimates need no file. Visual tokens are exact for all but Qwen2-VL,
+        where they are the mean over the three benchmarks of the paper's Table 2 (1323, 1311, 1326).
     repositories : tuple of Repository
         The model's own first; for Mini-Gemini its towers after it.
     """
@@ -99,52 +73,52 @@ class Checkpoint:
     family: str
     dtype: str
     parameters: int
-    decoder: Decoder
+    sizes: ModelSizes
     repositories: tuple[Repository, ...]
 
 
 LLAMA2 = "Llama 2 Community License"
-_VICUNA_7B = dict(layers=32, hidden=4096, intermediate=11008, kv_heads=32, head_dim=128)
+_VICUNA_7B = ModelSizes(layers=32, hidden=4096, intermediate=11008, heads=32)
 
 CHECKPOINTS: tuple[Checkpoint, ...] = (
     Checkpoint(
         "llava-hf/llava-1.5-7b-hf", "llava-7b", "llava", "float16", 7_063_427_072,
-        Decoder(**_VICUNA_7B, visual=576),
+        _VICUNA_7B,
         (Repository("llava-hf/llava-1.5-7b-hf", "b234b804b114d9e37bb655e11cbbb5f5e971b7a9",
-                    LLAMA2, 14_130_000_000, "hub"),),
+                    LLAMA2, 14_130_000_000),),
     ),
     Checkpoint(
         "llava-hf/llava-1.5-13b-hf", "llava-13b", "llava", "float16", 13_351_494_656,
-        Decoder(layers=40, hidden=5120, intermediate=13824, kv_heads=40, head_dim=128, visual=576),
+        ModelSizes(layers=40, hidden=5120, intermediate=13824, heads=40),
         (Repository("llava-hf/llava-1.5-13b-hf", "5dda2880bda009266dda7c4baff660b95ca64540",
-                    LLAMA2, 26_700_000_000, "parameters"),),
+                    LLAMA2, 26_700_000_000),),
     ),
     Checkpoint(
         "Qwen/Qwen2-VL-7B-Instruct", "qwen2-vl-7b", "qwen2_vl", "bfloat16", 8_291_375_616,
-        Decoder(layers=28, hidden=3584, intermediate=18944, kv_heads=4, head_dim=128, visual=1320,
-                has_mrope=True),
+        ModelSizes(layers=28, hidden=3584, intermediate=18944, heads=28, kv_heads=4,
+                   vocabulary=152064, num_visual=1320, has_mrope=True),
         (Repository("Qwen/Qwen2-VL-7B-Instruct", "eed13092ef92e448dd6875b2a00151bd3f7db0ac",
-                    "Apache 2.0", 16_600_000_000, "hub"),),
+                    "Apache 2.0", 16_600_000_000),),
     ),
     Checkpoint(
         "LanguageBind/Video-LLaVA-7B-hf", "video-llava-7b", "video_llava", "float16", 7_366_279_168,
-        Decoder(**_VICUNA_7B, visual=2056),  # 8 frames of 257: the class token of each is kept
+        replace(_VICUNA_7B, num_visual=2056),  # 8 frames of 257: the class token of each is kept
         (Repository("LanguageBind/Video-LLaVA-7B-hf", "4cf9d8cfc76a54f46a4cb43be5368b46b7f0d736",
                     "Apache 2.0; research preview for non-commercial use, under LLaMA's terms",
-                    14_740_000_000, "hub"),),
+                    14_740_000_000),),
     ),
     Checkpoint(
         "YanweiLi/MGM-7B", "mgm-7b", "mini_gemini", "float16", 7_266_093_504,
-        Decoder(**_VICUNA_7B, visual=576),
+        replace(_VICUNA_7B, vocabulary=32000),
         (
             Repository("YanweiLi/MGM-7B", "main",
                        f"{LLAMA2}; weights CC BY-NC 4.0, research use only",
-                       14_540_000_000, "hub"),
+                       14_540_000_000),
             # The official loader takes ConvNeXt from here. The release holds the same weights,
             # rounded to bfloat16, and CLIP too; CLIP's own repository has only pickled weights.
             Repository("laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup",
                        "39918dfbdf69ccd2172e6510a430e92337ee23e1",
-                       "MIT", 1_410_000_000, "hub", required=False),
+                       "MIT", 1_410_000_000, required=False),
         ),
     ),
 )  # fmt: skip
@@ -160,7 +134,12 @@ def find(name: str) -> Checkpoint:
     """
     for checkpoint in CHECKPOINTS:
         ids = (repository.id for repository in checkpoint.repositories)
-        if name in (checkpoint.name, checkpoint.short, *ids):
+        if name in (checkpoint.short, *ids):
             return checkpoint
     known = ", ".join(f"{c.name} ({c.short})" for c in CHECKPOINTS)
     raise ValueError(f"unknown checkpoint {name!r}; known: {known}; or give a local folder")
+
+
+def declared(name: str) -> Checkpoint | None:
+    """Return the checkpoint of this name or short name, None for a folder."""
+    return next((c for c in CHECKPOINTS if name in (c.name, c.short)), None)

@@ -1,103 +1,68 @@
-"""`python -m sparsevlm fetch`: checkpoints onto the disk, whole and checked, in several tries.
+"""Checkpoints onto the disk, whole and checked.
 
-Shows what it will take, refuses where the disk is too small, goes on where it stopped, checks every
-file against the digest that the hub states, and writes the lock file that loading keeps to.
+`fetch` shows what it will take, refuses where the disk is too small, lets huggingface_hub download
+what is missing, checks every file against the digest that the hub states, and writes the lock file
+that loading keeps to.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
-from sparsevlm.models.checkpoints.declared import CHECKPOINTS, Checkpoint, Repository, find
-from sparsevlm.models.checkpoints.hub import LostConnectionError, download, listing
+from sparsevlm.models.checkpoints.declared import Checkpoint, Repository
 from sparsevlm.models.checkpoints.places import (
     CheckpointError,
     FileEntry,
     Locked,
-    default_folder,
-    missing,
+    fault,
     place,
     read_lock,
     write_lock,
 )
-from sparsevlm.models.checkpoints.verify import content_digest, damaged
 
 SPARE = 1_000_000_000  # bytes that stay free
-TRIES = 5  # in a row without a new byte
 GB = 1e9
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of the command line."""
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME",
-        help="checkpoints by name or short name (default: all five of the paper)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--folder", type=Path, default=None, metavar="PATH",
-        help="where to keep them (default: $SPARSEVLM_CHECKPOINTS or ~/.cache/sparsevlm)",
-    )  # fmt: skip
-    parser.add_argument(
-        "--from", dest="source", type=Path, default=None, metavar="PATH",
-        help="a folder with files of the checkpoint that you have; those that are right are used",
-    )  # fmt: skip
-    parser.add_argument(
-        "--check", action="store_true",
-        help="read all files again and compare them with their digests; needs no network",
-    )  # fmt: skip
-    parser.add_argument(
-        "--dry-run", action="store_true", help="say what would be fetched, and fetch nothing"
-    )
-
-
-def main(options: argparse.Namespace) -> int:
-    """Run the command; 0 if all that was asked for is there, else 1.
-
-    Raises
-    ------
-    ValueError
-        An unknown name.
-    CheckpointError
-        The disk is too small, or the hub cannot be reached.
-    """
-    chosen = [find(name) for name in options.names] or list(CHECKPOINTS)
-    folder = options.folder or default_folder()
-    if options.check:
-        return 1 if check(chosen, folder) else 0
-    fetch(chosen, folder, source=options.source, dry_run=options.dry_run)
-    return 0
+# Weights, and texts that the loaders read. The rest (pickles, code, training states) stays behind.
+WANTED = (".safetensors", ".json", ".model", ".txt", ".jinja")
+CHANGED = (
+    "{} of {} came with another content than the hub states; it was thrown away. Run the same "
+    "command again; if it happens again, a proxy or a mirror on the way changes files"
+)
+LOST = (
+    "the connection to the hub failed at {} ({}); whole files are kept, the same command goes on "
+    "from there. Behind a firewall set HTTPS_PROXY, or HF_ENDPOINT to a mirror"
+)
+LEFT_OUT = {"trainer_state.json", "pytorch_model.bin.index.json"}
 
 
 @dataclass(frozen=True)
 class Job:
-    """One repository and what is still to be fetched of it."""
+    """One repository, what it must hold and where."""
 
     repository: Repository
     locked: Locked
     place: Path
-    todo: tuple[FileEntry, ...]
 
     @property
-    def bytes_left(self) -> int:
-        """Bytes still to come."""
-        return sum(file.size - _have(self.place, file) for file in self.todo)
+    def todo(self) -> list[FileEntry]:
+        """Files that are still to be fetched."""
+        return [f for f in self.locked.files if fault(self.place, f, read=False)]
 
-
-def _partial(folder: Path, file: FileEntry) -> Path:
-    return folder / f"{file.name}.{file.digest[:16]}.partial"
-
-
-def _have(folder: Path, file: FileEntry) -> int:
-    partial = _partial(folder, file)
-    return min(partial.stat().st_size, file.size) if partial.exists() else 0
+    def __str__(self) -> str:
+        size, left = (sum(f.size for f in files) / GB for files in (self.locked.files, self.todo))
+        state = f"{left:.2f} GB to fetch" if self.todo else "is there"
+        return (
+            f"{self.repository.id} @ {self.locked.revision[:12]}: {size:.2f} GB, {state} "
+            f"({self.repository.licence})"
+        )
 
 
 def fetch(
@@ -118,7 +83,7 @@ def fetch(
     folder
         Where to (see places.py).
     endpoint
-        Address of the hub; by default huggingface_hub's.
+        Address of the hub; by default huggingface_hub's, which HF_ENDPOINT sets.
     source
         A folder whose files are used where they are what the hub states: linked, or copied from
         another disk.
@@ -133,86 +98,88 @@ def fetch(
         The disk is too small for all of it (nothing is fetched then), the hub cannot be reached,
         or a file is damaged on its way.
     """
-    with _alone(folder):
-        jobs = [_plan(r, folder, endpoint) for c in checkpoints for r in c.repositories]
-        if source and not dry_run:
-            jobs = [_adopted(job, source) for job in jobs]
-        for job in jobs:
-            say(_line(job))
-        total = sum(job.bytes_left for job in jobs)
-        _require_space(total, folder)
-        if dry_run:
-            say(f"would fetch {total / GB:.2f} GB into {folder}")
-            return
-        for job in jobs:
-            _run(job, folder, endpoint)
-    say(f"all is in {folder}, checked; loading needs no network from now on")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep a second fetch out: both would append to the same partial file."""
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "fetch.lock")
     try:
-        lock.acquire(timeout=0)
+        with FileLock(folder / "fetch.lock", timeout=0):
+            jobs = [_plan(r, folder, endpoint) for c in checkpoints for r in c.repositories]
+            if source and not dry_run:
+                for job in jobs:
+                    _adopt(job, source)
+            for job in jobs:
+                say(str(job))
+            total = sum(file.size for job in jobs for file in job.todo)
+            _require_space(total, folder)
+            if dry_run:
+                say(f"would fetch {total / GB:.2f} GB into {folder}")
+                return
+            for job in jobs:
+                # Written first: a fetch that goes on another day goes on with this commit.
+                write_lock(folder, {**read_lock(folder), job.repository.id: job.locked})
+                _run(job, endpoint)
     except Timeout:
         raise CheckpointError(
             f"another fetch into {folder} is running; let it finish, or stop it"
         ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    say(f"all is in {folder}, checked; loading needs no network from now on")
 
 
 def _plan(repository: Repository, folder: Path, endpoint: str | None) -> Job:
-    known = read_lock(folder).get(repository.id)
+    locked = read_lock(folder).get(repository.id)
     # What an earlier fetch pinned stays pinned.
-    revision = known.revision if known and not repository.pinned else repository.revision
-    if known and known.revision == revision:
-        locked = known
-    else:
-        locked = listing(repository, revision, endpoint)
-    found = place(repository, locked.revision, folder)
-    return Job(
-        repository, locked, found, tuple(f for f in locked.files if any(missing(found, [f])))
-    )
+    if locked is None or (repository.pinned and locked.revision != repository.revision):
+        locked = _listing(repository, endpoint)
+    return Job(repository, locked, place(repository, locked.revision, folder))
 
 
-def _adopted(job: Job, source: Path) -> Job:
-    """The job without the files that a folder has as the hub states them."""
+def _listing(repository: Repository, endpoint: str | None) -> Locked:
+    """Ask the hub for the commit, and the wanted files at its top level with their digests."""
+    from huggingface_hub import HfApi
+
+    with _explained(repository):
+        info = HfApi(endpoint=endpoint).model_info(
+            repository.id, revision=repository.revision, files_metadata=True
+        )
+    files = [
+        _entry(file)
+        for file in info.siblings
+        if file.rfilename.endswith(WANTED)
+        and "/" not in file.rfilename
+        and file.rfilename not in LEFT_OUT
+    ]
+    if not any(file.name.endswith(".safetensors") for file in files):
+        raise CheckpointError(
+            f"{repository.id} at {repository.revision} has no safetensors; pickled weights (.bin) "
+            "can run any code when they are opened and are not fetched. Look for a revision with "
+            "safetensors, or convert a copy that you trust and give its folder"
+        )
+    return Locked(info.sha, tuple(files))
+
+
+def _entry(file: Any) -> FileEntry:
+    if file.lfs is not None:
+        return FileEntry(file.rfilename, file.lfs["size"], "sha256", file.lfs["sha256"])
+    return FileEntry(file.rfilename, file.size, "git", file.blob_id)
+
+
+def _adopt(job: Job, source: Path) -> None:
+    """Take the files that a folder has as the hub states them."""
     if not source.is_dir():
         raise CheckpointError(f"--from {source} is no folder")
     job.place.mkdir(parents=True, exist_ok=True)
     for file in job.todo:
-        if damaged(source, [file]):
-            continue
-        path, partial = (source / file.name).resolve(), _partial(job.place, file)
-        partial.unlink(missing_ok=True)
-        try:
-            os.link(path, partial)
-        except OSError:  # another disk
-            shutil.copyfile(path, partial)
-        partial.replace(job.place / file.name)
-    return replace(job, todo=tuple(f for f in job.todo if any(missing(job.place, [f]))))
-
-
-def _line(job: Job) -> str:
-    state = f"{job.bytes_left / GB:.2f} GB to fetch" if job.todo else "is there"
-    return (
-        f"{job.repository.id} @ {job.locked.revision[:12]}: {job.locked.size / GB:.2f} GB, "
-        f"{state} ({job.repository.licence})"
-    )
+        if not fault(source, file):
+            there = job.place / file.name
+            there.unlink(missing_ok=True)
+            try:
+                os.link((source / file.name).resolve(), there)
+            except OSError:  # another disk
+                shutil.copyfile(source / file.name, there)
 
 
 def _require_space(needed: int, folder: Path) -> None:
-    there = folder.absolute()
-    while not there.exists():
-        there = there.parent
-    free = shutil.disk_usage(there).free
+    free = shutil.disk_usage(folder).free
     if needed and needed + SPARE > free:
         raise CheckpointError(
             f"{needed / GB:.2f} GB are to be fetched into {folder} and {SPARE / GB:.0f} GB should "
@@ -221,45 +188,60 @@ def _require_space(needed: int, folder: Path) -> None:
         )
 
 
-def _run(job: Job, folder: Path, endpoint: str | None) -> None:
-    job.place.mkdir(parents=True, exist_ok=True)
-    # Written first: a fetch that goes on another day goes on with this commit.
-    write_lock(folder, {**read_lock(folder), job.repository.id: job.locked})
-    if not job.todo:
+def _run(job: Job, endpoint: str | None) -> None:
+    """Download what is missing and check it; huggingface_hub takes up a lost connection."""
+    from huggingface_hub import snapshot_download
+
+    if not (todo := job.todo):
         return
-    from tqdm import tqdm
+    try:
+        with _explained(job.repository):
+            snapshot_download(
+                job.repository.id,
+                revision=job.locked.revision,
+                local_dir=job.place,
+                allow_patterns=[file.name for file in todo],
+                endpoint=endpoint,
+            )
+    except OSError as error:
+        if "Consistency check failed" not in str(error):  # huggingface_hub's, of a file's size
+            raise
+        raise CheckpointError(CHANGED.format("a file", job.repository.id)) from error
+    # huggingface_hub does not compare contents, and returns what is there where the hub is away.
+    for file in todo:
+        path = job.place / file.name
+        if not path.is_file():
+            raise CheckpointError(LOST.format(job.repository.id, f"{file.name} did not come"))
+        if fault(job.place, file):
+            path.unlink()
+            raise CheckpointError(CHANGED.format(file.name, job.repository.id))
 
-    with tqdm(
-        total=sum(file.size for file in job.todo), desc=job.repository.id, unit="B",
-        unit_scale=True, file=sys.stderr, mininterval=1,
-    ) as bar:  # fmt: skip
-        for file in job.todo:
-            _fetch_file(job, file, bar.update, endpoint)
 
+@contextmanager
+def _explained(repository: Repository) -> Iterator[None]:
+    """Turn what the hub's client raises into one sentence that says what to do."""
+    from huggingface_hub import errors, get_session
 
-def _fetch_file(job: Job, file: FileEntry, seen: Callable, endpoint: str | None) -> None:
-    partial = _partial(job.place, file)
-    seen(_have(job.place, file))
-    tries = TRIES
-    while (have := _have(job.place, file)) < file.size or not partial.exists():
-        try:
-            download(job.repository.id, job.locked.revision, file, partial, seen, endpoint)
-        except LostConnectionError:
-            tries = TRIES if _have(job.place, file) > have else tries - 1
-            if not tries:
-                raise
-            time.sleep(2 ** (TRIES - tries) / 4)
-        else:
-            if _have(job.place, file) <= have:
-                break  # it ends before the size that the hub states
-    if partial.stat().st_size != file.size or (content_digest(partial, file.kind) != file.digest):
-        partial.unlink()
-        raise CheckpointError(
-            f"{file.name} of {job.repository.id} came with another content than the hub states; "
-            "it was thrown away. Run the same command again; if it happens again, a proxy or a "
-            "mirror on the way changes files"
-        )
-    partial.replace(job.place / file.name)
+    # httpx or httpx2, whichever this release of huggingface_hub uses.
+    client = import_module(type(get_session()).__module__.partition(".")[0])
+    sentences = {
+        errors.OfflineModeIsEnabled: "the environment variable HF_HUB_OFFLINE forbids the network; "
+        "unset it to fetch",
+        errors.GatedRepoError: f"{repository.id} asks for its terms to be accepted: open its page "
+        "on the hub, accept them, and log in with `hf auth login`",
+        errors.RevisionNotFoundError: f"the hub knows {repository.id}, but not its revision "
+        f"{repository.revision}; its history may have been rewritten: give a local folder with "
+        "the files instead",
+        errors.RepositoryNotFoundError: f"the hub does not show {repository.id} (it was moved, or "
+        "needs a login: `hf auth login`)",
+    }
+    hub = (client.HTTPError, errors.HfHubHTTPError, errors.LocalEntryNotFoundError)
+    try:
+        yield
+    except (*sentences, *hub) as error:
+        known = (text for kind, text in sentences.items() if isinstance(error, kind))
+        text = next(known, LOST.format(repository.id, error or type(error).__name__))
+        raise CheckpointError(text) from error
 
 
 def check(
@@ -269,7 +251,7 @@ def check(
 
     A file with another content is deleted, so that the next `fetch` gets it anew.
     """
-    from tqdm import tqdm
+    from tqdm import tqdm  # type: ignore[import-untyped]
 
     locks, found = read_lock(folder), []
     for repository in (r for c in checkpoints for r in c.repositories):
@@ -277,12 +259,10 @@ def check(
             found.append(f"{repository.id} has not been fetched")
             continue
         here = place(repository, locked.revision, folder)
-        with tqdm(total=locked.size, desc=repository.id, unit="B", unit_scale=True,
-                  file=sys.stderr, mininterval=1) as bar:  # fmt: skip
-            for file in locked.files:
-                for sentence in damaged(here, [file], bar.update):
-                    (here / file.name).unlink(missing_ok=True)
-                    found.append(f"{repository.id}: {sentence}; fetch it again")
+        for file in tqdm(locked.files, desc=repository.id, unit="file", file=sys.stderr):
+            if sentence := fault(here, file):
+                (here / file.name).unlink(missing_ok=True)
+                found.append(f"{repository.id}: {sentence}; fetch it again")
     for sentence in found:
         say(sentence)
     say("check: all is well" if not found else f"check: {len(found)} problem(s)")

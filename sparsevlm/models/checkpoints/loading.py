@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevlm.models.checkpoints.declared import CHECKPOINTS, find
+from sparsevlm.models.checkpoints.declared import declared, find
 from sparsevlm.models.checkpoints.places import CheckpointError, default_folder, locate
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sparsevlm.models.prompt_builder import PromptBuilder
 
-# model_type in config.json to (family, class in transformers; None: families/mini_gemini).
+# model_type in config.json to (family, class in transformers; None: models/mini_gemini).
 KINDS = {
     "llava": ("llava", "LlavaForConditionalGeneration"),
     "video_llava": ("video_llava", "VideoLlavaForConditionalGeneration"),
@@ -86,13 +86,14 @@ def load(
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise CheckpointError(
             f"device {device!r} was asked for and torch sees no GPU; "
-            "`python -m sparsevlm check --profile a100` says why. For a try without one: 'cpu'"
+            "`sparsevlm check --profile a100` says why. For a try without one: 'cpu'"
         )
     where, aux, preset = files_of(name, folder)
     raw = check_files(where)
-    if dtype is None or isinstance(dtype, str):
+    if not isinstance(dtype, torch.dtype):
         dtype = getattr(torch, dtype or preset)
-    options = _placement(device) | _quantized(quantization, device, dtype)
+    assert isinstance(dtype, torch.dtype), f"torch has no dtype {dtype!r}"
+    options = _placement(device, quantization, dtype)
     family, kind = KINDS[raw["model_type"]]
     if kind is None:
         model = _mini_gemini(where, raw, aux, dtype, attention, options)
@@ -113,9 +114,8 @@ def files_of(name: str | Path, folder: Path | None = None) -> tuple[Path, Path |
     CheckpointError
         It is in the table, and not fetched or not complete.
     """
-    if str(name) not in {n for c in CHECKPOINTS for n in (c.name, c.short)}:
-        if Path(name).is_dir():
-            return Path(name), None, "float16"
+    if not declared(str(name)) and Path(name).is_dir():
+        return Path(name), None, "float16"
     checkpoint = find(str(name))
     folder = folder or default_folder()
     main, *towers = checkpoint.repositories
@@ -241,18 +241,22 @@ def _builder(family: str, model: PreTrainedModel, where: Path) -> PromptBuilder:
     return prompt_builder(family, model.config, tokenizer)
 
 
-def _placement(device: str) -> dict:
-    if device not in SPREAD:
+def _placement(device: str, quantization: str | None, dtype: torch.dtype) -> dict:
+    """Return the options of a model that is spread over devices or quantised, {} for others."""
+    what = {"accelerate": f"placing a model over devices (device={device!r})"}
+    if quantization:
+        what = dict.fromkeys(("accelerate", "bitsandbytes"), "loading in 4 bits")
+    elif device not in SPREAD:
         return {}
-    _require("accelerate", f"placing a model over devices (device={device!r})")
-    return {"device_map": device}
-
-
-def _quantized(quantization: str | None, device: str, dtype: torch.dtype) -> dict:
-    if quantization is None:
-        return {}
-    for package in ("accelerate", "bitsandbytes"):
-        _require(package, "loading in 4 bits")
+    for package in what:
+        if find_spec(package) is None:
+            raise CheckpointError(
+                f"{what[package]} needs the package {package}: "
+                "pip install 'sparsevlm-repro[quantised]'"
+            )
+    placed = {"device_map": device if device in SPREAD else {"": device}}
+    if not quantization:
+        return placed
     from transformers import BitsAndBytesConfig
 
     config = BitsAndBytesConfig(
@@ -261,14 +265,4 @@ def _quantized(quantization: str | None, device: str, dtype: torch.dtype) -> dic
         bnb_4bit_compute_dtype=dtype,
         llm_int8_skip_modules=HALF,
     )
-    return {
-        "quantization_config": config,
-        "device_map": device if device in SPREAD else {"": device},
-    }
-
-
-def _require(package: str, what: str) -> None:
-    if find_spec(package) is None:
-        raise CheckpointError(
-            f"{what} needs the package {package}: pip install 'sparsevlm-repro[quantised]'"
-        )
+    return {**placed, "quantization_config": config}

@@ -9,9 +9,9 @@ The folder is that of the environment variable SPARSEVLM_CHECKPOINTS, else
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from sparsevlm.models.checkpoints.declared import Repository
 VARIABLE = "SPARSEVLM_CHECKPOINTS"
 LOCK = "checkpoints.lock.json"
 FORMAT = 1
+CHUNK = 1 << 22
 
 
 class CheckpointError(OSError):
@@ -32,14 +33,10 @@ class FileEntry:
 
     Attributes
     ----------
-    name : str
-        Path inside the repository.
-    size : int
-        Bytes.
-    kind : str
-        "sha256" (large files) or "git" (small ones: the hash that git gives the content).
-    digest : str
-        Hexadecimal.
+    name, size : str and int
+        Path inside the repository, and bytes.
+    kind, digest : str
+        "sha256" (large files) or "git" (small ones), see `content_digest`; and hexadecimal digits.
     """
 
     name: str
@@ -50,23 +47,10 @@ class FileEntry:
 
 @dataclass(frozen=True)
 class Locked:
-    """What a fetch got of a repository.
-
-    Attributes
-    ----------
-    revision : str
-        The commit.
-    files : tuple of FileEntry
-        All that belongs to it.
-    """
+    """What a fetch got of a repository: the commit, and all files that belong to it."""
 
     revision: str
     files: tuple[FileEntry, ...]
-
-    @property
-    def size(self) -> int:
-        """Bytes of all files."""
-        return sum(file.size for file in self.files)
 
 
 def default_folder() -> Path:
@@ -102,37 +86,32 @@ def read_lock(folder: Path) -> dict[str, Locked]:
         return {}
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{path} cannot be read ({error}); delete it and run `python -m sparsevlm fetch` "
+            f"{path} cannot be read ({error}); delete it and run `sparsevlm fetch` "
             "again, which checks the files that are there and keeps the good ones"
         ) from error
 
 
 def write_lock(folder: Path, repositories: dict[str, Locked]) -> None:
-    """Write the lock file, whole or not at all."""
-    values = {
-        "format": FORMAT,
-        "repositories": {
-            name: {"revision": locked.revision, "files": [asdict(file) for file in locked.files]}
-            for name, locked in sorted(repositories.items())
-        },
-    }
+    """Write the lock file atomically."""
+    locks = {name: asdict(locked) for name, locked in sorted(repositories.items())}
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{LOCK}.partial"
-    partial.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, folder / LOCK)
+    text = json.dumps({"format": FORMAT, "repositories": locks}, indent=1)
+    partial.write_text(f"{text}\n", encoding="utf-8")
+    partial.replace(folder / LOCK)
 
 
 def locate(repository: Repository, folder: Path) -> Path:
     """Return the folder of a repository's files, all of them there and of the right size.
 
-    Reads no content: `verify.damaged` does.
+    Reads no content: `fault` does.
 
     Raises
     ------
     CheckpointError
         Nothing, another revision or only a part of it has been fetched.
     """
-    again = f"run `python -m sparsevlm fetch {repository.id}`"
+    again = f"run `sparsevlm fetch {repository.id}`"
     if not (locked := read_lock(folder).get(repository.id)):
         raise CheckpointError(
             f"{repository.id} has not been fetched into {folder}; {again} "
@@ -145,16 +124,33 @@ def locate(repository: Repository, folder: Path) -> Path:
             f"uses {repository.revision[:12]}; {again}"
         )
     found = place(repository, locked.revision, folder)
-    if wrong := list(missing(found, locked.files)):
-        raise CheckpointError(f"{repository.id} is not complete in {found}: {wrong[0]}; {again}")
+    for file in locked.files:
+        if wrong := fault(found, file, read=False):
+            raise CheckpointError(f"{repository.id} is not complete in {found}: {wrong}; {again}")
     return found
 
 
-def missing(folder: Path, files: Iterable[FileEntry]) -> Iterable[str]:
-    """Say which files are not there, or are of another size."""
-    for file in files:
-        path = folder / file.name
-        if not path.is_file():
-            yield f"{file.name} is missing"
-        elif (size := path.stat().st_size) != file.size:
-            yield f"{file.name} has {size} bytes instead of {file.size}"
+def fault(folder: Path, file: FileEntry, read: bool = True) -> str:
+    """Return what is wrong with a file, "" for nothing.
+
+    With ``read`` its content is compared with the digest: about ten seconds for a model of 14 GB.
+    """
+    path = folder / file.name
+    if not path.is_file():
+        return f"{file.name} is missing"
+    if (size := path.stat().st_size) != file.size:
+        return f"{file.name} has {size} bytes instead of {file.size}"
+    if read and content_digest(path, file.kind) != file.digest:
+        return f"{file.name} has another content than the hub says (damaged)"
+    return ""
+
+
+def content_digest(path: Path, kind: str = "sha256") -> str:
+    """Return the digest of a file: "sha256", or "git" for the SHA-1 that git gives a blob."""
+    total = hashlib.sha256()
+    if kind == "git":
+        total = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            total.update(chunk)
+    return total.hexdigest()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
 
@@ -12,7 +13,7 @@ from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
 class MiniGemini(Adapter):
     """`MiniGeminiForConditionalGeneration`: behind the projector it is LLaVA."""
 
-    def __init__(self, model: nn.Module, visual_mask: object = None) -> None:
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is not None:
             raise ValueError(
                 "a Mini-Gemini model finds its visual tokens itself; leave visual_mask out"

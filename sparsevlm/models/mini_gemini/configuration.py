@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from transformers import AutoConfig, CLIPVisionConfig, ConvNextConfig, LlamaConfig, PreTrainedConfig
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
@@ -54,10 +54,12 @@ class MiniGeminiConfig(PreTrainedConfig):
         "aux_config": ConvNextConfig,
     }
 
-    text_config: dict | PreTrainedConfig | None = None
-    vision_config: dict | PreTrainedConfig | None = None
-    aux_config: dict | PreTrainedConfig | None = None
-    image_token_id: int | None = None
+    # Configs are given as a dict, a config or None, the id as a number or None; from
+    # `__post_init__` on they are configs and a number.
+    text_config: Any = None
+    vision_config: Any = None
+    aux_config: Any = None
+    image_token_id: Any = None
     image_size_aux: int = 768
     image_grid: int = 1
     image_global: bool = False
@@ -82,12 +84,12 @@ class MiniGeminiConfig(PreTrainedConfig):
 
     @property
     def num_views(self) -> int:
-        """Low-resolution images per picture: 1, HD 5 (four crops, then the whole)."""
+        """Low-resolution images per image: 1, HD 5 (four crops, then the whole)."""
         return self.image_grid**2 + int(self.image_global)
 
     @property
     def num_visual(self) -> int:
-        """Visual tokens per picture: 576, HD 2880."""
+        """Visual tokens per image: 576, HD 2880."""
         return self.num_views * self.visual_side**2
 
     @property

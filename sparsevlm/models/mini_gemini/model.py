@@ -6,6 +6,8 @@ LLaVA-1.5: the visual tokens stand where their placeholders stood.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from transformers import AutoModel, CLIPVisionModel, PreTrainedModel
@@ -58,7 +60,7 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
         self.vision_tower_aux.eval()
         return self
 
-    def get_image_features(self, pixel_values: Tensor, pixel_values_aux: Tensor) -> Tensor:
+    def get_image_features(self, pixel_values: Tensor, pixel_values_aux: Tensor | None) -> Tensor:
         """Visual tokens as the language model gets them, but for Gemma's scale.
 
         Parameters
@@ -81,11 +83,12 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
             For other shapes.
         """
         self._check_pixels(pixel_values, pixel_values_aux)
+        assert pixel_values_aux is not None, "checked"
         config, images = self.config, len(pixel_values)
         tokens = self._clip(pixel_values.flatten(0, -4)).unflatten(0, (images, config.num_views))
         aux = self.vision_tower_aux.pyramid(pixel_values_aux.to(self.vision_tower_aux.dtype))
         views = aux_views(aux, config.image_grid, config.image_global)
-        # PruningContext by view: the windows of all five HD views at once would take gigabytes.
+        # View by view: the windows of all five HD views at once would take gigabytes.
         mined = [self.mining(tokens[:, view], part) for view, part in enumerate(views)]
         if config.image_global:
             mined = [mined[-1], *mined[:-1]]
@@ -105,7 +108,7 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
         if aux is None:
             raise ValueError(
                 "pixel_values came without pixel_values_aux, the high-resolution image; give both "
-                "(prepare() makes them from one picture)"
+                "(`MiniGeminiPromptBuilder.inputs` makes them from one image)"
             )
         if tuple(pixels.shape) != want or tuple(aux.shape) != want_aux:
             raise ValueError(
@@ -165,8 +168,8 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
         features = None
-        if inputs_embeds is None:
-            visual = input_ids == self.config.image_token_id
+        if input_ids is not None:
+            visual = input_ids.eq(self.config.image_token_id)
             inputs_embeds = self._embed(input_ids, visual)
             if pixel_values is not None:
                 features = self.get_image_features(pixel_values, pixel_values_aux)
@@ -194,5 +197,5 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
         )
 
 
-def _continues(cache: object) -> bool:
+def _continues(cache: Any) -> bool:
     return cache is not None and cache.get_seq_length() > 0

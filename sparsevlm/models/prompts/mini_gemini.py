@@ -44,7 +44,8 @@ class MiniGeminiPromptBuilder(PromptBuilder):
     def prompt(self, question: str, num_images: int = 1) -> str:
         """See `PromptBuilder.prompt`; an ``<image>`` in the question is where the image stands."""
         prompt = super().prompt(question, num_images)
-        return prompt.replace(self.template.image, "", 1) if PLACEHOLDER in question else prompt
+        image = self.template.image or ""
+        return prompt.replace(image, "", 1) if PLACEHOLDER in question else prompt
 
     def _ids(self, prompt: str, num_images: int, count: int) -> list[int]:
         """SentencePiece begins each piece with its word mark; only the first keeps its <s>."""
@@ -67,7 +68,7 @@ class MiniGeminiPromptBuilder(PromptBuilder):
 
 def mini_gemini_builder(config: MiniGeminiConfig, tokenizer: object) -> MiniGeminiPromptBuilder:
     """Return the builder of a released checkpoint: template and padding as its config says."""
-    fit = "pad" if config.image_aspect_ratio == "pad" else "crop"
+    fit: Fit = "pad" if config.image_aspect_ratio == "pad" else "crop"
     template = _TEMPLATES[config.text_config.model_type]
     return MiniGeminiPromptBuilder(config, tokenizer, template, fit)
 

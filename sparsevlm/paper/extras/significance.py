@@ -1,42 +1,49 @@
-"""Which methods separate on the miniatures, with about 2,000 questions each.
+"""Which methods differ significantly on the miniatures, with about 2,000 questions each.
 
 The tables ask a miniature a few hundred questions, so that all of them can be made in minutes.
-What a difference between two methods is takes more. `python -m sparsevlm.paper.extras.significance`
-asks those questions once, resumes where it was stopped, and writes the differences, study by study,
-to a file that is kept in git; the notebook `miniature` draws it and states how each was made.
+What a difference between two methods is takes more. `sparsevlm significance` asks those questions
+once, resumes where it was stopped, and writes the differences, study by study, to a file that is
+kept in git; the notebook `miniature` draws it and states how each was made.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from sparsevlm.analysis.drawing import error_bars
 from sparsevlm.analysis.kinds import accuracy_by_kind
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.analysis.study import Results, measure
+from sparsevlm.analysis.study import DENSE, Results, measure
 from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
-from sparsevlm.cli.suite import execute_runs_apart
+from sparsevlm.analysis.words import label
 from sparsevlm.evaluation.paths import DATA, relative
-from sparsevlm.evaluation.plan import DENSE, algorithm_digest, source_of
+from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
-from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.runs import plan_runs
-from sparsevlm.evaluation.studies import STUDIES
+from sparsevlm.evaluation.results.failures import RunError
+from sparsevlm.evaluation.results.run import EvaluationRun, digest
+from sparsevlm.evaluation.runs import ensure_records
+from sparsevlm.evaluation.studies import studies
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FILE = DATA / "miniature" / "separation.json"
-NAMES = tuple(name for name in STUDIES if name.startswith("apart_"))
+NAMES = tuple(name for name in studies() if name.startswith("apart_"))
 FORMAT = 1
+COMMAND = "sparsevlm significance"
+
+
+def _code_of(runs: Iterable[EvaluationRun]) -> str:
+    """Return the digest of the code that some runs depend on."""
+    return digest(*sorted({run.algorithm for run in runs}))
 
 
 def entry(results: Results) -> dict:
@@ -53,28 +60,27 @@ def entry(results: Results) -> dict:
         for (method, _, benchmark), record in results.records.items()
         if method == DENSE
     }
+    rows = []
+    for method, tokens in results.settings[1:]:
+        ahead = results.find("ahead", (method, tokens))
+        rows.append({
+            "method": method, "tokens": tokens,
+            "relative": _rounded(results.get("relative accuracy", (method, tokens))),
+            "behind_sparsevlm": ahead and _rounded(ahead),
+        })  # fmt: skip
     return {
         "miniature": profile.model,
-        "cuts": "moved" if profile.moved_cuts else "by depth",
+        "cuts": "moved" if profile.attention_aligned else "by depth",
         "questions": sum(found["questions"] for found in dense.values()),
         "dense": dense,
-        "algorithm": algorithm_digest(),
+        "algorithm": _code_of(record.run for record in results.records.values()),
         "provenance": provenance.collect(),
-        "runs": sorted(results.ids),
-        "rows": [
-            {
-                "method": row.method,
-                "tokens": row.tokens,
-                "relative": _numbers(row.relative),
-                "behind_sparsevlm": row.ahead and _numbers(row.ahead),
-            }
-            for row in results.rows
-            if row.method != DENSE
-        ],
+        "cells": sorted(results.ids),
+        "rows": rows,
     }
 
 
-def _numbers(estimate: Estimate) -> dict[str, float]:
+def _rounded(estimate: Estimate) -> dict[str, float]:
     return {name: round(getattr(estimate, name), 3) for name in ("value", "low", "high", "level")}
 
 
@@ -89,22 +95,18 @@ def read(path: Path = FILE) -> dict:
         It is of another version of this code.
     """
     if not path.exists():
-        raise FileNotFoundError(
-            f"{relative(path)} is not there; make it: python -m sparsevlm.paper.extras.significance"
-        )
+        raise FileNotFoundError(f"{relative(path)} is not there; make it: {COMMAND}")
     found = json.loads(path.read_text(encoding="utf-8"))
     if found.get("format") != FORMAT:
         raise ValueError(
             f"{relative(path)} has format {found.get('format')}, this code reads {FORMAT}; make it "
-            "again: python -m sparsevlm.paper.extras.significance"
+            f"again: {COMMAND}"
         )
     return found
 
 
 def frame(found: dict) -> pd.DataFrame:
     """Return a row per study and other method: SparseVLM minus it, in points."""
-    import pandas as pd
-
     rows = []
     for study in found["studies"].values():
         for row in study["rows"]:
@@ -122,8 +124,6 @@ def frame(found: dict) -> pd.DataFrame:
 
 def dense_frame(found: dict) -> pd.DataFrame:
     """Return a row per miniature, benchmark and kind of question: the dense model's accuracy."""
-    import pandas as pd
-
     return pd.DataFrame([
         {
             "miniature": study["miniature"], "benchmark": entry["label"], "kind": kind or "all",
@@ -153,7 +153,7 @@ def source_lines(found: dict) -> str:
     lines = []
     for name, study in found["studies"].items():
         made = study["provenance"]
-        same = study["algorithm"] == algorithm_digest()
+        same = study["algorithm"] == _code_of(plan_runs(get_profile("mini").for_study(name)))
         lines.append(
             f"{name}: {made['time'][:10]}, commit {made['commit'][:8]}"
             f"{' (changed)' if made['dirty'] else ''}, {made['device']}; the code that prunes, "
@@ -173,7 +173,7 @@ def draw(table: pd.DataFrame) -> Figure:
     for axes, ((miniature, cuts), rows) in zip(panels[0], groups, strict=True):
         _draw_panel(axes, rows)
         first = rows.iloc[0]
-        moved = ", moved cuts" if cuts == "moved" else ""
+        moved = ", moved stages" if cuts == "moved" else ""
         axes.set_title(
             f"{miniature}{moved}\n{first.tokens} tokens\n{first.questions} questions", fontsize=6.5
         )
@@ -185,48 +185,39 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
     for place, row in enumerate(rows.itertuples()):
-        style = METHOD_STYLE[row.against]
-        ends = [[row.points - row.low], [row.high - row.points]]
+        style, lead = METHOD_STYLE[row.against], Estimate(row.points, row.low, row.high)
         axes.errorbar(
-            [row.points], [place], xerr=ends, color=style.colour, marker=style.marker,
+            [row.points], [place], xerr=error_bars([lead]), color=style.color, marker=style.marker,
             markersize=4, elinewidth=0.8, capsize=2,
         )  # fmt: skip
     axes.axvline(0, color="black", linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(rows)), [METHOD_STYLE[name].label for name in rows.against])
+    axes.set_yticks(range(len(rows)), [label(name) for name in rows.against])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x")
 
 
 def put(results: Results, path: Path = FILE) -> None:
     """Write a study into the file; the others stay as they are."""
-    studies = read(path)["studies"] if path.exists() else {}
-    studies[results.profile.study] = entry(results)
-    whole = {name: studies[name] for name in NAMES if name in studies}
+    known = read(path)["studies"] if path.exists() else {}
+    known[results.profile.study] = entry(results)
+    whole = {name: known[name] for name in NAMES if name in known}
     write_text(path, json.dumps({"format": FORMAT, "studies": whole}, indent=1) + "\n")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Ask what was not asked yet, and write study by study; 1 if something failed."""
-    parser = argparse.ArgumentParser(
-        prog="python -m sparsevlm.paper.extras.significance", description=__doc__.splitlines()[0]
-    )
-    parser.add_argument("--jobs", type=int, default=2, help="worker processes (default: 2)")
-    parser.add_argument(
-        "--only", nargs="+", choices=NAMES, default=list(NAMES), metavar="STUDY",
-        help=f"only these, the others stay as they are: {', '.join(NAMES)}",
-    )  # fmt: skip
-    options = parser.parse_args(arguments)
-    profile, store = get_profile("mini"), Store()
-    for name in options.only:
-        runs = plan_runs(profile.for_study(name), store=store)
-        failed = execute_runs_apart(runs, store, options.jobs, source=source_of(profile))
-        if failed:
-            print("\n".join(f"failed: {what}: {why}" for what, why in failed.items()))
-            return 1
+def update(names: Sequence[str] = NAMES, jobs: int = 2) -> dict[str, str]:
+    """Ask what was not asked yet, and write study by study.
+
+    Returns
+    -------
+    dict of str
+        What failed in the first study that failed, with the reason; those after it are not run.
+    """
+    profile = get_profile("mini")
+    for name in names:
+        try:
+            ensure_records(profile.for_study(name), jobs=jobs)
+        except RunError as error:
+            return {name: str(error)}
         put(measure(profile, name))
         print(f"{name}: written to {relative(FILE)}", flush=True)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return {}

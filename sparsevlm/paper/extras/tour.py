@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
-from sparsevlm.analysis.observe import Recording, ask_example, record
+from sparsevlm.analysis.observe import RecordedExample, ask_example, record
 from sparsevlm.core.schedule import recycled_counts
 from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
-from sparsevlm.models.flops import DecoderShape, kv_bytes, prefill_flops
+from sparsevlm.models.sizes import ModelSizes, kv_bytes, prefill_flops
 from sparsevlm.paper.figures import figure_2
 
 if TYPE_CHECKING:
@@ -33,16 +33,16 @@ class TourData:
     ----------
     about : str
         What the reader has to know of the image.
-    run : Recording
+    run : RecordedExample
     dense : str
         The answer of the dense model.
-    decoder : DecoderShape
+    sizes : ModelSizes
     """
 
     about: str
-    run: Recording
+    run: RecordedExample
     dense: str
-    decoder: DecoderShape
+    sizes: ModelSizes
 
 
 def measure(
@@ -62,7 +62,7 @@ def measure(
     examples = examples_of(loaded)
     (example,) = choose_examples(examples, ASKED, image, question)
     dense = ask_example(loaded, example, Dense()).answer.text
-    return TourData(examples.about, record(loaded, example, tokens), dense, loaded.sizes.decoder)
+    return TourData(examples.about, record(loaded, example, tokens), dense, loaded.sizes)
 
 
 def sequence(data: TourData) -> pd.DataFrame:
@@ -112,7 +112,7 @@ def best_patches(data: TourData, number: int = 0, count: int = 8) -> pd.DataFram
     return frame
 
 
-def _shown(run: Recording, token: int) -> str:
+def _shown(run: RecordedExample, token: int) -> str:
     if token >= run.sample.num_visual:
         return "several"
     scene = run.example.scene
@@ -212,8 +212,8 @@ def accounting(data: TourData) -> pd.DataFrame:
     frame = pd.DataFrame({"tokens in": sample.tokens_in, "tokens out": sample.tokens_out})
     full = [sample.num_visual + text]
     for name, cost in (("operations, % of dense", prefill_flops), ("KV cache, %", kv_bytes)):
-        dense = cost(full, data.decoder)
-        frame[name] = [100 * cost([n + text], data.decoder) / dense for n in frame["tokens in"]]
+        dense = cost(full, data.sizes)
+        frame[name] = [100 * cost([n + text], data.sizes) / dense for n in frame["tokens in"]]
     frame.index = [f"layer {index}" for index in range(len(frame))]
     frame = frame.astype(float)
     frame.loc["mean"] = frame.mean()

@@ -37,12 +37,12 @@ def draw_scores(data: TourData) -> Figure:
 def draw_groups(data: TourData, number: int = 0) -> Figure:
     """Density against distance to a denser token: centers stand out; then the groups in place."""
     from sparsevlm.analysis.panels import Canvas, draw_stage
-    from sparsevlm.analysis.survivors import GROUP_COLOURS
+    from sparsevlm.analysis.survivors import GROUP_COLORS
 
     run, frame = data.run, peaks(data, number)
     canvas = Canvas(6.75, 2.75)
     axes = canvas.panel(0.5, 0.25, 3.4, 2.0)
-    colors = [GROUP_COLOURS[group % len(GROUP_COLOURS)] for group in frame["group"]]
+    colors = [GROUP_COLORS[group % len(GROUP_COLORS)] for group in frame["group"]]
     axes.scatter(frame["density"], frame["to a denser one"], s=12, c=colors, lw=0)
     centers = frame[frame["centre"]]
     axes.scatter(centers["density"], centers["to a denser one"], s=46, facecolors="none",

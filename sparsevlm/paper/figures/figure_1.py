@@ -141,7 +141,7 @@ def draw(data: Figure1Data) -> Figure:
 def _color(method: str) -> str:
     from sparsevlm.analysis.style import METHOD_STYLE
 
-    return METHOD_STYLE[method].colour
+    return METHOD_STYLE[method].color
 
 
 def _label(method: str) -> str:

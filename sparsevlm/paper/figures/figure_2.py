@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
-from sparsevlm.analysis.observe import Recording, StageBreakdown, record
+from sparsevlm.analysis.observe import RecordedExample, StageBreakdown, record
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 
@@ -34,7 +34,7 @@ class Figure2Data:
     """One recorded run, and the number of the stage that is shown."""
 
     about: str
-    run: Recording
+    run: RecordedExample
     number: int
 
     @property
@@ -85,7 +85,7 @@ def table(data: Figure2Data) -> pd.DataFrame:
     return frame
 
 
-def summary(run: Recording) -> pd.DataFrame:
+def summary(run: RecordedExample) -> pd.DataFrame:
     """All stages of a run in numbers: rank, kept, recycled, dropped, and the lambda behind it."""
     import pandas as pd
 
@@ -163,7 +163,7 @@ def _draw_rating(canvas: Canvas, data: Figure2Data) -> None:
     canvas.text(x + width, 1.3, text, size=6.5, ha="right", color=TEXT, linespacing=1.4)
 
 
-def _count(axes: Axes, run: Recording, number: int) -> None:
+def _count(axes: Axes, run: RecordedExample, number: int) -> None:
     if number < 0:
         text = f"{run.sample.num_visual} tokens"
     else:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
-from sparsevlm.analysis.observe import Recording, record
+from sparsevlm.analysis.observe import RecordedExample, record
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 
@@ -34,8 +34,8 @@ ASKED = (
 class RaterComparison:
     """One prompt, pruned with the words above the mean as raters and with every word as one."""
 
-    raters: Recording
-    all_text: Recording
+    raters: RecordedExample
+    all_text: RecordedExample
 
 
 @dataclass(frozen=True)

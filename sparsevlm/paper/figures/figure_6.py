@@ -145,13 +145,13 @@ def survivor_key() -> list:
     """Return the entries of a key: kept, recycled, dropped, word that rates."""
     from matplotlib.patches import Patch
 
-    from sparsevlm.analysis.survivors import GROUP_COLOURS, RATER_COLOUR
+    from sparsevlm.analysis.survivors import GROUP_COLORS, RATER_COLOR
 
     return [
         Patch(facecolor="#888888", edgecolor="#222222", lw=0.6, label="kept"),
-        Patch(facecolor=GROUP_COLOURS[0], alpha=0.45, label="recycled (a colour per group)"),
+        Patch(facecolor=GROUP_COLORS[0], alpha=0.45, label="recycled (a colour per group)"),
         Patch(facecolor="#f4f4f4", edgecolor="#dddddd", lw=0.4, label="dropped"),
-        Patch(facecolor=RATER_COLOUR, label="word that rates"),
+        Patch(facecolor=RATER_COLOR, label="word that rates"),
     ]
 
 

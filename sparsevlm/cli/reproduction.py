@@ -1,0 +1,186 @@
+"""Sub-commands of a reproduction: run it, show it, check it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from sparsevlm.cli.base import (
+    DONE,
+    FAILED,
+    NONE,
+    Limit,
+    ModelName,
+    Only,
+    Parameters,
+    ProfileName,
+    Shard,
+    UsageError,
+    app,
+    chosen_profile,
+    count,
+    flag,
+    option,
+    plan_of,
+)
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="NOTEBOOK", help="default: all")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="show only these")]
+Jobs = Annotated[int | None, count("processes (default: by the number of cores; 1 on a GPU)")]
+
+
+@app.command()
+def reproduce(
+    profile: ProfileName = "mini",
+    only: Only = NONE,
+    model: ModelName = "",
+    limit: Limit = 0,
+    parameters: Parameters = None,
+    jobs: Jobs = None,
+    shard: Shard = None,
+    dry_run: Annotated[bool, flag("--dry-run", "say what would run")] = False,
+) -> int:
+    """Run what is missing: evaluation runs, then the notebooks that changed."""
+    from sparsevlm.cli import suite
+    from sparsevlm.evaluation.runs import default_jobs
+    from sparsevlm.paper.claims.file import refresh
+
+    plan = plan_of(chosen_profile(profile, model, limit), only, parameters)
+    whole = not (only or model or limit or shard or parameters)
+    if shard:
+        plan = suite.shard(plan, *map(int, shard.split("/")))
+    if dry_run:
+        print("\n".join(plan.due()))
+        return DONE
+    outcome = suite.run_plan(plan, jobs=jobs or default_jobs(plan.profile))
+    if whole and not outcome.failed:
+        refresh()
+    return _report(plan, outcome)
+
+
+def _report(plan, outcome) -> int:
+    """Say what was done and what failed, and return the exit code."""
+    for name, reason in outcome.failed.items():
+        print(f"sparsevlm: failed: {name}: {reason}", file=sys.stderr)
+    where = plan.profile.slug
+    if outcome.failed:
+        done = f"{len(outcome.executed) + len(outcome.current)} of {len(plan.notebooks)} notebooks"
+        print(f"{where}: {done} done, {len(outcome.failed)} failed (reasons above)")
+        return FAILED
+    print(f"{where}: {len(plan.runs)} evaluation runs, {len(plan.notebooks)} notebooks done")
+    return DONE
+
+
+@app.command()
+def run(
+    names: Names = None,
+    profile: ProfileName = "mini",
+    model: ModelName = "",
+    limit: Limit = 0,
+    parameters: Parameters = None,
+) -> int:
+    """Run notebooks again, from the results at hand."""
+    from sparsevlm.cli.suite import run_plan
+
+    plan = plan_of(chosen_profile(profile, model, limit), names or (), parameters)
+    return _report(plan, run_plan(plan, jobs=1, force=True, runs=False))
+
+
+@app.command()
+def claims(
+    ids: Ids = None,
+    check: Annotated[bool, flag("--check", "fail if CLAIMS.md is outdated")] = False,
+) -> int:
+    """Write CLAIMS.md, or show single claims."""
+    from sparsevlm.paper.claims import file as claims_file
+
+    if check and ids:
+        raise UsageError("--check is for the whole page; give it without ids")
+    if check:
+        return DONE if claims_file.check() else FAILED
+    if not ids:
+        claims_file.update()
+        return DONE
+    try:
+        claims_file.show(ids)
+    except KeyError as error:
+        raise UsageError(error.args[0]) from None
+    return DONE
+
+
+@app.command()
+def site(profile: ProfileName = "mini") -> int:
+    """Write static pages of executed notebooks and claims."""
+    from sparsevlm.cli.site import build
+    from sparsevlm.evaluation.paths import relative
+
+    print(f"open {relative(build(chosen_profile(profile)))}")
+    return DONE
+
+
+@app.command()
+def provenance(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="a figure of this suite")],
+) -> int:
+    """Say what a PDF, PNG or SVG was made from."""
+    import json
+    from pathlib import Path
+
+    from sparsevlm.evaluation.results.provenance import read
+
+    print(json.dumps(read(Path(file)), indent=2))
+    return DONE
+
+
+@app.command("list")
+def list_names() -> int:
+    """List methods, benchmarks, profiles, models and notebooks."""
+    from sparsevlm.benchmarks import BENCHMARKS
+    from sparsevlm.evaluation.profiles import profiles
+    from sparsevlm.methods import METHODS
+    from sparsevlm.paper.notebooks import known_notebooks
+    from sparsevlm.paper.parameters import full_model_name, registered
+
+    sections = {
+        "methods": {name: method.label for name, method in METHODS.items()},
+        "benchmarks": {name: benchmark.label for name, benchmark in BENCHMARKS.items()},
+        "profiles": {
+            name: f"{profile.model} on {profile.device}"
+            + (f" (cannot run: {profile.missing})" if profile.missing else "")
+            for name, profile in profiles().items()
+        },
+        "models": {name: full_model_name(name) for name in registered("model")},
+        "notebooks": {name: f"notebooks/{name}.ipynb" for name in known_notebooks()},
+    }
+    for title, entries in sections.items():
+        print(title)
+        for name, what in entries.items():
+            print(f"  {name:<22} {what}")
+    return DONE
+
+
+@app.command()
+def check(
+    profile: Annotated[str, option("a100: is this machine ready for it, and how long")] = "mini",
+    fix: Annotated[bool, flag("--fix", "generate the notebooks again")] = False,
+) -> int:
+    """Check notebooks and bundled files, or whether a machine is ready for a profile."""
+    chosen = chosen_profile(profile)
+    if chosen.device == "cuda" and not chosen.missing:
+        from sparsevlm.cli import preflight
+
+        return preflight.main(chosen)
+    from sparsevlm.cli import check as files
+    from sparsevlm.evaluation.paths import relative
+    from sparsevlm.paper.notebooks import write_notebooks
+
+    if fix:
+        for path in write_notebooks():
+            print(f"wrote {relative(path)}")
+    found = files.notebook_problems() + files.missing_assets()
+    for problem in found:
+        print(problem)
+    print("check: all is well" if not found else f"check: {len(found)} problem(s)")
+    return FAILED if found else DONE

@@ -1,0 +1,188 @@
+"""Sub-commands beside a reproduction: checkpoints, judges, measurements, and recorded files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Annotated, Literal
+
+import typer
+
+from sparsevlm.cli.base import (
+    DONE,
+    FAILED,
+    NONE,
+    Only,
+    ProfileName,
+    UsageError,
+    Words,
+    app,
+    chosen_profile,
+    count,
+    flag,
+    numbers,
+    option,
+    plan_of,
+    several,
+)
+from sparsevlm.speed.options import PARTS, Options
+
+MaybePath = Path | None
+BENCH = Options()
+HOME = "where to keep them (default: $SPARSEVLM_CHECKPOINTS or ~/.cache/sparsevlm)"
+
+
+@app.command()
+def fetch(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="names or short names (default: all five)"),
+    ] = None,
+    folder: Annotated[MaybePath, option(HOME, "PATH")] = None,
+    source: Annotated[
+        MaybePath, option("files that you have; right ones are used", "PATH", "--from")
+    ] = None,
+    check: Annotated[bool, flag("--check", "compare all files with their digests again")] = False,
+    dry_run: Annotated[bool, flag("--dry-run", "say what would be fetched")] = False,
+) -> int:
+    """Get the paper's checkpoints, whole and verified."""
+    from sparsevlm.models.checkpoints import CHECKPOINTS, find
+    from sparsevlm.models.checkpoints import fetch as fetching
+    from sparsevlm.models.checkpoints.places import default_folder
+
+    try:
+        chosen = [find(name) for name in names or ()] or list(CHECKPOINTS)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    folder = folder or default_folder()
+    if check:
+        return FAILED if fetching.check(chosen, folder) else DONE
+    fetching.fetch(chosen, folder, source=source, dry_run=dry_run)
+    return DONE
+
+
+@app.command()
+def upload(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where to write the files")],
+    profile: ProfileName = "a100",
+    only: Only = NONE,
+) -> int:
+    """Write finished answers as the files that official scorers and servers take."""
+    from sparsevlm.evaluation.backends import default_data
+    from sparsevlm.evaluation.uploads import write_uploads
+
+    plan = plan_of(chosen_profile(profile), only)
+    written = write_uploads(plan.runs, plan.store, folder, Path(default_data()))
+    print("\n".join(map(str, written)) or "no finished run of this profile has such a file")
+    return DONE
+
+
+@app.command()
+def judge(
+    judge: Annotated[
+        Literal["match", "open", "endpoint"],
+        typer.Argument(metavar="match|open|endpoint", help="who judges"),
+    ],
+    profile: ProfileName = "mini",
+    only: Only = NONE,
+    model: Annotated[str | None, option("of an endpoint, or of the hub, or a folder")] = None,
+    revision: Annotated[str, option("of a model of the hub", "COMMIT")] = "",
+    address: Annotated[str, option("of an endpoint", "URL")] = "https://api.openai.com/v1",
+    key_variable: Annotated[str, option('variable with the key ("": none)')] = "OPENAI_API_KEY",
+    price: Annotated[tuple[float, float] | None, option("of a million tokens", "IN OUT")] = None,
+    prompt: Annotated[str | None, option("another wording, as JSON", "FILE")] = None,
+    device: Annotated[str, option("of an open judge")] = "cpu",
+    parallel: Annotated[int, count("requests at a time", max=64)] = 4,
+    yes: Annotated[bool, flag("--yes", "do not ask whether the price is right")] = False,
+) -> int:
+    """Have the open answers of finished runs judged."""
+    options = SimpleNamespace(**locals())
+    from sparsevlm.evaluation.judges import command
+
+    plan = plan_of(chosen_profile(profile), only)
+    try:
+        lines = command.run(options, plan.runs, plan.store)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    print("\n".join(lines) or "no finished run of this profile needs a judge")
+    return DONE
+
+
+@app.command()
+def bench(
+    shape: Annotated[str, option("reference, or a model at full size")] = BENCH.shape,
+    layers: Annotated[int | None, count("scale the shape down to so many layers")] = None,
+    hidden: Annotated[int | None, count("scale the shape down to this width")] = None,
+    visual: Annotated[int | None, count("visual tokens, with the reference only")] = None,
+    budgets: Annotated[Words, several("default: those of the shape", numbers)] = NONE,
+    methods: Annotated[Words, several("with fixed counts")] = Words(BENCH.methods),
+    parts: Annotated[Words, several(f"of {', '.join(PARTS)}")] = Words(BENCH.parts),
+    rounds: Annotated[int, count("interleaved rounds")] = BENCH.rounds,
+    new_tokens: Annotated[int, count("tokens of an answer")] = BENCH.new_tokens,
+    batch: Annotated[int, count("prompts in one batch")] = BENCH.batch,
+    batches: Annotated[
+        Words, several("batches of throughput, operators and footprint", numbers)
+    ] = Words(BENCH.batches),
+    scale: Annotated[Words, several("visual tokens of scale and footprint", numbers)] = Words(
+        BENCH.scale
+    ),
+    capture: Annotated[bool, flag("--capture", "run dense model and methods from graphs")] = False,
+    device: Annotated[str, option("cpu or cuda")] = BENCH.device,
+    dtype: Annotated[str, option("of weights and activations")] = BENCH.dtype,
+    attention: Annotated[str, option("kernel, as transformers names it")] = BENCH.attention,
+    seed: Annotated[int, option("of weights, prompts and order", "N")] = BENCH.seed,
+    record: Annotated[MaybePath, option("also write the result to this file", "FILE")] = None,
+) -> int:
+    """Measure time and memory of pruning, on random weights."""
+    chosen = {name: tuple(v) if isinstance(v, Words) else v for name, v in locals().items()}
+    if unknown := [part for part in parts if part not in PARTS]:
+        raise UsageError(f"unknown part {unknown[0]!r}; known: {', '.join(PARTS)}")
+    from sparsevlm.speed.bench import run_command
+
+    run_command(Options(**chosen))
+    return DONE
+
+
+@app.command()
+def bundle() -> int:
+    """Record the explorer's bundled traces again, after a miniature was trained."""
+    from sparsevlm.explorer.session import record_bundled
+
+    for path in record_bundled():
+        print(f"{path.name}: {path.stat().st_size} bytes")
+    return DONE
+
+
+@app.command()
+def significance(
+    only: Annotated[Words, several("only these studies (apart_...)")] = NONE,
+    jobs: Annotated[int, count("worker processes")] = 2,
+) -> int:
+    """Ask the miniatures 2,000 questions each: which methods differ for sure."""
+    from sparsevlm.paper.extras.significance import NAMES, update
+
+    if unknown := [name for name in only if name not in NAMES]:
+        raise UsageError(f"unknown study {unknown[0]!r}; known: {', '.join(NAMES)}")
+    failed = update(only or NAMES, jobs)
+    for what, why in failed.items():
+        print(f"failed: {what}: {why}")
+    return FAILED if failed else DONE
+
+
+@app.command("lmms-task")
+def lmms_task(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="name of a task in lmms-eval")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="its data, as on the hub")],
+    out: Annotated[Path, option("where to write", "PATH")] = Path("lmms_tasks"),
+    instruction: Annotated[str | None, option("behind every question", "TEXT")] = None,
+) -> int:
+    """Let lmms-eval read a task's data from a folder."""
+    from sparsevlm.benchmarks.loaders import DataError
+    from sparsevlm.integrations.local_task import write_task
+
+    try:
+        path = write_task(task, folder, out, instruction=instruction)
+    except DataError as error:
+        raise UsageError(str(error)) from None
+    print(f"lmms-eval --tasks {path.stem} --include_path {path.parent}")
+    return DONE

@@ -1,0 +1,299 @@
+"""Where the model and the questions of an evaluation run come from.
+
+Two backends: the bundled miniatures with their procedural scenes, and checkpoints of the paper (or
+a folder of that kind) with the official data. `backend_of` chooses by the model's name. Nothing is
+imported before it is needed, so that planning what is done already needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from multiprocessing import current_process
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from sparsevlm.benchmarks import Sample, get_benchmark
+from sparsevlm.benchmarks.counting import groups_of
+from sparsevlm.evaluation.paths import DATA
+from sparsevlm.evaluation.results.run import canonical_json, digest, samples_digest
+from sparsevlm.miniature.registry import MINIATURES, get_miniature
+from sparsevlm.models.checkpoints.places import content_digest, default_folder
+from sparsevlm.models.sizes import ModelSizes
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from transformers import PreTrainedModel
+
+    from sparsevlm.models.prompt_builder import PromptBuilder
+
+DATA_VARIABLE, QUANTIZATION_VARIABLE = "SPARSEVLM_DATA", "SPARSEVLM_QUANTIZATION"
+
+
+class EvalBackend(Protocol):
+    """Supplies models, questions and images; picklable, for it goes to the worker processes."""
+
+    def revision(self, model: str) -> str:
+        """Return the digest of everything of the model's files that can change an answer."""
+
+    def sizes(self, model: str) -> ModelSizes:
+        """Return the sizes of the model, without loading its weights."""
+
+    def modules(self, model: str) -> tuple[str, ...]:
+        """Return the modules of code that make the model's inputs and find its visual tokens."""
+
+    def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
+        """Return at most `n` samples, whole groups; asking for as many as came gives the same."""
+
+    def media(self, model: str, samples: Sequence[Sample]) -> Iterable[list[Image]]:
+        """Return the images of each sample: none, one, or the frames of a clip."""
+
+    def version(self, model: str, samples: Sequence[Sample]) -> str:
+        """Return the digest of questions and images."""
+
+    def load(
+        self, model: str, *, dtype: str | None, attention: str, device: str
+    ) -> tuple[PreTrainedModel, PromptBuilder]:
+        """Return the model and its prompt builder; without a dtype in the model's usual one."""
+
+
+def backend_of(model: str) -> EvalBackend:
+    """Return where a model and its questions come from."""
+    return MiniatureBackend() if model in MINIATURES else CheckpointBackend()
+
+
+def _modules(builder: PromptBuilder, classes: Sequence[str]) -> tuple[str, ...]:
+    """The builder's module, and those of the adapters that may be meant by a config's classes."""
+    from sparsevlm.runtime.adapter import ADAPTERS
+
+    known = [ADAPTERS[name] for name in classes if name in ADAPTERS] or list(ADAPTERS.values())
+    adapters = [entry.partition(":")[0] if isinstance(entry, str) else entry.__module__
+                for entry in known]  # fmt: skip
+    return tuple(sorted({type(builder).__module__, *adapters}))
+
+
+@dataclass(frozen=True)
+class MiniatureBackend:
+    """The miniatures that come with the repository, and their procedural scenes and clips.
+
+    Attributes
+    ----------
+    folder : str
+        Holds one folder per miniature model.
+    """
+
+    folder: str = str(DATA / "miniature")
+
+    def _file(self, model: str, name: str) -> Path:
+        path = Path(self.folder) / model / name
+        if not path.is_file():
+            raise FileNotFoundError(
+                f"the miniature {model!r} is incomplete: {path} is missing; restore it with "
+                "`git checkout -- data/miniature` or train it anew with `make train`"
+            )
+        return path
+
+    def _config(self, model: str) -> dict:
+        return json.loads(self._file(model, "config.json").read_text(encoding="utf-8"))
+
+    def revision(self, model: str) -> str:
+        """Return the digest of the checksums that it was shipped with; loading verifies them."""
+        return digest(self._file(model, "SHA256SUMS").read_bytes())
+
+    def sizes(self, model: str) -> ModelSizes:
+        """Return the sizes that config.json states."""
+        text = self._config(model)["text_config"]
+        return ModelSizes.from_text_config(text, get_miniature(model).num_visual)
+
+    def modules(self, model: str) -> tuple[str, ...]:
+        """Return the modules of its template, builder and adapter."""
+        spec = get_miniature(model)
+        builder = _modules(spec.builder(), self._config(model)["architectures"])
+        return (spec.module, *builder)
+
+    def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
+        """Return the first questions of the miniature benchmark, at most `n`."""
+        samples = get_miniature(model).samples(benchmark, n, seed)
+        rows = [{**sample.to_json(), "prediction": sample.answer} for sample in samples]
+        for group in groups_of(rows).values():
+            # Raises now, not after hours of answering, if a group is not whole.
+            get_benchmark(benchmark).sample_stats(group)
+        return samples
+
+    def media(self, model: str, samples: Sequence[Sample]) -> Iterator[list[Image]]:
+        """Draw the samples' scenes or clips."""
+        return (get_miniature(model).media(sample) for sample in samples)
+
+    def version(self, model: str, samples: Sequence[Sample]) -> str:
+        """Return the digest of questions and pixels together."""
+        return samples_digest(samples, self.media(model, samples))
+
+    def load(
+        self, model: str, *, dtype: str | None, attention: str, device: str
+    ) -> tuple[PreTrainedModel, PromptBuilder]:
+        """Return the miniature and its prompt builder; MissingAssetError for damaged files."""
+        import torch
+
+        from sparsevlm.miniature import load_miniature
+
+        loaded, builder = load_miniature(model, Path(self.folder) / model)
+        loaded.set_attn_implementation(attention)
+        return loaded.to(device, getattr(torch, dtype or "float32")).eval(), builder
+
+
+def default_data() -> str:
+    """Return the folder that holds the benchmarks' folders."""
+    named = os.environ.get(DATA_VARIABLE)
+    return str(Path(named).expanduser() if named else Path.home() / ".cache/sparsevlm/data")
+
+
+@dataclass(frozen=True)
+class CheckpointBackend:
+    """A checkpoint of the paper, or a local folder, and the official data.
+
+    The data lie in the layout of LLaVA's and Video-LLaVA's evaluation scripts, below one folder:
+    that of SPARSEVLM_DATA, else ``~/.cache/sparsevlm/data``. Checkpoints lie where `sparsevlm
+    fetch` puts them. SPARSEVLM_QUANTIZATION=4bit loads them in four bits; that is part of the
+    revision, so such results are other runs.
+
+    Attributes
+    ----------
+    data : str
+        Holds one folder per benchmark (`loaders.layout_of(name).folder`).
+    checkpoints : str
+        Where checkpoints were fetched to.
+    quantization : str or None
+        "4bit" or None.
+    complete : bool
+        Whether a benchmark must have its official number of samples.
+    """
+
+    data: str = field(default_factory=default_data)
+    checkpoints: str = field(default_factory=lambda: str(default_folder()))
+    quantization: str | None = field(
+        default_factory=lambda: os.environ.get(QUANTIZATION_VARIABLE) or None
+    )
+    complete: bool = True
+
+    @property
+    def _folder(self) -> Path:
+        return Path(self.checkpoints)
+
+    def revision(self, model: str) -> str:
+        """Return the digest of the checkpoint's files, marked where it is quantised."""
+        from sparsevlm.models.checkpoints.contents import identity
+
+        return identity(model, self._folder, self.quantization)
+
+    def sizes(self, model: str) -> ModelSizes:
+        """Return the sizes of the model: from the table of checkpoints, or its config.json."""
+        from sparsevlm.models.checkpoints.contents import sizes_of
+
+        return sizes_of(model, self._folder)
+
+    def modules(self, model: str) -> tuple[str, ...]:
+        """Return the modules of its prompt builder and adapter."""
+        from sparsevlm.models.checkpoints.contents import family_and_config
+        from sparsevlm.models.prompts import prompt_builder
+
+        architecture, config = family_and_config(model, self._folder)
+        builder = prompt_builder(architecture, config, tokenizer=None)
+        return _modules(builder, config.architectures or ())
+
+    def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
+        """Return at most `n` samples (0: all), whole groups; `media` is relative to `data`.
+
+        Raises
+        ------
+        DataError
+            The benchmark's folder is missing, incomplete or of another version.
+        """
+        from sparsevlm.benchmarks.loaders import select
+
+        return select(_all_samples(self.data, benchmark, self.complete), n, seed)
+
+    def media(self, model: str, samples: Sequence[Sample]) -> Iterator[list[Image]]:
+        """Open the images of each sample: none, one, or eight frames of its video."""
+        return (self._open(sample) for sample in samples)
+
+    def _open(self, sample: Sample) -> list[Image]:
+        from sparsevlm.benchmarks.loaders.frames import KINDS, read_frames
+        from sparsevlm.models.images import load_image
+
+        if not sample.media:
+            return []
+        path = Path(self.data) / sample.media
+        # A video or a folder of frames; images of SEED-Bench have names of any form.
+        is_video = path.suffix.lower() in KINDS or path.is_dir()
+        return read_frames(path) if is_video else [load_image(path)]
+
+    def version(self, model: str, samples: Sequence[Sample]) -> str:
+        """Return the digest of questions and files together.
+
+        Of the files' bytes: decoding tens of thousands of images, and videos, takes an hour.
+        """
+        parts = []
+        for sample in samples:
+            parts.append(canonical_json(sample.to_json()))
+            if sample.media:
+                parts.append(_file_digest(Path(self.data) / sample.media))
+        return digest(*parts)
+
+    def load(
+        self, model: str, *, dtype: str | None, attention: str, device: str
+    ) -> tuple[PreTrainedModel, PromptBuilder]:
+        """Return the checkpoint and its prompt builder; CheckpointError where it cannot be loaded.
+
+        For "cuda" every worker takes a GPU of its own, see `gpu_of`.
+        """
+        import torch
+
+        from sparsevlm.models.checkpoints.loading import load
+
+        if device == "cuda":
+            device = gpu_of(current_process().name, torch.cuda.device_count())
+        return load(
+            model, dtype=dtype, device=device, attention=attention,
+            quantization=self.quantization, folder=self._folder,
+        )  # fmt: skip
+
+
+def gpu_of(worker: str, count: int) -> str:
+    """Return the device of a worker process: several workers go round all GPUs.
+
+    Parameters
+    ----------
+    worker : str
+        Name of the process; multiprocessing numbers the workers of a command: "SpawnProcess-3".
+    count : int
+        GPUs that torch sees.
+
+    Returns
+    -------
+    str
+        "cuda:N", or "cuda" where there is no choice, or no worker.
+    """
+    number = worker.rpartition("-")[2]
+    return f"cuda:{(int(number) - 1) % count}" if count > 1 and number.isdigit() else "cuda"
+
+
+@lru_cache(maxsize=16)
+def _all_samples(data: str, benchmark: str, complete: bool) -> tuple[Sample, ...]:
+    from sparsevlm.benchmarks.loaders import layout_of, load
+
+    inside = layout_of(benchmark).folder
+    samples = load(benchmark, Path(data) / inside, complete=complete)
+    return tuple(
+        replace(sample, media=f"{inside}/{sample.media}") if sample.media else sample
+        for sample in samples
+    )
+
+
+@lru_cache(maxsize=100_000)
+def _file_digest(path: Path) -> str:
+    """Digest of name and content of a file, or of all files of a folder of frames."""
+    parts = sorted(path.iterdir()) if path.is_dir() else [path]
+    return digest(*(f"{part.name} {content_digest(part, 'sha256')}" for part in parts))

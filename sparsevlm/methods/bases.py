@@ -1,0 +1,49 @@
+"""What several methods share: where they prune, and how the budget becomes stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sparsevlm.core.budget import check_budget, schedule_for
+from sparsevlm.core.interface import StagedPruner
+from sparsevlm.core.schedule import PruningStage
+
+
+@dataclass(frozen=True)
+class Control(StagedPruner):
+    """Base of Random and Uniform: SparseVLM's layers, without recycling and without attention."""
+
+    needs_attention = False
+
+    @classmethod
+    def for_budget(
+        cls, tokens: int, num_layers: int, num_visual: int, layers: Sequence[int] | None = None
+    ) -> Control:
+        """Stages after SparseVLM's layers, or ``layers``; counts solved for without recycling."""
+        return cls(schedule_for(tokens, num_layers, num_visual, recycle=0, layers=layers))
+
+
+@dataclass(frozen=True)
+class InputPruner(StagedPruner):
+    """Base of ToMe and Pooled: one stage, at the input of layer 0, without attention.
+
+    Parameters
+    ----------
+    stages
+        The one stage, and how many tokens stay.
+    positions
+        ``"renumbered"`` or ``"original"``: a merged token has the place of one of its members.
+    """
+
+    positions: str = "renumbered"
+
+    scored_layer = "next"
+    counted_layer = "next"
+    needs_attention = False
+
+    @classmethod
+    def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> InputPruner:
+        """The budget's tokens in every layer."""
+        check_budget(tokens, num_layers, num_visual)
+        return cls((PruningStage(-1, tokens),))

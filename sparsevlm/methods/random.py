@@ -1,0 +1,40 @@
+"""Random: the control that any method must beat at the same budget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+from zlib import crc32
+
+from sparsevlm.core.interface import PruningContext, Selection
+from sparsevlm.methods.bases import Control
+
+
+@dataclass(frozen=True)
+class Random(Control):
+    """Keep a uniformly random subset; another draw at every stage.
+
+    Parameters
+    ----------
+    seed
+        The draw depends on it, the layer and the prompt (text and pixels), and on nothing else:
+        not on the batch, the order of the samples or earlier draws.
+    """
+
+    seed: int = 0
+
+    name: ClassVar[str] = "random"
+
+    def select(self, context: PruningContext) -> Selection:
+        """Draw one number per token, keep the largest."""
+        import torch
+
+        from sparsevlm.core.recycling import select_top
+
+        kept = min(self.keep_at(context.layer), context.num_current)
+        if "prompt" not in context.cache:
+            context.cache["prompt"] = context.prompt_key()  # reads ids and pixels
+        seed = crc32(f"{self.seed} {context.layer} {context.cache['prompt']}".encode())
+        draw = torch.rand(context.num_current, generator=torch.Generator().manual_seed(seed))
+        keep, _ = select_top(draw, kept, 0)
+        return Selection(keep.to(context.visual.device))
