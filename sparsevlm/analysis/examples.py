@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from sparsevlm.analysis.sample_images import FOLDER, sample_images
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.sample_images import sample_images
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec
 from sparsevlm.miniature.scenes import CARD_COLORS, SHAPE_COLORS, SHAPES, Scene, make_scene
@@ -115,12 +115,14 @@ class Photographs:
         """
         if not image:
             return self._of(self._names[0])
-        if image in sample_images():
+        known = [sample.name for sample in sample_images().values() if sample.kind != "clip"]
+        if image in known:
             return self._of(image)
         path = Path(image).expanduser()
         if not path.exists():
-            known = ", ".join(sample_images())
-            raise FileNotFoundError(f"no image {image!r}: give a file, or one of {known}")
+            raise FileNotFoundError(
+                f"no image {image!r}: give a file, or one of {', '.join(known)}"
+            )
         return [Example(path.stem, load_image(path), "", kind=path.stem)]
 
     def ask(self, example: Example, question: str) -> Example:
@@ -129,11 +131,13 @@ class Photographs:
 
     @property
     def _names(self) -> list[str]:
-        return [s.name for s in sample_images().values() if s.kind == "photograph"]
+        return [s.name for s in sample_images().values() if s.is_photograph]
 
     def _of(self, name: str) -> list[Example]:
         sample = sample_images()[name]
-        return [Example(name, sample.open(), q, kind=name) for q in sample.questions]
+        return [
+            Example(name, load_image(FOLDER / sample.file), q, kind=name) for q in sample.questions
+        ]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from sparsevlm.miniature.question_families import FAMILIES as FAMILIES
 from sparsevlm.miniature.questions import benchmark_samples as samples  # noqa: F401
 from sparsevlm.miniature.scenes import make_scene
 
-
 scene = make_scene  # of a seed, with its objects
 
 
