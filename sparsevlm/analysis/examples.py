@@ -1,8 +1,7 @@
-"""What a model is asked in the figures: its drawn scenes, or photographs, or what the user gives.
+"""What a model is asked in the figures: its drawn scenes, photographs, or what the user gives.
 
-A miniature is asked about the scenes that its generator draws: their objects are known patch by
-patch. Any other model is asked about the photographs of `data/samples`. Only `examples_of` knows
-which is which.
+Only `examples_of` decides which. Of a scene that a miniature's generator drew, the objects are known
+patch by patch; any other model is asked about the photographs of `data/samples`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ DRAW_SEED = 2  # tables report seed 0, the cards of the miniatures seed 1
 
 
 class SceneQuestion(NamedTuple):
-    """A question that was chosen for a figure: about which scene, and its true answer."""
+    """A question that was chosen for a figure, and its true answer."""
 
     kind: str
     seed: int
@@ -85,13 +84,28 @@ class Example:
 
 @dataclass(frozen=True)
 class Photographs:
-    """The photographs of `data/samples` and their questions."""
+    """The photographs of `data/samples` and their questions.
 
-    about = (
-        "The images are photographs of `data/samples`, or your own. Nobody marked in them what a "
-        "question names or wrote down the true answers, so targets are not outlined, nothing is "
-        "measured on targets, and answers are not judged."
-    )
+    Attributes
+    ----------
+    subject : str
+        Who is asked, for readers: the model and what has to be said of it.
+    """
+
+    subject: str
+
+    def about(self, asked: Sequence[Example]) -> str:
+        """Return who is asked and what is known of the images, in Markdown."""
+        if all(example.target is not None for example in asked):
+            return (
+                f"{self.subject} is asked about scenes that were drawn for it, so what a question "
+                "names is known patch by patch: evidence about the mechanism, none about the "
+                "paper's photographs."
+            )
+        return (
+            f"{self.subject} is asked about images in which nobody marked what a question names, "
+            "and without true answers: no target is outlined or measured, no answer is judged."
+        )
 
     def chosen(self, asked: Sequence[SceneQuestion], per_image: int = 1) -> list[Example]:
         """Return as many examples as `asked` has, `per_image` of each photograph in turn."""
@@ -120,9 +134,8 @@ class Photographs:
             return self._of(image)
         path = Path(image).expanduser()
         if not path.exists():
-            raise FileNotFoundError(
-                f"no image {image!r}: give a file, or one of {', '.join(known)}"
-            )
+            names = ", ".join(known)
+            raise FileNotFoundError(f"no image {image!r}: give a file, or one of {names}")
         return [Example(path.stem, load_image(path), "", kind=path.stem)]
 
     def ask(self, example: Example, question: str) -> Example:
@@ -135,24 +148,15 @@ class Photographs:
 
     def _of(self, name: str) -> list[Example]:
         sample = sample_images()[name]
-        return [
-            Example(name, load_image(FOLDER / sample.file), q, kind=name) for q in sample.questions
-        ]
+        image = load_image(FOLDER / sample.file)
+        return [Example(name, image, question, kind=name) for question in sample.questions]
 
 
 @dataclass(frozen=True)
 class Scenes(Photographs):
     """The scenes that a miniature's own generator draws, and what is true of them."""
 
-    spec: MiniatureSpec = None
-
-    @property
-    def about(self) -> str:
-        """What the reader has to know of the images."""
-        return (
-            f"The images are drawn scenes of {self.spec.name}, so what a question names is known "
-            "patch by patch: evidence about the mechanism, none about the paper's photographs."
-        )
+    spec: MiniatureSpec
 
     def chosen(self, asked: Sequence[SceneQuestion], per_image: int = 1) -> list[Example]:
         """Return the chosen questions; their like, where this miniature draws other scenes."""
@@ -225,8 +229,9 @@ def examples_of(loaded: LoadedModel) -> Photographs:
             f"{loaded.name} takes the frames of a video and this figure shows one image; choose a "
             "model that takes an image, such as mini-llava or llava-hf/llava-1.5-7b-hf"
         )
+    subject = f"`{loaded.name}`{f' ({loaded.marker})' if loaded.marker else ''}"
     spec = MINIATURES.get(loaded.name)
-    return Photographs() if spec is None else Scenes(spec)
+    return Photographs(subject) if spec is None else Scenes(subject, spec)
 
 
 def choose_examples(
@@ -270,7 +275,7 @@ def choose_examples(
             )
     found = [example for example in found if example.question][: len(asked)]
     if not found:
-        raise ValueError(f"give a question about {image!r}, for example 'What is in the picture?'")
+        raise ValueError(f"give a question about {image!r}, such as 'What is in the picture?'")
     return found
 
 

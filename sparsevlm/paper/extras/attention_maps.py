@@ -115,7 +115,7 @@ def measure(
             best.append(on_target(rows[0], one.target).max(1))
             area.append(len(one.target) / seen.visual.shape[-1])
     return AttentionData(
-        examples.about, maps, shown, maps.positions(words) if words else maps.raters,
+        examples.about([example]), maps, shown, maps.positions(words) if words else maps.raters,
         np.array(mass), np.array(image_mass), np.array(best), np.array(area),
     )  # fmt: skip
 

@@ -62,7 +62,7 @@ def measure(
     examples = examples_of(loaded)
     (example,) = choose_examples(examples, ASKED, image, question)
     dense = ask_example(loaded, example, Dense()).answer.text
-    return TourData(examples.about, record(loaded, example, tokens), dense, loaded.sizes)
+    return TourData(examples.about([example]), record(loaded, example, tokens), dense, loaded.sizes)
 
 
 def sequence(data: TourData) -> pd.DataFrame:

@@ -92,7 +92,7 @@ def measure(
             seen = ask_example(loaded, example, pruners[name], max_new_tokens=1)
             focused[name].append(focus(seen.sample, example.target))
     return Figure1Data(
-        examples.about, tokens, asked,
+        examples.about(chosen), tokens, asked,
         {name: np.array(values) for name, values in focused.items()},
         np.array([len(e.target) / e.scene.patch_objects.size for e in drawn]),
     )  # fmt: skip

@@ -69,7 +69,7 @@ def measure(
     run = record(loaded, example, tokens)
     if not 0 <= stage < len(run.stages):
         raise ValueError(f"stage must be from 0 to {len(run.stages) - 1}, got {stage}")
-    return Figure2Data(examples.about, run, stage)
+    return Figure2Data(examples.about([example]), run, stage)
 
 
 def table(data: Figure2Data) -> pd.DataFrame:

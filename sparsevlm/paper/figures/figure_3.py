@@ -66,7 +66,7 @@ def measure(
         RaterComparison(record(loaded, e, tokens), record(loaded, e, tokens, raters="all_text"))
         for e in chosen
     ]
-    return Figure3Data(examples.about, prompts)
+    return Figure3Data(examples.about(chosen), prompts)
 
 
 def draw(data: Figure3Data) -> Figure:

@@ -83,7 +83,7 @@ def measure(
     chosen = choose_examples(examples, asked, image, question, per_image)
     pruner = loaded.pruner("sparsevlm", tokens)
     return SurvivorData(
-        examples.about, tokens,
+        examples.about(chosen), tokens,
         pruned=[ask_example(loaded, example, pruner) for example in chosen],
         dense=[ask_example(loaded, example, Dense()).answer.text for example in chosen],
     )  # fmt: skip

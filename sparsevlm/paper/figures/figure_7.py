@@ -137,7 +137,7 @@ def measure(
     if image or question:
         drawn = choose_examples(examples, drawn, image, question)
     found = [_measured(loaded, example, layers, words) for example in drawn]
-    return Figure7Data(examples.about, found)
+    return Figure7Data(examples.about(drawn), found)
 
 
 def _measured(
@@ -252,3 +252,20 @@ def summary(data: Figure7Data) -> pd.DataFrame:
     rows = {name: 100 * mean_and_interval(values.to_numpy()) for name, values in frame.items()}
     columns = ["mean", "low", "high"]
     return pd.DataFrame(rows, index=columns).T.round(1).rename_axis("quantity")
+
+
+def findings(data: Figure7Data) -> str:
+    """Say what both measures find in these questions; Markdown."""
+    means = summary(data)["mean"]
+    text = (
+        f"To hold {100 * HELD:.0f} % of the attention it takes {means['holders, image']:g} % of "
+        f"the patches and {means['holders, words']:g} % of the words of a question."
+    )
+    if "area of background" in means:
+        text += (
+            f" {means['attention on background']:g} % of the attention to the image lies on "
+            f"background, which is {means['area of background']:g} % of the area. Where that can "
+            "be deleted without a change of the answer (c), attention of the answer is no measure "
+            "of need."
+        )
+    return text
