@@ -1,6 +1,6 @@
 """What a model is asked in the figures: its drawn scenes, photographs, or what the user gives.
 
-Only `examples_of` decides which. Of a scene that a miniature's generator drew, the objects are known
+Only `examples_of` decides which. Of a scene that was drawn for a miniature the objects are known
 patch by patch; any other model is asked about the photographs of `data/samples`.
 """
 
