@@ -15,19 +15,20 @@ DROPPED = 0.10  # share of the picture that shows through where a token was drop
 RECYCLED = 0.28
 ENLARGE = 10
 
-# Okabe-Ito without black. Groups repeat them: a colour has to differ from its neighbours only.
+# Okabe-Ito without black. Groups repeat them: a color has to differ from its neighbours only.
 GROUP_COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
 RATER_COLOR = "#D55E00"
 
 
-def _rgb(colour: str) -> np.ndarray:
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float)
+def rgb(color: str) -> tuple[int, int, int]:
+    """Return red, green and blue of "#rrggbb"."""
+    return tuple(int(color[i : i + 2], 16) for i in (1, 3, 5))
 
 
-def survivor_picture(
+def survivor_image(
     image: Image, grid: tuple[int, int], kept: Sequence[int], groups: Sequence[Sequence[int]]
 ) -> np.ndarray:
-    """The picture with its dropped patches whitened and its recycled ones tinted by group.
+    """The image with its dropped patches whitened and its recycled ones tinted by group.
 
     Parameters
     ----------
@@ -54,8 +55,8 @@ def survivor_picture(
     tint = np.full((rows * columns, 3), 255.0)
     for number, members in enumerate(groups):
         shown[list(members)] = RECYCLED
-        colour = _rgb(GROUP_COLORS[number % len(GROUP_COLORS)])
-        tint[list(members)] = 0.45 * colour + 0.55 * 255
+        color = np.array(rgb(GROUP_COLORS[number % len(GROUP_COLORS)]))
+        tint[list(members)] = 0.45 * color + 0.55 * 255
     shown[list(kept)] = 1.0
     share = np.kron(shown.reshape(rows, columns), np.ones((cell, cell)))[..., None]
     wash = np.kron(tint.reshape(rows, columns, 3), np.ones((cell, cell, 1)))
@@ -90,7 +91,7 @@ def draw_survivors(
 
     rows, columns = grid
     everything = range(rows * columns)
-    picture = survivor_picture(image, grid, everything if kept is None else kept, groups)
+    picture = survivor_image(image, grid, everything if kept is None else kept, groups)
     axes.imshow(picture, extent=(0, columns, rows, 0), interpolation="nearest")
     if kept is not None:
         axes.add_collection(LineCollection(kept_outline(grid, kept), colors="#222222", lw=0.5))
@@ -103,7 +104,7 @@ def draw_survivors(
 def draw_words(
     axes: Axes, words: Sequence[str], raters: Sequence[int], x: float, y: float, size: float = 7.5
 ) -> None:
-    """Write words one after another, raters in colour and bold; (x, y) in axes fractions."""
+    """Write words one after another, raters in color and bold; (x, y) in axes fractions."""
     renderer = axes.figure.canvas.get_renderer()
     at = axes.transAxes.transform((x, y))[0]
     space = size * 0.33 / 72 * axes.figure.dpi
