@@ -74,9 +74,7 @@ def test_a_study_that_is_measured_again_leaves_the_others(found, path, tmp_path)
 
 def test_a_file_that_is_missing_or_old_says_how_to_make_it(tmp_path):
     path = tmp_path / "significance.json"
-    with pytest.raises(
-        FileNotFoundError, match=r"python -m sparsevlm\.paper\.extras\.significance"
-    ):
+    with pytest.raises(FileNotFoundError, match=significance.COMMAND):
         significance.read(path)
     path.write_text('{"format": 0}')
     with pytest.raises(ValueError, match="has format 0, this code reads 1; make it again"):
