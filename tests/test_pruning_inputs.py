@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import pytest
 import torch
+from contract.cases import FAMILIES
 from test_pruning import build, refused
 from tiny import NUM_VISUAL, row
 
@@ -37,7 +38,9 @@ def test_a_model_of_ones_own_takes_an_entry(sdpa_model, inputs, monkeypatch):
     assert type(find_adapter(own)) is OwnAdapter and type(find_adapter(sdpa_model)) is Llava
 
 
-def test_every_adapter_of_the_table_is_there():
+def test_every_adapter_of_the_table_is_there_and_in_the_contract():
+    asked = {type(family.model()).__name__ for family in FAMILIES.values()}
+    assert asked == set(ADAPTERS), "give the architecture a Family in tests/contract/cases.py"
     for place in ADAPTERS.values():
         module, _, name = place.partition(":")
         assert issubclass(getattr(import_module(module), name), Adapter), place

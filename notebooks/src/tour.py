@@ -99,12 +99,11 @@ tour.answers(found)
 # %%
 import torch
 
-from sparsevlm.core import recycling, schedule
-from sparsevlm.core import scoring as rating
+from sparsevlm.core import recycling, schedule, scoring
 
 seen, cut = found.run.seen[0], found.run.sample.stages[0]
 rows = torch.from_numpy(seen.rows)[:, found.run.raters]  # heads, raters, visual tokens
-scores = rating.score(rating.rate(rows))
+scores = scoring.score(scoring.mean_over_heads(rows))
 kept = (found.stages[0].fate == 0).sum()
 keep, best = recycling.select_top(scores, kept, schedule.recycled_counts(len(scores) - kept)[0])
 assert keep.tolist() == cut.kept and sorted(best.tolist()) == sorted(sum(cut.groups, []))

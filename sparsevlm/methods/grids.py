@@ -17,7 +17,7 @@ def token_cells(grid: Grid, num_visual: int) -> list[Cell | None]:
         (rows, columns) of an image or (frames, rows, columns) of a video. Cells come in raster
         order, frame after frame.
     num_visual
-        Visual tokens before any cut: one per cell, or also one CLS token ahead of every frame.
+        Visual tokens before any stage: one per cell, or also one CLS token ahead of every frame.
 
     Returns
     -------
@@ -39,7 +39,7 @@ def token_cells(grid: Grid, num_visual: int) -> list[Cell | None]:
     if num_visual not in (cells, cells + frames):
         raise ValueError(
             f"a grid of {' x '.join(map(str, grid))} has {cells} tokens, or {cells + frames} with "
-            f"a CLS token per frame; got {num_visual}. Give the grid of the picture before any cut"
+            f"a CLS token per frame; got {num_visual}. Give the grid before any pruning"
         )
     lead = [None] if num_visual > cells else []
     places: list[Cell | None] = []

@@ -51,7 +51,7 @@ def cells_of(grid: Grid, num_visual: int, tokens: int) -> tuple[tuple[int, ...],
     Parameters
     ----------
     grid, num_visual, tokens
-        As in `cell_labels`.
+        See `cell_labels`.
 
     Returns
     -------

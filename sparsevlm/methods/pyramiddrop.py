@@ -1,4 +1,4 @@
-"""PyramidDrop: three cuts at a geometric rate, scored by the attention of the layer to come.
+"""PyramidDrop: three stages at a geometric rate, scored by the attention of the layer to come.
 
 Source
 ------
@@ -32,8 +32,8 @@ class PyramidDrop(StagedPruner):
 
     Parameters
     ----------
-    cuts
-        Where, and how many stay.
+    stages
+        After which layers, and how many tokens stay.
     counted_layer
         ``"next"``: `tokens_out` as PyramidDrop's authors count. ``"this"``: as SparseVLM counts,
         used in models so shallow that the first stage has to be moved.
@@ -88,7 +88,7 @@ class PyramidDrop(StagedPruner):
 
 
 def geometric(layers: Sequence[int], rate: float, num_visual: int) -> tuple[PruningStage, ...]:
-    """Cuts before ``layers`` that keep ``int(num_visual * rate ** stage)`` tokens, at least 1."""
+    """Stages before ``layers`` that keep ``int(num_visual * rate ** stage)`` tokens, at least 1."""
     return tuple(
         PruningStage(layer - 1, max(1, int(num_visual * rate**stage)))
         for stage, layer in enumerate(layers, start=1)

@@ -74,7 +74,7 @@ class MiniatureSpec:
     @property
     def module(self) -> str:
         """The module of its own code that makes its model and prompt builder."""
-        return f"{__package__}.{self.architecture}.model"
+        return f"{__package__}.{self.architecture}.prompts"
 
     def load(self, folder: Path) -> PreTrainedModel:
         """Return the model of a folder, in float32 and evaluation mode."""

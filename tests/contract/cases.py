@@ -155,13 +155,21 @@ class Family:
         """Logits of one forward."""
         return model(**inputs, **options).logits
 
-    @torch.no_grad()
     def generate(self, model: nn.Module, inputs: dict[str, Tensor], **options) -> Tensor:
         """The new tokens, greedy unless the options say otherwise."""
-        how = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0, **options}
+        return self._generate(model, inputs, **options)[:, inputs["input_ids"].shape[1] :]
+
+    def answer(self, model: nn.Module, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Greedy tokens of one sample, and the logits ``[vocabulary]`` behind the prompt."""
+        found = self._generate(model, inputs, return_dict_in_generate=True, output_logits=True)
+        return found.sequences[:, inputs["input_ids"].shape[1] :], found.logits[0][0]
+
+    @torch.no_grad()
+    def _generate(self, model: nn.Module, inputs: dict[str, Tensor], **options):
+        how = {"max_new_tokens": 3, "do_sample": False, "pad_token_id": 0, **options}
         if not self.told:
             how["suppress_tokens"] = list(self.visual_ids)
-        return model.generate(**inputs, **how)[:, inputs["input_ids"].shape[1] :]
+        return model.generate(**inputs, **how)
 
 
 QWEN = {

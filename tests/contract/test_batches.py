@@ -14,22 +14,21 @@ def decisions(sample):
 
 
 @runs()
-def test_survivors_of_a_sample_are_those_in_a_batch(run):
-    """Beside other questions, and with padding or without."""
-    for index, together in enumerate(run.samples):
+def test_a_sample_alone_is_that_in_a_batch(run):
+    """Beside other questions, with padding or without, beside other pictures: the same survivors
+    and the same answer. The first row has the most padding, unless pictures differ.
+    """
+    (whole, trace), answers = run.first, run.tokens
+    for index, together in enumerate(trace.samples):
         inputs = run.family.row(run.inputs, index)
-        logits, (alone,) = run.prefill(inputs=inputs)
-        assert decisions(alone) == decisions(together)
-        difference = (logits[0, -1] - run.first[0][index, -1]).abs().max()
-        assert difference < 2e-4
-
-
-@runs()
-def test_answer_of_a_sample_is_that_in_a_batch(run):
-    """The first row has the most padding, unless pictures differ; the last one other pictures."""
-    for index in (0, 2):
-        alone = run.pruned_tokens(run.family.row(run.inputs, index))
-        assert torch.equal(alone[0], run.tokens[index])
+        with run.pruning(inputs=inputs) as trace:
+            if index == 1:
+                logits = run.family.logits(run.model, inputs)[0, -1]
+            else:
+                tokens, logits = run.family.answer(run.model, inputs)
+                assert torch.equal(tokens[0], answers[index])
+        assert decisions(trace.samples[0]) == decisions(together)
+        assert (logits - whole[index, -1]).abs().max() < 2e-4
 
 
 # Without a cache every step rates anew, and then what was generated is among "all tokens".

@@ -1,0 +1,143 @@
+"""Comparisons in words: an estimate, its verdict, SparseVLM against controls answer by answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sparsevlm.analysis import statistics
+from sparsevlm.analysis.statistics import Estimate, McNemar
+from sparsevlm.analysis.study import OURS, Results, Setting
+from sparsevlm.benchmarks import BENCHMARKS
+from sparsevlm.methods import METHODS
+
+AGREES, CONTRADICTS, CANNOT_TELL = "reproduced", "contradicted", "cannot tell"
+HERE = {
+    AGREES: "the measurement agrees",
+    CONTRADICTS: "the measurement contradicts it",
+    CANNOT_TELL: "the measurement cannot tell",
+}
+
+
+def label(method: str) -> str:
+    """Return a method's name for readers."""
+    return METHODS[method].label
+
+
+def in_words(estimate: Estimate) -> str:
+    """Return "+1.2 points, 95 % interval +0.3 to +2.1"."""
+    if not estimate.exists:
+        return "no relative accuracy, for the dense model scores 0 on a benchmark"
+    percent = f"{100 * estimate.level:.0f} %"
+    low, high = (f"{end:+.1f}" for end in (estimate.low, estimate.high))
+    return f"{estimate.value:+.1f} points, {percent} interval {low} to {high}"
+
+
+def verdict(estimate: Estimate) -> str:
+    """Return whether a difference that the paper has above zero is so here.
+
+    "reproduced" or "contradicted" where the interval excludes zero, otherwise "cannot tell".
+    """
+    if not estimate.excludes_zero:
+        return CANNOT_TELL
+    return AGREES if estimate.low > 0 else CONTRADICTS
+
+
+def here(estimate: Estimate) -> str:
+    """Return the verdict as a clause: "the measurement agrees"."""
+    return HERE[verdict(estimate)]
+
+
+def maybe_chance(estimate: Estimate) -> str:
+    """Return ", which may be chance" where zero is in the interval; otherwise nothing."""
+    return "" if estimate.excludes_zero else ", which may be chance"
+
+
+def count_verdicts(estimates: Sequence[Estimate]) -> tuple[int, int, int]:
+    """Return how many differences are above zero, below it, and cannot be told from it."""
+    verdicts = [verdict(estimate) for estimate in estimates]
+    agree, contradict, open_ = map(verdicts.count, HERE)
+    return agree, contradict, open_
+
+
+def count_signs(estimates: Sequence[Estimate], first: str, second: str) -> str:
+    """Return in a sentence how often each of two sides is ahead by more than chance."""
+    ahead, behind, open_ = count_verdicts(estimates)
+    return (
+        f"Of {len(estimates)} comparisons of {first} with {second}, {first} is ahead by more than "
+        f"chance in {ahead} and behind in {behind}; {open_} cannot tell."
+    )
+
+
+@dataclass(frozen=True)
+class Control:
+    """SparseVLM against a control at the same budget.
+
+    Attributes
+    ----------
+    tokens : int
+        The budget.
+    control : str
+        Label.
+    measured : Estimate
+        Relative accuracy of SparseVLM minus that of the control, in points.
+    answers : McNemar
+        Single answers, over the benchmarks that mark them right or wrong.
+    """
+
+    tokens: int
+    control: str
+    measured: Estimate
+    answers: McNemar
+
+    @property
+    def sentence(self) -> str:
+        """The comparison in words."""
+        return (
+            f"At {self.tokens} tokens SparseVLM minus {self.control}: {in_words(self.measured)}"
+            f"{maybe_chance(self.measured)}. {self.answers.only_first} answers are right with "
+            f"SparseVLM only, {self.answers.only_second} with {self.control} only "
+            f"(McNemar p = {self.answers.p_value:.2g})."
+        )
+
+
+def controls(results: Results, names: Sequence[str]) -> list[Control]:
+    """Return SparseVLM against every control that was run, budget by budget.
+
+    Parameters
+    ----------
+    results : Results
+    names : sequence of str
+        Methods that are controls; the paper has no such rows.
+    """
+    return [
+        Control(
+            tokens,
+            label(control),
+            results.difference((OURS, tokens), (control, tokens)),
+            statistics.mcnemar(*outcomes(results, (OURS, tokens), (control, tokens))),
+        )
+        for tokens in results.profile.budgets
+        for control in names
+        if control in results.profile.methods
+    ]
+
+
+def outcomes(results: Results, *settings: Setting) -> list[list[float]]:
+    """Return right (1) or wrong (0) of the same samples, one list per setting.
+
+    Benchmarks that give partial credit are left out.
+    """
+    lists: list[list[float]] = [[] for _ in settings]
+    for name in results.profile.benchmarks:
+        judged = [
+            {
+                row["id"]: BENCHMARKS[name].score_sample(row)
+                for row in results.records[(*s, name)].predictions
+            }
+            for s in settings
+        ]
+        if all(value in (0.0, 1.0) for one in judged for value in one.values()):
+            for out, one in zip(lists, judged, strict=True):
+                out += [one[sample_id] for sample_id in sorted(one)]
+    return lists
