@@ -248,7 +248,9 @@ def test_benchmarks_are_whole_groups_and_the_same_again(benchmark):
     rows = [{**sample.to_json(), "prediction": sample.answer} for sample in drawn]
     assert get_benchmark(benchmark).score(rows)["score"] == pytest.approx(100)
     assert all(set(s.question.split()) <= set(WORDS) for s in drawn)
-    with pytest.raises(ValueError, match="no benchmark 'gqa'; choose from mmbench, pope, textvqa"):
+    with pytest.raises(
+        ValueError, match="unknown benchmark 'gqa'; choose from mmbench, pope, textvqa"
+    ):
         samples("gqa", 4, 0)
     with pytest.raises(ValueError, match="at least 1, got 0"):
         samples(benchmark, 0, 0)
