@@ -14,6 +14,7 @@ from sparsevlm.miniature.video_llava.facts import Facts
 from sparsevlm.miniature.video_llava.vocabulary import NUM_FRAMES, encode
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from training.drafts import clip_drafts
+from training.llava.vision import project
 from training.losses import alignment_accuracy, alignment_loss
 from training.packed import Places, turn_hidden
 from training.turns import (
@@ -33,7 +34,6 @@ from training.video_llava.vision import (
     encode_clips,
     encode_frames,
     pixel_tensor,
-    project,
 )
 
 # Lists that need time or more than one look-up; they are learned last, so every clip carries them.

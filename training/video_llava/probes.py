@@ -15,6 +15,7 @@ from sparsevlm.miniature.video_llava.facts import Facts
 from sparsevlm.miniature.video_llava.question_families import FAMILIES, the
 from sparsevlm.miniature.video_llava.vocabulary import VIDEO, encode
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
+from training.llava.vision import project
 from training.packed import Places, turn_hidden
 from training.probing import (
     PROBE_SCENES,
@@ -28,7 +29,7 @@ from training.probing import (
 from training.recipes import TRAINING_SEEDS
 from training.video_llava.model import NUM_VISUAL
 from training.video_llava.views import token_owners
-from training.video_llava.vision import encode_clips, project
+from training.video_llava.vision import encode_clips
 
 FIRST = len(BEFORE_IMAGE)
 
