@@ -26,8 +26,8 @@ def test_versions_are_kept_apart():
     assert published.value(*item) != published.value(*item, version="v1")
 
 
-def test_rows_of_one_model_only():
-    rows = published.rows("table1", model="LLaVA-1.5-7B")
+def test_rows_are_of_one_model_and_version():
+    rows = published.rows("table1")
     assert {row.model for row in rows} == {"LLaVA-1.5-7B"}
     assert {row.paper_version for row in rows} == {"v4"}
 

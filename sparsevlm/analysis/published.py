@@ -79,7 +79,7 @@ def _choose(rows: Iterable[Row], field: str, wanted: object) -> tuple[Row, ...]:
     return chosen
 
 
-def rows(item: str, *, version: str = "v4", model: str | None = None) -> tuple[Row, ...]:
+def rows(item: str, *, version: str = "v4") -> tuple[Row, ...]:
     """Every number of one table or figure, in the order of the file.
 
     Parameters
@@ -88,16 +88,13 @@ def rows(item: str, *, version: str = "v4", model: str | None = None) -> tuple[R
         "table1", "table2", "table3", "table4", "figure4", "figure5" or "section5.3".
     version : str
         The paper's version.
-    model : str, optional
-        Only this model's.
 
     Raises
     ------
     ValueError
         If nothing is published under these names; the message lists what is.
     """
-    chosen = _choose(_choose(_all_rows(), "item", item), "paper_version", version)
-    return chosen if model is None else _choose(chosen, "model", model)
+    return _choose(_choose(_all_rows(), "item", item), "paper_version", version)
 
 
 def by_setting(
