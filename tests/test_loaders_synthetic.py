@@ -15,6 +15,9 @@ from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.benchmarks.loaders import DataError, load, verify
 from sparsevlm.benchmarks.loaders.layout import LETTER_ANSWER, SHORT_ANSWER
 from sparsevlm.benchmarks.uploads import UPLOADS, write_upload
+from sparsevlm.evaluation.results.run import EvaluationRun
+from sparsevlm.evaluation.results.store import Store
+from sparsevlm.evaluation.uploads import write_uploads
 
 ENDS = {name: SHORT_ANSWER for name in ("gqa", "mme", "pope", "textvqa")} | {
     name: LETTER_ANSWER for name in ("mmbench", "scienceqa", "seed")
@@ -137,3 +140,23 @@ def test_the_others_have_nothing_to_upload(folders, tmp_path):
     assert set(UPLOADS) == {"gqa", "mmbench", "mmvet", "seed"}
     with pytest.raises(ValueError, match="'pope' has no file to upload; known: gqa, mmbench"):
         write_upload("pope", [], folders["pope"], tmp_path / "x")
+
+
+def test_finished_runs_are_written_for_the_official_scorers(folders, tmp_path):
+    store, runs = Store(tmp_path / "results"), []
+    for benchmark, done in (("gqa", True), ("pope", True), ("seed", False)):
+        rows = answered(benchmark, folders[benchmark])
+        run = EvaluationRun(
+            model="m", revision="r", benchmark=benchmark, samples="s", num_samples=len(rows),
+            seed=0, method="fastv", tokens=64, pruner="{}", dtype="float32", attention="sdpa",
+            batch=1,
+        )  # fmt: skip
+        runs.append(run)
+        with store.writing(run, [row["id"] for row in rows]) as writer:
+            writer.append(rows)
+            if done:
+                writer.finish({})
+    written = write_uploads(runs, store, tmp_path / "out", tmp_path)
+    assert [path.name for path in written] == [f"gqa_fastv_64_{runs[0].id[:8]}.json"]
+    answers = {row["questionId"]: row["prediction"] for row in json.loads(written[0].read_text())}
+    assert answers == {row["id"]: row["answer"] for row in answered("gqa", folders["gqa"])}

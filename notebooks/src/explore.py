@@ -8,28 +8,32 @@
 # %% [markdown]
 # # Explore: why a patch lived or died
 #
-# Take a picture, ask a question, choose a method and a budget; see which patches survive each cut,
+# Take an image, ask a question, choose a method and a budget; see which patches survive each stage,
 # which words rated them, into which groups the dropped ones were recycled, and what that did to the
 # answer. Then change it: **click a patch**, or drag over several, to force it to stay or go, and
 # **click a word** to give or take its right to rate. [How to read and use it](../docs/explorer.md).
 #
-# With `profile` "mini" it runs on the bundled miniature, on a processor. With "a100" it runs
-# LLaVA-1.5-7B on a GPU; `model` names another checkpoint (LLaVA, Video-LLaVA, Qwen2-VL).
+# With `profile` "mini" it runs on a bundled model, on a processor. With "a100" it runs LLaVA-1.5-7B
+# on a GPU. `model` names another model of either: a bundled one, a checkpoint of the paper or a
+# folder.
 
 # %% tags=["parameters"]
 profile: str = "mini"
-model: str = ""
-picture: str = "scene_6"  # a sample in data/samples, or a file
+limit: int = 0  # of samples, as in every notebook; nothing is limited here
+model: str = ""  # another model than the profile's own
+image: str = "scene_6"  # a sample in data/samples, or the file of an image or video
 question: str = ""  # the first one listed with the sample
 method: str = "sparsevlm"
-tokens: int = 64  # budget, mean over layers of the visual tokens left
+tokens: int | None = None  # budget, mean over layers of the tokens left; None: 64 of 576
 session: str = ""  # a session.json.gz that someone shared
 
 # %%
 from sparsevlm.explorer import explore, is_live
+from sparsevlm.paper.page import begin
 
-explorer = explore(profile, model=model, picture=picture, question=question, method=method,
-                   tokens=tokens, session=session)  # fmt: skip
+page = begin("explore", globals())
+explorer = explore(page.profile, image=image, question=question, method=method, tokens=tokens,
+                   session=session)  # fmt: skip
 explorer if is_live() else None
 
 # %% [markdown]
@@ -37,10 +41,8 @@ explorer if is_live() else None
 # so it is what papermill, HTML and print show.
 
 # %%
-from sparsevlm.analysis.style import save_figure
-
 figure = explorer.figure()
-files = save_figure(figure, "explore", profile)
+files = page.save(figure)
 
 # %% [markdown]
 # The other methods at the same budget, on the same question.
@@ -49,6 +51,6 @@ files = save_figure(figure, "explore", profile)
 comparison = explorer.comparison()
 
 # %% [markdown]
-# **What this does not show.** One picture is an illustration; `table_1` measures. Attention is not
+# **What this does not show.** One image is an illustration; `table_1` measures. Attention is not
 # attribution: that a word looks at a patch does not say that the answer depends on it, and forcing
 # the patch does.

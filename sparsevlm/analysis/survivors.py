@@ -16,8 +16,8 @@ RECYCLED = 0.28
 ENLARGE = 10
 
 # Okabe-Ito without black. Groups repeat them: a colour has to differ from its neighbours only.
-GROUP_COLOURS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
-RATER_COLOUR = "#D55E00"
+GROUP_COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
+RATER_COLOR = "#D55E00"
 
 
 def _rgb(colour: str) -> np.ndarray:
@@ -54,7 +54,7 @@ def survivor_picture(
     tint = np.full((rows * columns, 3), 255.0)
     for number, members in enumerate(groups):
         shown[list(members)] = RECYCLED
-        colour = _rgb(GROUP_COLOURS[number % len(GROUP_COLOURS)])
+        colour = _rgb(GROUP_COLORS[number % len(GROUP_COLORS)])
         tint[list(members)] = 0.45 * colour + 0.55 * 255
     shown[list(kept)] = 1.0
     share = np.kron(shown.reshape(rows, columns), np.ones((cell, cell)))[..., None]
@@ -116,7 +116,7 @@ def draw_words(
             transform=axes.transAxes,
             size=size,
             va="bottom",
-            color=RATER_COLOUR if rates else "#333333",
+            color=RATER_COLOR if rates else "#333333",
             weight="bold" if rates else "normal",
         )
         at += text.get_window_extent(renderer).width + space

@@ -62,6 +62,22 @@ def fetch(
 
 
 @app.command()
+def upload(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="where to write the files")],
+    profile: ProfileName = "a100",
+    only: Only = NONE,
+) -> int:
+    """Write finished answers as the files that official scorers and servers take."""
+    from sparsevlm.evaluation.backends import default_data
+    from sparsevlm.evaluation.uploads import write_uploads
+
+    plan = plan_of(chosen_profile(profile), only)
+    written = write_uploads(plan.runs, plan.store, folder, Path(default_data()))
+    print("\n".join(map(str, written)) or "no finished run of this profile has such a file")
+    return DONE
+
+
+@app.command()
 def judge(
     judge: Annotated[
         Literal["match", "open", "endpoint"],
@@ -130,9 +146,10 @@ def bench(
 @app.command()
 def bundle() -> int:
     """Record the explorer's bundled traces again, after a miniature was trained."""
-    from sparsevlm.explorer.bundle import main
+    from sparsevlm.explorer.session import record_bundled
 
-    main()
+    for path in record_bundled():
+        print(f"{path.name}: {path.stat().st_size} bytes")
     return DONE
 
 

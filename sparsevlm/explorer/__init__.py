@@ -1,9 +1,9 @@
 """The explorer: see why a patch lived or died.
 
-`explore` opens it in a notebook. The parts: `geometry` (where a token lies in the picture), `run`
-(what one question gave, as a file), `fate` and `panels` (what is shown; pure), `adjust` and `watch`
-(pruners around a pruner), `engine` (asks a model), `app` (the widget), `static` (the same as a
-figure), `share` (a folder to send). Looking at bundled traces needs no torch.
+`explore` opens it in a notebook. What one question gave is an `Exploration` (`exploration`); a
+`session` asks and remembers; `engine` and `adjust` ask the model; `token_status`, `color_map`,
+`geometry` and `scene` say what is to be seen; `app` is the widget and `static` the same as a
+figure; `share` writes a folder to send. Looking at bundled answers needs no torch.
 """
 
 from __future__ import annotations
@@ -13,19 +13,20 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sparsevlm.evaluation.profiles import Profile
     from sparsevlm.explorer.app import Explorer
 
 __all__ = ["explore", "is_live"]
 
 
 def explore(
-    profile: str = "mini",
+    profile: Profile | str = "mini",
     *,
     model: str = "",
-    picture: str = "scene_6",
+    image: str = "scene_6",
     question: str = "",
     method: str = "sparsevlm",
-    tokens: int = 64,
+    tokens: int | None = None,
     session: str = "",
 ) -> Explorer:
     """Open the explorer.
@@ -33,15 +34,17 @@ def explore(
     Parameters
     ----------
     profile
-        "mini": the bundled miniature. "a100": LLaVA-1.5-7B on a GPU.
+        "mini": a bundled model on a processor. "a100": LLaVA-1.5-7B on a GPU.
     model
-        A checkpoint, name or folder, in place of the profile's.
-    picture
-        Name of a sample picture (`samples.sample_pictures`) or path of a picture file.
+        A bundled model, a checkpoint's name or a folder, in place of the profile's.
+    image
+        Name of a sample image (`images.sample_images`), or path of an image or video.
     question
         Default: the first one listed with the sample.
-    method, tokens
-        A key of `METHODS` and a budget.
+    method
+        A key of `METHODS`.
+    tokens
+        The budget; ``None``: a ninth of the visual tokens of the model's nominal image, 64 of 576.
     session
         File of an earlier session (`share.save_share`), opened as it was left.
 
@@ -55,14 +58,24 @@ def explore(
     ValueError
         For an unknown profile, sample or method, or a file that is no session.
     FileNotFoundError
-        For a picture or session that does not exist.
+        For an image or session that does not exist.
     """
     from sparsevlm.explorer.app import Explorer
+    from sparsevlm.explorer.exploration import Query
+    from sparsevlm.explorer.session import ExplorerSession
+    from sparsevlm.methods import METHODS
 
-    return Explorer.open(
-        profile, model=model, picture=picture, question=question, method=method, tokens=tokens,
-        session=session,
-    )  # fmt: skip
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; known: {', '.join(METHODS)}")
+    opened = ExplorerSession(profile, model)
+    if session:
+        return Explorer.resumed(opened, [one.query for one in opened.load(session).explorations])
+    sample = opened.put(image).sample
+    if not question and sample is None:
+        raise ValueError(f"give a question to ask about {image}")
+    if tokens is None:
+        tokens = opened.sizes().num_visual // 9
+    return Explorer(opened, Query(question or sample.questions[0], method, tokens))
 
 
 def is_live() -> bool:

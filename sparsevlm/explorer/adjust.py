@@ -6,55 +6,26 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sparsevlm.core.interface import Groups, PruningContext, Selection, StagedPruner
+from sparsevlm.evaluation.recording import PrunerWrapper
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Around:
-    """Base of a pruner that has another inside and takes after it."""
-
-    inner: StagedPruner
-
-    @property
-    def name(self) -> str:
-        return self.inner.name
-
-    @property
-    def stages(self) -> tuple:
-        return self.inner.stages
-
-    @property
-    def scored_layer(self) -> str:
-        return self.inner.scored_layer
-
-    @property
-    def counted_layer(self) -> str:
-        return self.inner.counted_layer
-
-    @property
-    def needs_attention(self) -> bool:
-        return self.inner.needs_attention
-
-    @property
-    def positions(self) -> str:
-        return self.inner.positions
-
-
 @dataclass(frozen=True)
-class Adjusted(Around):
+class AdjustedPruner(PrunerWrapper):
     """Another pruner's decisions, edited.
 
     All that is not edited stays as the method decided, so a patch that is forced to stay is one
-    token more, and one that is forced to go is one less. Later cuts see the consequences.
+    token more, and one that is forced to go is one less. Later stages see the consequences.
 
     Parameters
     ----------
     inner
         The method.
     keep, drop
-        Original indices of visual tokens that stay as themselves at every cut, or go at the first.
-        A forced token takes no part in a merge: its group is merged again without it.
+        Original indices of visual tokens that stay as themselves at every stage, or go at the
+        first. A forced token takes no part in a merge: its group is merged again without it.
     raters
         Positions in the text after the image that rate, in place of the method's own choice; only
         for SparseVLM. ``None``: its own.
@@ -89,10 +60,6 @@ class Adjusted(Around):
                 "choose a SparseVLM variant"
             )
 
-    def prunes_after(self, layer: int) -> bool:
-        """Where the method does."""
-        return self.inner.prunes_after(layer)
-
     def to_json(self) -> dict:
         """The method's own, and what was changed."""
         raters = None if self.raters is None else list(self.raters)
@@ -107,18 +74,14 @@ class Adjusted(Around):
         ValueError
             For a token or rater that does not exist, or if nothing would be left.
         """
+        import torch
+
         self._check(context)
         if self.raters is not None and "raters" not in context.cache:
-            import torch
-
             raters = torch.tensor(self.raters, device=context.text.device)
             context.cache["raters"] = raters, None
         selection = self.inner.select(context)
-        if not self.keep and not self.drop:
-            return selection
-        return _edited(
-            selection, context, self.keep, self.drop, getattr(self.inner, "merge", "mean")
-        )
+        return self._edited(selection, context) if self.keep or self.drop else selection
 
     def _check(self, context: PruningContext) -> None:
         wrong = [i for i in (*self.keep, *self.drop) if not 0 <= i < context.num_visual]
@@ -128,29 +91,24 @@ class Adjusted(Around):
         if wrong:
             raise ValueError(f"there are {context.num_text} text tokens; {wrong} cannot rate")
 
+    def _edited(self, selection: Selection, context: PruningContext) -> Selection:
+        """The selection with the forced tokens in or out of it."""
+        import torch
 
-def _edited(
-    selection: Selection,
-    context: PruningContext,
-    keep: tuple[int, ...],
-    drop: tuple[int, ...],
-    merge: str,
-) -> Selection:
-    """The selection with the forced tokens in or out of it."""
-    import torch
+        def is_among(ids: tuple[int, ...]) -> Tensor:
+            ids = torch.tensor(ids, device=context.source.device, dtype=torch.int64)
+            return torch.isin(context.source, ids)
 
-    def marked(ids: tuple[int, ...]) -> Tensor:
-        return torch.isin(context.source, torch.tensor(ids, device=context.source.device).long())
-
-    stay, go = marked(keep), marked(drop)
-    kept = torch.zeros(context.num_current, dtype=torch.bool, device=context.source.device)
-    kept[selection.keep] = True
-    selection = replace(selection, keep=((kept | stay) & ~go).nonzero().flatten())
-    if selection.groups is not None:
-        selection = _regrouped(selection, context, stay | go, merge)
-    if not len(selection.keep) and selection.vectors is None:
-        raise ValueError("nothing would be left: release some of the dropped patches")
-    return selection
+        stay, go = is_among(self.keep), is_among(self.drop)
+        kept = torch.zeros_like(stay)
+        kept[selection.keep] = True
+        selection = replace(selection, keep=((kept | stay) & ~go).nonzero().flatten())
+        if selection.groups is not None:
+            merge = getattr(self.inner, "merge", "mean")
+            selection = _regrouped(selection, context, stay | go, merge)
+        if not len(selection.keep) and selection.vectors is None:
+            raise ValueError("nothing would be left: release some of the dropped patches")
+        return selection
 
 
 def _regrouped(

@@ -1,224 +1,262 @@
-"""The explorer itself: what the user has chosen, and how it is shown."""
+"""The explorer as a widget. Every callback ends in an image or a message, never in a log."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import io
+from collections.abc import Callable
 from functools import cached_property
+from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import anywidget
+import ipywidgets as widgets
+import traitlets
+from PIL import Image
 
 from sparsevlm.analysis.style import METHOD_STYLE
-from sparsevlm.explorer import share
-from sparsevlm.explorer.run import Ask, Run
-from sparsevlm.explorer.samples import sample_pictures
-from sparsevlm.explorer.session import Desk, forced, next_choice
-from sparsevlm.explorer.view import panels
-from sparsevlm.explorer.view import token_status as fate
-from sparsevlm.explorer.view.color_map import Choice
-from sparsevlm.explorer.view.montage import montage
+from sparsevlm.evaluation.paths import relative
+from sparsevlm.explorer.color_map import MODES, WRONG, ColorChoice
+from sparsevlm.explorer.images import sample_images
+from sparsevlm.explorer.state import COMPARISONS, ExplorerState
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+OWN = "own"
+MEAN = -1  # a dropdown takes None for "nothing chosen"
+VARIANTS = {
+    "v1.5 (Table 1)": "sparsevlm", "all words rate": "sparsevlm-all-text",
+    "paper": "sparsevlm-paper", "v1.0": "sparsevlm-v1.0", "video": "sparsevlm-video",
+    "SparseVLM+": "sparsevlm-plus",
+}  # fmt: skip
+BASELINES = ("fastv", "pdrop", "tome", "random", "uniform", "dense")
+COMPARE_LABELS = ("nothing", "a second question", "the other methods")
+MODE_LABELS = ("what it is now", "when it was lost", "score", "attention")
 
-    from sparsevlm.explorer.controls import Controls
 
-COMPARISONS = ("nothing", "question", "methods")
-
-
-class Explorer:
-    """See why a patch lived or died. Display it in a notebook, or take its `figure`.
-
-    Attributes
-    ----------
-    desk
-        Picture, model and answers.
-    ask
-        The question with method, budget and the user's changes.
-    second
-        The other question, for ``compare="question"``.
-    compare
-        "nothing", "question" or "methods".
-    choice
-        What is painted.
-    show_padding
-        Whether the padding that the model saw is shown beside the picture.
-    """
-
-    def __init__(self, desk: Desk, ask: Ask) -> None:
-        self.desk, self.ask = desk, ask
-        others = [question for question in suggestions(desk) if question != ask.question]
-        self.second, self.compare = others[0] if others else "", "nothing"
-        self.choice, self.show_padding = Choice(), False
-
-    @classmethod
-    def open(
-        cls, profile: str, *, model: str, picture: str, question: str, method: str,
-        tokens: int | None, session: str,
-    ) -> Explorer:  # fmt: skip
-        """See `sparsevlm.explorer.explore`."""
-        if method not in METHOD_STYLE:
-            raise ValueError(f"unknown method {method!r}; known: {', '.join(METHOD_STYLE)}")
-        desk = Desk(profile, model)
-        if session:
-            return cls._resumed(desk, [run.ask for run in desk.load(session).runs])
-        desk.put(picture)
-        questions = suggestions(desk)
-        if not question and not questions:
-            raise ValueError(f"give a question to ask about {picture}")
-        return cls(desk, Ask(question or questions[0], method, tokens))
-
-    @classmethod
-    def _resumed(cls, desk: Desk, asks: Sequence[Ask]) -> Explorer:
-        """The explorer as it was shared: what was compared is told by what was asked."""
-        explorer = cls(desk, asks[0])
-        if asks == desk.compared(asks[0]):
-            explorer.compare = "methods"
-        elif len(asks) == 2:
-            explorer.compare, explorer.second = "question", asks[1].question
-        return explorer
-
-    def asks(self) -> list[Ask]:
-        """All that is to be answered: the own question, and what it is compared with."""
-        if self.compare == "methods":
-            return self.desk.compared(self.ask)
-        if self.compare == "question":
-            if not self.second.strip():
-                raise ValueError("type the second question to compare with")
-            return [self.ask, Ask(self.second, self.ask.method, self.ask.tokens)]
-        return [self.ask]
-
-    def runs(self) -> list[Run]:
-        """The answers; the model is loaded where one is new. See `Desk.answer`."""
-        return [self.desk.answer(ask) for ask in self.asks()]
-
-    def scene(self) -> dict:
-        """What the browser draws, see `panels.scene`."""
-        runs = self.runs()
-        choice = fitting(self.choice, runs[0])
-        shown = montage(self.desk.picture, self.desk.geometry, self.show_padding)
-        return panels.scene(runs, self.desk.model, self.desk.geometry, shown, choice, self.compare)
-
-    def figure(self) -> Figure:
-        """The same without a browser: the static twin, two columns wide."""
-        from sparsevlm.explorer import static
-
-        runs = self.runs()
-        shown = montage(self.desk.picture, self.desk.geometry, self.show_padding)
-        return static.draw(runs, self.desk.model, shown, fitting(self.choice, runs[0]))
-
-    def comparison(self) -> Figure:
-        """The figure of this question under all compared methods."""
-        compare, self.compare = self.compare, "methods"
-        try:
-            return self.figure()
-        finally:
-            self.compare = compare
-
-    def click(self, first: int, tokens: Sequence[int], position: int) -> Ask:
-        """Force patches, or release them.
-
-        Parameters
-        ----------
-        first
-            The patch under the pointer when it went down; it decides what happens to all.
-        tokens
-            All patches of the dragged rectangle.
-        position
-            Of the layer slider: what is seen there is turned into its opposite.
-        """
-        run = self.desk.answer(self.ask)
-        stage = fate.segments(run.sample)[fate.segment_of_position(run.sample, position)]
-        is_kept = stage.fates[first].state == fate.KEPT
-        self.ask = forced(self.ask, tokens, next_choice(self.ask, first, is_kept))
-        return self.ask
-
-    def switch(self, word: int) -> Ask:
-        """Give or take one word's right to rate; see `Desk.toggled_raters`."""
-        self.ask = self.desk.toggled_raters(self.ask, word)
-        return self.ask
-
-    def release(self) -> Ask:
-        """Undo all changes made by hand."""
-        self.ask = self.ask.plain()
-        return self.ask
-
-    def change(self, **changes: object) -> Ask:
-        """Ask something else. Forced patches stay; raters are those of the words, and go with them.
-
-        Parameters
-        ----------
-        **changes
-            Fields of `Ask`.
-        """
-        if {"question", "method"} & set(changes) and "raters" not in changes:
-            changes["raters"] = None
-        self.ask = replace(self.ask, **changes)
-        return self.ask
-
-    def put(self, source: object) -> None:
-        """Take another picture; its own first question is asked, where it has any."""
-        self.desk.put(source)
-        questions = suggestions(self.desk)
-        if questions:
-            self.second = questions[1] if len(questions) > 1 else self.second
-            self.ask = replace(self.ask.plain(), question=questions[0])
-        else:
-            self.ask = self.ask.plain()
-
-    def caution(self) -> str:
-        """What to bear in mind about this picture and question; "" where there is nothing."""
-        found = []
-        sample = sample_pictures().get(self.desk.picture.name)
-        if self.desk.is_bundled and (sample is None or sample.kind != "miniature"):
-            found.append(
-                "The miniature has only ever seen drawn scenes: what it says about another picture "
-                "means nothing."
-            )
-        unknown = self.desk.unknown_words(self.ask.question)
-        if unknown:
-            words = ", ".join(f"“{word}”" for word in unknown)
-            found.append(f"The model does not know {words} and reads <unk>.")
-        return " ".join(found)
-
-    def share(self, folder: Path = share.FOLDER) -> Path:
-        """Write trace, session, picture and code; see `share.save_share`."""
-        import matplotlib.pyplot as plt
-
-        runs, figure = self.runs(), self.figure()
-        try:
-            return share.save_share(
-                self.desk.session(runs), runs[0], figure, profile=self.desk.profile.name,
-                checkpoint=self.desk.checkpoint, folder=folder,
-            )  # fmt: skip
-        finally:
-            plt.close(figure)
+class Explorer(ExplorerState):
+    """See why a patch lived or died. Display it in a notebook, or take its `figure`."""
 
     @cached_property
     def controls(self) -> Controls:
-        """The widgets; made when first shown. The bundled model is then loaded behind them."""
-        from sparsevlm.explorer.controls import Controls
-
+        """The widgets; made when first shown. Behind bundled answers the model is then loaded."""
         made = Controls(self)
-        if self.desk.is_bundled:
-            self.desk.warm_up()
+        if self.session.is_bundled:
+            self.session.warm_up()
         return made
 
     def _repr_mimebundle_(self, **options: object) -> dict:
         return self.controls.box._repr_mimebundle_(**options)
 
 
-def suggestions(desk: Desk) -> tuple[str, ...]:
-    """Questions worth asking about the picture on the desk."""
-    sample = sample_pictures().get(desk.picture.name)
-    return sample.questions if sample else ()
+class PatchView(anywidget.AnyWidget):
+    """Panels of patches with a layer slider, drawn in the browser.
+
+    Attributes
+    ----------
+    scene
+        From `scene.scene`.
+    position
+        Of the layer slider; 0 is the input.
+
+    Messages from the browser: ``{"type": "patches", "first": token, "tokens": [...]}`` for a click
+    or a dragged rectangle, ``{"type": "word", "index": i}`` for a word.
+    """
+
+    _esm = Path(__file__).with_name("patch_view.js")
+    _css = Path(__file__).with_name("patch_view.css")
+    scene = traitlets.Dict().tag(sync=True)
+    position = traitlets.Int(0).tag(sync=True)
 
 
-def fitting(choice: Choice, run: Run) -> Choice:
-    """The choice without a head or word that this run does not have."""
-    if run.attention is None:
-        return Choice(choice.mode)
-    head, word = choice.head, choice.word
-    if head is not None and head >= run.attention.num_heads:
-        head = None
-    return Choice(choice.mode, head, word if word in run.attention.words else None)
+class Controls:
+    """Widgets of one explorer.
+
+    Parameters
+    ----------
+    state
+        Holds what is chosen; the widgets follow it, and change it.
+
+    Attributes
+    ----------
+    box
+        All of it, to be displayed.
+    """
+
+    def __init__(self, state: ExplorerState) -> None:
+        self.state, self._quiet = state, False
+        self.view, self.message = PatchView(), widgets.HTML()
+        self._make()
+        self._wire()
+        self.box = widgets.VBox([
+            widgets.HBox([self.image, self.upload, self.hint]),
+            widgets.HBox([self.question, self.go]),
+            widgets.HBox([self.method, self.variant, self.tokens, self.compare]),
+            self.second,
+            widgets.HBox([self.mode, self.padding, self.release, self.share]),
+            widgets.HBox([self.head, self.word]),
+            self.message, self.view,
+        ])  # fmt: skip
+        self.box.add_class("sv-controls")
+        self.show()
+
+    def _make(self) -> None:
+        samples = [(f"{s.title} ({s.kind})", s.name) for s in sample_images().values()]
+        self.image = _dropdown("image", [*samples, ("own image", OWN)], "330px")
+        self.upload = widgets.FileUpload(
+            accept="image/*", multiple=True, description="open an image",
+            tooltip="one image, or the frames of a video in the order of their names",
+        )  # fmt: skip
+        self.hint = _dropdown("suggestions", [], "420px")
+        self.question = _text("question")
+        self.go = widgets.Button(description="ask", button_style="primary")
+        methods = [("SparseVLM", "sparsevlm"), *((METHOD_STYLE[m].label, m) for m in BASELINES)]
+        self.method = _dropdown("method", methods, "230px")
+        self.variant = _dropdown("variant", list(VARIANTS.items()), "230px")
+        self.tokens = widgets.BoundedIntText(
+            description="budget", min=1, max=4096, layout={"width": "170px"}
+        )
+        self.compare = _dropdown(
+            "compare", list(zip(COMPARE_LABELS, COMPARISONS, strict=True)), "270px"
+        )
+        self.second = _text("question 2")
+        self.mode = widgets.ToggleButtons(
+            options=list(zip(MODE_LABELS, MODES, strict=True)),
+            style={"button_width": "auto"}, layout={"margin": "2px 24px 2px 90px"},
+        )  # fmt: skip
+        self.head, self.word = _dropdown("head", [], "190px"), _dropdown("word", [], "230px")
+        self.padding = widgets.Checkbox(
+            description="show padding", indent=False, layout={"width": "130px"}
+        )
+        self.release = widgets.Button(description="undo my changes")
+        self.share = widgets.Button(description="share", tooltip="trace, figure and code")
+
+    def _wire(self) -> None:
+        def on(widget: widgets.Widget, act: Callable) -> None:
+            widget.observe(lambda change: self._do(act, change["new"]), "value")
+
+        state = self.state
+        on(self.image, lambda name: name != OWN and state.put(name))
+        on(self.upload, self._open)
+        on(self.hint, lambda text: text and state.change(question=text))
+        on(self.question, lambda text: state.change(question=text))
+        on(self.method, lambda name: state.change(method=name))
+        on(self.variant, lambda name: state.change(method=name))
+        on(self.tokens, lambda tokens: state.change(tokens=tokens))
+        on(self.compare, lambda name: setattr(state, "compare", name))
+        on(self.second, lambda text: setattr(state, "second", text))
+        for widget in (self.mode, self.head, self.word):
+            on(widget, lambda _: self._choose_colors())
+        on(self.padding, lambda shown: setattr(state, "show_padding", shown))
+        self.go.on_click(lambda _: self._do(lambda _: None))
+        self.release.on_click(lambda _: self._do(lambda _: state.release()))
+        self.share.on_click(lambda _: self._share())
+        self.view.on_msg(lambda _, content, buffers: self._do(self._clicked, content))
+
+    def _open(self, files: tuple) -> None:
+        if files:
+            named = sorted(files, key=lambda file: file["name"])
+            frames = [Image.open(io.BytesIO(bytes(file["content"]))) for file in named]
+            self.state.put(frames if len(frames) > 1 else frames[0])
+
+    def _clicked(self, content: dict) -> None:
+        if content["type"] == "word":
+            self.state.switch(content["index"])
+        else:
+            self.state.click(content["first"], content["tokens"], self.view.position)
+
+    def _choose_colors(self) -> None:
+        head, word = (None if w.value == MEAN else w.value for w in (self.head, self.word))
+        self.state.choice = ColorChoice(self.mode.value, head, word)
+
+    def _do(self, act: Callable, value: object = None) -> None:
+        """Carry out a change of the user's and show it. What fails becomes a message, and the
+        question is again what it was.
+        """
+        if self._quiet:
+            return
+        state = self.state
+        before = (state.query, state.second, state.choice)
+        try:
+            act(value)
+            self.show()
+        except Exception as error:  # noqa: BLE001 - a message in the widget in place of a log
+            state.query, state.second, state.choice = before
+            self.say(str(error) or type(error).__name__, is_error=True)
+            self._follow()
+
+    def show(self) -> None:
+        """Answer what is asked and draw it."""
+        state, first = self.state, not self.view.scene
+        if not all(map(state.session.is_known, state.queries())):
+            self.say("asking the model … (the first time it is loaded)")
+        scene = state.scene()
+        self.view.scene = scene
+        if first:
+            self.view.position = max(scene["stages"], default=0)  # where most is to be seen
+        self.view.position = min(self.view.position, scene["positions"] - 1)
+        self._follow()
+        self.say(state.caution())
+
+    def say(self, text: str, is_error: bool = False) -> None:
+        """Put a line above the patches; it is read aloud by a screen reader."""
+        color, role = (WRONG, "alert") if is_error else ("#555555", "status")
+        self.message.value = f'<div role="{role}" style="color:{color}">{escape(text)}</div>'
+
+    def _share(self) -> None:
+        self.say("writing …")
+        try:
+            self.say(f"written to {relative(self.state.share())}")
+        except Exception as error:  # noqa: BLE001 - as above
+            self.say(str(error), is_error=True)
+
+    def _follow(self) -> None:
+        """Set every widget to what the state has, without asking again."""
+        state, query, self._quiet = self.state, self.state.query, True
+        try:
+            self.image.value = state.session.image.name or OWN
+            found = [("questions worth asking", ""), *((q, q) for q in state.suggestions())]
+            _refill(self.hint, found, query.question)
+            self.question.value = query.question
+            is_variant = query.method in VARIANTS.values()
+            self.method.value = "sparsevlm" if is_variant else query.method
+            self.variant.value = query.method if is_variant else "sparsevlm"
+            self.variant.disabled = not is_variant
+            self.tokens.value, self.tokens.disabled = query.tokens or 1, query.method == "dense"
+            self.compare.value, self.second.value = state.compare, state.second
+            self.second.layout.display = "flex" if state.compare == "question" else "none"
+            self.release.disabled = query.is_plain
+            self._follow_attention()
+        finally:
+            self._quiet = False
+
+    def _follow_attention(self) -> None:
+        state = self.state
+        for widget in (self.head, self.word):
+            widget.layout.display = "flex" if state.choice.mode == "attention" else "none"
+        if not state.session.is_known(state.query):
+            return
+        found = state.session.answer(state.query)
+        choice = state.choice.fitting(found)
+        heads = range(found.attention.num_heads)
+        _refill(self.head, [("mean", MEAN), *((str(h), h) for h in heads)], choice.head)
+        words = ((found.words[word], word) for word in found.attention.words)
+        named = [("mean of the raters", MEAN), *words]
+        _refill(self.word, named, choice.word)
+        self.mode.value = choice.mode
+
+
+def _dropdown(name: str, options: list, width: str) -> widgets.Dropdown:
+    return widgets.Dropdown(description=name, options=options, layout={"width": width})
+
+
+def _text(name: str) -> widgets.Text:
+    return widgets.Text(
+        description=name, continuous_update=False, layout={"width": "720px"},
+        placeholder="type a question and press Enter",
+    )  # fmt: skip
+
+
+def _refill(dropdown: widgets.Dropdown, options: list, value: object) -> None:
+    """New options, and the value where it is among them, else the first."""
+    if dropdown.options != tuple(options):
+        dropdown.options = options
+    known = [found for _, found in options]
+    dropdown.value = value if value in known else known[0]

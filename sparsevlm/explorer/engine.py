@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.explorer.adjust import Adjusted
-from sparsevlm.explorer.models import Loaded, load_model
-from sparsevlm.explorer.recording import Watched
-from sparsevlm.explorer.run import AnswerToken, Ask, Model, Run
-from sparsevlm.explorer.samples import Picture
-from sparsevlm.explorer.view.geometry import Geometry
+from sparsevlm.evaluation.loaded import LoadedModel, load_model
+from sparsevlm.evaluation.recording import RecordingPruner
+from sparsevlm.explorer.adjust import AdjustedPruner
+from sparsevlm.explorer.attention import RaterAttention
+from sparsevlm.explorer.exploration import AnswerToken, Exploration, ModelInfo, Query
+from sparsevlm.explorer.geometry import Geometry
+from sparsevlm.explorer.images import ImageInput
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from sparsevlm.core.interface import Pruner
+    from sparsevlm.evaluation.answer import Answer
+    from sparsevlm.evaluation.profiles import Profile
 
-    from sparsevlm.core.interface import StagedPruner
-
-# Methods whose settings have the option `positions`.
+MAX_NEW_TOKENS = 24  # where the profile sets no limit
 
 
 class Engine:
@@ -28,164 +28,125 @@ class Engine:
     Parameters
     ----------
     loaded
-        From `models.load_model`.
-
-    Difference
-    ----------
-    SparseVLM+ averages 14 heads of any model, half of those of Qwen2-VL-7B; in a model with fewer
-    it averages half of them here. With M-RoPE every method keeps the original positions.
+        The model.
+    max_new_tokens
+        Longest answer.
     """
 
-    def __init__(self, loaded: Loaded) -> None:
-        self.loaded = loaded
-        self._dense: dict = {}
+    def __init__(self, loaded: LoadedModel, max_new_tokens: int = MAX_NEW_TOKENS) -> None:
+        import torch
+
+        self.loaded, self.max_new_tokens = loaded, max_new_tokens
+        # A folder of this machine is no name for a record that is shared.
+        name = Path(loaded.name).name if Path(loaded.name).is_dir() else loaded.name
+        size = torch.finfo(loaded.model.dtype).bits // 8
+        self.info = ModelInfo(name, loaded.revision, loaded.marker, loaded.sizes, size)
+        self._last_dense: tuple[ImageInput, str, Answer] | None = None
 
     @classmethod
-    def of(cls, profile: Profile, model: str = "") -> Engine:
-        """Load the model of a profile, or another checkpoint; see `models.load_model`."""
-        return cls(load_model(profile, model))
+    def of(cls, profile: Profile) -> Engine:
+        """Load the model of a profile; errors as in `load_model`."""
+        return cls(load_model(profile), profile.max_new_tokens or MAX_NEW_TOKENS)
 
-    @property
-    def model(self) -> Model:
-        """For records."""
-        return self.loaded.description
-
-    def ask(self, picture: Picture, ask: Ask) -> tuple[Run, Geometry]:
+    def explore(self, image: ImageInput, query: Query) -> tuple[Exploration, Geometry]:
         """Answer a question with the dense model and under a method.
 
         Parameters
         ----------
-        picture
-            As `Loaded.seen` gives it.
-        ask
+        image
+            As `seen` gives it.
+        query
             Question, method, and the user's changes.
 
         Returns
         -------
-        Run, Geometry
+        Exploration, Geometry
             What came of it, and where the visual tokens lie.
 
         Raises
         ------
         ValueError
-            For an empty question, an impossible budget, or changes that cannot be made.
+            For an empty question, an image that the model does not take, an impossible budget, or
+            changes that cannot be made.
         """
-        if not ask.question.strip():
-            raise ValueError("the question is empty; type one, or choose one of the suggestions")
-        inputs = self.loaded.inputs(picture, ask.question)
-        key = (id(picture), ask.question)
-        if key not in self._dense:
-            # The picture is kept so that its id stays its own.
-            self._dense = {key: (picture, self._greedy(inputs, _dense())[0])}
-        dense = self._dense[key][1]
-        watched = Watched(self._pruner(ask, inputs), self.model.sizes.layers)
-        pruned, sample = self._greedy(inputs, watched)
-        words, num_text = self._words(inputs)
-        sample = watched.own_cuts(sample)
-        run = Run(
-            ask,
-            watched.to_json(),
-            words,
-            tuple(watched.seen["relevance"]),
-            sample,
-            num_text,
-            self._compared(dense, pruned, inputs, watched.inner),
-            self._compared(pruned, dense, inputs, _dense()),
-            watched.attention(sample.stages[0].raters if sample.stages else []),
+        question = self._spelled(query.question)
+
+        # 1. The dense model answers, and tells how many visual tokens this image has.
+        dense = self._dense(image, question)
+
+        # 2. The method answers with the user's changes; every layer is looked into.
+        sizes = replace(self.loaded.sizes, num_visual=dense.trace.num_visual)
+        method = sizes.pruner(query.method, None if query.method == "dense" else query.tokens)
+        adjusted = AdjustedPruner(method, query.keep, query.drop, query.raters)
+        recorder = RecordingPruner(adjusted, range(sizes.layers - 1))
+        pruned = self._ask(image, question, recorder)
+        recording, trace = recorder.samples[0], recorder.own_stages(pruned.trace)
+
+        # 3. Each model says what it thinks of the other's answer.
+        found = Exploration(
+            query,
+            recorder.to_json(),
+            self.loaded.words(pruned),
+            tuple(recording.relevance.tolist()),
+            trace,
+            pruned.num_text,
+            self._compared(image, question, dense, pruned, adjusted),
+            self._compared(image, question, pruned, dense, _dense_pruner()),
+            RaterAttention.of(recording, trace.stages[0].raters if trace.stages else ()),
         )
-        grid = sample.grid or (1, sample.num_visual)
-        return run, self.loaded.place(picture, grid, sample.num_visual)
+        grid = trace.grid or (1, trace.num_visual)
+        fit = self.loaded.builder.fit
+        return found, Geometry.of(fit, image.size, grid, trace.num_visual)
+
+    def seen(self, image: ImageInput) -> ImageInput:
+        """The frames of a video that the model looks at."""
+        return replace(image, frames=tuple(self.loaded.builder.frames(image.frames)))
 
     def unknown_words(self, question: str) -> list[str]:
         """Words of a question that the tokenizer does not know, for a word-level vocabulary."""
-        unknown, tokenizer = self.loaded.tokenizer.unk_token_id, self.loaded.tokenizer
-        if unknown is None:
-            return []
-        words = question.lower().split()
-        return [word for word in words if unknown in tokenizer(word)["input_ids"]]
+        return [word for word in self._spelled(question).split() if self._is_unknown(word)]
 
-    def _pruner(self, ask: Ask, inputs: dict) -> Adjusted:
-        sizes = replace(self.model.sizes, num_visual=int(self._visual(inputs).sum()))
-        inner = sizes.pruner(ask.method, None if ask.method == "dense" else ask.tokens)
-        return Adjusted(inner, ask.keep, ask.drop, ask.raters)
+    def _spelled(self, question: str) -> str:
+        """The question; a word that the vocabulary has in lower case only is written so."""
+        words = question.split(" ")
+        lower = [self._is_unknown(word) and not self._is_unknown(word.lower()) for word in words]
+        return " ".join(
+            word.lower() if is_lower else word for word, is_lower in zip(words, lower, strict=True)
+        )
 
-    def _visual(self, inputs: dict) -> Tensor:
-        """True at the visual tokens, ``[tokens]``."""
-        from sparsevlm.runtime.adapter import find_adapter
+    def _is_unknown(self, word: str) -> bool:
+        tokenizer = self.loaded.builder.tokenizer
+        unknown = tokenizer.unk_token_id
+        return unknown is not None and unknown in tokenizer(word)["input_ids"]
 
-        return find_adapter(self.loaded.model).visual_mask(inputs)[0]
+    def _dense(self, image: ImageInput, question: str) -> Answer:
+        """The dense model's answer; the last one is kept, for the method changes most often."""
+        last = self._last_dense
+        if last is None or last[0] is not image or last[1] != question:
+            last = image, question, self._ask(image, question, _dense_pruner())
+            self._last_dense = last
+        return last[2]
 
-    def _words(self, inputs: dict) -> tuple[tuple[str, ...], int]:
-        """The text after the image, and the number of all text tokens."""
-        visual = self._visual(inputs)
-        last = int(visual.nonzero().max())
-        ids = inputs["input_ids"][0, last + 1 :].tolist()
-        words = self.loaded.tokenizer.convert_ids_to_tokens(ids)
-        return tuple(map(readable, words)), int((~visual).sum())
-
-    def _greedy(self, inputs: dict, pruner: object, follow: Sequence[int] | None = None) -> tuple:
-        """Greedy answer as (ids, texts, probabilities), or those of a given answer; the trace."""
-        import torch
-        from transformers import LogitsProcessorList
-
-        from sparsevlm.runtime.prune import prune
-
-        model, tokenizer = self.loaded.model, self.loaded.tokenizer
-        length = len(follow) if follow is not None else self.loaded.max_new_tokens
-        processors = LogitsProcessorList([_Follow(follow)] if follow is not None else [])
-        start = inputs["input_ids"].shape[1]
-        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-        with torch.inference_mode(), prune(model, pruner) as trace:
-            output = model.generate(
-                **inputs, max_new_tokens=length, do_sample=False, num_beams=1, temperature=None,
-                top_p=None, top_k=None, pad_token_id=pad, logits_processor=processors,
-                output_logits=True, return_dict_in_generate=True,
-            )  # fmt: skip
-        ids = output.sequences[0, start:].tolist()
-        found = [step[0].float().softmax(-1) for step in output.logits]
-        probabilities = [float(step[token]) for step, token in zip(found, ids, strict=True)]
-        return (ids, probabilities), trace.samples[0]
+    def _ask(self, image: ImageInput, question: str, pruner: Pruner, **how: object) -> Answer:
+        how = {"max_new_tokens": self.max_new_tokens, "probabilities": True, **how}
+        return self.loaded.ask(question, image.frames, pruner, **how)
 
     def _compared(
-        self, own: tuple, other: tuple, inputs: dict, other_pruner: object
+        self, image: ImageInput, question: str, own: Answer, other: Answer, other_pruner: Pruner
     ) -> tuple[AnswerToken, ...]:
         """An answer with what the other model gives to each of its tokens."""
-        ids, probabilities = own
-        shared = ids == other[0]
-        others = other[1] if shared else self._greedy(inputs, other_pruner, ids)[0][1]
-        tokenizer = self.loaded.tokenizer
-        rows = zip(ids, probabilities, others, strict=True)
-        special = set(tokenizer.all_special_ids)
+        if own.token_ids != other.token_ids:
+            other = self._ask(image, question, other_pruner, forced=own.token_ids)
+        tokenizer = self.loaded.builder.tokenizer
+        rows = zip(own.token_ids, own.probabilities, other.probabilities, strict=True)
         return tuple(
             AnswerToken(tokenizer.decode([token]).strip(), own_p, other_p)
             for token, own_p, other_p in rows
-            if token not in special
+            if token not in tokenizer.all_special_ids
         )
 
 
-class _Follow:
-    """A logits processor that dictates an answer; the logits it is given stay on record."""
-
-    def __init__(self, answer: Sequence[int]) -> None:
-        self.answer, self.step = answer, 0
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        import torch
-
-        forced = torch.full_like(scores, -torch.inf)
-        forced[:, self.answer[self.step]] = 0
-        self.step += 1
-        return forced
-
-
-def _dense() -> StagedPruner:
+def _dense_pruner() -> Pruner:
     from sparsevlm.core.sparsevlm import Dense
 
     return Dense()
-
-
-def readable(token: str) -> str:
-    """A token of a sentence-piece or byte-level tokenizer as a reader would write it."""
-    text = token.replace("▁", " ").replace("Ġ", " ").replace("<0x0A>", "⏎")
-    text = text.replace("Ċ", "⏎").replace("\n", "⏎")
-    return text.strip() or "␣"

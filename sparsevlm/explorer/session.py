@@ -1,4 +1,4 @@
-"""One picture on the desk, a model behind it, and all that was asked so far. No widgets here."""
+"""One image, a model, and all that it was asked so far. No widgets here."""
 
 from __future__ import annotations
 
@@ -8,105 +8,112 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
-from sparsevlm.evaluation.backends import MiniatureBackend
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.evaluation.profiles import Profile, get_profile
-from sparsevlm.explorer.run import Ask, Model, Run, Session
-from sparsevlm.explorer.samples import Picture, open_picture
-from sparsevlm.explorer.view.geometry import Geometry
+from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.explorer.exploration import COMPARED, Exploration, ModelInfo, Query, SavedSession
+from sparsevlm.explorer.geometry import Geometry
+from sparsevlm.explorer.images import ImageInput, SampleImage, sample_images
+from sparsevlm.paper.page import profile_of
 
 if TYPE_CHECKING:
     from sparsevlm.explorer.engine import Engine
+    from sparsevlm.models.sizes import ModelSizes
 
 TRACES = DATA / "traces"
-COMPARED = ("sparsevlm", "fastv", "pdrop", "tome", "random", "uniform")
+BUDGETS, COMPARED_AT = (64, 128, 192), 64  # of the bundled answers
 
 
-class Desk:
-    """Answers questions about one picture, from what is recorded or by asking the model.
+class ExplorerSession:
+    """Answers questions about one image, from what is recorded or by asking the model.
 
     Parameters
     ----------
     profile
         Which model, and where it runs.
     model
-        A checkpoint in place of the profile's.
+        A bundled model, a checkpoint's name or a folder, in place of the profile's.
 
     Attributes
     ----------
-    picture, geometry, model
+    image, geometry, model
         Of the latest answer; ``None`` before the first.
+    is_bundled
+        Whether the image came with recorded answers.
     """
 
     def __init__(self, profile: Profile | str = "mini", model: str = "") -> None:
-        self.profile = get_profile(profile) if isinstance(profile, str) else profile
-        self.checkpoint = model
-        self.picture: Picture | None = None
+        is_name = isinstance(profile, str)
+        self.profile = profile_of(profile, model) if is_name else profile.with_model(model)
+        self.image: ImageInput | None = None
         self.geometry: Geometry | None = None
-        self.model: Model | None = None
-        self._runs: dict[Ask, Run] = {}
+        self.model: ModelInfo | None = None
+        self.is_bundled = False
+        self._known: dict[Query, Exploration] = {}
         self._engine: Engine | None = None
         self._loading = Lock()
 
-    def put(self, source: object) -> Picture:
-        """Lay another picture on the desk; see `samples.open_picture`.
+    def put(self, source: object) -> ImageInput:
+        """Take another image; see `ImageInput.open`.
 
-        A sample picture brings its recorded answers, where they are of today's weights.
+        A sample image brings its recorded answers, where they are of this model and its weights.
         """
-        picture = open_picture(source)
-        self._place(picture, None, self._engine.model if self._engine else None, ())
-        bundled = TRACES / f"{picture.name}.json.gz"
-        if picture.name and self.is_bundled and bundled.exists():
-            session = Session.load(bundled)
-            if session.model.revision == MiniatureBackend().revision(session.model.name):
-                self._place(picture, session.geometry, session.model, session.runs)
-        return picture
+        image = ImageInput.open(source)
+        path = TRACES / f"{image.name}.json.gz"
+        if image.name and path.exists():
+            saved = SavedSession.load(path)
+            self.is_bundled = self._is_current(saved.model)
+            if self.is_bundled:
+                self._take(saved)
+                return image
+        self.is_bundled = False
+        self.image, self.geometry, self._known = image, None, {}
+        self.model = self._engine.info if self._engine else None
+        return image
 
-    def load(self, path: str | Path) -> Session:
-        """Lay a saved session on the desk; see `Session.load`."""
-        session = Session.load(path)
-        self._place(session.picture, session.geometry, session.model, session.runs)
-        return session
+    def load(self, path: str | Path) -> SavedSession:
+        """Go on with a saved session; see `SavedSession.load`."""
+        saved = SavedSession.load(path)
+        self._take(saved)
+        return saved
 
-    def _place(
-        self, picture: Picture, geometry: Geometry | None, model: Model | None, runs: Sequence[Run]
-    ) -> None:
-        self.picture, self.geometry, self.model = picture, geometry, model
-        self._runs = {run.ask: run for run in runs}
+    def _take(self, saved: SavedSession) -> None:
+        self.image, self.geometry, self.model = saved.image, saved.geometry, saved.model
+        self._known = {found.query: found for found in saved.explorations}
 
-    @property
-    def is_bundled(self) -> bool:
-        """Whether the model is the bundled miniature."""
-        return not self.checkpoint and self.profile.name == "mini"
+    def _is_current(self, model: ModelInfo) -> bool:
+        name = self.profile.model
+        return model.name == name and model.revision == backend_of(name).revision(name)
 
-    def answer(self, ask: Ask) -> Run:
-        """The run of a question: recorded, remembered or new.
+    def sizes(self) -> ModelSizes:
+        """Sizes of the profile's model, known without loading it."""
+        return backend_of(self.profile.model).sizes(self.profile.model)
+
+    def answer(self, query: Query) -> Exploration:
+        """What a question gave: recorded, remembered or new.
 
         Raises
         ------
         ValueError
-            For what cannot be asked, see `Engine.ask`, and for a new question about a session that
-            another model was asked.
+            For what cannot be asked, see `Engine.explore`, and for a new question about a session
+            that another model was asked.
         RuntimeError
-            If there is no picture yet, or the profile needs a GPU that is not there.
+            If there is no image yet, or the model cannot be loaded, see `load_model`.
         """
-        if self.picture is None:
-            raise RuntimeError("there is no picture to ask about; put() one first")
-        if ask not in self._runs:
+        if self.image is None:
+            raise RuntimeError("there is no image to ask about; put() one first")
+        if query not in self._known:
             engine = self.engine()
-            if self.model is not None and engine.model.name != self.model.name:
+            if self.model is not None and engine.info.name != self.model.name:
                 raise ValueError(
                     f"this session was recorded with {self.model.name}; new questions need that "
-                    f"model, and this explorer runs {engine.model.name}: open it with explore("
+                    f"model, and this explorer runs {engine.info.name}: open it with explore("
                     "profile=..., model=..., session=...)"
                 )
-            seen = engine.loaded.seen(self.picture)
-            if seen.frames != self.picture.frames:
-                self.picture = seen
-            run, self.geometry = engine.ask(self.picture, ask)
-            self.model = engine.model
-            self._runs[ask] = run
-        return self._runs[ask]
+            self.image = engine.seen(self.image)
+            self._known[query], self.geometry = engine.explore(self.image, query)
+            self.model = engine.info
+        return self._known[query]
 
     def engine(self) -> Engine:
         """The model; loaded when first needed."""
@@ -114,7 +121,7 @@ class Desk:
             if self._engine is None:
                 from sparsevlm.explorer.engine import Engine
 
-                self._engine = Engine.of(self.profile, self.checkpoint)
+                self._engine = Engine.of(self.profile)
             return self._engine
 
     def warm_up(self) -> Thread:
@@ -128,73 +135,48 @@ class Desk:
         thread.start()
         return thread
 
-    def is_known(self, ask: Ask) -> bool:
+    def is_known(self, query: Query) -> bool:
         """Whether an answer needs no model."""
-        return ask in self._runs
+        return query in self._known
 
     def unknown_words(self, question: str) -> list[str]:
         """Words that the model's vocabulary lacks; empty while no model was needed."""
         return self._engine.unknown_words(question) if self._engine else []
 
-    def compared(self, ask: Ask) -> list[Ask]:
-        """The same question for every method to be compared, this one first."""
-        others = [name for name in COMPARED if name != ask.method]
-        if ask.method.startswith("sparsevlm-"):
-            others.remove("sparsevlm")
-        return [ask, *(Ask(ask.question, name, ask.tokens) for name in others)]
-
-    def toggled_raters(self, ask: Ask, word: int) -> Ask:
-        """The question with one word's right to rate switched.
-
-        Raises
-        ------
-        ValueError
-            If it is the last rater.
-        """
-        own = self.answer(ask.plain()).raters
-        now = set(own if ask.raters is None else ask.raters) ^ {word}
-        if not now:
-            raise ValueError("one word at least must rate; switch another one on first")
-        chosen = None if now == set(own) else tuple(sorted(now))
-        return Ask(ask.question, ask.method, ask.tokens, ask.keep, ask.drop, chosen)
-
-    def session(self, runs: Sequence[Run]) -> Session:
-        """What is on the desk, with some of the runs, to be saved."""
-        if self.picture is None or self.geometry is None or self.model is None:
+    def saved(self, explorations: Sequence[Exploration]) -> SavedSession:
+        """Some of the answers with image and model, to be saved."""
+        if self.image is None or self.geometry is None or self.model is None:
             raise RuntimeError("nothing was asked yet, so there is nothing to save")
-        return Session(self.model, self.picture, self.geometry, tuple(runs))
+        return SavedSession(self.model, self.image, self.geometry, tuple(explorations))
 
 
-def forced(ask: Ask, tokens: Sequence[int], choice: str) -> Ask:
-    """The question with patches forced to "keep" or "drop", or released ("free").
+def bundled_images() -> list[SampleImage]:
+    """The images that have bundled answers."""
+    return [sample for sample in sample_images().values() if sample.kind == "scene"]
 
-    Raises
-    ------
-    ValueError
-        For another choice.
+
+def bundled_queries(sample: SampleImage) -> list[Query]:
+    """What is recorded of an image: the first two questions, every method at one budget."""
+    others = [(name, COMPARED_AT) for name in COMPARED if name != "sparsevlm"]
+    methods = [*(("sparsevlm", tokens) for tokens in BUDGETS), *others]
+    return [Query(question, *method) for question in sample.questions[:2] for method in methods]
+
+
+def record_bundled(folder: Path = TRACES) -> list[Path]:
+    """Ask the model of "mini" all that is bundled, again: after it was trained anew.
+
+    Until then answers of other weights are ignored, see `ExplorerSession.put`.
+
+    Returns
+    -------
+    list of Path
+        One file per image.
     """
-    if choice not in ("keep", "drop", "free"):
-        raise ValueError(f'the choice must be "keep", "drop" or "free", got {choice!r}')
-    keep, drop = set(ask.keep) - set(tokens), set(ask.drop) - set(tokens)
-    if choice != "free":
-        (keep if choice == "keep" else drop).update(tokens)
-    return Ask(
-        ask.question, ask.method, ask.tokens, tuple(sorted(keep)), tuple(sorted(drop)), ask.raters
-    )
-
-
-def next_choice(ask: Ask, token: int, is_kept: bool) -> str:
-    """What a click on a patch does: release a forced one, else turn what is seen into its opposite.
-
-    Parameters
-    ----------
-    ask
-        The question with its forced patches.
-    token
-        The patch.
-    is_kept
-        Whether it is seen as kept at the layer on the slider.
-    """
-    if token in ask.keep or token in ask.drop:
-        return "free"
-    return "drop" if is_kept else "keep"
+    engine = ExplorerSession("mini").engine()
+    files = []
+    for sample in bundled_images():
+        image = ImageInput.open(sample.name)
+        found = [engine.explore(image, query) for query in bundled_queries(sample)]
+        saved = SavedSession(engine.info, image, found[0][1], tuple(one for one, _ in found))
+        files.append(saved.save(folder / f"{sample.name}.json.gz"))
+    return files

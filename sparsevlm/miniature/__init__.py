@@ -1,8 +1,8 @@
-"""The miniature: a real LLaVA small enough to train and to run on two processor cores.
+"""The bundled models: real architectures small enough to train and to run on two processor cores.
 
-Read `scenes` (the images), `question_families` (the eight mirrors of the paper's benchmarks),
-`statements` (the captions it learns from), `train` (the recipe) in this order. A number from the
-miniature is never a number of LLaVA-1.5; `data/miniature/` holds its card.
+Read `scenes` (the images), `question_families` (mirrors of the paper's benchmarks) and `registry`
+(which miniatures there are); how they were trained is in the folder `training`. A number from a
+miniature is never a number of the model that it is named after; `data/miniature/` holds the cards.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Open any picture a user has as an upright 8-bit RGB image, or say what is wrong with it."""
+"""Open any image a user has as an upright 8-bit RGB image, or say what is wrong with it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def load_image(source: str | Path | Image.Image) -> Image.Image:
     """Read an image as a vision-language model expects it.
 
     EXIF rotation is applied, transparency is laid on white, 16-bit grey is scaled to 8 bits by its
-    full range, and grey, palette and CMYK pictures become RGB.
+    full range, and grey, palette and CMYK images become RGB.
 
     Parameters
     ----------

@@ -138,6 +138,10 @@ class PromptBuilder(ABC):
         ]
         return BatchFeature({**pad_batch(self.tokenizer, rows), **pixels})
 
+    def frames(self, images: Media) -> Media:
+        """Return those of the frames of a video that the model looks at: all, unless overridden."""
+        return images
+
     def decode(self, ids: Tensor) -> list[str]:
         """Return the text of every row ``[batch, tokens]``, without special tokens and stripped."""
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)

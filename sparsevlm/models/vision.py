@@ -1,6 +1,6 @@
 """What the vision towers were given, also where `generate` calls them before the model.
 
-`generate` encodes pictures and videos first and hands the model ``mm_encoder_outputs`` in place of
+`generate` encodes images and videos first and hands the model ``mm_encoder_outputs`` in place of
 pixels and grids. A hook on each tower keeps what went in, beside the output that it became.
 """
 

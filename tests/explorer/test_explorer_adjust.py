@@ -1,17 +1,20 @@
-"""Forced patches, other raters, and looking over a pruner's shoulder, on a real architecture."""
+"""Forced patches, other raters, and the attention of every layer, on a real architecture."""
 
 from __future__ import annotations
 
 import pytest
 import torch
+from pydantic import TypeAdapter
 from tiny import NUM_LAYERS, NUM_VISUAL, row, tiny_inputs
 
 import sparsevlm as sv
 from sparsevlm.core.interface import Groups, Selection
-from sparsevlm.explorer.adjust import Adjusted, _regrouped
-from sparsevlm.explorer.recording import Watched
-from sparsevlm.explorer.view.heads import Attention, LayerRows, decode, encode
+from sparsevlm.core.sparsevlm import Dense
+from sparsevlm.evaluation.recording import RecordingPruner
+from sparsevlm.explorer.adjust import AdjustedPruner, _regrouped
+from sparsevlm.explorer.attention import LayerRows, RaterAttention, decode, encode
 
+EVERY_LAYER = range(NUM_LAYERS - 1)
 METHODS = ("sparsevlm", "sparsevlm-paper", "fastv", "pdrop", "tome", "random", "uniform")
 
 
@@ -33,10 +36,10 @@ def ran(model, pruner, inputs):
 @pytest.mark.parametrize("name", METHODS)
 def test_without_changes_nothing_changes(sdpa_model, single, name):
     logits, sample = ran(sdpa_model, make(name), single)
-    watched = Watched(Adjusted(make(name)), NUM_LAYERS)
-    again, seen = ran(sdpa_model, watched, single)
+    recorder = RecordingPruner(AdjustedPruner(make(name)), EVERY_LAYER)
+    again, seen = ran(sdpa_model, recorder, single)
     assert torch.equal(logits, again)
-    assert watched.own_cuts(seen) == sample
+    assert recorder.own_stages(seen) == sample
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -44,7 +47,7 @@ def test_forced_patches_stay_and_go(sdpa_model, single, name):
     _, plain = ran(sdpa_model, make(name), single)
     lost = [i for i in range(NUM_VISUAL) if i not in plain.stages[-1].kept][:3]
     kept = plain.stages[-1].kept[:2] if plain.stages[-1].kept else []
-    pruner = Adjusted(make(name), keep=tuple(lost), drop=tuple(kept))
+    pruner = AdjustedPruner(make(name), keep=tuple(lost), drop=tuple(kept))
     _, sample = ran(sdpa_model, pruner, single)
     for stage in sample.stages:
         assert set(lost) <= set(stage.kept) and not set(kept) & set(stage.kept)
@@ -63,17 +66,17 @@ def test_a_group_that_loses_a_token_is_merged_again(sdpa_model, single):
     group = max(plain.stages[0].groups, key=len)
     seen = []
 
-    class Spy(Adjusted):
-        def select(self, view):
-            seen.append((view, super().select(view)))
+    class Spy(AdjustedPruner):
+        def select(self, context):
+            seen.append((context, super().select(context)))
             return seen[-1][1]
 
     ran(sdpa_model, Spy(method, keep=(group[0],)), single)
-    view, selection = seen[0]
+    context, selection = seen[0]
     for number, vector in enumerate(selection.vectors):
         members = selection.groups.members[selection.groups.labels == number]
         assert group[0] not in members.tolist()
-        assert torch.allclose(vector, view.visual[members].mean(0), atol=1e-4)
+        assert torch.allclose(vector, context.visual[members].mean(0), atol=1e-4)
         assert int(selection.anchors[number]) in members.tolist()
 
 
@@ -95,10 +98,10 @@ def test_regrouping_by_sum_and_an_empty_group():
 
 
 def test_other_raters_rate(sdpa_model, single):
-    _, sample = ran(sdpa_model, Adjusted(make("sparsevlm"), raters=(1, 4)), single)
+    _, sample = ran(sdpa_model, AdjustedPruner(make("sparsevlm"), raters=(1, 4)), single)
     assert all(stage.raters == [1, 4] for stage in sample.stages)
     every = tuple(range(11))
-    logits, _ = ran(sdpa_model, Adjusted(make("sparsevlm"), raters=every), single)
+    logits, _ = ran(sdpa_model, AdjustedPruner(make("sparsevlm"), raters=every), single)
     all_text, _ = ran(sdpa_model, make("sparsevlm-all-text"), single)
     assert torch.equal(logits, all_text)
 
@@ -114,7 +117,7 @@ def test_other_raters_rate(sdpa_model, single):
 def test_changes_that_contradict(options, match):
     inner = make(options.pop("inner", "sparsevlm"))
     with pytest.raises(ValueError, match=match):
-        Adjusted(inner, **options)
+        AdjustedPruner(inner, **options)
 
 
 @pytest.mark.parametrize(
@@ -127,26 +130,25 @@ def test_changes_that_contradict(options, match):
 )
 def test_changes_that_do_not_fit_the_input(sdpa_model, single, options, match):
     with pytest.raises(ValueError, match=match):
-        ran(sdpa_model, Adjusted(make("sparsevlm"), **options), single)
+        ran(sdpa_model, AdjustedPruner(make("sparsevlm"), **options), single)
 
 
 def test_changes_are_in_the_record():
     plain = make("fastv")
-    changed = Adjusted(plain, keep=(3,), drop=(4,))
+    changed = AdjustedPruner(plain, keep=(3,), drop=(4,))
     assert changed.to_json() == {
         **plain.to_json(), "adjusted": {"keep": [3], "drop": [4], "raters": None}
     }  # fmt: skip
-    assert Watched(changed, NUM_LAYERS).to_json() == changed.to_json()
+    assert RecordingPruner(changed).to_json() == changed.to_json()
 
 
 def test_attention_is_that_of_the_model(sdpa_model, single):
     """Layer by layer and head by head, of the dense model, against its own eager attention."""
     from tiny import tiny_llava
 
-    watched = Watched(Adjusted(sv.make_pruner("dense", tokens=None, num_layers=1, num_visual=1)),
-                      NUM_LAYERS)  # fmt: skip
-    ran(sdpa_model, watched, single)
-    found = watched.attention([2, 5])
+    recorder = RecordingPruner(Dense(), EVERY_LAYER)
+    ran(sdpa_model, recorder, single)
+    found = RaterAttention.of(recorder.samples[0], [2, 5])
     with torch.no_grad():
         maps = tiny_llava(attention="eager")(**single, output_attentions=True).attentions
     assert [rows.layer for rows in found.layers] == list(range(NUM_LAYERS - 1))
@@ -161,9 +163,9 @@ def test_attention_is_that_of_the_model(sdpa_model, single):
 
 
 def test_attention_to_tokens_that_are_left(sdpa_model, single):
-    watched = Watched(Adjusted(make("pdrop")), NUM_LAYERS)
-    _, sample = ran(sdpa_model, watched, single)
-    found = watched.attention([])
+    recorder = RecordingPruner(make("pdrop"), EVERY_LAYER)
+    _, sample = ran(sdpa_model, recorder, single)
+    found = RaterAttention.of(recorder.samples[0], [])
     assert found.words == (10,), "without raters the last word"
     for rows in found.layers:
         left = [c for c in sample.stages if c.layer + 1 < rows.layer]
@@ -171,20 +173,25 @@ def test_attention_to_tokens_that_are_left(sdpa_model, single):
         assert len(rows.source) == expected
 
 
+def through_file(attention):
+    file = TypeAdapter(RaterAttention)
+    return file.validate_json(file.dump_json(attention))
+
+
 def test_attention_survives_a_file_and_shrinks_where_it_must(monkeypatch):
     import numpy as np
 
     codes = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3) * 20
-    found = Attention((1, 4), (LayerRows(0, (0, 5, 9), codes),), ((5,),), single_heads=True)
-    again = Attention.from_json(found.to_json())
+    found = RaterAttention((1, 4), (LayerRows(0, (0, 5, 9), codes),), ((5,),), single_heads=True)
+    again = through_file(found)
     assert again.values(0) == found.values(0) and again.num_heads == 2
     assert again.values(0, head=1, word=4) == found.values(0, head=1, word=4)
     assert again.sinks == ((5,),) and again.values(3) == {}
     for wrong in ({"head": 2}, {"word": 2}):
         with pytest.raises(ValueError, match="recorded"):
             again.values(0, **wrong)
-    monkeypatch.setattr("sparsevlm.explorer.view.heads.MAX_VALUES", 5)
-    small = Attention.from_json(found.to_json())
+    monkeypatch.setattr("sparsevlm.explorer.attention.MAX_VALUES", 5)
+    small = through_file(found.for_file())
     assert small.num_heads == 0 and small.layers[0].codes.shape == (1, 2, 3)
     for token, value in small.values(0).items():
         assert abs(value / found.values(0)[token] - 1) < 0.06

@@ -20,26 +20,18 @@ import sparsevlm as sv  # noqa: E402
 from sparsevlm.analysis.style import METHOD_STYLE  # noqa: E402
 from sparsevlm.evaluation.paths import ROOT  # noqa: E402
 from sparsevlm.explorer import explore, is_live  # noqa: E402
-from sparsevlm.explorer.controls import VARIANTS, Controls  # noqa: E402
-from sparsevlm.explorer.run import Ask  # noqa: E402
-from sparsevlm.explorer.session import Desk  # noqa: E402
-from sparsevlm.explorer.view.color_map import Choice  # noqa: E402
+from sparsevlm.explorer.app import VARIANTS, Controls  # noqa: E402
+from sparsevlm.explorer.color_map import ColorChoice  # noqa: E402
+from sparsevlm.explorer.exploration import Query  # noqa: E402
+from sparsevlm.explorer.geometry import Geometry  # noqa: E402
 
 CARD = "what letter is on the brown card ?"
 
 
-@pytest.fixture(scope="module")
-def engine():
-    return Desk("mini").engine()
-
-
 @pytest.fixture
-def explorer(engine, monkeypatch):
-    """Opened as a user does, with the model already loaded."""
-    monkeypatch.setattr(Desk, "warm_up", lambda desk: None)
-    found = explore()
-    found.desk._engine = engine
-    return found
+def explorer():
+    """Opened as a user does; the model is loaded once for all."""
+    return explore()
 
 
 @pytest.fixture
@@ -57,8 +49,8 @@ def test_opening_a_bundled_trace_loads_nothing_heavy():
     code = """
 import sys
 from sparsevlm.explorer.app import Explorer
-from sparsevlm.explorer.session import Desk
-Desk.warm_up = lambda desk: None
+from sparsevlm.explorer.session import ExplorerSession
+ExplorerSession.warm_up = lambda session: None
 from sparsevlm.explorer import explore
 explore().controls
 print([name for name in ("torch", "transformers", "matplotlib", "pandas") if name in sys.modules])
@@ -67,7 +59,7 @@ print([name for name in ("torch", "transformers", "matplotlib", "pandas") if nam
 
 
 def test_it_opens_with_the_first_question_of_the_sample(explorer, controls):
-    assert explorer.ask == Ask(CARD) and explorer.second == "what shape is the pink thing ?"
+    assert explorer.query == Query(CARD) and explorer.second == "what shape is the pink thing ?"
     assert controls.question.value == CARD and controls.tokens.value == 64
     assert controls.view.position == 4 and len(controls.view.scene["panels"]) == 1
     bundle = explorer._repr_mimebundle_()
@@ -79,7 +71,7 @@ def test_it_opens_with_the_first_question_of_the_sample(explorer, controls):
     [
         ({"profile": "maxi"}, ValueError, "unknown profile"),
         ({"method": "magic"}, ValueError, "unknown method"),
-        ({"picture": "nowhere"}, FileNotFoundError, "no picture"),
+        ({"image": "nowhere"}, FileNotFoundError, "no image"),
         ({"session": "nowhere"}, FileNotFoundError, "nowhere"),
     ],
 )
@@ -91,8 +83,8 @@ def test_opening_what_is_not_there(options, error, match):
 def test_a_file_of_ones_own_needs_a_question(tmp_path):
     Image.new("RGB", (40, 30), "red").save(tmp_path / "own.png")
     with pytest.raises(ValueError, match="give a question"):
-        explore(picture=str(tmp_path / "own.png"))
-    assert explore(picture=str(tmp_path / "own.png"), question="what ?").ask.question == "what ?"
+        explore(image=str(tmp_path / "own.png"))
+    assert explore(image=str(tmp_path / "own.png"), question="what ?").query.question == "what ?"
 
 
 def test_asking_by_typing(explorer, controls):
@@ -101,7 +93,7 @@ def test_asking_by_typing(explorer, controls):
     assert "ring" in controls.view.scene["panels"][0]["answer"]
     assert controls.hint.value == "", "it is none of the suggestions"
     controls.hint.value = "what shape is the pink thing ?"
-    assert controls.question.value == explorer.ask.question == controls.hint.value
+    assert controls.question.value == explorer.query.question == controls.hint.value
 
 
 def test_methods_and_variants(controls, explorer):
@@ -112,7 +104,7 @@ def test_methods_and_variants(controls, explorer):
     assert controls.view.scene["panels"][0]["title"] == "SparseVLM (paper), 64"
     assert not controls.variant.disabled and controls.method.value == "sparsevlm"
     controls.tokens.value = 128
-    assert explorer.ask == Ask(CARD, "sparsevlm-paper", 128)
+    assert explorer.query == Query(CARD, "sparsevlm-paper", 128)
     controls.method.value = "dense"
     assert controls.view.scene["panels"][0]["title"] == "Dense" and controls.tokens.disabled
     offered = {value for _, value in controls.method.options} | set(VARIANTS.values())
@@ -134,40 +126,40 @@ def test_comparing(controls):
 
 
 def test_a_click_turns_what_is_seen_into_its_opposite(controls, explorer):
-    last = explorer.desk.answer(explorer.ask).sample.stages[-1]
+    last = explorer.session.answer(explorer.query).trace.stages[-1]
     lost, kept = next(i for i in range(576) if i not in last.kept), last.kept[0]
     controls._do(controls._clicked, {"type": "patches", "first": lost, "tokens": [lost, kept]})
-    assert explorer.ask.keep == tuple(sorted((lost, kept)))
-    assert controls.view.scene["panels"][0]["keep"] == list(explorer.ask.keep)
+    assert explorer.query.keep == tuple(sorted((lost, kept)))
+    assert controls.view.scene["panels"][0]["keep"] == list(explorer.query.keep)
     controls._do(controls._clicked, {"type": "patches", "first": kept, "tokens": [kept]})
-    assert explorer.ask.keep == (lost,)
+    assert explorer.query.keep == (lost,)
     controls._do(controls._clicked, {"type": "patches", "first": kept, "tokens": [kept]})
-    assert explorer.ask.drop == (kept,) and not controls.release.disabled
+    assert explorer.query.drop == (kept,) and not controls.release.disabled
     controls.release.click()
-    assert explorer.ask.is_plain and controls.release.disabled
+    assert explorer.query.is_plain and controls.release.disabled
 
 
 def test_a_click_goes_by_the_layer_on_the_slider(controls, explorer):
-    first, last = (explorer.desk.answer(explorer.ask).sample.stages[i] for i in (0, -1))
+    first, last = (explorer.session.answer(explorer.query).trace.stages[i] for i in (0, -1))
     token = next(i for i in first.kept if i not in last.kept)
     for position, expected in ((1, ((), (token,))), (4, ((token,), ()))):
         explorer.release()
         controls.view.position = position
         controls._do(controls._clicked, {"type": "patches", "first": token, "tokens": [token]})
-        assert (explorer.ask.keep, explorer.ask.drop) == expected
+        assert (explorer.query.keep, explorer.query.drop) == expected
 
 
 def test_a_word_is_switched(controls, explorer):
     controls._do(controls._clicked, {"type": "word", "index": 5})
-    assert explorer.ask.raters == (5, 6)
+    assert explorer.query.raters == (5, 6)
     words = controls.view.scene["panels"][0]["words"]
     assert [word["text"] for word in words if word["rates"]] == ["brown", "card"]
     controls._do(controls._clicked, {"type": "word", "index": 5})
     controls._do(controls._clicked, {"type": "word", "index": 6})
-    assert "one word at least" in controls.message.value and explorer.ask.raters is None
+    assert "one word at least" in controls.message.value and explorer.query.raters is None
     controls._do(controls._clicked, {"type": "word", "index": 5})
     controls.question.value = "what color is the ring ?"
-    assert explorer.ask.raters is None, "they were those of the other question"
+    assert explorer.query.raters is None, "they were those of the other question"
 
 
 def test_the_attention_by_head_and_word(controls, explorer):
@@ -178,7 +170,7 @@ def test_the_attention_by_head_and_word(controls, explorer):
     assert controls.view.scene["panels"][0]["codes"] != mean
     assert "head 2" in controls.view.scene["legend"][0][2]
     controls.word.value = controls.word.options[1][1]
-    assert explorer.choice == Choice("attention", 2, 6)
+    assert explorer.choice == ColorChoice("attention", 2, 6)
     controls.question.value = "what shape is the pink thing ?"
     assert controls.word.value == -1, "another question has other raters"
 
@@ -187,26 +179,26 @@ def test_an_error_is_a_message_and_nothing_is_lost(controls, explorer):
     before = controls.view.scene
     controls.tokens.value = 4000
     assert 'role="alert"' in controls.message.value and "4000" in controls.message.value
-    assert controls.tokens.value == 64 and explorer.ask.tokens == 64
+    assert controls.tokens.value == 64 and explorer.query.tokens == 64
     assert controls.view.scene == before
     controls.question.value = "  "
-    assert "question is empty" in controls.message.value and explorer.ask.question == CARD
+    assert "question is empty" in controls.message.value and explorer.query.question == CARD
     controls.say("<script>")
     assert "<script>" not in controls.message.value
 
 
-def test_opening_a_picture_of_ones_own(controls, explorer):
+def test_opening_an_image_of_ones_own(controls, explorer):
     buffer = io.BytesIO()
     Image.new("RGB", (40, 30), "red").save(buffer, "PNG")
     content = memoryview(buffer.getvalue())
     file = {"name": "a.png", "type": "image/png", "size": len(content), "content": content,
             "last_modified": datetime.now()}  # fmt: skip
     controls.upload.value = (file,)
-    assert controls.picture.value == "own" and explorer.desk.picture.size == (40, 30)
+    assert controls.image.value == "own" and explorer.session.image.size == (40, 30)
     assert "drawn scenes" in controls.message.value
-    controls.upload.value = ({**file, "content": memoryview(b"no picture")},)
+    controls.upload.value = ({**file, "content": memoryview(b"no image")},)
     assert 'role="alert"' in controls.message.value
-    controls.picture.value = "scene_5"
+    controls.image.value = "scene_5"
     assert controls.view.scene["panels"][0]["words"][1]["text"] == "side"
     controls.question.value = "what zebra ?"
     assert "does not know “zebra”" in controls.message.value
@@ -224,15 +216,16 @@ def test_sharing_and_coming_back(explorer, tmp_path, capsys):
     explorer.change(tokens=128)
     folder = explorer.share(tmp_path)
     names = {path.name for path in folder.iterdir()}
-    assert names == {"trace.json.gz", "session.json.gz", "picture.png", "picture.pdf",
-                     "picture.svg", "again.py"}  # fmt: skip
-    run = explorer.desk.answer(explorer.ask)
-    assert sv.Trace.load(folder / "trace.json.gz").samples == [run.sample]
+    assert names == {"trace.json.gz", "session.json.gz", "figure.png", "figure.pdf",
+                     "figure.svg", "again.py"}  # fmt: skip
+    found = explorer.session.answer(explorer.query)
+    assert sv.Trace.load(folder / "trace.json.gz").samples == [found.trace]
     again = explore(session=str(folder / "session.json.gz"))
-    assert (again.ask, again.second, again.compare) == (explorer.ask, explorer.second, "question")
+    assert (again.query, again.second) == (explorer.query, explorer.second)
+    assert again.compare == "question"
     assert again.scene()["panels"][0]["answer"] == explorer.scene()["panels"][0]["answer"]
-    found = runpy.run_path(str(folder / "again.py"))
-    assert found["run"].pruned[0].text == run.pruned[0].text
+    found_again = runpy.run_path(str(folder / "again.py"))["found"]
+    assert found_again.pruned[0].text == found.pruned[0].text
     assert str(ROOT) not in (folder / "again.py").read_text()
     assert "dense:" in capsys.readouterr().out
 
@@ -251,9 +244,7 @@ def test_the_share_button_says_where(controls, monkeypatch, explorer):
 
 
 def test_padding_is_shown_on_request(explorer, controls):
-    from sparsevlm.explorer.view.geometry import padded
-
-    explorer.desk.geometry = padded((96, 48), (24, 24), 576)
+    explorer.session.geometry = Geometry.of("pad", (96, 48), (24, 24), 576)
     controls.show()
     assert controls.view.scene["size"] == [96, 48]
     controls.padding.value = True
@@ -269,7 +260,7 @@ def test_where_a_widget_can_be_used(monkeypatch):
 
 
 def test_our_javascript_is_short():
-    source = (ROOT / "sparsevlm" / "explorer" / "view" / "patch_view.js").read_text()
+    source = (ROOT / "sparsevlm" / "explorer" / "patch_view.js").read_text()
     assert len(source.splitlines()) <= 200
     assert [path.name for path in (ROOT / "sparsevlm").rglob("*.js")] == ["patch_view.js"]
 

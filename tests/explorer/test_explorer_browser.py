@@ -17,11 +17,11 @@ pytest.importorskip("websocket", reason="websocket-client, which comes with Jupy
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="there is no chromium here")
 
 CELL = """\
-from sparsevlm.explorer import explore, share
+from sparsevlm.explorer import explore
 from pathlib import Path
-import sparsevlm.explorer.app as app
+from sparsevlm.explorer.app import Explorer
 explorer = explore()
-app.Explorer.share.__defaults__ = (Path("shared"),)
+Explorer.share.__defaults__ = (Path("shared"),)
 explorer
 """
 SET = """((name, value) => {

@@ -12,10 +12,10 @@ BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 
 
 def test_the_code_of_the_page_runs(capsys):
-    (block,) = [block for block in BLOCKS if "Desk" in block]
+    (block,) = [block for block in BLOCKS if "ExplorerSession" in block]
     namespace = {}
     exec(compile(block, PAGE.name, "exec"), namespace)
-    assert namespace["run"].raters and "brown" in capsys.readouterr().out
+    assert namespace["found"].raters and "brown" in capsys.readouterr().out
 
 
 def test_the_other_code_compiles():

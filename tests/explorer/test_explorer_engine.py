@@ -1,4 +1,4 @@
-"""Asking real models: the miniature, and tiny checkpoints of every family loaded by name."""
+"""Asking real models: the miniature, and tiny checkpoints of every architecture from folders."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from checkpoints import PROFILE, save_checkpoint
 from PIL import Image
+from tiny_checkpoints import save_tiny
 
 import sparsevlm as sv
-from sparsevlm.explorer.engine import Engine, readable
-from sparsevlm.explorer.run import Ask
-from sparsevlm.explorer.samples import open_picture
-from sparsevlm.explorer.session import Desk
+from sparsevlm.evaluation.answer import inputs_on
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.explorer.engine import Engine
+from sparsevlm.explorer.exploration import Query
+from sparsevlm.explorer.images import ImageInput
+from sparsevlm.explorer.session import ExplorerSession
 from sparsevlm.miniature.scenes import make_scene
+from sparsevlm.models.checkpoints.places import CheckpointError
+
+ON_A_CPU = replace(get_profile("a100"), device="cpu", dtype="float32")
 
 
 @pytest.fixture(scope="module")
-def desk():
-    found = Desk("mini")
-    found.put("scene_6")
-    return found
+def engine():
+    return Engine.of(get_profile("mini"))
 
 
 @pytest.fixture(scope="module")
-def picture():
-    return open_picture("scene_6")
+def image():
+    return ImageInput.open("scene_6")
 
 
 def noise(width, height, seed=0):
@@ -42,147 +45,162 @@ def patches_of(name, seed=6):
     return tuple(int(token) for token in scene.patches_of(thing))
 
 
+def inputs_of(engine, image, question):
+    return inputs_on(engine.loaded.model, engine.loaded.builder, [question], [image.frames])
+
+
 def texts(answer):
     return [token.text for token in answer]
 
 
-def test_an_answer_is_that_of_the_model(desk, picture):
-    engine, ask = desk.engine(), Ask("what shape is the pink thing ?")
-    run, place = engine.ask(picture, ask)
-    inputs = engine.loaded.inputs(picture, ask.question)
+def test_an_answer_is_that_of_the_model(engine, image):
+    query = Query("what shape is the pink thing ?")
+    found, place = engine.explore(image, query)
+    inputs = inputs_of(engine, image, query.question)
     pruner = sv.make_pruner("sparsevlm", tokens=64, num_layers=8, num_visual=576)
     with torch.inference_mode(), sv.prune(engine.loaded.model, pruner) as trace:
         logits = engine.loaded.model(**inputs).logits[0, -1]
-    assert run.sample == trace.samples[0] and run.pruner["name"] == "sparsevlm"
+    assert found.trace == trace.samples[0] and found.pruner["name"] == "sparsevlm"
     probability, token = logits.softmax(-1).max(-1)
-    assert run.pruned[0].text == engine.loaded.tokenizer.decode([int(token)])
-    assert run.pruned[0].probability == pytest.approx(float(probability), rel=1e-4)
+    assert found.pruned[0].text == engine.loaded.builder.tokenizer.decode([int(token)])
+    assert found.pruned[0].probability == pytest.approx(float(probability), rel=1e-4)
     with torch.inference_mode():
         dense = engine.loaded.model(**inputs).logits[0, -1].softmax(-1)
-    assert run.pruned[0].other == pytest.approx(float(dense[token]), rel=1e-4)
+    assert found.pruned[0].other == pytest.approx(float(dense[token]), rel=1e-4)
     assert place.box == (0, 0, 96, 96) and place.grid == (24, 24)
-    assert run.words[:2] == ("what", "shape") and len(run.words) == len(run.relevance)
-    assert run.num_text == inputs["input_ids"].shape[1] - 576
+    assert found.words[:2] == ("what", "shape") and len(found.words) == len(found.relevance)
+    assert found.num_text == inputs["input_ids"].shape[1] - 576
 
 
-def test_a_different_answer_is_rated_by_both_models(desk, picture):
+def test_a_different_answer_is_rated_by_both_models(engine, image):
     """Each model's answer is given, token by token, to the other one too."""
-    engine = desk.engine()
-    ask = Ask("describe the white card .", "fastv", 16, drop=patches_of("white card"))
-    run, _ = engine.ask(picture, ask)
-    inputs = engine.loaded.inputs(picture, ask.question)
-    assert texts(run.dense) != texts(run.pruned), "else this shows nothing"
-    tokenizer, model = engine.loaded.tokenizer, engine.loaded.model
-    answer = torch.tensor([tokenizer.convert_tokens_to_ids(texts(run.pruned))])
+    query = Query("describe the white card .", "fastv", 16, drop=patches_of("white card"))
+    found, _ = engine.explore(image, query)
+    inputs = inputs_of(engine, image, query.question)
+    assert texts(found.dense) != texts(found.pruned), "else this shows nothing"
+    tokenizer, model = engine.loaded.builder.tokenizer, engine.loaded.model
+    answer = torch.tensor([tokenizer.convert_tokens_to_ids(texts(found.pruned))])
     whole = {key: value for key, value in inputs.items() if key == "pixel_values"}
     ids = torch.cat([inputs["input_ids"], answer], dim=1)
     with torch.inference_mode():
         logits = model(input_ids=ids, **whole).logits[0, -1 - answer.shape[1] : -1]
     expected = logits.softmax(-1).gather(1, answer.T).flatten().tolist()
-    assert [t.other for t in run.pruned] == pytest.approx(expected, rel=1e-3, abs=1e-7)
+    assert [t.other for t in found.pruned] == pytest.approx(expected, rel=1e-3, abs=1e-7)
 
 
-def test_a_rater_and_a_patch_that_help_the_answer(desk, picture):
+def test_a_rater_and_a_patch_that_help_the_answer(engine, image):
     """The card is lost because only "card" may rate; "brown", or its own patches, bring it back."""
-    engine, ask = desk.engine(), Ask("what letter is on the brown card ?")
-    plain, _ = engine.ask(picture, ask)
+    query = Query("what letter is on the brown card ?")
+    plain, _ = engine.explore(image, query)
     assert texts(plain.dense) == ["Z"]
     brown, card = plain.words.index("brown"), patches_of("brown card")
-    helped, _ = engine.ask(picture, replace(ask, raters=(*plain.raters, brown)))
-    rescued, _ = engine.ask(picture, replace(ask, keep=card))
-    assert set(card) <= set(rescued.sample.stages[-1].kept)
-    for run in (helped, rescued):
-        assert run.dense[0].other > max(0.9, plain.dense[0].other - 1e-3)
+    helped, _ = engine.explore(image, replace(query, raters=(*plain.raters, brown)))
+    rescued, _ = engine.explore(image, replace(query, keep=card))
+    assert set(card) <= set(rescued.trace.stages[-1].kept)
+    for found in (helped, rescued):
+        assert found.dense[0].other > max(0.9, plain.dense[0].other - 1e-3)
 
 
-def test_sparsevlm_plus_has_fewer_heads_in_a_small_model(desk, picture):
-    run, _ = desk.engine().ask(picture, Ask("what color is the ring ?", "sparsevlm-plus"))
-    assert run.pruner["heads"] == 2
+def test_sparsevlm_plus_has_fewer_heads_in_a_small_model(engine, image):
+    found, _ = engine.explore(image, Query("what color is the ring ?", "sparsevlm-plus"))
+    assert found.pruner["heads"] == 2
 
 
 @pytest.mark.parametrize(
-    ("ask", "match"),
+    ("query", "match"),
     [
-        (Ask(" "), "question is empty"),
-        (Ask("what ?", tokens=4000), "tokens"),
-        (Ask("what ?", "fastv", keep=(576,)), "576 visual tokens"),
+        (Query(" "), "question is empty"),
+        (Query("what ?", tokens=4000), "tokens"),
+        (Query("what ?", "fastv", keep=(576,)), "576 visual tokens"),
     ],
 )
-def test_what_cannot_be_asked(desk, picture, ask, match):
+def test_what_cannot_be_asked(engine, image, query, match):
     with pytest.raises(ValueError, match=match):
-        desk.engine().ask(picture, ask)
+        engine.explore(image, query)
 
 
-def test_words_that_the_model_does_not_know(desk):
-    assert desk.engine().unknown_words("what zebra is on the Card ?") == ["zebra"]
+def test_words_that_the_model_does_not_know(engine):
+    assert engine.unknown_words("what zebra is on the Card ?") == ["zebra"]
 
 
-def test_readable_tokens():
-    assert [readable(t) for t in ("▁sign", "Ġsign", "<0x0A>", "▁", "s")] == [
-        "sign", "sign", "⏎", "␣", "s"
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "source", "tokens", "grid"),
+    [
+        ("mini-gemini", "scene_6", 64, (24, 24)),
+        ("mini-qwen2-vl", "scene_6", 64, (24, 24)),
+        ("mini-video-llava", "clip_2", 228, (8, 16, 16)),
+    ],
+)
+def test_every_miniature(name, source, tokens, grid):
+    engine, image = Engine.of(get_profile("mini").with_model(name)), ImageInput.open(source)
+    found, place = engine.explore(image, Query(image.sample.questions[1], "random", tokens))
+    assert place.grid == grid and place.box == (0, 0, *image.size)
+    assert texts(found.dense) and texts(found.pruned) and engine.info.marker.startswith("miniature")
+    assert found.trace.stages[-1].num_left < found.trace.num_visual
+    assert found.words[-2:] == ("ASSISTANT", ":")
 
 
-# --- Other checkpoints ---------------------------------------------------------------------------
+def test_a_word_that_is_known_in_lower_case_only(engine, image):
+    upper, lower = (
+        engine.explore(image, Query(f"{word} color is the ring ?", "fastv"))[0]
+        for word in ("What", "what")
+    )
+    assert upper.words == lower.words and upper.pruned == lower.pruned
+
+
+# --- Checkpoints from folders --------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("checkpoints")
+def tiny_engine(tmp_path_factory):
+    engines = {}
+
+    def of(family):
+        if family not in engines:
+            folder = tmp_path_factory.mktemp(family)
+            save_tiny(family, folder)
+            engines[family] = Engine.of(ON_A_CPU.with_model(str(folder)))
+        return engines[family]
+
+    return of
 
 
 @pytest.mark.parametrize(
-    ("name", "frames", "grid", "num_visual", "box"),
+    ("family", "frames", "grid", "num_visual", "box"),
     [
         ("llava", 1, (24, 24), 576, (0, -15, 90, 75)),
         ("video_llava", 1, (6, 6), 36, (15, 0, 75, 60)),
         ("video_llava", 9, (4, 6, 6), 148, (15, 0, 75, 60)),
-        ("qwen2_vl", 1, (8, 11), 88, (0, 0, 90, 60)),
+        ("qwen2_vl", 1, (30, 44), 1320, (0, 0, 90, 60)),
+        ("mini_gemini", 1, (16, 16), 256, (0, -15, 90, 75)),
     ],
 )
-def test_a_checkpoint_of_every_family(folder, name, frames, grid, num_visual, box):
-    path = folder / name
-    if not path.exists():
-        save_checkpoint(name, path)
-    engine = Engine.of(PROFILE, str(path))
-    opened = open_picture([noise(90, 60, seed) for seed in range(frames)])
-    seen = engine.loaded.seen(opened)
-    run, place = engine.ask(seen, Ask("Why?", "sparsevlm", num_visual // 3))
-    assert place.grid == grid and place.num_visual == run.sample.num_visual == num_visual
-    assert place.box == box and len(seen.frames) == min(frames, 4)  # the tiny model sees four
-    assert "W" in run.words and engine.model.name == name and run.pruned
-    assert run.sample.stages[-1].num_left < num_visual
-    expected = "original" if name == "qwen2_vl" else "renumbered"
-    assert run.pruner["positions"] == expected
+def test_a_checkpoint_of_every_architecture(tiny_engine, family, frames, grid, num_visual, box):
+    engine = tiny_engine(family)
+    seen = engine.seen(ImageInput.open([noise(90, 60, seed) for seed in range(frames)]))
+    found, place = engine.explore(seen, Query("Why?", "sparsevlm", num_visual // 3))
+    assert place.grid == grid and place.num_visual == found.trace.num_visual == num_visual
+    assert place.box == box and len(seen.frames) == min(frames, 4)
+    assert "W" in found.words and found.pruned and engine.info.marker == ""
+    assert "/" not in engine.info.name, "a folder of this machine is not written down"
+    assert found.trace.stages[-1].num_left < num_visual
+    expected = "original" if family == "qwen2_vl" else "renumbered"
+    assert found.pruner["positions"] == expected
 
 
-def test_a_film_for_qwen(folder):
-    """Two frames per step; not run, for a step of it has 128 tokens and more."""
-    path = folder / "qwen2_vl"
-    if not path.exists():
-        save_checkpoint("qwen2_vl", path)
-    engine = Engine.of(PROFILE, str(path))
-    inputs = engine.loaded.inputs(open_picture([noise(90, 60, i) for i in range(3)]), "Why?")
+def test_a_film_for_qwen(tiny_engine):
+    """Two frames per step; not run, for a frame of the real processor has 1,568 tokens here."""
+    frames = [noise(90, 60, i) for i in range(3)]
+    inputs = inputs_of(tiny_engine("qwen2_vl"), ImageInput.open(frames), "Why?")
     assert inputs["video_grid_thw"][0, 0] == 2 and "pixel_values" not in inputs
 
 
-def test_a_video_for_a_model_of_pictures(folder):
-    if not (folder / "llava").exists():
-        save_checkpoint("llava", folder / "llava")
-    engine = Engine.of(PROFILE, str(folder / "llava"))
-    with pytest.raises(ValueError, match="one image with a question"):
-        engine.ask(open_picture([noise(4, 4), noise(4, 4)]), Ask("Why?"))
-
-
-def test_a_checkpoint_of_an_unknown_family(tmp_path):
-    from transformers import LlamaConfig
-
-    LlamaConfig().save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="is a llama; the explorer knows llava"):
-        Engine.of(PROFILE, str(tmp_path))
+def test_a_video_for_a_model_of_images(tiny_engine):
+    with pytest.raises(ValueError, match="one image"):
+        tiny_engine("llava").explore(ImageInput.open([noise(4, 4), noise(4, 4)]), Query("Why?"))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_the_gpu_profile_without_a_gpu():
-    with pytest.raises(RuntimeError, match="torch sees none here"):
-        Desk("a100").engine()
+    with pytest.raises(CheckpointError, match="no GPU"):
+        ExplorerSession("a100").engine()

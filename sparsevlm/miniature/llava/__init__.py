@@ -1,1 +1,1 @@
-"""The miniature LLaVA. Read `model`, `losses`, `packed`, `probes`; the rest sees `kit` only."""
+"""The miniature LLaVA: scenes of 24 x 24 patches."""

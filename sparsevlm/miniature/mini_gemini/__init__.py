@@ -1,1 +1,1 @@
-"""The miniature Mini-Gemini. Read `images`, `model`, `vision`, `losses`; the rest sees `kit`."""
+"""The miniature Mini-Gemini: the same scenes at twice the resolution, with small cards."""

@@ -1,5 +1,5 @@
 """The miniature Video-LLaVA: eight frames of moving, appearing, changing and flashing shapes.
 
-Read `clips` (the images), `statements` (the lists it learns from), `question_families` (mirrors
-of the four video benchmarks), `losses` in this order. A number from it is never one of Video-LLaVA.
+Read `clips` (the frames) and `question_families` (mirrors of the four video benchmarks); how it was
+trained is in `training/video_llava`. A number from it is never one of Video-LLaVA.
 """

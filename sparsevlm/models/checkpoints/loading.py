@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from sparsevlm.models.prompt_builder import PromptBuilder
 
-# model_type in config.json to (family, class in transformers; None: families/mini_gemini).
+# model_type in config.json to (family, class in transformers; None: models/mini_gemini).
 KINDS = {
     "llava": ("llava", "LlavaForConditionalGeneration"),
     "video_llava": ("video_llava", "VideoLlavaForConditionalGeneration"),

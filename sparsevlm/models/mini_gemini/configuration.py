@@ -84,12 +84,12 @@ class MiniGeminiConfig(PreTrainedConfig):
 
     @property
     def num_views(self) -> int:
-        """Low-resolution images per picture: 1, HD 5 (four crops, then the whole)."""
+        """Low-resolution images per image: 1, HD 5 (four crops, then the whole)."""
         return self.image_grid**2 + int(self.image_global)
 
     @property
     def num_visual(self) -> int:
-        """Visual tokens per picture: 576, HD 2880."""
+        """Visual tokens per image: 576, HD 2880."""
         return self.num_views * self.visual_side**2
 
     @property

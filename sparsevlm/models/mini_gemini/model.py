@@ -108,7 +108,7 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
         if aux is None:
             raise ValueError(
                 "pixel_values came without pixel_values_aux, the high-resolution image; give both "
-                "(prepare() makes them from one picture)"
+                "(`MiniGeminiPromptBuilder.inputs` makes them from one image)"
             )
         if tuple(pixels.shape) != want or tuple(aux.shape) != want_aux:
             raise ValueError(

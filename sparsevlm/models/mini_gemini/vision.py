@@ -69,7 +69,7 @@ def resized(features: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def aux_views(features: Tensor, grid: int, has_global: bool) -> Iterator[Tensor]:
-    """The part of a high-resolution map that belongs to each view of the picture.
+    """The part of a high-resolution map that belongs to each view of the image.
 
     Parameters
     ----------
@@ -78,7 +78,7 @@ def aux_views(features: Tensor, grid: int, has_global: bool) -> Iterator[Tensor]
     grid
         Crops along a side.
     has_global
-        Whether the whole picture is the last view.
+        Whether the whole image is the last view.
 
     Yields
     ------

@@ -49,6 +49,10 @@ class VideoLlavaPromptBuilder(PromptBuilder):
         """Frames chosen of every video, see `sample_frames`; 8 in the released model."""
         return self.config.video_seq_length // (self._patches + 1)
 
+    def frames(self, images: Media) -> Media:
+        """Return `num_frames` frames of a video, or the one image."""
+        return sample_frames(images, self.num_frames) if len(images) > 1 else images
+
     @property
     def _patches(self) -> int:
         vision = self.config.vision_config
@@ -59,7 +63,7 @@ class VideoLlavaPromptBuilder(PromptBuilder):
         of_image = self._patches + (self.config.vision_feature_select_strategy == "full")
         of_video = self.num_frames * (self._patches + 1)
         images = [image for one in media if len(one) == 1 for image in one]
-        videos = [sample_frames(one, self.num_frames) for one in media if len(one) > 1]
+        videos = [self.frames(one) for one in media if len(one) > 1]
         pixels = {}
         if images:
             pixels[image_key()] = self._pixels(images)

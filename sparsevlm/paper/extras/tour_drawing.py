@@ -39,12 +39,12 @@ def draw_scores(found: Found) -> Figure:
 def draw_groups(found: Found, number: int = 0) -> Figure:
     """Density against distance to a denser token: centres stand out; then the groups in place."""
     from sparsevlm.analysis.panels import Canvas, draw_fates, outline
-    from sparsevlm.analysis.survivors import GROUP_COLOURS
+    from sparsevlm.analysis.survivors import GROUP_COLORS
 
     run, frame = found.run, peaks(found, number)
     canvas = Canvas(6.75, 2.75)
     axes = canvas.panel(0.5, 0.25, 3.4, 2.0)
-    colours = [GROUP_COLOURS[group % len(GROUP_COLOURS)] for group in frame["group"]]
+    colours = [GROUP_COLORS[group % len(GROUP_COLORS)] for group in frame["group"]]
     axes.scatter(frame["density"], frame["to a denser one"], s=12, c=colours, lw=0)
     centres = frame[frame["centre"]]
     axes.scatter(centres["density"], centres["to a denser one"], s=46, facecolors="none",

@@ -116,15 +116,15 @@ def _draw_question(axes, example: Example) -> None:
 def _draw_key(canvas, example: Example) -> None:
     from matplotlib.patches import Patch
 
-    from sparsevlm.analysis.survivors import GROUP_COLOURS, RATER_COLOUR
+    from sparsevlm.analysis.survivors import GROUP_COLORS, RATER_COLOR
 
     asked = "asked for (count: its patches kept)"
     entries = [
         Patch(facecolor="#888888", edgecolor="#222222", lw=0.6, label="kept"),
-        Patch(facecolor=GROUP_COLOURS[0], alpha=0.45, label="recycled (a colour per group)"),
+        Patch(facecolor=GROUP_COLORS[0], alpha=0.45, label="recycled (a colour per group)"),
         Patch(facecolor="#f4f4f4", edgecolor="#dddddd", lw=0.4, label="dropped"),
         Patch(facecolor="none", edgecolor="#111111", lw=1.1, label=asked),
-        Patch(facecolor=RATER_COLOUR, label="word that rates"),
+        Patch(facecolor=RATER_COLOR, label="word that rates"),
     ]
     canvas.figure.legend(
         handles=entries, loc="upper left", ncols=5, bbox_to_anchor=(0.0, 1.0), fontsize=6,

@@ -208,13 +208,13 @@ def _draw_key(fig, height: float, tokens: int, found: Sequence[Example]) -> None
     """The line above the panels that says how to read them."""
     from matplotlib.patches import Patch
 
-    from sparsevlm.analysis.survivors import GROUP_COLOURS, RATER_COLOUR
+    from sparsevlm.analysis.survivors import GROUP_COLORS, RATER_COLOR
 
     entries = [
         Patch(facecolor="#888888", edgecolor="#222222", lw=0.6, label="kept"),
-        Patch(facecolor=GROUP_COLOURS[0], alpha=0.45, label="recycled (a colour per group)"),
+        Patch(facecolor=GROUP_COLORS[0], alpha=0.45, label="recycled (a colour per group)"),
         Patch(facecolor="#f4f4f4", edgecolor="#dddddd", lw=0.4, label="dropped"),
-        Patch(facecolor=RATER_COLOUR, label="word that rates"),
+        Patch(facecolor=RATER_COLOR, label="word that rates"),
     ]
     fig.legend(
         handles=entries, loc="upper left", ncols=4, bbox_to_anchor=(0.0, 1.0 - 0.02 / height),

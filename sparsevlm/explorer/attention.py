@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
+from pydantic import PlainSerializer, PlainValidator
+
+if TYPE_CHECKING:
+    from sparsevlm.evaluation.recording import Recording
 
 # One byte per value: logarithmic from 1e-6 to 1, steps of 5.6 %.
 DECADES = 6
 # A file holds at most this many values; beyond it the mean over heads only.
 MAX_VALUES = 400_000
+# A token is a sink where words that do not rate attend to it this many times the mean.
+SINK_FACTOR = 10.0
 
 
 def encode(values: np.ndarray) -> np.ndarray:
@@ -22,6 +30,14 @@ def encode(values: np.ndarray) -> np.ndarray:
 def decode(codes: np.ndarray) -> np.ndarray:
     """The inverse of `encode`, float64, to 3 %."""
     return 10.0 ** (codes.astype(float) * DECADES / 255 - DECADES)
+
+
+def _to_file(codes: np.ndarray) -> dict:
+    return {"shape": codes.shape, "data": base64.b64encode(codes.tobytes()).decode()}
+
+
+def _from_file(row: dict) -> np.ndarray:
+    return np.frombuffer(base64.b64decode(row["data"]), np.uint8).reshape(row["shape"])
 
 
 @dataclass(frozen=True)
@@ -40,11 +56,11 @@ class LayerRows:
 
     layer: int
     source: tuple[int, ...]
-    codes: np.ndarray
+    codes: Annotated[np.ndarray, PlainValidator(_from_file), PlainSerializer(_to_file)]
 
 
 @dataclass(frozen=True)
-class Attention:
+class RaterAttention:
     """Softmax attention of the rating words to the visual tokens.
 
     Attributes
@@ -53,7 +69,7 @@ class Attention:
         Positions in the text after the image: one per row.
     layers
         In order. The last layer of a model is missing where attention is read from the layer just
-        run, because no cut can follow it.
+        run, because nothing can be pruned after it.
     sinks
         Per layer, the original tokens that the words which do not rate attend to more than ten
         times the mean.
@@ -66,6 +82,29 @@ class Attention:
     sinks: tuple[tuple[int, ...], ...]
     single_heads: bool
 
+    @classmethod
+    def of(cls, recording: Recording, raters: Sequence[int]) -> RaterAttention:
+        """Take the rows of some words from what was recorded.
+
+        Parameters
+        ----------
+        recording
+            Of every layer.
+        raters
+            Positions in the text; without any, the last word, from which the answer is read.
+        """
+        num_text = len(recording.relevance)
+        words = tuple(raters) or (num_text - 1,)
+        others = [index for index in range(num_text) if index not in words] or list(words)
+        layers, sinks = [], []
+        for stage in recording.stages:
+            ids, codes = stage.source.tolist(), encode(stage.rows[:, list(words)])
+            layers.append(LayerRows(stage.attention_layer, tuple(ids), codes))
+            mean = stage.rows[:, others].mean((0, 1))
+            is_sink = mean > SINK_FACTOR * mean.mean()
+            sinks.append(tuple(stage.source[is_sink].tolist()))
+        return cls(words, tuple(layers), tuple(sinks), single_heads=True)
+
     @property
     def num_heads(self) -> int:
         """Heads that can be shown one by one; 0 where only the mean is known."""
@@ -73,8 +112,7 @@ class Attention:
 
     def index_of(self, layer: int) -> int | None:
         """Place of a layer in `layers`; ``None`` for one that was not recorded."""
-        found = [i for i, rows in enumerate(self.layers) if rows.layer == layer]
-        return found[0] if found else None
+        return next((i for i, rows in enumerate(self.layers) if rows.layer == layer), None)
 
     def values(self, layer: int, head: int | None = None, word: int | None = None) -> dict:
         """Attention of a layer to every token that is there, ``{id: value}``.
@@ -105,40 +143,13 @@ class Attention:
         chosen = by_word.mean(0) if word is None else by_word[self.words.index(word)]
         return dict(zip(self.layers[index].source, chosen.tolist(), strict=True))
 
-    def for_file(self) -> Attention:
+    def for_file(self) -> RaterAttention:
         """The same, reduced to the mean over heads where single heads would be too large."""
         size = sum(rows.codes.size for rows in self.layers)
         if size <= MAX_VALUES or not self.single_heads:
             return self
         means = tuple(
-            LayerRows(rows.layer, rows.source, encode(decode(rows.codes).mean(0, keepdims=True)))
+            replace(rows, codes=encode(decode(rows.codes).mean(0, keepdims=True)))
             for rows in self.layers
         )
-        return Attention(self.words, means, self.sinks, single_heads=False)
-
-    def to_json(self) -> dict:
-        """Plain values; codes as base64."""
-        kept = self.for_file()
-        layers = [
-            {
-                "layer": rows.layer,
-                "source": list(rows.source),
-                "shape": list(rows.codes.shape),
-                "codes": base64.b64encode(rows.codes.tobytes()).decode(),
-            }
-            for rows in kept.layers
-        ]
-        sinks = [list(found) for found in kept.sinks]
-        return {"words": list(kept.words), "layers": layers, "sinks": sinks,
-                "single_heads": kept.single_heads}  # fmt: skip
-
-    @classmethod
-    def from_json(cls, row: dict) -> Attention:
-        """The inverse of `to_json`."""
-        layers = []
-        for part in row["layers"]:
-            codes = np.frombuffer(base64.b64decode(part["codes"]), np.uint8)
-            codes = codes.reshape(part["shape"])
-            layers.append(LayerRows(part["layer"], tuple(part["source"]), codes))
-        sinks = tuple(tuple(found) for found in row["sinks"])
-        return cls(tuple(row["words"]), tuple(layers), sinks, row["single_heads"])
+        return replace(self, layers=means, single_heads=False)

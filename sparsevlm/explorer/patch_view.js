@@ -1,4 +1,4 @@
-// Draws what panels.py describes. All meaning is decided in Python; this file only paints, and
+// Draws what scene.py describes. All meaning is decided in Python; this file only paints, and
 // reports what was clicked. Traits: scene (in), position (both ways). Messages: patches, word.
 
 const make = (tag, attributes = {}, ...children) => {
@@ -30,7 +30,7 @@ class Panel {
       type: "button", class: `sv-word${word.rates ? " rates" : ""}`, title: word.hint, style: `background: rgba(0, 114, 178, ${0.06 + 0.34 * word.share})`,
       "aria-pressed": String(word.rates), disabled: spec.switchable ? false : "", onclick: () => view.model.send({ type: "word", index }),
     }, (word.rates ? "●\u2009" : "") + word.text));
-    this.node = make("figure", { style: `--accent: ${spec.colour}` },
+    this.node = make("figure", { style: `--accent: ${spec.color}` },
       make("h4", {}, spec.title), make("div", { class: "sv-words" }, ...words),
       this.canvas, this.caption, this.layer, make("div", { class: "sv-totals" }, spec.totals),
       make("div", { class: "sv-answer", html: spec.answer }));
@@ -119,7 +119,7 @@ class Panel {
     this.spec.sinks[position].forEach((token) => this.sign(this.pixels(token), "◎", "#d55e00", 1.3));
     this.spec.keep.forEach((token) => this.sign(this.pixels(token), "+", "#007a57", 0.7));
     this.spec.drop.forEach((token) => this.sign(this.pixels(token), "×", "#b00020", 0.7));
-    const groups = this.spec.groups[this.spec.stage[position]];
+    const groups = this.spec.groups[this.spec.snapshot[position]];
     const companions = Object.keys(groups).filter((token) => groups[token] === groups[this.hover]);
     companions.forEach((token) => this.frame(this.pixels(token), [["#000000", 1.5]]));
     if (this.hover !== null) this.frame(this.pixels(this.hover), [["#ffffff", 5], ["#0072b2", 2.5]]);
@@ -159,17 +159,17 @@ class View {
     if (!this.scene.panels) return;
     this.image = new Image();
     this.image.onload = () => this.draw();
-    this.image.src = this.scene.picture;
+    this.image.src = this.scene.image;
     const last = this.scene.positions - 1;
     this.slider = make("input", { type: "range", min: 0, max: last, value: this.model.get("position"), "aria-label": "layer", oninput: () => this.step(0, Number(this.slider.value)) });
     this.output = make("output");
-    const cuts = this.scene.cuts.map((p) => make("span", { style: `left: ${(100 * p) / last}%`, title: `cut ${this.scene.labels[p]}` }, "✂"));
+    const stages = this.scene.stages.map((p) => make("span", { style: `left: ${(100 * p) / last}%`, title: `pruned ${this.scene.labels[p]}` }, "✂"));
     this.panels = this.scene.panels.map((spec, number) => new Panel(this, spec, number));
     this.status = make("div", { class: "sv-status", "aria-live": "polite" });
     const keys = this.scene.legend.map(([fill, dot, text, outlined]) => make("span", {}, !fill ? "" :
       make("i", { class: outlined ? "outlined" : "", style: `background: ${fill}; ${fill.startsWith("linear") ? "width: 6em" : ""}` }, dot ? make("b", { style: `background: ${dot}` }) : ""), text));
     this.root.replaceChildren(make("div", { class: "sv-explorer" },
-      make("div", { class: "sv-slider" }, make("label", {}, "layer"), make("div", {}, this.slider, make("div", { class: "sv-cuts" }, ...cuts)), this.output),
+      make("div", { class: "sv-slider" }, make("label", {}, "layer"), make("div", {}, this.slider, make("div", { class: "sv-stages" }, ...stages)), this.output),
       make("div", { class: `sv-panels n${this.panels.length}` }, ...this.panels.map((panel) => panel.node)),
       this.status, make("div", { class: "sv-legend" }, ...keys, make("em", {}, this.scene.marker))));
     this.observer.disconnect();
@@ -182,7 +182,7 @@ class View {
     this.model.save_changes();
   }
 
-  say(text) { this.status.textContent = text || "Point at a patch to read its life; click or drag to force it."; }
+  say(text) { this.status.textContent = text || "Point at a patch to read what became of it; click or drag to force it."; }
 
   draw() {
     this.output.textContent = this.scene.labels[this.model.get("position")];

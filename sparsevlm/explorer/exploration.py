@@ -1,0 +1,231 @@
+"""What one question gave, and several of them as a file under 1 MB."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import TypeAdapter
+
+from sparsevlm.evaluation.results.atomic import replacing
+from sparsevlm.explorer.attention import RaterAttention
+from sparsevlm.explorer.geometry import Geometry
+from sparsevlm.explorer.images import ImageInput
+from sparsevlm.models.sizes import ModelSizes
+from sparsevlm.runtime.trace import MAX_BYTES, SampleTrace
+
+FORMAT = "sparsevlm-explorer-3"
+COMPARED = ("sparsevlm", "fastv", "pdrop", "tome", "random", "uniform")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What is asked of a model, beside the image.
+
+    Attributes
+    ----------
+    question
+        In words.
+    method, tokens
+        A key of `METHODS` and its budget; "dense" has none.
+    keep, drop
+        Visual tokens forced to stay or to go, ascending.
+    raters
+        Words that rate, in place of the method's own choice; ``None``: its own.
+    """
+
+    question: str
+    method: str = "sparsevlm"
+    tokens: int | None = 64
+    keep: tuple[int, ...] = ()
+    drop: tuple[int, ...] = ()
+    raters: tuple[int, ...] | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether nothing was changed by hand."""
+        return not self.keep and not self.drop and self.raters is None
+
+    def plain(self) -> Query:
+        """The same without the user's changes."""
+        return Query(self.question, self.method, self.tokens)
+
+    def compared(self) -> list[Query]:
+        """The same question for every method to be compared, this one first."""
+        own = "sparsevlm" if self.method.startswith("sparsevlm") else self.method
+        others = [name for name in COMPARED if name != own]
+        return [self, *(Query(self.question, name, self.tokens) for name in others)]
+
+    def forced(self, tokens: Sequence[int], choice: str) -> Query:
+        """The same with patches forced to "keep" or "drop", or released ("free").
+
+        Raises
+        ------
+        ValueError
+            For another choice.
+        """
+        if choice not in ("keep", "drop", "free"):
+            raise ValueError(f'the choice must be "keep", "drop" or "free", got {choice!r}')
+        keep, drop = set(self.keep) - set(tokens), set(self.drop) - set(tokens)
+        if choice != "free":
+            (keep if choice == "keep" else drop).update(tokens)
+        return replace(self, keep=tuple(sorted(keep)), drop=tuple(sorted(drop)))
+
+    def next_choice(self, token: int, is_kept: bool) -> str:
+        """What a click on a patch does: release a forced one, else the opposite of what is seen.
+
+        Parameters
+        ----------
+        token
+            The patch.
+        is_kept
+            Whether it is seen as kept at the layer on the slider.
+        """
+        if token in self.keep or token in self.drop:
+            return "free"
+        return "drop" if is_kept else "keep"
+
+
+@dataclass(frozen=True)
+class AnswerToken:
+    """One token of an answer.
+
+    Attributes
+    ----------
+    text
+        As decoded.
+    probability
+        That the model which gave this answer gives it.
+    other
+        That the other of the two models, dense and pruned, gives it after the same words.
+    """
+
+    text: str
+    probability: float
+    other: float
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """Which model answered.
+
+    Attributes
+    ----------
+    name, revision
+        As loaded; the revision identifies the weights.
+    marker
+        A line to show with every image, or "".
+    sizes, bytes_per_value
+        For the accounting.
+    """
+
+    name: str
+    revision: str
+    marker: str
+    sizes: ModelSizes
+    bytes_per_value: int
+
+
+@dataclass(frozen=True)
+class Exploration:
+    """One question answered by one method, and what became of every visual token.
+
+    Attributes
+    ----------
+    query
+        What was asked.
+    pruner
+        The pruner's canonical settings.
+    words
+        The text after the image, as the raters index it.
+    relevance
+        Of every word to the image: what the choice of raters goes by.
+    trace
+        Survivors, groups and counts, stage by stage.
+    num_text
+        Text tokens of the prompt, before and after the image.
+    dense, pruned
+        The answers of the dense model and under the method.
+    attention
+        Of the raters, or of the last word for a method without raters.
+    """
+
+    query: Query
+    pruner: dict
+    words: tuple[str, ...]
+    relevance: tuple[float, ...]
+    trace: SampleTrace
+    num_text: int
+    dense: tuple[AnswerToken, ...]
+    pruned: tuple[AnswerToken, ...]
+    attention: RaterAttention
+
+    @property
+    def raters(self) -> tuple[int, ...]:
+        """Words that rated; none for a method without raters."""
+        return tuple(self.trace.stages[0].raters) if self.trace.stages else ()
+
+    @property
+    def same_answer(self) -> bool:
+        """Whether both models say the same."""
+        return [t.text for t in self.dense] == [t.text for t in self.pruned]
+
+
+@dataclass(frozen=True)
+class SavedSession:
+    """Explorations of one image with one model, as a file."""
+
+    model: ModelInfo
+    image: ImageInput
+    geometry: Geometry
+    explorations: tuple[Exploration, ...]
+
+    def save(self, path: Path) -> Path:
+        """Write a gzipped JSON file, atomically.
+
+        Raises
+        ------
+        ValueError
+            If it would be larger than 1 MB.
+        """
+        small = tuple(
+            replace(found, attention=found.attention.for_file()) for found in self.explorations
+        )
+        content = _FILE.dump_python(replace(self, explorations=small))
+        text = json.dumps({"format": FORMAT, **content}, separators=(",", ":"))
+        data = gzip.compress(text.encode(), mtime=0)
+        if len(data) > MAX_BYTES:
+            raise ValueError(
+                f"a session of {len(small)} answers takes {len(data)} bytes, more than "
+                f"{MAX_BYTES}; save fewer answers, or a smaller image"
+            )
+        with replacing(Path(path)) as partial:
+            partial.write_bytes(data)
+        return Path(path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> SavedSession:
+        """Read a file of `save`.
+
+        Raises
+        ------
+        ValueError
+            If it is no complete session; FileNotFoundError if there is none.
+        """
+        try:
+            content = json.loads(gzip.decompress(Path(path).read_bytes()))
+            if content.pop("format") != FORMAT:
+                raise ValueError("another format")
+            return _FILE.validate_python(content)
+        except FileNotFoundError:
+            raise
+        except (OSError, EOFError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(
+                f"{path} is not a complete explorer session ({FORMAT}); share it again"
+            ) from error
+
+
+_FILE = TypeAdapter(SavedSession)

@@ -1,0 +1,185 @@
+"""What the user of the explorer has chosen, and what is to be shown of it. No widgets here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sparsevlm.explorer.color_map import ColorChoice
+from sparsevlm.explorer.exploration import Exploration, Query
+from sparsevlm.explorer.geometry import Montage, montage
+from sparsevlm.explorer.scene import scene
+from sparsevlm.explorer.session import ExplorerSession
+from sparsevlm.explorer.share import SHARED, save_share
+from sparsevlm.explorer.token_status import KEPT, snapshots, stages_before
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COMPARISONS = ("nothing", "question", "methods")
+
+
+class ExplorerState:
+    """See why a patch lived or died: the explorer without its widgets.
+
+    Attributes
+    ----------
+    session
+        Image, model and answers.
+    query
+        The question with method, budget and the user's changes.
+    second
+        The other question, for ``compare="question"``.
+    compare
+        "nothing", "question" or "methods".
+    choice
+        What is shown by color.
+    show_padding
+        Whether the padding that the model saw is shown beside the image.
+    """
+
+    def __init__(self, session: ExplorerSession, query: Query) -> None:
+        self.session, self.query = session, query
+        others = [question for question in self.suggestions() if question != query.question]
+        self.second, self.compare = others[0] if others else "", "nothing"
+        self.choice, self.show_padding = ColorChoice(), False
+
+    @classmethod
+    def resumed(cls, session: ExplorerSession, queries: Sequence[Query]) -> ExplorerState:
+        """The explorer as it was shared: what was compared is told by what was asked."""
+        state = cls(session, queries[0])
+        if list(queries) == queries[0].compared():
+            state.compare = "methods"
+        elif len(queries) == 2:
+            state.compare, state.second = "question", queries[1].question
+        return state
+
+    def suggestions(self) -> tuple[str, ...]:
+        """Questions worth asking about the image."""
+        sample = self.session.image.sample
+        return sample.questions if sample else ()
+
+    def queries(self) -> list[Query]:
+        """All that is to be answered: the own question, and what it is compared with."""
+        if self.compare == "methods":
+            return self.query.compared()
+        if self.compare == "question":
+            if not self.second.strip():
+                raise ValueError("type the second question to compare with")
+            return [self.query, Query(self.second, self.query.method, self.query.tokens)]
+        return [self.query]
+
+    def answers(self) -> list[Exploration]:
+        """The answers; the model is loaded where one is new. See `ExplorerSession.answer`."""
+        return [self.session.answer(query) for query in self.queries()]
+
+    def _montage(self) -> Montage:
+        return montage(self.session.image, self.session.geometry, self.show_padding)
+
+    def scene(self) -> dict:
+        """What the browser draws, see `scene.scene`."""
+        found, session = self.answers(), self.session
+        choice = self.choice.fitting(found[0])
+        return scene(found, session.model, session.geometry, self._montage(), choice, self.compare)
+
+    def figure(self) -> Figure:
+        """The same without a browser: the static twin, two columns wide."""
+        from sparsevlm.explorer import static
+
+        found = self.answers()
+        choice = self.choice.fitting(found[0])
+        return static.draw(found, self.session.model, self._montage(), choice, self.caution())
+
+    def comparison(self) -> Figure:
+        """The figure of this question under all compared methods."""
+        compare, self.compare = self.compare, "methods"
+        try:
+            return self.figure()
+        finally:
+            self.compare = compare
+
+    def click(self, first: int, tokens: Sequence[int], position: int) -> None:
+        """Force patches, or release them.
+
+        Parameters
+        ----------
+        first
+            The patch under the pointer when it went down; it decides what happens to all.
+        tokens
+            All patches of the dragged rectangle.
+        position
+            Of the layer slider: what is seen there is turned into its opposite.
+        """
+        trace = self.session.answer(self.query).trace
+        status = snapshots(trace)[stages_before(trace, position)].tokens[first]
+        choice = self.query.next_choice(first, status.state == KEPT)
+        self.query = self.query.forced(tokens, choice)
+
+    def switch(self, word: int) -> None:
+        """Give or take one word's right to rate.
+
+        Raises
+        ------
+        ValueError
+            If it is the last rater.
+        """
+        own = self.session.answer(self.query.plain()).raters
+        now = set(own if self.query.raters is None else self.query.raters) ^ {word}
+        if not now:
+            raise ValueError("one word at least must rate; switch another one on first")
+        raters = None if now == set(own) else tuple(sorted(now))
+        self.query = replace(self.query, raters=raters)
+
+    def release(self) -> None:
+        """Undo all changes made by hand."""
+        self.query = self.query.plain()
+
+    def change(self, **changes: object) -> None:
+        """Ask something else. Forced patches stay; raters are those of the words, and go with them.
+
+        Parameters
+        ----------
+        **changes
+            Fields of `Query`.
+        """
+        if {"question", "method"} & set(changes):
+            changes["raters"] = None
+        self.query = replace(self.query, **changes)
+
+    def put(self, source: object) -> None:
+        """Take another image; its own first question is asked, where it has any."""
+        self.session.put(source)
+        self.query = self.query.plain()
+        questions = self.suggestions()
+        if questions:
+            self.query = replace(self.query, question=questions[0])
+            self.second = questions[1] if len(questions) > 1 else self.second
+
+    def caution(self) -> str:
+        """What to bear in mind about this image and question; "" where there is nothing."""
+        found, session = [], self.session
+        sample = session.image.sample
+        if session.model and session.model.marker and (sample is None or sample.is_photograph):
+            found.append(
+                "This small model has only ever seen drawn scenes: what it says about another "
+                "image means nothing."
+            )
+        unknown = session.unknown_words(self.query.question)
+        if unknown:
+            words = ", ".join(f"“{word}”" for word in unknown)
+            found.append(f"The model does not know {words} and reads <unk>.")
+        return " ".join(found)
+
+    def share(self, folder: Path = SHARED) -> Path:
+        """Write trace, session, figure and code; see `share.save_share`."""
+        import matplotlib.pyplot as plt
+
+        figure = self.figure()
+        try:
+            return save_share(
+                self.session.saved(self.answers()), figure, self.session.profile, folder
+            )
+        finally:
+            plt.close(figure)

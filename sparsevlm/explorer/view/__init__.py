@@ -1,1 +1,0 @@
-"""What the explorer shows: geometry, colors, panels."""
