@@ -46,6 +46,13 @@ def test_what_is_not_published_is_an_error_that_lists_what_is(question, message)
         published.value(*question)
 
 
+def test_a_setting_that_the_paper_lacks_is_an_error_that_lists_what_is():
+    numbers = published.by_setting("figure5")
+    assert numbers["sparsevlm", 64]["POPE"] == 77.5 and ("sparsevlm", 32) not in numbers
+    with pytest.raises(KeyError, match="no row for .'sparsevlm', 32.; it has sparsevlm-all-tokens"):
+        numbers["sparsevlm", 32]
+
+
 def test_a_missing_file_says_how_to_get_it(monkeypatch, tmp_path):
     monkeypatch.setattr(published, "PUBLISHED", tmp_path / "no.csv")
     published._all_rows.cache_clear()

@@ -25,7 +25,7 @@ limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis.pages import Section
+from sparsevlm.analysis.report import Section
 from sparsevlm.paper.extras import efficiency, efficiency_drawing
 from sparsevlm.paper.extras.efficiency import having
 from sparsevlm.paper.page import begin

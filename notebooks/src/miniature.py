@@ -24,7 +24,7 @@ limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis.pages import Section
+from sparsevlm.analysis.report import Section
 from sparsevlm.paper.extras import miniature_validity, significance
 from sparsevlm.paper.page import begin
 

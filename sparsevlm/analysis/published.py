@@ -97,15 +97,21 @@ def rows(item: str, *, version: str = "v4") -> tuple[Row, ...]:
     return _choose(_choose(_all_rows(), "item", item), "paper_version", version)
 
 
-def by_setting(
-    item: str, *, version: str = "v4"
-) -> dict[tuple[str, int | str | None], dict[str, float]]:
+class Numbers(dict):
+    """The paper's numbers by (method, tokens), then by measure; KeyError that lists what is."""
+
+    def __missing__(self, setting: tuple) -> dict[str, float]:
+        known = ", ".join(f"{method} at {tokens}" for method, tokens in self)
+        raise KeyError(f"the paper has no row for {setting}; it has {known}")
+
+
+def by_setting(item: str, *, version: str = "v4") -> Numbers:
     """Every number of one table or figure by (method, tokens), then by measure.
 
     Methods are named as in `sparsevlm.METHODS`; the dense model's tokens are None. Arguments and
     errors as of `rows`.
     """
-    found: dict[tuple[str, int | str | None], dict[str, float]] = {}
+    found = Numbers()
     for row in rows(item, version=version):
         method = METHOD[row.method]
         setting = method, None if method == "dense" else row.visual_tokens
