@@ -148,6 +148,17 @@ def estimate(values: np.ndarray, *, level: float = LEVEL) -> Estimate:
     return Estimate(float(values[0]), float(low), float(high), level)
 
 
+def mean_and_interval(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the first axis and its 95 % bootstrap interval, ``[3, ...]``.
+
+    The three are mean, low and high. The values are of questions that nobody paired.
+    """
+    values = np.asarray(values, float)
+    weights = resample_weights([""] * len(values), seed=0) / len(values)
+    low, high = np.percentile(np.tensordot(weights, values, axes=1), (2.5, 97.5), axis=0)
+    return np.stack([values.mean(0), low, high])
+
+
 def check_paired(first: GroupCounts, second: GroupCounts) -> None:
     """Raise ValueError unless both hold the same groups: only then may they be compared."""
     if first.groups != second.groups or first.splits != second.splits:

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL.Image import Resampling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
 
-DROPPED = 0.10  # share of the picture that shows through where a token was dropped
+DROPPED = 0.10  # share of the image that shows through where a token was dropped
 RECYCLED = 0.28
-ENLARGE = 10
+ENLARGE = (1, 2, 5, 10)  # times its own size
+MAX_PATCH = 40  # pixels on a side of a patch, before that
 
 # Okabe-Ito without black. Groups repeat them: a color has to differ from its neighbours only.
 GROUP_COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
@@ -26,7 +28,11 @@ def rgb(color: str) -> tuple[int, int, int]:
 
 
 def survivor_image(
-    image: Image, grid: tuple[int, int], kept: Sequence[int], groups: Sequence[Sequence[int]]
+    image: Image,
+    grid: tuple[int, int],
+    kept: Sequence[int],
+    groups: Sequence[Sequence[int]],
+    pixels: int = 960,
 ) -> np.ndarray:
     """The image with its dropped patches whitened and its recycled ones tinted by group.
 
@@ -40,6 +46,8 @@ def survivor_image(
         Raster indices of the surviving tokens.
     groups : sequence of sequences of int
         Raster indices that were recycled together.
+    pixels : int
+        A small image is enlarged to about this width, so that its patches have sharp edges.
 
     Returns
     -------
@@ -47,26 +55,29 @@ def survivor_image(
         uint8 [rows * k, columns * k, 3].
     """
     rows, columns = grid
-    patch = image.width // columns
-    height, width = rows * patch * ENLARGE, columns * patch * ENLARGE
-    picture = np.asarray(image.resize((width, height), 0), float)
-    cell = patch * ENLARGE
+    patch = min(max(1, image.width // columns), MAX_PATCH)
+    cell = patch * next((k for k in ENLARGE if k * patch * columns >= pixels), ENLARGE[-1])
+    # An image of whole patches is repeated pixel by pixel, any other one is resampled.
+    whole = image.size == (columns * patch, rows * patch)
+    resampled = image.resize((columns * cell, rows * cell), Resampling.NEAREST if whole
+                             else Resampling.BICUBIC)  # fmt: skip
     shown = np.full(rows * columns, DROPPED)
     tint = np.full((rows * columns, 3), 255.0)
     for number, members in enumerate(groups):
         shown[list(members)] = RECYCLED
-        color = np.array(rgb(GROUP_COLORS[number % len(GROUP_COLORS)]))
+        color = np.array(rgb(GROUP_COLORS[number % len(GROUP_COLORS)]), float)
         tint[list(members)] = 0.45 * color + 0.55 * 255
     shown[list(kept)] = 1.0
     share = np.kron(shown.reshape(rows, columns), np.ones((cell, cell)))[..., None]
     wash = np.kron(tint.reshape(rows, columns, 3), np.ones((cell, cell, 1)))
-    return (picture * share + wash * (1 - share)).round().astype(np.uint8)
+    mixed = np.asarray(resampled, float) * share + wash * (1 - share)
+    return mixed.round().astype(np.uint8)
 
 
 def kept_outline(grid: tuple[int, int], kept: Sequence[int]) -> np.ndarray:
     """Edges between surviving patches and the rest, [edges, 2 points, (x, y)] in patches."""
     rows, columns = grid
-    # Padded by one, so that the border of the picture counts as "the rest".
+    # Padded by one, so that the border of the image counts as "the rest".
     inside = np.zeros((rows + 2, columns + 2), bool)
     flat = np.zeros(rows * columns, bool)
     flat[list(kept)] = True
@@ -85,16 +96,22 @@ def draw_survivors(
     grid: tuple[int, int],
     kept: Sequence[int] | None = None,
     groups: Sequence[Sequence[int]] = (),
+    pixels: int = 300,
 ) -> None:
-    """Draw one panel; without ``kept``, the picture as it is."""
+    """Draw one panel; without ``kept``, the image as it is. Parameters of `survivor_image`."""
     from matplotlib.collections import LineCollection
 
     rows, columns = grid
     everything = range(rows * columns)
-    picture = survivor_image(image, grid, everything if kept is None else kept, groups)
-    axes.imshow(picture, extent=(0, columns, rows, 0), interpolation="nearest")
+    shown = survivor_image(image, grid, everything if kept is None else kept, groups, pixels)
+    axes.imshow(shown, extent=(0, columns, rows, 0), interpolation="nearest")
     if kept is not None:
         axes.add_collection(LineCollection(kept_outline(grid, kept), colors="#222222", lw=0.5))
+    bare(axes)
+
+
+def bare(axes: Axes) -> None:
+    """No ticks, a thin pale frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():

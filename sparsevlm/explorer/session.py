@@ -8,12 +8,13 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
+from sparsevlm.analysis.sample_images import SampleImage, sample_images
 from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.explorer.exploration import COMPARED, Exploration, ModelInfo, Query, SavedSession
 from sparsevlm.explorer.geometry import Geometry
-from sparsevlm.explorer.images import ImageInput, SampleImage, sample_images
+from sparsevlm.explorer.images import ImageInput
 from sparsevlm.paper.parameters import full_model_name
 
 if TYPE_CHECKING:
