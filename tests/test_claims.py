@@ -1,4 +1,4 @@
-"""The ledger: every number of the paper is a claim, and no claim says more than what backs it."""
+"""The claims: every number of the paper is a claim, and no claim says more than what backs it."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def no_records(profile):
 
 
 @cache
-def without_records() -> claims.Ledger:
-    """The ledger where no record is at hand."""
+def without_records() -> claims.ClaimReport:
+    """The report where no record is at hand."""
     return collect(DECLARED, dict.fromkeys(claims_records.MEASURES, no_records))
 
 
@@ -56,7 +56,7 @@ def test_every_published_number_is_a_claim():
     assert BY_ID["kv.dense"].expected == "302.4" and BY_ID["kv.192"].expected == "100.8"
 
 
-def test_every_cell_is_one_claim():
+def test_every_cell_of_a_table_is_one_claim():
     cells = [c for c in DECLARED if c.is_cell]
     flops = [c for c in DECLARED if c.id.startswith("flops.") and not c.paper]
     printed = len(published._all_rows()) - 2  # the two sizes of the KV cache are sentences

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from fabricated import SHAPE, fabricate, narrowed
 from test_claims import BY_ID, no_records, without_records
-from test_table_1 import SHAPE, _record
 
+from sparsevlm.analysis import study
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.evaluation.profiles import get_profile, profiles
+from sparsevlm.analysis.study import Results
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.runs import missing_runs, plan_runs
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims import collect as claims_collect
@@ -19,8 +21,8 @@ from sparsevlm.paper.claims import file as claims_file
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims import records as claims_records
 from sparsevlm.paper.claims.claim import Claim, Entry, Finding
-from sparsevlm.paper.claims.collect import Found, NotRunError, collect
-from sparsevlm.paper.tables.table_1 import Results, from_records
+from sparsevlm.paper.claims.collect import collect
+from sparsevlm.paper.claims.records import NotRunError, ProfileRecords
 
 
 @pytest.fixture
@@ -37,11 +39,16 @@ def table(lead_at_192: float, profile: str = "mini") -> Results:
         ("sparsevlm", 64): np.concatenate([[80.0], 80 + noise]),
         ("fastv", 64): np.full(201, 60.0),
     }
-    return Results(profiles()[profile], {}, (), relative)
+    rows = [
+        {"measure": "relative accuracy", "benchmark": "", "method": method, "tokens": tokens,
+         "value": values[0], "low": np.nan, "high": np.nan}
+        for (method, tokens), values in relative.items()
+    ]  # fmt: skip
+    return Results(get_profile(profile), pd.DataFrame(rows), relative)
 
 
-def ledger_with(**measured: float) -> claims.Ledger:
-    """The ledger of one lead, with Table 1 of the profiles named."""
+def report_with(**measured: float) -> claims.ClaimReport:
+    """The report of one lead, with Table 1 of the profiles named."""
 
     def measure(profile):
         return table(measured[profile]) if profile in measured else no_records(profile)
@@ -57,7 +64,7 @@ def ledger_with(**measured: float) -> claims.Ledger:
     [(11.2, claims.HOLDS), (-3.0, claims.HOLDS_NOT), (0.2, claims.MINI_CANNOT_TELL)],
 )
 def test_a_miniature_says_only_whether_the_direction_holds(lead, says):
-    (entry,) = ledger_with(mini=lead).entries
+    (entry,) = report_with(mini=lead).entries
     assert entry.mini.verdict == says and entry.verdict == claims.NOT_RUN
     assert entry.mini.value.value == pytest.approx(lead)
 
@@ -67,14 +74,14 @@ def test_a_miniature_says_only_whether_the_direction_holds(lead, says):
     [(11.2, claims.REPRODUCED), (10.5, claims.WITHIN), (9.0, claims.DEVIATES)],
 )
 def test_the_real_model_gives_the_verdict(lead, verdict):
-    (entry,) = ledger_with(a100=lead).entries
+    (entry,) = report_with(a100=lead).entries
     assert entry.verdict == entry.a100.verdict == verdict
     assert entry.mini.verdict == claims.NOT_RUN and entry.mini.value is None
 
 
 def test_what_the_miniature_says_is_counted_apart():
-    ledger = ledger_with(mini=5.0)
-    assert ledger.counts == {claims.NOT_RUN: 1} and ledger.on_miniature == {claims.HOLDS: 1}
+    report = report_with(mini=5.0)
+    assert report.counts == {claims.NOT_RUN: 1} and report.on_miniature == {claims.HOLDS: 1}
 
 
 def test_a_judge_that_is_gone_outweighs_a_score_by_another():
@@ -83,7 +90,7 @@ def test_a_judge_that_is_gone_outweighs_a_score_by_another():
 
 
 def test_a_method_that_a_profile_does_not_run_is_not_run():
-    found = Found("mini", {"table_1": lambda profile: table(5)})
+    found = ProfileRecords("mini", {"table_1": lambda profile: table(5)})
     with pytest.raises(NotRunError, match="'mini' does not run tome at 192 tokens"):
         claims_records.lead(found, "sparsevlm", "tome", 192)
     grown = claims_records.lead_growth(found, "sparsevlm", "fastv", 192, 64)
@@ -92,12 +99,13 @@ def test_a_method_that_a_profile_does_not_run_is_not_run():
 
 
 def test_scores_and_leads_on_one_benchmark_come_from_the_answers():
-    profile = replace(
-        get_profile("mini"), benchmarks=("pope",), methods=("sparsevlm", "random"), budgets=(64,)
+    profile = narrowed(
+        "table_1", 40, benchmarks=("pope",), methods=("sparsevlm", "random"), budgets=(64,)
     )
-    settings = [("dense", None), ("sparsevlm", 64), ("random", 64)]
-    results = from_records(profile, [_record("pope", *one) for one in settings], SHAPE)
-    found = Found("mini", {"table_1": lambda name: results})
+    settings = study.settings_of(profile)
+    skill = {"dense": 0.9, "sparsevlm": 0.7, "random": 0.3}
+    results = study.from_records(profile, fabricate(profile, skill), SHAPE)
+    found = ProfileRecords("mini", {"table_1": lambda name: results})
     lead = claims_records.benchmark_lead(found, "pope", "sparsevlm", "random", 64)
     scores = [claims_records.score(found, *one, "pope") for one in settings]
     assert lead.value == pytest.approx(scores[1] - scores[2]) and lead.low > 0
@@ -108,7 +116,7 @@ def test_scores_and_leads_on_one_benchmark_come_from_the_answers():
 
 def test_the_data_of_a_figure_is_its_record(tmp_path, monkeypatch):
     monkeypatch.setattr(claims_records, "FIGURES", tmp_path)
-    found = Found("mini", claims_records.MEASURES)
+    found = ProfileRecords("mini", claims_records.MEASURES)
     with pytest.raises(NotRunError, match="figure_1.data.csv is not there"):
         claims_records.focus_lead(found, "sparsevlm", "tome")
     rows = "method,mean,low,high\nsparsevlm,16,13,19\ntome,2,1,3\n"
@@ -116,13 +124,13 @@ def test_the_data_of_a_figure_is_its_record(tmp_path, monkeypatch):
     (tmp_path / "figure_7.data.csv").write_text(
         '"holders, image","holders, words"\n' + "0.3,0.5\n0.4,0.6\n" * 5
     )
-    found = Found("mini", claims_records.MEASURES)
+    found = ProfileRecords("mini", claims_records.MEASURES)
     assert claims_records.focus_lead(found, "sparsevlm", "tome") == Estimate(14, 10, 18)
     gap = claims_records.redundancy_gap(found)
     assert gap.value == pytest.approx(20) and gap.low == pytest.approx(20)
     (tmp_path / "mini-8").mkdir()
     (tmp_path / "mini-8" / "figure_1.data.csv").write_text(rows)
-    other = Found("mini-8", claims_records.MEASURES)
+    other = ProfileRecords("mini-8", claims_records.MEASURES)
     assert claims_records.focus_lead(other, "tome", "tome") == Estimate(0, -2, 2)
 
 
@@ -154,7 +162,7 @@ def test_one_claim_for_the_terminal(bare):
     text = claims_page.one(entry)
     assert "own numbers 42.44, slip of the paper" in text and "43.1 ± 0.1 %" in text
     assert "again         sparsevlm reproduce --only table_1" in text
-    (entry,) = ledger_with(mini=5.0).entries
+    (entry,) = report_with(mini=5.0).entries
     assert "holds on the miniature: +5.0 [+4." in claims_page.one(entry)
 
 

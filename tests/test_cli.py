@@ -95,9 +95,11 @@ def test_limit_and_model_are_those_of_the_profile(capsys, monkeypatch):
     monkeypatch.setattr(suite, "make_plan", make_plan)
     options = ["--profile", "a100", "--limit", "100", "--model", "llava-13b", "-p", "tokens", "128"]
     assert run(capsys, "reproduce", "--only", "figure_6,tour", *options, "--dry-run")[0] == 0
-    ((profile, names, parameters),) = seen
+    profile, names, parameters = seen.pop()
     assert profile.slug == "a100+llava-hf_llava-1.5-13b-hf-100"
     assert profile.samples_per_benchmark == profile.limit == 100
+    assert run(capsys, "reproduce", *profile.options.split(), "--dry-run")[0] == 0
+    assert seen.pop()[0] == profile
     assert (names, parameters) == (("figure_6", "tour"), {"tokens": "128"})
 
 

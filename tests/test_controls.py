@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_study import SHAPE, fabricate, narrowed
+from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.paper.extras import controls
@@ -25,7 +25,7 @@ def test_leads_are_paired_and_of_every_control_at_every_budget(results):
     found = controls.leads(results, "sparsevlm")
     assert len(found) == 3 * 3
     assert found[64, "random"].low > 0 > found[64, "uniform"].high
-    assert found[64, "random"] == results.row(("random", 64)).ahead
+    assert found[64, "random"] == results.get("ahead", ("random", 64))
 
 
 def test_the_summary_counts_both_directions(results):
@@ -35,19 +35,19 @@ def test_the_summary_counts_both_directions(results):
         "chance in 6 and behind in 3; 0 cannot tell."
     )
     assert lines[1].startswith("Of 9 comparisons of SparseVLM, all text with a blind control")
-    at_64 = lines[-1]
+    at_64 = lines[-2]
     assert at_64.startswith("At 64 tokens the selection of raters is worth -")
     assert "the strongest blind control, Uniform grid, SparseVLM stands at -" in at_64
     assert "chance" not in at_64
 
 
 def test_equal_budgets_are_not_called_equal_costs(results):
-    text = controls.costs(results)
+    text = controls.summary(results)[-1]
     assert "at 64 tokens" in text and "SparseVLM 192, Random 192" in text
 
 
 def test_every_control_is_told_answer_by_answer(results):
-    lines = controls.sentences(results)
+    lines = controls.page(results)[-1].sentences
     assert len(lines) == 3 * 4
     (pooled,) = [line for line in lines if line.startswith("At 64 tokens SparseVLM minus Pooled")]
     assert "0 with Pooled grid only (McNemar p = " in pooled
@@ -63,7 +63,7 @@ def test_the_differences_are_shown_benchmark_by_benchmark(results):
 
 
 def test_the_files_begin_with_the_summary(results, tmp_path):
-    files = controls.save(results, tmp_path)
+    files = controls.REPORT.save(results, tmp_path)[-3:]
     assert [path.name for path in files] == ["controls.md", "controls.csv", "controls.html"]
     page = files[0].read_text(encoding="utf-8").splitlines()
     assert page[0] == "## What text guidance buys" and page[2].startswith("- Of 9 comparisons")
@@ -76,6 +76,6 @@ def test_the_figure_shows_accuracy_and_differences(results):
     labels = [c.get_label() for c in apart.containers]
     assert labels == ["SparseVLM, all text", "Random", "Uniform grid", "Pooled grid"]
     grid = next(c for c in apart.containers if c.get_label() == "Uniform grid").lines[0]
-    expected = [results.row(("uniform", b)).ahead.value for b in (64, 128, 192)]
+    expected = [results.value("ahead", ("uniform", b)) for b in (64, 128, 192)]
     np.testing.assert_allclose(grid.get_ydata().astype(float), expected)
     assert len(here.containers) == 5 and apart.get_title() == "below zero: the control is better"

@@ -36,7 +36,7 @@ def test_formulas_meet_the_paper():
 
 
 def test_a_record_says_what_it_is(records):
-    for record in records.by_name.values():
+    for record in records.values():
         line = efficiency.about(record)
         assert "random weights" in line and record["clock"] in line
         assert record["weights"] == "random" and record["provenance"]["versions"]["torch"]
@@ -45,7 +45,7 @@ def test_a_record_says_what_it_is(records):
 
 
 def test_overhead_is_taken_from_the_record(records):
-    (record,) = list(records.having("budgets").values())[:1]
+    (record,) = list(efficiency.having(records, "budgets").values())[:1]
     table = efficiency.overhead(record)
     assert table["tokens"].tolist() == [192, 128, 64]
     assert len(table) == sum(len(methods) for methods in record["budgets"].values())
@@ -60,12 +60,12 @@ def made(over, shares):
     """A record with one budget, and two sizes."""
     row = {
         "overhead_percent": {"median": over, "low": over - 0.1, "high": over + 0.1},
-        "stages_percent": dict.fromkeys(efficiency.PHASES, 0.5), "oracle_to_dense": 0.25,
+        "stages_percent": dict.fromkeys(efficiency.ONCE_PER_PROMPT, 0.5), "oracle_to_dense": 0.25,
         "to_dense": 0.26, "flops_to_dense": 0.24,
     }  # fmt: skip
     size = {str(n): {"budgets": {"64": {"share_percent": s, "memory_to_dense": 0.5}}}
             for n, s in shares.items()}  # fmt: skip
-    return efficiency.Records({"one": {"budgets": {"64": {"sparsevlm": row}}, "scale": size}})
+    return {"one": {"budgets": {"64": {"sparsevlm": row}}, "scale": size}}
 
 
 def test_sentences_say_whether_the_limit_is_kept():
@@ -77,7 +77,7 @@ def test_sentences_say_whether_the_limit_is_kept():
 
 
 def test_parts_add_up(records):
-    for record in records.having("answers").values():
+    for record in efficiency.having(records, "answers").values():
         table = efficiency.parts(record)
         assert table["run"].tolist() == ["dense", *(f"sparsevlm {n}" for n in (192, 128, 64))]
         assert table["ttft"].iloc[0] == pytest.approx(1)
@@ -105,7 +105,7 @@ def test_the_figure_is_drawn(records):
 
 def test_full_size_is_counted_for_both_models(records):
     """Peak memory is below the dense model's in every case; kernels do not say what they hide."""
-    counted = records.having("footprint")
+    counted = efficiency.having(records, "footprint")
     assert {one["shape"]["name"] for one in counted.values()} == {"llava-1.5-7b", "llava-1.5-13b"}
     for record in counted.values():
         memory, kernels = efficiency.footprint(record), efficiency.operators(record)
@@ -119,7 +119,7 @@ def test_full_size_is_counted_for_both_models(records):
 
 
 def test_sizes_ascend(records):
-    for record in records.having("scale").values():
+    for record in efficiency.having(records, "scale").values():
         assert efficiency.scale(record)["visual tokens"].is_monotonic_increasing
 
 

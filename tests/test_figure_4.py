@@ -2,62 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import cache
-
-import numpy as np
 import pandas as pd
 import pytest
+from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import published, study
-from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.results.run import EvaluationRun, Record
-from sparsevlm.miniature.questions import benchmark_samples
-from sparsevlm.models.sizes import ModelSizes
-from sparsevlm.paper.figures import figure_4, figure_4_drawing
+from sparsevlm.analysis.words import verdict
+from sparsevlm.paper.figures import figure_4
 
-PROFILE = replace(get_profile("mini").for_study("figure_4"), samples_per_benchmark=40)
-SHAPE = ModelSizes(layers=8, hidden=128, intermediate=352, heads=4)
+PROFILE = narrowed("figure_4", 40)
 SKILL = {"dense": 1.0, "sparsevlm": 1.0, "fastv": 0.5, "tome": 0.97, "random": 1.2}
+SPLITS = ("text", "small text")
 
-samples_of = cache(benchmark_samples)
+
+def skill(setting, benchmark, number):
+    method, tokens = setting
+    small = benchmark == "textvqa" and number % 2
+    return SKILL[method] - (0 if tokens is None else (256 - tokens) / (300 if small else 600))
 
 
-def _record(benchmark, method, tokens):
-    """A record in which a method knows an answer if the question is easier than its skill."""
-    rows = []
-    for number, sample in enumerate(samples_of(benchmark, 40, 0)):
-        if benchmark == "textvqa":
-            sample = replace(sample, split=("text", "small text")[number % 2])
-        small = sample.split == "small text"
-        ease = np.random.default_rng([len(benchmark), *sample.group.encode()]).random()
-        loss = 0 if tokens is None else (256 - tokens) / (300 if small else 600)
-        wrong = {"yes": "no", "no": "yes"}.get(sample.answer, "wrong")
-        rows.append(
-            {
-                **sample.to_json(),
-                "prediction": sample.answer if ease < SKILL[method] - loss else wrong,
-                "tokens_in": [576] + [tokens or 576] * 15,
-                "tokens_out": [tokens or 576] * 16,
-                "text_tokens": 14,
-            }
-        )
-    run = EvaluationRun(
-        model="mini-gemini", revision="r", benchmark=benchmark, samples="v",
-        num_samples=len(rows), seed=0, method=method, tokens=tokens,
-        pruner=f'{{"name":"{method}"}}', dtype="float32", attention="sdpa", batch=16,
-    )  # fmt: skip
-    return Record(
-        run, tuple(rows), get_benchmark(benchmark).score(rows), ({"commit": "c0ffee"},), 1.0
-    )
+def split(row, benchmark, number):
+    return {**row, "split": SPLITS[number % 2]} if benchmark == "textvqa" else row
 
 
 @pytest.fixture(scope="module")
 def results():
-    settings = study.settings_of(PROFILE)
-    records = [_record(b, *setting) for setting in settings for b in PROFILE.benchmarks]
-    return study.from_records(PROFILE, records, SHAPE)
+    return study.from_records(PROFILE, fabricate(PROFILE, skill, layers=16, change=split), SHAPE,
+                              paper=figure_4.PAPER)  # fmt: skip
 
 
 def test_the_study_is_that_of_the_paper():
@@ -68,18 +39,20 @@ def test_the_study_is_that_of_the_paper():
 
 
 def test_the_papers_points_are_those_of_the_file():
-    assert figure_4.published_points("sparsevlm", "pope")[64] == 60.3
-    assert figure_4.published_points("dense", "gqa") == {576: 62.4}
-    assert figure_4.published_points("random", "gqa") == {}
+    assert figure_4.published_score(("sparsevlm", 64), "pope") == 60.3
+    assert figure_4.published_score(("dense", None), "gqa") == 62.4
+    assert figure_4.published_score(("random", 64), "gqa") is None
 
 
 def test_every_comparison_of_the_figure_gets_its_sentence(results):
     found = figure_4.orderings(results)
     assert len(found) == 2 * 3 * 5, "two rivals, three benchmarks, five budgets"
-    sentence, verdict = found[0]
+    sentence, lead = found[0]
     assert sentence.startswith("POPE at 256 tokens, SparseVLM minus FastV: +16.0 in the paper;")
-    assert verdict == "reproduced" and "agrees" in sentence
-    counts = [sum(v == kind for _, v in found) for kind in ("reproduced", "contradicted")]
+    assert verdict(lead) == "reproduced" and "agrees" in sentence
+    counts = [
+        sum(verdict(lead) == kind for _, lead in found) for kind in ("reproduced", "contradicted")
+    ]
     assert counts[1] == 0 and counts[0] >= 15
     assert f"reproduces {counts[0]}, contradicts 0, and" in figure_4.counted(results)
 
@@ -114,7 +87,7 @@ def test_the_data_of_the_figure_keep_measured_and_published_apart(results):
 
 
 def test_the_figure_draws_a_column_per_benchmark_with_the_paper_below(results):
-    figure = figure_4_drawing.figure(results)
+    figure = figure_4.figure(results)
     above, below = figure.axes[:3], figure.axes[3:]
     assert [axes.get_title() for axes in above] == ["POPE", "TextVQA", "GQA"]
     assert "not Mini-Gemini" in above[0].get_ylabel()
@@ -127,7 +100,7 @@ def test_the_figure_draws_a_column_per_benchmark_with_the_paper_below(results):
 
 
 def test_files_hold_both_tables(results, tmp_path):
-    paths = figure_4.write(results, tmp_path)
+    paths = figure_4.REPORT.save(results, tmp_path)[-3:]
     assert [path.name for path in paths] == ["figure_4.md", "figure_4.csv", "figure_4.html"]
     page = paths[0].read_text()
     assert "mini-gemini (miniature model, not Mini-Gemini)" in page

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from test_study import SHAPE, fabricate, narrowed
+from fabricated import SHAPE, fabricate, narrowed
 
-from sparsevlm.analysis import published, study, study_tradeoff
+from sparsevlm.analysis import published, study
 from sparsevlm.analysis.study import DENSE_SETTING
 from sparsevlm.paper.figures import figure_8, figure_9, figure_10
 
@@ -30,7 +30,7 @@ def video():
 
 
 def test_the_data_has_every_setting_and_its_cost(llava):
-    data = study_tradeoff.frame(figure_8.FIGURE, llava)
+    data = figure_8.FIGURE.numbers(llava)
     assert len(data) == 3 * (1 + 2 * 3)
     dense = data[data["method"] == "dense"]
     assert dense["FLOPs (%)"].eq(100).all() and dense["SparseVLM ahead by"].isna().all()
@@ -43,43 +43,43 @@ def test_the_data_has_every_setting_and_its_cost(llava):
 
 def test_the_published_points_are_those_of_the_table():
     flops, latency = figure_8.FIGURE.paper_rows
-    points = figure_8.FIGURE.published(latency, "mme")
+    points = latency.points("mme")
     assert points == {
         "dense": [(57.82, 1864.0)],
         "sparsevlm": [(29.89, 1589.0), (33.28, 1746.0), (36.50, 1787.0)],
     }
-    assert figure_8.FIGURE.published(flops, "pope")["sparsevlm"][0] == (1.30, 77.5)
+    assert flops.points("pope")["sparsevlm"][0] == (1.30, 77.5)
 
 
 def test_what_the_paper_does_not_print_is_not_drawn():
     (row,) = figure_9.FIGURE.paper_rows
-    assert figure_9.FIGURE.published(row, "mme") == {}
-    assert len(figure_9.FIGURE.published(row, "textvqa")["sparsevlm"]) == 5
+    assert row.points("mme") == {}
+    assert len(row.points("textvqa")["sparsevlm"]) == 5
     (row,) = figure_10.FIGURE.paper_rows
-    assert figure_10.FIGURE.published(row, "tgif") == {
+    assert row.points("tgif") == {
         "dense": [(2048.0, 18.9)], "sparsevlm": [(194.0, 14.9)],
     }  # fmt: skip
     assert published.rows("table3", model=figure_10.FIGURE.paper_model)
 
 
-def test_panels_that_no_cell_answers_are_named(llava, video):
-    assert "missing" not in "".join(study_tradeoff.sentences(figure_8.FIGURE, llava))
+def test_panels_that_no_run_answers_are_named(llava, video):
+    assert "missing" not in "".join(figure_8.FIGURE.sentences(llava))
     only = measured("figure_4", benchmarks=("pope",), budgets=(64,))
-    lines = study_tradeoff.sentences(figure_9.FIGURE, only)
+    lines = figure_9.FIGURE.sentences(only)
     assert lines[-1].startswith("The paper's panel of TextVQA, MME is missing")
     with pytest.raises(ValueError, match="figure_8 is of pope, textvqa, mme, and study 'table_3'"):
         figure_8.FIGURE.panels(video)
 
 
 def test_random_choice_is_compared_panel_by_panel(video):
-    lines = study_tradeoff.sentences(figure_10.FIGURE, video)
+    lines = figure_10.FIGURE.sentences(video)
     assert len(lines) == 2 * 2 + 1
     assert lines[0].startswith("TGIF-QA at 388 tokens: SparseVLM minus random choice is +")
     assert lines[-1].startswith("Of 4 comparisons of SparseVLM with random choice, SparseVLM is")
 
 
 def test_measured_and_published_rows_are_apart_and_named(llava):
-    fig = study_tradeoff.draw(figure_8.FIGURE, llava)
+    fig = figure_8.FIGURE.figure(llava)
     panels = np.array(fig.axes).reshape(3, 3)
     assert [axes.get_title() for axes in panels[0]] == ["POPE", "TextVQA", "MME"]
     assert "mini-llava" in panels[0, 0].get_ylabel()
@@ -89,21 +89,21 @@ def test_measured_and_published_rows_are_apart_and_named(llava):
         "prefill TFLOPs", "latency on an A100 (ms)",
     ]  # fmt: skip
     ours = next(c for c in panels[0, 0].containers if c.get_label() == "SparseVLM").lines[0]
-    expected = [llava.row(("sparsevlm", b)).scores["pope"] for b in (64, 128, 192)]
+    expected = [llava.value("score", ("sparsevlm", b), "pope") for b in (64, 128, 192)]
     np.testing.assert_allclose(ours.get_ydata().astype(float), expected)
     star = next(line for line in panels[0, 2].lines if line.get_label() == "Dense")
-    assert star.get_ydata() == [llava.row(DENSE_SETTING).scores["mme"]]
+    assert star.get_ydata() == [llava.value("score", DENSE_SETTING, "mme")]
 
 
 def test_a_panel_without_published_numbers_says_so():
     results = measured("figure_4", benchmarks=("pope", "mme"), budgets=(64,))
-    fig = study_tradeoff.draw(figure_9.FIGURE, results)
+    fig = figure_9.FIGURE.figure(results)
     empty = fig.axes[3]
     assert [text.get_text() for text in empty.texts] == ["no published\nnumber"]
     assert not [line for line in empty.lines if line.get_label() in ("SparseVLM", "Dense")]
 
 
 def test_a_small_difference_does_not_fill_a_panel(video):
-    fig = study_tradeoff.draw(figure_10.FIGURE, video)
+    fig = figure_10.FIGURE.figure(video)
     low, high = fig.axes[-1].get_ylim()
     assert low <= 0.85 * 72.0 and high >= 72.0

@@ -13,7 +13,7 @@ from PIL import Image
 from sparsevlm import make_pruner, prune
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.mini_gemini.images import CELL, SCALE, make_image, small_cards
-from sparsevlm.miniature.mini_gemini.model import builder as builder_of
+from sparsevlm.miniature.mini_gemini.prompts import builder as builder_of
 from sparsevlm.miniature.mini_gemini.questions import draw, samples
 from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.scenes import CARD_COLORS, make_scene

@@ -9,8 +9,8 @@ import torch
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.qwen2_vl.images import make_image
-from sparsevlm.miniature.qwen2_vl.model import MARKS
-from sparsevlm.miniature.qwen2_vl.model import builder as builder_of
+from sparsevlm.miniature.qwen2_vl.prompts import MARKS
+from sparsevlm.miniature.qwen2_vl.prompts import builder as builder_of
 from sparsevlm.miniature.qwen2_vl.questions import FAMILIES, samples
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec
 from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES

@@ -10,7 +10,7 @@ from sparsevlm import prune
 from sparsevlm.methods import make_pruner
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.qwen2_vl.images import make_image
-from sparsevlm.miniature.qwen2_vl.model import builder as builder_of
+from sparsevlm.miniature.qwen2_vl.prompts import builder as builder_of
 from sparsevlm.miniature.qwen2_vl.questions import samples
 from sparsevlm.miniature.vocabulary import encode
 from training.packed import Places, turn_hidden

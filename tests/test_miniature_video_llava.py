@@ -11,7 +11,7 @@ from miniature_batch import batch
 
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.video_llava.clips import ONSETS, make_clip
-from sparsevlm.miniature.video_llava.model import builder
+from sparsevlm.miniature.video_llava.prompts import builder
 from sparsevlm.miniature.video_llava.questions import samples
 from sparsevlm.miniature.video_llava.vocabulary import (
     ACTIONS,

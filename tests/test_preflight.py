@@ -116,14 +116,14 @@ def test_a_small_disk(complete, monkeypatch):
     big = replace(SEVEN.repositories[0], about_bytes=10**18)
     models = {SEVEN.name: replace(SEVEN, repositories=(big,))}
     empty = replace(complete, checkpoints=complete.data)
-    found = list(preflight.disk({}, models, empty))
+    found = list(preflight.disk(estimate([], models), models, empty))
     assert found[0].state == "missing" and "about 1000000000 needed" in found[0].what
     assert found[1].state == "ok"
 
 
 def test_old_packages(monkeypatch, complete):
-    monkeypatch.setitem(preflight.LEAST, "torch", (99, 0))
-    monkeypatch.setitem(preflight.LEAST, "no-such-package", (1, 2))
+    monkeypatch.setitem(preflight.LEAST, "torch", "99.0")
+    monkeypatch.setitem(preflight.LEAST, "no-such-package", "1.2")
     found = {f.area: f for f in preflight.software({}, complete)}
     assert found["torch"].state == "missing" and found["torch"].todo == "install 99.0 or later"
     assert found["no-such-package"].what == "not there"

@@ -41,7 +41,7 @@ def test_a_profile_that_cannot_run_says_what_is_missing():
 @pytest.mark.parametrize("study", studies())
 def test_a_study_names_known_things_and_keeps_the_limit(profile, study):
     if studies()[study].only not in ("", get_profile(profile).name):
-        pytest.skip("a study of another profile; tests/test_stand_in.py has it")
+        pytest.skip("a study of another profile; tests/test_miniature_validity.py has it")
     whole, narrowed = get_profile(profile), get_profile(profile).for_study(study)
     assert set(narrowed.methods) <= set(METHODS) - {"dense"}
     assert set(narrowed.benchmarks) <= set(BENCHMARKS)
@@ -66,5 +66,5 @@ def test_a_profile_cannot_be_changed():
 def test_every_method_has_its_own_look():
     labels = {name: look.label for name, look in METHOD_STYLE.items()}
     assert labels == {name: method.label for name, method in METHODS.items()}
-    assert len({style.colour for style in METHOD_STYLE.values()}) == len(METHOD_STYLE)
+    assert len({style.color for style in METHOD_STYLE.values()}) == len(METHOD_STYLE)
     assert len({style.marker for style in METHOD_STYLE.values()}) == len(METHOD_STYLE)

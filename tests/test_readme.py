@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sparsevlm.methods import METHODS
-from sparsevlm.paper.tables.table_1 import published_row
+from sparsevlm.paper.tables.table_1 import PAPER
 
 METHOD_OF = {method.label: name for name, method in METHODS.items()}
 ROOT = Path(__file__).resolve().parents[1]
@@ -57,6 +57,6 @@ def test_the_table_in_the_readme_is_the_committed_one():
             low, high = (f"{float(row[k]):.1f}" for k in ("Acc. low", "Acc. high"))
             assert cell == f"{float(row['Acc. (%)']):.1f} [{low}, {high}]"
         for budget, cell in zip(("192", "128", "64"), cells[1::2], strict=True):
-            paper = published_row(METHOD_OF[method], int(budget))
+            paper = PAPER[METHOD_OF[method], int(budget)]
             known = paper and f"{paper['relative_accuracy_percent']:.1f}"
             assert cell == (known or "–")

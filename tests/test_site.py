@@ -29,14 +29,14 @@ profile: str = "mini"
 
 
 @pytest.fixture
-def ledger():
+def report():
     return without_records()
 
 
 @pytest.fixture
-def folders(tmp_path, monkeypatch, ledger):
+def folders(tmp_path, monkeypatch, report):
     """Sources of figures 1, 2 and 10, of which 1 and 10 have pictures and 1 was executed."""
-    monkeypatch.setattr(claims_collect, "collect", lambda: ledger)
+    monkeypatch.setattr(claims_collect, "collect", lambda: report)
     sources, figures = tmp_path / "src", tmp_path / "figures"
     executed = tmp_path / "artifacts" / "mini"
     for folder in (sources, figures, executed):
@@ -114,9 +114,9 @@ def test_thumbnails_are_small_and_figures_whole(folders):
     assert copied.read_bytes() == (folders["figures"] / "figure_1.png").read_bytes()
 
 
-def test_the_ledger_is_all_there(folders, ledger):
+def test_every_claim_is_there(folders, report):
     page = Links(build(folders).parent / "claims.html")
-    assert {entry.claim.id for entry in ledger.entries} <= page.ids
+    assert {entry.claim.id for entry in report.entries} <= page.ids
 
 
 def test_a_new_site_replaces_the_old_one(folders):

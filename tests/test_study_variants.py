@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_study import SHAPE, fabricate, narrowed
+from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
 from sparsevlm.paper.extras import variants
@@ -34,14 +34,14 @@ def test_every_variant_is_compared_with_v15_in_words(results):
 
 
 def test_the_analytic_counts_are_of_fixed_schedules_only(results):
-    table = variants.analytic(results)
+    table = variants.analytic(results).table
     assert {method for _, method in table.index} == {"Dense", "SparseVLM", "SparseVLM+"}
     assert table.loc[("192", "SparseVLM")].tolist()[:4] == ["2.13", "2.14", "192.0", "206.5"]
     assert table.loc[("192", "SparseVLM+"), "TFLOPs, paper"] == "–"
 
 
 def test_the_files_show_both_counts(results, tmp_path):
-    files = variants.save(results, tmp_path)
+    files = variants.REPORT.save(results, tmp_path)[-3:]
     assert [path.name for path in files] == ["variants.md", "variants.csv", "variants.html"]
     back = pd.read_csv(files[1])
     v10 = back[back["method"] == "SparseVLM (v1.0)"]
@@ -53,13 +53,14 @@ def test_the_files_show_both_counts(results, tmp_path):
 
 def test_the_figure_has_a_panel_for_each_count(results):
     left, computed = variants.figure(results).axes
-    for axes, field in ((left, "tokens_out"), (computed, "tokens_in")):
+    for axes, field in ((left, "tokens out"), (computed, "tokens in")):
         drawn = next(c for c in axes.containers if c.get_label() == "SparseVLM (v1.0)").lines[0]
-        rows = [results.row(("sparsevlm-v1.0", b)) for b in (64, 128, 192)]
-        expected = [getattr(row, field) for row in rows]
+        settings = [("sparsevlm-v1.0", b) for b in (64, 128, 192)]
+        expected = [results.value(field, setting) for setting in settings]
         np.testing.assert_allclose(drawn.get_xdata().astype(float), expected, rtol=0.02)
         np.testing.assert_allclose(
-            drawn.get_ydata().astype(float), [row.relative.value for row in rows]
+            drawn.get_ydata().astype(float),
+            [results.value("relative accuracy", setting) for setting in settings],
         )
     assert "left by a layer" in left.get_xlabel() and "entering" in computed.get_xlabel()
     assert len(computed.get_xticks()) >= 4

@@ -52,7 +52,7 @@ def test_three_files_and_nothing_else(figure, tmp_path):
 def test_provenance_is_in_all_three(figure, tmp_path):
     pdf, png, svg = style.save_figure(figure, "probe", "mini", ["b", "a"], folder=tmp_path)
     note = note_in_png(png)
-    assert note["runs"] == ["a", "b"] and note["profile"] == "mini" and note["marker"] == MARKER
+    assert note["cells"] == ["a", "b"] and note["profile"] == "mini" and note["marker"] == MARKER
     assert note["versions"]["python"] and "commit" in note and "dirty" in note
     assert b'"runs": ["a", "b"]' in pdf.read_bytes()
     assert '"runs": ["a", "b"]' in svg.read_text().replace("&quot;", '"')
@@ -164,52 +164,32 @@ def test_the_ids_of_clip_paths_do_not_depend_on_chance():
 # --- The committed figures ---------------------------------------------------------------------
 
 
-def _trade_off(name):
-    from sparsevlm.analysis import study_tradeoff
-
-    chosen = import_module(f"sparsevlm.paper.figures.{name}")
-    return study_tradeoff.draw(chosen.FIGURE, chosen.measure("mini"))
-
-
-def _of_results(name, drawing="", draw="figure"):
-    """Redraw by NAME.measure and the drawing function of NAME or another module."""
-    measure = _home(name).measure
-    return getattr(_home(drawing or name), draw)(measure("mini"))
-
-
 def _home(name):
     known = [f"sparsevlm.paper.{part}.{name}" for part in ("tables", "figures", "extras")]
     return import_module(next(module for module in known if find_spec(module)))
 
 
-def _miniature_price():
-    from sparsevlm.paper.extras import miniature_validity as stand_in
-    from sparsevlm.paper.extras import miniature_validity_drawing as stand_in_drawing
+def _redrawn(name):
+    """A figure that is made of runs; it bears the name of its notebook, some with an addition."""
+    if name == "miniature_price":
+        from sparsevlm.paper.extras import miniature_validity
 
-    return stand_in_drawing.price(stand_in.stands("mini"))
-
-
-def _notebook_of(figure):
-    """A figure bears the name of its notebook, some with an addition."""
-    return "miniature" if figure == "miniature_price" else figure
+        return miniature_validity.draw_price(miniature_validity.load("mini"))
+    report = _home(name).REPORT
+    return report.figure(report.measure("mini", run_missing=False))
 
 
-# How a figure that is made of runs is drawn again; those without runs show what they compute.
+# The figures that are made of runs; the others show what they compute.
 REDRAW = {
-    "table_1": lambda: _of_results("table_1", "table_1_views"),
-    "table_1_v1": lambda: _of_results("table_1_v1"),
-    "table_2": lambda: _of_results("table_2", "table_2_views"),
-    "table_3": lambda: _of_results("table_3", "table_3_views"),
-    "figure_4": lambda: _of_results("figure_4", "figure_4_drawing"),
-    "table_4": lambda: _of_results("table_4", "table_4_views"),
-    "figure_5": lambda: _of_results("figure_5", draw="draw"),
-    "figure_8": lambda: _trade_off("figure_8"),
-    "figure_9": lambda: _trade_off("figure_9"),
-    "figure_10": lambda: _trade_off("figure_10"),
-    "miniature_price": _miniature_price,
-    "variants": lambda: _of_results("variants"),
-    "controls": lambda: _of_results("controls"),
-}
+    "miniature_price": "miniature",
+    **{
+        name: name
+        for name in (
+            "table_1", "table_1_v1", "table_2", "table_3", "table_4", "figure_4", "figure_5",
+            "figure_8", "figure_9", "figure_10", "variants", "controls",
+        )
+    },
+}  # fmt: skip
 COMMITTED = sorted(path.stem for path in FIGURES.glob("*.png"))
 
 
@@ -225,12 +205,12 @@ def test_a_committed_figure_says_where_it_comes_from(name):
     assert notes[0] == notes[1] == notes[2], "the three files are of one run"
     assert notes[0]["figure"] == name and notes[0]["profile"] == "mini"
     assert notes[0]["marker"] == _marker(name)
-    assert not notes[0]["runs"] or name in REDRAW, "say in REDRAW how it is drawn from its runs"
+    assert not notes[0]["cells"] or name in REDRAW, "say in REDRAW how it is drawn from its runs"
 
 
 @pytest.mark.parametrize("name", sorted(REDRAW))
 def test_a_committed_figure_is_what_the_records_give(name, tmp_path):
-    studies = studies_of(_notebook_of(name))
+    studies = studies_of(REDRAW[name])
     study = studies[0] if len(studies) == 1 else ""
     runs = [run for each in studies for run in plan_runs(get_profile("mini").for_study(each))]
     if missing := missing_runs(runs):
@@ -238,9 +218,9 @@ def test_a_committed_figure_is_what_the_records_give(name, tmp_path):
     note = provenance.read(FIGURES / f"{name}.svg")
     if note["versions"] != provenance.versions():
         pytest.skip("the committed figure was drawn with other versions")
-    assert set(note["runs"]) <= {run.id for run in runs}, "run `make figures`"
+    assert set(note["cells"]) <= {run.id for run in runs}, "run `make figures`"
     with matplotlib.rc_context():
-        style.save_figure(REDRAW[name](), name, "mini", folder=tmp_path, study=study)
+        style.save_figure(_redrawn(name), name, "mini", folder=tmp_path, study=study)
     drawn, committed = (
         re.sub(r"<metadata>.*?</metadata>", "", (folder / f"{name}.svg").read_text(), flags=re.S)
         for folder in (tmp_path, FIGURES)

@@ -2,135 +2,104 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pandas as pd
 import pytest
+from fabricated import SHAPE, fabricate, narrowed
 
-from sparsevlm.analysis import published
+from sparsevlm.analysis import pages, published, study, tables
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.evaluation.results.run import EvaluationRun, Record
-from sparsevlm.miniature.questions import benchmark_samples
-from sparsevlm.models.sizes import ModelSizes
-from sparsevlm.paper.tables import table_1_views
-from sparsevlm.paper.tables.table_1 import from_records, published_row, settings_of
-from sparsevlm.paper.tables.table_1_compare import Ordering, agreement, controls, orderings
+from sparsevlm.analysis.words import verdict
+from sparsevlm.paper.tables import table_1
+from sparsevlm.paper.tables.table_1 import PAPER, Ordering, agreement, controls, orderings
 
-PROFILE = replace(get_profile("mini"), samples_per_benchmark=40)
-SHAPE = ModelSizes(layers=8, hidden=128, intermediate=352, heads=4)
+METHODS = ("sparsevlm", "sparsevlm-all-text", "fastv", "pdrop", "tome", "random", "uniform")
+PROFILE = narrowed("table_1", 40, methods=METHODS)
 # ToMe is made the best and PDrop like FastV, so that the paper's ranking partly fails.
 SKILL = {"dense": 0.9, "tome": 0.85, "sparsevlm": 0.7, "fastv": 0.45, "pdrop": 0.45}
 SKILL |= {"random": 0.3, "uniform": 0.69, "sparsevlm-all-text": 0.72}
 
 
-samples_of = cache(benchmark_samples)  # drawing the scenes takes a while
-
-
-def _record(benchmark, method, tokens):
-    """A record in which a method knows an answer if the question is easier than its skill."""
-    rows = []
-    for sample in samples_of(benchmark, 40, 0):
-        ease = np.random.default_rng([len(benchmark), *sample.group.encode()]).random()
-        wrong = {"yes": "no", "no": "yes"}.get(sample.answer, "wrong")
-        rows.append(
-            {
-                **sample.to_json(),
-                "prediction": sample.answer if ease < SKILL[method] else wrong,
-                "tokens_in": [576] + [tokens or 576] * 7,
-                "tokens_out": [tokens or 576] * 8,
-                "text_tokens": 14,
-            }
-        )
-    run = EvaluationRun(
-        model="mini-llava", revision="r", benchmark=benchmark, samples="v", num_samples=len(rows),
-        seed=0, method=method, tokens=tokens, pruner=f'{{"name":"{method}"}}', dtype="float32",
-        attention="sdpa", batch=16,
-    )  # fmt: skip
-    return Record(
-        run, tuple(rows), get_benchmark(benchmark).score(rows), ({"commit": "c0ffee"},), 1.0
-    )
+def from_records(records):
+    return study.from_records(PROFILE, records, SHAPE, paper=PAPER)
 
 
 @pytest.fixture(scope="module")
 def records():
-    return [_record(b, *setting) for setting in settings_of(PROFILE) for b in PROFILE.benchmarks]
+    return fabricate(PROFILE, SKILL, layers=8)
 
 
 @pytest.fixture(scope="module")
 def results(records):
-    return from_records(PROFILE, records, SHAPE)
+    return from_records(records)
 
 
 def test_rows_are_dense_then_every_method_by_budget(results):
-    assert [(r.method, r.tokens) for r in results.rows][:3] == [
-        ("dense", None), ("sparsevlm", 192), ("sparsevlm-all-text", 192),
-    ]  # fmt: skip
-    assert len(results.rows) == 1 + 7 * 3
+    assert results.settings[:3] == [
+        ("dense", None),
+        ("sparsevlm", 192),
+        ("sparsevlm-all-text", 192),
+    ]
+    assert len(results.settings) == 1 + 7 * 3
 
 
 def test_scores_are_those_of_the_benchmarks(results, records):
     for record in records:
-        row = next(
-            r
-            for r in results.rows
-            if (r.method, r.tokens) == (record.run.method, record.run.tokens)
-        )
-        assert row.scores[record.run.benchmark] == pytest.approx(record.scores["score"])
+        setting = (record.run.method, record.run.tokens)
+        score = results.value("score", setting, record.run.benchmark)
+        assert score == pytest.approx(record.scores["score"])
 
 
 def test_relative_accuracy_is_the_mean_of_percentages_of_dense(results):
-    dense = results.rows[0]
-    assert dense.relative == Estimate(100, 100, 100)
-    for row in results.rows:
-        expected = np.mean([100 * row.scores[b] / dense.scores[b] for b in row.scores])
-        assert row.relative.value == pytest.approx(expected)
-        assert row.relative.low <= row.relative.value <= row.relative.high
+    dense = study.DENSE_SETTING
+    assert results.get("relative accuracy", dense) == Estimate(100, 100, 100)
+    for setting in results.settings:
+        found = results.get("relative accuracy", setting)
+        expected = np.mean([
+            100 * results.value("score", setting, b) / results.value("score", dense, b)
+            for b in PROFILE.benchmarks
+        ])  # fmt: skip
+        assert found.value == pytest.approx(expected)
+        assert found.low <= found.value <= found.high
 
 
 def test_the_lead_of_sparsevlm_is_paired_and_at_the_same_budget(results):
-    rows = {(r.method, r.tokens): r for r in results.rows}
-    assert rows["dense", None].ahead is None and rows["sparsevlm", 64].ahead is None
-    assert rows["random", 64].ahead.low > 0
-    assert rows["tome", 64].ahead.high < 0
-    ours, other = rows["sparsevlm", 64].relative, rows["random", 64].relative
-    assert rows["random", 64].ahead.value == pytest.approx(ours.value - other.value)
+    ahead = {method: results.find("ahead", (method, 64)) for method in METHODS}
+    assert ahead["sparsevlm"] is None and results.find("ahead", study.DENSE_SETTING) is None
+    assert ahead["random"].low > 0 and ahead["tome"].high < 0
+    ours, other = (results.get("relative accuracy", (m, 64)) for m in ("sparsevlm", "random"))
+    assert ahead["random"].value == pytest.approx(ours.value - other.value)
     # Nearly the same answers: paired, hardly any doubt is left; unpaired, each side's own would be.
-    alike = rows["uniform", 64].ahead
+    alike = ahead["uniform"]
     assert alike.high - alike.low < 0.4 * (ours.high - ours.low)
 
 
 def test_flops_come_from_the_tokens_that_enter_each_layer(results):
-    rows = {(r.method, r.tokens): r for r in results.rows}
-    sparse = rows["sparsevlm", 64]
+    sparse = ("sparsevlm", 64)
     n = np.array([576 + 14] + [64 + 14] * 7)
     expected = (4 * n * 128**2 + 2 * n**2 * 128 + 3 * n * 128 * 352).sum()
-    assert sparse.flops == pytest.approx(expected)
-    assert sparse.tokens_in == pytest.approx((576 + 7 * 64) / 8)
-    assert sparse.tokens_out == 64
+    assert results.value("GFLOPs", sparse) == pytest.approx(expected / 1e9)
+    assert results.value("tokens in", sparse) == pytest.approx((576 + 7 * 64) / 8)
+    assert results.value("tokens out", sparse) == 64
 
 
 def test_a_missing_record_or_other_samples_are_refused(records):
     with pytest.raises(ValueError, match="1 records are missing, among them"):
-        from_records(PROFILE, records[1:], SHAPE)
+        from_records(records[1:])
     fewer = replace(records[-1], predictions=records[-1].predictions[:-1])
     with pytest.raises(ValueError, match="needs the same samples"):
-        from_records(PROFILE, [*records[:-1], fewer], SHAPE)
+        from_records([*records[:-1], fewer])
 
 
 # Against the paper
 
 
 def test_the_papers_rows_are_those_of_the_file():
-    assert published_row("sparsevlm", 64)["POPE"] == published.value(
-        "table1", "SparseVLM", 64, "POPE"
-    )
-    assert published_row("dense", None)["GQA"] == published.value("table1", "Dense", 576, "GQA")
-    assert published_row("random", 64) == {}
+    assert PAPER["sparsevlm", 64]["POPE"] == published.value("table1", "SparseVLM", 64, "POPE")
+    assert PAPER["dense", None]["GQA"] == published.value("table1", "Dense", 576, "GQA")
+    assert ("random", 64) not in PAPER
 
 
 def test_every_pair_that_the_paper_ranks_is_compared_once(results):
@@ -144,7 +113,7 @@ def test_every_pair_that_the_paper_ranks_is_compared_once(results):
 
 
 def test_orderings_are_reproduced_contradicted_or_undecided(results):
-    verdicts = {(o.tokens, o.better, o.worse): o.verdict for o in orderings(results)}
+    verdicts = {(o.tokens, o.better, o.worse): verdict(o.measured) for o in orderings(results)}
     assert verdicts[64, "SparseVLM", "FastV"] == "reproduced"
     assert verdicts[64, "SparseVLM", "ToMe"] == "contradicted"
     assert verdicts[64, "PDrop", "FastV"] == "cannot tell"
@@ -200,7 +169,7 @@ def test_partial_credit_is_left_out_of_the_count_of_single_answers(records, resu
         rows = tuple({**row, "prediction": row["answers"][0]} for row in record.predictions)
         return replace(record, predictions=rows)
 
-    partial = controls(from_records(PROFILE, map(first_fact_only, records), SHAPE))
+    partial = controls(from_records(map(first_fact_only, records)))
     for before, after in zip(controls(results), partial, strict=True):
         assert after.answers.only_first <= before.answers.only_first
     assert sum(c.answers.only_first for c in partial) < sum(
@@ -213,7 +182,7 @@ def test_partial_credit_is_left_out_of_the_count_of_single_answers(records, resu
 
 def test_the_tables_have_the_papers_columns_in_its_order(results):
     eight = ["GQA", "MMB", "MME", "POPE", "SQA", "SEED", "TextVQA", "MMVet"]
-    ours, paper = table_1_views.frame(results), table_1_views.published_frame(results)
+    ours, paper = tables.numbers(results), tables.published(results)
     assert list(ours.columns[:8]) == list(paper.columns[:8]) == eight
     assert list(ours.index) == list(paper.index)
     assert ours.index[0] == ("all", "Dense") and ("64", "Uniform grid") in ours.index
@@ -223,7 +192,7 @@ def test_the_tables_have_the_papers_columns_in_its_order(results):
 
 
 def test_markdown_marks_the_miniature_and_shows_both_tables(results):
-    page = table_1_views.report(results)
+    page = pages.markdown(table_1.page(results))
     lines = page.splitlines()
     assert lines[0] == (
         "## mini-llava (miniature model, not LLaVA-1.5), 38–40 questions per benchmark"
@@ -242,44 +211,35 @@ def test_a_model_that_cannot_answer_at_all_gives_dashes_not_numbers(records):
         rows = tuple({**row, "prediction": "?"} for row in record.predictions)
         return replace(record, predictions=rows) if record.run.benchmark == "gqa" else record
 
-    page = table_1_views.report(from_records(PROFILE, map(mute, records), SHAPE))
+    page = pages.markdown(table_1.page(from_records(map(mute, records))))
     assert "nan" not in page
     assert "reproduces 0, contradicts 0, and cannot tell 18." in page
 
 
 def test_the_files_are_written_whole_and_read_back(results, tmp_path):
-    files = {p.name: p for p in table_1_views.save(results, tmp_path)}
-    assert set(files) == {"table_1.md", "table_1.csv", "table_1.html"}
+    files = {p.name: p for p in table_1.REPORT.save(results, tmp_path)}
+    drawn = {f"table_1.{kind}" for kind in ("pdf", "png", "svg", "data.csv")}
+    assert set(files) == drawn | {"table_1.md", "table_1.csv", "table_1.html"}
     back = pd.read_csv(files["table_1.csv"])
     assert len(back) == 1 + 7 * 3 and "miniature" in back["model"][0]
-    ours = table_1_views.frame(results)["Acc. (%)"].to_numpy()
+    ours = tables.numbers(results)["Acc. (%)"].to_numpy()
     np.testing.assert_allclose(back["Acc. (%)"], ours)
     page = files["table_1.html"].read_text()
-    shown = pd.read_html(io.StringIO(page)) if _has_lxml() else None
-    assert shown is None or len(shown) == 2
     assert page.count("<table") == 2 and "not LLaVA-1.5" in page and "as published" in page
-    before = [p.read_bytes() for p in files.values()]
-    table_1_views.save(results, tmp_path)
-    assert [p.read_bytes() for p in files.values()] == before, "the same results, the same files"
-
-
-def _has_lxml():
-    try:
-        import lxml  # noqa: F401
-    except ImportError:
-        return False
-    return True
+    written = [p.read_bytes() for p in files.values()]
+    table_1.REPORT.save(results, tmp_path)
+    assert [p.read_bytes() for p in files.values()] == written, "the same results, the same files"
 
 
 def test_the_figure_says_which_panel_is_measured_and_which_published(results):
-    fig = table_1_views.figure(results)
+    fig = table_1.figure(results)
     here, paper = fig.axes
     assert here.get_title() == "measured: mini-llava\nminiature model, not LLaVA-1.5"
     assert paper.get_title() == "published: LLaVA-1.5-7B\nTable 1 of the paper"
     drawn = {line.get_label(): line for line in paper.lines}
     assert set(drawn) == {"SparseVLM", "FastV", "PDrop", "ToMe", "Dense"}
     np.testing.assert_allclose(drawn["SparseVLM"].get_ydata(), [89.3, 96.7, 99.1])
-    measured = [r.relative.value for r in results.rows if r.method == "random"]
+    measured = [results.value("relative accuracy", ("random", b)) for b in PROFILE.budgets]
     random = next(c for c in here.containers if c.get_label() == "Random")
     np.testing.assert_allclose(random.lines[0].get_ydata().astype(float), measured[::-1])
     assert here.get_ylim() == paper.get_ylim()

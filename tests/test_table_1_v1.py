@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_study import SHAPE, fabricate, narrowed
+from fabricated import SHAPE, fabricate, narrowed
 
-from sparsevlm.analysis import published
+from sparsevlm.analysis import published, study, tables
 from sparsevlm.paper.tables import table_1, table_1_v1
 
 OURS = table_1_v1.OURS
@@ -18,28 +18,30 @@ LEFT = {(OURS, 192): 240, (OURS, 128): 101, (OURS, 64): 31}
 @pytest.fixture(scope="module")
 def results():
     profile = narrowed("table_1_v1")
-    return table_1_v1.from_records(profile, fabricate(profile, SKILL, LEFT), SHAPE)
+    return study.from_records(
+        profile, fabricate(profile, SKILL, LEFT), SHAPE, OURS, table_1_v1.PAPER
+    )
 
 
 def test_the_lead_is_that_of_v1(results):
-    assert results.row(("fastv", 64)).ahead.low > 0 > results.row(("tome", 64)).ahead.high
-    assert results.row((OURS, 64)).ahead is None
+    assert results.get("ahead", ("fastv", 64)).low > 0 > results.get("ahead", ("tome", 64)).high
+    assert results.find("ahead", (OURS, 64)) is None
 
 
 def test_the_published_rows_are_the_preprints(results):
-    paper = table_1_v1.published_frame(results)
+    paper = tables.published(results, table_1_v1.WITHOUT_COUNTERPART)
     assert list(paper.columns) == [
         "GQA", "MMB", "MME", "POPE", "SQA", "TextVQA", "VQAv2", "ConBench", "Acc. (%)",
     ]  # fmt: skip
     ours = paper.loc[("64", "SparseVLM (v1.0)")]
     assert ours["POPE"] == 75.1 == published.value("table1", "SparseVLM", 64, "POPE", version="v1")
-    assert ours["POPE"] != table_1.published_row("sparsevlm", 64)["POPE"], "not the ICML paper's"
+    assert ours["POPE"] != table_1.PAPER["sparsevlm", 64]["POPE"], "not the ICML paper's"
     assert ours["Acc. (%)"] == 86.9 and paper.loc[("all", "Dense"), "ConBench"] == 19.8
     assert not paper.isna().any(axis=None)
 
 
 def test_the_tokens_really_left_are_said(results):
-    lines = table_1_v1.sentences(results)
+    lines = table_1_v1.page(results)[-1].sentences
     assert lines[0].startswith(
         "With the release's setting for 192 tokens SparseVLM (v1.0) leaves 240.0 here"
     )
@@ -48,7 +50,7 @@ def test_the_tokens_really_left_are_said(results):
 
 
 def test_the_preprints_orderings_are_judged(results):
-    lines = table_1_v1.sentences(results)
+    lines = table_1_v1.page(results)[-1].sentences
     assert lines[3].startswith("Of the paper's 9 pairwise orderings the measurement reproduces ")
     assert len(lines) == 3 + 1 + 9
     pair = "At 64 tokens the paper puts SparseVLM (v1.0) (86.9 %) above FastV (72.1 %)"
@@ -57,7 +59,7 @@ def test_the_preprints_orderings_are_judged(results):
 
 
 def test_the_files_are_of_this_table(results, tmp_path):
-    files = table_1_v1.save(results, tmp_path)
+    files = table_1_v1.REPORT.save(results, tmp_path)[-3:]
     assert [path.name for path in files] == [
         "table_1_v1.md", "table_1_v1.csv", "table_1_v1.html",
     ]  # fmt: skip

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from test_study import SHAPE, fabricate, narrowed
+from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import published, study
-from sparsevlm.paper.tables import table_4, table_4_views
+from sparsevlm.paper.tables import table_4
 
 REFILLED, NOT_REFILLED = table_4.READINGS
 # Reconstruction gains over the refilled budget at 64 tokens only, and over the other everywhere.
@@ -24,29 +24,28 @@ def results():
 
 
 def test_a_gain_is_the_paired_difference_of_scores(results):
-    found = {(g.benchmark, g.reading, g.tokens): g for g in table_4.gains(results)}
-    assert len(found) == 2 * 2 * 5
     for name in ("gqa", "pope"):
-        with_it = results.row(("sparsevlm", 64)).scores[name]
-        without = results.row((REFILLED, 64)).scores[name]
-        assert found[name, REFILLED, 64].measured.value == pytest.approx(with_it - without)
-        same = found[name, REFILLED, 192].measured
+        with_it, without = (results.value("score", (m, 64), name) for m in ("sparsevlm", REFILLED))
+        found = table_4.gain(results, REFILLED, name, [64])
+        assert found.value == pytest.approx(with_it - without)
+        same = table_4.gain(results, REFILLED, name, [192])
         assert (same.value, same.low, same.high) == (0, 0, 0)
-        assert found[name, NOT_REFILLED, 192].measured.low > 0
+        assert table_4.gain(results, NOT_REFILLED, name, [192]).low > 0
 
 
 def test_the_mean_gain_is_that_of_the_mean_scores(results):
-    single = [table_4.gain(results, REFILLED, "pope", t) for t in table_4.budgets(results)]
-    mean = table_4.gain(results, REFILLED, "pope", None)
-    assert mean.measured.value == pytest.approx(np.mean([g.measured.value for g in single]))
-    assert mean.published == pytest.approx(np.mean([g.published for g in single]))
-    widths = [g.measured.high - g.measured.low for g in single]
-    assert 0 < mean.measured.high - mean.measured.low < max(widths)
+    budgets = table_4.budgets(results)
+    single = [table_4.gain(results, REFILLED, "pope", [t]) for t in budgets]
+    mean = table_4.gain(results, REFILLED, "pope", budgets)
+    assert mean.value == pytest.approx(np.mean([g.value for g in single]))
+    paper = [table_4.published_gain("pope", [t]) for t in budgets]
+    assert table_4.published_gain("pope", budgets) == pytest.approx(np.mean(paper))
+    assert 0 < mean.high - mean.low < max(g.high - g.low for g in single)
 
 
 def test_the_growth_is_from_the_most_tokens_to_the_fewest(results):
     grown = table_4.growth(results, REFILLED, "gqa")
-    assert grown.value == pytest.approx(table_4.gain(results, REFILLED, "gqa", 64).measured.value)
+    assert grown.value == pytest.approx(table_4.gain(results, REFILLED, "gqa", [64]).value)
     level = table_4.growth(results, NOT_REFILLED, "gqa")
     assert (level.value, level.low, level.high) == (0, 0, 0)
 
@@ -54,14 +53,16 @@ def test_the_growth_is_from_the_most_tokens_to_the_fewest(results):
 def test_the_papers_gain_is_that_of_its_rows(results):
     rows = [f"SparseVLM {kind} token reconstruction" for kind in ("with", "without")]
     paper = [published.value("table4", row, 64, "POPE") for row in rows]
-    for reading in table_4.READINGS:
-        found = table_4.gain(results, reading, "pope", 64)
-        assert found.published == pytest.approx(paper[0] - paper[1]) == pytest.approx(4.7)
+    gain = table_4.published_gain("pope", [64])
+    assert gain == pytest.approx(paper[0] - paper[1]) == pytest.approx(4.7)
+    data = table_4.numbers(results)
+    at_64 = data[(data["benchmark"] == "POPE") & (data["tokens"] == 64)]
+    assert at_64["published gain"].dropna().tolist() == pytest.approx([4.7, 4.7]), "both readings"
 
 
 def test_the_table_has_the_papers_layout_and_both_readings(results):
-    ours = table_4_views.readable(results)
-    paper = table_4_views.readable_published(results)
+    ours = table_4.readable(results)
+    paper = table_4.readable_published(results)
     assert list(ours.columns) == list(paper.columns) == ["64", "96", "128", "192", "Avg."]
     assert [row for bench, row in ours.index if bench == "POPE"] == [
         "without (refilled)", "without (not refilled)", "with",
@@ -74,7 +75,7 @@ def test_the_table_has_the_papers_layout_and_both_readings(results):
 
 
 def test_the_tokens_that_are_really_left_are_shown(results):
-    table = table_4_views.tokens_table(results)
+    table = table_4.tokens_table(results)
     assert table.loc[("mini-llava", "without (not refilled)"), "64"] == "60.0"
     assert table.loc[("mini-llava", "with"), "64"] == "64.0"
     analytic = table.loc["LLaVA-1.5-7B (analytic)"].astype(float)
@@ -83,7 +84,7 @@ def test_the_tokens_that_are_really_left_are_shown(results):
 
 
 def test_the_sentences_follow_the_numbers(results):
-    lines = table_4_views.sentences(results)
+    lines = table_4.sentences(results)
     assert len(lines) == 2 * 2 * 2
     assert lines[0].startswith("GQA: the paper gains +0.8 points on average.")
     assert "the measurement agrees" in lines[2] and "not refilled" in lines[2]
@@ -92,7 +93,7 @@ def test_the_sentences_follow_the_numbers(results):
 
 
 def test_the_files_hold_every_number_once(results, tmp_path):
-    files = table_4_views.save(results, tmp_path)
+    files = table_4.REPORT.save(results, tmp_path)[-3:]
     assert [path.name for path in files] == ["table_4.md", "table_4.csv", "table_4.html"]
     back = pd.read_csv(files[1])
     assert len(back) == 2 * 3 * 4 and "miniature" in back["model"][0]
@@ -102,14 +103,12 @@ def test_the_files_hold_every_number_once(results, tmp_path):
 
 
 def test_the_figure_draws_measured_and_published_gains(results):
-    panels = table_4_views.figure(results).axes
+    panels = table_4.figure(results).axes
     assert [axes.get_title() for axes in panels] == ["GQA", "POPE"]
     (paper,) = [line for line in panels[1].lines if line.get_label() == "published, LLaVA-1.5-7B"]
     np.testing.assert_allclose(paper.get_ydata(), [4.7, 4.4, 1.3, 0.1])
     drawn = {bars.get_label(): bars.lines[0].get_ydata() for bars in panels[0].containers}
-    expected = [
-        table_4.gain(results, REFILLED, "gqa", t).measured.value for t in (64, 96, 128, 192)
-    ]
+    expected = [table_4.gain(results, REFILLED, "gqa", [t]).value for t in (64, 96, 128, 192)]
     np.testing.assert_allclose(
         np.asarray(drawn["measured, over without (refilled)"], dtype=float), expected
     )

@@ -8,7 +8,7 @@ from miniature_batch import batch
 from torch import nn
 
 from sparsevlm.evaluation.vision_cache import forget_vision, remember_vision
-from sparsevlm.miniature.llava.model import builder
+from sparsevlm.miniature.llava.prompts import builder
 from sparsevlm.miniature.llava.questions import samples
 from training.llava.model import build_config, build_model
 

@@ -9,7 +9,7 @@ import torch
 from miniature_batch import batch
 
 from sparsevlm.miniature import load_miniature
-from sparsevlm.miniature.llava.model import builder
+from sparsevlm.miniature.llava.prompts import builder
 from sparsevlm.miniature.qwen2_vl.images import NOMINAL
 from sparsevlm.miniature.registry import MINIATURES, get_miniature
 from sparsevlm.miniature.scenes import make_scene

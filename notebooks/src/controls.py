@@ -10,65 +10,53 @@
 #
 # **Question.** Is it the question that makes SparseVLM's choice of tokens good, or would any choice
 # of as many do? Three controls look at nothing: tokens at random, tokens on a uniform grid, and the
-# picture at a lower resolution (a pooled grid). A fourth is SparseVLM with all text tokens rating,
+# image at a lower resolution (a pooled grid). A fourth is SparseVLM with all text tokens rating,
 # which tells what the selection of raters adds.
 #
 # **What would speak against text guidance.** A control that looks at nothing, level with SparseVLM
-# or ahead of it, at the same budget on the same questions.
-#
-# The paper compares with none of these in its tables. The answers are those of the bundled
-# miniature of eight layers (`mini-llava`) on procedural questions: evidence about the methods, and
-# no result of LLaVA-1.5.
+# or ahead of it, at the same budget on the same questions. The paper compares with none of these in
+# its tables.
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis import study_views
-from sparsevlm.analysis.style import save_figure
 from sparsevlm.paper.extras import controls
+from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 
-results = controls.measure(profile)
+page = begin("controls", globals())
+results = controls.measure(page.profile)
+summary, measured, differences, answers = controls.page(results)
 
 # %%
-print("\n".join([*controls.summary(results), controls.costs(results)]))
+summary
 
 # %% [markdown]
 # ## Measured
 
 # %%
-study_views.styled(study_views.readable(results), study_views.title(results))
-
-# %%
-print(study_views.notes(results))
+measured
 
 # %% [markdown]
 # ## Where it helps and where it hurts
 #
 # Above zero SparseVLM is better than the control. With so many intervals some exclude zero by
-# chance; MME is in points.
+# chance.
 
 # %%
-study_views.styled(controls.by_benchmark(results), controls.BY_BENCHMARK_TITLE)
+differences
 
 # %% [markdown]
 # ## Answer by answer
 
 # %%
-print("\n".join(controls.sentences(results)))
+answers
 
 # %%
-figure = controls.figure(results)
-numbers = study_views.frame(results)
-save_figure(figure, "controls", profile, results.ids, data=numbers, study="controls")
-files = controls.save(results)
+files = controls.REPORT.save(results)
 
-# %% [markdown]
-# **How to read a strong grid.** In a drawn scene every object covers several patches, so an even
-# sample of the picture loses none of them: a control that is hard to beat says that the scenes are
-# easy to thin. A photograph whose question is about a small detail is not, and there a choice that
-# knows the question has more to win. What is measured here is therefore the case least favourable
-# to text guidance, and it is shown as it comes out.
-#
-# **What this does not show.** The intervals take other questions into account, not another training
-# run of the miniature.
+# %%
+remarks("controls", results)

@@ -12,8 +12,8 @@
 # Table 1 and section 5.3).
 #
 # **What would falsify it.** Scoring and clustering that eat up what the shorter prefill saves: own
-# time far above 2 % of an *oracle* that makes the same cuts without deciding anything, a share that
-# grows with the number of tokens, or a peak of memory above the dense model's.
+# time far above 2 % of an *oracle* that prunes at the same stages without deciding anything, a
+# share that grows with the number of tokens, or a peak of memory above the dense model's.
 #
 # The formulas and counts hold for the models at full size. The measurements shown here are **ratios
 # of thread CPU time on small models with random weights**; no GPU has been measured. They bound
@@ -21,13 +21,17 @@
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis.style import save_figure
 from sparsevlm.paper.extras import efficiency, efficiency_drawing
+from sparsevlm.paper.extras.efficiency import having
+from sparsevlm.paper.page import begin
 
+page = begin("efficiency", globals())
 records = efficiency.load()
-print("\n".join(f"{name}: {efficiency.about(one)}" for name, one in records.by_name.items()))
+print("\n".join(f"{name}: {efficiency.about(one)}" for name, one in records.items()))
 
 # %% [markdown]
 # ## On paper
@@ -43,13 +47,13 @@ table.style.format(precision=3, na_rep="–").hide(axis="index")
 # ## Measured
 #
 # *Over the oracle* is the direct account: the clock is read whenever pruning begins and ends a
-# stage, and what the oracle's own cuts take is taken off.
+# stage, and what the oracle's own pruning takes is taken off.
 
 # %%
-{name: efficiency.overhead(one) for name, one in records.having("budgets").items()}
+{name: efficiency.overhead(one) for name, one in having(records, "budgets").items()}
 
 # %%
-{name: efficiency.scale(one) for name, one in records.having("scale").items()}
+{name: efficiency.scale(one) for name, one in having(records, "scale").items()}
 
 # %% [markdown]
 # ## From a graph
@@ -57,29 +61,29 @@ table.style.format(precision=3, na_rep="–").hide(axis="index")
 # The same prefills, captured once and replayed (`capture`), beside the dense model captured alike.
 
 # %%
-{name: efficiency.captured(one) for name, one in records.having("captured_dense_to_dense").items()}
+{name: efficiency.captured(one) for name, one in having(records, "captured_dense_to_dense").items()}
 
 # %% [markdown]
 # ## Counted
 #
 # Operators and peak memory of the decoders at full size, calculated on tensors without values: no
-# weights, no GPU, nothing timed. A fast GPU waits for operators at batch 1; a cut is made row by
+# weights, no GPU, nothing timed. A fast GPU waits for operators at batch 1; a stage prunes row by
 # row, so its operators grow with the batch.
 
 # %%
-{name: efficiency.operators(one) for name, one in records.having("operators").items()}
+{name: efficiency.operators(one) for name, one in having(records, "operators").items()}
 
 # %%
-{name: efficiency.footprint(one) for name, one in records.having("footprint").items()}
+{name: efficiency.footprint(one) for name, one in having(records, "footprint").items()}
 
 # %%
 print("\n".join(efficiency.sentences(records)))
 
 # %%
 figure = efficiency_drawing.draw(records)
-files = save_figure(figure, "efficiency", profile, data=table)
+files = page.save(figure, data=table)
 
 # %% [markdown]
 # **What this does not show.** The speed of a GPU. There a prompt of one image is bound by launching
-# kernels, which thread CPU time does not see. `python -m sparsevlm bench --device cuda --shape
+# kernels, which thread CPU time does not see. `sparsevlm bench --device cuda --shape
 # llava-1.5-7b` measures the architectures at full size; docs/speed.md says how, and what is open.

@@ -14,31 +14,30 @@
 # **What would falsify it.** Random choice ahead at a budget, by a paired interval that excludes
 # zero.
 #
-# The paper measures LLaVA-1.5-7B on an A100. This notebook measures the bundled miniature of eight
-# layers (`mini-llava`, the cells of `table_1`): its accuracy, and its cost by the paper's FLOPs
-# formula. Its latency on a CPU would say nothing of a GPU's and is not shown. The paper's figure
-# prints no numbers; the lower rows draw those that its Table 1 has, which includes its latency.
+# The paper measures LLaVA-1.5-7B on an A100. The upper row shows what is measured here: accuracy,
+# and cost by the paper's FLOPs formula. The paper's figure prints no numbers; the lower rows draw
+# those that its Table 1 has, which includes its latency.
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis import study_tradeoff, study_views
-from sparsevlm.analysis.style import save_figure
+from sparsevlm.analysis import accounting
 from sparsevlm.paper.figures import figure_8
-from sparsevlm.paper.figures.figure_8 import FIGURE
-from sparsevlm.paper.tables import study_analytic
+from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 
-results = figure_8.measure(profile)
-
-# %%
-figure = study_tradeoff.draw(FIGURE, results)
-data = study_tradeoff.frame(FIGURE, results)
-study = results.profile.study
-files = save_figure(figure, "figure_8", profile, results.ids, data=data, study=study)
+page = begin("figure_8", globals())
+results = figure_8.measure(page.profile)
+(compared,) = figure_8.REPORT.page(results)
 
 # %%
-print("\n".join(study_tradeoff.sentences(FIGURE, results)))
+files = figure_8.REPORT.save(results)
+
+# %%
+compared
 
 # %% [markdown]
 # ## The cost axis of LLaVA-1.5-7B, recomputed
@@ -46,12 +45,12 @@ print("\n".join(study_tradeoff.sentences(FIGURE, results)))
 # No model runs here: our schedules and the paper's formula give the FLOPs that Table 1 prints.
 
 # %%
-study_views.styled(study_analytic.readable(), study_analytic.TITLE)
-
-# %%
-print("\n".join(study_analytic.sentences()))
+accounting.section(said=accounting.sentences())
 
 # %% [markdown]
 # **What this does not show.** GPU latency is not measured here; the milliseconds are the paper's.
 # FLOPs leave out the scoring and the clustering, which random choice does not need, so equal FLOPs
 # are not quite equal cost. The mean FLOPs of a setting are over all benchmarks of the study.
+
+# %%
+remarks("figure_8", results)

@@ -14,35 +14,37 @@
 # **What would falsify it.** Random choice ahead at a budget, by a paired interval that excludes
 # zero.
 #
-# The paper measures Mini-Gemini-7B on an A100. This notebook measures the bundled miniature of that
-# architecture (`mini-gemini`): its accuracy, and its cost by the paper's FLOPs formula. The paper's
-# figure prints no numbers; the lower row draws what was read off its Figure 4, which has no MME and
-# no latency. GPU latency is not measured here.
+# The paper measures Mini-Gemini-7B on an A100. The upper row shows what is measured here: accuracy,
+# and cost by the paper's FLOPs formula. The paper's figure prints no numbers; the lower row draws
+# what was read off its Figure 4, which has no MME and no latency.
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis import study_tradeoff
-from sparsevlm.analysis.style import save_figure
 from sparsevlm.paper.figures import figure_9
-from sparsevlm.paper.figures.figure_9 import FIGURE
+from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 
-results = figure_9.measure(profile)
-
-# %%
-figure = study_tradeoff.draw(FIGURE, results)
-data = study_tradeoff.frame(FIGURE, results)
-study = results.profile.study
-files = save_figure(figure, "figure_9", profile, results.ids, data=data, study=study)
+page = begin("figure_9", globals())
+results = figure_9.measure(page.profile)
+(compared,) = figure_9.REPORT.page(results)
 
 # %%
-print("\n".join(study_tradeoff.sentences(FIGURE, results)))
+files = figure_9.REPORT.save(results)
 
 # %%
-data.round(1)
+compared
+
+# %%
+figure_9.REPORT.numbers(results).round(1)
 
 # %% [markdown]
-# **What this does not show.** The miniature's scores say nothing of Mini-Gemini's; the same axis in
-# two rows is not the same scale. The dense star is this model without pruning; the paper's dense
-# point is its baseline.
+# **What this does not show.** GPU latency is not measured here. The same axis in two rows is not
+# the same scale. The dense star is the measured model without pruning; the paper's dense point is
+# its baseline.
+
+# %%
+remarks("figure_9", results)

@@ -12,58 +12,59 @@
 # suite: two LLaVAs (8 and 16 layers), a Mini-Gemini, a Video-LLaVA and a Qwen2-VL. They run the
 # unmodified architectures, but they know some hundred words and have never seen a photograph.
 #
-# **What a stand-in must show.** Text that looks at what it names; a picture that is needed at the
-# depth of the cuts; a budget at which it matters *which* tokens stay.
+# **What a stand-in must show.** Text that looks at what it names; an image that is needed at the
+# depth of the stages; a budget at which it matters *which* tokens stay.
 #
-# **What would disqualify one.** Random tokens that cost nothing at the smallest budget, or cuts
+# **What would disqualify one.** Random tokens that cost nothing at the smallest budget, or stages
 # that all come after the last layer which reads the picture.
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis.style import save_figure
-from sparsevlm.paper.extras import miniature_validity as stand_in
-from sparsevlm.paper.extras import miniature_validity_drawing as stand_in_drawing
-from sparsevlm.paper.extras import significance as separation
+from sparsevlm.paper.extras import miniature_validity, significance
+from sparsevlm.paper.page import begin
 
-found = stand_in.stands(profile)
+page = begin("miniature", globals())
+found = miniature_validity.load(page.profile)
 
 # %% [markdown]
 # ## Where they look, and how deep
 #
 # Attention on the object that a question names, in the best head of each layer, of the word that
 # names it and of the last token; in black the share of questions still answered right when no text
-# token sees the picture from that layer on. In every table, cut layers follow one rule, the
+# token sees the picture from that layer on. In every table, pruning layers follow one rule, the
 # fractions of depth of the paper (after layers 2, 6 and 15 of 32); none was chosen by a result.
 #
-# Three models are grown: every second layer was put in, and the rule cuts after such layers. In two
-# of them those layers hardly read, and they were cut once more, by a second rule: each cut moves to
-# the nearest layer in which the naming word puts at least half as much on its object as in the best
-# one (triangles). It uses the dense model alone, but it was written down after the first results
-# had been seen: it explains, it replaces nothing.
+# Three models are grown: every second layer was put in, and the rule prunes after such layers. In
+# two of them those layers hardly read, and they were pruned once more, by a second rule: each stage
+# moves to the nearest layer in which the naming word puts at least half as much on its object as in
+# the best one (triangles). It uses the dense model alone, but it was written down after the first
+# results had been seen: it explains, it replaces nothing.
 
 # %%
-figure = stand_in_drawing.attention(found)
-files = save_figure(figure, "miniature_attention", profile, data=stand_in.looks_frame(found))
+figure = miniature_validity.draw_attention(found)
+files = page.save(figure, "attention", miniature_validity.attention_frame(found))
 
 # %% [markdown]
 # ## What pruning costs them
 
 # %%
-figure = stand_in_drawing.price(found)
-ids = [r.id for stand in found for r in stand.results.records.values()]
-comparisons = stand_in.comparisons(found)
-files += save_figure(figure, "miniature_price", profile, ids, data=comparisons)
+figure = miniature_validity.draw_price(found)
+ids = [r.id for one in found for r in one.results.records.values()]
+comparisons = miniature_validity.comparisons(found)
+files += page.save(figure, "price", comparisons, ids)
 
 # %%
-print("\n".join(stand_in.sentences(found)))
+print("\n".join(miniature_validity.sentences(found)))
 
 # %% [markdown]
 # And with moved stages, on the same questions:
 
 # %%
-print("\n".join(stand_in.moved_sentences(found)))
+print("\n".join(miniature_validity.aligned_sentences(found)))
 
 # %% [markdown]
 # ## Which methods separate
@@ -78,14 +79,14 @@ comparisons.style.format(precision=1).hide(axis="index")
 # ## The same with about 2,000 questions
 #
 # At the smallest budget only. This takes too long for every run, so it is measured by a command of
-# its own (`python -m sparsevlm.paper.extras.significance`), study by study; shown is what is kept
+# its own (`sparsevlm significance`), study by study; shown is what is kept
 # in `data/miniature/separation.json`.
 
 # %%
-measured = separation.read()
-table = separation.frame(measured)
-files += save_figure(separation.draw(table), "miniature_separation", profile, data=table)
-print(separation.source_lines(measured))
+measured = significance.read()
+table = significance.frame(measured)
+files += page.save(significance.draw(table), "separation", table)
+print(significance.source_lines(measured))
 
 # %%
 table.style.format(precision=1).hide(axis="index")
@@ -94,21 +95,21 @@ table.style.format(precision=1).hide(axis="index")
 # What the dense miniatures answer, by kind of question, on the same questions:
 
 # %%
-print(separation.weak_kinds(separation.dense_frame(measured)))
+print(significance.weak_kinds(significance.dense_frame(measured)))
 
 # %% [markdown]
 # ## Where their story differs from the paper's, and why
 #
 # - **They read early.** A miniature has read the picture in the first half of its layers, and the
-#   last cut then drops what no answer needs. In LLaVA-1.5 the middle layers still read.
+#   last stage then drops what no answer needs. In LLaVA-1.5 the middle layers still read.
 # - **The last token is late.** In the first layers it looks at nothing in particular, so FastV,
 #   which asks the last token after the second layer of many, is asked too early here when that
 #   layer comes before the question has reached it.
 # - **Growth left blind layers.** `mini-llava-16` is `mini-llava` with a layer put in after every
-#   one. The new layers read less, and the paper's fractions of depth put all three cuts right
+#   one. The new layers read less, and the paper's fractions of depth put all three stages right
 #   behind such layers, so SparseVLM rates there by attention that means little. The rule was
 #   stated before any result; it is kept, and the tables use the miniature of eight layers,
-#   trained in one piece. With moved cuts the same method, weights and questions keep most of the
+#   trained in one piece. With moved stages the same method, weights and questions keep most of the
 #   accuracy (above): what failed was the layer that was asked, not the way of choosing.
 # - **Drawn scenes are easy to thin.** Objects cover several tokens each; a grid or a pooled picture
 #   keeps a part of every one. Photographs with small details are harder to thin blindly.

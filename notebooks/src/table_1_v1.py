@@ -16,19 +16,22 @@
 # zero).
 #
 # The SparseVLM of this version keeps as many tokens as the rank of the scores says, times a scale
-# that its authors set by hand for a budget. What it leaves follows the question. This notebook runs
-# that program on the bundled miniature of eight layers (`mini-llava`) and prints what is really
-# left: evidence about the methods, and no reproduction of the preprint's numbers.
+# that its authors set by hand for a budget. What it leaves follows the question, so this notebook
+# prints what is really left.
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis import study_views
-from sparsevlm.analysis.style import save_figure
+from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 from sparsevlm.paper.tables import table_1_v1
 
-results = table_1_v1.measure(profile)
+page = begin("table_1_v1", globals())
+results = table_1_v1.measure(page.profile)
+measured, published, ranking = table_1_v1.page(results)
 
 # %% [markdown]
 # ## Measured
@@ -37,10 +40,7 @@ results = table_1_v1.measure(profile)
 # budget, v1.0 need not.
 
 # %%
-study_views.styled(study_views.readable(results), study_views.title(results))
-
-# %%
-print(study_views.notes(results))
+measured
 
 # %% [markdown]
 # ## Published
@@ -49,24 +49,19 @@ print(study_views.notes(results))
 # them.
 
 # %%
-study_views.styled(table_1_v1.readable_published(results), table_1_v1.PAPER_TITLE)
+published
 
 # %% [markdown]
 # ## What is left, and does the ranking hold?
 
 # %%
-print("\n".join(table_1_v1.sentences(results)))
+ranking
 
 # %% [markdown]
 # Against the tokens really left, which is how methods compare that do not meet one budget.
 
 # %%
-figure = table_1_v1.figure(results)
-numbers = study_views.frame(results)
-save_figure(figure, "table_1_v1", profile, results.ids, data=numbers, study="table_1_v1")
-files = table_1_v1.save(results)
+files = table_1_v1.REPORT.save(results)
 
-# %% [markdown]
-# **What this does not show.** The scales were chosen by the authors on LLaVA-1.5-7B with its
-# prompts. The rank of the scores is at most the number of raters, and the miniature's questions are
-# short: what the same scale leaves here is no measure of what it leaves there.
+# %%
+remarks("table_1_v1", results)

@@ -14,21 +14,21 @@
 #
 # **Two ways to count.** The paper's budget is the mean over layers of the visual tokens *left* by a
 # layer. What is computed is the mean of those *entering* it. Both are shown, for the comparison can
-# turn with the count.
-#
-# The answers are those of the bundled miniature of eight layers (`mini-llava`) on procedural
-# questions: evidence about the programs, and no result of LLaVA-1.5. The paper has no such
-# comparison.
+# turn with the count. The paper has no such comparison.
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # samples of each benchmark; 0 for all
+model: str = ""  # another model than the profile's own
 
 # %%
-from sparsevlm.analysis import study_views
-from sparsevlm.analysis.style import save_figure
 from sparsevlm.paper.extras import variants
+from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 
-results = variants.measure(profile)
+page = begin("variants", globals())
+results = variants.measure(page.profile)
+measured, analytic, compared = variants.page(results)
 
 # %% [markdown]
 # ## Measured
@@ -36,10 +36,7 @@ results = variants.measure(profile)
 # *SparseVLM* is v1.5; *SparseVLM ahead by* is its relative accuracy minus the row's, paired.
 
 # %%
-study_views.styled(study_views.readable(results), study_views.title(results))
-
-# %%
-print(study_views.notes(results))
+measured
 
 # %% [markdown]
 # ## Both counts on LLaVA-1.5-7B
@@ -48,21 +45,21 @@ print(study_views.notes(results))
 # out.
 
 # %%
-study_views.styled(variants.analytic(results), variants.ANALYTIC_TITLE)
+analytic
 
 # %% [markdown]
 # ## Against the v1.5 release
 
 # %%
-print("\n".join(variants.sentences(results)))
+compared
 
 # %%
-figure = variants.figure(results)
-numbers = study_views.frame(results)
-save_figure(figure, "variants", profile, results.ids, data=numbers, study="variants")
-files = variants.save(results)
+files = variants.REPORT.save(results)
 
 # %% [markdown]
 # **What this does not show.** The authors set v1.0's scales for LLaVA-1.5-7B, and the 14 heads that
-# SparseVLM+ averages for a model of 28. The miniature has four heads, and SparseVLM+ averages half
-# of them too. A variant that loses may lose by its settings and not by its idea.
+# SparseVLM+ averages for a model of 28. A variant that loses may lose by its settings and not by
+# its idea.
+
+# %%
+remarks("variants", results)

@@ -1,21 +1,36 @@
 """What our own formulas give for LLaVA-1.5-7B, without a model: tokens, FLOPs, KV cache.
 
-Every public function can be named in the column "analytic" of data/claims.csv and returns one
-number. Methods are spelled as in `sparsevlm.METHODS`.
+Every function here that returns one number can be named in the column "analytic" of
+data/claims.csv; `section` shows them beside what Table 1 prints. Methods are spelled as in
+`sparsevlm.METHODS`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from statistics import fmean
 
+import pandas as pd
+
+from sparsevlm.analysis import published, tables
+from sparsevlm.analysis.pages import Section
+from sparsevlm.analysis.study import DENSE, DENSE_SETTING
 from sparsevlm.core.schedule import tokens_per_layer
 from sparsevlm.models.checkpoints import find
 from sparsevlm.models.sizes import PAPER_TEXT_TOKENS, kv_bytes, prefill_flops
 
 LLAVA_7B = find("llava-7b").sizes
 NUM_VISUAL = LLAVA_7B.num_visual
+PAPER_METHODS = ("sparsevlm", "fastv", "pdrop", "tome")
+BUDGETS = (192, 128, 64)
+# The methods whose counts are known without a question.
+FIXED_COUNTS = (
+    DENSE, *PAPER_METHODS, "sparsevlm-all-text", "sparsevlm-no-recycling",
+    "sparsevlm-not-refilled", "sparsevlm-plus", "random", "uniform",
+)  # fmt: skip
+TITLE = "LLaVA-1.5-7B, by our formulas and as published (Table 1)"
 
 
 @cache
@@ -100,3 +115,78 @@ def dual_flash_share(seed: int = 0) -> float:
     values[visual:] = 1 / text
     needed = attention[visual:, :visual].mean(0).sum()
     return float((attention @ values)[:visual].sum() / needed)
+
+
+def numbers(
+    methods: Sequence[str] = PAPER_METHODS, budgets: Sequence[int] = BUDGETS
+) -> pd.DataFrame:
+    """Return the analytic columns of Table 1, numbers unrounded.
+
+    Parameters
+    ----------
+    methods : sequence of str
+        Of `FIXED_COUNTS`.
+    budgets : sequence of int
+
+    Returns
+    -------
+    DataFrame
+        Rows by (budget, method), dense first. Columns: FLOPs of a prefill in 10^12, ours and
+        printed; visual tokens left by and entering a layer; the keys and values of the visual
+        tokens that are cached, in 10^6 bytes; the printed latency in ms.
+
+    Raises
+    ------
+    ValueError
+        The counts of a method follow the question.
+    """
+    if odd := set(methods) - set(FIXED_COUNTS):
+        raise ValueError(
+            f"the counts of {', '.join(sorted(odd))} follow the question, so no formula gives "
+            f"them; known: {', '.join(FIXED_COUNTS)}"
+        )
+    settings = [DENSE_SETTING] + [(m, b) for b in budgets for m in methods]
+    printed, rows = published.by_setting("table1"), []
+    for setting in settings:
+        paper = printed.get(setting, {})
+        rows.append({
+            "TFLOPs": tflops(*setting),
+            "TFLOPs, paper": paper.get("prefill_tflops"),
+            "tokens out": tokens_out(*setting),
+            "tokens in": tokens_in(*setting),
+            "KV (MB)": kv_megabytes_entering(*setting),
+            "ms, paper (A100)": paper.get("latency_ms"),
+        })  # fmt: skip
+    return tables.by_setting(rows, settings)
+
+
+def section(
+    methods: Sequence[str] = PAPER_METHODS,
+    budgets: Sequence[int] = BUDGETS,
+    title: str = TITLE,
+    said: Sequence[str] = (),
+) -> Section:
+    """Return the same as text; columns that the paper has no number for are left out."""
+    digits = dict.fromkeys(("TFLOPs", "TFLOPs, paper", "ms, paper (A100)"), 2)
+    shown = tables.as_text(numbers(methods, budgets), digits)
+    return Section(title, shown.loc[:, (shown != tables.NONE).any()], sentences=said)
+
+
+def sentences() -> list[str]:
+    """Return how the formulas agree with what the paper prints, in words."""
+    table = numbers()
+    apart = (table["TFLOPs"] - table["TFLOPs, paper"]).abs()
+    sizes = {n: kv_megabytes(n) for n in (NUM_VISUAL, BUDGETS[0])}
+    printed = [row.value for row in published.rows("section5.3")]
+    ours, paper = (
+        " and ".join(f"{value:.1f}" for value in sorted(values, reverse=True))
+        for values in (sizes.values(), printed)
+    )
+    return [
+        f"All {len(apart)} FLOPs values of Table 1 are within {apart.max():.3f} T of the formula, "
+        f"with {PAPER_TEXT_TOKENS} text tokens, a number that the paper does not give.",
+        f"Keys and values of {' and '.join(map(str, sizes))} visual tokens in each of "
+        f"{LLAVA_7B.layers} layers take {ours} MB in half precision; the paper prints "
+        f"{paper} MB. The column KV counts the tokens that enter each layer, which is what a cache "
+        "holds.",
+    ]

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from sparsevlm.analysis.study import Results
-from sparsevlm.analysis.study_words import label
+from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def frame(results: Results) -> pd.DataFrame:
@@ -32,19 +30,16 @@ def frame(results: Results) -> pd.DataFrame:
     ValueError
         The study has several budgets.
     """
-    import pandas as pd
-
     if len(results.profile.budgets) != 1:
         raise ValueError(f"expected one budget, got {results.profile.budgets}")
-    cells: dict[tuple[str, str], dict[str, float]] = {}
+    rows: dict[tuple[str, str], dict[str, float]] = {}
     for (method, _, benchmark), record in results.records.items():
         found = accuracy_by_kind(benchmark, record.predictions)
         for kind, share in found["splits"].items():
-            row = cells.setdefault((found["label"], kind), {})
+            row = rows.setdefault((found["label"], kind), {})
             row["questions"] = found["split_questions"][kind]
             row[label(method)] = 100 * share
-    table = pd.DataFrame.from_dict(cells, orient="index")
-    return table.rename_axis(["benchmark", "kind"])
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["benchmark", "kind"])
 
 
 def accuracy_by_kind(name: str, rows: Sequence[Mapping]) -> dict[str, object]:

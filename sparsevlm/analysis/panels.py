@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 RIGHT, WRONG = "#00795A", "#B00020"
 QUIET = "#666666"
 # Who looks decides the colour, and it is that of the method that goes by this look.
-RATERS = METHOD_STYLE["sparsevlm"].colour
-ALL_TEXT = METHOD_STYLE["sparsevlm-all-text"].colour
-LAST_TOKEN = METHOD_STYLE["fastv"].colour
+RATERS = METHOD_STYLE["sparsevlm"].color
+ALL_TEXT = METHOD_STYLE["sparsevlm-all-text"].color
+LAST_TOKEN = METHOD_STYLE["fastv"].color
 
 
 class Canvas:

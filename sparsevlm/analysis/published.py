@@ -10,6 +10,16 @@ from functools import cache
 from sparsevlm.evaluation.paths import DATA
 
 PUBLISHED = DATA / "published.csv"
+# The paper's names of methods, with the names that they have in `sparsevlm.METHODS`.
+METHOD = {
+    "Dense": "dense", "SparseVLM": "sparsevlm", "FastV": "fastv", "PDrop": "pdrop", "ToMe": "tome",
+    "SparseVLM with token reconstruction": "sparsevlm",
+    # Of the two readings the one that leaves as many tokens as the budget says.
+    "SparseVLM without token reconstruction": "sparsevlm-no-recycling",
+    "SparseVLM rated by all tokens": "sparsevlm-all-tokens",
+    "SparseVLM rated by all text tokens": "sparsevlm-all-text",
+    "SparseVLM rated by text raters": "sparsevlm",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -88,6 +98,22 @@ def rows(item: str, *, version: str = "v4", model: str | None = None) -> tuple[R
     """
     chosen = _choose(_choose(_all_rows(), "item", item), "paper_version", version)
     return chosen if model is None else _choose(chosen, "model", model)
+
+
+def by_setting(
+    item: str, *, version: str = "v4"
+) -> dict[tuple[str, int | str | None], dict[str, float]]:
+    """Every number of one table or figure by (method, tokens), then by measure.
+
+    Methods are named as in `sparsevlm.METHODS`; the dense model's tokens are None. Arguments and
+    errors as of `rows`.
+    """
+    found: dict[tuple[str, int | str | None], dict[str, float]] = {}
+    for row in rows(item, version=version):
+        method = METHOD[row.method]
+        setting = method, None if method == "dense" else row.visual_tokens
+        found.setdefault(setting, {})[row.measure] = row.value
+    return found
 
 
 def value(item: str, method: str, tokens: int | str, measure: str, *, version: str = "v4") -> float:

@@ -1,16 +1,20 @@
-"""A study from its records: scores, relative accuracies and paired differences, with intervals.
+"""A study: one tidy data frame of what was measured, and the paired resamples behind it.
 
-Every table and figure that is made of runs starts here. Read next: study_words.py (comparisons in
-words), study_views.py (tables and files), study_drawing.py (parts of figures).
+Every table and figure that is made of runs starts here. The frame holds each number once, with its
+interval and the paper's number; differences between methods are made from the resamples, which are
+paired because all methods answer the same questions. Read next: tables.py (how a frame becomes a
+table and a page), words.py (comparisons in words), drawing.py (parts of figures).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from statistics import fmean
 
 import numpy as np
+import pandas as pd
 
 from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
@@ -18,73 +22,57 @@ from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.plan import DENSE
 from sparsevlm.evaluation.profiles import Profile, as_profile
-from sparsevlm.evaluation.runs import Record, load_records
-from sparsevlm.models.sizes import ModelSizes, prefill_flops
+from sparsevlm.evaluation.results.run import Record
+from sparsevlm.evaluation.runs import ensure_records, load_records
+from sparsevlm.models.sizes import ModelSizes, kv_bytes, prefill_flops
 
-OURS = "sparsevlm"
+OURS, RANDOM = "sparsevlm", "random"
 DENSE_SETTING = (DENSE, None)
+COLUMNS = ("study", "model", "benchmark", "method", "tokens", "measure", "value", "low", "high",
+           "n", "paper", "source")  # fmt: skip
+# What the paper calls a measure over all benchmarks.
+PAPER_MEASURE = {"relative accuracy": "relative_accuracy_percent"}
 
 Setting = tuple[str, int | None]  # method and budget
-
-
-@dataclass(frozen=True)
-class Row:
-    """One method at one budget.
-
-    Attributes
-    ----------
-    method : str
-        Name in `sparsevlm.METHODS`.
-    tokens : int or None
-        Budget; None for the dense model.
-    scores : dict of float
-        By benchmark, in the unit of the paper's column.
-    relative : Estimate
-        Mean of the percentages of the dense scores, with its interval.
-    ahead : Estimate
-        Relative accuracy of the study's own method at the same budget minus this one, paired; None
-        for that method and for the dense model.
-    tokens_in, tokens_out : float
-        Visual tokens entering and left by a layer, mean over layers and samples, from the traces.
-    flops : float
-        Analytic operations of a prefill, mean over samples.
-    """
-
-    method: str
-    tokens: int | None
-    scores: dict[str, float]
-    relative: Estimate
-    ahead: Estimate | None
-    tokens_in: float
-    tokens_out: float
-    flops: float
+PaperNumbers = Mapping[Setting, Mapping[str, float]]
 
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that a table or figure of a study shows.
+    """A study with everything that its table or figure shows.
 
     Attributes
     ----------
     profile : Profile
         What was run, narrowed to the study.
-    records : dict by (method, tokens, benchmark)
-        What it was computed from.
-    rows : tuple of Row
-        Dense first, then by budget, methods in the profile's order.
+    frame : DataFrame
+        One row per number, in `COLUMNS`. `benchmark` is "" for a number over all benchmarks,
+        `tokens` is missing for the dense model, `low` and `high` are the ends of the 95 % interval,
+        `n` counts questions, `paper` is the paper's number and `source` the ids of the records.
+        Measures by benchmark: "score", in the unit of the paper's column; "percent" of the dense
+        score; "judged" (%) and "judge score" (0 to 5) where answers carry verdicts. Over all:
+        "relative accuracy", the mean of the percentages; "mean score"; "ahead", the relative
+        accuracy of `ours` at this budget minus this one; "minus dense" and "minus random", of the
+        mean score; "tokens in", "tokens out", visual tokens entering and left by a layer, mean over
+        layers and samples; "GFLOPs" and "KV (MB)" of a prefill, and their "(%)" of the dense ones.
     relative : dict by (method, tokens) of float arrays [1 + resamples]
         Resampled relative accuracies, paired across settings.
     scores : dict by (method, tokens, benchmark) of float arrays [1 + resamples]
-        Resampled scores of each benchmark, in the unit of the paper's column, paired likewise.
+        Resampled scores, paired likewise.
+    records : dict by (method, tokens, benchmark)
+        What all was computed from.
+    paper : mapping by (method, tokens) of dict
+        The paper's numbers (`published.by_setting`).
     ours : str
         The method whose lead over the others is shown.
     """
 
     profile: Profile
-    records: dict[tuple[str, int | None, str], Record]
-    rows: tuple[Row, ...]
+    frame: pd.DataFrame
     relative: dict[Setting, np.ndarray]
     scores: dict[tuple[str, int | None, str], np.ndarray] = field(default_factory=dict)
+    records: dict[tuple[str, int | None, str], Record] = field(default_factory=dict)
+    paper: PaperNumbers = field(default_factory=dict)
     ours: str = OURS
 
     @property
@@ -92,13 +80,30 @@ class Results:
         """The ids of the records, for the provenance of a figure."""
         return [record.id for record in self.records.values()]
 
-    def row(self, setting: Setting) -> Row:
-        """Return the row of a setting."""
-        return next(row for row in self.rows if (row.method, row.tokens) == setting)
+    @property
+    def settings(self) -> list[Setting]:
+        """Dense first, then by budget, methods in the profile's order."""
+        return settings_of(self.profile)
 
-    def score(self, setting: Setting, benchmark: str) -> Estimate:
-        """Return the score of one benchmark with its interval."""
-        return statistics.estimate(self.scores[(*setting, benchmark)])
+    @cached_property
+    def _at(self) -> dict[tuple, Estimate]:
+        rows = self.frame[["measure", "benchmark", "method", "tokens", "value", "low", "high"]]
+        return {
+            (measure, name, method, None if pd.isna(tokens) else int(tokens)): Estimate(*ends)
+            for measure, name, method, tokens, *ends in rows.itertuples(index=False)
+        }
+
+    def find(self, measure: str, setting: Setting, benchmark: str = "") -> Estimate | None:
+        """Return a number of the frame with its interval, or None where it has none."""
+        return self._at.get((measure, benchmark, *setting))
+
+    def get(self, measure: str, setting: Setting, benchmark: str = "") -> Estimate:
+        """Return a number of the frame with its interval; KeyError where it has none."""
+        return self._at[(measure, benchmark, *setting)]
+
+    def value(self, measure: str, setting: Setting, benchmark: str = "") -> float:
+        """Return a number of the frame without its interval; KeyError where it has none."""
+        return self.get(measure, setting, benchmark).value
 
     def difference(self, first: Setting, second: Setting) -> Estimate:
         """Return the relative accuracy of `first` minus that of `second`, in points, paired."""
@@ -111,34 +116,49 @@ class Results:
 
 
 def settings_of(profile: Profile) -> list[Setting]:
-    """Return the rows of the table in order."""
+    """Return the rows of a table of settings in order."""
     return [DENSE_SETTING] + [(m, b) for b in profile.budgets for m in profile.methods]
 
 
-def measure(profile: Profile | str, study: str, ours: str = OURS) -> Results:
-    """Return a study of a profile from its finished records.
+def measure(
+    profile: Profile | str,
+    study: str,
+    ours: str = OURS,
+    paper: PaperNumbers | None = None,
+    run_missing: bool = True,
+) -> Results:
+    """Return a study of a profile, after running what is missing.
 
     Parameters
     ----------
     profile : Profile or str
         Whole; it is narrowed here.
     study : str
-        Name in `studies.STUDIES`.
+        Name in `data/studies.yaml`.
     ours : str
         The method whose lead over the others is wanted.
+    paper : mapping, optional
+        The paper's numbers by (method, tokens) and measure.
+    run_missing : bool
+        False to read finished records only.
 
     Raises
     ------
-    FileNotFoundError
-        Some runs are not finished; the message says how to run them.
+    RunError, FileNotFoundError
+        Some runs could not be finished; or are not, and none shall be run. The message says why.
     """
     chosen = as_profile(profile).for_study(study)
+    records = (ensure_records if run_missing else load_records)(chosen)
     sizes = backend_of(chosen.model).sizes(chosen.model)
-    return from_records(chosen, load_records(chosen), sizes, ours)
+    return from_records(chosen, records, sizes, ours, paper)
 
 
 def from_records(
-    profile: Profile, records: Iterable[Record], sizes: ModelSizes, ours: str = OURS
+    profile: Profile,
+    records: Iterable[Record],
+    sizes: ModelSizes,
+    ours: str = OURS,
+    paper: PaperNumbers | None = None,
 ) -> Results:
     """Return a study from records.
 
@@ -150,7 +170,7 @@ def from_records(
         At least one per setting and benchmark.
     sizes : ModelSizes
         Of the model that answered.
-    ours : str
+    ours, paper
         As of `measure`.
 
     Raises
@@ -159,55 +179,117 @@ def from_records(
         A record is missing, or two methods answered different samples.
     """
     by_run = {(r.run.method, r.run.tokens, r.run.benchmark): r for r in records}
-    settings = settings_of(profile)
-    wanted = {(*setting, name) for setting in settings for name in profile.benchmarks}
+    settings, names = settings_of(profile), profile.benchmarks
+    wanted = {(*setting, name) for setting in settings for name in names}
     if missing := wanted - by_run.keys():
         first = min(missing, key=str)
         raise ValueError(f"{len(missing)} records are missing, among them {first}")
-    # Benchmark by benchmark, so that the draws of one are made once.
+    # Benchmark by benchmark, so that the draws of one are made once and rows are read once.
     by_run = {key: by_run[key] for key in sorted(wanted, key=lambda key: (key[2], str(key)))}
-    scores = _resampled_scores(by_run, profile.benchmarks)
+    scores, counts, first = {}, {}, {}
+    for key, record in by_run.items():
+        benchmark, rows = BENCHMARKS[key[2]], record.predictions
+        table = statistics.stats_of_groups(rows, benchmark.sample_stats)
+        statistics.check_paired(first.setdefault(key[2], table), table)
+        seed = statistics.SEED + names.index(key[2])  # one per benchmark, so that methods pair
+        scores[key] = statistics.resampled_scores(table, benchmark.aggregate, seed=seed)
+        counts[key] = _Counts.of(record, sizes)
+    dense = [scores[(*DENSE_SETTING, name)] for name in names]
     relative = {
-        setting: statistics.relative_accuracy(
-            [scores[(*setting, name)] for name in profile.benchmarks],
-            [scores[(*DENSE_SETTING, name)] for name in profile.benchmarks],
-        )
+        setting: statistics.relative_accuracy([scores[(*setting, n)] for n in names], dense)
         for setting in settings
     }
-    found = Results(profile, by_run, (), relative, scores, ours)
-    rows = tuple(_row(setting, found, sizes) for setting in settings)
-    return Results(profile, by_run, rows, relative, scores, ours)
+    empty = Results(profile, pd.DataFrame(), relative, scores, by_run, paper or {}, ours)
+    rows = [row for setting in settings for row in _rows(empty, setting, counts)]
+    frame = pd.DataFrame(rows, columns=COLUMNS).astype({"tokens": "Int64", "paper": float})
+    return replace(empty, frame=frame)
 
 
-def _resampled_scores(by_run: Mapping, benchmarks: Sequence[str]) -> dict[tuple, np.ndarray]:
-    """Scores on the samples and on every resample; one seed per benchmark, so methods pair."""
-    scores, first = {}, {}
-    for key, record in by_run.items():
-        benchmark = BENCHMARKS[key[2]]
-        table = statistics.stats_of_groups(record.predictions, benchmark.sample_stats)
-        statistics.check_paired(first.setdefault(key[2], table), table)
-        seed = statistics.SEED + benchmarks.index(key[2])
-        scores[key] = statistics.resampled_scores(table, benchmark.aggregate, seed=seed)
-    return scores
+@dataclass(frozen=True)
+class _Counts:
+    """What one record adds to the frame beside its score; read from its rows once."""
+
+    questions: int
+    tokens_in: float
+    tokens_out: float
+    flops: list[float]  # of the prefill of every sample
+    cache: list[float]  # bytes of its keys and values
+    judge: dict
+
+    @classmethod
+    def of(cls, record: Record, sizes: ModelSizes) -> _Counts:
+        rows = record.predictions
+        entering = [[n + row["text_tokens"] for n in row["tokens_in"]] for row in rows]
+        return cls(
+            len(rows), record.tokens_in, record.tokens_out,
+            [prefill_flops(one, sizes) for one in entering],
+            [kv_bytes(one, sizes) for one in entering],
+            BENCHMARKS[record.run.benchmark].score(rows).get("judge") or {},
+        )  # fmt: skip
 
 
-def _row(setting: Setting, found: Results, sizes: ModelSizes) -> Row:
-    method, tokens = setting
-    names = found.profile.benchmarks
-    records = [found.records[(*setting, name)] for name in names]
-    own = (found.ours, tokens)
-    compare = own in found.relative and own != setting
-    return Row(
-        method=method,
-        tokens=tokens,
-        scores={name: float(found.scores[(*setting, name)][0]) for name in names},
-        relative=statistics.estimate(found.relative[setting]),
-        ahead=found.difference(own, setting) if compare else None,
-        tokens_in=fmean(record.tokens_in for record in records),
-        tokens_out=fmean(record.tokens_out for record in records),
-        flops=fmean(_flops(row, sizes) for record in records for row in record.predictions),
-    )
+def _rows(study: Results, setting: Setting, counts: Mapping[tuple, _Counts]) -> Iterator[tuple]:
+    """The rows of the frame about one setting: by benchmark, then over all."""
+    profile, paper = study.profile, study.paper.get(setting, {})
+    names = profile.benchmarks
+    own, dense = ([counts[(*one, name)] for name in names] for one in (setting, DENSE_SETTING))
+    cases = [
+        (name, _of_benchmark(study, setting, name, of.judge), [name])
+        for name, of in zip(names, own, strict=True)
+    ]
+    cases.append(("", _of_setting(study, setting) | _costs(own, dense), names))
+    for name, measures, asked in cases:
+        questions = sum(counts[(*setting, one)].questions for one in asked)
+        source = " ".join(study.records[(*setting, one)].id for one in asked)
+        known = {"score": BENCHMARKS[name].paper_column} if name else PAPER_MEASURE
+        for kind, found in measures.items():
+            one = found if isinstance(found, Estimate) else Estimate(found, np.nan, np.nan)
+            yield (
+                profile.study, profile.model, name, *setting, kind, one.value, one.low, one.high,
+                questions, paper.get(known.get(kind, "")), source,
+            )  # fmt: skip
 
 
-def _flops(row: Mapping, sizes: ModelSizes) -> float:
-    return prefill_flops([n + row["text_tokens"] for n in row["tokens_in"]], sizes)
+def _of_benchmark(
+    study: Results, setting: Setting, name: str, judge: Mapping
+) -> dict[str, Estimate | float]:
+    drawn, dense = (study.scores[(*one, name)] for one in (setting, DENSE_SETTING))
+    percent = statistics.relative_accuracy([drawn], [dense])
+    found = {"score": statistics.estimate(drawn), "percent": statistics.estimate(percent)}
+    if judge.get("judged"):
+        found |= {"judged": judge["accuracy"], "judge score": judge["score"]}
+    return found
+
+
+def _of_setting(study: Results, setting: Setting) -> dict[str, Estimate | float]:
+    names, known = study.profile.benchmarks, study.relative
+    found: dict[str, Estimate | float] = {
+        "relative accuracy": statistics.estimate(known[setting]),
+        "mean score": fmean(float(study.scores[(*setting, name)][0]) for name in names),
+    }
+    if (ours := (study.ours, setting[1])) in known and ours != setting:
+        found["ahead"] = study.difference(ours, setting)
+    for kind, rival in (("minus dense", DENSE_SETTING), ("minus random", (RANDOM, setting[1]))):
+        if rival in known and rival != setting:
+            means = [
+                np.mean([study.scores[(*s, n)] for n in names], axis=0) for s in (setting, rival)
+            ]
+            found[kind] = statistics.estimate(means[0] - means[1])
+    return found
+
+
+def _costs(own: Sequence[_Counts], dense: Sequence[_Counts]) -> dict[str, float]:
+    flops, cache = _mean(own, "flops"), _mean(own, "cache")
+    return {
+        "tokens in": fmean(one.tokens_in for one in own),
+        "tokens out": fmean(one.tokens_out for one in own),
+        "GFLOPs": flops / 1e9,
+        "FLOPs (%)": 100 * flops / _mean(dense, "flops"),
+        "KV (MB)": cache / 1e6,
+        "KV (%)": 100 * cache / _mean(dense, "cache"),
+    }
+
+
+def _mean(counts: Sequence[_Counts], kind: str) -> float:
+    """The mean over the samples of all benchmarks."""
+    return fmean(number for one in counts for number in getattr(one, kind))

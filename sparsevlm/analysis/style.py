@@ -1,4 +1,4 @@
-"""One look for every figure: sizes of a paper's columns, one colour per method, provenance."""
+"""One style for every figure: sizes of a paper's columns, a color per method, provenance."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 class MethodStyle(NamedTuple):
     """How a method looks in every figure."""
 
-    colour: str
+    color: str
     marker: str
     label: str
 
 
-# The palette of Okabe and Ito (2008), safe for the common colour-vision deficiencies; markers tell
-# the methods apart without colour. Grey for the controls, black for the dense model.
+# The palette of Okabe and Ito (2008), safe for the common color-vision deficiencies; markers tell
+# the methods apart without color. Gray for the controls, black for the dense model.
 _LOOKS = {
     "dense": ("#000000", "*"),
     "sparsevlm": ("#D55E00", "o"),
@@ -125,6 +125,11 @@ def figure_size(columns: Literal[1, 2] = 1, height: float | None = None) -> tupl
     return width, height if height is not None else width / 1.618
 
 
+def folder_of(profile: Profile, folder: str | Path = "figures") -> Path:
+    """Return where the figures of a profile go: those of the miniature are not in a subfolder."""
+    return ROOT / folder / ("" if profile.slug == "mini" else profile.slug)
+
+
 def save_figure(
     fig: Figure,
     name: str,
@@ -134,7 +139,7 @@ def save_figure(
     data: pd.DataFrame | None = None,
     study: str = "",
 ) -> list[Path]:
-    """Write `fig` as PDF, PNG (300 dpi) and SVG, each whole or not at all.
+    """Write `fig` as PDF, PNG (300 dpi) and SVG, each atomically.
 
     Parameters
     ----------
@@ -146,7 +151,7 @@ def save_figure(
         The profile whose results it shows. Its marker is drawn on the figure, and what is not of
         the bundled miniature goes to a folder of its own inside `folder`.
     sources : sequence of str
-        Ids of the cells it was drawn from, written into the files' metadata.
+        Ids of the runs it was drawn from, written into the files' metadata.
     folder : str or path
         Relative to the repository.
     data : DataFrame, optional
@@ -171,7 +176,7 @@ def save_figure(
     marker = (chosen.for_study(study) if study else chosen).marker
     if marker:
         _draw_marker(fig, marker)
-    target = ROOT / folder / ("" if chosen.slug == "mini" else chosen.slug)
+    target = folder_of(chosen, folder)
     note = _note(name, chosen.slug, marker, sources)
     files = []
     for kind in FORMATS:

@@ -15,8 +15,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from urllib.parse import urlsplit
+
+from packaging.version import Version
 
 from sparsevlm.benchmarks.loaders import layout_of, verify
 from sparsevlm.cli.preflight_estimate import GIB, Estimate, Setting, estimate, studies_of
@@ -27,7 +30,7 @@ from sparsevlm.models.checkpoints.declared import Checkpoint, find
 from sparsevlm.models.checkpoints.places import CheckpointError, locate
 
 GB = 1e9
-LEAST = {"torch": (2, 11), "transformers": (5, 17)}
+LEAST = {"torch": "2.11", "transformers": "5.17"}
 JUDGE_KEY, JUDGE_ADDRESS = "OPENAI_API_KEY", "https://api.openai.com/v1"
 
 
@@ -56,38 +59,38 @@ class Finding:
 
 
 def main(profile: Profile, source: CheckpointBackend | None = None, say: Callable = print) -> int:
-    """Print the findings and the estimates; 0 if nothing is missing, else 1."""
+    """Print what is there, then estimates; 0 if nothing is missing, else 1."""
     source = source or CheckpointBackend()
-    found = list(findings(profile, source))
-    for finding in found:
+    studies = studies_of(profile)
+    settings = [setting for study in studies.values() for setting in study]
+    models = {name: find(name) for name in dict.fromkeys(s.model for s in settings)}
+    whole = estimate(settings, models, source.quantization)
+    lacking = 0
+    for finding in chain(
+        software(models, source), gpu(profile, whole), checkpoints(models, source),
+        data(settings, source), disk(whole, models, source), [judge()],
+    ):  # fmt: skip
         say(str(finding))
+        lacking += finding.state == "missing"
     say("")
-    for line in estimates(profile, source):
-        say(line)
-    lacking = sum(finding.state == "missing" for finding in found)
+    say(
+        "Estimates for one A100-80G at batch 1, not measurements (preflight_estimate.py says from "
+        f"what), profile {profile.slug}:"
+    )
+    for name, study in studies.items():
+        say(_line(name, estimate(study, models, source.quantization)))
+    say(_line("all", whole))
+    say("Runs that several tables share are run once, so all is less than the sum.")
     say("")
     say("check: ready to start" if not lacking else f"check: {lacking} thing(s) missing")
     return 1 if lacking else 0
 
 
-def findings(profile: Profile, source: CheckpointBackend) -> Iterator[Finding]:
-    """Look at everything that a profile needs, the quick things first."""
-    studies = studies_of(profile)
-    models = _models(studies)
-    yield from software(models, source)
-    yield from gpu(profile, estimate(_all(studies), models, source.quantization))
-    yield from checkpoints(models, source)
-    yield from data(studies, source)
-    yield from disk(studies, models, source)
-    yield judge()
-
-
-def _all(studies: dict[str, list[Setting]]) -> list[Setting]:
-    return [setting for settings in studies.values() for setting in settings]
-
-
-def _models(studies: dict[str, list[Setting]]) -> dict[str, Checkpoint]:
-    return {name: find(name) for name in dict.fromkeys(s.model for s in _all(studies))}
+def _line(name: str, e: Estimate) -> str:
+    return (
+        f"  {name:<12} {e.runs:>4} runs {e.answers:>9,} answers {e.hours:>7.1f} GPU hours "
+        f"{e.gib:>5.0f} GiB of GPU memory {e.disk / GB:>5.1f} GB of results"
+    )
 
 
 def software(models: dict[str, Checkpoint], source: CheckpointBackend) -> Iterator[Finding]:
@@ -95,12 +98,10 @@ def software(models: dict[str, Checkpoint], source: CheckpointBackend) -> Iterat
     yield Finding("python", platform.python_version())
     for package, least in LEAST.items():
         text = _version(package)
-        numbers = tuple(int(n) for n in (text or "0").split("+")[0].split(".")[:2] if n.isdecimal())
-        wanted = ".".join(map(str, least))
-        if numbers >= least:
+        if text and Version(text) >= Version(least):
             yield Finding(package, text)
         else:
-            yield Finding(package, text or "not there", "missing", f"install {wanted} or later")
+            yield Finding(package, text or "not there", "missing", f"install {least} or later")
     families = {model.family for model in models.values()}
     if "video_llava" in families:
         yield _package("av", "reading videos", "pip install 'sparsevlm-repro[video]'")
@@ -139,25 +140,17 @@ def gpu(profile: Profile, needed: Estimate) -> Iterator[Finding]:
     if driver:
         yield Finding("driver", driver)
     if not torch.cuda.is_available():
-        why = "this torch is a CPU build" if torch.version.cuda is None else "torch sees none"
-        todo = (
-            "install torch for your CUDA (docs/a100.md)"
-            if torch.version.cuda is None
-            else f"the driver must fit CUDA {torch.version.cuda}; look at nvidia-smi"
-        )
+        why, todo = "this torch is a CPU build", "install torch for your CUDA (docs/a100.md)"
+        if cuda := torch.version.cuda:
+            why, todo = "torch sees none", f"the driver must fit CUDA {cuda}; look at nvidia-smi"
         state = "missing" if profile.device.startswith("cuda") else "note"
         yield Finding("gpu", why, state, todo)
         return
     for number in range(torch.cuda.device_count()):
-        free, total = torch.cuda.mem_get_info(number)
-        name = f"{torch.cuda.get_device_name(number)}, {free / GIB:.0f} of {total / GIB:.0f} GiB"
-        if free / GIB >= needed.gib:
-            yield Finding(f"gpu {number}", f"{name} free, about {needed.gib:.0f} needed")
-        else:
-            todo = "end other programs on it, or SPARSEVLM_QUANTIZATION=4bit"
-            yield Finding(
-                f"gpu {number}", f"{name} free, about {needed.gib:.0f} needed", "missing", todo
-            )
+        free, total = (n / GIB for n in torch.cuda.mem_get_info(number))
+        what = f"{torch.cuda.get_device_name(number)}, {free:.0f} of {total:.0f} GiB free"
+        todo = "" if free >= needed.gib else "end other programs, or SPARSEVLM_QUANTIZATION=4bit"
+        yield _enough(f"gpu {number}", f"{what}, about {needed.gib:.0f} needed", todo)
 
 
 def _driver() -> str:
@@ -213,9 +206,9 @@ def picture_position(model: Checkpoint, source: CheckpointBackend) -> Finding:
     )  # fmt: skip
 
 
-def data(studies: dict[str, list[Setting]], source: CheckpointBackend) -> Iterator[Finding]:
+def data(settings: list[Setting], source: CheckpointBackend) -> Iterator[Finding]:
     """Look at the data folder of every benchmark."""
-    for name in dict.fromkeys(setting.benchmark for setting in _all(studies)):
+    for name in dict.fromkeys(setting.benchmark for setting in settings):
         folder = Path(source.data) / layout_of(name).folder
         if wrong := verify(name, folder, complete=source.complete):
             yield Finding(f"data of {name}", "not complete", "missing", wrong[0])
@@ -224,7 +217,7 @@ def data(studies: dict[str, list[Setting]], source: CheckpointBackend) -> Iterat
 
 
 def disk(
-    studies: dict[str, list[Setting]], models: dict[str, Checkpoint], source: CheckpointBackend
+    needed: Estimate, models: dict[str, Checkpoint], source: CheckpointBackend
 ) -> Iterator[Finding]:
     """Look at the space for what is still to be fetched, and for results."""
     folder, to_fetch = Path(source.checkpoints), 0
@@ -233,19 +226,20 @@ def disk(
             locate(repository, folder)
         except CheckpointError:
             to_fetch += repository.about_bytes
-    records = estimate(_all(studies), models).disk
-    for area, where, needed in (
+    for area, where, size in (
         ("disk for checkpoints", folder, to_fetch),
-        ("disk for results", RESULTS, records),
+        ("disk for results", RESULTS, needed.disk),
     ):
         while not where.exists():
             where = where.parent
         free = shutil.disk_usage(where).free
-        what = f"{free / GB:.0f} GB free, about {needed / GB:.0f} needed"
-        if free > needed:
-            yield Finding(area, what)
-        else:
-            yield Finding(area, what, "missing", "free some space, or keep them elsewhere")
+        todo = "" if free > size else "free some space, or keep them elsewhere"
+        yield _enough(area, f"{free / GB:.0f} GB free, about {size / GB:.0f} needed", todo)
+
+
+def _enough(area: str, what: str, todo: str) -> Finding:
+    """A finding that is ok where there is nothing to do."""
+    return Finding(area, what, "missing" if todo else "ok", todo)
 
 
 def judge() -> Finding:
@@ -262,24 +256,3 @@ def judge() -> Finding:
     except OSError as error:
         return Finding("judge", f"{host} cannot be reached ({error})", "note", "check the network")
     return Finding("judge", f"{JUDGE_KEY} is set and {host} answers")
-
-
-def estimates(profile: Profile, source: CheckpointBackend) -> Iterator[str]:
-    """Say what every study will take."""
-    studies = studies_of(profile)
-    models = _models(studies)
-    yield (
-        f"Estimates for one A100-80G at batch 1, not measurements (preflight_estimate.py says from "
-        f"what), profile {profile.name}:"
-    )
-    for name, settings in studies.items():
-        yield _line(name, estimate(settings, models, source.quantization))
-    yield _line("all", estimate(_all(studies), models, source.quantization))
-    yield "Runs that several tables share are run once, so all is less than the sum."
-
-
-def _line(name: str, e: Estimate) -> str:
-    return (
-        f"  {name:<12} {e.runs:>4} runs {e.answers:>9,} answers {e.hours:>7.1f} GPU hours "
-        f"{e.gib:>5.0f} GiB of GPU memory {e.disk / GB:>5.1f} GB of results"
-    )

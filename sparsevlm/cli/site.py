@@ -1,39 +1,58 @@
 """A place to read it: executed notebooks, figures and claims as static pages, without a server.
 
     artifacts/PROFILE/site/index.html           every notebook: figure, claim, verdicts, command
-    artifacts/PROFILE/site/claims.html          the ledger
+    artifacts/PROFILE/site/claims.html          all claims
     artifacts/PROFILE/site/notebooks/NAME.html  the executed notebooks
-    artifacts/PROFILE/site/figures/             pictures, vector files, data
+    artifacts/PROFILE/site/figures/             images, vector files, data
 
-Read next: site_pages.py (the pages).
+The pages are templates/*.html.j2; site.css is their look.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jinja2 import Environment
+from markupsafe import Markup, escape
+
+from sparsevlm.analysis.pages import templates
 from sparsevlm.evaluation.paths import ARTIFACTS, FIGURES
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.paper.claims import claim as claims
+from sparsevlm.paper.claims import page as claims_page
+from sparsevlm.paper.claims.claim import ClaimReport
 from sparsevlm.paper.notebooks import SOURCES, known_notebooks, source_cells
 
+HERE = Path(__file__).parent
+PAPER = "https://arxiv.org/abs/2410.04417"
 THUMBNAIL_WIDTH = 960  # pixels; two columns of cards on a screen of twice the usual density
 SHOWN_FILES = (".pdf", ".png", ".svg", ".csv", ".md", ".html")
+# Verdicts that share a color: something agrees, something does not, nothing can be said.
+TONES = {
+    claims.REPRODUCED: "good",
+    claims.WITHIN: "good",
+    claims.CONSISTENT: "good",
+    claims.HOLDS: "good",
+    claims.DEVIATES: "bad",
+    claims.SLIP: "odd",
+    claims.HOLDS_NOT: "bad",
+}
+GROUPS = (("Figures", "figure_"), ("Tables", "table_"), ("Beyond the paper", ""))
 
 
 @dataclass(frozen=True)
-class Exhibit:
+class NotebookCard:
     """One notebook on the index page.
 
     Attributes
     ----------
     name, title, claim, falsifier : str
         The notebook, its heading, and what it claims and would be falsified by, as Markdown.
-    figures : tuple of str
-        Names of its pictures, the first is the one on the index.
     files : tuple of str
         Names of everything in figures/ that is its own.
     executed : bool
@@ -44,7 +63,6 @@ class Exhibit:
     title: str
     claim: str
     falsifier: str
-    figures: tuple[str, ...]
     files: tuple[str, ...]
     executed: bool
 
@@ -54,9 +72,21 @@ class Exhibit:
         return f"notebooks/{self.name}.html"
 
     @property
-    def thumbnail(self) -> str:
-        """The picture on the index; "" where the notebook draws none."""
-        return f"thumbnails/{self.figures[0]}" if self.figures else ""
+    def image(self) -> str:
+        """The file that is shown on the index; "" where the notebook draws none."""
+        return next((name for name in self.files if name.endswith(".png")), "")
+
+    @property
+    def order(self) -> tuple:
+        """Sorts Figure 2 before Figure 11."""
+        return [int(p) if p.isdigit() else 0 for p in self.name.split("_")], self.name
+
+    def verdicts(self, report: ClaimReport) -> dict[str, int]:
+        """Verdicts of its sentences and orderings, with their number; table cells are left out."""
+        entries = [entry for entry in report.of(self.name) if not entry.claim.is_cell]
+        names = [*claims.VERDICTS, *claims.ON_MINIATURE]
+        counts = {n: sum(n in (e.verdict, e.mini.verdict) for e in entries) for n in names}
+        return {n: count for n, count in counts.items() if count and n != claims.NOT_RUN}
 
 
 def build(
@@ -72,47 +102,82 @@ def build(
     artifacts, figures, sources : Path
         Where executed notebooks, figures and notebook sources are.
     """
-    from sparsevlm.cli import site_pages
     from sparsevlm.paper.claims.collect import collect
 
-    source = artifacts / profile.name
-    pictures = figures if profile.name == "mini" else figures / profile.name
-    exhibits = [_exhibit(sources / f"{n}.py", source, pictures) for n in known_notebooks(sources)]
+    source = artifacts / profile.slug
+    figures = figures if profile.slug == "mini" else figures / profile.slug
+    cards = [card(sources / f"{name}.py", source, figures) for name in known_notebooks(sources)]
     site, new = source / "site", source / "site.partial"
     shutil.rmtree(new, ignore_errors=True)
-    for exhibit in exhibits:
-        _copy(exhibit, source, pictures, new)
-    ledger = collect()
-    write_text(new / "style.css", site_pages.STYLE.read_text(encoding="utf-8"))
-    write_text(new / "index.html", site_pages.index(profile, exhibits, ledger))
-    write_text(new / "claims.html", site_pages.claims_html(profile, ledger))
+    for one in cards:
+        _copy(one, source, figures, new)
+    report = collect()
+    write_text(new / "style.css", (HERE / "site.css").read_text(encoding="utf-8"))
+    write_text(new / "index.html", index_page(profile, cards, report))
+    write_text(new / "claims.html", claims_html(profile, report))
     shutil.rmtree(site, ignore_errors=True)
     new.rename(site)
     return site / "index.html"
 
 
-def _exhibit(source: Path, artifacts: Path, pictures: Path) -> Exhibit:
-    text = source.read_text(encoding="utf-8")
-    intro = next((cell.text for cell in source_cells(text) if not cell.is_code), "")
+def index_page(profile: Profile, cards: Sequence[NotebookCard], report: ClaimReport) -> str:
+    """Return the index page: every notebook with its figure, claim, verdicts and command."""
+    groups, left = [], sorted(cards, key=lambda one: one.order)
+    for title, prefix in GROUPS:
+        groups.append((title, [one for one in left if one.name.startswith(prefix)]))
+        left = [one for one in left if not one.name.startswith(prefix)]
+    page = _templates().get_template("index.html.j2")
+    return page.render(profile=profile, report=report, groups=groups, PAPER=PAPER)
+
+
+def claims_html(profile: Profile, report: ClaimReport) -> str:
+    """Return the page of all claims."""
+    known = templates(claims_page.TEMPLATES)
+    texts = [known.get_template(f"{name}.md.j2").render() for name in ("intro", "tolerances")]
+    page = _templates().get_template("claims.html.j2")
+    return page.render(
+        profile=profile, report=report, format=claims_page, HEAD=claims_page.HEAD,
+        paragraphs=[part for text in texts for part in text.split("\n\n")][1:],
+        sections=claims_page.sections_of(report),
+    )  # fmt: skip
+
+
+def _templates() -> Environment:
+    known = templates(HERE / "templates")
+    known.filters["inline"] = inline
+    known.globals["tone"] = lambda verdict, other="open": TONES.get(verdict, other)
+    return known
+
+
+def inline(markdown: str) -> Markup:
+    """Return bold, emphasis and code of a notebook's paragraph as HTML."""
+    text = str(escape(" ".join(markdown.split())))
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    text = re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", text)
+    return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text))
+
+
+def card(source: Path, artifacts: Path, figures: Path) -> NotebookCard:
+    """Return what the index says of a notebook, from its source and its files."""
+    cells = source_cells(source.read_text(encoding="utf-8"))
+    intro = next((cell.text for cell in cells if not cell.is_code), "")
     intro = re.sub(r"^# ?", "", intro, flags=re.MULTILINE)
     title = re.search(r"^# (.+)$", intro, re.MULTILINE)
-    files = sorted(path.name for path in _own_files(source, pictures))
-    return Exhibit(
+    return NotebookCard(
         name=source.stem,
         title=title[1] if title else source.stem,
         claim=_paragraph(intro, "Claim.") or _first_paragraph(intro),
         falsifier=_paragraph(intro, "What would falsify it."),
-        figures=tuple(name for name in files if name.endswith(".png")),
-        files=tuple(files),
+        files=tuple(sorted(path.name for path in _own_files(source, figures))),
         executed=(artifacts / f"{source.stem}.html").is_file(),
     )
 
 
-def _own_files(source: Path, pictures: Path) -> list[Path]:
+def _own_files(source: Path, figures: Path) -> list[Path]:
     """Files called NAME.* or NAME_part.*, but not those of a notebook with a longer name."""
     name = source.stem
     longer = [n for n in known_notebooks(source.parent) if n.startswith(f"{name}_")]
-    found = [*pictures.glob(f"{name}.*"), *pictures.glob(f"{name}_*")]
+    found = [*figures.glob(f"{name}.*"), *figures.glob(f"{name}_*")]
     return [
         path
         for path in found
@@ -134,21 +199,21 @@ def _first_paragraph(intro: str) -> str:
     return " ".join(paragraphs[0].split()) if paragraphs else ""
 
 
-def _copy(exhibit: Exhibit, source: Path, pictures: Path, site: Path) -> None:
+def _copy(one: NotebookCard, source: Path, figures: Path, site: Path) -> None:
     for folder in ("notebooks", "figures", "thumbnails"):
         (site / folder).mkdir(parents=True, exist_ok=True)
-    if exhibit.executed:
-        shutil.copyfile(source / f"{exhibit.name}.html", site / exhibit.page)
-    for name in exhibit.files:
-        shutil.copyfile(pictures / name, site / "figures" / name)
-    if exhibit.figures:
-        _thumbnail(pictures / exhibit.figures[0], site / exhibit.thumbnail)
+    if one.executed:
+        shutil.copyfile(source / f"{one.name}.html", site / one.page)
+    for name in one.files:
+        shutil.copyfile(figures / name, site / "figures" / name)
+    if one.image:
+        _thumbnail(figures / one.image, site / "thumbnails" / one.image)
 
 
-def _thumbnail(picture: Path, target: Path) -> None:
+def _thumbnail(figure: Path, target: Path) -> None:
     from PIL import Image
 
-    with Image.open(picture) as image:
+    with Image.open(figure) as image:
         image = image.convert("RGB")
         image.thumbnail((THUMBNAIL_WIDTH, 4 * THUMBNAIL_WIDTH), Image.Resampling.LANCZOS)
         image.save(target, optimize=True)

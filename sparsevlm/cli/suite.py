@@ -198,7 +198,7 @@ def _missing_reason(notebook: NotebookRun, plan: Plan) -> str:
         return ""
     return (
         f"not run, {len(missing)} of its {len(own)} results are missing (the first: "
-        f"{missing[0].title}); run `sparsevlm reproduce --profile {plan.profile.name}`"
+        f"{missing[0].title}); run `sparsevlm reproduce {plan.profile.options}`"
     )
 
 

@@ -112,7 +112,7 @@ class MiniatureBackend:
         """Return the modules of its template, builder and adapter."""
         spec = get_miniature(model)
         builder = _modules(spec.builder(), self._config(model)["architectures"])
-        return (f"sparsevlm.miniature.{spec.architecture}.prompts", *builder)
+        return (spec.module, *builder)
 
     def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
         """Return the first questions of the miniature benchmark, at most `n`."""

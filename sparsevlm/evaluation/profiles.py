@@ -87,6 +87,12 @@ class Profile:
         return f"{self.name}{model}{limit}"
 
     @property
+    def options(self) -> str:
+        """What chooses it on the command line: "--profile mini --limit 8"."""
+        model = f" --model {self.model}" if self.chosen_model else ""
+        return f"--profile {self.name}{model}" + (f" --limit {self.limit}" if self.limit else "")
+
+    @property
     def marker(self) -> str:
         """What every figure and table must say of the numbers; "" where nothing is due."""
         said = f"at most {self.limit} samples of each benchmark" if self.limit else ""

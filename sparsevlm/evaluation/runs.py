@@ -51,7 +51,7 @@ def load_records(
     if missing := missing_runs(runs, store):
         raise FileNotFoundError(
             f"{len(missing)} of {len(runs)} results of profile {profile.slug!r} are missing "
-            f"(the first: {missing[0].title}); run `sparsevlm reproduce --profile {profile.slug}`"
+            f"(the first: {missing[0].title}); run `sparsevlm reproduce {profile.options}`"
         )
     return [store.load(run) for run in runs]
 

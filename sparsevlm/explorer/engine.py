@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sparsevlm.evaluation.profiles import Profile
@@ -104,16 +105,8 @@ class Engine:
         return [word for word in words if unknown in tokenizer(word)["input_ids"]]
 
     def _pruner(self, ask: Ask, inputs: dict) -> Adjusted:
-        from sparsevlm.methods import make_pruner, options_for
-        from sparsevlm.runtime.adapter import find_adapter
-
-        heads = self.loaded.model.config.get_text_config().num_attention_heads
-        options = options_for(ask.method, heads, find_adapter(self.loaded.model).has_mrope)
-        tokens = None if ask.method == "dense" else ask.tokens
-        inner: StagedPruner = make_pruner(
-            ask.method, tokens=tokens, num_layers=self.model.sizes.layers,
-            num_visual=int(self._visual(inputs).sum()), **options,
-        )  # fmt: skip
+        sizes = replace(self.model.sizes, num_visual=int(self._visual(inputs).sum()))
+        inner = sizes.pruner(ask.method, None if ask.method == "dense" else ask.tokens)
         return Adjusted(inner, ask.keep, ask.drop, ask.raters)
 
     def _visual(self, inputs: dict) -> Tensor:

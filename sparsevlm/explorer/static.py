@@ -138,7 +138,7 @@ def _draw_text(axes: Axes, run: Run, model: Model) -> None:
 
     down = 8.0
     label = panels.title(run, 0, "methods")
-    colour = METHOD_STYLE[run.ask.method].colour
+    colour = METHOD_STYLE[run.ask.method].color
     axes.text(0, at(down), label, size=7, weight="bold", color=colour, va="baseline")
     for line in lines_of(run.words):
         down += 10

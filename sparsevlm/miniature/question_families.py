@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -99,18 +100,6 @@ def pope(facts, rng, split: str):
         if kind is None:
             return None
     return [_exists(color, kind, "no", split)]
-
-
-def pope_random(facts, rng):
-    return pope(facts, rng, "random")
-
-
-def pope_popular(facts, rng):
-    return pope(facts, rng, "popular")
-
-
-def pope_adversarial(facts, rng):
-    return pope(facts, rng, "adversarial")
 
 
 # TextVQA: the letter on a card.
@@ -293,7 +282,7 @@ FAMILIES: dict[str, tuple[Family, ...]] = {
     "gqa": (gqa_color, gqa_shape, gqa_side, gqa_height),
     "mmbench": (mmbench,),
     "mme": (mme_existence, mme_color, mme_count, mme_position, mme_ocr),
-    "pope": (pope_random, pope_popular, pope_adversarial),
+    "pope": tuple(partial(pope, split=split) for split in ("random", "popular", "adversarial")),
     "scienceqa": (scienceqa,),
     "seed": (seed,),
     "textvqa": (textvqa,),

@@ -69,13 +69,18 @@ class MiniatureSpec:
 
     def builder(self, config: Any = None) -> PromptBuilder:
         """Return the prompt builder; without the model's config it writes prompts only."""
-        return self._part("model").builder(config)
+        return self._part("prompts").builder(config)
+
+    @property
+    def module(self) -> str:
+        """The module of its own code that makes its model and prompt builder."""
+        return f"{__package__}.{self.architecture}.prompts"
 
     def load(self, folder: Path) -> PreTrainedModel:
         """Return the model of a folder, in float32 and evaluation mode."""
         import torch
 
-        kind = self._part("model").MODEL
+        kind = self._part("prompts").MODEL
         return kind.from_pretrained(folder, dtype=torch.float32).eval()
 
     def _part(self, module: str) -> ModuleType:

@@ -6,6 +6,7 @@ A scene is a 96 x 96 image cut into 24 x 24 patches of 4 x 4 pixels, so the mini
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -136,7 +137,7 @@ def shape_mask(kind: str) -> np.ndarray:
     return small.mean(axis=(1, 3))
 
 
-def _background(rng: np.random.Generator, size: int) -> np.ndarray:
+def draw_background(rng: np.random.Generator, size: int) -> np.ndarray:
     """A gradient between two muted colors, colored strokes and noise, [size, size, 3]."""
     corners = rng.uniform(70, 180, size=(2, 2, 1)) + rng.uniform(-28, 28, size=(2, 2, 3))
     t = np.linspace(0, 1, size)[:, None, None]
@@ -175,9 +176,14 @@ def _draw_shape(rng, image, y, x, kind, color):
     return (y, x, SHAPE_PIXELS, SHAPE_PIXELS)
 
 
+def ink_on(color: str) -> tuple[int, int, int]:
+    """The color of the letter on a card: dark on light paper, light on dark."""
+    return (15, 15, 15) if color in ("white", "olive") else (245, 245, 245)
+
+
 def _draw_card(rng, image, y, x, color, glyph):
     paper = np.array(CARD_COLORS[color]) + rng.uniform(-6, 6, 3)
-    ink = np.array((15, 15, 15) if color in ("white", "olive") else (245, 245, 245))
+    ink = np.array(ink_on(color))
     _paint(image, np.ones(CARD_PIXELS, np.float32), y, x, paper)
     _paint(image, glyph_mask(glyph), y + 2, x + 2, ink)
     return (y, x, *CARD_PIXELS)
@@ -197,11 +203,27 @@ def _descriptions(rng, num_shapes, num_cards):
     return [pairs[i] for i in rng.permutation(len(pairs))]
 
 
-def _patch_objects(boxes, grid):
+def draw_objects(rng, image, places, wanted, origin=(0, 0)) -> tuple[SceneObject, ...]:
+    """Draw (kind, color, glyph) triples at top-left corners into float pixels, in place.
+
+    ``origin`` is the place of the image in the full grid, in patches.
+    """
+    objects = []
+    for (y, x), (kind, color, glyph) in zip(places, wanted, strict=False):
+        if kind == "card":
+            box = _draw_card(rng, image, y, x, color, glyph)
+        else:
+            box = _draw_shape(rng, image, y, x, kind, color)
+        center = (y + box[2] / 2 + origin[0] * PATCH, x + box[3] / 2 + origin[1] * PATCH)
+        objects.append(SceneObject(kind, color, glyph, box, center))
+    return tuple(objects)
+
+
+def patch_objects(objects: Sequence[SceneObject], grid: int) -> np.ndarray:
     """Which object covers at least 3 of a patch's 16 pixels; the largest cover wins."""
     owner = np.full((grid, grid), -1)
     cover = np.full((grid, grid), 2)
-    for index, (y, x, height, width) in enumerate(boxes):
+    for index, (y, x, height, width) in enumerate(o.box for o in objects):
         for row in range(y // PATCH, (y + height - 1) // PATCH + 1):
             for column in range(x // PATCH, (x + width - 1) // PATCH + 1):
                 tall = min(y + height, (row + 1) * PATCH) - max(y, row * PATCH)
@@ -229,15 +251,7 @@ def make_scene(seed: int, grid: int = GRID) -> Scene:
     num_shapes = int(rng.integers(5, 9) if whole else rng.integers(1, 4))
     num_cards = int(rng.integers(2, 4) if whole else rng.integers(0, 3))
     wanted = _descriptions(rng, num_shapes, num_cards)
-    image = _background(rng, size)
-    objects = []
-    for (y, x), (kind, color, glyph) in zip(_place(rng, size, len(wanted)), wanted, strict=False):
-        if kind == "card":
-            box = _draw_card(rng, image, y, x, color, glyph)
-        else:
-            box = _draw_shape(rng, image, y, x, kind, color)
-        center = (y + box[2] / 2 + origin[0] * PATCH, x + box[3] / 2 + origin[1] * PATCH)
-        objects.append(SceneObject(kind, color, glyph, box, center))
+    image = draw_background(rng, size)
+    objects = draw_objects(rng, image, _place(rng, size, len(wanted)), wanted, origin)
     pixels = np.clip(image, 0, 255).astype(np.uint8)
-    patches = _patch_objects([o.box for o in objects], grid)
-    return Scene(seed, pixels, tuple(objects), patches, origin)
+    return Scene(seed, pixels, objects, patch_objects(objects, grid), origin)

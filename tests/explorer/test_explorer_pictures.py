@@ -188,7 +188,7 @@ def test_the_browser_gets_plain_values(session):
     assert made["positions"] == 9 and made["cuts"] == [0, 1, 2, 4]
     assert made["marker"] == "miniature model, not LLaVA-1.5"
     for panel, run in zip(made["panels"], runs, strict=True):
-        assert panel["colour"] == METHOD_STYLE[run.ask.method].colour
+        assert panel["colour"] == METHOD_STYLE[run.ask.method].color
         assert len(panel["at"]) == len(panel["captions"]) == len(panel["sinks"]) == 9
         assert all(len(codes) == len(panel["info"]) == 576 for codes in panel["codes"])
         assert max(map(max, panel["codes"])) < len(panel["palette"])

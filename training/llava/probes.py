@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from sparsevlm.miniature.facts import Facts
-from sparsevlm.miniature.llava.model import builder
+from sparsevlm.miniature.llava.prompts import builder
 from sparsevlm.miniature.question_families import FAMILIES
 from sparsevlm.miniature.scenes import GRID, make_scene
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE

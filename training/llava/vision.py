@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
+from sparsevlm.miniature.llava.prompts import PIXEL_MEAN, PIXEL_STD
 from sparsevlm.miniature.scenes import GRID, HEIGHTS, SIDES, Scene
 from sparsevlm.miniature.vocabulary import DEPICTED
 from training.losses import object_words

@@ -6,7 +6,7 @@ import torch
 from transformers import ConvNextConfig, LlavaForConditionalGeneration
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
+from sparsevlm.miniature.llava.prompts import PIXEL_MEAN, PIXEL_STD
 from sparsevlm.miniature.mini_gemini.images import SCALE
 from sparsevlm.miniature.scenes import GRID, PATCH
 from sparsevlm.miniature.vocabulary import IMAGE

@@ -13,7 +13,7 @@ import torch
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.glyphs import GLYPHS
 from sparsevlm.miniature.mini_gemini.images import make_image, small_cards
-from sparsevlm.miniature.mini_gemini.model import builder
+from sparsevlm.miniature.mini_gemini.prompts import builder
 from sparsevlm.miniature.mini_gemini.questions import question_about
 from sparsevlm.miniature.question_families import FAMILIES
 from sparsevlm.miniature.scenes import Scene, make_scene

@@ -10,7 +10,7 @@ from transformers import (
     Qwen2VLForConditionalGeneration,
 )
 
-from sparsevlm.miniature.qwen2_vl.model import VIDEO, VISION_END, VISION_START
+from sparsevlm.miniature.qwen2_vl.prompts import VIDEO, VISION_END, VISION_START
 from sparsevlm.miniature.vocabulary import BOS, EOS, IMAGE, PAD, VOCABULARY_SIZE, encode
 from sparsevlm.miniature.weights import load_miniature
 from training.recipes import Recipe

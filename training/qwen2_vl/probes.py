@@ -8,7 +8,7 @@ import torch
 
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.qwen2_vl.images import make_image
-from sparsevlm.miniature.qwen2_vl.model import builder
+from sparsevlm.miniature.qwen2_vl.prompts import builder
 from sparsevlm.miniature.qwen2_vl.questions import FAMILIES
 from training.packed import Places, turn_hidden
 from training.probing import (

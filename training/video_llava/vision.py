@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD
+from sparsevlm.miniature.llava.prompts import PIXEL_MEAN, PIXEL_STD
 from sparsevlm.miniature.scenes import HEIGHTS, SIDES
 from sparsevlm.miniature.video_llava.clips import GRID, Clip
 from sparsevlm.miniature.vocabulary import DEPICTED

@@ -89,7 +89,7 @@ def _panel(
     groups = [_groups(stage) for stage in through]
     return {
         "title": title,
-        "colour": METHOD_STYLE[run.ask.method].colour,
+        "colour": METHOD_STYLE[run.ask.method].color,
         "words": _words(run),
         "editable": editable,
         "switchable": editable and run.pruner["name"] == "sparsevlm",

@@ -13,7 +13,15 @@ from dataclasses import replace
 import numpy as np
 
 from sparsevlm.miniature.glyphs import GLYPHS, glyph_mask
-from sparsevlm.miniature.scenes import CARD_COLORS, GRID, PATCH, Scene, SceneObject, make_scene
+from sparsevlm.miniature.scenes import (
+    CARD_COLORS,
+    GRID,
+    PATCH,
+    Scene,
+    SceneObject,
+    ink_on,
+    make_scene,
+)
 
 SCALE = 2
 FINE = SCALE * PATCH  # fine pixels on a side of a patch
@@ -101,7 +109,7 @@ def _owned(box: tuple, owners: np.ndarray) -> np.ndarray:
 def _draw(rng, fine: np.ndarray, box: tuple, color: str, letter: str) -> None:
     y, x, height, width = box
     paper = np.array(CARD_COLORS[color]) + rng.uniform(-6, 6, 3)
-    ink = np.array((15, 15, 15) if color in ("white", "olive") else (245, 245, 245))
+    ink = np.array(ink_on(color))
     card = np.broadcast_to(paper, (height, width, 3)).copy()
     mask = glyph_mask(letter)
     card[2 : 2 + mask.shape[0], 2 : 2 + mask.shape[1]] += mask[..., None] * (ink - paper)

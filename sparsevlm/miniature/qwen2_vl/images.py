@@ -17,10 +17,9 @@ from sparsevlm.miniature.scenes import (
     SHAPES,
     Scene,
     SceneObject,
-    _background,
-    _draw_card,
-    _draw_shape,
-    _patch_objects,
+    draw_background,
+    draw_objects,
+    patch_objects,
 )
 
 NOMINAL = 36  # patches per side of the square image that has as many as the benchmark's, 1296
@@ -99,16 +98,8 @@ def make_image(seed: int, grid: int = NOMINAL) -> Scene:
     patches = rows * columns
     num_shapes = int(rng.integers(2 + patches // 140, 4 + patches // 105))
     wanted = describe(rng, num_shapes, int(rng.integers(2, 5)))
-    image = _background(rng, max(height, width))[:height, :width]
-    things = []
+    image = draw_background(rng, max(height, width))[:height, :width]
     places = _corners(rng, height, width, len(wanted))
-    for (y, x), (kind, color, glyph) in zip(places, wanted, strict=False):
-        if kind == "card":
-            box = _draw_card(rng, image, y, x, color, glyph)
-        else:
-            box = _draw_shape(rng, image, y, x, kind, color)
-        center = (y + box[2] / 2, x + box[3] / 2)
-        things.append(Thing(kind, color, glyph, box, center))
+    things = tuple(Thing(**vars(o)) for o in draw_objects(rng, image, places, wanted))
     pixels = np.clip(image, 0, 255).astype(np.uint8)
-    owners = _patch_objects([t.box for t in things], max(rows, columns))[:rows, :columns]
-    return Scene(seed, pixels, tuple(things), owners)
+    return Scene(seed, pixels, things, patch_objects(things, max(rows, columns))[:rows, :columns])

@@ -9,17 +9,14 @@ from PIL.Image import Image
 
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.question_families import FAMILIES as BASE
 from sparsevlm.miniature.question_families import (
     Draft,
     choose_color,
     choose_letter,
     choose_shape,
     other_values,
-    pope_adversarial,
-    pope_popular,
-    pope_random,
     rotations,
-    textvqa,
 )
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, grouped_samples
 from sparsevlm.miniature.qwen2_vl.images import make_image
@@ -47,8 +44,8 @@ def mmbench(facts: Facts, rng: np.random.Generator) -> list[Draft] | None:
 
 FAMILIES = {
     "mmbench": (mmbench,),
-    "pope": (pope_random, pope_popular, pope_adversarial),
-    "textvqa": (textvqa,),
+    "pope": BASE["pope"],
+    "textvqa": BASE["textvqa"],
 }
 
 

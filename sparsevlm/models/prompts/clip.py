@@ -57,16 +57,17 @@ def clip_pixels(
     images = [load_image(image) for image in images]
     if fit == "pad":
         images = [pad_to_square(image) for image in images]
-    square = {"height": size, "width": size}
+    return clip_processor(size, fit, mean, std)(images, return_tensors="pt")["pixel_values"]
+
+
+def clip_processor(size: int, fit: Fit, mean: Channels, std: Channels) -> CLIPImageProcessorPil:
+    """The image processor of `clip_pixels`, without its padding."""
     # Pillow's bicubic, also where torchvision is installed and the default processor is its own.
-    processor = CLIPImageProcessorPil(
-        size=square if fit == "stretch" else {"shortest_edge": size},
-        crop_size=square,
-        do_center_crop=fit != "stretch",
-        image_mean=list(mean),
-        image_std=list(std),
-    )
-    return processor(images, return_tensors="pt")["pixel_values"]
+    how = {"image_mean": list(mean), "image_std": list(std)}
+    square = {"height": size, "width": size}
+    if fit == "stretch":
+        return CLIPImageProcessorPil(size=square, do_center_crop=False, **how)
+    return CLIPImageProcessorPil(size={"shortest_edge": size}, crop_size=square, **how)
 
 
 def pad_to_square(image: Image.Image) -> Image.Image:

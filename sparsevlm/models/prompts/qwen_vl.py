@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -77,7 +78,7 @@ class QwenPromptBuilder(PromptBuilder):
             count = 0
             if images:
                 kind = "video" if len(images) > 1 else "image"
-                found, grid = qwen_patches(images, self._processor(kind))
+                found, grid = qwen_patches(images, self.image_processor(kind))
                 patches[kind].append(found)
                 grids[kind].append(grid)
                 count = prod(grid) // vision.spatial_merge_size**2
@@ -92,7 +93,8 @@ class QwenPromptBuilder(PromptBuilder):
             pixels["second_per_grid_ts"] = torch.tensor([seconds] * len(grids["video"]))
         return counts, pixels
 
-    def _processor(self, kind: str) -> Qwen2VLImageProcessorPil:
+    def image_processor(self, kind: Literal["image", "video"]) -> Qwen2VLImageProcessorPil:
+        """The image processor of transformers with the limits for images or frames."""
         vision = self.config.vision_config
         area = (vision.patch_size * vision.spatial_merge_size) ** 2
         fewest, most = self.frame_tokens if kind == "video" else self.image_tokens

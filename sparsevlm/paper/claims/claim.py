@@ -1,7 +1,7 @@
-"""The ledger of claims: what the paper says, what was obtained, and the verdict.
+"""A claim: what the paper says, what was obtained, and the verdict.
 
-Read next: claims_declared.py (the list of claims), claims_collect.py with claims_paper.py,
-claims_analytic.py and claims_records.py (how a value is obtained), claims_page.py (CLAIMS.md).
+Read next: declared.py (the list of claims), collect.py with paper.py, records.py and
+`analysis.accounting` (how a value is obtained), page.py (CLAIMS.md).
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Claim:
     unit : str
         Of both.
     paper, analytic, records : str
-        Calls of named functions: arithmetic on the paper's own numbers (claims_paper.py), our
-        formulas without a model (claims_analytic.py), results of cells (claims_records.py).
+        Calls of named functions: arithmetic on the paper's own numbers (paper.py), our formulas
+        without a model (`analysis.accounting`), results of runs (records.py).
     needs : str
         The measurement that nobody here has written yet.
     untestable : str
@@ -183,7 +183,7 @@ def judge_miniature(value: float | Estimate) -> str:
 
 
 @dataclass(frozen=True)
-class Ledger:
+class ClaimReport:
     """All claims with all findings.
 
     Attributes

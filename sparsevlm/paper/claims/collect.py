@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from types import ModuleType
 
+from sparsevlm.analysis import accounting
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.benchmarks.loaders.layout import DataError
-from sparsevlm.models.checkpoints.places import CheckpointError
+from sparsevlm.paper.claims import declared, paper, records
 from sparsevlm.paper.claims.claim import (
     CONSISTENT,
     COUNTS,
@@ -17,113 +17,63 @@ from sparsevlm.paper.claims.claim import (
     NOTHING,
     SLIP,
     Claim,
+    ClaimReport,
     Entry,
     Finding,
-    Ledger,
     judge,
     judge_miniature,
     last_digit,
 )
+from sparsevlm.paper.claims.records import NotRunError, ProfileRecords
 
 PROFILES = ("mini", "a100")
-
-
-class NotRunError(RuntimeError):
-    """The records that a claim needs are not there; the message says which."""
-
-
-@dataclass
-class Found:
-    """The records of one profile, read once and only when a claim asks for them.
-
-    Attributes
-    ----------
-    profile : str
-        Its name.
-    measures : mapping of str to callable
-        By table: profile name -> results. See `claims_records.MEASURES`.
-    """
-
-    profile: str
-    measures: Mapping[str, Callable[[str], object]] = field(repr=False)
-    _cache: dict = field(default_factory=dict, repr=False)
-
-    def results(self, table: str) -> object:
-        """Return the results of a table, or raise `NotRunError` saying why there are none."""
-        if table not in self._cache:
-            try:
-                self._cache[table] = self.measures[table](self.profile)
-            except (FileNotFoundError, NotImplementedError) as error:
-                self._cache[table] = NotRunError(str(error))
-            except (CheckpointError, DataError):
-                # Their sentences name folders of this machine, which a committed page must not.
-                self._cache[table] = NotRunError(
-                    f"no checkpoints or data of {self.profile} here; see docs/a100.md"
-                )
-        found = self._cache[table]
-        if isinstance(found, NotRunError):
-            raise found
-        return found
-
-    @property
-    def missing(self) -> str:
-        """Why results could not be read; "" where all that was asked for is there."""
-        reasons = {str(one) for one in self._cache.values() if isinstance(one, NotRunError)}
-        return "; ".join(sorted(reasons))
 
 
 def collect(
     claims: Sequence[Claim] | None = None,
     measures: Mapping[str, Callable[[str], object]] | None = None,
-) -> Ledger:
-    """Return the ledger as formulas and records at hand give it.
+) -> ClaimReport:
+    """Return the report as formulas and records at hand give it.
 
     Parameters
     ----------
     claims : sequence of Claim, optional
         Default: those that are declared.
     measures : mapping, optional
-        Default: `claims_records.MEASURES`.
+        Default: `records.MEASURES`.
     """
-    from sparsevlm.analysis import accounting as claims_analytic
-    from sparsevlm.paper.claims import declared as claims_declared
-    from sparsevlm.paper.claims import paper as claims_paper
-    from sparsevlm.paper.claims import records as claims_records
-
-    claims = claims_declared.load() if claims is None else claims
-    measures = claims_records.MEASURES if measures is None else measures
-    found = {name: Found(name, measures) for name in PROFILES}
+    claims = declared.load() if claims is None else claims
+    measures = records.MEASURES if measures is None else measures
+    found = {name: ProfileRecords(name, measures) for name in PROFILES}
     entries = []
     for claim in claims:
-        mini, a100 = (_from_records(claim, found[name], claims_records) for name in found)
-        paper = _from_paper(claim, claims_paper)
-        analytic = _from_formula(claim, claims_analytic)
-        entries.append(Entry(claim, paper, analytic, mini, a100))
+        mini, a100 = (_from_records(claim, found[name]) for name in found)
+        entries.append(Entry(claim, _from_paper(claim), _from_formula(claim), mini, a100))
     missing = {name: one.missing for name, one in found.items() if one.missing}
-    return Ledger(tuple(entries), missing)
+    return ClaimReport(tuple(entries), missing)
 
 
-def _from_paper(claim: Claim, module: object) -> Finding:
+def _from_paper(claim: Claim) -> Finding:
     if not claim.paper:
         return NOTHING
-    value = evaluate(claim.paper, module)
+    value = evaluate(claim.paper, paper)
     slack = 0.0 if claim.unit in COUNTS else last_digit(claim.expected)
     agrees = judge(claim.expected, value, slack) != DEVIATES
     return Finding(value, CONSISTENT if agrees else SLIP)
 
 
-def _from_formula(claim: Claim, module: object) -> Finding:
+def _from_formula(claim: Claim) -> Finding:
     if not claim.analytic:
         return NOTHING
-    value = evaluate(claim.analytic, module)
+    value = evaluate(claim.analytic, accounting)
     return Finding(value, judge(claim.expected, value, claim.tolerance))
 
 
-def _from_records(claim: Claim, found: Found, module: object) -> Finding:
+def _from_records(claim: Claim, found: ProfileRecords) -> Finding:
     if not claim.records:
         return NOTHING
     try:
-        value = evaluate(claim.records, module, found)
+        value = evaluate(claim.records, records, found)
     except NotRunError as error:
         return Finding(None, NOT_RUN, str(error))
     if found.profile == "mini":
@@ -131,7 +81,7 @@ def _from_records(claim: Claim, found: Found, module: object) -> Finding:
     return Finding(value, judge(claim.expected, value, claim.tolerance))
 
 
-def evaluate(call: str, module: object, *first: object) -> float | Estimate:
+def evaluate(call: str, module: ModuleType, *first: object) -> float | Estimate:
     """Call a public function of a module as a claim names it: `lead("FastV", 192)`.
 
     Raises

@@ -1,6 +1,6 @@
 """The list of claims: data/claims.csv, and one for every cell of the paper's tables.
 
-data/claims.csv holds the paper's sentences, one row each, in the columns of `claims.Claim`.
+data/claims.csv holds the paper's sentences, one row each, in the columns of `claim.Claim`.
 data/claims_percent.csv holds the percentages that Table 1 prints under its scores. What
 data/published.csv holds needs no row: every number of it becomes a claim here.
 """
@@ -14,6 +14,8 @@ from itertools import combinations
 from pathlib import Path
 
 from sparsevlm.analysis import published
+from sparsevlm.analysis.published import METHOD
+from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.paper.claims.claim import POSITIVE, Claim
 
@@ -31,24 +33,20 @@ ITEMS = {
     ("table1", "v1"): ("table_1_v1", "preprint v1, Table 1"),
     ("table2", "v1"): ("table_3", "preprint v1, Table 2"),
 }
-METHOD = {
-    "Dense": "dense", "SparseVLM": "sparsevlm", "FastV": "fastv", "PDrop": "pdrop", "ToMe": "tome",
-    "SparseVLM with token reconstruction": "sparsevlm",
-    # Of the two readings the one that leaves as many tokens as the budget says.
-    "SparseVLM without token reconstruction": "sparsevlm-no-recycling",
-    "SparseVLM rated by all tokens": "sparsevlm-all-tokens",
-    "SparseVLM rated by all text tokens": "sparsevlm-all-text",
-    "SparseVLM rated by text raters": "sparsevlm",
-}  # fmt: skip
-BENCHMARK = {
-    "GQA": "gqa", "MMB": "mmbench", "MME": "mme", "POPE": "pope", "SQA": "scienceqa",
-    "SEED": "seed", "TextVQA": "textvqa", "MMVet": "mmvet",
-}  # fmt: skip
+BENCHMARK = {benchmark.paper_column: name for name, benchmark in BENCHMARKS.items()}
 NEEDS = {
     "table_1": "the latency of LLaVA-1.5-7B on an A100",
     "table_2": "Qwen2-VL-7B on its benchmarks, with a schedule that the authors have not released",
     "figure_4": "Mini-Gemini-7B on the benchmarks",
     "table_1_v1": "LLaVA-1.5-7B on the benchmarks, with the schedule of the first preprint",
+}
+# Printed digits, tolerance and unit of a measure by what its name ends in.
+PRECISION = {
+    "MME": (0, 20.0, "points"),
+    "latency_ms": (2, 5.0, "ms"),
+    "judge_score": (2, 0.05, "of 5"),
+    "mean_visual_tokens": (0, 20.0, "tokens"),
+    "percent": (1, 1.0, "%"),
 }
 JUDGE_RETIRED = "the judge, a snapshot of gpt-3.5-turbo, is retired"
 JUDGE_UNKNOWN = "GPT-4 judges, in a version that the paper does not name"
@@ -163,15 +161,10 @@ def _cell(row: published.Row, notebook: str, where: str) -> Claim:
 
 def _precision(measure: str) -> tuple[int, float, str]:
     """Printed digits, tolerance and unit of a measure."""
-    if measure == "MME":
-        return 0, 20.0, "points"
-    if measure == "latency_ms":
-        return 2, 5.0, "ms"
-    if measure.endswith("judge_score"):
-        return 2, 0.05, "of 5"
-    if measure.endswith("mean_visual_tokens"):
-        return 0, 20.0, "tokens"
-    return 1, 1.0, "%" if measure.endswith("percent") else "points"
+    for ending, found in PRECISION.items():
+        if measure.endswith(ending):
+            return found
+    return 1, 1.0, "points"
 
 
 def _arithmetic(row: published.Row) -> str:

@@ -10,7 +10,7 @@ from sparsevlm.evaluation.paths import ARTIFACTS, DATA, FIGURES, RESULTS, ROOT, 
 from sparsevlm.evaluation.plan import package_digest
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import digest
-from sparsevlm.paper.claims.claim import Ledger
+from sparsevlm.paper.claims.claim import ClaimReport
 from sparsevlm.paper.notebooks import known_notebooks
 
 PAGE = ROOT / "CLAIMS.md"
@@ -34,13 +34,13 @@ def is_current(page: Path = PAGE, stamp: Path = STAMP) -> bool:
         return False
 
 
-def write(ledger: Ledger, inputs: str, page: Path = PAGE, stamp: Path = STAMP) -> None:
-    """Write the page of a ledger, and note what it was made from.
+def write(report: ClaimReport, inputs: str, page: Path = PAGE, stamp: Path = STAMP) -> None:
+    """Write the page of a report, and note what it was made from.
 
     Parameters
     ----------
-    ledger : Ledger
-        From `claims_collect.collect`.
+    report : ClaimReport
+        From `collect.collect`.
     inputs : str
         `inputs_id` from before it was collected: a record that came since makes the page due again.
     page, stamp : Path
@@ -48,7 +48,7 @@ def write(ledger: Ledger, inputs: str, page: Path = PAGE, stamp: Path = STAMP) -
     """
     from sparsevlm.paper.claims import page as claims_page
 
-    write_text(page, claims_page.page(ledger))
+    write_text(page, claims_page.page(report))
     noted = {"inputs": inputs, "page": digest(page.read_bytes())}
     write_text(stamp, json.dumps(noted, indent=1) + "\n")
 
@@ -58,11 +58,11 @@ def update() -> None:
     from sparsevlm.paper.claims.collect import collect
 
     inputs = inputs_id()
-    ledger = collect()
-    write(ledger, inputs)
-    counts = ", ".join(f"{count} {name}" for name, count in ledger.counts.items())
-    print(f"CLAIMS.md: {len(ledger.entries)} claims: {counts}")
-    for profile, reason in ledger.missing.items():
+    report = collect()
+    write(report, inputs)
+    counts = ", ".join(f"{count} {name}" for name, count in report.counts.items())
+    print(f"CLAIMS.md: {len(report.entries)} claims: {counts}")
+    for profile, reason in report.missing.items():
         print(f"  {profile}: {reason}")
 
 
@@ -79,11 +79,11 @@ def check(page: Path = PAGE) -> bool:
     from sparsevlm.paper.claims import page as claims_page
     from sparsevlm.paper.claims.collect import collect
 
-    ledger = collect()
-    if page.exists() and page.read_text(encoding="utf-8") == claims_page.page(ledger):
+    report = collect()
+    if page.exists() and page.read_text(encoding="utf-8") == claims_page.page(report):
         print("CLAIMS.md: up to date")
         return True
-    lacking = f" (without records of {', '.join(ledger.missing)})" if ledger.missing else ""
+    lacking = f" (without records of {', '.join(report.missing)})" if report.missing else ""
     print(f"CLAIMS.md is not what is at hand{lacking}; run `sparsevlm claims`")
     return False
 
@@ -96,11 +96,11 @@ def show(ids: Sequence[str]) -> None:
     KeyError
         There is no such claim; the message names the nearest.
     """
-    from sparsevlm.paper.claims import declared as claims_declared
+    from sparsevlm.paper.claims import declared
     from sparsevlm.paper.claims import page as claims_page
     from sparsevlm.paper.claims.collect import collect
 
-    known = {claim.id: claim for claim in claims_declared.load()}
+    known = {claim.id: claim for claim in declared.load()}
     for name in ids:
         if name not in known:
             raise KeyError(claims_page.unknown(name, list(known)))

@@ -1,15 +1,19 @@
-"""The ledger for the eye: CLAIMS.md, one claim in the terminal, and the texts that both share."""
+"""Formatting of claims: CLAIMS.md, one claim in the terminal, and the texts that both share."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 
+from sparsevlm.analysis.pages import templates
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.paper.claims import claim as claims
-from sparsevlm.paper.claims.claim import Entry, Finding, Ledger
+from sparsevlm.paper.claims.claim import ClaimReport, Entry, Finding
 from sparsevlm.paper.notebooks import known_notebooks
 
+TEMPLATES = Path(__file__).with_name("templates")
 NONE = "–"
 TITLES = {
     "table_1": "Table 1: LLaVA-1.5-7B on eight benchmarks",
@@ -37,26 +41,6 @@ MEANING = {
     claims.NOT_TESTABLE: "the row says why",
     claims.NOT_RUN: "there is no record; the row says what it needs",
 }
-INTRO = """# Claims
-
-Every number of the paper (arXiv 2410.04417v4, ICML 2025) and of its first preprint, claim by
-claim: what is printed, what was obtained, the verdict, and what would falsify it. The page is made
-by `sparsevlm claims` from formulas and records, never by hand.
-`sparsevlm claims ID` prints one claim and how it is obtained.
-
-A verdict is about the paper's number for the paper's model. The bundled miniature is another model,
-so it never gives one: its column says whether a *direction* **holds on the miniature**, **does not
-hold on the miniature** (both by a paired 95 % interval, in brackets, that excludes zero), or that
-**the miniature cannot tell**. A plain value in that column is not compared with the paper's.
-
-*Own numbers* are arithmetic on what the paper prints elsewhere; a *formula* is our count for
-LLaVA-1.5-7B from schedule and sizes, without a model. A number in a sentence of the paper is a row;
-a number in a table is a row too, folded below.
-"""
-TOLERANCES = """Tolerances: FLOPs 0.03 T (two printed decimals, and the length of the text, 117
-tokens, is inferred); accuracies 1 point and MME 20 points (other people's runs of the authors' code
-land within 0.2 on most benchmarks and within 1.1 on the worst); latency 5 ms (its protocol is only
-partly given). Arithmetic on the paper's own numbers may be off by one in the last printed digit."""
 HEAD = ["claim", "the paper says", "expected", "own numbers, formula", "miniature",
         "A100", "verdict", "falsified by"]  # fmt: skip
 
@@ -112,60 +96,46 @@ def command(notebook: str) -> str:
     return f"sparsevlm reproduce --only {notebook}"
 
 
-def notebooks_of(ledger: Ledger) -> list[str]:
+@dataclass(frozen=True)
+class ClaimSection:
+    """The claims of one notebook: its name, heading and command, sentences, cells of a table."""
+
+    name: str
+    title: str
+    command: str
+    sentences: list[Entry]
+    cells: list[Entry]
+
+
+def sections_of(report: ClaimReport) -> list[ClaimSection]:
     """Return the notebooks that have claims: in the order of the titles, then the others."""
-    named = list(dict.fromkeys(entry.claim.notebook for entry in ledger.entries))
-    return [name for name in TITLES if name in named] + [n for n in named if n not in TITLES]
+    named = list(dict.fromkeys(entry.claim.notebook for entry in report.entries))
+    ordered = [name for name in TITLES if name in named] + [n for n in named if n not in TITLES]
+    return [
+        ClaimSection(
+            name, TITLES.get(name, name), command(name),
+            [entry for entry in report.of(name) if not entry.claim.is_cell],
+            [entry for entry in report.of(name) if entry.claim.is_cell],
+        )
+        for name in ordered
+    ]  # fmt: skip
 
 
-def page(ledger: Ledger) -> str:
+def page(report: ClaimReport) -> str:
     """Return CLAIMS.md; the same findings give the same text."""
-    parts = [INTRO, _verdicts(ledger), TOLERANCES, _profiles(ledger), _summary(ledger)]
-    parts += [_section(name, ledger.of(name)) for name in notebooks_of(ledger)]
-    return "\n\n".join(part.strip() for part in parts if part) + "\n"
-
-
-def _verdicts(ledger: Ledger) -> str:
-    counts = ledger.counts
-    rows = [[f"**{name}**", str(counts[name]), MEANING[name]] for name in counts]
-    return _table(["verdict", "claims", "meaning"], rows)
-
-
-def _profiles(ledger: Ledger) -> str:
-    lines = [f"- **{name}**: {reason}." for name, reason in sorted(ledger.missing.items())]
-    return "No records of these profiles are at hand:\n\n" + "\n".join(lines) if lines else ""
-
-
-def _summary(ledger: Ledger) -> str:
-    names = [name for name in claims.VERDICTS if name in ledger.counts]
-    seen = list(ledger.on_miniature)
-    rows = []
-    for notebook in notebooks_of(ledger):
-        entries = ledger.of(notebook)
+    names = [name for name in claims.VERDICTS if name in report.counts]
+    sections, overview = sections_of(report), []
+    for section in sections:
+        entries = report.of(section.name)
         counts = [sum(e.verdict == name for e in entries) for name in names]
-        counts += [sum(e.mini.verdict == name for e in entries) for name in seen]
-        rows.append([_link(notebook), str(len(entries)), *(str(n) if n else "" for n in counts)])
-    return "## Overview\n\n" + _table(["", "claims", *names, *seen], rows)
-
-
-def _link(notebook: str) -> str:
-    title = TITLES.get(notebook, notebook)
-    kept = [c for c in title.lower() if c.isalnum() or c in " -_"]
-    return f"[{title}](#{''.join(kept).replace(' ', '-')})"
-
-
-def _section(notebook: str, entries: Sequence[Entry]) -> str:
-    lines = [f"## {TITLES.get(notebook, notebook)}"]
-    if how := command(notebook):
-        lines.append(f"Again: `{how}` ([notebook](notebooks/{notebook}.ipynb))")
-    elif notebook != "algorithm":
-        lines.append("There is no notebook of this yet.")
-    shown = [entry for entry in entries if not entry.claim.is_cell]
-    if shown:
-        lines.append(_table(HEAD, [_row(entry) for entry in shown]))
-    if cells := [entry for entry in entries if entry.claim.is_cell]:
-        lines.append(_folded(cells))
-    return "\n\n".join(lines)
+        counts += [sum(e.mini.verdict == name for e in entries) for name in report.on_miniature]
+        overview.append([_link(section.title), len(entries), *(n or "" for n in counts)])
+    text = templates(TEMPLATES).get_template("CLAIMS.md.j2").render(
+        report=report, sections=sections, overview=overview, head=HEAD, line=_line, row=_row,
+        columns=["", "claims", *names, *report.on_miniature],
+        verdicts=[(f"**{name}**", n, MEANING[name]) for name, n in report.counts.items()],
+    )  # fmt: skip
+    return text.strip() + "\n"
 
 
 def _row(entry: Entry) -> list[str]:
@@ -177,20 +147,14 @@ def _row(entry: Entry) -> list[str]:
     ]  # fmt: skip
 
 
-def _folded(cells: Sequence[Entry]) -> str:
-    """All cells of the tables; what would falsify one is its own tolerance."""
-    head = [*HEAD[:3], "own numbers", *HEAD[4:7]]
-    table = _table(head, [_row(entry)[:7] for entry in cells])
-    return (
-        f"<details><summary>{len(cells)} single cells; each is falsified by a value further from "
-        f"the printed one than the tolerance</summary>\n\n{table}\n\n</details>"
-    )
+def _link(title: str) -> str:
+    kept = [c for c in title.lower() if c.isalnum() or c in " -_"]
+    return f"[{title}](#{''.join(kept).replace(' ', '-')})"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+def _line(row: Sequence[object]) -> str:
+    """A line of a Markdown table."""
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in row) + " |"
 
 
 def one(entry: Entry) -> str:

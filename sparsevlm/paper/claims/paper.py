@@ -60,9 +60,11 @@ def loss(method: str, tokens: int) -> float:
 
 def lead(first: str, second: str, tokens: int, version: str = V4) -> float:
     """The difference of two printed relative accuracies of Table 1, in points."""
-    return value("table1", first, tokens, "relative_accuracy_percent", version) - value(
-        "table1", second, tokens, "relative_accuracy_percent", version
-    )
+    ends = [
+        value("table1", method, tokens, "relative_accuracy_percent", version)
+        for method in (first, second)
+    ]
+    return ends[0] - ends[1]
 
 
 def removed(before: float, after: float) -> float:
@@ -77,16 +79,15 @@ def scaled(percentage: float, method: str, tokens: int, measure: str, version: s
 
 def carried_over(method: str) -> float:
     """How many scores of a method are the same in both versions of Table 1."""
-    first = {
-        (row.visual_tokens, row.measure): row.value
-        for row in published.rows("table1", version="v1")
-        if row.method == method and row.measure in SCORES["v1"]
-    }
+    own = published.METHOD[method]
+    first = published.by_setting("table1", version="v1")
     return float(
         sum(
-            first.get((row.visual_tokens, row.measure)) == row.value
-            for row in published.rows("table1")
-            if row.method == method
+            first.get(setting, {}).get(measure) == number
+            for setting, row in published.by_setting("table1").items()
+            if setting[0] == own
+            for measure, number in row.items()
+            if measure in SCORES["v1"]
         )
     )
 
@@ -165,38 +166,33 @@ def reconstruction_average(benchmark: str, kind: str) -> float:
 
 def reconstruction_gain(benchmark: str, tokens: int | None = None) -> float:
     """Percent that reconstruction gains at a budget, or by the averages over all four."""
-    if tokens is None:
-        ends = [reconstruction_average(benchmark, kind) for kind in ("with", "without")]
-    else:
-        ends = [_reconstruction(kind, tokens, benchmark) for kind in ("with", "without")]
-    return 100 * (ends[0] / ends[1] - 1)
+    with_it, without = (
+        reconstruction_average(benchmark, kind)
+        if tokens is None
+        else _reconstruction(kind, tokens, benchmark)
+        for kind in ("with", "without")
+    )
+    return 100 * (with_it / without - 1)
 
 
 def reconstruction_same() -> float:
     """How many scores of Table 4 with reconstruction equal those of Table 1."""
-    return float(
-        sum(
-            _reconstruction("with", tokens, name) == value("table1", "SparseVLM", tokens, name)
-            for name in ("GQA", "POPE")
-            for tokens in (64, 128, 192)
-        )
-    )
+    pairs = [(name, tokens) for name in ("GQA", "POPE") for tokens in (64, 128, 192)]
+    table_1 = [value("table1", "SparseVLM", tokens, name) for name, tokens in pairs]
+    table_4 = [_reconstruction("with", tokens, name) for name, tokens in pairs]
+    return float(sum(a == b for a, b in zip(table_1, table_4, strict=True)))
+
+
+def _gemini_ahead(rival: str, benchmark: str, tokens: int) -> float:
+    ours, other = (value("figure4", m, tokens, benchmark) for m in ("SparseVLM", rival))
+    return ours - other
 
 
 def gemini_lead(rival: str, tokens: int) -> float:
     """Points that SparseVLM is above a rival in Figure 4, mean of its three benchmarks."""
-    return fmean(
-        value("figure4", "SparseVLM", tokens, name) - value("figure4", rival, tokens, name)
-        for name in GEMINI
-    )
+    return fmean(_gemini_ahead(rival, name, tokens) for name in GEMINI)
 
 
 def gemini_above(rival: str, benchmark: str) -> float:
     """At how many of the five budgets of Figure 4 SparseVLM is above a rival."""
-    return float(
-        sum(
-            value("figure4", "SparseVLM", tokens, benchmark)
-            > value("figure4", rival, tokens, benchmark)
-            for tokens in GEMINI_BUDGETS
-        )
-    )
+    return float(sum(_gemini_ahead(rival, benchmark, tokens) > 0 for tokens in GEMINI_BUDGETS))

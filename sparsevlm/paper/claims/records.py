@@ -13,7 +13,9 @@ rows in data/claims.csv. A figure that computes what it shows has its data besid
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from statistics import fmean
 
 import numpy as np
@@ -21,12 +23,58 @@ import numpy as np
 from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results, Setting
+from sparsevlm.benchmarks.loaders.layout import DataError
 from sparsevlm.evaluation.paths import FIGURES, relative
 from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.paper.claims.collect import Found, NotRunError
+from sparsevlm.models.checkpoints.places import CheckpointError
 from sparsevlm.paper.extras import controls, variants
 from sparsevlm.paper.figures import figure_5, figure_8, figure_9, figure_10
 from sparsevlm.paper.tables import table_1, table_1_v1, table_4
+
+
+class NotRunError(RuntimeError):
+    """The records that a claim needs are not there; the message says which."""
+
+
+@dataclass
+class ProfileRecords:
+    """The records of one profile, read once and only when a claim asks for them.
+
+    Attributes
+    ----------
+    profile : str
+        Its name.
+    measures : mapping of str to callable
+        By table: profile name -> results. See `MEASURES`.
+    """
+
+    profile: str
+    measures: Mapping[str, Callable[[str], object]] = field(repr=False)
+    _cache: dict = field(default_factory=dict, repr=False)
+
+    def results(self, table: str) -> object:
+        """Return the results of a table, or raise `NotRunError` saying why there are none."""
+        if table not in self._cache:
+            try:
+                self._cache[table] = self.measures[table](self.profile)
+            except (FileNotFoundError, NotImplementedError) as error:
+                self._cache[table] = NotRunError(str(error))
+            except (CheckpointError, DataError):
+                # Their sentences name folders of this machine, which a committed page must not.
+                self._cache[table] = NotRunError(
+                    f"no checkpoints or data of {self.profile} here; see docs/a100.md"
+                )
+        found = self._cache[table]
+        if isinstance(found, NotRunError):
+            raise found
+        return found
+
+    @property
+    def missing(self) -> str:
+        """Why results could not be read; "" where all that was asked for is there."""
+        reasons = {str(one) for one in self._cache.values() if isinstance(one, NotRunError)}
+        return "; ".join(sorted(reasons))
+
 
 Rows = list[dict[str, str]]
 
@@ -47,24 +95,20 @@ def drawn(name: str) -> Callable[[str], Rows]:
 
 
 MEASURES: dict[str, Callable[[str], object]] = {
-    "table_1": table_1.measure,
-    "table_1_v1": table_1_v1.measure,
-    "table_4": table_4.measure,
-    "figure_5": figure_5.measure,
-    "figure_8": figure_8.measure,
-    "figure_9": figure_9.measure,
-    "figure_10": figure_10.measure,
-    "variants": variants.measure,
-    "controls": controls.measure,
+    **{
+        module.REPORT.name: partial(module.REPORT.measure, run_missing=False)
+        for module in (
+            table_1, table_1_v1, table_4, figure_5, figure_8, figure_9, figure_10, variants,
+            controls,
+        )
+    },
     "figure_1": drawn("figure_1"),
     "figure_7": drawn("figure_7"),
-}
-
-
+}  # fmt: skip
 TABLE_1 = "table_1"
 
 
-def _results(found: Found, table: str, *settings: Setting) -> Results:
+def _results(found: ProfileRecords, table: str, *settings: Setting) -> Results:
     """A table, if it has these methods at these budgets."""
     results = found.results(table)
     for method, tokens in settings:
@@ -74,13 +118,15 @@ def _results(found: Found, table: str, *settings: Setting) -> Results:
     return results
 
 
-def lead(found: Found, first: str, second: str, tokens: int, table: str = TABLE_1) -> Estimate:
+def lead(
+    found: ProfileRecords, first: str, second: str, tokens: int, table: str = TABLE_1
+) -> Estimate:
     """Relative accuracy of the first method minus that of the second, in points, paired."""
     settings = (first, tokens), (second, tokens)
     return _results(found, table, *settings).difference(*settings)
 
 
-def lead_growth(found: Found, first: str, second: str, many: int, few: int) -> Estimate:
+def lead_growth(found: ProfileRecords, first: str, second: str, many: int, few: int) -> Estimate:
     """The lead at few tokens minus the lead at many, in points, paired."""
     ends = {}
     for tokens in (many, few):
@@ -90,50 +136,57 @@ def lead_growth(found: Found, first: str, second: str, many: int, few: int) -> E
     return statistics.estimate(ends[few] - ends[many])
 
 
-def accuracy(found: Found, method: str, tokens: int | None, table: str = TABLE_1) -> float:
+def accuracy(found: ProfileRecords, method: str, tokens: int | None, table: str = TABLE_1) -> float:
     """Relative accuracy, in percent."""
-    percent = float(_results(found, table, (method, tokens)).relative[method, tokens][0])
+    setting = (method, tokens)
+    percent = _results(found, table, setting).value("relative accuracy", setting)
     if percent != percent:
         raise NotRunError(f"the dense model of {found.profile!r} scores 0 on a benchmark")
     return percent
 
 
-def loss(found: Found, method: str, tokens: int) -> float:
+def loss(found: ProfileRecords, method: str, tokens: int) -> float:
     """100 minus the relative accuracy, in points."""
     return 100 - accuracy(found, method, tokens)
 
 
 def score(
-    found: Found, method: str, tokens: int | None, benchmark: str, table: str = TABLE_1
+    found: ProfileRecords, method: str, tokens: int | None, benchmark: str, table: str = TABLE_1
 ) -> float:
     """The score of one benchmark, in the unit of the paper's column."""
     setting = (method, tokens)
-    return _results(found, table, setting).row(setting).scores[benchmark]
+    return _results(found, table, setting).value("score", setting, benchmark)
 
 
-def mean_score(found: Found, method: str, benchmark: str, table: str) -> float:
+def mean_score(found: ProfileRecords, method: str, benchmark: str, table: str) -> float:
     """The mean of a score over the budgets of a table."""
     budgets = found.results(table).profile.budgets
     return fmean(score(found, method, tokens, benchmark, table) for tokens in budgets)
 
 
-def percent_of_dense(found: Found, method: str, tokens: int, benchmark: str) -> float:
+def percent_of_dense(found: ProfileRecords, method: str, tokens: int, benchmark: str) -> float:
     """The score of one benchmark in percent of the dense model's."""
-    dense = score(found, "dense", None, benchmark)
-    if dense == 0:
+    setting = (method, tokens)
+    percent = _results(found, TABLE_1, setting).value("percent", setting, benchmark)
+    if percent != percent:
         raise NotRunError(f"the dense model of {found.profile!r} scores 0 on {benchmark}")
-    return 100 * score(found, method, tokens, benchmark) / dense
+    return percent
 
 
 def benchmark_lead(
-    found: Found, benchmark: str, first: str, second: str, tokens: int, table: str = TABLE_1
+    found: ProfileRecords,
+    benchmark: str,
+    first: str,
+    second: str,
+    tokens: int,
+    table: str = TABLE_1,
 ) -> Estimate:
     """The score of the first method minus that of the second, paired."""
     settings = (first, tokens), (second, tokens)
     return _results(found, table, *settings).score_difference(benchmark, *settings)
 
 
-def focus_lead(found: Found, first: str, second: str) -> Estimate:
+def focus_lead(found: ProfileRecords, first: str, second: str) -> Estimate:
     """How much more of what is left shows what is asked for (Figure 1), in percentage points.
 
     The ends are those of the two intervals at their worst, which is wider than a paired interval.
@@ -147,7 +200,7 @@ def focus_lead(found: Found, first: str, second: str) -> Estimate:
     )
 
 
-def redundancy_gap(found: Found) -> Estimate:
+def redundancy_gap(found: ProfileRecords) -> Estimate:
     """Share of words minus share of patches that hold 90 % of the attention (Figure 7), in points.
 
     The interval is a bootstrap over the questions.

@@ -8,9 +8,10 @@ nothing about the speed of a GPU.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas as pd
 
 from sparsevlm.analysis import published
 from sparsevlm.core.schedule import tokens_per_layer
@@ -20,33 +21,14 @@ from sparsevlm.runtime.timing import PHASES
 from sparsevlm.speed.options import FORMAT
 from sparsevlm.speed.shapes import SHAPES, Shape
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 RECORDS = DATA / "bench"
 METHOD = "sparsevlm"
 LIMIT_PERCENT = 2.0
 ONCE_PER_PROMPT = tuple(name for name in PHASES if name != "session")
 
 
-@dataclass(frozen=True)
-class Records:
-    """What was measured, by name of the file without its ending.
-
-    Attributes
-    ----------
-    by_name : dict
-    """
-
-    by_name: dict[str, dict]
-
-    def having(self, part: str) -> dict[str, dict]:
-        """The records that have a part of the bench."""
-        return {name: record for name, record in self.by_name.items() if part in record}
-
-
-def load(folder: Path = RECORDS) -> Records:
-    """Read all records of a folder.
+def load(folder: Path = RECORDS) -> dict[str, dict]:
+    """Read all records of a folder, by name of the file without its ending.
 
     Raises
     ------
@@ -69,7 +51,12 @@ def load(folder: Path = RECORDS) -> Records:
             f"no record in {folder}; restore it with `git checkout -- data/bench`, or measure with "
             "`sparsevlm bench --record FILE`"
         )
-    return Records(found)
+    return found
+
+
+def having(records: Mapping[str, dict], part: str) -> dict[str, dict]:
+    """Return the records that have a part of the bench."""
+    return {name: record for name, record in records.items() if part in record}
 
 
 def about(record: dict) -> str:
@@ -92,17 +79,20 @@ def analytic(text_tokens: int = PAPER_TEXT_TOKENS) -> pd.DataFrame:
         "FLOPs / dense", "KV (MB)", "KV / dense"; and the paper's TFLOPs and latency ratio where it
         has them.
     """
-    import pandas as pd
-
     rows = []
-    for shape in SHAPES.values():
-        if shape.name == "reference":
-            continue
+    for shape in (one for one in SHAPES.values() if one.name != "reference"):
         dense = [shape.num_visual + text_tokens] * shape.layers
-        rows.append(_analytic_row(shape, shape.num_visual, dense, dense))
+        cases = {shape.num_visual: dense}
         for tokens in shape.budgets:
-            entering = [n + text_tokens for n in entering_tokens(shape, tokens)]
-            rows.append(_analytic_row(shape, tokens, entering, dense))
+            cases[tokens] = [n + text_tokens for n in entering_tokens(shape, tokens)]
+        full, whole = prefill_flops(dense, shape), kv_bytes(dense, shape)
+        for tokens, entering in cases.items():
+            flops, cache = prefill_flops(entering, shape), kv_bytes(entering, shape)
+            rows.append({
+                "model": shape.name, "tokens": tokens, "TFLOPs": flops / 1e12,
+                "FLOPs / dense": flops / full, "KV (MB)": cache / 1e6, "KV / dense": cache / whole,
+                **_paper(shape, tokens),
+            })  # fmt: skip
     return pd.DataFrame(rows)
 
 
@@ -112,51 +102,51 @@ def entering_tokens(shape: Shape, tokens: int) -> list[int]:
     return tokens_per_layer(pruner.stages, shape.layers, shape.num_visual, pruner.recycle)[0]
 
 
-def _analytic_row(
-    shape: Shape, tokens: int, entering: list[int], dense: list[int]
-) -> dict[str, object]:
-    flops, full = (prefill_flops(counts, shape) for counts in (entering, dense))
-    cache, whole = (kv_bytes(counts, shape) for counts in (entering, dense))
-    row = {
-        "model": shape.name, "tokens": tokens, "TFLOPs": flops / 1e12,
-        "FLOPs / dense": flops / full, "KV (MB)": cache / 1e6, "KV / dense": cache / whole,
-    }  # fmt: skip
-    return {**row, **_paper(shape, tokens)}
-
-
 def _paper(shape: Shape, tokens: int) -> dict[str, float]:
     """The paper's TFLOPs, and its latency over the dense model's; Table 1 is about one model."""
     if shape.name != "llava-1.5-7b":
         return {}
-    method = "Dense" if tokens == shape.num_visual else "SparseVLM"
-    dense = published.value("table1", "Dense", shape.num_visual, "latency_ms")
+    printed = published.by_setting("table1")
+    dense = printed["dense", None]
+    own = dense if tokens == shape.num_visual else printed[METHOD, tokens]
     return {
-        "paper TFLOPs": published.value("table1", method, tokens, "prefill_tflops"),
-        "paper latency / dense": published.value("table1", method, tokens, "latency_ms") / dense,
+        "paper TFLOPs": own["prefill_tflops"],
+        "paper latency / dense": own["latency_ms"] / dense["latency_ms"],
     }
 
 
 def overhead(record: dict) -> pd.DataFrame:
     """Pruning's own time by stage over the oracle's prefill, in percent, by budget and method."""
-    import pandas as pd
+    return _by_budget_and_method(record, lambda row: {
+        "over the oracle (%)": row["overhead_percent"]["median"],
+        "low": row["overhead_percent"]["low"], "high": row["overhead_percent"]["high"],
+        **{stage: row["stages_percent"][stage] for stage in ONCE_PER_PROMPT},
+        "oracle / dense": row["oracle_to_dense"], "time / dense": row["to_dense"],
+        "FLOPs / dense": row["flops_to_dense"],
+    })  # fmt: skip
 
+
+def captured(record: dict) -> pd.DataFrame:
+    """Prefills from graphs, dense and pruned, over the dense model's as it is, by budget."""
+    return _by_budget_and_method(record, lambda row: {
+        "time / dense": row["to_dense"], "captured / dense": row["captured_to_dense"],
+        "captured dense / dense": record["captured_dense_to_dense"],
+        "captured / captured dense": row["captured_to_captured_dense"],
+        "FLOPs / dense": row["flops_to_dense"],
+    })  # fmt: skip
+
+
+def _by_budget_and_method(record: dict, columns: Callable[[dict], dict]) -> pd.DataFrame:
     rows = [
-        {
-            "tokens": int(budget), "method": method, "over the oracle (%)": row["overhead_percent"]
-            ["median"], "low": row["overhead_percent"]["low"], "high": row["overhead_percent"]
-            ["high"], **{stage: row["stages_percent"][stage] for stage in ONCE_PER_PROMPT},
-            "oracle / dense": row["oracle_to_dense"], "time / dense": row["to_dense"],
-            "FLOPs / dense": row["flops_to_dense"],
-        }
-        for budget, methods in record["budgets"].items() for method, row in methods.items()
-    ]  # fmt: skip
+        {"tokens": int(budget), "method": method, **columns(row)}
+        for budget, methods in record["budgets"].items()
+        for method, row in methods.items()
+    ]
     return pd.DataFrame(rows).sort_values("tokens", ascending=False, ignore_index=True)
 
 
 def scale(record: dict) -> pd.DataFrame:
     """Own time over the model's, and peak memory over the dense model's, by visual tokens."""
-    import pandas as pd
-
     table = pd.DataFrame([
         {"visual tokens": int(size), "budget": int(budget), **row}
         for size, found in record["scale"].items() for budget, row in found["budgets"].items()
@@ -164,30 +154,11 @@ def scale(record: dict) -> pd.DataFrame:
     return table.sort_values(["visual tokens", "budget"], ascending=[True, False])
 
 
-def captured(record: dict) -> pd.DataFrame:
-    """Prefills from graphs, dense and pruned, over the dense model's as it is, by budget."""
-    import pandas as pd
-
-    dense = record["captured_dense_to_dense"]
-    rows = [
-        {
-            "tokens": int(budget), "method": method, "time / dense": row["to_dense"],
-            "captured / dense": row["captured_to_dense"], "captured dense / dense": dense,
-            "captured / captured dense": row["captured_to_captured_dense"],
-            "FLOPs / dense": row["flops_to_dense"],
-        }
-        for budget, methods in record["budgets"].items() for method, row in methods.items()
-    ]  # fmt: skip
-    return pd.DataFrame(rows).sort_values("tokens", ascending=False, ignore_index=True)
-
-
 def operators(record: dict) -> pd.DataFrame:
     """Operators of a full-size prefill by batch and budget: dense, the oracle's, the method's.
 
     "kernels" are those that compute or copy; "added" is the method's over the oracle's, as a share.
     """
-    import pandas as pd
-
     rows = []
     for batch, found in record["operators"]["batches"].items():
         for budget, methods in found["budgets"].items():
@@ -204,8 +175,6 @@ def operators(record: dict) -> pd.DataFrame:
 
 def footprint(record: dict) -> pd.DataFrame:
     """Peak memory of a full-size prefill by visual tokens and batch, weights not counted."""
-    import pandas as pd
-
     table = pd.DataFrame([
         {
             "model": record["shape"]["name"], "visual tokens": int(size), "batch": int(batch),
@@ -223,8 +192,6 @@ def parts(record: dict) -> pd.DataFrame:
 
     All over the dense model's time to the first token.
     """
-    import pandas as pd
-
     rows = []
     for job, of in sorted(record["answers"]["parts"].items(), key=_by_budget):
         first = record["answers"]["to_dense"][job]["ttft"]
@@ -240,10 +207,10 @@ def _by_budget(job: tuple[str, dict]) -> tuple[bool, int]:
     return name != "dense", 0 if name == "dense" else -int(name.split()[-1])
 
 
-def sentences(records: Records) -> list[str]:
+def sentences(records: Mapping[str, dict]) -> list[str]:
     """What the records say, in words."""
     lines = []
-    for name, record in records.having("budgets").items():
+    for name, record in having(records, "budgets").items():
         frame = overhead(record)
         worst = frame.loc[frame["over the oracle (%)"].idxmax()]
         reached = "at most" if worst["over the oracle (%)"] <= LIMIT_PERCENT else "not within"
@@ -252,7 +219,7 @@ def sentences(records: Records) -> list[str]:
             f"oracle; the largest is {worst['over the oracle (%)']:.2f} % (quartiles "
             f"{worst['low']:.2f} to {worst['high']:.2f}), {worst['method']} at {worst['tokens']}."
         )
-    for name, record in records.having("scale").items():
+    for name, record in having(records, "scale").items():
         frame = scale(record)
         first, last = frame["visual tokens"].min(), frame["visual tokens"].max()
         small, large = (
@@ -263,7 +230,7 @@ def sentences(records: Records) -> list[str]:
             f"{name}: own time is {small:.2f} % of the model's at {first} visual tokens and "
             f"{large:.2f} % at {last}; peak memory is at most {peak:.2f} of the dense model's."
         )
-    for name, record in records.having("footprint").items():
+    for name, record in having(records, "footprint").items():
         frame = footprint(record)
         worst = frame.loc[frame["pruned / dense"].idxmax()]
         below = "below" if worst["pruned / dense"] < 1 else "not always below"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sparsevlm.analysis.style import figure_size, use_style
 from sparsevlm.paper.extras.efficiency import (
     LIMIT_PERCENT,
     ONCE_PER_PROMPT,
-    Records,
     analytic,
+    having,
     operators,
     overhead,
     parts,
@@ -19,12 +21,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STAGE_COLOURS = {
+Records = Mapping[str, dict]
+
+STAGE_COLORS = {
     "hooks": "#999999", "scoring": "#D55E00", "rank": "#CC79A7", "clustering": "#56B4E9",
     "cut": "#009E73",
 }  # fmt: skip
-PART_COLOURS = {"vision": "#E69F00", "prefill": "#0072B2", "rest": "#BBBBBB"}
-KERNEL_COLOURS = {"dense": "#999999", "oracle": "#0072B2", "method": "#D55E00"}
+PART_COLORS = {"vision": "#E69F00", "prefill": "#0072B2", "rest": "#BBBBBB"}
+KERNEL_COLORS = {"dense": "#999999", "oracle": "#0072B2", "method": "#D55E00"}
 BUDGET_LINES = ("-", "--", ":")
 GREY = "#555555"
 
@@ -32,8 +36,6 @@ GREY = "#555555"
 def draw(records: Records) -> Figure:
     """FLOPs, time by part, overhead by stage, its share and memory by number of tokens, kernels."""
     import matplotlib.pyplot as plt
-
-    from sparsevlm.analysis.style import figure_size, use_style
 
     use_style()
     fig = plt.figure(figsize=figure_size(2, 4.4))
@@ -44,7 +46,7 @@ def draw(records: Records) -> Figure:
     _share(fig.add_subplot(grid[1, :2]), records)
     _memory(fig.add_subplot(grid[1, 2:4]), records)
     _kernels(fig.add_subplot(grid[1, 4:]), records)
-    timed = [one for one in records.by_name.values() if "operators" not in one]
+    timed = [one for one in records.values() if "operators" not in one]
     clocks = " and ".join(sorted({one["clock"] for one in timed}))
     fig.supxlabel(
         f"First and last panel: calculated for full size. All others: {clocks}, random weights.",
@@ -55,12 +57,12 @@ def draw(records: Records) -> Figure:
 
 def _flops(axes: Axes) -> None:
     table = analytic()
-    for colour, (model, rows) in zip(
+    for color, (model, rows) in zip(
         ("#D55E00", "#882255", "#0072B2", "#009E73", "#999999"), table.groupby("model", sort=False),
         strict=True,
     ):  # fmt: skip
         share = rows["tokens"] / rows["tokens"].iloc[0]
-        axes.plot(share, rows["FLOPs / dense"], "o-", color=colour, ms=2.5, lw=0.9, label=model)
+        axes.plot(share, rows["FLOPs / dense"], "o-", color=color, ms=2.5, lw=0.9, label=model)
     paper = table.dropna(subset="paper latency / dense")
     axes.plot(paper["tokens"] / paper["tokens"].iloc[0], paper["paper latency / dense"], "k*",
               ms=4, label="LLaVA-1.5-7B:\nlatency in the paper")  # fmt: skip
@@ -70,13 +72,13 @@ def _flops(axes: Axes) -> None:
 
 
 def _answer(axes: Axes, records: Records) -> None:
-    for record in list(records.having("answers").values())[:1]:
+    for record in list(having(records, "answers").values())[:1]:
         table = parts(record)
         place = range(len(table))
         left = [0.0] * len(table)
-        for part, colour in PART_COLOURS.items():
+        for part, color in PART_COLORS.items():
             width = table[part].fillna(0.0)
-            axes.barh(place, width, left=left, color=colour, label=part, height=0.6)
+            axes.barh(place, width, left=left, color=color, label=part, height=0.6)
             left = [a + b for a, b in zip(left, width, strict=True)]
         axes.plot(table["tpot"], place, "k|", ms=7, label="one further token")
         names = [run.replace("sparsevlm ", "") for run in table["run"]]
@@ -88,7 +90,7 @@ def _answer(axes: Axes, records: Records) -> None:
 
 
 def _overhead(axes: Axes, records: Records) -> None:
-    for record in list(records.having("budgets").values())[:1]:
+    for record in list(having(records, "budgets").values())[:1]:
         table = overhead(record)
         table = table[table["method"] == "sparsevlm"]
         place = range(len(table))
@@ -96,7 +98,7 @@ def _overhead(axes: Axes, records: Records) -> None:
         for stage in ONCE_PER_PROMPT:
             height = table[stage]
             if height.sum() > 0:
-                axes.bar(place, height, bottom=bottom, color=STAGE_COLOURS[stage], label=stage,
+                axes.bar(place, height, bottom=bottom, color=STAGE_COLORS[stage], label=stage,
                          width=0.6)  # fmt: skip
                 bottom = [a + b for a, b in zip(bottom, height, strict=True)]
         axes.set_xticks(place, table["tokens"])
@@ -112,7 +114,7 @@ def _of(record: dict) -> str:
 
 
 def _by_size(axes: Axes, records: Records, column: str, title: str) -> None:
-    for record in list(records.having("scale").values())[:1]:
+    for record in list(having(records, "scale").values())[:1]:
         for line, (budget, rows) in zip(BUDGET_LINES, scale(record).groupby("budget", sort=False),
                                         strict=False):  # fmt: skip
             axes.plot(rows["visual tokens"], rows[column], "o", ls=line, color="#D55E00", ms=2.5,
@@ -137,13 +139,13 @@ def _apart(sizes: list[int]) -> list[int]:
 
 
 def _kernels(axes: Axes, records: Records) -> None:
-    found = records.having("operators").values()
+    found = having(records, "operators").values()
     for record in sorted(found, key=lambda one: one["shape"]["hidden"])[:1]:
         table = operators(record)
         table = table[(table["method"] == "sparsevlm") & (table["tokens"] == table["tokens"].min())]
         place = range(len(table))
-        for shift, (run, colour) in zip((-0.27, 0, 0.27), KERNEL_COLOURS.items(), strict=True):
-            axes.bar([x + shift for x in place], table[f"{run} kernels"], width=0.25, color=colour,
+        for shift, (run, color) in zip((-0.27, 0, 0.27), KERNEL_COLORS.items(), strict=True):
+            axes.bar([x + shift for x in place], table[f"{run} kernels"], width=0.25, color=color,
                      label=run)  # fmt: skip
         axes.set_xticks(place, table["batch"])
         axes.legend(fontsize=5.5, loc="upper left")

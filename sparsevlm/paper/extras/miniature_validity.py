@@ -1,24 +1,31 @@
-"""Is a miniature a fair stand-in for its big sister? Where it looks, and what pruning costs it.
+"""Is a miniature a fair stand-in for the full-size model? Where it looks, what pruning costs it.
 
 Two kinds of evidence. The cards (`data/miniature/*.json`) hold what a dense miniature attends to
-and from which layer on it needs no picture; the records of the tables hold what pruned ones answer.
-Read next: stand_in_drawing.py.
+and from which layer on it needs no image; the records of the tables hold what pruned ones answer.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from sparsevlm.analysis import drawing, study
+from sparsevlm.analysis.panels import LAST_TOKEN, QUIET, RATERS
 from sparsevlm.analysis.statistics import Estimate, estimate
-from sparsevlm.analysis.study import Results, measure
-from sparsevlm.analysis.study_words import in_words
+from sparsevlm.analysis.study import DENSE_SETTING, OURS, RANDOM, Results
+from sparsevlm.analysis.words import in_words, label
 from sparsevlm.evaluation.attention_aligned import moved_layers, probes_of
 from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.evaluation.profiles import Profile, as_profile
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Every miniature with the study that it answers.
 STUDY_OF = {
@@ -28,13 +35,14 @@ STUDY_OF = {
     "mini-video-llava": "table_3",
     "mini-qwen2-vl": "table_2",
 }
-# Those whose cuts the other rule moves, with the study that was cut there.
-MOVED_STUDY_OF = {"mini-llava-16": "moved_deep", "mini-gemini": "moved_gemini"}
-NEEDED = 0.99  # share of its accuracy at which a miniature is done with the picture
+# Those for which the attention rule gives other layers, with the study that prunes there.
+ALIGNED_STUDY_OF = {"mini-llava-16": "moved_deep", "mini-gemini": "moved_gemini"}
+NEEDED = 0.99  # share of its accuracy at which a miniature is done with the image
+PRICED = (OURS, "fastv", RANDOM)
 
 
 @dataclass(frozen=True)
-class Look:
+class AttentionByLayer:
     """Where a dense miniature looks, from its card.
 
     Attributes
@@ -47,12 +55,12 @@ class Look:
     area : float
         Share of the visual tokens that the object covers: what looking nowhere would give.
     without : tuple of float
-        Entry ``l``: questions answered right when no text token sees the picture from layer ``l``
+        Entry ``l``: questions answered right when no text token sees the image from layer ``l``
         on. The last entry is the untouched model.
     stages : tuple of int
         Layers after which SparseVLM prunes, by the same fractions of depth for every model.
-    moved : tuple of int
-        Where `moved_cuts` puts them.
+    aligned : tuple of int
+        The layers that `attention_aligned` gives.
     """
 
     name: str
@@ -61,97 +69,85 @@ class Look:
     area: float
     without: tuple[float, ...]
     stages: tuple[int, ...]
-    moved: tuple[int, ...]
+    aligned: tuple[int, ...]
+
+    @classmethod
+    def read(
+        cls, name: str, stages: tuple[int, ...], folder: Path = DATA / "miniature"
+    ) -> AttentionByLayer:
+        """Read a card; ValueError if it has no probes."""
+        probes = probes_of(name, folder)
+        attention = probes["attention"]
+        return cls(
+            name, tuple(attention["naming word"]), tuple(attention["last token"]),
+            attention["area"][0], tuple(probes["without_image_from"]), stages,
+            moved_layers(name, folder),
+        )  # fmt: skip
 
     @property
     def done(self) -> int:
-        """The first layer from which on the picture is not needed any more."""
+        """The first layer from which on the image is not needed any more."""
         enough = NEEDED * self.without[-1]
         return next(layer for layer, right in enumerate(self.without) if right >= enough)
 
     @property
     def sentence(self) -> str:
-        """Depth in words: which cuts can cost anything."""
+        """Depth in words: which stages can cost anything."""
         matter = [stage for stage in self.stages if stage + 1 < self.done]
-        named = ", ".join(map(str, self.stages))
         best = max(range(len(self.naming)), key=self.naming.__getitem__)
+        missed = f"what is dropped after {_join(matter)}" if matter else "nothing that it drops"
         return (
             f"{self.name}: the naming word looks at its object most in layer {best} "
             f"({self.naming[best]:.0%} of a head's attention, for {self.area:.1%} of the tokens); "
             f"from layer {self.done} of {len(self.naming)} on no answer needs the picture. "
-            f"SparseVLM cuts after {named}; "
-            + (f"what is dropped after {_join(matter)} can be missed." if matter
-               else "nothing that it drops can be missed.")
-        )  # fmt: skip
+            f"SparseVLM prunes after {', '.join(map(str, self.stages))}; {missed} can be missed."
+        )
 
 
-def _join(layers: list[int]) -> str:
-    return " and ".join(map(str, layers)) if len(layers) < 3 else ", ".join(map(str, layers))
-
-
-def look(name: str, stages: tuple[int, ...], folder: Path = DATA / "miniature") -> Look:
-    """Read a card.
-
-    Raises
-    ------
-    ValueError
-        The card has no probes.
-    """
-    probes = probes_of(name, folder)
-    attention = probes["attention"]
-    return Look(
-        name, tuple(attention["naming word"]), tuple(attention["last token"]),
-        attention["area"][0], tuple(probes["without_image_from"]), stages,
-        moved_layers(name, folder),
-    )  # fmt: skip
+def _join(layers: Sequence[int]) -> str:
+    return (" and " if len(layers) < 3 else ", ").join(map(str, layers))
 
 
 @dataclass(frozen=True)
-class Stand:
+class Evidence:
     """One miniature: where it looks, and the results of its study.
 
     Attributes
     ----------
-    look : Look
+    attention : AttentionByLayer
     results : Results
         Of the study that it answers, all methods on the same questions.
-    moved : Results, optional
-        On the same questions, cut after `look.moved`; None where that changes nothing.
+    aligned : Results, optional
+        On the same questions, pruned after `attention.aligned`; None where that changes nothing.
     """
 
-    look: Look
+    attention: AttentionByLayer
     results: Results
-    moved: Results | None = None
+    aligned: Results | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the miniature."""
+        return self.attention.name
 
     @property
     def questions(self) -> int:
         """Questions that every method answered."""
-        profile = self.results.profile
-        return sum(
-            self.results.records[("dense", None, name)].run.num_samples
-            for name in profile.benchmarks
-        )
+        names = self.results.profile.benchmarks
+        return sum(self.results.records[(*DENSE_SETTING, n)].run.num_samples for n in names)
 
-    def lost_at_random(self, tokens: int) -> Estimate | None:
-        """Relative accuracy of random tokens minus 100, in points; None where not measured."""
-        if ("random", tokens) not in self.results.relative:
-            return None
-        return self.results.difference(("random", tokens), ("dense", None))
+    def gained(self, tokens: int, over: str) -> Estimate:
+        """Return the relative accuracy of SparseVLM minus that of another method, paired."""
+        return self.results.difference((OURS, tokens), (over, tokens))
 
-    def gained(self, tokens: int, over: str) -> Estimate | None:
-        """Relative accuracy of SparseVLM minus that of another method, paired."""
-        if (over, tokens) not in self.results.relative:
-            return None
-        return self.results.difference(("sparsevlm", tokens), (over, tokens))
-
-    def gained_by_moving(self, tokens: int) -> Estimate:
-        """Relative accuracy of SparseVLM with moved cuts minus that without, paired."""
-        setting = ("sparsevlm", tokens)
-        return estimate(self.moved.relative[setting] - self.results.relative[setting])
+    def gained_by_aligning(self, tokens: int) -> Estimate:
+        """Return the relative accuracy of SparseVLM with aligned stages minus without, paired."""
+        ends = [each.relative[OURS, tokens] for each in (self.aligned, self.results)]
+        return estimate(ends[0] - ends[1])
 
 
-def stands(profile: Profile | str) -> list[Stand]:
-    """Every miniature with its study, from finished records.
+def load(profile: Profile | str) -> list[Evidence]:
+    """Return every miniature with its study, from finished records.
 
     Raises
     ------
@@ -160,82 +156,142 @@ def stands(profile: Profile | str) -> list[Stand]:
     """
     profile = as_profile(profile)
     found = []
-    for name, study in STUDY_OF.items():
-        narrowed = profile.for_study(study)
-        pruner = backend_of(narrowed.model).sizes(name).pruner("sparsevlm", narrowed.budgets[-1])
-        stages = tuple(stage.layer for stage in pruner.stages)
-        moved = measure(profile, MOVED_STUDY_OF[name]) if name in MOVED_STUDY_OF else None
-        found.append(Stand(look(name, stages), measure(profile, study), moved))
+    for name, study_name in STUDY_OF.items():
+        narrowed = profile.for_study(study_name)
+        pruner = backend_of(narrowed.model).sizes(name).pruner(OURS, narrowed.budgets[-1])
+        attention = AttentionByLayer.read(name, tuple(stage.layer for stage in pruner.stages))
+        aligned = ALIGNED_STUDY_OF.get(name)
+        results = study.measure(profile, study_name)
+        found.append(
+            Evidence(attention, results, study.measure(profile, aligned) if aligned else None)
+        )
     return found
 
 
-def sentences(found: list[Stand]) -> list[str]:
-    """Depth, the need for a choice, and the gain of text guidance, computed from the results."""
+def sentences(found: Sequence[Evidence]) -> list[str]:
+    """Return depth, the need for a choice, and the gain of text guidance, in words."""
     said = []
-    for stand in found:
-        said.append(stand.look.sentence)
-        for tokens in stand.results.profile.budgets:
-            lost, gained = stand.lost_at_random(tokens), stand.gained(tokens, "random")
-            if lost is None or gained is None:
-                continue
+    for one in found:
+        said.append(one.attention.sentence)
+        for tokens in one.results.profile.budgets:
+            lost = one.results.difference((RANDOM, tokens), DENSE_SETTING)
             said.append(
-                f"  {tokens} tokens, {stand.questions} questions: random tokens "
-                f"{in_words(lost)} against dense; SparseVLM {in_words(gained)} against random."
+                f"  {tokens} tokens, {one.questions} questions: random tokens {in_words(lost)} "
+                f"against dense; SparseVLM {in_words(one.gained(tokens, RANDOM))} against random."
             )
     return said
 
 
-def moved_sentences(found: list[Stand]) -> list[str]:
-    """What the second rule changes, from the results."""
+def aligned_sentences(found: Sequence[Evidence]) -> list[str]:
+    """Return what the attention rule changes, in words."""
     said = []
-    for stand in found:
-        if stand.moved is None:
-            continue
+    for one in (each for each in found if each.aligned):
         said.append(
-            f"{stand.look.name}: cuts after {_join(list(stand.look.moved))} in place of "
-            f"{_join(list(stand.look.stages))}."
+            f"{one.name}: stages after {_join(one.attention.aligned)} in place of "
+            f"{_join(one.attention.stages)}."
         )
-        for tokens in stand.moved.profile.budgets:
-            ahead = stand.moved.difference(("sparsevlm", tokens), ("random", tokens))
+        for tokens in one.aligned.profile.budgets:
+            ahead = one.aligned.difference((OURS, tokens), (RANDOM, tokens))
             said.append(
-                f"  {tokens} tokens: SparseVLM {in_words(stand.gained_by_moving(tokens))} against "
-                f"its cuts by depth; {in_words(ahead)} against random tokens with moved cuts."
+                f"  {tokens} tokens: SparseVLM {in_words(one.gained_by_aligning(tokens))} against "
+                f"its stages by depth; {in_words(ahead)} against random tokens with moved stages."
             )
     return said
 
 
-def comparisons(found: list[Stand]) -> pd.DataFrame:
-    """SparseVLM against every other method: points, interval, and whether they separate."""
+def comparisons(found: Sequence[Evidence]) -> pd.DataFrame:
+    """Return SparseVLM against every other method: points, interval, whether they separate."""
     rows = []
-    cases = [(stand, "by depth", stand.results) for stand in found]
-    cases += [(stand, "moved", stand.moved) for stand in found if stand.moved]
-    for stand, stages, results in cases:
-        for row in results.rows:
-            if row.ahead is None:
-                continue
-            rows.append({
-                "miniature": stand.look.name,
-                "cuts": stages,
-                "tokens": row.tokens,
-                "against": row.method,
-                "points": row.ahead.value,
-                "low": row.ahead.low,
-                "high": row.ahead.high,
-                "separates": row.ahead.excludes_zero,
-                "questions": stand.questions,
-            })  # fmt: skip
+    cases = [(one, "by depth", one.results) for one in found]
+    cases += [(one, "moved", one.aligned) for one in found if one.aligned]
+    for one, stages, results in cases:
+        for method, tokens in results.settings:
+            ahead = results.find("ahead", (method, tokens))
+            if ahead is not None:
+                rows.append({
+                    "miniature": one.name, "cuts": stages, "tokens": tokens, "against": method,
+                    "points": ahead.value, "low": ahead.low, "high": ahead.high,
+                    "separates": ahead.excludes_zero, "questions": one.questions,
+                })  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def looks_frame(found: list[Stand]) -> pd.DataFrame:
-    """What the figure of attention shows: one row per miniature and layer."""
-    rows = []
-    for one in (stand.look for stand in found):
-        for layer, (naming, last) in enumerate(zip(one.naming, one.last, strict=True)):
-            rows.append({
-                "miniature": one.name, "layer": layer, "naming_word": naming, "last_token": last,
-                "area": one.area, "right_without_picture_from_here": one.without[layer],
-                "cut_after": layer in one.stages,
-                "moved_cut_after": layer in one.moved,
-            })  # fmt: skip
-    return pd.DataFrame(rows)
+def attention_frame(found: Sequence[Evidence]) -> pd.DataFrame:
+    """Return what the figure of attention shows: one row per miniature and layer."""
+    return pd.DataFrame([
+        {
+            "miniature": one.name, "layer": layer, "naming_word": naming, "last_token": last,
+            "area": one.area, "right_without_picture_from_here": one.without[layer],
+            "cut_after": layer in one.stages, "moved_cut_after": layer in one.aligned,
+        }
+        for one in (each.attention for each in found)
+        for layer, (naming, last) in enumerate(zip(one.naming, one.last, strict=True))
+    ])  # fmt: skip
+
+
+def draw_attention(found: Sequence[Evidence]) -> Figure:
+    """Return attention on the object that a question names, by layer; a panel per miniature."""
+    fig, (row,) = drawing.panels(1, len(found), 2.3, sharey=True)
+    for axes, one in zip(row, found, strict=True):
+        _draw_layers(axes, one.attention, one.aligned is not None)
+    row[0].set_ylabel("share")
+    _one_legend(fig, row)
+    return fig
+
+
+def _one_legend(fig: Figure, row: Sequence[Axes]) -> None:
+    """One legend for all panels, an entry for whatever is in any of them."""
+    entries: dict[str, object] = {}
+    for axes in row:
+        entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    columns = len(entries) if len(entries) < 6 else 3
+    fig.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns)
+
+
+def _draw_layers(axes: Axes, one: AttentionByLayer, is_aligned: bool) -> None:
+    layers, size = range(len(one.naming)), {"markersize": 2.5}
+    axes.plot(layers, one.naming, "o-", color=RATERS, label="naming word on its object", **size)
+    axes.plot(layers, one.last, "s-", color=LAST_TOKEN, label="last token on it", **size)
+    axes.axhline(one.area, color=QUIET, linestyle=":", linewidth=0.9, label="its area")
+    axes.step(range(len(one.without)), one.without, where="mid", color="black", linewidth=0.8,
+              label="right without picture from here on")  # fmt: skip
+    for number, stage in enumerate(one.stages):
+        axes.axvline(stage + 0.5, color=QUIET, linestyle="--", linewidth=0.6,
+                     label="SparseVLM prunes" if number == 0 else None)  # fmt: skip
+    if is_aligned:
+        places = [layer + 0.5 for layer in one.aligned]
+        axes.plot(places, [0.02] * len(places), "^", color="black", markersize=3.5, clip_on=False,
+                  label="moved stages")  # fmt: skip
+    axes.set(title=one.name, xlabel="layer", ylim=(0, 1.03), xlim=(-0.5, len(layers) + 0.3))
+    axes.set_xticks(range(0, len(layers), 4 if len(layers) > 8 else 2))
+
+
+def draw_price(found: Sequence[Evidence]) -> Figure:
+    """Return relative accuracy against budget with paired intervals; a panel per miniature."""
+    fig, (row,) = drawing.panels(1, len(found), 2.3, sharey=True)
+    for axes, one in zip(row, found, strict=True):
+        _draw_price(axes, one.results, PRICED)
+        if one.aligned:
+            dashed = {"linestyle": "--", "markerfacecolor": "white"}
+            _draw_price(axes, one.aligned, (OURS, RANDOM), ", moved stages", **dashed)
+        axes.set_title(f"{one.name}\n{one.questions} questions")
+    row[0].set_ylabel("accuracy relative to dense (%)")
+    _one_legend(fig, row)
+    return fig
+
+
+def _draw_price(
+    axes: Axes, results: Results, methods: Sequence[str], suffix: str = "", **how: object
+) -> None:
+    budgets = sorted(results.profile.budgets)
+    for method, shift in zip(methods, drawing.spread(len(methods), 0.02), strict=True):
+        estimates = [results.get("relative accuracy", (method, b)) for b in budgets]
+        look = {"markersize": 3, "label": f"{label(method)}{suffix}", **how}
+        drawing.draw_estimates(axes, [b * (1 + shift) for b in budgets], estimates, method, **look)
+    axes.axhline(100, color="black", linewidth=0.8, linestyle=":")
+    drawing.budget_axis(axes, budgets)
+    axes.tick_params(axis="x", labelsize=5.5)
+    axes.set_xlabel("visual tokens")
+    # A single budget would otherwise fill the panel with the offsets between the methods.
+    low, high = min(budgets), max(budgets)
+    axes.set_xlim(0.8 * low, 1.2 * high) if high > low else axes.set_xlim(low / 1.5, high * 1.5)

@@ -1,9 +1,9 @@
-"""Which methods separate on the miniatures, with about 2,000 questions each.
+"""Which methods differ significantly on the miniatures, with about 2,000 questions each.
 
 The tables ask a miniature a few hundred questions, so that all of them can be made in minutes.
-What a difference between two methods is takes more. `sparsevlm significance`
-asks those questions once, resumes where it was stopped, and writes the differences, study by study,
-to a file that is kept in git; the notebook `miniature` draws it and states how each was made.
+What a difference between two methods is takes more. `sparsevlm significance` asks those questions
+once, resumes where it was stopped, and writes the differences, study by study, to a file that is
+kept in git; the notebook `miniature` draws it and states how each was made.
 """
 
 from __future__ import annotations
@@ -13,33 +13,36 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pandas as pd
+
+from sparsevlm.analysis.drawing import error_bars
 from sparsevlm.analysis.kinds import accuracy_by_kind
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.analysis.study import Results, measure
+from sparsevlm.analysis.study import DENSE, Results, measure
 from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
-from sparsevlm.evaluation.backends import backend_of
+from sparsevlm.analysis.words import label
 from sparsevlm.evaluation.paths import DATA, relative
-from sparsevlm.evaluation.plan import DENSE, plan_runs
+from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.evaluation.results.failures import RunError
 from sparsevlm.evaluation.results.run import EvaluationRun, digest
-from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.runs import execute_runs
+from sparsevlm.evaluation.runs import ensure_records
 from sparsevlm.evaluation.studies import studies
 
 if TYPE_CHECKING:
-    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 FILE = DATA / "miniature" / "separation.json"
 NAMES = tuple(name for name in studies() if name.startswith("apart_"))
 FORMAT = 1
+COMMAND = "sparsevlm significance"
 
 
 def _code_of(runs: Iterable[EvaluationRun]) -> str:
-    """Digest of the code that some runs depend on."""
+    """Return the digest of the code that some runs depend on."""
     return digest(*sorted({run.algorithm for run in runs}))
 
 
@@ -57,6 +60,14 @@ def entry(results: Results) -> dict:
         for (method, _, benchmark), record in results.records.items()
         if method == DENSE
     }
+    rows = []
+    for method, tokens in results.settings[1:]:
+        ahead = results.find("ahead", (method, tokens))
+        rows.append({
+            "method": method, "tokens": tokens,
+            "relative": _rounded(results.get("relative accuracy", (method, tokens))),
+            "behind_sparsevlm": ahead and _rounded(ahead),
+        })  # fmt: skip
     return {
         "miniature": profile.model,
         "cuts": "moved" if profile.attention_aligned else "by depth",
@@ -64,21 +75,12 @@ def entry(results: Results) -> dict:
         "dense": dense,
         "algorithm": _code_of(record.run for record in results.records.values()),
         "provenance": provenance.collect(),
-        "runs": sorted(results.ids),
-        "rows": [
-            {
-                "method": row.method,
-                "tokens": row.tokens,
-                "relative": _numbers(row.relative),
-                "behind_sparsevlm": row.ahead and _numbers(row.ahead),
-            }
-            for row in results.rows
-            if row.method != DENSE
-        ],
+        "cells": sorted(results.ids),
+        "rows": rows,
     }
 
 
-def _numbers(estimate: Estimate) -> dict[str, float]:
+def _rounded(estimate: Estimate) -> dict[str, float]:
     return {name: round(getattr(estimate, name), 3) for name in ("value", "low", "high", "level")}
 
 
@@ -93,20 +95,18 @@ def read(path: Path = FILE) -> dict:
         It is of another version of this code.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{relative(path)} is not there; make it: sparsevlm significance")
+        raise FileNotFoundError(f"{relative(path)} is not there; make it: {COMMAND}")
     found = json.loads(path.read_text(encoding="utf-8"))
     if found.get("format") != FORMAT:
         raise ValueError(
             f"{relative(path)} has format {found.get('format')}, this code reads {FORMAT}; make it "
-            "again: sparsevlm significance"
+            f"again: {COMMAND}"
         )
     return found
 
 
 def frame(found: dict) -> pd.DataFrame:
     """Return a row per study and other method: SparseVLM minus it, in points."""
-    import pandas as pd
-
     rows = []
     for study in found["studies"].values():
         for row in study["rows"]:
@@ -124,8 +124,6 @@ def frame(found: dict) -> pd.DataFrame:
 
 def dense_frame(found: dict) -> pd.DataFrame:
     """Return a row per miniature, benchmark and kind of question: the dense model's accuracy."""
-    import pandas as pd
-
     return pd.DataFrame([
         {
             "miniature": study["miniature"], "benchmark": entry["label"], "kind": kind or "all",
@@ -175,7 +173,7 @@ def draw(table: pd.DataFrame) -> Figure:
     for axes, ((miniature, cuts), rows) in zip(panels[0], groups, strict=True):
         _draw_panel(axes, rows)
         first = rows.iloc[0]
-        moved = ", moved cuts" if cuts == "moved" else ""
+        moved = ", moved stages" if cuts == "moved" else ""
         axes.set_title(
             f"{miniature}{moved}\n{first.tokens} tokens\n{first.questions} questions", fontsize=6.5
         )
@@ -187,23 +185,22 @@ def draw(table: pd.DataFrame) -> Figure:
 
 def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
     for place, row in enumerate(rows.itertuples()):
-        style = METHOD_STYLE[row.against]
-        ends = [[row.points - row.low], [row.high - row.points]]
+        style, lead = METHOD_STYLE[row.against], Estimate(row.points, row.low, row.high)
         axes.errorbar(
-            [row.points], [place], xerr=ends, color=style.colour, marker=style.marker,
+            [row.points], [place], xerr=error_bars([lead]), color=style.color, marker=style.marker,
             markersize=4, elinewidth=0.8, capsize=2,
         )  # fmt: skip
     axes.axvline(0, color="black", linewidth=0.8, linestyle=":")
-    axes.set_yticks(range(len(rows)), [METHOD_STYLE[name].label for name in rows.against])
+    axes.set_yticks(range(len(rows)), [label(name) for name in rows.against])
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.grid(axis="x")
 
 
 def put(results: Results, path: Path = FILE) -> None:
     """Write a study into the file; the others stay as they are."""
-    studies = read(path)["studies"] if path.exists() else {}
-    studies[results.profile.study] = entry(results)
-    whole = {name: studies[name] for name in NAMES if name in studies}
+    known = read(path)["studies"] if path.exists() else {}
+    known[results.profile.study] = entry(results)
+    whole = {name: known[name] for name in NAMES if name in known}
     write_text(path, json.dumps({"format": FORMAT, "studies": whole}, indent=1) + "\n")
 
 
@@ -215,11 +212,12 @@ def update(names: Sequence[str] = NAMES, jobs: int = 2) -> dict[str, str]:
     dict of str
         What failed in the first study that failed, with the reason; those after it are not run.
     """
-    profile, store = get_profile("mini"), Store()
+    profile = get_profile("mini")
     for name in names:
-        runs = plan_runs(profile.for_study(name), store=store)
-        if failed := execute_runs(runs, store, jobs, backend=backend_of(profile.model)):
-            return failed
+        try:
+            ensure_records(profile.for_study(name), jobs=jobs)
+        except RunError as error:
+            return {name: str(error)}
         put(measure(profile, name))
         print(f"{name}: written to {relative(FILE)}", flush=True)
     return {}

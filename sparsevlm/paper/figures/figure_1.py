@@ -149,7 +149,7 @@ def draw(found: Found) -> Figure:
 def _colour(method: str) -> str:
     from sparsevlm.analysis.style import METHOD_STYLE
 
-    return METHOD_STYLE[method].colour
+    return METHOD_STYLE[method].color
 
 
 def _label(method: str) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sparsevlm.analysis.study_tradeoff import PaperRow, TradeOff
+from sparsevlm.paper.figures.trade_off import PaperRow, TradeOff
 
 FIGURE = TradeOff(
     name="figure_10",
     benchmarks=("tgif", "msvd"),
-    costs=("tokens", "flops"),
+    costs=("tokens out", "FLOPs (%)"),
     paper_model="Video-LLaVA-7B",
     paper_rows=(PaperRow("table3", "tokens", "visual tokens", "Table 3, judged", "_accuracy"),),
 )
-measure = FIGURE.measure
+REPORT = FIGURE.report
+measure = REPORT.measure

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from sparsevlm.analysis.study_tradeoff import PaperRow, TradeOff
+from sparsevlm.paper.figures.trade_off import PaperRow, TradeOff
 
 FIGURE = TradeOff(
     name="figure_8",
     benchmarks=("pope", "textvqa", "mme"),
-    costs=("flops",),
+    costs=("FLOPs (%)",),
     paper_model="LLaVA-1.5-7B",
     paper_rows=(
         PaperRow("table1", "prefill_tflops", "prefill TFLOPs", "Table 1"),
         PaperRow("table1", "latency_ms", "latency on an A100 (ms)", "Table 1"),
     ),
 )
-measure = FIGURE.measure
+REPORT = FIGURE.report
+measure = REPORT.measure

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from sparsevlm.analysis.study_tradeoff import PaperRow, TradeOff
+from sparsevlm.paper.figures.trade_off import PaperRow, TradeOff
 
 FIGURE = TradeOff(
     name="figure_9",
     benchmarks=("pope", "textvqa", "mme"),
-    costs=("flops",),
+    costs=("FLOPs (%)",),
     paper_model="Mini-Gemini-7B",
     paper_rows=(PaperRow("figure4", "tokens", "visual tokens", "Figure 4, read off"),),
 )
-measure = FIGURE.measure
+REPORT = FIGURE.report
+measure = REPORT.measure

@@ -1,62 +1,146 @@
-"""Table 2: three benchmarks on pictures of any size, beside the paper's numbers for Qwen2-VL.
-
-Records become numbers as in Table 3 (`table_3.measure`): every benchmark with its interval, every
-method paired with the dense model and with random tokens. Read next: table_2_views.py.
-"""
+"""Table 2: three benchmarks on images of any size, beside the paper's numbers for Qwen2-VL."""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from statistics import fmean
+from typing import TYPE_CHECKING
 
-from sparsevlm.analysis import published
-from sparsevlm.analysis.study import OURS, Results
-from sparsevlm.evaluation.plan import DENSE
-from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.paper.tables import table_3
-from sparsevlm.paper.tables.table_3 import Row, from_records
+import pandas as pd
 
-__all__ = [
-    "OURS", "PAPER_MODEL", "Results", "average", "from_records", "mean_visual", "measure",
-    "published_retained", "published_rows",
-]  # fmt: skip
+from sparsevlm.analysis import drawing, published, tables
+from sparsevlm.analysis.pages import Report, Section, made_at, title
+from sparsevlm.analysis.study import DENSE_SETTING, OURS, Results
+from sparsevlm.analysis.words import in_words, label, maybe_chance
+from sparsevlm.benchmarks import BENCHMARKS
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PAPER_MODEL = "Qwen2-VL-7B"
+PAPER = published.by_setting("table2")
+PAPER_TITLE = f"{PAPER_MODEL}, as published ({tables.PAPER}, Table 2)"
+SUFFIX = "_mean_visual_tokens"
 
 
-def measure(profile: Profile | str) -> Results:
-    """Return Table 2 of a profile from its finished records; errors as of `study.measure`."""
-    return table_3.measure(profile, "table_2")
-
-
-def average(row: Row) -> float:
-    """Return the plain mean of the scores, as the paper's last column."""
-    return fmean(row.scores.values())
+def numbers(results: Results) -> pd.DataFrame:
+    """Return the measured table, numbers unrounded: rows by (budget, method), dense first."""
+    return tables.numbers(results, tables.score_columns(results))
 
 
 def mean_visual(results: Results) -> dict[str, tuple[float, int, int]]:
-    """Return mean, smallest and largest number of visual tokens of a picture, by benchmark.
+    """Return mean, smallest and largest number of visual tokens of an image, by benchmark.
 
     They are the tokens that enter the first layer of the dense model, one count per sample.
     """
     found = {}
     for name in results.profile.benchmarks:
-        rows = results.records[DENSE, None, name].predictions
+        rows = results.records[(*DENSE_SETTING, name)].predictions
         counts = [row["tokens_in"][0] for row in rows]
         found[name] = (fmean(counts), min(counts), max(counts))
     return found
 
 
-def published_rows() -> dict[int | None, dict[str, float]]:
-    """Return the paper's numbers by budget and measure; the dense row under None."""
-    found: dict[int | None, dict[str, float]] = {}
-    for row in published.rows("table2", model=PAPER_MODEL):
-        budget = None if row.visual_tokens == "dynamic" else int(row.visual_tokens)
-        found.setdefault(budget, {})[row.measure] = row.value
-    return found
-
-
 def published_retained(budget: int) -> float:
     """Return the paper's mean of the percentages of the dense scores at a budget, recomputed."""
-    paper = published_rows()
-    columns = [c for c in paper[budget] if c != "average"]
-    return fmean(100 * paper[budget][c] / paper[None][c] for c in columns)
+    paper, dense = PAPER[OURS, budget], PAPER[DENSE_SETTING]
+    return fmean(100 * paper[c] / dense[c] for c in paper if c != "average")
+
+
+def published_numbers() -> pd.DataFrame:
+    """Return the paper's Table 2, budgets falling, with the percent of dense recomputed."""
+    rows = []
+    for (_, budget), paper in PAPER.items():
+        row = {c: v for c, v in paper.items() if not c.endswith(SUFFIX)}
+        row["Avg"] = row.pop("average")
+        row["Avg (% of dense, recomputed)"] = published_retained(budget) if budget else 100.0
+        rows.append(row)
+    return tables.by_setting(rows, list(PAPER))
+
+
+def tokens_line(results: Results) -> str:
+    """Return the visual tokens per image, here and in the paper, in one line."""
+    counted = "; ".join(
+        f"{BENCHMARKS[name].label} {mean:.0f} ({low} to {high})"
+        for name, (mean, low, high) in mean_visual(results).items()
+    )
+    paper = ", ".join(
+        f"{c.removesuffix(SUFFIX)} {v:.0f}"
+        for c, v in PAPER[DENSE_SETTING].items()
+        if c.endswith(SUFFIX)
+    )
+    return (
+        f"Visual tokens per picture, mean (least to most): {counted}. The paper's means for "
+        f"{PAPER_MODEL}: {paper}."
+    )
+
+
+def sentences(results: Results) -> list[str]:
+    """Return what the paper says with what is measured here, then the controls, in words."""
+    budgets, methods = sorted(results.profile.budgets, reverse=True), results.profile.methods
+    lines = []
+    for budget in budgets:
+        ours = results.difference((OURS, budget), DENSE_SETTING)
+        said = "the paper has no such row"
+        if (OURS, budget) in PAPER:
+            said = f"in the paper {published_retained(budget) - 100:+.1f}"
+        lines.append(f"SparseVLM at {budget} tokens minus dense: {in_words(ours)}; {said}.")
+    for more, fewer in pairwise(budgets):
+        loss = results.difference((OURS, more), (OURS, fewer))
+        lines.append(f"SparseVLM at {more} minus at {fewer} tokens: {in_words(loss)}.")
+    for budget in budgets:
+        for rival in (m for m in methods if m != OURS):
+            apart = results.difference((OURS, budget), (rival, budget))
+            lines.append(
+                f"At {budget} tokens SparseVLM minus {label(rival)}: {in_words(apart)}"
+                f"{maybe_chance(apart)}."
+            )
+    return lines
+
+
+def notes(results: Results) -> str:
+    """Return how to read the measured table."""
+    return (
+        "Brackets are 95 % intervals from a paired bootstrap over questions, not corrected for the "
+        "number of comparisons; the columns with minus are of the mean score, in points. The paper "
+        "names a budget for pictures of any size and no schedule. Here a schedule is made for the "
+        "nominal picture and keeps the same number of tokens of every picture (all of them where "
+        "there are no more), so the mean over the layers follows the size a little: tokens out is "
+        f"what was left. FLOPs are counted by the paper's formula. {tokens_line(results)}"
+        f"{made_at(results)}"
+    )
+
+
+def page(results: Results) -> list[Section]:
+    """Return what is measured, what is published, and the comparison."""
+    measured = tables.readable(results, tables.score_columns(results))
+    return [
+        Section(title(results), measured, notes(results)),
+        Section(PAPER_TITLE, tables.as_text(published_numbers())),
+        Section("Does the claim hold?", sentences=sentences(results)),
+    ]
+
+
+def figure(results: Results) -> Figure:
+    """Return percent of the dense scores by budget: measured left, published right."""
+    fig, ((left, right),) = drawing.panels(1, 2, 3.0, sharex=True, sharey=True)
+    budgets, methods = sorted(results.profile.budgets), results.profile.methods
+    for method, shift in zip(methods, drawing.spread(len(methods), 6), strict=True):
+        shown = [results.get("relative accuracy", (method, budget)) for budget in budgets]
+        drawing.draw_estimates(left, [budget + shift for budget in budgets], shown, method)
+    known = [budget for budget in budgets if (OURS, budget) in PAPER]
+    right.plot(known, [published_retained(budget) for budget in known], **drawing.line_style(OURS))
+    left.set_title(drawing.measured_title(results.profile))
+    right.set_title(f"published: {PAPER_MODEL}\nTable 2 of the paper")
+    for axes in (left, right):
+        drawing.level_line(axes, 100)
+        axes.set_xticks(budgets, [str(b) for b in budgets])
+        axes.set_xlabel("visual tokens kept (mean over layers)")
+        axes.grid(axis="y")
+    left.set_ylabel(drawing.RELATIVE)
+    drawing.legend_above(fig, left, len(methods))
+    return fig
+
+
+REPORT = Report("table_2", page, figure, numbers, paper=PAPER)
+measure = REPORT.measure

@@ -1,124 +1,139 @@
-"""Table 3: four video benchmarks at 194 visual tokens, beside the paper's own numbers.
-
-study.py turns records into numbers; here every benchmark also has its own interval, and every
-method a paired comparison with the dense model and with random tokens. Read next:
-table_3_views.py (tables, sentences, files, the figure).
-"""
+"""Table 3: four video benchmarks at 194 visual tokens, beside the paper's own numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from statistics import fmean
+from typing import TYPE_CHECKING
 
-import numpy as np
+import pandas as pd
 
-from sparsevlm.analysis import published, statistics, study
-from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.analysis.study import DENSE_SETTING, Results, Setting
+from sparsevlm.analysis import drawing, kinds, published, tables
+from sparsevlm.analysis.pages import Report, Section, made_at, title
+from sparsevlm.analysis.study import DENSE_SETTING, RANDOM, Results
+from sparsevlm.analysis.words import here, in_words, label, maybe_chance
 from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.evaluation.backends import backend_of
-from sparsevlm.evaluation.profiles import Profile, as_profile
-from sparsevlm.evaluation.runs import Record, load_records
-from sparsevlm.models.sizes import ModelSizes, kv_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PAPER_MODEL = "Video-LLaVA-7B"
-PAPER_METHODS = ("Dense", "FastV", "SparseVLM")
-CONTROL = "random"
+PAPER = published.by_setting("table3")
+PAPER_TITLE = f"{PAPER_MODEL}, as published ({tables.PAPER}, Table 3)"
+OURS = ("sparsevlm", "sparsevlm-video")
+AT = 194  # the paper's budget
 
 
-@dataclass(frozen=True)
-class Row(study.Row):
-    """One method at one budget, with what Tables 2 and 3 show beyond `study.Row`.
-
-    Attributes
-    ----------
-    percent : dict of Estimate
-        Percent of the dense model's score, by benchmark, paired.
-    judged : dict of (float, float)
-        The judge's accuracy in percent and mean score from 0 to 5, of benchmarks that were judged.
-    against_dense, against_random : Estimate or None
-        The mean score over the benchmarks minus that of the dense model, and of random tokens at
-        the same budget, in points, paired; None for that model itself.
-    kv : float
-        Bytes of the keys and values of a prefill in half precision, mean over samples.
-    """
-
-    percent: dict[str, Estimate]
-    judged: dict[str, tuple[float, float]]
-    against_dense: Estimate | None
-    against_random: Estimate | None
-    kv: float
+def columns(results: Results) -> list[tables.Column]:
+    """Return the columns of the measured table: without the average of the scores."""
+    return tables.score_columns(results)[1:]
 
 
-def measure(profile: Profile | str, name: str = "table_3") -> Results:
-    """Return Table 3 of a profile, or another study in its form; errors as of `study.measure`.
-
-    Returns
-    -------
-    Results
-        Its rows are of this module's kind.
-    """
-    chosen = as_profile(profile).for_study(name)
-    sizes = backend_of(chosen.model).sizes(chosen.model)
-    return from_records(chosen, load_records(chosen), sizes)
+def numbers(results: Results) -> pd.DataFrame:
+    """Return the measured table, numbers unrounded: rows by (budget, method), dense first."""
+    return tables.numbers(results, columns(results))
 
 
-def from_records(profile: Profile, records: Iterable[Record], sizes: ModelSizes) -> Results:
-    """Return Table 3 from records; arguments and errors as of `study.from_records`."""
-    base = study.from_records(profile, records, sizes)
-    return replace(base, rows=tuple(_row(row, base, sizes) for row in base.rows))
+def published_percents(method: str, tokens: int | None = AT) -> list[float]:
+    """Return the paper's percentages of the dense accuracies, benchmark by benchmark."""
+    paper, dense = PAPER[method, tokens], PAPER[DENSE_SETTING]
+    return [100 * paper[name] / dense[name] for name in dense if name.endswith("QA_accuracy")]
 
 
-def _row(row: study.Row, base: Results, sizes: ModelSizes) -> Row:
-    setting, names = (row.method, row.tokens), base.profile.benchmarks
-    records = {name: base.records[(*setting, name)] for name in names}
-    lines = [line for record in records.values() for line in record.predictions]
-    return Row(
-        **vars(row),
-        percent={name: _percent_of_dense(base, setting, name) for name in names},
-        judged=_judged(records),
-        against_dense=_against(base, setting, DENSE_SETTING),
-        against_random=_against(base, setting, (CONTROL, row.tokens)),
-        kv=fmean(_kv(line, sizes) for line in lines),
+def published_relative(method: str, tokens: int | None = AT) -> float:
+    """Return the paper's mean of the four percentages of the dense accuracies, recomputed."""
+    return fmean(published_percents(method, tokens))
+
+
+def published_text() -> pd.DataFrame:
+    """Return the paper's Table 3 as text: accuracy and judge's score per benchmark, averages."""
+    settings = [DENSE_SETTING, ("fastv", AT), ("sparsevlm", AT)]
+    rows = [
+        {**PAPER[one], "Avg (% of dense, recomputed)": published_relative(*one)} for one in settings
+    ]
+    table = tables.by_setting(rows, settings)
+    table.columns = [c.replace("_judge_score", " score").replace("_", " ") for c in table]
+    return tables.as_text(table, {c: 2 for c in table if c.endswith("score")})
+
+
+def sentences(results: Results) -> list[str]:
+    """Return the paper's comparisons with what is measured here, then the controls, in words."""
+    settings = {method: (method, tokens) for method, tokens in results.settings}
+    ours = [name for name in OURS if name in settings]
+    lines = []
+    for name in (n for n in ours if "fastv" in settings):
+        gap = published_relative("sparsevlm") - published_relative("fastv")
+        apart = results.difference(settings[name], settings["fastv"])
+        lines.append(
+            f"The paper puts SparseVLM {gap:.1f} points of relative accuracy above FastV; here "
+            f"{label(name)} minus FastV is {in_words(apart)}: {here(apart)}."
+        )
+    for name in (n for n in ours if RANDOM in settings):
+        apart = results.difference(settings[name], settings[RANDOM])
+        lines.append(f"{label(name)} minus random tokens: {in_words(apart)}{maybe_chance(apart)}.")
+    for name in results.profile.methods:
+        apart = results.difference(settings[name], DENSE_SETTING)
+        lines.append(f"{label(name)} minus the dense model: {in_words(apart)}.")
+    return lines
+
+
+def notes(results: Results) -> str:
+    """Return how to read the measured table."""
+    judge = (
+        " The judge's columns are of the judge that the verdicts name, not of the paper's."
+        if "judged" in set(results.frame["measure"])
+        else " No answer was judged, so there is no score from 0 to 5: the paper's judge, a "
+        "snapshot of gpt-3.5-turbo, is retired."
+    )
+    return (
+        "Accuracy is the share of answers that contain the reference, by rule and not by a "
+        "language model; it may be compared within this table and not with the paper's. Brackets "
+        "are 95 % intervals from a paired bootstrap over questions, not corrected for the number "
+        "of comparisons; the columns with minus are of the mean accuracy, in points. A "
+        "budget is the mean over layers of the visual tokens left by each layer (tokens out); the "
+        "video release keeps as many tokens as the rank of the scores says, whatever the budget. "
+        f"FLOPs are counted by the paper's formula, KV in half precision.{judge}{made_at(results)}"
     )
 
 
-def _percent_of_dense(base: Results, setting: Setting, name: str) -> Estimate:
-    drawn = [[base.scores[(*s, name)]] for s in (setting, DENSE_SETTING)]
-    return statistics.estimate(statistics.relative_accuracy(*drawn))
+def page(results: Results) -> list[Section]:
+    """Return what is measured, what is published, and the comparison."""
+    return [
+        Section(title(results), tables.readable(results, columns(results)), notes(results)),
+        Section(PAPER_TITLE, published_text()),
+        Section("Does the claim hold?", sentences=sentences(results)),
+    ]
 
 
-def _against(base: Results, setting: Setting, rival: Setting) -> Estimate | None:
-    if rival == setting or rival not in base.relative:
-        return None
-    names = base.profile.benchmarks
-    means = [np.mean([base.scores[(*s, n)] for n in names], axis=0) for s in (setting, rival)]
-    return statistics.estimate(means[0] - means[1])
+def by_kind(results: Results) -> Section:
+    """Return percent right by kind of question."""
+    table = tables.as_text(kinds.frame(results), {"questions": 0})
+    return Section(f"Percent right by kind of question: {results.profile.model}", table)
 
 
-def _kv(row: Mapping, sizes: ModelSizes) -> float:
-    return kv_bytes([n + row["text_tokens"] for n in row["tokens_in"]], sizes)
+def figure(results: Results) -> Figure:
+    """Return percent of dense per benchmark and on average: measured left, published right."""
+    fig, ((left, right),) = drawing.panels(1, 2, 3.0, sharey=True)
+    benchmarks = results.profile.benchmarks
+    names = [*(BENCHMARKS[name].label for name in benchmarks), "average"]
+    pruned = results.settings[1:]
+    for setting, shift in zip(pruned, drawing.spread(len(pruned), 0.13), strict=True):
+        shown = [results.get("percent", setting, name) for name in benchmarks]
+        shown.append(results.get("relative accuracy", setting))
+        at = [i + shift for i in range(len(names))]
+        drawing.draw_estimates(left, at, shown, setting[0], linestyle="none")
+    for method in ("fastv", "sparsevlm"):
+        values = [*published_percents(method), published_relative(method)]
+        right.plot(range(len(names)), values, **{**drawing.line_style(method), "linestyle": "none"})
+    left.set_title(drawing.measured_title(results.profile))
+    right.set_title(f"published: {PAPER_MODEL}\nTable 3 of the paper")
+    for axes in (left, right):
+        drawing.level_line(axes, 100)
+        axes.set_xticks(range(len(names)), names, rotation=20, ha="right")
+        axes.grid(axis="y")
+    left.set_ylabel(drawing.RELATIVE)
+    drawing.legend_above(fig, left, len(pruned))
+    return fig
 
 
-def _judged(records: Mapping[str, Record]) -> dict[str, tuple[float, float]]:
-    """The judge's two numbers of every benchmark whose answers carry verdicts."""
-    found = {}
-    for name, record in records.items():
-        judge = BENCHMARKS[name].score(record.predictions).get("judge")
-        if judge and judge["judged"]:
-            found[name] = (judge["accuracy"], judge["score"])
-    return found
-
-
-def published_rows() -> dict[str, dict[str, float]]:
-    """Return the paper's numbers by method (dense, FastV, SparseVLM) and measure."""
-    rows = published.rows("table3", model=PAPER_MODEL)
-    return {name: {r.measure: r.value for r in rows if r.method == name} for name in PAPER_METHODS}
-
-
-def published_relative(method: str) -> float:
-    """Return the paper's mean of the four percentages of the dense accuracies, recomputed."""
-    paper = published_rows()
-    columns = [name for name in paper["Dense"] if name.endswith("QA_accuracy")]
-    return fmean(100 * paper[method][name] / paper["Dense"][name] for name in columns)
+REPORT = Report("table_3", page, figure, numbers, paper=PAPER)
+measure = REPORT.measure

@@ -2,22 +2,29 @@
 
 The paper does not say what happens to the budget where nothing is reconstructed, so both readings
 are measured: refilled (as many tokens are left, all of them kept as they are) and not refilled (the
-same tokens are kept, and the recycled ones are lost). Read next: table_4_views.py.
+same tokens are kept, and the recycled ones are lost).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from sparsevlm.analysis import published, statistics, study
+from sparsevlm.analysis import accounting, drawing, published, statistics, tables
+from sparsevlm.analysis.pages import Report, Section, made_at, title
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results
+from sparsevlm.analysis.style import METHOD_STYLE
+from sparsevlm.analysis.tables import ends, interval, number
+from sparsevlm.analysis.words import here, in_words, maybe_chance
 from sparsevlm.benchmarks import BENCHMARKS
-from sparsevlm.evaluation.profiles import Profile
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 WITH = "sparsevlm"
 READINGS = ("sparsevlm-no-recycling", "sparsevlm-not-refilled")
@@ -26,36 +33,13 @@ NAMES = {
     "sparsevlm-no-recycling": "without (refilled)",
     "sparsevlm-not-refilled": "without (not refilled)",
 }
-
-
-@dataclass(frozen=True)
-class Gain:
-    """What token reconstruction gains on one benchmark.
-
-    Attributes
-    ----------
-    benchmark : str
-        Name in `BENCHMARKS`.
-    reading : str
-        The method that it is compared with, one of `READINGS`.
-    tokens : int or None
-        The budget; None for the mean over all of them.
-    measured : Estimate
-        Score with minus score without, in points, paired.
-    published : float
-        The same difference in the paper's table.
-    """
-
-    benchmark: str
-    reading: str
-    tokens: int | None
-    measured: Estimate
-    published: float
-
-
-def measure(profile: Profile | str) -> Results:
-    """Return Table 4 of a profile from its finished records; errors as of `study.measure`."""
-    return study.measure(profile, "table_4")
+_PRINTED = published.by_setting("table4")
+# The paper has one row for both readings.
+PAPER = _PRINTED | {
+    (READINGS[1], tokens): row for (method, tokens), row in _PRINTED.items() if method != WITH
+}
+PAPER_TITLE = f"LLaVA-1.5-7B, as published ({tables.PAPER}, Table 4)"
+TOKENS_TITLE = "Visual tokens left by a layer, mean over layers"
 
 
 def budgets(results: Results) -> list[int]:
@@ -63,63 +47,193 @@ def budgets(results: Results) -> list[int]:
     return sorted(results.profile.budgets)
 
 
-def score(results: Results, method: str, benchmark: str, tokens: int | None) -> Estimate:
-    """Return a score at one budget, or its mean over all of them."""
-    return statistics.estimate(_drawn(results, method, benchmark, tokens))
+def score(results: Results, method: str, benchmark: str, tokens: Sequence[int]) -> Estimate:
+    """Return the mean of a score over some budgets."""
+    return statistics.estimate(_mean_score(results, method, benchmark, tokens))
 
 
-def _drawn(results: Results, method: str, benchmark: str, tokens: int | None) -> np.ndarray:
-    chosen = budgets(results) if tokens is None else [tokens]
-    return np.mean([results.scores[method, one, benchmark] for one in chosen], axis=0)
+def _mean_score(results: Results, method: str, benchmark: str, tokens: Sequence[int]) -> np.ndarray:
+    return np.mean([results.scores[method, one, benchmark] for one in tokens], axis=0)
 
 
-def gain(results: Results, reading: str, benchmark: str, tokens: int | None) -> Gain:
-    """Return the gain over one reading, at one budget or on average over all of them."""
-    ends = [_drawn(results, method, benchmark, tokens) for method in (WITH, reading)]
-    return Gain(
-        benchmark, reading, tokens, statistics.estimate(ends[0] - ends[1]),
-        published_gain(benchmark, budgets(results) if tokens is None else [tokens]),
-    )  # fmt: skip
+def _gains(results: Results, reading: str, benchmark: str, tokens: Sequence[int]) -> np.ndarray:
+    ends = [_mean_score(results, method, benchmark, tokens) for method in (WITH, reading)]
+    return ends[0] - ends[1]
 
 
-def gains(results: Results) -> list[Gain]:
-    """Return the gains by benchmark and reading: at every budget, fewest first, then the mean."""
-    return [
-        gain(results, reading, name, tokens)
-        for name in results.profile.benchmarks
-        for reading in READINGS
-        for tokens in (*budgets(results), None)
-    ]
+def gain(results: Results, reading: str, benchmark: str, tokens: Sequence[int]) -> Estimate:
+    """Return the score with reconstruction minus that of a reading without, paired.
+
+    Parameters
+    ----------
+    results : Results
+    reading : str
+        One of `READINGS`.
+    benchmark : str
+    tokens : sequence of int
+        Budgets; over several of them it is the mean.
+    """
+    return statistics.estimate(_gains(results, reading, benchmark, tokens))
 
 
 def growth(results: Results, reading: str, benchmark: str) -> Estimate:
     """Return the gain at the fewest tokens minus that at the most, in points, paired."""
     few, *_, many = budgets(results)
-    ends = [
-        _drawn(results, WITH, benchmark, tokens) - _drawn(results, reading, benchmark, tokens)
-        for tokens in (few, many)
-    ]
-    return statistics.estimate(ends[0] - ends[1])
+    drawn = [_gains(results, reading, benchmark, [tokens]) for tokens in (few, many)]
+    return statistics.estimate(drawn[0] - drawn[1])
 
 
 def published_score(method: str, benchmark: str, tokens: Sequence[int]) -> float:
-    """Return the paper's score with or without reconstruction, mean over budgets.
-
-    Parameters
-    ----------
-    method : str
-        `WITH`, or one of `READINGS`: the paper has one row for both.
-    benchmark : str
-        Name in `BENCHMARKS`.
-    tokens : sequence of int
-        Budgets.
-    """
-    kind = "with" if method == WITH else "without"
-    row, column = f"SparseVLM {kind} token reconstruction", BENCHMARKS[benchmark].paper_column
-    return fmean(published.value("table4", row, one, column) for one in tokens)
+    """Return the paper's score with or without reconstruction, mean over budgets."""
+    column = BENCHMARKS[benchmark].paper_column
+    return fmean(PAPER[method, one][column] for one in tokens)
 
 
 def published_gain(benchmark: str, tokens: Sequence[int]) -> float:
     """Return the paper's gain in points, mean over budgets."""
-    ends = [published_score(method, benchmark, tokens) for method in (WITH, READINGS[0])]
-    return ends[0] - ends[1]
+    with_it, without = (published_score(m, benchmark, tokens) for m in (WITH, READINGS[0]))
+    return with_it - without
+
+
+def numbers(results: Results) -> pd.DataFrame:
+    """Return every number once, unrounded: one row per benchmark, method and budget.
+
+    Returns
+    -------
+    DataFrame
+        Columns: benchmark, method, tokens; score, low, high; the gain of reconstruction over this
+        row with its paired interval (empty for the method itself); published score and gain; visual
+        tokens in and out, mean over layers, samples and both benchmarks.
+    """
+    rows = []
+    for name in results.profile.benchmarks:
+        for method in (WITH, *READINGS):
+            for tokens in budgets(results):
+                setting, over = (method, tokens), None
+                if method != WITH:
+                    over = gain(results, method, name, [tokens])
+                rows.append({
+                    "benchmark": BENCHMARKS[name].paper_column,
+                    "method": method,
+                    "tokens": tokens,
+                    **ends("score", results.get("score", setting, name), "score"),
+                    **ends("gain", over, "gain"),
+                    "published score": published_score(method, name, [tokens]),
+                    "published gain": published_gain(name, [tokens]) if over else None,
+                    "tokens in": results.value("tokens in", setting),
+                    "tokens out": results.value("tokens out", setting),
+                })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def readable(results: Results) -> pd.DataFrame:
+    """Return the measured table as text: scores, and under each reading the gain over it."""
+    places, rows = _places(results), {}
+    for name in results.profile.benchmarks:
+        column = BENCHMARKS[name].paper_column
+        for method in (*READINGS, WITH):
+            scores = [score(results, method, name, at) for at in places]
+            rows[column, NAMES[method]] = [number(one.value) for one in scores]
+        for reading in READINGS:
+            gained = [gain(results, reading, name, at) for at in places]
+            rows[column, f"gain over {NAMES[reading]}"] = [interval(one, "+") for one in gained]
+    return _table(rows, results)
+
+
+def readable_published(results: Results) -> pd.DataFrame:
+    """Return the paper's table as text, with the gain that it implies."""
+    places, rows = _places(results), {}
+    for name in results.profile.benchmarks:
+        column = BENCHMARKS[name].paper_column
+        for method, kind in ((READINGS[0], "without"), (WITH, "with")):
+            rows[column, kind] = [number(published_score(method, name, at)) for at in places]
+        rows[column, "gain"] = [f"{published_gain(name, at):+.1f}" for at in places]
+    return _table(rows, results)
+
+
+def tokens_table(results: Results) -> pd.DataFrame:
+    """Return as text how many tokens the three methods leave, here and on LLaVA-1.5-7B."""
+    rows = {}
+    for method in (*READINGS, WITH):
+        left = [results.value("tokens out", (method, b)) for b in budgets(results)]
+        paper = [accounting.tokens_out(method, b) for b in budgets(results)]
+        for where, counts in ((results.profile.model, left), ("LLaVA-1.5-7B (analytic)", paper)):
+            shown = (*counts, sum(counts) / len(counts))
+            rows[where, NAMES[method]] = [number(count) for count in shown]
+    return _table(dict(sorted(rows.items(), reverse=True)), results, "model")
+
+
+def _places(results: Results) -> list[list[int]]:
+    """Every budget by itself, then all of them for the mean."""
+    return [[tokens] for tokens in budgets(results)] + [budgets(results)]
+
+
+def _table(rows: Mapping, results: Results, first: str = "benchmark") -> pd.DataFrame:
+    return tables.indexed(rows, (first, "reconstruction"), [*map(str, budgets(results)), "Avg."])
+
+
+def sentences(results: Results) -> list[str]:
+    """Return the paper's gains, and whether they and their growth are found here, in words."""
+    few, *_, many = budgets(results)
+    lines = []
+    for name in results.profile.benchmarks:
+        label, printed = BENCHMARKS[name].label, published_gain(name, budgets(results))
+        grown = published_gain(name, [few]) - published_gain(name, [many])
+        for reading in READINGS:
+            mean = gain(results, reading, name, budgets(results))
+            larger = growth(results, reading, name)
+            lines += [
+                f"{label}: the paper gains {printed:+.1f} points on average. "
+                f"{NAMES[WITH].capitalize()} minus {NAMES[reading]} is here "
+                f"{in_words(mean)}; {here(mean)}.",
+                f"{label}: the paper's gain is {grown:+.1f} points larger at {few} "
+                f"than at {many} tokens. Over {NAMES[reading]} the same difference is here "
+                f"{in_words(larger)}{maybe_chance(larger)}.",
+            ]
+    return lines
+
+
+def notes(results: Results) -> str:
+    """Return how to read the measured table."""
+    return (
+        "Brackets are 95 % intervals from a paired bootstrap over questions, not corrected for the "
+        "number of comparisons; gains are in points. Refilled: as many tokens are left as the "
+        "budget says, all of them kept. Not refilled: the tokens kept are those of SparseVLM, and "
+        "what it would recycle is lost, so that fewer are left. The paper does not say which it "
+        f"measured.{made_at(results)}"
+    )
+
+
+def page(results: Results) -> list[Section]:
+    """Return the tables and the comparison."""
+    return [
+        Section(title(results), readable(results), notes(results)),
+        Section(TOKENS_TITLE, tokens_table(results)),
+        Section(PAPER_TITLE, readable_published(results)),
+        Section("Does the gain hold?", sentences=sentences(results)),
+    ]
+
+
+def figure(results: Results) -> Figure:
+    """Return the gain of reconstruction against the budget, and the paper's, per benchmark."""
+    names, at = results.profile.benchmarks, budgets(results)
+    fig, (row,) = drawing.panels(1, len(names), 2.9, sharex=True, sharey=True)
+    for axes, name in zip(row, names, strict=True):
+        for reading, shift in zip(READINGS, drawing.spread(len(READINGS), 0.03), strict=True):
+            found = [gain(results, reading, name, [tokens]) for tokens in at]
+            label = f"measured, over {NAMES[reading]}"
+            drawing.draw_estimates(axes, [b * (1 + shift) for b in at], found, reading, label=label)
+        axes.plot(
+            at, [published_gain(name, [b]) for b in at], color=METHOD_STYLE[WITH].color,
+            linestyle="--", marker="o", markerfacecolor="white", label="published, LLaVA-1.5-7B",
+        )  # fmt: skip
+        drawing.level_line(axes, 0)
+        drawing.budget_axis(axes, at)
+        axes.set_title(BENCHMARKS[name].label)
+    row[0].set_ylabel("gain of token reconstruction (points)")
+    drawing.legend_above(fig, row[0], 3, drawing.measured_title(results.profile))
+    return fig
+
+
+REPORT = Report("table_4", page, figure, numbers, paper=PAPER)
+measure = REPORT.measure

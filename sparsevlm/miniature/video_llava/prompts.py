@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from transformers import VideoLlavaConfig, VideoLlavaForConditionalGeneration
 
-from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD, TEMPLATE
+from sparsevlm.miniature.llava.prompts import PIXEL_MEAN, PIXEL_STD, TEMPLATE
 from sparsevlm.miniature.video_llava.vocabulary import build_tokenizer
 from sparsevlm.models.prompts.video_llava import VideoLlavaPromptBuilder
 

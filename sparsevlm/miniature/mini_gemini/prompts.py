@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sparsevlm.miniature.llava.model import TEMPLATE
+from sparsevlm.miniature.llava.prompts import TEMPLATE
 from sparsevlm.miniature.vocabulary import build_tokenizer
 from sparsevlm.models.mini_gemini import MiniGeminiConfig, MiniGeminiForConditionalGeneration
 from sparsevlm.models.prompts.mini_gemini import MiniGeminiPromptBuilder

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
 
-from sparsevlm.miniature.llava.model import PIXEL_MEAN, PIXEL_STD, TEMPLATE
+from sparsevlm.miniature.llava.prompts import PIXEL_MEAN, PIXEL_STD, TEMPLATE
 from sparsevlm.miniature.vocabulary import INDEX, build_tokenizer
 from sparsevlm.models.prompts.qwen_vl import QwenPromptBuilder
 

@@ -1,4 +1,4 @@
-"""Comparisons in words, and SparseVLM against controls answer by answer."""
+"""Comparisons in words: an estimate, its verdict, SparseVLM against controls answer by answer."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate, McNemar
 from sparsevlm.analysis.study import OURS, Results, Setting
-from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.benchmarks import BENCHMARKS
+from sparsevlm.methods import METHODS
 
 AGREES, CONTRADICTS, CANNOT_TELL = "reproduced", "contradicted", "cannot tell"
 HERE = {
@@ -21,7 +21,7 @@ HERE = {
 
 def label(method: str) -> str:
     """Return a method's name for readers."""
-    return METHOD_STYLE[method].label
+    return METHODS[method].label
 
 
 def in_words(estimate: Estimate) -> str:
@@ -43,18 +43,29 @@ def verdict(estimate: Estimate) -> str:
     return AGREES if estimate.low > 0 else CONTRADICTS
 
 
+def here(estimate: Estimate) -> str:
+    """Return the verdict as a clause: "the measurement agrees"."""
+    return HERE[verdict(estimate)]
+
+
 def maybe_chance(estimate: Estimate) -> str:
     """Return ", which may be chance" where zero is in the interval; otherwise nothing."""
     return "" if estimate.excludes_zero else ", which may be chance"
 
 
+def count_verdicts(estimates: Sequence[Estimate]) -> tuple[int, int, int]:
+    """Return how many differences are above zero, below it, and cannot be told from it."""
+    verdicts = [verdict(estimate) for estimate in estimates]
+    agree, contradict, open_ = map(verdicts.count, HERE)
+    return agree, contradict, open_
+
+
 def count_signs(estimates: Sequence[Estimate], first: str, second: str) -> str:
     """Return in a sentence how often each of two sides is ahead by more than chance."""
-    ahead = sum(e.excludes_zero and e.low > 0 for e in estimates)
-    behind = sum(e.excludes_zero and e.high < 0 for e in estimates)
+    ahead, behind, open_ = count_verdicts(estimates)
     return (
         f"Of {len(estimates)} comparisons of {first} with {second}, {first} is ahead by more than "
-        f"chance in {ahead} and behind in {behind}; {len(estimates) - ahead - behind} cannot tell."
+        f"chance in {ahead} and behind in {behind}; {open_} cannot tell."
     )
 
 
@@ -99,7 +110,6 @@ def controls(results: Results, names: Sequence[str]) -> list[Control]:
     names : sequence of str
         Methods that are controls; the paper has no such rows.
     """
-    methods = results.profile.methods
     return [
         Control(
             tokens,
@@ -109,7 +119,7 @@ def controls(results: Results, names: Sequence[str]) -> list[Control]:
         )
         for tokens in results.profile.budgets
         for control in names
-        if control in methods and OURS in methods
+        if control in results.profile.methods
     ]
 
 
