@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from sparsevlm.analysis.survivors import DROPPED, ENLARGE, kept_outline, survivor_picture
+from sparsevlm.analysis.survivors import DROPPED, ENLARGE, kept_outline, survivor_image
 from sparsevlm.miniature.weights import DATA
 from sparsevlm.paper.figures import figure_6
 
@@ -19,7 +19,7 @@ def _black(side: int = 8) -> Image.Image:
 
 
 def test_kept_patches_show_the_picture_and_dropped_ones_fade():
-    picture = survivor_picture(_black(), (2, 2), kept=[0], groups=[[3]])
+    picture = survivor_image(_black(), (2, 2), kept=[0], groups=[[3]])
     run = 4 * ENLARGE
     assert picture.shape == (2 * run, 2 * run, 3)
     assert (picture[:run, :run] == 0).all()
@@ -30,7 +30,7 @@ def test_kept_patches_show_the_picture_and_dropped_ones_fade():
 
 
 def test_neighbouring_groups_have_different_colours():
-    picture = survivor_picture(_black(), (2, 2), kept=[], groups=[[0], [1]])
+    picture = survivor_image(_black(), (2, 2), kept=[], groups=[[0], [1]])
     assert (picture[0, 0] != picture[0, -1]).any()
 
 

@@ -12,50 +12,58 @@
 # layers where it prunes, and more so than all words together or the last token, which FastV uses.
 #
 # **What would falsify it.** Raters whose attention on the target is near the target's share of the
-# area at the layers of the cuts (0, 1 and 3 here), or below that of the last token.
+# area at the layers of the pruning stages, or below that of the last token.
 #
-# The paper has no such figure. All maps are of the bundled miniature without pruning.
+# The paper has no such figure. All maps are of the model without pruning.
 
 # %% tags=["parameters"]
 profile: str = "mini"
-num_questions: int = 20  # drawn, not chosen
+limit: int = 0  # questions that are drawn; 0 for the usual number
+model: str = ""  # another model than the profile's own
+layers: list[int] = []  # whose maps are drawn, up to eight; [] for all, or eight of them
+words: str = ""  # words to look at closely, such as "cat eyes"; those that rate if empty
+image: str = ""  # a file, a name in data/samples, or scene_7 for a model that draws scenes
+question: str = ""  # your own
 
 # %%
-from sparsevlm.analysis.style import save_figure
-from sparsevlm.paper.extras import attention_maps, attention_maps_drawing
+from IPython.display import Markdown
 
-found = attention_maps.measure(profile, num_questions=num_questions)
-suffix = "" if num_questions == 20 else f"_{num_questions}"
+from sparsevlm.paper.extras import attention_maps
+from sparsevlm.paper.page import begin
+
+page = begin("attention_maps", globals())
+data = attention_maps.measure(page.profile, layers, words, image, question)
+Markdown(data.about)
 
 # %% [markdown]
-# One question, all layers and heads. A **sink** is a visual token that at least half of the words
-# after the image look at more than four times as much as at the mean token (mean over heads).
+# One question, layers and heads. A **sink** is a visual token that at least half of the words after
+# the image look at more than four times as much as at the mean token (mean over heads).
 
 # %%
-figure = attention_maps_drawing.draw_heads(found)
-files = save_figure(figure, "attention_maps_heads" + suffix, profile)
+figure = attention_maps.draw_heads(data)
+files = page.save(figure, "heads")
 
 # %% [markdown]
-# Sinks of this question: how many, how many that every word looks at so, and how many of them show
-# the target, which then is no sink but found by many words.
+# Sinks of this question: how many, and how many that every word looks at so. Where the target is
+# known, how many of them show it, which then is no sink but found by many words.
 
 # %%
-attention_maps.sink_table(found)
+attention_maps.sink_table(data)
 
 # %% [markdown]
 # Over drawn questions: of the attention that goes to the image, the share that lies on what the
-# question names. Bands are 95 % bootstrap intervals over the questions.
+# question names; where nobody marked that, the share of all attention that goes to the image. Bands
+# are 95 % bootstrap intervals over the questions.
 
 # %%
-figure = attention_maps_drawing.draw_layers(found)
-name, data = "attention_maps_layers" + suffix, attention_maps.table(found)
-files = save_figure(figure, name, profile, data=data)
+figure = attention_maps.draw_layers(data)
+files = page.save(figure, "layers", data=attention_maps.table(data))
 
 # %%
-attention_maps.table(found)
+attention_maps.table(data)
 
 # %% [markdown]
 # **What this does not show.** That attention is what matters: `figure_7` deletes tokens instead.
-# That LLaVA looks so: look-ups, in which the naming word itself must read the attribute, are part
-# of the miniature's training, so that its words look early; and a model trained for a few hours
-# need not have the sinks of a large one.
+# Nor that LLaVA looks as a miniature does: look-ups, in which the naming word itself must read the
+# attribute, are part of a miniature's training, so that its words look early; and a model trained
+# for a few hours need not have the sinks of a large one.

@@ -12,47 +12,54 @@
 # not read the question keeps the same tokens whatever is asked (paper, Figure 1). SparseVLM lets
 # the words of the question choose.
 #
-# **What would falsify it.** The same survivors for all three questions in row (b), or survivors
-# that show what is asked for no more often than chance in (d).
+# **What would falsify it.** The same survivors for all questions in row (b), or survivors that show
+# what is asked for no more often than chance in (d).
 #
-# The paper shows a photograph and LLaVA-1.5-7B. This is the bundled miniature and a drawn scene;
-# the text-agnostic method is ToMe, a baseline of the paper's Table 1.
+# The paper shows a photograph and LLaVA-1.5-7B. The text-agnostic method is ToMe, a baseline of the
+# paper's Table 1.
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # questions that are drawn; 0 for the usual number
+model: str = ""  # another model than the profile's own
 tokens: int = 64  # budget, mean over layers of the visual tokens left
+image: str = ""  # a file, a name in data/samples, or scene_7 for a model that draws scenes
+question: str = ""  # your own; up to 3 of them, separated by |
 
 # %%
-from sparsevlm.analysis.style import save_figure
-from sparsevlm.paper.figures import figure_1
+from IPython.display import Markdown
 
-found = figure_1.measure(profile, tokens)
+from sparsevlm.paper.figures import figure_1
+from sparsevlm.paper.page import begin
+
+page = begin("figure_1", globals())
+data = figure_1.measure(page.profile, tokens, image, question)
+Markdown(data.about)
 
 # %% [markdown]
 # Words that rate are orange. Row (c) is painted as ToMe hands it on: every merged token in one
-# colour. It is the same three times, whatever is asked; what each method answers is in the table
-# below.
+# color. It is the same whatever is asked; what each method answers is in the table below.
 
 # %%
-figure = figure_1.draw(found)
-name = "figure_1" if tokens == 64 else f"figure_1_{tokens}"
-files = save_figure(figure, name, profile, data=figure_1.summary(found))
+figure = figure_1.draw(data)
+files = page.save(figure, data=figure_1.summary(data))
 
 # %% [markdown]
-# *Focus* is the share of the tokens left after the last cut that is about what is asked for; a
-# merged token counts by the share of its patches that show it.
+# *Focus*, where it is known what is asked for: the share of the tokens left after the last stage
+# that show it; a merged token counts by the share of its patches that do.
 
 # %%
-figure_1.table(found)
+figure_1.table(data)
 
 # %% [markdown]
 # Panel (d) in numbers: percent, mean and 95 % bootstrap interval, over questions that nobody chose
-# and that name something in their picture. Chance is the area of that something.
+# and that name something in their image. Chance is the area of that something. No rows where nobody
+# marked what the questions name.
 
 # %%
-figure_1.summary(found)
+figure_1.summary(data)
 
 # %% [markdown]
-# **What this does not show.** That focus buys accuracy: `table_1` measures it, and there a
-# text-agnostic grid is a strong control on these scenes. The three questions were picked because
-# SparseVLM answers all three right; `figure_3` and `figure_11` hold some that do not.
+# **What this does not show.** That focus buys accuracy: `table_1` measures it, beside text-agnostic
+# controls. Nor how often it goes well: the questions about drawn scenes were picked because
+# SparseVLM answers them right; `figure_3` and `figure_11` hold some that do not.

@@ -6,37 +6,44 @@
 #     name: python3
 # ---
 # %% [markdown]
-# # Figure 11: more pictures, more questions
+# # Figure 11: more images, more questions
 #
-# **Claim.** Cut by cut, what is left is what the question asks for, for all kinds of questions
+# **Claim.** Stage by stage, what is left is what the question asks for, for all kinds of questions
 # (paper, Figure 11).
 #
-# **What would falsify it.** Survivors that miss the object asked for. Where they do here, the
-# answer is wrong, and it is the choice of raters that fails, as in `figure_3`.
-#
-# The paper shows photographs and LLaVA-1.5-7B; these are scenes of the bundled miniature, with one
-# or more questions from each of its eight benchmarks. `figure_6` has six more.
+# **What would falsify it.** Survivors that miss the object asked for. Where they do, look at which
+# words rate, as in `figure_3`. `figure_6` has more examples.
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # no effect here: no question is drawn
+model: str = ""  # another model than the profile's own
 tokens: int = 64  # budget, mean over layers of the visual tokens left
+image: str = ""  # a file, a name in data/samples, or scene_7 for a model that draws scenes
+question: str = ""  # your own; up to 12 of them, separated by |
 
 # %%
-from sparsevlm.analysis.style import save_figure
-from sparsevlm.paper.figures import figure_11
+from IPython.display import Markdown
 
-found = figure_11.measure(profile, tokens)
+from sparsevlm.paper.figures import figure_11
+from sparsevlm.paper.page import begin
+
+page = begin("figure_11", globals())
+data = figure_11.measure(page.profile, tokens, image, question)
+Markdown(data.about)
 
 # %% [markdown]
-# A wrong answer is followed by the true one in brackets.
+# Where the true answer is known, a wrong one is followed by it in brackets.
 
 # %%
-figure = figure_11.draw(found)
-name = "figure_11" if tokens == 64 else f"figure_11_{tokens}"
-files = save_figure(figure, name, profile, data=figure_11.table(found))
+figure = figure_11.draw(data)
+files = page.save(figure, data=figure_11.table(data))
+
+# %% [markdown]
+# *left after layer*: visual tokens of what is asked for, or all of them where that is not marked.
 
 # %%
-figure_11.table(found)
+figure_11.table(data)
 
 # %% [markdown]
 # **What this does not show.** How often it goes well: the examples were picked for different kinds

@@ -8,32 +8,38 @@
 # %% [markdown]
 # # Figure 2: the method, drawn from one forward pass
 #
-# **Claim.** Words that the picture votes for rate the visual tokens by their attention; the rank of
+# **Claim.** Words that the image votes for rate the visual tokens by their attention; the rank of
 # these ratings tells how redundant the tokens are; the lowest are dropped, the best of the dropped
 # are merged and come back (paper, section 3 and Figure 2).
 #
 # **What would falsify it.** Here, a step that does not follow from the one before: scores that are
 # not the column mean of P, or tokens kept that are not the best. `tests/test_figure_2.py` checks
-# both on these numbers.
+# both.
 #
-# The paper's figure is a drawing. Everything below was computed by the bundled miniature while it
-# answered.
+# The paper's figure is a drawing. Everything below was computed by the model while it answered.
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # no effect here: no question is drawn
+model: str = ""  # another model than the profile's own
 tokens: int = 64  # budget, mean over layers of the visual tokens left
-cut: int = 1  # which of the three cuts is taken apart, from 0
+stage: int = 1  # which pruning stage is taken apart, from 0
+image: str = ""  # a file, a name in data/samples, or scene_7 for a model that draws scenes
+question: str = ""  # your own
 
 # %%
-from sparsevlm.analysis.style import save_figure
-from sparsevlm.paper.figures import figure_2, figure_2_drawing
+from IPython.display import Markdown
 
-found = figure_2.measure(profile, tokens, number=cut)
+from sparsevlm.paper.figures import figure_2
+from sparsevlm.paper.page import begin
+
+page = begin("figure_2", globals())
+data = figure_2.measure(page.profile, tokens, stage, image, question)
+Markdown(data.about)
 
 # %%
-figure = figure_2_drawing.draw(found)
-name = "figure_2" if (tokens, cut) == (64, 1) else f"figure_2_{tokens}_{cut}"
-files = save_figure(figure, name, profile, data=figure_2.table(found))
+figure = figure_2.draw(data)
+files = page.save(figure, data=figure_2.table(data))
 
 # %% [markdown]
 # The release that gives Table 1 (v1.5, drawn here) keeps fixed counts. λ is what the rule of the
@@ -41,9 +47,9 @@ files = save_figure(figure, name, profile, data=figure_2.table(found))
 # most the number of raters.
 
 # %%
-figure_2.summary(found)
+figure_2.summary(data.run)
 
 # %% [markdown]
-# **What this does not show.** That the steps are good ones: one example says nothing of that. And
-# the relevance is nearly all or nothing here, because the miniature was trained to match patches
-# and words; a large model's votes are softer.
+# **What this does not show.** That the steps are good ones: one example says nothing of that. And a
+# miniature's votes are nearly all or nothing, because it was trained to match patches and words;
+# those of a large model are softer.

@@ -8,47 +8,58 @@
 # %% [markdown]
 # # Figure 3: which words rate
 #
-# **Claim.** Not every word of a prompt has to do with the picture; those above the mean relevance
+# **Claim.** Not every word of a prompt has to do with the image; those above the mean relevance
 # do, and they should rate the visual tokens alone (paper, section 3.2 and Figure 3).
 #
 # **What would falsify it.** Raters that are not what the question is about, or a target that
-# survives when all words rate and not when the raters do. The two lower rows show just that.
+# survives when all words rate and not when the raters do.
 #
 # Relevance *r* is a softmax over the words for every patch, averaged over the patches: the share of
-# the patches that vote for a word. Prompts and pictures are the bundled miniature's.
+# the patches that vote for a word.
 
 # %% tags=["parameters"]
 profile: str = "mini"
+limit: int = 0  # no effect here: no question is drawn
+model: str = ""  # another model than the profile's own
 tokens: int = 64  # budget, mean over layers of the visual tokens left
+image: str = ""  # a file, a name in data/samples, or scene_7 for a model that draws scenes
+question: str = ""  # your own; up to 4 of them, separated by |
 
 # %%
-from sparsevlm.analysis.style import save_figure
+from IPython.display import Markdown
+
 from sparsevlm.paper.figures import figure_3
+from sparsevlm.paper.page import begin
 
-found = figure_3.measure(profile, tokens)
-
-# %% [markdown]
-# A box is shaded by *r* and framed where the word rates; the outline on the pictures is what the
-# question asks for. To the right: the patches kept after the last cut, without the merged ones. A
-# wrong answer is followed by the true one in brackets.
-
-# %%
-figure = figure_3.draw(found)
-name = "figure_3" if tokens == 64 else f"figure_3_{tokens}"
-files = save_figure(figure, name, profile, data=figure_3.table(found))
-
-# %%
-figure_3.summary(found)
+page = begin("figure_3", globals())
+data = figure_3.measure(page.profile, tokens, image, question)
+Markdown(data.about)
 
 # %% [markdown]
-# Two ways to go wrong, both in the rule and not in the model. **A colour is outvoted by its noun:**
-# two cards raise *card* and the mean with it, so *brown* falls below and either card will do.
-# **Options rate:** every patch lies at the left, in the middle or at the right, so these three
-# words share all votes and the object that is asked for gets none.
+# A box is shaded by *r* and framed where the word rates. To the right: the patches kept after the
+# last stage, without the merged ones. Where it is known, what the question asks for is outlined,
+# and a wrong answer is followed by the true one in brackets.
+
+# %%
+figure = figure_3.draw(data)
+files = page.save(figure, data=figure_3.table(data))
+
+# %%
+figure_3.summary(data)
+
+# %% [markdown]
+# Where the raters go wrong in these prompts. **A color can be outvoted by its noun**: two cards
+# raise *card* and the mean with it, so *brown* falls below and either card will do. **Options can
+# rate**: every patch lies at the left, in the middle or at the right, so these words share all
+# votes and the object that is asked for gets none. Both are in the rule and not in the model.
+
+# %%
+Markdown(figure_3.findings(data))
+
+# %% [markdown]
+# An answer can be right without its patches: until a stage prunes, the words have read the whole
+# image.
 #
-# An answer can be right without its patches (second row, all words): until a layer is cut, the
-# words have read the whole picture.
-#
-# **What this does not show.** How often the rule fails: four prompts, picked to show both sides;
-# `table_1` has the row *SparseVLM, all text*. Nor that LLaVA's words behave so: the miniature's
-# patches and words were aligned on purpose (its model card says how).
+# **What this does not show.** How often the rule fails: prompts about scenes were picked to show
+# both sides; `table_1` has the row *SparseVLM, all text*. Nor that LLaVA's words behave as a
+# miniature's, whose patches and words were aligned on purpose (its model card says how).

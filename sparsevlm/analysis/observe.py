@@ -1,244 +1,240 @@
-"""One question put to the miniature, with all that the model and the method looked at on the way.
+"""One question under a method, with all that the model and the method looked at on the way.
 
-`observe` runs a pruned model and notes what every cut saw; `look` runs the dense model and keeps
-where every word of the text looked. Figures and the tour are drawn from these two.
+`ask_example` answers, `record` answers and keeps what every pruning stage saw. The figures are
+drawn from these and from `attention.look`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.analysis.ask import (
-    answered,
-    inputs_of,
-    layout_of,
-    miniature,
-    scene_of,
-    shape,
-    target_of,
-)
+from sparsevlm.evaluation.recording import RecordedStage, RecordingPruner
+from sparsevlm.models.prompts.clip import pad_to_square
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from sparsevlm.core.interface import Pruner, PruningContext, Selection
-    from sparsevlm.miniature.scenes import Scene
+    from sparsevlm.analysis.examples import Example
+    from sparsevlm.core.interface import Pruner
+    from sparsevlm.evaluation.answer import Answer
+    from sparsevlm.evaluation.loaded import LoadedModel
+    from sparsevlm.models.prompt_builder import PromptBuilder
     from sparsevlm.runtime.trace import SampleTrace
+
+MAX_NEW_TOKENS = 16  # there is no room for more in a figure
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What one cut looked at, before it was made.
+class AskedExample:
+    """An example and what a model answered.
+
+    Attributes
+    ----------
+    example : Example
+    answer : Answer
+    image : PIL image
+        What lies under the grid of visual tokens: padded or cropped as the model saw it.
+    asked : range
+        Which of `words` are the question; those around it belong to the prompt's template.
+    """
+
+    example: Example
+    answer: Answer
+    image: Image
+    asked: range
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The text tokens after the image, as the raters index them."""
+        return self.answer.words
+
+    @property
+    def sample(self) -> SampleTrace:
+        """What became of every visual token."""
+        return self.answer.trace
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of visual tokens."""
+        return self.sample.grid
+
+    @property
+    def raters(self) -> list[int]:
+        """Words that rated; none for a method without raters."""
+        return list(self.sample.stages[0].raters) if self.sample.stages else []
+
+    @property
+    def target(self) -> tuple[int, ...] | None:
+        """Visual tokens of what the question names; None where nobody marked them."""
+        return self.example.target
+
+    def kept_of_target(self, stage: int = -1) -> int:
+        """How many visual tokens of the target are there as themselves after a stage."""
+        return len(set(self.sample.stages[stage].kept) & set(self.target or ()))
+
+
+@dataclass(frozen=True)
+class StageBreakdown:
+    """One pruning stage taken apart; every array is about the visual tokens before it.
 
     Attributes
     ----------
     layer : int
     source : ndarray
-        ``[n]`` original index of every visual token, or ``num_visual + j`` for a recycled one.
-    rows : ndarray
-        Attention of every text token to the visual tokens, ``[heads, num_text, n]``.
-    hidden : ndarray
-        Hidden states of the visual tokens, ``[n, hidden]``.
+        ``[n]`` original index, or ``num_visual + j`` of a recycled token.
+    rating : ndarray
+        The matrix P, ``[raters, n]``: mean over heads of the attention of the raters.
+    rank : int
+        Its numerical rank.
+    scores : ndarray
+        ``[n]``, as the trace has them.
+    status : ndarray
+        ``[n]``: 0 kept, 1 recycled, 2 dropped.
+    lam : float
+        The paper's lambda that would drop as many: dropped / (n - rank).
     """
 
     layer: int
     source: np.ndarray
-    rows: np.ndarray
-    hidden: np.ndarray
+    rating: np.ndarray
+    rank: int
+    scores: np.ndarray
+    status: np.ndarray
+    lam: float
 
 
 @dataclass(frozen=True)
-class Observation:
-    """One question under one method.
+class RecordedExample(AskedExample):
+    """An answered example with what every stage of SparseVLM saw.
 
     Attributes
     ----------
-    scene_seed : int
-    question : str
-    words : tuple of str
-        The text after the image, as the raters index it.
     relevance : ndarray
         Of every word to the image, ``[num_text]``, sums to 1.
-    before : int
-        Tokens before the image.
-    seen : tuple of Seen
-        One per cut.
-    sample : SampleTrace
-    answer : str
+    stages : list of RecordedStage
     """
 
-    scene_seed: int
-    question: str
-    words: tuple[str, ...]
     relevance: np.ndarray
-    before: int
-    seen: tuple[Seen, ...]
-    sample: SampleTrace
-    answer: str
+    stages: list[RecordedStage]
 
-    @property
-    def scene(self) -> Scene:
-        """The scene that was shown."""
-        return scene_of(self.scene_seed)
+    @cached_property
+    def breakdowns(self) -> list[StageBreakdown]:
+        """Every stage taken apart."""
+        return [self._taken_apart(number) for number in range(len(self.stages))]
 
-    @property
-    def image(self) -> Image:
-        """Its picture."""
-        return self.scene.image
-
-    @property
-    def raters(self) -> list[int]:
-        """Words that rated; none for a method without raters."""
-        return list(self.sample.stages[0].raters)
-
-    @property
-    def target(self) -> list[int]:
-        """Patches of what the question names."""
-        return target_of(self.scene_seed, self.question)
-
-    def rating(self, cut: int) -> np.ndarray:
-        """The matrix P of a cut, ``[raters, n]``: mean over heads of the rater rows."""
-        return self.seen[cut].rows.mean(0)[self.raters]
-
-
-@dataclass(frozen=True)
-class Look:
-    """Where the dense model looked.
-
-    Attributes
-    ----------
-    scene_seed, question, words, relevance, before
-        As in `Observation`.
-    raters : list of int
-        Words that would rate.
-    rows : ndarray
-        Softmax attention of the text tokens after the image, ``[layers, heads, num_text,
-        tokens]``; columns are ``before``, then the visual tokens, then the text.
-    first_word : str
-        Of the answer.
-    """
-
-    scene_seed: int
-    question: str
-    words: tuple[str, ...]
-    relevance: np.ndarray
-    raters: list[int]
-    before: int
-    rows: np.ndarray
-    first_word: str
-
-    @property
-    def visual(self) -> np.ndarray:
-        """The columns of the visual tokens, ``[layers, heads, num_text, num_visual]``."""
-        return self.rows[..., self.before : -len(self.words)]
-
-    @property
-    def text(self) -> np.ndarray:
-        """The columns of the text after the image, ``[layers, heads, num_text, num_text]``."""
-        return self.rows[..., -len(self.words) :]
-
-    @property
-    def target(self) -> list[int]:
-        """Patches of what the question names."""
-        return target_of(self.scene_seed, self.question)
-
-
-class Noting:
-    """A pruner that decides as another does and notes what it was shown.
-
-    Parameters
-    ----------
-    inner : Pruner
-    """
-
-    needs_attention = True
-
-    def __init__(self, inner: Pruner) -> None:
-        self.inner, self.stages = inner, inner.stages
-        self.scored_layer, self.counted_layer = inner.scored_layer, inner.counted_layer
-        self.positions = inner.positions
-        self.prunes_after, self.to_json = inner.prunes_after, inner.to_json
-        self.seen: list[Seen] = []
-        self.relevance: np.ndarray | None = None
-
-    def select(self, context: PruningContext) -> Selection:
-        """Note the context, then the decision of the pruner inside."""
+    def _taken_apart(self, number: int) -> StageBreakdown:
         import torch
 
-        from sparsevlm.core.raters import text_relevance
+        from sparsevlm.core.sparsity import numerical_rank
 
-        if self.relevance is None:
-            self.relevance = text_relevance(context.inputs_visual, context.inputs_text).numpy()
-        rows = context.attention_rows(torch.arange(context.num_text)).numpy()
-        seen = Seen(
-            context.layer, context.source.numpy().copy(), rows, context.visual.numpy().copy()
+        seen, traced = self.stages[number], self.sample.stages[number]
+        rating = seen.rows.mean(0)[self.raters]
+        rank = numerical_rank(torch.from_numpy(rating))
+        alive, before = {*traced.kept, *traced.group_ids}, set(seen.source.tolist())
+        # Groups of this stage; a recycled token that only stays is a kept one.
+        new = [group for identity, group in zip(traced.group_ids, traced.groups, strict=True)
+               if identity not in before]  # fmt: skip
+        merged = {index for group in new for index in group}
+        status = [0 if i in alive else 1 if self._members(number, i) <= merged else 2
+                  for i in seen.source.tolist()]  # fmt: skip
+        gone = sum(code > 0 for code in status)
+        return StageBreakdown(
+            traced.layer, seen.source, rating, rank, np.array(traced.scores), np.array(status),
+            gone / (len(status) - rank),
+        )  # fmt: skip
+
+    def _members(self, number: int, identity: int) -> set[int]:
+        """Original tokens behind a token that is there before a stage."""
+        for stage in self.sample.stages[:number]:
+            if identity in stage.group_ids:
+                return set(stage.groups[stage.group_ids.index(identity)])
+        return {identity}
+
+    def on_grid(self, number: int, values: np.ndarray) -> np.ndarray:
+        """Values of the tokens before a stage on the patches they stand for; NaN for dropped."""
+        grid = np.full(self.sample.num_visual, np.nan)
+        for identity, value in zip(self.stages[number].source.tolist(), values, strict=True):
+            grid[list(self._members(number, identity))] = value
+        return grid
+
+
+def ask_example(
+    loaded: LoadedModel, example: Example, pruner: Pruner, max_new_tokens: int = MAX_NEW_TOKENS
+) -> AskedExample:
+    """Answer an example under a pruner; 1 new token is the prefill alone.
+
+    Raises
+    ------
+    InputError
+        The inputs cannot be made.
+    ValueError
+        The visual tokens do not lie on one grid: a video, or an image in several views.
+    """
+    answer = loaded.ask(example.question, [example.image], pruner, max_new_tokens=max_new_tokens)
+    grid = answer.trace.grid
+    if grid is None or len(grid) != 2:
+        raise ValueError(
+            f"{loaded.name} sees the image as a grid of {grid}; the figures need rows and columns, "
+            "so choose a model that sees one view of an image"
         )
-        self.seen.append(seen)
-        return self.inner.select(context)
+    image = image_as_seen(example.image, loaded.builder)
+    return AskedExample(example, answer, image, question_span(answer.words, loaded.builder))
 
 
-def observe(
-    profile: str, scene_seed: int, question: str, tokens: int = 64, **options: object
-) -> Observation:
-    """Ask one question under SparseVLM and note what every cut saw.
+def record(
+    loaded: LoadedModel, example: Example, tokens: int, method: str = "sparsevlm", **options: object
+) -> RecordedExample:
+    """Answer an example under a method with raters and keep what every stage saw.
 
     Parameters
     ----------
-    profile : str
-        Its model has to be a bundled miniature.
-    scene_seed : int
-    question : str
+    loaded, example
     tokens : int
         The budget.
+    method : str
+        A variant of SparseVLM.
     **options
-        Of the pruner, e.g. ``raters="all_text"``.
+        Of the method, for example ``raters="all_text"``.
 
     Raises
     ------
     ValueError
-        Unknown profile or option, impossible budget.
-    NotImplementedError
-        A profile that cannot run yet.
+        Unknown method or option, impossible budget; and see `ask_example`.
     """
-    from sparsevlm.methods import make_pruner
-
-    pruner = Noting(make_pruner("sparsevlm", tokens=tokens, **shape(profile), **options))
-    words, before, answer, trace = answered(profile, scene_seed, question, pruner)
-    return Observation(
-        scene_seed, question, words, pruner.relevance, before, tuple(pruner.seen),
-        trace.samples[0], answer,
-    )  # fmt: skip
+    pruner = RecordingPruner(loaded.pruner(method, tokens, **options), hidden=True)
+    asked = ask_example(loaded, example, pruner)
+    (seen,) = pruner.samples
+    return RecordedExample(**vars(asked), relevance=seen.relevance, stages=seen.stages)
 
 
-def look(profile: str, scene_seed: int, question: str) -> Look:
-    """Ask the dense model and keep the attention of the text in every layer and head.
+def image_as_seen(image: Image, builder: PromptBuilder) -> Image:
+    """Return what of an image lies under the grid of visual tokens, at its own resolution."""
+    from PIL import ImageOps
 
-    Errors as in `observe`. The kernel is "eager" for this one forward pass, because no other
-    hands out its weights.
+    if builder.fit == "pad":
+        return pad_to_square(image)
+    if builder.fit == "crop":
+        return ImageOps.fit(image, (min(image.size),) * 2)
+    return image
+
+
+def question_span(words: tuple[str, ...], builder: PromptBuilder) -> range:
+    """Return which of the text tokens after the image are the question.
+
+    The others are the template's: special tokens and line ends ahead of it, and at the end those
+    that spell the template's last part.
     """
-    import torch
-
-    from sparsevlm.core.raters import select_raters, text_relevance
-
-    model, builder = miniature(profile)
-    inputs = inputs_of(profile, scene_seed, question)
-    words, before = layout_of(profile, inputs)
-    text = slice(-len(words), None)
-    usual = model.config._attn_implementation
-    model.set_attn_implementation("eager")
-    try:
-        with torch.inference_mode():
-            output = model(**inputs, output_attentions=True, output_hidden_states=True)
-    finally:
-        model.set_attn_implementation(usual)
-    rows = torch.stack([layer[0, :, text] for layer in output.attentions]).numpy()
-    first = builder.tokenizer.decode(output.logits[0, -1].argmax())
-    embedded = output.hidden_states[0][0]
-    visual, asked = embedded[before : -len(words)], embedded[text]
-    return Look(
-        scene_seed, question, words, text_relevance(visual, asked).numpy(),
-        select_raters(visual, asked).tolist(), before, rows, first,
-    )  # fmt: skip
+    blank = ("⏎", "␣")
+    special = {*builder.tokenizer.all_special_tokens} - {builder.tokenizer.unk_token}
+    rest = "".join(builder.template.after.split())
+    first, last = 0, len(words)
+    while first < last and (words[first] in blank or words[first] in special):
+        first += 1
+    while last > first and (rest or words[last - 1] in blank):
+        last -= 1
+        rest = rest[: max(0, len(rest) - len(words[last].strip("".join(blank))))]
+    return range(first, last)

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sparsevlm.analysis.style import METHOD_STYLE, use_style
-from sparsevlm.analysis.survivors import kept_outline
+from sparsevlm.analysis.survivors import bare, draw_survivors, draw_words, kept_outline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
-    from PIL.Image import Image
+
+    from sparsevlm.analysis.observe import AskedExample, RecordedExample
 
 RIGHT, WRONG = "#00795A", "#B00020"
 QUIET = "#666666"
-# Who looks decides the colour, and it is that of the method that goes by this look.
+# Who looks decides the color, and it is that of the method that goes by this look.
 RATERS = METHOD_STYLE["sparsevlm"].color
 ALL_TEXT = METHOD_STYLE["sparsevlm-all-text"].color
 LAST_TOKEN = METHOD_STYLE["fastv"].color
@@ -68,59 +70,57 @@ class Canvas:
         )
 
 
-def ramp(colour: str) -> Colormap:
-    """White, the colour, and a dark shade of it."""
+def ramp(color: str) -> Colormap:
+    """White, the color, and a dark shade of it."""
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
 
-    dark = tuple(0.35 * part for part in to_rgb(colour))
-    return LinearSegmentedColormap.from_list(colour, [(0, "white"), (0.6, colour), (1, dark)])
+    dark = tuple(0.35 * part for part in to_rgb(color))
+    return LinearSegmentedColormap.from_list(color, [(0, "white"), (0.6, color), (1, dark)])
 
 
-def bare(axes: Axes) -> None:
-    """No ticks, a thin pale frame."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set(visible=True, color="#bbbbbb", linewidth=0.5)
-
-
-def draw_fates(
+def draw_stage(
     axes: Axes,
-    image: Image,
-    grid: tuple[int, int],
-    kept: Sequence[int] | None = None,
-    groups: Sequence[Sequence[int]] = (),
+    one: AskedExample,
+    stage: int | None = None,
+    groups: Sequence[Sequence[int]] | None = None,
+    *,
+    width: float = 1.1,
+    color: str | None = None,
     pixels: int = 300,
 ) -> None:
-    """`draw_survivors` for a panel of an inch or so: files and drawing times stay small.
+    """Draw which visual tokens are left after a stage, the target outlined where it is known.
 
     Parameters
     ----------
-    axes, image, grid, kept, groups
-        As there.
+    axes : Axes
+    one : AskedExample
+    stage : int, optional
+        Counted from 0, or from the end; None for the image as the model saw it.
+    groups : sequence of sequences of int, optional
+        Patches that are tinted together; by default the recycled ones of the stage.
+    width, color : float and str, optional
+        Of the outline; by default white on the image and black on survivors.
     pixels : int
-        The drawn picture has at least this many on a side, and the picture's own.
+        See `survivors.survivor_image`.
     """
-    from sparsevlm.analysis.survivors import draw_survivors
-
-    draw_survivors(axes, image, grid, kept, groups)
-    (drawn,) = axes.images
-    enlarged = drawn.get_array()
-    steps = [step for step in range(1, enlarged.shape[1] // image.width + 1)
-             if (enlarged.shape[1] // image.width) % step == 0
-             and enlarged.shape[1] // step >= pixels]  # fmt: skip
-    drawn.set_data(enlarged[:: steps[-1], :: steps[-1]])
+    traced = None if stage is None else one.sample.stages[stage]
+    if groups is None:
+        groups = traced.groups if traced else ()
+    kept = traced.kept if traced else None
+    draw_survivors(axes, one.image, one.grid, kept, groups, pixels)
+    outline(axes, one.grid, one.target, color or ("#111111" if traced else "white"), width)
 
 
 def draw_map(
     axes: Axes,
     values: np.ndarray,
     grid: tuple[int, int],
-    colour: str,
-    target: Sequence[int] = (),
-    largest: float | None = None,
+    color: str,
+    target: Sequence[int] | None = None,
 ) -> None:
     """Draw one value per visual token; the shade goes with the square root of the value.
+
+    The darkest shade is the 99.5th percentile, so that one sink does not bleach all others.
 
     Parameters
     ----------
@@ -128,17 +128,14 @@ def draw_map(
     values : ndarray
         ``[rows * columns]``, not negative; NaN where there is no token (drawn grey).
     grid : (int, int)
-    colour : str
+    color : str
         Of the ramp.
-    target : sequence of int
+    target : sequence of int, optional
         Raster indices to outline.
-    largest : float, optional
-        The value of the darkest shade; by default the 99.5th percentile of `values`, so that one
-        sink does not bleach all others.
     """
     rows, columns = grid
-    largest = np.nanpercentile(values, 99.5) if largest is None else largest
-    shades = ramp(colour).with_extremes(bad="#dddddd")
+    largest = np.nanpercentile(values, 99.5)
+    shades = ramp(color).with_extremes(bad="#dddddd")
     axes.imshow(
         np.sqrt(np.asarray(values) / largest).reshape(rows, columns), cmap=shades, vmin=0, vmax=1,
         extent=(0, columns, rows, 0), interpolation="nearest",
@@ -147,20 +144,86 @@ def draw_map(
     bare(axes)
 
 
-def outline(axes: Axes, grid: tuple[int, int], patches: Sequence[int], colour: str = "#111111",
-            width: float = 0.7) -> None:  # fmt: skip
-    """Draw a line around some patches."""
+def outline(axes: Axes, grid: tuple[int, int], patches: Sequence[int] | None,
+            color: str = "#111111", width: float = 0.7) -> None:  # fmt: skip
+    """Draw a line around some patches; nothing where they are not known."""
     from matplotlib.collections import LineCollection
 
-    axes.add_collection(LineCollection(kept_outline(grid, patches), colors=colour, lw=width))
+    if patches is not None:
+        lines = kept_outline(grid, patches)
+        axes.add_collection(LineCollection(lines, colors=color, lw=width))
 
 
-def draw_answer(axes: Axes, answer: str, reference: str, x: float, y: float, **how: object) -> None:
-    """Write an answer with its verdict; green and a tick, or red, a cross and the right one."""
-    right = answer == reference
-    text = f"{answer} ✓" if right else f"{answer or 'nothing'} ✗ ({reference})"
+def draw_answer(axes: Axes, one: AskedExample, y: float = -0.03, room: int = 28,
+                **how: object) -> None:  # fmt: skip
+    """Write an answer below a panel with its verdict, or in black where the truth is not known.
+
+    Green and a tick, or red, a cross and the right one. More than `room` characters are cut.
+    """
+    answer, truth = shortened(one.answer.text, room), one.example.answer
+    text, color = f"{answer or 'nothing'} ✗ ({truth})", WRONG
+    if not truth:
+        text, color = answer or "no answer", "#222222"
+    elif one.answer.text == truth:
+        text, color = f"{answer} ✓", RIGHT
     how = {"size": 7, "va": "top", "ha": "left", **how}
-    axes.text(x, y, text, color=RIGHT if right else WRONG, **how)
+    axes.text(0, y, text, color=color, transform=axes.transAxes, **how)
+
+
+def shortened(text: str, characters: int = 28) -> str:
+    """Return a long answer cut at a word, with dots; a dollar sign begins no formula."""
+    return textwrap.shorten(text, characters, placeholder=" …").replace("$", r"\$")
+
+
+def count_of_target(axes: Axes, one: AskedExample, stage: int, text: str, **how: object) -> None:
+    """Write below a panel how much of the target is left, where the question has one.
+
+    `text` has the places ``{left}`` and ``{all}``.
+    """
+    if one.target:
+        text = text.format(left=one.kept_of_target(stage), all=len(one.target))
+        how = {"va": "top", "ha": "right", "size": 6.5, "color": "#555555", **how}
+        axes.text(1, how.pop("y", -0.03), text, transform=axes.transAxes, **how)
+
+
+def question_lines(one: AskedExample, characters: int, most: int = 99) -> list[list[int]]:
+    """Break a question into lines of so many characters, as positions in the text.
+
+    There are at most `most` lines; the last of them takes the rest.
+    """
+    lines: list[list[int]] = [[]]
+    for index in one.asked:
+        used = sum(len(one.words[i]) + 1 for i in lines[-1]) + len(one.words[index])
+        if lines[-1] and used > characters and len(lines) < most:
+            lines.append([])
+        lines[-1].append(index)
+    return lines
+
+
+def draw_line(axes: Axes, one: AskedExample, line: Sequence[int], y: float, size: float,
+              room: int = 99) -> None:  # fmt: skip
+    """Write some words of the text, raters in color; smaller if more characters than `room`."""
+    words = [one.words[i] for i in line]
+    size *= min(1, room / len(" ".join(words)))
+    draw_words(axes, words, [n for n, i in enumerate(line) if i in one.raters], 0.0, y, size)
+
+
+def draw_relevance(canvas: Canvas, one: RecordedExample, left: float, top: float, width: float,
+                   height: float, size: float = 7) -> Axes:  # fmt: skip
+    """Draw the relevance of every word as a bar over it; returns the axes of the bars."""
+    bars = canvas.panel(left, top, width, height)
+    line = canvas.panel(left, top + height + 0.06, width, 0.2)
+    line.axis("off")
+    line.set_ylim(-1, 1)
+    middle = draw_sentence(line, one.words, one.relevance, one.raters, size).mean(axis=1)
+    colors = [RATERS if i in one.raters else "#c9c9c9" for i in range(len(one.words))]
+    bars.bar(middle, one.relevance, width=0.13, color=colors)
+    bars.set(xlim=(0, width), xticks=[], ylim=(0, 1), yticks=[0, 0.5, 1])
+    mean = 1 / len(one.words)
+    bars.axhline(mean, color="#333333", lw=0.7, ls=(0, (4, 2)), zorder=0.5)
+    bars.text(width, mean, "mean", size=6, ha="right", va="bottom", color="#333333")
+    bars.tick_params(labelsize=6)
+    return bars
 
 
 def draw_sentence(
@@ -175,7 +238,7 @@ def draw_sentence(
     words, values : sequences
         The shade goes with the value over the largest one.
     boxed : sequence of int
-        Words with a frame in the colour of the raters.
+        Words with a frame in the color of the raters.
     size : float
         In points; smaller where the sentence is too long for the axes.
 

@@ -148,6 +148,17 @@ def estimate(values: np.ndarray, *, level: float = LEVEL) -> Estimate:
     return Estimate(float(values[0]), float(low), float(high), level)
 
 
+def mean_and_interval(values: np.ndarray) -> np.ndarray:
+    """Return the mean over the first axis and its 95 % bootstrap interval, ``[3, ...]``.
+
+    The three are mean, low and high. The values are of questions that nobody paired.
+    """
+    values = np.asarray(values, float)
+    weights = resample_weights([""] * len(values), seed=0) / len(values)
+    low, high = np.percentile(np.tensordot(weights, values, axes=1), (2.5, 97.5), axis=0)
+    return np.stack([values.mean(0), low, high])
+
+
 def check_paired(first: GroupCounts, second: GroupCounts) -> None:
     """Raise ValueError unless both hold the same groups: only then may they be compared."""
     if first.groups != second.groups or first.splits != second.splits:
@@ -156,29 +167,6 @@ def check_paired(first: GroupCounts, second: GroupCounts) -> None:
             "a paired comparison needs the same samples on both sides, "
             f"{len(odd)} groups are only on one: {', '.join(odd[:3])}"
         )
-
-
-def paired_difference(
-    first: GroupCounts,
-    second: GroupCounts,
-    headline: Headline,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> Estimate:
-    """Return score(first) - score(second) with its paired bootstrap interval.
-
-    Raises
-    ------
-    ValueError
-        The two hold different samples.
-    """
-    check_paired(first, second)
-    ends = [
-        resampled_scores(table, headline, resamples=resamples, seed=seed)
-        for table in (first, second)
-    ]
-    return estimate(ends[0] - ends[1])
 
 
 def relative_accuracy(method: Sequence[np.ndarray], dense: Sequence[np.ndarray]) -> np.ndarray:
@@ -234,7 +222,7 @@ def mcnemar(first: Sequence[float], second: Sequence[float]) -> McNemar:
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError(f"needs two lists of one length, got shapes {a.shape} and {b.shape}")
     if not np.isin(np.concatenate([a, b]), (0.0, 1.0)).all():
-        raise ValueError("McNemar's test needs outcomes of 0 or 1; use paired_difference instead")
+        raise ValueError("McNemar's test needs outcomes of 0 or 1; resample their scores instead")
     only_first, only_second = int(np.sum(a > b)), int(np.sum(b > a))
     return McNemar(only_first, only_second, _two_sided_binomial(only_first, only_second))
 

@@ -6,28 +6,35 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL.Image import Resampling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from PIL.Image import Image
 
-DROPPED = 0.10  # share of the picture that shows through where a token was dropped
+DROPPED = 0.10  # share of the image that shows through where a token was dropped
 RECYCLED = 0.28
-ENLARGE = 10
+ENLARGE = (1, 2, 5, 10)  # times its own size
+MAX_PATCH = 40  # pixels on a side of a patch, before that
 
-# Okabe-Ito without black. Groups repeat them: a colour has to differ from its neighbours only.
+# Okabe-Ito without black. Groups repeat them: a color has to differ from its neighbours only.
 GROUP_COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
 RATER_COLOR = "#D55E00"
 
 
-def _rgb(colour: str) -> np.ndarray:
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], float)
+def rgb(color: str) -> tuple[int, int, int]:
+    """Return red, green and blue of "#rrggbb"."""
+    return tuple(int(color[i : i + 2], 16) for i in (1, 3, 5))
 
 
-def survivor_picture(
-    image: Image, grid: tuple[int, int], kept: Sequence[int], groups: Sequence[Sequence[int]]
+def survivor_image(
+    image: Image,
+    grid: tuple[int, int],
+    kept: Sequence[int],
+    groups: Sequence[Sequence[int]],
+    pixels: int = 960,
 ) -> np.ndarray:
-    """The picture with its dropped patches whitened and its recycled ones tinted by group.
+    """The image with its dropped patches whitened and its recycled ones tinted by group.
 
     Parameters
     ----------
@@ -39,6 +46,8 @@ def survivor_picture(
         Raster indices of the surviving tokens.
     groups : sequence of sequences of int
         Raster indices that were recycled together.
+    pixels : int
+        A small image is enlarged to about this width, so that its patches have sharp edges.
 
     Returns
     -------
@@ -46,26 +55,29 @@ def survivor_picture(
         uint8 [rows * k, columns * k, 3].
     """
     rows, columns = grid
-    patch = image.width // columns
-    height, width = rows * patch * ENLARGE, columns * patch * ENLARGE
-    picture = np.asarray(image.resize((width, height), 0), float)
-    cell = patch * ENLARGE
+    patch = min(max(1, image.width // columns), MAX_PATCH)
+    cell = patch * next((k for k in ENLARGE if k * patch * columns >= pixels), ENLARGE[-1])
+    # An image of whole patches is repeated pixel by pixel, any other one is resampled.
+    whole = image.size == (columns * patch, rows * patch)
+    resampled = image.resize((columns * cell, rows * cell), Resampling.NEAREST if whole
+                             else Resampling.BICUBIC)  # fmt: skip
     shown = np.full(rows * columns, DROPPED)
     tint = np.full((rows * columns, 3), 255.0)
     for number, members in enumerate(groups):
         shown[list(members)] = RECYCLED
-        colour = _rgb(GROUP_COLORS[number % len(GROUP_COLORS)])
-        tint[list(members)] = 0.45 * colour + 0.55 * 255
+        color = np.array(rgb(GROUP_COLORS[number % len(GROUP_COLORS)]), float)
+        tint[list(members)] = 0.45 * color + 0.55 * 255
     shown[list(kept)] = 1.0
     share = np.kron(shown.reshape(rows, columns), np.ones((cell, cell)))[..., None]
     wash = np.kron(tint.reshape(rows, columns, 3), np.ones((cell, cell, 1)))
-    return (picture * share + wash * (1 - share)).round().astype(np.uint8)
+    mixed = np.asarray(resampled, float) * share + wash * (1 - share)
+    return mixed.round().astype(np.uint8)
 
 
 def kept_outline(grid: tuple[int, int], kept: Sequence[int]) -> np.ndarray:
     """Edges between surviving patches and the rest, [edges, 2 points, (x, y)] in patches."""
     rows, columns = grid
-    # Padded by one, so that the border of the picture counts as "the rest".
+    # Padded by one, so that the border of the image counts as "the rest".
     inside = np.zeros((rows + 2, columns + 2), bool)
     flat = np.zeros(rows * columns, bool)
     flat[list(kept)] = True
@@ -84,16 +96,22 @@ def draw_survivors(
     grid: tuple[int, int],
     kept: Sequence[int] | None = None,
     groups: Sequence[Sequence[int]] = (),
+    pixels: int = 300,
 ) -> None:
-    """Draw one panel; without ``kept``, the picture as it is."""
+    """Draw one panel; without ``kept``, the image as it is. Parameters of `survivor_image`."""
     from matplotlib.collections import LineCollection
 
     rows, columns = grid
     everything = range(rows * columns)
-    picture = survivor_picture(image, grid, everything if kept is None else kept, groups)
-    axes.imshow(picture, extent=(0, columns, rows, 0), interpolation="nearest")
+    shown = survivor_image(image, grid, everything if kept is None else kept, groups, pixels)
+    axes.imshow(shown, extent=(0, columns, rows, 0), interpolation="nearest")
     if kept is not None:
         axes.add_collection(LineCollection(kept_outline(grid, kept), colors="#222222", lw=0.5))
+    bare(axes)
+
+
+def bare(axes: Axes) -> None:
+    """No ticks, a thin pale frame."""
     axes.set_xticks([])
     axes.set_yticks([])
     for spine in axes.spines.values():
@@ -103,7 +121,7 @@ def draw_survivors(
 def draw_words(
     axes: Axes, words: Sequence[str], raters: Sequence[int], x: float, y: float, size: float = 7.5
 ) -> None:
-    """Write words one after another, raters in colour and bold; (x, y) in axes fractions."""
+    """Write words one after another, raters in color and bold; (x, y) in axes fractions."""
     renderer = axes.figure.canvas.get_renderer()
     at = axes.transAxes.transform((x, y))[0]
     space = size * 0.33 / 72 * axes.figure.dpi

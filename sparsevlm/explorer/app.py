@@ -13,10 +13,10 @@ import ipywidgets as widgets
 import traitlets
 from PIL import Image
 
+from sparsevlm.analysis.sample_images import sample_images
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.evaluation.paths import relative
 from sparsevlm.explorer.color_map import MODES, WRONG, ColorChoice
-from sparsevlm.explorer.images import sample_images
 from sparsevlm.explorer.state import COMPARISONS, ExplorerState
 
 OWN = "own"

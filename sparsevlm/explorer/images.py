@@ -4,60 +4,19 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Annotated
 
 from PIL import Image
 from pydantic import PlainSerializer, PlainValidator
 
+from sparsevlm.analysis.sample_images import FOLDER, SampleImage, sample_images
 from sparsevlm.benchmarks.loaders.frames import KINDS, read_frames
-from sparsevlm.evaluation.paths import DATA
 from sparsevlm.models.images import load_image
 
-FOLDER = DATA / "samples"
 Source = str | Path | Image.Image
-
-
-@dataclass(frozen=True)
-class SampleImage:
-    """A bundled image.
-
-    Attributes
-    ----------
-    name, file, title
-        For code, on disk (in `data/samples`), for readers.
-    kind
-        "scene" or "clip": drawn, for the bundled models; "photograph": for the real ones.
-    source, licence
-        Where it comes from.
-    questions
-        Worth asking.
-    """
-
-    name: str
-    file: str
-    title: str
-    kind: str
-    source: str
-    licence: str
-    questions: tuple[str, ...]
-
-    @property
-    def is_photograph(self) -> bool:
-        """Whether it shows the world, not a drawn scene."""
-        return self.kind == "photograph"
-
-
-@cache
-def sample_images() -> dict[str, SampleImage]:
-    """The bundled images by name, in the order in which they are offered."""
-    rows = json.loads((FOLDER / "samples.json").read_text(encoding="utf-8"))
-    made = [SampleImage(**{**row, "questions": tuple(row["questions"])}) for row in rows]
-    return {sample.name: sample for sample in made}
 
 
 def image_bytes(image: Image.Image) -> bytes:

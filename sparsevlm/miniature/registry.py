@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from sparsevlm.benchmarks.sample import Sample
+    from sparsevlm.miniature.scenes import Scene
     from sparsevlm.models.prompt_builder import PromptBuilder
 
 
@@ -49,9 +50,14 @@ class MiniatureSpec:
         return f"miniature model, not {self.original}"
 
     @property
+    def families(self) -> dict[str, tuple]:
+        """Of each miniature benchmark that it answers: the functions that make its questions."""
+        return self._part("questions").FAMILIES
+
+    @property
     def benchmarks(self) -> tuple[str, ...]:
         """Names of the miniature benchmarks that it answers."""
-        return tuple(self._part("questions").FAMILIES)
+        return tuple(self.families)
 
     def samples(self, benchmark: str, n: int, seed: int) -> list[Sample]:
         """Return the first ``n`` samples of a miniature benchmark, whole groups only.
@@ -66,6 +72,13 @@ class MiniatureSpec:
     def media(self, sample: Sample) -> list[Image]:
         """Return the images of a sample: one, or the frames of a clip in order."""
         return list(_draw(self.architecture, sample.seed))
+
+    def scene(self, seed: int) -> Scene:
+        """Return the scene of a seed: its image, and which object every patch shows.
+
+        The miniature of a video model draws clips and has none.
+        """
+        return self._part("questions").scene(seed)
 
     def builder(self, config: Any = None) -> PromptBuilder:
         """Return the prompt builder; without the model's config it writes prompts only."""

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from sparsevlm.analysis.sample_images import FOLDER, sample_images
 from sparsevlm.explorer.geometry import GAP, Geometry, montage
-from sparsevlm.explorer.images import FOLDER, ImageInput, sample_images
+from sparsevlm.explorer.images import ImageInput
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.video_llava.clips import make_clip
 

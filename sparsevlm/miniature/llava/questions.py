@@ -9,8 +9,9 @@ from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.scenes import make_scene
 
 samples = benchmark_samples
+scene = make_scene  # of a seed, with its objects
 
 
 def draw(seed: int) -> list[Image]:
     """The scene of a seed."""
-    return [make_scene(seed).image]
+    return [scene(seed).image]

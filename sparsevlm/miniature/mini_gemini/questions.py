@@ -16,9 +16,12 @@ from sparsevlm.miniature.scenes import SceneObject
 SMALL_TEXT = "small text"
 
 
+scene = make_image  # of a seed, with its objects
+
+
 def draw(seed: int) -> list[Image]:
     """The scene of a seed at 192 x 192 pixels, small cards included."""
-    return [make_image(seed).image]
+    return [scene(seed).image]
 
 
 def samples(benchmark: str, n: int, seed: int) -> list[Sample]:

@@ -47,9 +47,12 @@ FAMILIES = {
 }
 
 
+scene = make_image  # of a seed, with its objects
+
+
 def draw(seed: int) -> list[Image]:
     """The image of a seed."""
-    return [make_image(seed).image]
+    return [scene(seed).image]
 
 
 samples = partial(benchmark_samples, families=FAMILIES, draw=make_image, scope="qwen2-vl/")

@@ -1,152 +1,144 @@
-"""Figure 1: one picture, three questions; what the question changes, and where it changes nothing.
+"""Figure 1: one image, three questions; what the question changes, and where it changes nothing.
 
-Compute, then draw: `measure` runs the miniature, `draw` and the tables need what it returned only.
+Compute, then draw: `measure` runs the model, `draw` and the tables need what it returned only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.analysis import ask
+from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
+from sparsevlm.analysis.observe import AskedExample, ask_example
+from sparsevlm.analysis.statistics import mean_and_interval
+from sparsevlm.evaluation.loaded import load_model
+from sparsevlm.evaluation.profiles import Profile, as_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from sparsevlm.runtime.trace import SampleTrace
 
-SCENE = 7
-ASKED: tuple[tuple[str, str], ...] = (
-    ("what letter is on the white card ?", "S"),
-    ("which side is the purple ring on ?", "middle"),
-    ("is there a orange frame in the image ?", "yes"),
+ASKED = (
+    SceneQuestion("TextVQA", 7, "what letter is on the white card ?", "S"),
+    SceneQuestion("GQA", 7, "which side is the purple ring on ?", "middle"),
+    SceneQuestion("POPE", 7, "is there a orange frame in the image ?", "yes"),
 )
+NUM_DRAWN = 32
 GUIDED = "sparsevlm"
 AGNOSTIC = ("tome", "uniform")
+METHODS = (GUIDED, *AGNOSTIC)
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One question under one method: the words that rated, the trace, both answers."""
-
-    question: str
-    words: tuple[str, ...]
-    sample: SampleTrace
-    answer: str
-    reference: str
-
-
-@dataclass(frozen=True)
-class Found:
+class Figure1Data:
     """What the figure shows.
 
     Attributes
     ----------
-    scene_seed : int
+    about : str
+        What the reader has to know of the images.
     tokens : int
         The budget.
     asked : dict
-        Per method, one `Asked` per question.
+        Per method, one `AskedExample` per question.
     focus : dict
-        Per method, the `focus` of questions that nobody chose, ``[questions]``.
+        Per method, the `focus` of drawn questions, ``[questions]``; empty where no targets are
+        known.
     area : ndarray
-        Share of the picture that the named objects cover in these, ``[questions]``.
+        Share of the image that the named objects cover in these, ``[questions]``.
     """
 
-    scene_seed: int
+    about: str
     tokens: int
-    asked: dict[str, list[Asked]]
+    asked: dict[str, list[AskedExample]]
     focus: dict[str, np.ndarray]
     area: np.ndarray
 
 
 def measure(
-    profile: str = "mini",
-    tokens: int = 64,
-    scene_seed: int = SCENE,
-    asked: Sequence[tuple[str, str]] = ASKED,
-    num_questions: int = 32,
-) -> Found:
-    """Ask the three questions under every method, and measure `focus` on drawn questions.
+    profile: Profile | str, tokens: int = 64, image: str = "", question: str = ""
+) -> Figure1Data:
+    """Ask the questions under every method, and measure `focus` on drawn questions.
 
     Parameters
     ----------
-    profile : str
+    profile : Profile or str
+        Its limit is that of the drawn questions.
     tokens : int
         The budget.
-    scene_seed : int
-    asked : sequence of (question, true answer)
-    num_questions : int
-        How many questions are drawn for `focus`.
+    image, question : str
+        Your own, see `choose_examples`; up to three questions.
     """
-    from sparsevlm.methods import make_pruner
-
-    shape = ask.shape(profile)
-    pruners = {name: make_pruner(name, tokens=tokens, **shape) for name in (GUIDED, *AGNOSTIC)}
-    found: dict[str, list[Asked]] = {name: [] for name in pruners}
-    for name, pruner in pruners.items():
-        for question, reference in asked:
-            words, _, answer, trace = ask.answered(profile, scene_seed, question, pruner)
-            found[name].append(Asked(question, words, trace.samples[0], answer, reference))
-    drawn = ask.drawn_questions(num_questions)
-    targets = [ask.target_of(seed, question) for seed, question, _ in drawn]
-    focused = {
-        name: np.array([
-            focus(ask.traced(profile, seed, question, pruner), target)
-            for (seed, question, _), target in zip(drawn, targets, strict=True)
-        ])
+    profile = as_profile(profile)
+    loaded = load_model(profile)
+    examples = examples_of(loaded)
+    chosen = choose_examples(examples, ASKED, image, question, per_image=3)
+    pruners = {name: loaded.pruner(name, tokens) for name in METHODS}
+    asked = {
+        name: [ask_example(loaded, example, pruner) for example in chosen]
         for name, pruner in pruners.items()
-    }  # fmt: skip
-    area = np.array([len(target) for target in targets]) / shape["num_visual"]
-    return Found(scene_seed, tokens, found, focused, area)
+    }
+    drawn = [e for e in examples.drawn(profile.limit or NUM_DRAWN) if e.target]
+    focused: dict[str, list[float]] = {name: [] for name in METHODS if drawn}
+    for name in focused:
+        for example in drawn:
+            seen = ask_example(loaded, example, pruners[name], max_new_tokens=1)
+            focused[name].append(focus(seen.sample, example.target))
+    return Figure1Data(
+        examples.about(chosen), tokens, asked,
+        {name: np.array(values) for name, values in focused.items()},
+        np.array([len(e.target) / e.scene.patch_objects.size for e in drawn]),
+    )  # fmt: skip
 
 
 def focus(sample: SampleTrace, target: Sequence[int]) -> float:
-    """Share of the tokens left after the last cut that is about the target.
+    """Share of the tokens left after the last stage that is about the target.
 
     A token counts by the share of its patches that show the target: a kept one by 0 or 1, a
     recycled or merged one by the share of its members.
     """
-    cut, wanted = sample.stages[-1], set(target)
-    merged = sum(len(wanted & set(group)) / len(group) for group in cut.groups)
-    return (len(wanted & set(cut.kept)) + merged) / cut.num_left
+    last, wanted = sample.stages[-1], set(target)
+    merged = sum(len(wanted & set(group)) / len(group) for group in last.groups)
+    return (len(wanted & set(last.kept)) + merged) / last.num_left
 
 
-def draw(found: Found) -> Figure:
-    """Picture and measure on the left; guided survivors above, text-agnostic ones below."""
-    from sparsevlm.analysis.panels import Canvas, draw_fates
+def draw(data: Figure1Data) -> Figure:
+    """Image and measure on the left; guided survivors above, text-agnostic ones below."""
+    from sparsevlm.analysis.panels import Canvas, draw_survivors
 
     side, gap, left = 1.5, 0.16, 0.04
     canvas = Canvas(6.75, 4.55)
-    columns = [left + (side + gap) * (1 + i) + 0.1 for i in range(len(found.asked[GUIDED]))]
-    image = ask.scene_of(found.scene_seed).image
-    grid = found.asked[GUIDED][0].sample.grid
+    guided, agnostic = data.asked[GUIDED], data.asked[AGNOSTIC[0]]
+    columns = [left + (side + gap) * (1 + i) + 0.1 for i in range(len(guided))]
     canvas.text(left, 0.07, "(a) the picture", weight="bold")
-    draw_fates(canvas.panel(left, 0.56, side, side), image, grid)
+    draw_survivors(canvas.panel(left, 0.56, side, side), guided[0].image, guided[0].grid)
     key = "bold line: what is asked for\nthin line: kept; tinted: recycled"
+    if not any(one.target for one in guided):
+        key = "lines: kept; tinted: recycled"
     canvas.text(left, 0.6 + side, key, size=6, color="#555555", linespacing=1.3)
-    canvas.text(columns[0], 0.07, f"(b) SparseVLM, {found.tokens} tokens: the question decides",
-                weight="bold", color=_colour(GUIDED))  # fmt: skip
-    agnostic = _label(AGNOSTIC[0])
-    canvas.text(columns[0], 2.49, f"(c) {agnostic}, {found.tokens} tokens: the question is not "
-                "looked at", weight="bold", color=_colour(AGNOSTIC[0]))  # fmt: skip
-    for x, asked, merged in zip(columns, found.asked[GUIDED], found.asked[AGNOSTIC[0]],
-                                strict=True):  # fmt: skip
-        _draw_question(canvas.panel(x, 0.26, side, 0.26), asked)
-        _draw_kept(canvas.panel(x, 0.56, side, side), found.scene_seed, asked)
-        _draw_merged(canvas.panel(x, 2.69, side, side), found.scene_seed, merged)
-    canvas.text(left, 2.49, "(d) tokens left that show", weight="bold")
-    canvas.text(left, 2.62, "what is asked for", weight="bold")
-    _draw_focus(canvas.panel(left + 0.62, 2.86, side - 0.66, 1.1), found)
+    canvas.text(columns[0], 0.07, f"(b) SparseVLM, {data.tokens} tokens: the question decides",
+                weight="bold", color=_color(GUIDED))  # fmt: skip
+    canvas.text(columns[0], 2.49, f"(c) {_label(AGNOSTIC[0])}, {data.tokens} tokens: the question "
+                "is not looked at", weight="bold", color=_color(AGNOSTIC[0]))  # fmt: skip
+    for x, one, merged in zip(columns, guided, agnostic, strict=True):
+        _draw_question(canvas.panel(x, 0.26, side, 0.26), one)
+        _draw_kept(canvas.panel(x, 0.56, side, side), one)
+        _draw_merged(canvas.panel(x, 2.69, side, side), merged)
+    if data.focus:
+        canvas.text(left, 2.49, "(d) tokens left that show", weight="bold")
+        canvas.text(left, 2.62, "what is asked for", weight="bold")
+        _draw_focus(canvas.panel(left + 0.62, 2.86, side - 0.66, 1.1), data)
     return canvas.figure
 
 
-def _colour(method: str) -> str:
+def _color(method: str) -> str:
     from sparsevlm.analysis.style import METHOD_STYLE
 
     return METHOD_STYLE[method].color
@@ -158,83 +150,75 @@ def _label(method: str) -> str:
     return METHOD_STYLE[method].label
 
 
-def _draw_question(axes: Axes, asked: Asked) -> None:
-    from sparsevlm.analysis.survivors import draw_words
+def _draw_question(axes: Axes, one: AskedExample) -> None:
+    """The question in two lines, or in smaller ones where it is long."""
+    from sparsevlm.analysis.panels import draw_line, question_lines
 
     axes.axis("off")
-    words = asked.question.split()
-    raters = asked.sample.stages[0].raters
-    half = next(n for n in range(len(words)) if sum(map(len, words[: n + 1])) + n > 18)
-    for start, end, y in ((0, half, 0.5), (half, len(words), 0.0)):
-        rated = [i - start for i in raters if start <= i < end]
-        draw_words(axes, words[start:end], rated, 0.0, y, 7)
+    half = sum(len(one.words[i]) + 1 for i in one.asked) // 2
+    for line, y in zip(question_lines(one, max(18, half), most=2), (0.5, 0.0), strict=False):
+        draw_line(axes, one, line, y, 7, room=26)
 
 
-def _draw_kept(axes: Axes, scene_seed: int, asked: Asked) -> None:
-    from sparsevlm.analysis.panels import draw_answer, draw_fates, outline
+def _draw_kept(axes: Axes, one: AskedExample) -> None:
+    from sparsevlm.analysis.panels import count_of_target, draw_answer, draw_stage
 
-    cut, grid = asked.sample.stages[-1], asked.sample.grid
-    target = ask.target_of(scene_seed, asked.question)
-    draw_fates(axes, ask.scene_of(scene_seed).image, grid, cut.kept, cut.groups)
-    outline(axes, grid, target, "#111111", 1.1)
-    draw_answer(axes, asked.answer, asked.reference, 0, -0.03, transform=axes.transAxes)
-    left = len(set(target) & set(cut.kept))
-    axes.text(1, -0.03, f"{left} of {len(target)} patches", transform=axes.transAxes, va="top",
-              ha="right", size=6.5, color="#555555")  # fmt: skip
+    draw_stage(axes, one, -1)
+    draw_answer(axes, one)
+    count_of_target(axes, one, -1, "{left} of {all} patches")
 
 
-def _draw_merged(axes: Axes, scene_seed: int, asked: Asked) -> None:
-    """The picture as the merged tokens show it: every token one colour, borders between them."""
+def _draw_merged(axes: Axes, one: AskedExample) -> None:
+    """The image as the merged tokens show it: every token one color, borders between them."""
     from sparsevlm.analysis.panels import bare, draw_answer, outline
 
-    grid, cut = asked.sample.grid, asked.sample.stages[-1]
-    picture = np.asarray(ask.scene_of(scene_seed).image, float)
-    side = picture.shape[0] // grid[0]
-    patches = picture.reshape(grid[0], side, grid[1], side, 3).mean((1, 3)).reshape(-1, 3)
-    for group in cut.groups:
+    (rows, columns), last = one.grid, one.sample.stages[-1]
+    size = max(1, one.image.height // rows)
+    pixels = np.asarray(one.image.resize((columns * size, rows * size)), float)
+    patches = pixels.reshape(rows, size, columns, size, 3).mean((1, 3)).reshape(-1, 3)
+    for group in last.groups:
         patches[group] = patches[group].mean(0)
-    axes.imshow(patches.reshape(*grid, 3).round().astype(np.uint8), interpolation="nearest",
-                extent=(0, grid[1], grid[0], 0))  # fmt: skip
+    axes.imshow(patches.reshape(rows, columns, 3).round().astype(np.uint8), interpolation="nearest",
+                extent=(0, columns, rows, 0))  # fmt: skip
     bare(axes)
-    outline(axes, grid, ask.target_of(scene_seed, asked.question), "#111111", 1.1)
-    draw_answer(axes, asked.answer, asked.reference, 0, -0.03, transform=axes.transAxes)
-    axes.text(1, -0.03, f"{cut.num_left} tokens, all merged" if not cut.kept else
-              f"{len(cut.kept)} kept, {len(cut.groups)} merged", transform=axes.transAxes,
+    outline(axes, one.grid, one.target, "#111111", 1.1)
+    draw_answer(axes, one)
+    y = -0.03 if one.example.answer else -0.11  # an answer that is not judged may be long
+    axes.text(1, y, f"{last.num_left} tokens, all merged" if not last.kept else
+              f"{len(last.kept)} kept, {len(last.groups)} merged", transform=axes.transAxes,
               va="top", ha="right", size=6.5, color="#555555")  # fmt: skip
 
 
-def _draw_focus(axes: Axes, found: Found) -> None:
-    methods = (GUIDED, *AGNOSTIC)
-    for row, method in enumerate(methods):
-        mean, low, high = 100 * ask.mean_and_interval(found.focus[method])
-        axes.barh(row, mean, 0.62, color=_colour(method))
+def _draw_focus(axes: Axes, data: Figure1Data) -> None:
+    for row, method in enumerate(METHODS):
+        mean, low, high = 100 * mean_and_interval(data.focus[method])
+        axes.barh(row, mean, 0.62, color=_color(method))
         axes.plot([low, high], [row, row], color="#222222", lw=0.9)
         axes.text(high + 1, row, f"{mean:.0f} %", va="center", size=6.5)
-    axes.axvline(100 * found.area.mean(), color="#222222", lw=0.7, ls=(0, (3, 2)))
-    axes.set_yticks(range(len(methods)), [_label(m) for m in methods])
+    axes.axvline(100 * data.area.mean(), color="#222222", lw=0.7, ls=(0, (3, 2)))
+    axes.set_yticks(range(len(METHODS)), [_label(m) for m in METHODS])
     axes.invert_yaxis()
-    axes.set_xlim(0, 100 * max(ask.mean_and_interval(found.focus[m])[2] for m in methods) * 1.3)
-    axes.set_xlabel(f"mean of {len(found.area)} drawn\nquestions; dashes: chance", size=6)
+    axes.set_xlim(0, 100 * max(mean_and_interval(data.focus[m])[2] for m in METHODS) * 1.3)
+    axes.set_xlabel(f"mean of {len(data.area)} drawn\nquestions; dashes: chance", size=6)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
 
-def table(found: Found) -> pd.DataFrame:
-    """Every question of the picture under every method."""
+def table(data: Figure1Data) -> pd.DataFrame:
+    """Every question of the image under every method; truth and focus where they are known."""
     import pandas as pd
 
     rows = []
-    for method, asked in found.asked.items():
+    for method, asked in data.asked.items():
         for one in asked:
-            target = ask.target_of(found.scene_seed, one.question)
-            rows.append(
-                {
-                    "method": method, "question": one.question, "answer": one.answer,
-                    "truth": one.reference, "tokens left": one.sample.stages[-1].num_left,
-                    "same tokens as question 1": _same(one.sample, asked[0].sample),
-                    "focus": round(focus(one.sample, target), 3),
-                }
-            )  # fmt: skip
+            row = {"method": method, "question": one.example.question, "answer": one.answer.text}
+            if one.example.answer:
+                row["truth"] = one.example.answer
+            row["tokens left"] = one.sample.stages[-1].num_left
+            row["same tokens as question 1"] = _same(one.sample, asked[0].sample)
+            if one.target:
+                row["focus"] = round(focus(one.sample, one.target), 3)
+            rows.append(row)
     return pd.DataFrame(rows)
 
 
@@ -243,11 +227,14 @@ def _same(one: SampleTrace, other: SampleTrace) -> bool:
                for a, b in zip(one.stages, other.stages, strict=True))  # fmt: skip
 
 
-def summary(found: Found) -> pd.DataFrame:
-    """Focus on the drawn questions, in percent: mean and 95 % interval per method, and chance."""
+def summary(data: Figure1Data) -> pd.DataFrame:
+    """Focus on the drawn questions, in percent: mean and 95 % interval per method, and chance.
+
+    Without rows where no targets are known.
+    """
     import pandas as pd
 
-    every = {**found.focus, "chance (area)": found.area}
-    rows = {name: 100 * ask.mean_and_interval(values) for name, values in every.items()}
+    every = {**data.focus, "chance (area)": data.area} if data.focus else {}
+    rows = {name: 100 * mean_and_interval(values) for name, values in every.items()}
     frame = pd.DataFrame(rows, index=["mean", "low", "high"]).T.round(1)
     return frame.rename_axis("method")

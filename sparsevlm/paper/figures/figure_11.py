@@ -1,157 +1,130 @@
-"""Figure 11: more pictures and questions, survivors cut by cut; the examples of Figure 6 go on.
+"""Figure 11: more images and questions, survivors stage by stage; the examples of Figure 6 go on.
 
-The computing is that of `figure_6` (`examples`, kept in the results folder); here are other
-questions, one or two for each of the eight benchmarks, and a layout for many of them.
+The computing is that of `figure_6`; here are other questions, of the miniature one or two for each
+of the eight benchmarks, and a layout for many of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sparsevlm.evaluation.paths import RESULTS
+from sparsevlm.analysis.examples import SceneQuestion
 from sparsevlm.paper.figures import figure_6
-from sparsevlm.paper.figures.figure_6 import Example
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from sparsevlm.analysis.observe import AskedExample
+    from sparsevlm.analysis.panels import Canvas
     from sparsevlm.evaluation.profiles import Profile
+    from sparsevlm.paper.figures.figure_6 import SurvivorData
 
-# (benchmark, scene seed, question, true answer); two of them go wrong when pruned.
-ASKED: tuple[tuple[str, int, str, str], ...] = (
-    ("GQA", 0, "what color is the ring ?", "blue"),
-    ("GQA", 4, "what shape is the purple thing ?", "square"),
-    ("GQA", 7, "which side is the purple ring on ?", "middle"),
-    ("POPE", 7, "is there a orange frame in the image ?", "yes"),
-    ("POPE", 8, "is there a yellow ring in the image ?", "no"),
-    ("MME", 1, "is the letter on the white card L ?", "yes"),
-    ("MM-Vet", 2, "describe the frame .", "orange right top"),
-    ("TextVQA", 7, "what letter is on the white card ?", "S"),
-    ("TextVQA", 4, "what letter is on the olive card ?", "X"),
-    ("SEED", 2, "what shape is the blue thing ? A ring B circle C cross D hourglass", "C"),
-    ("ScienceQA", 1, "how many corners has the green thing ? A four B zero C many D three", "D"),
-    ("MMBench", 8, "which side is the black card on ? A left B middle C right", "C"),
-)
+# Two of them go wrong when mini-llava is pruned.
+ASKED = (
+    SceneQuestion("GQA", 0, "what color is the ring ?", "blue"),
+    SceneQuestion("GQA", 4, "what shape is the purple thing ?", "square"),
+    SceneQuestion("GQA", 7, "which side is the purple ring on ?", "middle"),
+    SceneQuestion("POPE", 7, "is there a orange frame in the image ?", "yes"),
+    SceneQuestion("POPE", 8, "is there a yellow ring in the image ?", "no"),
+    SceneQuestion("MME", 1, "is the letter on the white card L ?", "yes"),
+    SceneQuestion("MM-Vet", 2, "describe the frame .", "orange right top"),
+    SceneQuestion("TextVQA", 7, "what letter is on the white card ?", "S"),
+    SceneQuestion("TextVQA", 4, "what letter is on the olive card ?", "X"),
+    SceneQuestion("SEED", 2, "what shape is the blue thing ? A ring B circle C cross D hourglass",
+                  "C"),
+    SceneQuestion("ScienceQA", 1,
+                  "how many corners has the green thing ? A four B zero C many D three", "D"),
+    SceneQuestion("MMBench", 8, "which side is the black card on ? A left B middle C right", "C"),
+)  # fmt: skip
 
 _SIDE, _GAP, _HEADER, _STEP = 0.76, 0.04, 0.27, 1.31
 _LEFT = (0.03, 3.56)  # of the two columns, in inches
 
 
 def measure(
-    profile: Profile | str = "mini",
-    tokens: int = 64,
-    asked: Sequence[tuple[str, int, str, str]] = ASKED,
-    folder: Path = RESULTS / "figure_11",
-) -> list[Example]:
-    """Answer the questions dense and pruned; parameters and errors of `figure_6.examples`."""
-    return figure_6.examples(profile, tokens, tuple(one[1:] for one in asked), folder)
+    profile: Profile | str, tokens: int = 64, image: str = "", question: str = ""
+) -> SurvivorData:
+    """Answer the questions dense and pruned; parameters and errors of `figure_6.measure`."""
+    return figure_6.measure(profile, tokens, image, question, ASKED, per_image=3)
 
 
-def draw(found: Sequence[Example], kinds: Sequence[str] = tuple(one[0] for one in ASKED)) -> Figure:
-    """Two columns of examples: question, input, and what is left after every cut.
-
-    Parameters
-    ----------
-    found : sequence of Example
-    kinds : sequence of str
-        The benchmark of each.
-    """
+def draw(data: SurvivorData) -> Figure:
+    """Two columns of examples: question, input, and what is left after every stage."""
     from sparsevlm.analysis.panels import Canvas
 
-    rows = -(-len(found) // 2)
-    top = 0.42
+    rows, top = -(-len(data.pruned) // 2), 0.42
     canvas = Canvas(6.75, top + rows * _STEP + 0.04)
-    _draw_key(canvas, found[0])
-    for number, (example, kind) in enumerate(zip(found, kinds, strict=True)):
+    _draw_key(canvas, data)
+    for number, one in enumerate(data.pruned):
         column, row = divmod(number, rows)
-        _draw_example(canvas, example, kind, _LEFT[column], top + row * _STEP)
+        _draw_example(canvas, one, _LEFT[column], top + row * _STEP)
     return canvas.figure
 
 
-def _draw_example(canvas, example: Example, kind: str, left: float, top: float) -> None:
-    from sparsevlm.analysis.panels import draw_answer, draw_fates, outline
+def _draw_example(canvas: Canvas, one: AskedExample, left: float, top: float) -> None:
+    from sparsevlm.analysis.panels import count_of_target, draw_answer, draw_stage
 
     width = 4 * _SIDE + 3 * _GAP
-    _draw_question(canvas.panel(left, top, width, _HEADER - 0.03), example)
-    canvas.text(left + width, top + 0.14, kind, size=6, ha="right", color="#777777")
-    for number, stage in enumerate((None, *example.stages)):
-        x = left + number * (_SIDE + _GAP)
-        axes = canvas.panel(x, top + _HEADER, _SIDE, _SIDE)
-        kept, groups = (stage["kept"], stage["groups"]) if stage else (None, ())
-        draw_fates(axes, example.image, example.grid, kept, groups, pixels=190)
-        target = _target(example)
-        outline(axes, example.grid, target, "white" if stage is None else "#111111", 0.9)
+    _draw_question(canvas.panel(left, top, width, _HEADER - 0.03), one)
+    canvas.text(left + width, top + 0.14, one.example.kind, size=6, ha="right", color="#777777")
+    for number in range(1 + len(one.sample.stages)):
+        axes = canvas.panel(left + number * (_SIDE + _GAP), top + _HEADER, _SIDE, _SIDE)
+        stage = number - 1 if number else None
+        draw_stage(axes, one, stage, width=0.9, pixels=190)
         if stage is None:
-            draw_answer(axes, example.pruned, example.reference, 0, -0.04,
-                        transform=axes.transAxes, size=6)  # fmt: skip
-        elif target:
-            text = f"{len(set(target) & set(stage['kept']))} of {len(target)}"
-            axes.text(1, -0.04, text, size=5.5, ha="right", va="top", transform=axes.transAxes,
-                      color="#777777")  # fmt: skip
+            draw_answer(axes, one, -0.04, size=6)
+        else:
+            count_of_target(axes, one, stage, "{left} of {all}", y=-0.04, size=5.5, color="#777777")
 
 
-def _target(example: Example) -> list[int]:
-    from sparsevlm.analysis.ask import target_of
-
-    question = " ".join(example.words[: example.words.index("ASSISTANT")])
-    return target_of(example.scene_seed, question)
-
-
-def _draw_question(axes, example: Example) -> None:
-    from sparsevlm.analysis.survivors import draw_words
+def _draw_question(axes: Axes, one: AskedExample) -> None:
+    """The question, and over the panels its options where it has any."""
+    from sparsevlm.analysis.panels import draw_line
 
     axes.axis("off")
-    words = example.words[: example.words.index("ASSISTANT")]
-    end = words.index("?") + 1 if "?" in words else len(words)
-    for start, stop, y in ((0, end, 0.5), (end, len(words), 0.0)):
-        rated = [i - start for i in example.raters if start <= i < stop]
-        # A question without options stands directly over its panels.
-        draw_words(axes, words[start:stop], rated, 0.0, y if end < len(words) else 0.0, 6.5)
+    asked = list(one.asked)
+    marks = [place for place, index in enumerate(asked, start=1) if one.words[index] == "?"]
+    end = marks[0] if marks else len(asked)
+    if end < len(asked):
+        draw_line(axes, one, asked[:end], 0.5, 6.5)
+    draw_line(axes, one, asked[end:] or asked, 0.0, 6.5, room=62)
 
 
-def _draw_key(canvas, example: Example) -> None:
+def _draw_key(canvas: Canvas, data: SurvivorData) -> None:
     from matplotlib.patches import Patch
 
-    from sparsevlm.analysis.survivors import GROUP_COLORS, RATER_COLOR
-
-    asked = "asked for (count: its patches kept)"
-    entries = [
-        Patch(facecolor="#888888", edgecolor="#222222", lw=0.6, label="kept"),
-        Patch(facecolor=GROUP_COLORS[0], alpha=0.45, label="recycled (a colour per group)"),
-        Patch(facecolor="#f4f4f4", edgecolor="#dddddd", lw=0.4, label="dropped"),
-        Patch(facecolor="none", edgecolor="#111111", lw=1.1, label=asked),
-        Patch(facecolor=RATER_COLOR, label="word that rates"),
-    ]
+    entries = figure_6.survivor_key()
+    if any(one.target for one in data.pruned):
+        label = "asked for (count: its patches kept)"
+        entries.insert(3, Patch(facecolor="none", edgecolor="#111111", lw=1.1, label=label))
     canvas.figure.legend(
         handles=entries, loc="upper left", ncols=5, bbox_to_anchor=(0.0, 1.0), fontsize=6,
         handlelength=1.0, handleheight=0.8, columnspacing=1.2, borderaxespad=0.2,
     )  # fmt: skip
-    for left in _LEFT:
-        for number, stage in enumerate((None, *example.stages)):
-            title = "input" if stage is None else f"after layer {stage['layer']}"
+    for left in _LEFT[: len(data.pruned)]:
+        for number, stage in enumerate((None, *data.pruned[0].sample.stages)):
             x = left + number * (_SIDE + _GAP) + _SIDE / 2
-            canvas.text(x, 0.24, title, size=6.5, ha="center", color="#555555")
+            canvas.text(x, 0.24, figure_6.stage_title(stage), size=6.5, ha="center",
+                        color="#555555")  # fmt: skip
 
 
-def table(found: Sequence[Example], kinds: Sequence[str] = tuple(one[0] for one in ASKED)
-          ) -> pd.DataFrame:  # fmt: skip
-    """One row per question: answers, and the target's patches that are left at every cut."""
+def table(data: SurvivorData) -> pd.DataFrame:
+    """One row per question: answers, and what is left of the target where it is known."""
     import pandas as pd
 
     rows = []
-    for example, kind in zip(found, kinds, strict=True):
-        target = set(_target(example))
-        row = {
-            "kind": kind, "scene": example.scene_seed,
-            "question": " ".join(example.words[: example.words.index("ASSISTANT")]),
-            "truth": example.reference, "dense": example.dense, "pruned": example.pruned,
-            "target": len(target),
-        }  # fmt: skip
-        for stage in example.stages:
-            row[f"left after layer {stage['layer']}"] = len(target & set(stage["kept"]))
+    for one, dense in zip(data.pruned, data.dense, strict=True):
+        example = one.example
+        row = {"kind": example.kind, **example.place, "question": example.question}
+        if example.answer:
+            row["truth"] = example.answer
+        row |= {"dense": dense, "pruned": one.answer.text}
+        if example.target is not None:
+            row["target"] = len(example.target)
+        for number, stage in enumerate(one.sample.stages):
+            left = stage.num_left if example.target is None else one.kept_of_target(number)
+            row[f"left after layer {stage.layer}"] = left
         rows.append(row)
     return pd.DataFrame(rows)

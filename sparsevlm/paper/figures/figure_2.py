@@ -1,7 +1,6 @@
 """Figure 2: the method, drawn from one real forward pass.
 
-Compute, then draw: `measure` runs the miniature, `figure_2_drawing` and the tables need what it
-returned only.
+Compute, then draw: `measure` runs the model, `draw` and the tables need what it returned only.
 """
 
 from __future__ import annotations
@@ -11,157 +10,215 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.analysis.observe import Observation, observe
+from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
+from sparsevlm.analysis.observe import RecordedExample, StageBreakdown, record
+from sparsevlm.evaluation.loaded import load_model
+from sparsevlm.evaluation.profiles import Profile, as_profile
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-SCENE, QUESTION = 7, "is there a orange frame in the image ?"
+    from sparsevlm.analysis.panels import Canvas
 
-
-@dataclass(frozen=True)
-class PruningStage:
-    """One cut taken apart; every array is about the visual tokens before it.
-
-    Attributes
-    ----------
-    layer : int
-    source : ndarray
-        ``[n]`` original index, or ``num_visual + j`` of a recycled token.
-    rating : ndarray
-        The matrix P, ``[raters, n]``.
-    rank : int
-        Its numerical rank.
-    scores : ndarray
-        ``[n]``, as the trace has them.
-    fate : ndarray
-        ``[n]``: 0 kept, 1 recycled, 2 dropped.
-    lam : float
-        The paper's lambda that would drop as many: dropped / (n - rank).
-    """
-
-    layer: int
-    source: np.ndarray
-    rating: np.ndarray
-    rank: int
-    scores: np.ndarray
-    fate: np.ndarray
-    lam: float
+ASKED = (SceneQuestion("POPE", 7, "is there a orange frame in the image ?", "yes"),)
+KEPT, RECYCLED, DROPPED, TEXT = "#D55E00", "#56B4E9", "#d9d9d9", "#555555"
+_LEFT = (0.04, 1.66, 3.62, 5.32)  # of the four panels of the middle row, in inches
+_SIDE = 1.38
+_FEW_LAYERS = 12  # every one has room for its name and its number
 
 
 @dataclass(frozen=True)
-class Found:
-    """One observed run, and the cut that is shown.
+class Figure2Data:
+    """One recorded run, and the number of the stage that is shown."""
 
-    Attributes
-    ----------
-    run : Observation
-    number : int
-        Which of its stages.
-    cut : PruningStage
-    """
-
-    run: Observation
+    about: str
+    run: RecordedExample
     number: int
-    cut: PruningStage
+
+    @property
+    def stage(self) -> StageBreakdown:
+        """The stage that is shown."""
+        return self.run.breakdowns[self.number]
 
 
 def measure(
-    profile: str = "mini",
-    tokens: int = 64,
-    scene_seed: int = SCENE,
-    question: str = QUESTION,
-    number: int = 1,
-) -> Found:
-    """Ask the question under SparseVLM and take one cut apart.
+    profile: Profile | str, tokens: int = 64, stage: int = 1, image: str = "", question: str = ""
+) -> Figure2Data:
+    """Ask the question under SparseVLM and take one pruning stage apart.
 
     Parameters
     ----------
-    profile : str
+    profile : Profile or str
     tokens : int
         The budget.
-    scene_seed, question
-        What is asked.
-    number : int
-        Which cut, from 0.
+    stage : int
+        Which stage, from 0.
+    image, question : str
+        Your own, see `choose_examples`.
 
     Raises
     ------
     ValueError
         There are not so many stages.
     """
-    run = observe(profile, scene_seed, question, tokens)
-    if not 0 <= number < len(run.seen):
-        raise ValueError(f"number must be a cut from 0 to {len(run.seen) - 1}, got {number}")
-    return Found(run, number, take_apart(run, number))
+    loaded = load_model(as_profile(profile))
+    examples = examples_of(loaded)
+    (example,) = choose_examples(examples, ASKED, image, question)
+    run = record(loaded, example, tokens)
+    if not 0 <= stage < len(run.stages):
+        raise ValueError(f"stage must be from 0 to {len(run.stages) - 1}, got {stage}")
+    return Figure2Data(examples.about([example]), run, stage)
 
 
-def take_apart(run: Observation, number: int) -> PruningStage:
-    """P, rank, scores and fates of one cut of a run."""
-    import torch
-
-    from sparsevlm.core.sparsity import numerical_rank
-
-    seen, traced = run.seen[number], run.sample.stages[number]
-    rating = run.rating(number)
-    rank = numerical_rank(torch.from_numpy(rating))
-    alive = set(traced.kept) | set(traced.group_ids)
-    # Groups of this cut; a recycled token that only stays is a kept one.
-    new = [group for identity, group in zip(traced.group_ids, traced.groups, strict=True)
-           if identity not in set(seen.source.tolist())]  # fmt: skip
-    merged = {index for group in new for index in group}
-    fate = [0 if i in alive else 1 if _members(run, number, i) <= merged else 2
-            for i in seen.source.tolist()]  # fmt: skip
-    dropped = sum(code > 0 for code in fate)
-    return PruningStage(
-        traced.layer, seen.source, rating, rank, np.array(traced.scores), np.array(fate),
-        dropped / (len(fate) - rank),
-    )  # fmt: skip
-
-
-def _members(run: Observation, number: int, identity: int) -> set[int]:
-    """Original tokens behind a token that is there before a cut."""
-    for stage in run.sample.stages[:number]:
-        if identity in stage.group_ids:
-            return set(stage.groups[stage.group_ids.index(identity)])
-    return {identity}
-
-
-def on_grid(run: Observation, number: int, values: np.ndarray) -> np.ndarray:
-    """Values of the tokens before a cut on the patches they stand for; NaN where none is left."""
-    grid = np.full(run.sample.num_visual, np.nan)
-    for identity, value in zip(run.seen[number].source.tolist(), values, strict=True):
-        grid[list(_members(run, number, identity))] = value
-    return grid
-
-
-def table(found: Found) -> pd.DataFrame:
-    """Every visual token before the cut: patch, rating by every rater, score, fate."""
+def table(data: Figure2Data) -> pd.DataFrame:
+    """Every visual token before the stage: patch, rating by every rater, score, status."""
     import pandas as pd
 
-    cut, run = found.cut, found.run
-    words = [run.words[i] for i in run.raters]
-    frame = pd.DataFrame({"token": cut.source})
-    for word, row in zip(words, cut.rating, strict=True):
+    stage, run = data.stage, data.run
+    frame = pd.DataFrame({"token": stage.source})
+    for word, row in zip((run.words[i] for i in run.raters), stage.rating, strict=True):
         frame[f"P, {word}"] = row
-    frame["score"] = cut.scores
-    frame["fate"] = np.array(["kept", "recycled", "dropped"])[cut.fate]
+    frame["score"] = stage.scores
+    frame["fate"] = np.array(["kept", "recycled", "dropped"])[stage.status]
     return frame
 
 
-def summary(found: Found) -> pd.DataFrame:
-    """All cuts of the run in numbers."""
+def summary(run: RecordedExample) -> pd.DataFrame:
+    """All stages of a run in numbers: rank, kept, recycled, dropped, and the lambda behind it."""
     import pandas as pd
 
     rows = []
-    for number, traced in enumerate(found.run.sample.stages):
-        cut = take_apart(found.run, number)
+    for stage, traced in zip(run.breakdowns, run.sample.stages, strict=True):
+        kept, recycled, dropped = (int((stage.status == code).sum()) for code in range(3))
         rows.append(
             {
-                "after layer": cut.layer, "tokens before": len(cut.fate),
-                "rank of P": cut.rank, "kept": int((cut.fate == 0).sum()),
-                "recycled": int((cut.fate == 1).sum()), "dropped": int((cut.fate == 2).sum()),
-                "tokens after": traced.num_left, "lambda": round(cut.lam, 3),
+                "after layer": stage.layer, "tokens before": len(stage.status),
+                "rank of P": stage.rank, "kept": kept, "recycled": recycled, "dropped": dropped,
+                "tokens after": traced.num_left, "lambda": round(stage.lam, 3),
             }
         )  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def draw(data: Figure2Data) -> Figure:
+    """Who rates, P, scores, level, fates, and the visual tokens of every layer."""
+    from sparsevlm.analysis.panels import Canvas, draw_relevance, draw_stage
+
+    canvas = Canvas(6.75, 5.0)
+    run, number, layer = data.run, data.number, data.stage.layer
+    _step(canvas, 0.04, 0.06, 1, "Which words rate?  relevance r, before layer 0")
+    bars = draw_relevance(canvas, run, 0.3, 0.24, 2.96, 0.98, 6.5)
+    note = "every patch votes for the word\nnearest to it; r: share of the votes"
+    bars.text(2.96, 0.95, note, size=6.5, ha="right", va="top", color=TEXT, linespacing=1.4)
+    _step(canvas, 3.62, 0.06, 2, f"P: attention of the raters, layer {layer}")
+    _draw_rating(canvas, data)
+    middle = 1.82
+    titles = ("before the cut", "scores: column mean of P", "level: how many stay",
+              "keep, recycle, drop")  # fmt: skip
+    for place, (x, title) in enumerate(zip(_LEFT, titles, strict=True)):
+        _step(canvas, x, middle, place + 2, title, shown=place > 0)
+    before = canvas.panel(_LEFT[0], middle + 0.2, _SIDE, _SIDE)
+    draw_stage(before, run, number - 1 if number else None, width=1.2, color="#111111")
+    _count(before, run, number - 1)
+    _draw_scores(canvas.panel(_LEFT[1], middle + 0.2, _SIDE, _SIDE), data)
+    _draw_level(canvas.panel(_LEFT[2] + 0.1, middle + 0.2, 1.34, _SIDE), data)
+    after = canvas.panel(_LEFT[3], middle + 0.2, _SIDE, _SIDE)
+    draw_stage(after, run, number, width=1.2)
+    _count(after, run, number)
+    _step(canvas, 0.04, 3.72, 6, "visual tokens that enter each layer (blue: merged ones)")
+    _draw_layers(canvas.panel(0.52, 3.92, 6.1, 0.74), data)
+    return canvas.figure
+
+
+def _step(canvas: Canvas, x: float, y: float, number: int, title: str, shown: bool = True) -> None:
+    if shown:
+        canvas.text(x + 0.075, y + 0.055, str(number), size=6.5, weight="bold", color="white",
+                    ha="center", va="center",
+                    bbox={"boxstyle": "circle,pad=0.2", "facecolor": KEPT, "lw": 0})  # fmt: skip
+    canvas.text(x + (0.2 if shown else 0.0), y, title, size=7, weight="bold")
+
+
+def _draw_rating(canvas: Canvas, data: Figure2Data) -> None:
+    from sparsevlm.analysis.panels import bare, ramp
+
+    stage, run = data.stage, data.run
+    rows, x, width = len(run.raters), 4.1, 2.6
+    height = min(0.3, 0.72 / rows)
+    shown = {"aspect": "auto", "cmap": ramp(KEPT), "interpolation": "nearest", "vmin": 0, "vmax": 1}
+    parts = (
+        (0.3, height * rows, stage.rating, [run.words[i] for i in run.raters]),
+        (0.3 + height * rows + 0.13, 0.2, stage.scores[None], ["mean"]),
+    )
+    for y, high, values, names in parts:
+        axes = canvas.panel(x, y, width, high)
+        axes.imshow(np.sqrt(values / np.percentile(values, 99.5)), **shown)
+        bare(axes)
+        axes.set_yticks(range(len(names)), names)
+        axes.tick_params(axis="y", length=0, labelsize=min(6.5, 65 * high / len(names)))
+    count, gone = len(stage.status), int((stage.status > 0).sum())
+    text = (f"{count} visual tokens, rank(P) = {stage.rank}\n{gone} go = λ ({count} − "
+            f"{stage.rank}), so λ is {stage.lam:.2f}")  # fmt: skip
+    canvas.text(x + width, 1.3, text, size=6.5, ha="right", color=TEXT, linespacing=1.4)
+
+
+def _count(axes: Axes, run: RecordedExample, number: int) -> None:
+    if number < 0:
+        text = f"{run.sample.num_visual} tokens"
+    else:
+        stage = run.sample.stages[number]
+        text = f"{len(stage.kept)} patches + {len(stage.groups)} merged"
+    axes.set_xlabel(text, size=6.5, color=TEXT, labelpad=2)
+
+
+def _draw_scores(axes: Axes, data: Figure2Data) -> None:
+    from sparsevlm.analysis.panels import draw_map
+
+    values = data.run.on_grid(data.number, data.stage.scores)
+    draw_map(axes, values, data.run.grid, KEPT, data.run.target)
+    axes.set_xlabel("grey: dropped before", size=6.5, color=TEXT, labelpad=2)
+
+
+def _draw_level(axes: Axes, data: Figure2Data) -> None:
+    stage = data.stage
+    order = np.argsort(-stage.scores, kind="stable")
+    place, lowest = np.arange(1, len(order) + 1), max(stage.scores.min() / 2, 1e-9)
+    new = data.run.sample.stages[data.number].num_left - int((stage.status == 0).sum())
+    names = ("kept", f"merged into {new}", "dropped")
+    for code, (color, name) in enumerate(zip((KEPT, RECYCLED, DROPPED), names, strict=True)):
+        mine = stage.status[order] == code
+        axes.vlines(place[mine], lowest, stage.scores[order][mine], color=color, lw=0.6)
+        axes.text(0.98, 0.95 - 0.11 * code, f"{mine.sum()} {name}", transform=axes.transAxes,
+                  ha="right", va="top", size=6.5, color="#888888" if code == 2 else color,
+                  weight="bold")  # fmt: skip
+    axes.set_yscale("log")
+    axes.set(xlim=(0, len(order) + 1), ylim=(lowest, None))
+    axes.set_xlabel("tokens by score", size=6.5, labelpad=1)
+    axes.tick_params(labelsize=5.5, pad=1)
+
+
+def _draw_layers(axes: Axes, data: Figure2Data) -> None:
+    from sparsevlm.analysis.panels import shortened
+
+    sample, light, written = data.run.sample, 0, None
+    groups = {stage.layer: len(stage.groups) for stage in sample.stages}
+    few = len(sample.tokens_in) <= _FEW_LAYERS
+    for layer, entering in enumerate(sample.tokens_in):
+        axes.bar(layer, entering - light, 0.72, color=KEPT)
+        axes.bar(layer, light, 0.72, bottom=entering - light, color=RECYCLED)
+        if few or entering != written:
+            axes.text(layer, entering + 12, str(entering), ha="center", va="bottom", size=6.5)
+            written = entering
+        if layer in groups:
+            light = groups[layer]
+            shown = "bold" if layer == data.stage.layer else "normal"
+            axes.text(layer + 0.5, 40, "cut", size=6.5, ha="center", color=TEXT, weight=shown)
+    ticks = range(0, len(sample.tokens_in), 1 if few else 4)
+    axes.set_xticks(ticks, [f"layer {i}" for i in ticks])
+    axes.tick_params(axis="x", length=0, labelsize=6.5)
+    axes.set(ylim=(0, 1.2 * sample.num_visual), yticks=[0, sample.num_visual])
+    mean = sum(sample.tokens_out) / len(sample.tokens_out)
+    answer = shortened(data.run.answer.text)
+    axes.text(1, 1.0, f"mean left by a layer: {mean:.0f} = the budget;  answer: {answer}",
+              transform=axes.transAxes, ha="right", va="top", size=6.5, color=TEXT)  # fmt: skip

@@ -1,155 +1,153 @@
-"""Figure 3: how relevant every word of a prompt is to the picture, and which words rate.
+"""Figure 3: how relevant every word of a prompt is to the image, and which words rate.
 
-Compute, then draw: `measure` runs the miniature, `draw` and `table` need what it returned only.
+Compute, then draw: `measure` runs the model, `draw` and the tables need what it returned only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sparsevlm.analysis.observe import Observation, observe
+from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
+from sparsevlm.analysis.observe import RecordedExample, record
+from sparsevlm.evaluation.loaded import load_model
+from sparsevlm.evaluation.profiles import Profile, as_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from sparsevlm.analysis.panels import Canvas
+
 # Four kinds of questions; two where the rule finds the words that matter, two where it does not.
-ASKED: tuple[tuple[str, int, str, str], ...] = (
-    ("GQA", 4, "which side is the green hourglass on ?", "left"),
-    ("POPE", 7, "is there a orange frame in the image ?", "yes"),
-    ("TextVQA", 6, "what letter is on the brown card ?", "Z"),
-    ("MMBench", 6, "which side is the yellow cross on ? A left B middle C right", "B"),
+ASKED = (
+    SceneQuestion("GQA", 4, "which side is the green hourglass on ?", "left"),
+    SceneQuestion("POPE", 7, "is there a orange frame in the image ?", "yes"),
+    SceneQuestion("TextVQA", 6, "what letter is on the brown card ?", "Z"),
+    SceneQuestion("MMBench", 6, "which side is the yellow cross on ? A left B middle C right", "B"),
 )
 
 
 @dataclass(frozen=True)
-class Prompt:
-    """One prompt of the figure.
+class RaterComparison:
+    """One prompt, pruned with the words above the mean as raters and with every word as one."""
 
-    Attributes
-    ----------
-    kind : str
-        The benchmark that asks such questions.
-    reference : str
-        The true answer.
-    raters, all_text : Observation
-        Pruned with the words above the mean as raters, and with every word as a rater.
-    """
+    raters: RecordedExample
+    all_text: RecordedExample
 
-    kind: str
-    reference: str
-    raters: Observation
-    all_text: Observation
+
+@dataclass(frozen=True)
+class Figure3Data:
+    """The prompts of the figure, and what the reader has to know of the images."""
+
+    about: str
+    prompts: list[RaterComparison]
 
 
 def measure(
-    profile: str = "mini",
-    tokens: int = 64,
-    asked: Sequence[tuple[str, int, str, str]] = ASKED,
-) -> list[Prompt]:
-    """Ask every question twice; errors as in `observe`.
+    profile: Profile | str, tokens: int = 64, image: str = "", question: str = ""
+) -> Figure3Data:
+    """Ask every question twice.
 
     Parameters
     ----------
-    profile : str
+    profile : Profile or str
     tokens : int
         The budget.
-    asked : sequence of (kind, scene seed, question, true answer)
+    image, question : str
+        Your own, see `choose_examples`; up to four questions.
     """
-    return [
-        Prompt(
-            kind, reference, observe(profile, seed, question, tokens),
-            observe(profile, seed, question, tokens, raters="all_text"),
-        )
-        for kind, seed, question, reference in asked
-    ]  # fmt: skip
+    loaded = load_model(as_profile(profile))
+    examples = examples_of(loaded)
+    chosen = choose_examples(examples, ASKED, image, question)
+    prompts = [
+        RaterComparison(record(loaded, e, tokens), record(loaded, e, tokens, raters="all_text"))
+        for e in chosen
+    ]
+    return Figure3Data(examples.about(chosen), prompts)
 
 
-def draw(found: Sequence[Prompt]) -> Figure:
-    """One row per prompt: picture, relevance of the words, survivors with raters and without."""
+def draw(data: Figure3Data) -> Figure:
+    """One row per prompt: image, relevance of the words, survivors with raters and without."""
     from sparsevlm.analysis.panels import Canvas
 
     step, first = 1.24, 0.42
-    canvas = Canvas(6.75, first + step * len(found) + 0.04)
+    canvas = Canvas(6.75, first + step * len(data.prompts) + 0.04)
     for title, x in (("all words rate", 4.75), ("raters only", 5.76)):
         canvas.text(x + 0.47, 0.2, title, size=7.5, ha="center")
     canvas.text(1.36, 0.2, "relevance r of the words to the picture", size=7.5)
     canvas.text(5.725, 0.05, "patches left after the last cut", size=7.5, ha="center", color="#555")
-    for row, prompt in enumerate(found):
+    for row, prompt in enumerate(data.prompts):
         _draw_row(canvas, prompt, first + row * step)
     return canvas.figure
 
 
-def _draw_row(canvas, prompt: Prompt, top: float) -> None:
-    from sparsevlm.analysis.panels import draw_answer, draw_fates, outline
+def _draw_row(canvas: Canvas, prompt: RaterComparison, top: float) -> None:
+    from sparsevlm.analysis.panels import draw_answer, draw_relevance, draw_stage
 
     side, seen = 0.94, prompt.raters
-    grid = seen.sample.grid
-    axes = canvas.panel(0.03, top, side, side)
-    draw_fates(axes, seen.image, grid)
-    outline(axes, grid, seen.target, "white", 0.9)
-    canvas.text(0.03, top + side + 0.035, prompt.kind, size=6.5, color="#555555")
-    _draw_words(canvas, prompt, 1.36, top)
-    for x, run in ((4.75, prompt.all_text), (5.76, prompt.raters)):
+    draw_stage(canvas.panel(0.03, top, side, side), seen, width=0.9)
+    canvas.text(0.03, top + side + 0.035, seen.example.kind, size=6.5, color="#555555")
+    draw_relevance(canvas, seen, 1.36, top, 3.28, 0.68)
+    for x, run in ((4.75, prompt.all_text), (5.76, seen)):
         axes = canvas.panel(x, top, side, side)
-        cut = run.sample.stages[-1]
-        draw_fates(axes, run.image, grid, cut.kept)
-        outline(axes, grid, run.target, "#111111", 0.9)
-        draw_answer(axes, run.answer, prompt.reference, 0, -0.04, transform=axes.transAxes,
-                    size=6.5)  # fmt: skip
+        draw_stage(axes, run, -1, (), width=0.9)
+        draw_answer(axes, run, -0.04, room=18, size=6.5)
 
 
-def _draw_words(canvas, prompt: Prompt, left: float, top: float) -> None:
-    from sparsevlm.analysis.panels import RATERS, draw_sentence
-
-    seen, width = prompt.raters, 3.28
-    bars = canvas.panel(left, top, width, 0.68)
-    line = canvas.panel(left, top + 0.74, width, 0.2)
-    line.axis("off")
-    line.set_ylim(-1, 1)
-    places = draw_sentence(line, seen.words, seen.relevance, seen.raters)
-    colours = [RATERS if i in seen.raters else "#c9c9c9" for i in range(len(seen.words))]
-    middle = places.mean(axis=1)
-    bars.bar(middle, seen.relevance, width=0.13, color=colours)
-    bars.set(xlim=(0, width), xticks=[], ylim=(0, 1), yticks=[0, 0.5, 1])
-    mean = 1 / len(seen.words)
-    bars.axhline(mean, color="#333333", lw=0.7, ls=(0, (4, 2)), zorder=0.5)
-    bars.text(width, mean, "mean", size=6, ha="right", va="bottom", color="#333333")
-    bars.tick_params(labelsize=6)
-
-
-def table(found: Sequence[Prompt]) -> pd.DataFrame:
+def table(data: Figure3Data) -> pd.DataFrame:
     """Every word of every prompt: its relevance, the mean, and whether it rates."""
     import pandas as pd
 
     rows = [
         {
-            "kind": prompt.kind, "question": prompt.raters.question, "position": index,
-            "word": word, "relevance": float(prompt.raters.relevance[index]),
-            "mean": 1 / len(prompt.raters.words), "rates": index in prompt.raters.raters,
+            "kind": run.example.kind, "question": run.example.question, "position": index,
+            "word": word, "relevance": float(run.relevance[index]),
+            "mean": 1 / len(run.words), "rates": index in run.raters,
         }
-        for prompt in found
-        for index, word in enumerate(prompt.raters.words)
+        for run in (prompt.raters for prompt in data.prompts)
+        for index, word in enumerate(run.words)
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def summary(found: Sequence[Prompt]) -> pd.DataFrame:
-    """Per prompt and choice of raters: the target's patches that are left, and the answer."""
+def summary(data: Figure3Data) -> pd.DataFrame:
+    """Per prompt and choice of raters: the answer, and what is left of the target if known."""
     import pandas as pd
 
     rows = []
-    for prompt in found:
+    for prompt in data.prompts:
         for who, run in (("raters only", prompt.raters), ("all words rate", prompt.all_text)):
-            kept = set(run.sample.stages[-1].kept)
-            rows.append(
-                {
-                    "kind": prompt.kind, "who rates": who, "raters": len(run.raters),
-                    "patches of the target": len(run.target),
-                    "of these left": len(kept & set(run.target)),
-                    "answer": run.answer, "truth": prompt.reference,
-                }
-            )  # fmt: skip
+            row = {"kind": run.example.kind, "who rates": who, "raters": len(run.raters)}
+            if run.target is not None:
+                row["patches of the target"] = len(run.target)
+                row["of these left"] = run.kept_of_target()
+            row["answer"] = run.answer.text
+            if run.example.answer:
+                row["truth"] = run.example.answer
+            rows.append(row)
     return pd.DataFrame(rows)
+
+
+def findings(data: Figure3Data) -> str:
+    """Where the rule goes wrong in these prompts, in sentences; "" where the truth is not known."""
+    return "\n".join(f"- {sentence}" for sentence in _failures(data))
+
+
+def _failures(data: Figure3Data) -> Iterator[str]:
+    for prompt in data.prompts:
+        run, truth = prompt.raters, prompt.raters.example.answer
+        if truth and run.answer.text != truth:
+            who = ", ".join(f"*{run.words[i]}*" for i in run.raters)
+            sentence = (
+                f"**{run.example.kind}**: {who} rate, and the answer is {run.answer.text!r}, not "
+                f"{truth!r}"
+            )
+            if run.target:
+                sentence += (
+                    f"; of {len(run.target)} patches asked for {run.kept_of_target()} are left, "
+                    f"and {prompt.all_text.kept_of_target()} where all words rate"
+                )
+            yield f"{sentence}."

@@ -4,30 +4,40 @@ Two measures of redundancy on the dense model. *Attention*: which tokens hold mo
 answer position attends to, in the image and in the question. *Deletion*: how often the answer
 stays the same when tokens are really taken away.
 
-Compute, then draw: `measure` runs the miniature, `draw` and the tables need what it returned only.
+Compute, then draw: `measure` runs the model, `figure_7_drawing` and the tables need what it
+returned only.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from sparsevlm.analysis import ask
-from sparsevlm.analysis.observe import Look, look
+from sparsevlm.analysis.attention import AttentionMaps, look
+from sparsevlm.analysis.examples import Example, choose_examples, examples_of
+from sparsevlm.analysis.observe import AskedExample, ask_example
+from sparsevlm.analysis.statistics import mean_and_interval
 from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
 from sparsevlm.core.schedule import PruningStage
+from sparsevlm.core.sparsevlm import Dense
+from sparsevlm.evaluation.loaded import LoadedModel, load_model
+from sparsevlm.evaluation.profiles import Profile, as_profile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pandas as pd
 
+NUM_DRAWN = 16
 HELD = 0.9  # share of the attention that the counted tokens hold
 # Shares of the tokens that are taken away. Of a question of eight words more than three quarters
 # leave nothing to answer.
 DELETED = {"image": (0.5, 0.75, 0.875, 0.9375), "question": (0.25, 0.5, 0.75)}
-ORDERS = ("image, background first", "image, at random", "question, at random")
-_TEMPLATE_WORDS = 2  # "ASSISTANT :" behind the question
+BACKGROUND_FIRST, IMAGE_AT_RANDOM = "image, background first", "image, at random"
+QUESTION_AT_RANDOM = "question, at random"
+ORDERS = (BACKGROUND_FIRST, IMAGE_AT_RANDOM, QUESTION_AT_RANDOM)
 
 
 @dataclass(frozen=True)
@@ -59,60 +69,93 @@ class Patches(StagedPruner):
 
 
 @dataclass(frozen=True)
-class Question:
+class QuestionRedundancy:
     """What was measured on one question.
 
     Attributes
     ----------
-    scene_seed, question
-        The question.
+    asked : AskedExample
+        The question and the first token of the dense model's answer.
     image, words : ndarray
         Attention of the answer position, mean over layers and heads, to the visual tokens and to
         the words of the question; each sums to 1.
     mass : (float, float)
         What the two hold of all attention before that.
-    objects : ndarray of bool
-        Visual tokens that show any object.
-    target : list of int
-        Visual tokens of what the question names.
+    background : ndarray of bool or None
+        Visual tokens that show no object; None where nobody marked the objects.
     same : dict
-        Per order, for every share of `DELETED`: whether the first word of the answer is still
+        Per order, for every share of `DELETED`: whether the first token of the answer is still
         that of the dense model.
     """
 
-    scene_seed: int
-    question: str
+    asked: AskedExample
     image: np.ndarray
     words: np.ndarray
     mass: tuple[float, float]
-    objects: np.ndarray
-    target: list[int]
+    background: np.ndarray | None
     same: dict[str, list[bool]]
 
 
-def measure(profile: str = "mini", num_questions: int = 16) -> list[Question]:
-    """Measure both redundancies on questions that nobody chose (`ask.drawn_questions`)."""
-    drawn = ask.drawn_questions(num_questions)
-    return [_measured(profile, seed, question) for seed, question, _ in drawn]
+@dataclass(frozen=True)
+class Figure7Data:
+    """The measured questions, and what the reader has to know of the images."""
+
+    about: str
+    questions: list[QuestionRedundancy]
 
 
-def _measured(profile: str, seed: int, question: str) -> Question:
-    seen = look(profile, seed, question)
-    image, words = _answer_rows(seen)
-    objects = ask.scene_of(seed).patch_objects.reshape(-1) >= 0
-    target = ask.target_of(seed, question)
-    same = _after_deletion(profile, seen, objects, target)
-    mass = (float(image.sum()), float(words.sum()))
-    return Question(
-        seed, question, image / image.sum(), words / words.sum(), mass, objects, target, same
-    )
+def measure(
+    profile: Profile | str,
+    layers: Sequence[int] = (),
+    words: str = "",
+    image: str = "",
+    question: str = "",
+) -> Figure7Data:
+    """Measure both redundancies on questions that nobody chose, or on your own.
+
+    Parameters
+    ----------
+    profile : Profile or str
+        Its limit is that of the drawn questions.
+    layers : sequence of int
+        Whose attention is looked at; all for none.
+    words : str
+        Whose attention: words of the text, the mean over them. "" for the last token, from which
+        the answer is read.
+    image, question : str
+        Your own, see `choose_examples`.
+
+    Raises
+    ------
+    ValueError
+        A layer or a word that is not there, or see `choose_examples`.
+    """
+    profile = as_profile(profile)
+    loaded = load_model(profile)
+    examples = examples_of(loaded)
+    drawn = examples.drawn(profile.limit or NUM_DRAWN)
+    if image or question:
+        drawn = choose_examples(examples, drawn, image, question)
+    found = [_measured(loaded, example, layers, words) for example in drawn]
+    return Figure7Data(examples.about(drawn), found)
 
 
-def _answer_rows(seen: Look) -> tuple[np.ndarray, np.ndarray]:
-    """The row of the last token over the visual tokens and over the words of the question."""
-    asked = len(seen.words) - _TEMPLATE_WORDS
-    image, text = seen.visual[:, :, -1].mean((0, 1)), seen.text[:, :, -1].mean((0, 1))
-    return image, text[:asked]
+def _measured(
+    loaded: LoadedModel, example: Example, layers: Sequence[int], words: str
+) -> QuestionRedundancy:
+    maps = look(loaded, example)
+    rows = maps.positions(words) if words else [-1]
+    layers = maps.layers(list(layers))
+    image = maps.visual[layers][:, :, rows].mean((0, 1, 2))
+    text = maps.text[layers][:, :, rows].mean((0, 1, 2))[list(maps.asked)]
+    background = None
+    if example.scene is not None:
+        background = example.scene.patch_objects.reshape(-1) < 0
+    return QuestionRedundancy(
+        AskedExample(maps.example, maps.answer, maps.image, maps.asked), image / image.sum(),
+        text / text.sum(), (float(image.sum()), float(text.sum())), background,
+        after_deletion(loaded, maps, background),
+    )  # fmt: skip
 
 
 def deleted(order: str) -> tuple[float, ...]:
@@ -120,28 +163,44 @@ def deleted(order: str) -> tuple[float, ...]:
     return DELETED[order.split(",")[0]]
 
 
-def _after_deletion(
-    profile: str, seen: Look, objects: np.ndarray, target: list[int]
+def after_deletion(
+    loaded: LoadedModel, dense: AttentionMaps, background: np.ndarray | None
 ) -> dict[str, list[bool]]:
-    from sparsevlm.core.sparsevlm import Dense
+    """Ask again without some of the tokens: is the first token of the answer the same?
 
-    rng = np.random.default_rng((seen.scene_seed, 7))
-    shuffled = rng.permutation(len(objects))
-    # Background, then other objects, then what the question names; at random within each.
-    rank = objects.astype(int) + np.isin(np.arange(len(objects)), target)
-    by_content = shuffled[np.argsort(rank[shuffled], kind="stable")]
-    asked = seen.question.split()
-    words = rng.permutation(len(asked))
+    Parameters
+    ----------
+    loaded : LoadedModel
+    dense : AttentionMaps
+        The question and its answer with all tokens.
+    background : ndarray of bool or None
+        See `QuestionRedundancy`; None leaves its order of deletion out.
+    """
+    example, num_visual = dense.example, dense.sample.num_visual
+    rng = np.random.default_rng((example.seed, 7))
+    shuffled = rng.permutation(num_visual)
+    orders = {IMAGE_AT_RANDOM: shuffled}
+    if background is not None:
+        # Background, then other objects, then what the question names; at random within each.
+        rank = (~background).astype(int) + np.isin(np.arange(num_visual), example.target)
+        by_content = shuffled[np.argsort(rank[shuffled], kind="stable")]
+        orders = {BACKGROUND_FIRST: by_content, **orders}
+    question = example.question.split()
+    words = rng.permutation(len(question))
 
-    def keeps(question: str, pruner: StagedPruner) -> bool:
-        return ask.first_word(profile, seen.scene_seed, question, pruner) == seen.first_word
+    def keeps(changed: Example, pruner: StagedPruner) -> bool:
+        answer = ask_example(loaded, changed, pruner, max_new_tokens=1).answer
+        return answer.token_ids == dense.answer.token_ids
 
     same = {}
-    for name, order in zip(ORDERS, (by_content, shuffled), strict=False):
+    for name, order in orders.items():
         left = [order[round(share * len(order)) :] for share in deleted(name)]
-        same[name] = [keeps(seen.question, Patches.of(patches)) for patches in left]
-    left = [sorted(words[round(share * len(words)) :]) for share in deleted(ORDERS[2])]
-    same[ORDERS[2]] = [keeps(" ".join(asked[i] for i in some), Dense()) for some in left]
+        same[name] = [keeps(example, Patches.of(patches)) for patches in left]
+    left = [sorted(words[round(share * len(words)) :]) for share in deleted(QUESTION_AT_RANDOM)]
+    same[QUESTION_AT_RANDOM] = [
+        keeps(replace(example, question=" ".join(question[i] for i in some)), Dense())
+        for some in left
+    ]
     return same
 
 
@@ -158,23 +217,26 @@ def entropy(weights: np.ndarray) -> float:
     return float(-(share * np.log(share)).sum() / np.log(len(weights)))
 
 
-def table(found: list[Question]) -> pd.DataFrame:
+def table(data: Figure7Data) -> pd.DataFrame:
     """One row per question: shares that hold 90 % of the attention, entropies, answers kept."""
     import pandas as pd
 
     rows = []
-    for one in found:
-        background = ~one.objects
+    for one in data.questions:
+        example, target = one.asked.example, one.asked.target
         row = {
-            "scene": one.scene_seed, "question": one.question,
+            **example.place, "question": example.question,
             "holders, image": len(holders(one.image)) / len(one.image),
             "holders, words": len(holders(one.words)) / len(one.words),
             "entropy, image": entropy(one.image), "entropy, words": entropy(one.words),
-            "attention on the target": one.image[one.target].sum(),
-            "attention on background": one.image[background].sum(),
-            "area of the target": len(one.target) / len(one.image),
-            "area of background": background.mean(),
         }  # fmt: skip
+        if one.background is not None:
+            row |= {
+                "attention on the target": one.image[list(target)].sum(),
+                "attention on background": one.image[one.background].sum(),
+                "area of the target": len(target) / len(one.image),
+                "area of background": one.background.mean(),
+            }
         for order, values in one.same.items():
             names = [f"same answer, {order}, {100 * share:g} % gone" for share in deleted(order)]
             row |= dict(zip(names, map(float, values), strict=True))
@@ -182,13 +244,28 @@ def table(found: list[Question]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def summary(found: list[Question]) -> pd.DataFrame:
+def summary(data: Figure7Data) -> pd.DataFrame:
     """Mean over the questions with its 95 % bootstrap interval, in percent."""
     import pandas as pd
 
-    frame = table(found).drop(columns=["scene", "question"])
-    rows = {}
-    for name, values in frame.items():
-        rows[name] = 100 * ask.mean_and_interval(values.to_numpy())
+    frame = table(data).select_dtypes("number").drop(columns="scene", errors="ignore")
+    rows = {name: 100 * mean_and_interval(values.to_numpy()) for name, values in frame.items()}
     columns = ["mean", "low", "high"]
     return pd.DataFrame(rows, index=columns).T.round(1).rename_axis("quantity")
+
+
+def findings(data: Figure7Data) -> str:
+    """Say what both measures find in these questions; Markdown."""
+    means = summary(data)["mean"]
+    text = (
+        f"To hold {100 * HELD:.0f} % of the attention it takes {means['holders, image']:g} % of "
+        f"the patches and {means['holders, words']:g} % of the words of a question."
+    )
+    if "area of background" in means:
+        text += (
+            f" {means['attention on background']:g} % of the attention to the image lies on "
+            f"background, which is {means['area of background']:g} % of the area. Where that can "
+            "be deleted without a change of the answer (c), attention of the answer is no measure "
+            "of need."
+        )
+    return text

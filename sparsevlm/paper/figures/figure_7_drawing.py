@@ -6,20 +6,29 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.analysis import ask
-from sparsevlm.paper.figures.figure_7 import HELD, ORDERS, Question, deleted, holders, table
+from sparsevlm.analysis.statistics import mean_and_interval
+from sparsevlm.paper.figures.figure_7 import (
+    HELD,
+    ORDERS,
+    Figure7Data,
+    QuestionRedundancy,
+    deleted,
+    holders,
+    table,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# No colour of a method: nothing here is one.
+    from sparsevlm.analysis.panels import Canvas
+
+# No color of a method: nothing here is one.
 IMAGE, TEXT, CONTENT = "#2F6487", "#8C3B6B", "#8DBAD3"
-# Per order of deletion.
-_LOOKS = {ORDERS[0]: (CONTENT, "o"), ORDERS[1]: (IMAGE, "s"), ORDERS[2]: (TEXT, "^")}
+_LOOKS = dict(zip(ORDERS, ((CONTENT, "o"), (IMAGE, "s"), (TEXT, "^")), strict=True))
 
 
-def draw(found: list[Question], example: int = 0) -> Figure:
+def draw(data: Figure7Data, example: int = 0) -> Figure:
     """Three panels: one question, the shares that hold the attention, answers after deletion."""
     from sparsevlm.analysis.panels import Canvas
 
@@ -27,36 +36,36 @@ def draw(found: list[Question], example: int = 0) -> Figure:
     percent = f"{100 * HELD:.0f} %"
     canvas.text(0.04, 0.05, f"(a) tokens that hold {percent}", weight="bold")
     canvas.text(0.04, 0.175, "of the attention of the answer", weight="bold")
-    _draw_example(canvas, found[example])
+    _draw_example(canvas, data.questions[example])
     canvas.text(2.2, 0.05, "(b) share of tokens that", weight="bold")
     canvas.text(2.2, 0.175, f"hold {percent} of it", weight="bold")
-    _draw_shares(canvas.panel(2.58, 0.42, 1.2, 1.66), found)
+    _draw_shares(canvas.panel(2.58, 0.42, 1.2, 1.66), data)
     canvas.text(4.1, 0.05, "(c) same answer after tokens are deleted", weight="bold")
-    _draw_deletion(canvas.panel(4.5, 0.42, 2.1, 1.66), found)
+    _draw_deletion(canvas.panel(4.5, 0.42, 2.1, 1.66), data)
     return canvas.figure
 
 
-def _draw_example(canvas, one: Question) -> None:
-    from sparsevlm.analysis.panels import draw_fates, outline
+def _draw_example(canvas: Canvas, one: QuestionRedundancy) -> None:
+    from sparsevlm.analysis.panels import draw_survivors, outline
 
-    side, rows = 1.66, round(len(one.image) ** 0.5)
-    grid = (rows, rows)
+    side, asked = 1.66, one.asked
     axes = canvas.panel(0.04, 0.42, side, side)
-    draw_fates(axes, ask.scene_of(one.scene_seed).image, grid, holders(one.image))
-    outline(axes, grid, one.target, "#111111", 1.2)
+    draw_survivors(axes, asked.image, asked.grid, holders(one.image))
+    outline(axes, asked.grid, asked.target, "#111111", 1.2)
     line = canvas.panel(0.04, 2.14, 2.0, 0.4)
     line.axis("off")
     _draw_words(line, one)
 
 
-def _draw_words(axes: Axes, one: Question) -> None:
+def _draw_words(axes: Axes, one: QuestionRedundancy) -> None:
     """Words that hold the attention dark, the others pale; two lines."""
-    words, held = one.question.split(), set(holders(one.words).tolist())
+    words, held = [one.asked.words[i] for i in one.asked.asked], set(holders(one.words).tolist())
     renderer, figure = axes.figure.canvas.get_renderer(), axes.figure
+    size = 7 * min(1, 55 / len(" ".join(words)))
     at, y, width = 0.0, 0.95, axes.get_window_extent(renderer).width
     for index, word in enumerate(words):
         shown = axes.text(
-            at, y, word, transform=axes.transAxes, size=7, va="top",
+            at, y, word, transform=axes.transAxes, size=size, va="top",
             weight="bold" if index in held else "normal",
             color=TEXT if index in held else "#bbbbbb",
         )  # fmt: skip
@@ -70,13 +79,13 @@ def _draw_words(axes: Axes, one: Question) -> None:
     axes.text(0, y - 0.4, text, transform=axes.transAxes, size=6, va="top", color="#555555")
 
 
-def _draw_shares(axes: Axes, found: list[Question]) -> None:
-    frame = table(found)
-    for x, (name, colour) in enumerate((("image", IMAGE), ("words", TEXT))):
+def _draw_shares(axes: Axes, data: Figure7Data) -> None:
+    frame = table(data)
+    for x, (name, color) in enumerate((("image", IMAGE), ("words", TEXT))):
         values = 100 * frame[f"holders, {name}"].to_numpy()
         jitter = np.random.default_rng(0).uniform(-0.17, 0.17, len(values))
-        axes.scatter(x + jitter, values, s=9, color=colour, alpha=0.55, lw=0)
-        mean, low, high = ask.mean_and_interval(values)
+        axes.scatter(x + jitter, values, s=9, color=color, alpha=0.55, lw=0)
+        mean, low, high = mean_and_interval(values)
         axes.plot([x - 0.3, x + 0.3], [mean, mean], color="#222222", lw=1.4)
         axes.plot([x, x], [low, high], color="#222222", lw=1)
         axes.text(x + 0.33, mean, f"{mean:.0f} %", size=6.5, va="center")
@@ -87,14 +96,14 @@ def _draw_shares(axes: Axes, found: list[Question]) -> None:
     axes.grid(axis="y")
 
 
-def _draw_deletion(axes: Axes, found: list[Question]) -> None:
-    for order, (colour, marker) in _LOOKS.items():
-        values = np.array([one.same[order] for one in found])
+def _draw_deletion(axes: Axes, data: Figure7Data) -> None:
+    for order in data.questions[0].same:
+        values = np.array([one.same[order] for one in data.questions])
         # With nothing deleted every answer is the same.
-        mean, low, high = np.insert(100 * ask.mean_and_interval(values), 0, 100, axis=1)
-        shares = 100 * np.array([0, *deleted(order)])
-        axes.fill_between(shares, low, high, color=colour, alpha=0.15, lw=0)
-        axes.plot(shares, mean, color=colour, marker=marker, label=order)
+        mean, low, high = np.insert(100 * mean_and_interval(values), 0, 100, axis=1)
+        shares, (color, marker) = 100 * np.array([0, *deleted(order)]), _LOOKS[order]
+        axes.fill_between(shares, low, high, color=color, alpha=0.15, lw=0)
+        axes.plot(shares, mean, color=color, marker=marker, label=order)
     axes.set(xlim=(0, 100), ylim=(0, 105), xlabel="tokens deleted, %")
     axes.set_ylabel("same first word, %", labelpad=2)
     axes.grid()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sparsevlm.analysis import drawing, kinds, published, tables
-from sparsevlm.analysis.pages import Report, Section, made_at, title
+from sparsevlm.analysis.report import Report, Section, made_at, title
 from sparsevlm.analysis.study import DENSE_SETTING, RANDOM, Results
 from sparsevlm.analysis.words import here, in_words, label, maybe_chance
 from sparsevlm.benchmarks import BENCHMARKS

@@ -1,0 +1,49 @@
+"""The images of `data/samples`: photographs, and scenes and clips of the miniatures."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cache
+
+from sparsevlm.evaluation.paths import DATA
+
+FOLDER = DATA / "samples"
+
+
+@dataclass(frozen=True)
+class SampleImage:
+    """A bundled image.
+
+    Attributes
+    ----------
+    name, file, title
+        For code, on disk (in `data/samples`), for readers.
+    kind
+        "scene" or "clip": drawn, for the bundled models; "photograph": for the real ones.
+    source, licence
+        Where it comes from.
+    questions
+        Worth asking.
+    """
+
+    name: str
+    file: str
+    title: str
+    kind: str
+    source: str
+    licence: str
+    questions: tuple[str, ...]
+
+    @property
+    def is_photograph(self) -> bool:
+        """Whether it shows the world, not a drawn scene."""
+        return self.kind == "photograph"
+
+
+@cache
+def sample_images() -> dict[str, SampleImage]:
+    """The bundled images by name, in the order in which they are offered."""
+    rows = json.loads((FOLDER / "samples.json").read_text(encoding="utf-8"))
+    made = [SampleImage(**{**row, "questions": tuple(row["questions"])}) for row in rows]
+    return {sample.name: sample for sample in made}
