@@ -5,8 +5,10 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
+from other_models import profile_of
 
-from sparsevlm.analysis import ask
+from sparsevlm.analysis.statistics import mean_and_interval
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.paper.figures import figure_1
 from sparsevlm.runtime.trace import SampleTrace, StageTrace
 
@@ -15,8 +17,8 @@ matplotlib.use("Agg")
 
 def _sample(kept, groups):
     ids = [576 + i for i in range(len(groups))]
-    cut = StageTrace(0, kept, groups, ids, [], [], [], len(kept) + len(groups))
-    return SampleTrace(576, (24, 24), [cut], [576], [cut.num_left])
+    stage = StageTrace(0, kept, groups, ids, [], [], [], len(kept) + len(groups))
+    return SampleTrace(576, (24, 24), [stage], [576], [stage.num_left])
 
 
 @pytest.mark.parametrize(
@@ -34,7 +36,7 @@ def test_focus_counts_tokens_by_the_share_that_shows_the_target(kept, groups, ex
 
 @pytest.fixture(scope="module")
 def found():
-    return figure_1.measure("mini", 64, num_questions=2)
+    return figure_1.measure(get_profile("mini").limited(4), 64)
 
 
 def test_only_the_guided_method_follows_the_question(found):
@@ -64,32 +66,29 @@ def test_the_figure_shows_every_question_under_both_methods(found):
     assert {"card", "ring", "frame"} <= words
 
 
-def test_drawn_questions_name_something_and_take_turns():
-    drawn = ask.drawn_questions(6, ("gqa", "pope"))
-    assert len({seed for seed, _, _ in drawn}) == 6
-    assert [question.startswith("is there") for _, question, _ in drawn] == [False, True] * 3
-    assert all(ask.target_of(seed, question) for seed, question, _ in drawn)
-
-
-@pytest.mark.parametrize(
-    ("question", "names"),
-    [
-        ("what color is the ring ?", ["blue ring"]),
-        ("what shape is the pink thing ?", ["pink cross"]),
-        ("is there a blue ring in the image ?", ["blue ring"]),
-        ("is there a pink ring in the image ?", []),
-        ("what letter is on the olive card ?", ["olive card"]),
-        ("what shape is the pink thing ? A ring B square", ["pink cross"]),
-        ("what do you see ?", []),
-    ],
-)
-def test_named_patches_are_those_of_the_objects_that_are_named(question, names):
-    scene = ask.scene_of(0)
-    wanted = [i for o in scene.objects if str(o) in names for i in scene.patches_of(o)]
-    assert ask.named_patches(scene, question) == sorted(wanted)
-
-
 def test_the_interval_surrounds_the_mean_and_closes_on_constants():
-    mean, low, high = ask.mean_and_interval(np.array([0.0, 1.0, 1.0, 1.0]))
+    mean, low, high = mean_and_interval(np.array([0.0, 1.0, 1.0, 1.0]))
     assert low < mean == 0.75 < high
-    assert ask.mean_and_interval(np.ones((5, 2))).tolist() == [[1, 1]] * 3
+    assert mean_and_interval(np.ones((5, 2))).tolist() == [[1, 1]] * 3
+
+
+@pytest.mark.parametrize("model", ["llava", "mini-qwen2-vl"])
+def test_any_model_is_asked_what_is_known_of_its_images(model, tmp_path):
+    profile = profile_of(model, tmp_path)
+    data = figure_1.measure(profile, 64)
+    table, scenes = figure_1.table(data), model.startswith("mini")
+    assert table.set_index("method")["same tokens as question 1"][list(figure_1.AGNOSTIC)].all()
+    assert {"truth", "focus"} <= set(table) if scenes else not {"truth", "focus"} & set(table)
+    assert len(figure_1.summary(data)) == (4 if scenes else 0)
+    figure = figure_1.draw(data)
+    assert sum(bool(axes.images) for axes in figure.axes) == 7
+    written = {text.get_text() for text in figure.texts}
+    assert ("what is asked for" in written) is scenes  # panel (d)
+
+
+def test_questions_of_your_own():
+    asked = "what shape is the pink thing ? | what letter is on the brown card ?"
+    data = figure_1.measure(get_profile("mini").limited(4), 64, "scene_6", asked)
+    assert figure_1.table(data)["question"].nunique() == 2
+    assert data.asked["sparsevlm"][0].example.seed == 6
+    assert len(figure_1.draw(data).axes) == 1 + 2 * 3 + 1

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import matplotlib
 import numpy as np
 import pytest
+from other_models import profile_of
 
 from sparsevlm.analysis.panels import RATERS, Canvas, draw_sentence
 from sparsevlm.paper.figures import figure_3
@@ -18,20 +21,20 @@ def found():
 
 
 def test_four_kinds_of_questions_are_shown():
-    assert len({kind for kind, *_ in figure_3.ASKED}) == len(figure_3.ASKED) == 4
+    assert len({one.kind for one in figure_3.ASKED}) == len(figure_3.ASKED) == 4
 
 
 def test_the_table_has_every_word_and_its_relevance(found):
     table = figure_3.table(found)
     table = table[table["kind"] == "GQA"]
-    assert table["word"].tolist() == list(found[0].raters.words)
+    assert table["word"].tolist() == list(found.prompts[0].raters.words)
     assert table["relevance"].sum() == pytest.approx(1)
     assert table["rates"].tolist() == (table["relevance"] > table["mean"]).tolist()
 
 
 def test_all_words_rate_in_the_comparison(found):
     summary = figure_3.summary(found)[:2].set_index("who rates")
-    prompt = found[0]
+    prompt = found.prompts[0]
     assert summary.loc["all words rate", "raters"] == len(prompt.raters.words)
     assert summary.loc["raters only", "raters"] == len(prompt.raters.raters)
     kept = set(prompt.raters.sample.stages[-1].kept)
@@ -45,17 +48,21 @@ def test_the_rows_go_as_the_notebook_says(found):
     for kind in ("TextVQA", "MMBench"):
         assert left[kind, "raters only"] == 0 < left[kind, "all words rate"]
         assert right[kind, "all words rate"] and not right[kind, "raters only"]
-    assert [found[2].raters.words[i] for i in found[2].raters.raters] == ["card"]
-    assert [found[3].raters.words[i] for i in found[3].raters.raters] == ["left", "middle", "right"]
+    assert [found.prompts[2].raters.words[i] for i in found.prompts[2].raters.raters] == ["card"]
+    assert [found.prompts[3].raters.words[i] for i in found.prompts[3].raters.raters] == [
+        "left",
+        "middle",
+        "right",
+    ]
 
 
 def test_bars_are_the_relevance_and_raters_stand_out(found):
-    figure = figure_3.draw(found[:1])
+    figure = figure_3.draw(replace(found, prompts=found.prompts[:1]))
     (bars,) = (axes for axes in figure.axes if axes.patches and not axes.images)
-    relevance = found[0].raters.relevance
+    relevance = found.prompts[0].raters.relevance
     np.testing.assert_allclose([p.get_height() for p in bars.patches], relevance, atol=1e-6)
     rated = [matplotlib.colors.to_hex(p.get_facecolor()) == RATERS.lower() for p in bars.patches]
-    assert np.flatnonzero(rated).tolist() == found[0].raters.raters
+    assert np.flatnonzero(rated).tolist() == found.prompts[0].raters.raters
 
 
 def test_a_long_sentence_is_set_smaller_and_boxes_do_not_overlap():
@@ -68,3 +75,19 @@ def test_a_long_sentence_is_set_smaller_and_boxes_do_not_overlap():
     assert len(sizes) == 1 and sizes.pop() < 7
     framed = [text.get_bbox_patch().get_edgecolor()[3] > 0 for text in axes.texts]
     assert framed == [index == 2 for index in range(8)]
+
+
+def test_the_failures_are_named(found):
+    first, second = figure_3.findings(found).splitlines()
+    assert "**TextVQA**: *card* rate" in first and "not 'Z'; of 9 patches asked for 0" in first
+    assert "**MMBench**: *left*, *middle*, *right* rate" in second
+
+
+@pytest.mark.parametrize("model", ["llava", "mini-gemini"])
+def test_any_model_is_compared(model, tmp_path):
+    data = figure_3.measure(profile_of(model, tmp_path), 64)
+    summary = figure_3.summary(data)
+    assert len(summary) == 8 and ("truth" in summary) is model.startswith("mini")
+    assert figure_3.table(data).groupby("question")["relevance"].sum().round(4).eq(1).all()
+    assert sum(bool(axes.images) for axes in figure_3.draw(data).axes) == 12
+    assert isinstance(figure_3.findings(data), str)

@@ -1,12 +1,14 @@
-"""Survivor figures: every token is drawn as what became of it, and nothing is computed twice."""
+"""Survivor figures: every token is drawn as what became of it, for any model."""
 
 from __future__ import annotations
 
 import matplotlib
 import numpy as np
 import pytest
+from other_models import profile_of
 from PIL import Image
 
+from sparsevlm.analysis.panels import shortened
 from sparsevlm.analysis.survivors import DROPPED, ENLARGE, kept_outline, survivor_image
 from sparsevlm.miniature.weights import DATA
 from sparsevlm.paper.figures import figure_6
@@ -20,7 +22,7 @@ def _black(side: int = 8) -> Image.Image:
 
 def test_kept_patches_show_the_picture_and_dropped_ones_fade():
     picture = survivor_image(_black(), (2, 2), kept=[0], groups=[[3]])
-    run = 4 * ENLARGE
+    run = 4 * ENLARGE[-1]
     assert picture.shape == (2 * run, 2 * run, 3)
     assert (picture[:run, :run] == 0).all()
     assert (picture[:run, run:] == round(255 * (1 - DROPPED))).all()
@@ -42,47 +44,66 @@ def test_the_outline_surrounds_the_survivors():
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("figure_6")
-    asked = figure_6.ASKED[:3]  # two of one scene, one of another
-    first = figure_6.examples("mini", 64, asked, folder)
-    (kept,) = folder.iterdir()
-    before = kept.stat().st_mtime_ns
-    again = figure_6.examples("mini", 64, asked, folder)
-    assert first == again and kept.stat().st_mtime_ns == before  # read, not run again
-    return first
+def found():
+    return figure_6.measure("mini", 64, asked=figure_6.ASKED[:3])  # two of one scene
 
 
 def test_the_bundled_miniature_is_there():
     assert (DATA / "mini-llava" / "model.safetensors").exists()
 
 
+def test_a_photograph_is_drawn_at_about_its_own_size():
+    picture = survivor_image(Image.new("RGB", (250, 130), "black"), (3, 7), [0], [], pixels=300)
+    assert picture.shape == (3 * 70, 7 * 70, 3)
+    picture = survivor_image(Image.new("RGB", (5, 5), "black"), (6, 6), range(36), [])
+    assert picture.shape == (60, 60, 3) and not picture.any()  # smaller than its grid
+
+
 def test_one_scene_under_two_questions_keeps_different_tokens(found):
-    first, second, _ = found
-    assert first.scene_seed == second.scene_seed
-    last = [set(e.stages[-1]["kept"]) for e in (first, second)]
+    first, second, _ = found.pruned
+    assert first.example.seed == second.example.seed
+    last = [set(one.sample.stages[-1].kept) for one in (first, second)]
     assert len(last[0] & last[1]) < 0.7 * min(map(len, last))
 
 
 def test_counts_of_the_examples_meet_the_budget(found):
-    for example in found:
-        assert abs(example.mean_tokens_out - 64) <= 1
-        assert example.mean_tokens_in > example.mean_tokens_out
-        for stage in example.stages:
-            assert stage["num_left"] == len(stage["kept"]) + len(stage["groups"])
-        for before, after in zip(example.stages, example.stages[1:], strict=False):
-            assert set(after["kept"]) <= set(before["kept"])
+    for one in found.pruned:
+        sample = one.sample
+        assert abs(np.mean(sample.tokens_out) - 64) <= 1
+        assert sum(sample.tokens_in) > sum(sample.tokens_out)
+        for stage in sample.stages:
+            assert stage.num_left == len(stage.kept) + len(stage.groups)
+        for before, after in zip(sample.stages, sample.stages[1:], strict=False):
+            assert set(after.kept) <= set(before.kept)
 
 
 def test_the_figure_draws_a_row_per_question(found):
-    figure = figure_6.draw(found, 64)
+    figure = figure_6.draw(found)
     panels = [axes for axes in figure.axes if axes.images]
-    assert len(panels) == len(found) * (1 + len(found[0].stages))
+    assert len(panels) == 3 * (1 + len(found.pruned[0].sample.stages))
     words = {t.get_text() for axes in figure.axes for t in axes.texts}
-    assert set(found[0].words[:3]) <= words
+    assert set(found.pruned[0].words[:3]) <= words
 
 
 def test_the_overlap_table_compares_questions_of_one_scene(found):
     table = figure_6.overlap_table(found)
-    assert len(table) == len(found[0].stages)
-    assert table["shared"].between(0, 1).all()
+    assert table["scene"].tolist() == [6, 6, 6] and table["shared"].between(0, 1).all()
+
+
+@pytest.mark.parametrize("model", ["llava", "mini_gemini", "mini-qwen2-vl"])
+def test_any_model_has_its_rows(model, tmp_path):
+    data = figure_6.measure(profile_of(model, tmp_path), 64)
+    scenes = model.startswith("mini-")
+    table = figure_6.overlap_table(data)
+    assert len(table) == 9 and ("scene" if scenes else "image") in table
+    figure = figure_6.draw(data)
+    assert sum(bool(axes.images) for axes in figure.axes) == 6 * 4
+    written = {t.get_text() for axes in figure.axes for t in axes.texts}
+    assert any("✓" in text or "✗" in text for text in written) is scenes
+    if not scenes:  # LLaVA pads a photograph to a square; so the panels are square
+        assert {one.image.width - one.image.height for one in data.pruned} == {0}
+
+
+def test_an_answer_with_dollars_is_no_formula():
+    assert shortened("between $5 and $10") == r"between \$5 and \$10"
+    assert shortened("the person is holding a white helmet", 20) == "the person is …"
