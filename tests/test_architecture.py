@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
+import re
 import subprocess
 import sys
+from collections import Counter
+from pathlib import Path
 
 import pytest
-from import_graph import FILES, ORDER, PACKAGE, ROOT, drawn, graph, imports_in, package_of
+from import_graph import FILES, ORDER, PACKAGE, ROOT, drawn, graph, imports_in, name_of, package_of
 
 FACADE = {"sparsevlm", "sparsevlm.__main__"}  # they wire the packages together
 CORE_MAY_IMPORT = {"torch", "jaxtyping", *sys.stdlib_module_names}
@@ -156,3 +160,68 @@ print([m for m in {HEAVY} if m in sys.modules])
 """
     run_python(plan)  # the first plan makes the questions, and is kept
     assert run_python(plan) == "[]"
+
+
+# --- One road, and nothing that nobody takes ----------------------------------------------------
+
+# `answer` prunes and generates; the bench times the parts of it.
+MAY_GENERATE = ("sparsevlm.evaluation.answer", "sparsevlm.speed.")
+
+
+def calls_of(method: str, text: str) -> list[int]:
+    """Lines that call a method of this name."""
+    return [
+        node.lineno for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == method
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", ["sparsevlm", "training", "notebooks/src"])
+def test_only_one_place_generates(folder):
+    found = {}
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        if not name_of(path).startswith(MAY_GENERATE):
+            found[str(path.relative_to(ROOT))] = calls_of("generate", path.read_text("utf-8"))
+    found = {path: lines for path, lines in found.items() if lines}
+    assert not found, f"ask through evaluation.answer.answer: {found}"
+
+
+def public_names(tree: ast.Module) -> set[str]:
+    """Functions and classes that a module offers; what a decorator registers is used by it."""
+    return {
+        node.name for node in tree.body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+        and not any("command" in ast.unparse(d) for d in node.decorator_list)
+    }  # fmt: skip
+
+
+def words_of(path: Path) -> Counter:
+    text = path.read_text("utf-8")
+    return Counter(re.findall(r"[A-Za-z_]\w*", text))
+
+
+def test_every_public_name_is_used_outside_the_tests():
+    users = [*FILES.values(), *(ROOT / "training").rglob("*.py"), ROOT / "pyproject.toml"]
+    users += [
+        ROOT / "data" / "claims.csv",
+        *(ROOT / "notebooks" / "src").glob("*.py"),
+        *(ROOT / "sparsevlm").rglob("*.j2"),
+    ]
+    used = sum(map(words_of, users), Counter())
+    # Names in docstrings and comments count as uses; that forgives a few and finds the rest.
+    idle = {
+        f"{module}.{name}"
+        for module, path in FILES.items()
+        for name in public_names(ast.parse(path.read_text("utf-8")))
+        if used[name] < 2
+    }
+    assert not idle, f"use it, or move it to where it is used: {sorted(idle)}"
+
+
+def test_no_class_name_stands_for_two_things():
+    homes: dict[str, list[str]] = {}
+    for module, path in FILES.items():
+        for node in ast.parse(path.read_text("utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(module)
+    assert not {name: where for name, where in homes.items() if len(where) > 1}

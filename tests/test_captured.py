@@ -78,7 +78,7 @@ def test_the_dense_model_is_captured_too():
 
 
 def test_the_bundled_model_from_pixels_to_words():
-    """Captured or not, and also with the cuts that a CPU makes by default."""
+    """Captured or not, and also with what a CPU does by default."""
     model, builder = load_miniature("mini-llava")
     pruner = sv.make_pruner(
         "sparsevlm", tokens=64, num_layers=model.config.text_config.num_hidden_layers,

@@ -20,7 +20,7 @@ from sparsevlm.paper.claims import collect as claims_collect
 from sparsevlm.paper.claims import file as claims_file
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims import records as claims_records
-from sparsevlm.paper.claims.claim import Claim, Entry, Finding
+from sparsevlm.paper.claims.claim import Claim, ClaimResult, Entry
 from sparsevlm.paper.claims.collect import collect
 from sparsevlm.paper.claims.records import NotRunError, ProfileRecords
 
@@ -86,7 +86,7 @@ def test_what_the_miniature_says_is_counted_apart():
 
 def test_a_judge_that_is_gone_outweighs_a_score_by_another():
     claim = Claim("a", "table_1", "p", "s", "30.9", 1.0, untestable="GPT-4 judges")
-    assert Entry(claim, a100=Finding(30.9, claims.REPRODUCED)).verdict == claims.NOT_TESTABLE
+    assert Entry(claim, a100=ClaimResult(30.9, claims.REPRODUCED)).verdict == claims.NOT_TESTABLE
 
 
 def test_a_method_that_a_profile_does_not_run_is_not_run():

@@ -63,7 +63,7 @@ def test_the_differences_are_shown_benchmark_by_benchmark(results):
 
 
 def test_the_files_begin_with_the_summary(results, tmp_path):
-    files = controls.REPORT.save(results, tmp_path)[-3:]
+    files = controls.REPORT.write(results, tmp_path)
     assert [path.name for path in files] == ["controls.md", "controls.csv", "controls.html"]
     page = files[0].read_text(encoding="utf-8").splitlines()
     assert page[0] == "## What text guidance buys" and page[2].startswith("- Of 9 comparisons")

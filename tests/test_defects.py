@@ -181,8 +181,8 @@ def test_the_video_release_calls_its_rank_rule_with_an_argument_too_few(sdpa_mod
     with pytest.raises(TypeError, match="layer_idx"):
         official(None, 35, 2048, 2083, None)
     _, (sample,) = pruned(sdpa_model, row(inputs, 1), build("sparsevlm-video", None))
-    (cut,) = sample.stages
-    assert len(cut.kept) == len(cut.raters), "the rank is the number of raters"
+    (stage,) = sample.stages
+    assert len(stage.kept) == len(stage.raters), "the rank is the number of raters"
 
 
 def test_fourteen_heads_whatever_the_model_has(sdpa_model, inputs):

@@ -100,7 +100,7 @@ def test_the_figure_draws_a_column_per_benchmark_with_the_paper_below(results):
 
 
 def test_files_hold_both_tables(results, tmp_path):
-    paths = figure_4.REPORT.save(results, tmp_path)[-3:]
+    paths = figure_4.REPORT.write(results, tmp_path)
     assert [path.name for path in paths] == ["figure_4.md", "figure_4.csv", "figure_4.html"]
     page = paths[0].read_text()
     assert "mini-gemini (miniature model, not Mini-Gemini)" in page

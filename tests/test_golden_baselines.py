@@ -49,9 +49,9 @@ def test_fastv_model(case):
     info, gold = cases("baseline_fastv_model")[case], arrays("baseline_fastv_model", case)
     embeds = arrays("inputs_tiny64", case.split("/")[1])["embeds"]
     result = run(embeds, SPAN, FastV((PruningStage(info["K"] - 1, info["n_kept"]),)))
-    (cut,) = result["sample"].stages
-    check_scores(cut.scores, gold["score"])
-    assert cut.kept == gold["kept"].tolist()
+    (stage,) = result["sample"].stages
+    check_scores(stage.scores, gold["score"])
+    assert stage.kept == gold["kept"].tolist()
     for layer, seen in enumerate(result["prefill_positions"]):
         want = gold["pos"] if layer >= info["K"] else torch.arange(len(embeds))
         assert torch.equal(seen, want)

@@ -68,12 +68,12 @@ def check_stages(sample, gold, tolerance) -> None:
             check_groups(stage, created, want, sample)
 
 
-def check_groups(cut, created, want, sample) -> None:
-    """The recycled tokens of this cut, group by group, where all are original tokens."""
+def check_groups(stage, created, want, sample) -> None:
+    """The recycled tokens of this stage, group by group, where all are original tokens."""
     recycled, assign = want["recycled_src"].tolist(), want["assign"].tolist()
     if max(recycled) >= sample.num_visual:
         return
-    groups = dict(zip(cut.group_ids, cut.groups, strict=True))
+    groups = dict(zip(stage.group_ids, stage.groups, strict=True))
     for label, identity in enumerate(created):
         expected = [r for r, a in zip(recycled, assign, strict=True) if a == label]
         assert groups[identity] == expected
@@ -106,7 +106,7 @@ def check(pruner, info, gold, embeds, span, weights):
     final = gold.get("final", gold.get("final_last16"))
     torch.testing.assert_close(result["final"][-len(final) :], final, rtol=0, atol=1e-3)
     if info["equal_tokens_official"] is not None:
-        # The official code counts after the cut of each layer, of its 20 (or 17) layers.
+        # The official code counts after each layer, of its 20 (or 17) layers.
         layers = len(gold["n_tokens"])
         counted = sum(sample.tokens_out[:layers]) / layers
         assert counted == pytest.approx(info["equal_tokens_official"], abs=1e-4)

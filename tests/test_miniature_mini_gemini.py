@@ -9,6 +9,7 @@ import pytest
 import torch
 from miniature_batch import batch
 from PIL import Image
+from training_runs import assert_same_weights, run_in
 
 from sparsevlm import make_pruner, prune
 from sparsevlm.miniature import load_miniature
@@ -19,7 +20,6 @@ from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.scenes import CARD_COLORS, make_scene
 from sparsevlm.miniature.vocabulary import DEPICTED
 from sparsevlm.miniature.weights import DATA
-from sparsevlm.models.mini_gemini import MiniGeminiForConditionalGeneration
 from sparsevlm.models.prompts.clip import clip_pixels
 from training import train
 from training.llava.vision import encode_images
@@ -164,14 +164,8 @@ TINY = (
 def test_training_lowers_the_loss_and_repeats_bit_for_bit(tmp_path, monkeypatch):
     monkeypatch.setitem(recipes.RECIPES, "mini-gemini", Recipe(16, TINY, "mini-llava-16", 20))
     monkeypatch.setattr(train, "LOG_EVERY", 4)
-    states = []
-    for name in ("first", "again"):
-        folder = tmp_path / name
-        folder.mkdir()
-        train.worker(0, 1, "mini-gemini", folder, 0, "cpu", None)
-        states.append(torch.load(folder / "checkpoint.pt", weights_only=True)["model"])
-    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
-    rows = [json.loads(r) for r in (tmp_path / "first" / "curves.jsonl").read_text().splitlines()]
+    weights, rows = run_in(tmp_path / "first", "mini-gemini")
+    assert_same_weights(weights, run_in(tmp_path / "again", "mini-gemini")[0])
     losses = [row["loss"] for row in rows if row["stage"] == "cells"]
     assert losses[-1] < 0.6 * losses[0], losses
 
@@ -205,18 +199,6 @@ def test_only_the_low_resolution_tower_gets_no_gradient(base):
 
 
 # The weights
-
-
-def test_the_shipped_model_is_the_unmodified_class_and_small_enough(shipped):
-    model, builder = shipped
-    assert type(model) is MiniGeminiForConditionalGeneration
-    assert model.config.num_visual == 576
-    folder = DATA / "mini-gemini"
-    assert sum(path.stat().st_size for path in folder.iterdir()) < 20e6
-    assert (
-        builder.tokenizer.get_vocab()
-        == json.loads((folder / "tokenizer.json").read_text())["model"]["vocab"]
-    )
 
 
 def test_the_card_reports_95_percent_on_every_benchmark_and_names_the_weak_kinds():

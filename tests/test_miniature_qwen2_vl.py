@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from training_runs import assert_same_weights, run_in, values_on_a_repeated_batch
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.miniature.facts import Facts
@@ -15,7 +16,6 @@ from sparsevlm.miniature.qwen2_vl.questions import FAMILIES, samples
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec
 from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.vocabulary import DEPICTED, IMAGE, WORDS, encode
-from training import train
 from training.llava.model import build_model as build_llava
 from training.losses import kept_patches
 from training.packed import Places, turn_hidden
@@ -206,20 +206,9 @@ def test_a_blind_turn_answers_whatever_the_picture_shows(model):
 
 @pytest.mark.parametrize("loss", [vision_loss, language_loss])
 def test_losses_fall_on_a_repeated_batch(loss):
-    model = build_model(0)
     stage = Stage("test", "", 30, 2, 8, (), 0.01, 2e-3, 1.0, 1.0)
-    parameters = train.trainable(model, stage)
-    optimizers = train.build_optimizers(parameters, stage)
-    values = []
-    for _ in range(10):
-        value, measures = loss(model, range(2), 8, OPTIONS)
-        value.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        values.append(value.item())
+    values, _ = values_on_a_repeated_batch(loss, build_model(0), stage, range(2), OPTIONS, 10)
     assert 0 < values[-1] < 0.6 * values[0], values
-    assert all(0 <= right <= total for right, total in measures.values())
 
 
 def test_a_run_repeats_bit_for_bit(tmp_path, monkeypatch):
@@ -231,14 +220,10 @@ def test_a_run_repeats_bit_for_bit(tmp_path, monkeypatch):
     )
     monkeypatch.setitem(MINIATURES, "tiny", MiniatureSpec("tiny", "qwen2_vl", "", 1296))
     monkeypatch.setitem(RECIPES, "tiny", Recipe(8, stages, base="mini-llava"))
-    states = []
-    for name in ("whole", "again"):
-        (tmp_path / name).mkdir()
-        train.worker(0, 1, "tiny", tmp_path / name, 0, "cpu", None)
-        states.append(torch.load(tmp_path / name / "checkpoint.pt", weights_only=True)["model"])
+    weights, _ = run_in(tmp_path / "whole", "tiny")
+    assert_same_weights(weights, run_in(tmp_path / "again", "tiny")[0])
     start = starting_model(RECIPES["tiny"], 0).state_dict()
-    assert all(torch.equal(value, states[1][key]) for key, value in states[0].items())
-    still = {key for key, value in start.items() if torch.equal(value, states[0][key])}
+    still = {key for key, value in start.items() if torch.equal(value, weights[key])}
     assert not still, f"never trained: {still}"
 
 
@@ -263,7 +248,9 @@ def test_benchmarks_are_whole_groups_and_the_same_again(benchmark):
     rows = [{**sample.to_json(), "prediction": sample.answer} for sample in drawn]
     assert get_benchmark(benchmark).score(rows)["score"] == pytest.approx(100)
     assert all(set(s.question.split()) <= set(WORDS) for s in drawn)
-    with pytest.raises(ValueError, match="no benchmark 'gqa'; choose from mmbench, pope, textvqa"):
+    with pytest.raises(
+        ValueError, match="unknown benchmark 'gqa'; choose from mmbench, pope, textvqa"
+    ):
         samples("gqa", 4, 0)
     with pytest.raises(ValueError, match="at least 1, got 0"):
         samples(benchmark, 0, 0)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
+from training_runs import assert_same_weights, run_in, values_on_a_repeated_batch
 
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.facts import Facts
@@ -108,20 +107,9 @@ def test_muon_refuses_vectors():
 
 @pytest.mark.parametrize("loss", [vision_loss, language_loss])
 def test_losses_fall_on_a_repeated_batch(loss):
-    model = build_model(0)
     stage = Stage("test", "", 30, 4, 12, (), 0.01, 2e-3, 1.0, 1.0)
-    parameters = train.trainable(model, stage)
-    optimizers = train.build_optimizers(parameters, stage)
-    values = []
-    for _ in range(12):
-        value, measures = loss(model, range(4), 12, OPTIONS)
-        value.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        values.append(value.item())
+    values, _ = values_on_a_repeated_batch(loss, build_model(0), stage, range(4), OPTIONS, 12)
     assert values[-1] < 0.6 * values[0], values
-    assert all(0 <= right <= total for right, total in measures.values())
 
 
 TINY = (
@@ -142,36 +130,12 @@ def test_a_run_repeats_bit_for_bit_and_resumes_as_if_never_stopped(tmp_path, mon
     tiny_recipe(monkeypatch, TINY)
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(train, "LOG_EVERY", 2)
-    states = []
-    for name in ("whole", "again", "stopped"):
-        folder = tmp_path / name
-        folder.mkdir()
-        if name == "stopped":
-            _stop_at_step(monkeypatch, folder, 3)
-        train.worker(0, 1, "tiny", folder, 0, "cpu", None)
-        states.append(torch.load(folder / "checkpoint.pt", weights_only=True)["model"])
-    for other in states[1:]:
-        assert all(torch.equal(value, other[key]) for key, value in states[0].items())
-    rows = [json.loads(r) for r in (tmp_path / "whole" / "curves.jsonl").read_text().splitlines()]
+    weights, rows = run_in(tmp_path / "whole", "tiny")
+    assert_same_weights(weights, run_in(tmp_path / "again", "tiny")[0])
+    assert_same_weights(weights, run_in(tmp_path / "stopped", "tiny", monkeypatch, LOSSES, 3)[0])
     assert [(r["stage"], r["step"]) for r in rows] == [
         ("one", 2), ("one", 4), ("two", 2), ("two", 4),
     ]  # fmt: skip
-
-
-def _stop_at_step(monkeypatch, folder, limit):
-    """Run until the language stage has made ``limit`` steps, then break off without warning."""
-    calls = []
-
-    def breaking(*arguments):
-        calls.append(1)
-        if len(calls) > limit:
-            raise KeyboardInterrupt
-        return language_loss(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setitem(LOSSES, "language", breaking)
-        with pytest.raises(KeyboardInterrupt):
-            train.worker(0, 1, "tiny", folder, 0, "cpu", None)
 
 
 def test_a_checkpoint_of_another_seed_is_refused(tmp_path, monkeypatch):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import numpy as np
 import pytest
 import torch
 from miniature_batch import batch
+from training_runs import assert_same_weights, run_in, values_on_a_repeated_batch
 
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.video_llava.clips import ONSETS, make_clip
@@ -21,8 +20,8 @@ from sparsevlm.miniature.video_llava.vocabulary import (
     encode,
 )
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
-from sparsevlm.miniature.weights import DATA
 from training import train
+from training.llava.vision import project
 from training.packed import Places, proportional_mask, turn_hidden
 from training.recipes import Recipe, Stage
 from training.video_llava import losses, recipes, supervision, views
@@ -34,7 +33,7 @@ from training.video_llava.model import (
     warm_start,
 )
 from training.video_llava.probes import probes
-from training.video_llava.vision import encode_clips, pixel_tensor, project
+from training.video_llava.vision import encode_clips, pixel_tensor
 
 OPTIONS = {"lists": 5, "questions": 2, "background": 4, "alignment": 0.2, "every": 1}
 OPTIONS |= {"frames": 2, "shuffles": 2, "patches": 2, "shows": 3}
@@ -200,17 +199,8 @@ def test_early_layers_have_the_positions_of_the_full_clip_and_half_of_the_rest_i
 def test_losses_fall_on_a_repeated_batch(loss):
     model = build_model(0, num_layers=9)
     stage = Stage("test", "", 30, 2, 16, ("image_tower",), 0.01, 2e-3, 1.0, 1.0)
-    optimizers = train.build_optimizers(train.trainable(model, stage), stage)
-    values = []
-    for _ in range(8):
-        value, measures = loss(model, range(1), 16, OPTIONS)
-        value.backward()
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad()
-        values.append(value.item())
+    values, measures = values_on_a_repeated_batch(loss, model, stage, range(1), OPTIONS, 8)
     assert values[-1] < 0.95 * values[0], values
-    assert all(0 <= right <= total for right, total in measures.values())
     if loss in (losses.deep_supervision_loss, losses.language_loss):
         assert {"clock", "actions", "actor"} <= measures.keys()
 
@@ -300,33 +290,10 @@ def test_a_run_repeats_bit_for_bit_and_resumes_as_if_never_stopped(tmp_path, mon
     monkeypatch.setitem(recipes.RECIPES, "mini-video-llava", Recipe(16, TINY, base="mini-llava"))
     monkeypatch.setattr(train, "CHECKPOINT_EVERY", 2)
     monkeypatch.setattr(train, "LOG_EVERY", 2)
-    states = []
-    for name in ("whole", "stopped"):
-        folder = tmp_path / name
-        folder.mkdir()
-        if name == "stopped":
-            _stop_in_the_second_stage(monkeypatch, folder)
-        train.worker(0, 1, "mini-video-llava", folder, 0, "cpu", None)
-        states.append(torch.load(folder / "checkpoint.pt", weights_only=True)["model"])
-    whole, stopped = states
-    assert all(torch.equal(value, stopped[key]) for key, value in whole.items())
-    rows = [json.loads(r) for r in (tmp_path / "whole" / "curves.jsonl").read_text().splitlines()]
+    weights, rows = run_in(tmp_path / "whole", "mini-video-llava")
+    how = "mini-video-llava", monkeypatch, losses.LOSSES, 3
+    assert_same_weights(weights, run_in(tmp_path / "stopped", *how)[0])
     assert [(r["stage"], r["step"]) for r in rows] == [("one", 2), ("two", 2), ("two", 4)]
-
-
-def _stop_in_the_second_stage(monkeypatch, folder):
-    """Run until step 3 of stage two, as if the process had been killed there."""
-    calls = iter(range(3))
-
-    def loss(*arguments):
-        if next(calls, None) is None:
-            raise KeyboardInterrupt
-        return losses.language_loss(*arguments)
-
-    with monkeypatch.context() as patch:
-        patch.setitem(losses.LOSSES, "language", loss)
-        with pytest.raises(KeyboardInterrupt):
-            train.worker(0, 1, "mini-video-llava", folder, 0, "cpu", None)
 
 
 def test_gradients_are_averaged_where_there_are_any(tmp_path):
@@ -356,11 +323,6 @@ def test_probes_of_an_untrained_model_find_no_more_than_chance(model):
 @pytest.fixture(scope="module")
 def shipped():
     return load_miniature("mini-video-llava")
-
-
-def test_the_shipped_words_are_those_of_the_code():
-    saved = json.loads((DATA / "mini-video-llava" / "tokenizer.json").read_text())
-    assert saved["model"]["vocab"] == INDEX
 
 
 @torch.inference_mode()

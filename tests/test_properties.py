@@ -100,7 +100,7 @@ def test_every_part_of_a_row_is_found(rows):
 @many
 @given(batches, seeds, st.booleans())
 def test_only_what_is_dropped_is_lost(rows, seed, anchored):
-    """Three cuts with merging after each other; text and survivors keep their order."""
+    """Three stages with merging after each other; text and survivors keep their order."""
     visual, mask, hidden = laid_out(rows)
     generator = torch.Generator().manual_seed(seed)
     length, pieces = visual.shape[1], []
@@ -162,7 +162,7 @@ def spent(pruner, name, num_layers, num_visual):
 
 
 def reachable(name, num_layers, num_visual):
-    """Fewest and most that the cuts of a method can leave: one token each, and all."""
+    """Fewest and most that the stages of a method can leave: one token each, and all."""
     middle = sv.make_pruner(
         name, tokens=num_visual // 2, num_layers=num_layers, num_visual=num_visual
     )

@@ -10,7 +10,7 @@ import torch
 import sparsevlm as sv
 from sparsevlm.core.interface import PruningContext
 
-CUTS = (sv.PruningStage(2, 8), sv.PruningStage(6, 4))
+STAGES = (sv.PruningStage(2, 8), sv.PruningStage(6, 4))
 
 
 def context(layer=2, count=20, raters=3, num_visual=20, cache=None, seed=0):
@@ -38,7 +38,7 @@ def context(layer=2, count=20, raters=3, num_visual=20, cache=None, seed=0):
 
 
 def test_v15_is_the_default():
-    pruner = sv.SparseVLM(CUTS)
+    pruner = sv.SparseVLM(STAGES)
     assert (pruner.raters, pruner.sparsity_mode, pruner.recycle) == ("above_mean", "fixed", 0.3)
     assert (pruner.merge, pruner.assignment, pruner.positions) == ("mean", "l2", "renumbered")
     assert pruner.variant == "v1.5"
@@ -46,7 +46,7 @@ def test_v15_is_the_default():
 
 
 def test_selection_of_v15():
-    selection = sv.SparseVLM(CUTS, raters="all_text").select(context())
+    selection = sv.SparseVLM(STAGES, raters="all_text").select(context())
     rows = context().attention_rows(torch.arange(3))
     scores = rows.mean((0, 1))
     torch.testing.assert_close(selection.scores, scores)
@@ -60,7 +60,7 @@ def test_selection_of_v15():
 
 
 def test_sum_and_original_positions():
-    pruner = sv.SparseVLM(CUTS, raters="all_text", merge="sum", positions="original")
+    pruner = sv.SparseVLM(STAGES, raters="all_text", merge="sum", positions="original")
     selection = pruner.select(context())
     members = selection.groups.members
     torch.testing.assert_close(selection.vectors[0], context().visual[members].sum(0))
@@ -68,18 +68,18 @@ def test_sum_and_original_positions():
 
 
 def test_no_recycling():
-    selection = sv.SparseVLM(CUTS, recycle=0).select(context())
+    selection = sv.SparseVLM(STAGES, recycle=0).select(context())
     assert selection.groups is None and selection.vectors is None and len(selection.keep) == 8
 
 
 def test_raters_are_chosen_once_per_prompt():
     cache = {}
-    first = sv.SparseVLM(CUTS).select(context(cache=cache)).raters
-    later = sv.SparseVLM(CUTS).select(context(layer=6, cache=cache, seed=5)).raters
+    first = sv.SparseVLM(STAGES).select(context(cache=cache)).raters
+    later = sv.SparseVLM(STAGES).select(context(layer=6, cache=cache, seed=5)).raters
     assert later is first
 
 
-def test_rank_level_with_a_given_strength():
+def test_rank_mode_with_a_given_lam():
     pruner = sv.SparseVLM(
         (sv.PruningStage(2),), raters="all_text", sparsity_mode="rank", lam=0.5, recycle=0
     )
@@ -92,7 +92,7 @@ def test_rank_level_with_a_given_strength():
 
 def test_one_text_token_rates_alone():
     # Deviation: the official code has no rater then, and NaN scores.
-    selection = sv.SparseVLM(CUTS).select(context(raters=1))
+    selection = sv.SparseVLM(STAGES).select(context(raters=1))
     assert selection.raters.tolist() == [0] and selection.scores.isfinite().all()
 
 
@@ -129,17 +129,17 @@ def test_json_is_canonical_and_complete():
 )
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
-        sv.SparseVLM(**{"stages": CUTS, **options})
+        sv.SparseVLM(**{"stages": STAGES, **options})
 
 
 def test_pruners_are_frozen():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        sv.SparseVLM(CUTS).recycle = 0.5
+        sv.SparseVLM(STAGES).recycle = 0.5
 
 
 def test_all_tokens_rate_without_rows_of_raters():
     shown = replace(context(), attention_mean=lambda: torch.arange(20.0))
-    selection = sv.SparseVLM(CUTS, raters="all_tokens").select(shown)
+    selection = sv.SparseVLM(STAGES, raters="all_tokens").select(shown)
     assert selection.keep.tolist() == list(range(12, 20)) and selection.raters is None
 
 
@@ -148,4 +148,4 @@ def test_all_tokens_rate_without_rows_of_raters():
 )
 def test_all_tokens_go_with_fixed_counts_only(options):
     with pytest.raises(ValueError, match="all_tokens.*no rows of raters"):
-        sv.SparseVLM(CUTS, raters="all_tokens", **options)
+        sv.SparseVLM(STAGES, raters="all_tokens", **options)

@@ -26,8 +26,8 @@ def test_versions_are_kept_apart():
     assert published.value(*item) != published.value(*item, version="v1")
 
 
-def test_rows_of_one_model_only():
-    rows = published.rows("table1", model="LLaVA-1.5-7B")
+def test_rows_are_of_one_model_and_version():
+    rows = published.rows("table1")
     assert {row.model for row in rows} == {"LLaVA-1.5-7B"}
     assert {row.paper_version for row in rows} == {"v4"}
 
@@ -44,6 +44,13 @@ def test_rows_of_one_model_only():
 def test_what_is_not_published_is_an_error_that_lists_what_is(question, message):
     with pytest.raises(ValueError, match=message):
         published.value(*question)
+
+
+def test_a_setting_that_the_paper_lacks_is_an_error_that_lists_what_is():
+    numbers = published.by_setting("figure5")
+    assert numbers["sparsevlm", 64]["POPE"] == 77.5 and ("sparsevlm", 32) not in numbers
+    with pytest.raises(KeyError, match="no row for .'sparsevlm', 32.; it has sparsevlm-all-tokens"):
+        numbers["sparsevlm", 32]
 
 
 def test_a_missing_file_says_how_to_get_it(monkeypatch, tmp_path):

@@ -28,6 +28,14 @@ def test_rules_differ_only_at_the_mean():
     assert select_raters(visual, uneven, "all_text").tolist() == [0, 1, 2]
 
 
+def test_a_token_at_the_mean_rates_by_the_paper_only():
+    visual = torch.tensor([[1.0]])
+    text = torch.tensor([[4.0], [2.0], [1.0], [1.0]]).log()  # relevance 1/2, 1/4, 1/8, 1/8
+    assert text_relevance(visual, text).tolist() == [0.5, 0.25, 0.125, 0.125]
+    assert select_raters(visual, text, "above_mean").tolist() == [0]
+    assert select_raters(visual, text, "at_least_mean").tolist() == [0, 1]
+
+
 def test_at_least_mean_includes_the_mean():
     visual = torch.zeros(1, 2)
     text = torch.zeros(4, 2)

@@ -70,7 +70,7 @@ def test_all_tokens_rate_by_the_mean_of_the_whole_causal_map(given, monkeypatch)
 def test_rows_of_the_last_queries_and_their_mask_at_a_later_cut():
     generator = torch.Generator().manual_seed(0)
     cache: dict = {}
-    # Padding of 2, then 3 + 9 + 6 tokens; after a cut 4 visual tokens are left.
+    # Padding of 2, then 3 + 9 + 6 tokens; after a stage 4 visual tokens are left.
     for visual, raters in ((9, torch.tensor([0, 3, 5])), (4, torch.tensor([1, 2]))):
         tokens, stop = 3 + visual + 6, 3 + visual
         query, key = torch.randn(2, 1, 4, 2 + tokens, 8, generator=generator)

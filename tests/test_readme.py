@@ -25,10 +25,6 @@ def test_the_code_for_ones_own_program_runs_and_answers(capsys):
     assert abs(mean_tokens_out - 64) <= 1
 
 
-def test_the_code_for_llava_is_valid_python():
-    compile(BLOCKS[1], "README.md", "exec")
-
-
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
 def test_links_lead_somewhere(target):
     assert target.startswith("https://") or (ROOT / target).exists()
@@ -57,6 +53,6 @@ def test_the_table_in_the_readme_is_the_committed_one():
             low, high = (f"{float(row[k]):.1f}" for k in ("Acc. low", "Acc. high"))
             assert cell == f"{float(row['Acc. (%)']):.1f} [{low}, {high}]"
         for budget, cell in zip(("192", "128", "64"), cells[1::2], strict=True):
-            paper = PAPER[METHOD_OF[method], int(budget)]
+            paper = PAPER.get((METHOD_OF[method], int(budget)))
             known = paper and f"{paper['relative_accuracy_percent']:.1f}"
             assert cell == (known or "–")

@@ -7,7 +7,7 @@ from golden_data import arrays, cases
 from sparsevlm.core import recycling
 from sparsevlm.core.interface import Groups, Selection
 from sparsevlm.core.schedule import recycled_counts
-from sparsevlm.runtime.layout import Sample, apply
+from sparsevlm.runtime.layout import SampleLayout, apply
 
 CLUSTERS = [case for case in cases("functions") if case.startswith("cluster/")]
 SEQUENCES = [case for case in cases("functions") if case.startswith("recycle_")]
@@ -44,7 +44,7 @@ def test_official_sequence(case):
     members, _ = dropped.topk(recycled)[::-1]
     vectors, labels, _ = recycling.reconstruct(hidden[first + members], groups, ties="strict")
     text = info["n_text"]
-    sample = Sample(first, count, text, text, count, 0, hidden.device)
+    sample = SampleLayout(first, count, text, text, count, 0, hidden.device)
     after, out = apply(sample, hidden, Selection(keep, Groups(members, labels), vectors))
     assert after.visual == info["v_token_num_after"]
     torch.testing.assert_close(out, gold["out"])

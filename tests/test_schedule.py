@@ -25,7 +25,7 @@ def test_official_accounting(tokens, out, entering):
 
 
 def test_official_recycling_counts():
-    # Lists of v1.5: merged tokens after each cut.
+    # Lists of v1.5: merged tokens after each stage.
     for keep, merged in (
         ((300, 200, 110), (9, 4, 3)),
         ((303, 110, 36), (9, 7, 3)),
@@ -98,8 +98,8 @@ def test_the_shape_is_the_official_one():
 
 
 def test_given_layers():
-    (cut,) = schedule_for(192, layers=[2], recycle=0)
-    assert cut == PruningStage(2, 166), "(2 * 576 + 30 x) / 32 = 192"
+    (stage,) = schedule_for(192, layers=[2], recycle=0)
+    assert stage == PruningStage(2, 166), "(2 * 576 + 30 x) / 32 = 192"
     stages = schedule_for(192, layers=[1, 4, 9, 20])
     assert [c.layer for c in stages] == [1, 4, 9, 20]
     assert abs(mean_tokens_out(stages, 32, 576) - 192) <= 1

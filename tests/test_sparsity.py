@@ -54,8 +54,8 @@ def test_num_dropped():
 
 @pytest.mark.parametrize("rank", [3, 9])
 @pytest.mark.parametrize("budget", [192, 128, 64])
-def test_strength_spends_the_budget(rank, budget):
-    # 32 layers, cuts after 2, 6, 15: two full layers, then spans of 4, 9 and 17 layers.
+def test_lam_spends_the_budget(rank, budget):
+    # 32 layers, stages after 2, 6, 15: two full layers, then spans of 4, 9 and 17 layers.
     left = 32 * budget - 2 * 576
     current, spans = 576, [4, 9, 17]
     while spans:

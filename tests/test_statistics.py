@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from sparsevlm.analysis.statistics import (
+    check_paired,
     estimate,
     mcnemar,
-    paired_difference,
     relative_accuracy,
     resample_weights,
     resampled_scores,
@@ -40,6 +40,13 @@ def rows(right, groups=None, splits=None, benchmark="gqa"):
 
 def table(right, **how):
     return stats_of_groups(rows(right, **how), GQA.sample_stats)
+
+
+def paired_difference(first, second, aggregate, **how):
+    """The score of the first minus that of the second, with its paired interval."""
+    check_paired(first, second)
+    ends = [resampled_scores(one, aggregate, **how) for one in (first, second)]
+    return estimate(ends[0] - ends[1])
 
 
 def test_a_group_is_drawn_as_a_whole_and_every_split_keeps_its_size():

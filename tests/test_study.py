@@ -10,7 +10,7 @@ import pytest
 from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm import METHODS
-from sparsevlm.analysis import accounting, pages, statistics, study, tables, words
+from sparsevlm.analysis import accounting, report, statistics, study, tables, words
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.benchmarks import get_benchmark
@@ -129,15 +129,15 @@ def test_controls_that_were_not_run_are_left_out(results):
 
 
 def test_notes_explain_only_what_the_table_has(results):
-    text = pages.notes(results)
+    text = report.notes(results)
     assert "MME" not in text and "MM-Vet" not in text
     assert text.endswith("Measured at commit c0ffee.")
 
 
 def test_a_section_is_shown_in_a_notebook_without_the_heading_of_its_cell(results):
-    table = pages.Section("A <table>", tables.readable(results), "Text.")._repr_html_()
+    table = report.Section("A <table>", tables.readable(results), "Text.")._repr_html_()
     assert "A &lt;table&gt;" in table and "<p>Text.</p>" in table and "<h2>" not in table
-    assert pages.Section("Said", sentences=["First."])._repr_html_().split() == [
+    assert report.Section("Said", sentences=["First."])._repr_html_().split() == [
         "<ul>", "<li>First.</li>", "</ul>",
     ]  # fmt: skip
 
@@ -145,17 +145,17 @@ def test_a_section_is_shown_in_a_notebook_without_the_heading_of_its_cell(result
 def test_a_page_is_written_whole_in_three_forms(results, tmp_path):
     table = tables.readable(results)
     parts = [
-        pages.Section("One", table, "How to read it."),
-        pages.Section("Two", sentences=["First.", "Second."]),
+        report.Section("One", table, "How to read it."),
+        report.Section("Two", sentences=["First.", "Second."]),
     ]
-    files = pages.write("probe", PROFILE, tables.numbers(results), parts, tmp_path)
+    files = report.write("probe", PROFILE, tables.numbers(results), parts, tmp_path)
     page, numbers, html = (path.read_text(encoding="utf-8") for path in files)
     assert [path.name for path in files] == ["probe.md", "probe.csv", "probe.html"]
     assert page.startswith("## One\n\n| budget | method |") and "\n\n## Two\n\n- First.\n" in page
     assert html.count("<table") == 1 and html.count("<li>") == 2 and "<h2>Two</h2>" in html
     assert len(pd.read_csv(files[1])) == len(results.settings) and "Acc. low" in numbers
     other = replace(PROFILE, name="mini-8")
-    (first, *_) = pages.write("probe", other, tables.numbers(results), parts, tmp_path)
+    (first, *_) = report.write("probe", other, tables.numbers(results), parts, tmp_path)
     assert first == tmp_path / "mini-8" / "probe.md"
 
 

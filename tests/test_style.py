@@ -55,7 +55,7 @@ def test_provenance_is_in_all_three(figure, tmp_path):
     assert note["cells"] == ["a", "b"] and note["profile"] == "mini" and note["marker"] == MARKER
     assert note["versions"]["python"] and "commit" in note and "dirty" in note
     assert b'"cells": ["a", "b"]' in pdf.read_bytes()
-    assert '"runs": ["a", "b"]' in svg.read_text().replace("&quot;", '"')
+    assert '"cells": ["a", "b"]' in svg.read_text().replace("&quot;", '"')
 
 
 def test_fonts_are_embedded(figure, tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from fabricated import SHAPE, fabricate, narrowed
 
-from sparsevlm.analysis import pages, published, study, tables
+from sparsevlm.analysis import published, report, study, tables
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.words import verdict
 from sparsevlm.paper.tables import table_1
@@ -192,7 +192,7 @@ def test_the_tables_have_the_papers_columns_in_its_order(results):
 
 
 def test_markdown_marks_the_miniature_and_shows_both_tables(results):
-    page = pages.markdown(table_1.page(results))
+    page = report.markdown(table_1.page(results))
     lines = page.splitlines()
     assert lines[0] == (
         "## mini-llava (miniature model, not LLaVA-1.5), 38–40 questions per benchmark"
@@ -211,7 +211,7 @@ def test_a_model_that_cannot_answer_at_all_gives_dashes_not_numbers(records):
         rows = tuple({**row, "prediction": "?"} for row in record.predictions)
         return replace(record, predictions=rows) if record.run.benchmark == "gqa" else record
 
-    page = pages.markdown(table_1.page(from_records(map(mute, records))))
+    page = report.markdown(table_1.page(from_records(map(mute, records))))
     assert "nan" not in page
     assert "reproduces 0, contradicts 0, and cannot tell 18." in page
 

@@ -59,7 +59,7 @@ def test_the_preprints_orderings_are_judged(results):
 
 
 def test_the_files_are_of_this_table(results, tmp_path):
-    files = table_1_v1.REPORT.save(results, tmp_path)[-3:]
+    files = table_1_v1.REPORT.write(results, tmp_path)
     assert [path.name for path in files] == [
         "table_1_v1.md", "table_1_v1.csv", "table_1_v1.html",
     ]  # fmt: skip

@@ -93,7 +93,7 @@ def test_the_sentences_follow_the_numbers(results):
 
 
 def test_the_files_hold_every_number_once(results, tmp_path):
-    files = table_4.REPORT.save(results, tmp_path)[-3:]
+    files = table_4.REPORT.write(results, tmp_path)
     assert [path.name for path in files] == ["table_4.md", "table_4.csv", "table_4.html"]
     back = pd.read_csv(files[1])
     assert len(back) == 2 * 3 * 4 and "miniature" in back["model"][0]

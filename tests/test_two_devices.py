@@ -42,7 +42,7 @@ def by_accelerate(model, device_map):
 
 
 def decode(model, inputs, method, options):
-    """Logits of the prefill and of the next tokens; what every cut kept, merged and asked."""
+    """Logits of the prefill and of the next tokens; what every stage kept, merged and asked."""
     pruner = method and sv.make_pruner(
         method, tokens=64, num_layers=tiny.NUM_LAYERS, num_visual=tiny.NUM_VISUAL, **options
     )

@@ -122,7 +122,7 @@ def test_level_by_rank_at_a_cut():
     selection = nothing.select(context())
     assert len(selection.keep) == 0 and len(selection.vectors) == 1, "only recycled tokens stay"
     full = context(count=3, num_visual=3)
-    assert pruner.select(full).keep.tolist() == [0, 1, 2], "full rank: the cut is skipped"
+    assert pruner.select(full).keep.tolist() == [0, 1, 2], "full rank: the stage is skipped"
     for scale in (None, -1):
         with pytest.raises(ValueError, match="needs scale"):
             sv.SparseVLM((sv.PruningStage(2),), sparsity_mode="scaled_rank", scale=scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -11,6 +12,7 @@ from miniature_batch import batch
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.llava.prompts import builder
 from sparsevlm.miniature.qwen2_vl.images import NOMINAL
+from sparsevlm.miniature.qwen2_vl.prompts import MARKS
 from sparsevlm.miniature.registry import MINIATURES, get_miniature
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.vocabulary import IMAGE
@@ -83,14 +85,21 @@ def test_the_bundled_weights_are_whole_and_small(name):
     assert sum(p.stat().st_size for p in folder.iterdir()) < 20 * 2**20
 
 
-def test_every_recipe_is_shipped_and_has_its_depth():
-    for name in MINIATURES:
-        recipe = get_trainer(name).recipe
-        model, _ = load_miniature(name)
-        assert len(model.model.language_model.layers) == recipe.num_layers
-        assert model.config.text_config.num_hidden_layers == recipe.num_layers
-    default, _ = load_miniature()
-    assert len(default.model.language_model.layers) == 8
+@pytest.mark.parametrize("name", MINIATURES)
+def test_what_is_shipped_has_the_class_the_depth_and_the_words_of_the_code(name):
+    recipe = get_trainer(name).recipe
+    model, builder = load_miniature(name)
+    config = json.loads((DATA / name / "config.json").read_text())
+    assert config["architectures"] == [type(model).__name__]
+    assert len(model.model.language_model.layers) == recipe.num_layers
+    assert model.config.text_config.num_hidden_layers == recipe.num_layers
+    words = json.loads((DATA / name / "tokenizer.json").read_text())["model"]["vocab"]
+    assert words.items() <= builder.tokenizer.get_vocab().items()
+    assert set(builder.tokenizer.get_vocab()) - set(words) <= set(MARKS)
+
+
+def test_the_default_has_eight_layers():
+    assert load_miniature()[0].config.text_config.num_hidden_layers == 8
 
 
 @pytest.mark.parametrize("name", MINIATURES)

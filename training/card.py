@@ -16,7 +16,9 @@ from pathlib import Path
 
 import torch
 
-from sparsevlm.analysis.kinds import accuracy_by_kind
+from sparsevlm.benchmarks.registry import accuracy_by_kind
+from sparsevlm.core.sparsevlm import Dense
+from sparsevlm.evaluation.answer import answer
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec, get_miniature
 from sparsevlm.miniature.weights import DATA, load_miniature
 from training.card_text import fill
@@ -33,15 +35,14 @@ MEASURES = (
 )  # fmt: skip
 
 
-@torch.inference_mode()
 def answers(miniature: MiniatureSpec, model, builder, samples) -> Iterable[str]:
     """Greedy answers of the dense model, in order."""
     for start in range(0, len(samples), BATCH):
         batch = samples[start : start + BATCH]
         media = [miniature.media(sample) for sample in batch]
-        inputs = builder.inputs([sample.question for sample in batch], media)
-        output = model.generate(**inputs, max_new_tokens=8, do_sample=False)
-        yield from builder.decode(output[:, inputs["input_ids"].shape[1] :])
+        questions = [sample.question for sample in batch]
+        said = answer(model, builder, questions, media, Dense(), max_new_tokens=8)
+        yield from (one.text for one in said)
 
 
 def accuracies(

@@ -25,6 +25,7 @@ limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
 
 # %%
+from sparsevlm.analysis.report import Section
 from sparsevlm.paper.extras import efficiency, efficiency_drawing
 from sparsevlm.paper.extras.efficiency import having
 from sparsevlm.paper.page import begin
@@ -77,7 +78,7 @@ table.style.format(precision=3, na_rep="–").hide(axis="index")
 {name: efficiency.footprint(one) for name, one in having(records, "footprint").items()}
 
 # %%
-print("\n".join(efficiency.sentences(records)))
+Section("", sentences=efficiency.sentences(records))
 
 # %%
 figure = efficiency_drawing.draw(records)

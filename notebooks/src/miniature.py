@@ -24,6 +24,7 @@ limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
 
 # %%
+from sparsevlm.analysis.report import Section
 from sparsevlm.paper.extras import miniature_validity, significance
 from sparsevlm.paper.page import begin
 
@@ -58,13 +59,13 @@ comparisons = miniature_validity.comparisons(found)
 files += page.save(figure, "price", comparisons, ids)
 
 # %%
-print("\n".join(miniature_validity.sentences(found)))
+Section("", sentences=miniature_validity.sentences(found))
 
 # %% [markdown]
 # And with moved stages, on the same questions:
 
 # %%
-print("\n".join(miniature_validity.aligned_sentences(found)))
+Section("", sentences=miniature_validity.aligned_sentences(found))
 
 # %% [markdown]
 # ## Which methods separate

@@ -15,7 +15,7 @@ from statistics import fmean
 import pandas as pd
 
 from sparsevlm.analysis import published, tables
-from sparsevlm.analysis.pages import Section
+from sparsevlm.analysis.report import Section
 from sparsevlm.analysis.study import DENSE, DENSE_SETTING
 from sparsevlm.core.schedule import tokens_per_layer
 from sparsevlm.models.checkpoints import find

@@ -79,7 +79,7 @@ def _choose(rows: Iterable[Row], field: str, wanted: object) -> tuple[Row, ...]:
     return chosen
 
 
-def rows(item: str, *, version: str = "v4", model: str | None = None) -> tuple[Row, ...]:
+def rows(item: str, *, version: str = "v4") -> tuple[Row, ...]:
     """Every number of one table or figure, in the order of the file.
 
     Parameters
@@ -88,27 +88,30 @@ def rows(item: str, *, version: str = "v4", model: str | None = None) -> tuple[R
         "table1", "table2", "table3", "table4", "figure4", "figure5" or "section5.3".
     version : str
         The paper's version.
-    model : str, optional
-        Only this model's.
 
     Raises
     ------
     ValueError
         If nothing is published under these names; the message lists what is.
     """
-    chosen = _choose(_choose(_all_rows(), "item", item), "paper_version", version)
-    return chosen if model is None else _choose(chosen, "model", model)
+    return _choose(_choose(_all_rows(), "item", item), "paper_version", version)
 
 
-def by_setting(
-    item: str, *, version: str = "v4"
-) -> dict[tuple[str, int | str | None], dict[str, float]]:
+class Numbers(dict):
+    """The paper's numbers by (method, tokens), then by measure; KeyError that lists what is."""
+
+    def __missing__(self, setting: tuple) -> dict[str, float]:
+        known = ", ".join(f"{method} at {tokens}" for method, tokens in self)
+        raise KeyError(f"the paper has no row for {setting}; it has {known}")
+
+
+def by_setting(item: str, *, version: str = "v4") -> Numbers:
     """Every number of one table or figure by (method, tokens), then by measure.
 
     Methods are named as in `sparsevlm.METHODS`; the dense model's tokens are None. Arguments and
     errors as of `rows`.
     """
-    found: dict[tuple[str, int | str | None], dict[str, float]] = {}
+    found = Numbers()
     for row in rows(item, version=version):
         method = METHOD[row.method]
         setting = method, None if method == "dense" else row.visual_tokens

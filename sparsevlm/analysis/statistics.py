@@ -169,29 +169,6 @@ def check_paired(first: GroupCounts, second: GroupCounts) -> None:
         )
 
 
-def paired_difference(
-    first: GroupCounts,
-    second: GroupCounts,
-    headline: Headline,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> Estimate:
-    """Return score(first) - score(second) with its paired bootstrap interval.
-
-    Raises
-    ------
-    ValueError
-        The two hold different samples.
-    """
-    check_paired(first, second)
-    ends = [
-        resampled_scores(table, headline, resamples=resamples, seed=seed)
-        for table in (first, second)
-    ]
-    return estimate(ends[0] - ends[1])
-
-
 def relative_accuracy(method: Sequence[np.ndarray], dense: Sequence[np.ndarray]) -> np.ndarray:
     """Return the mean over benchmarks of 100 * method / dense, elementwise.
 
@@ -245,7 +222,7 @@ def mcnemar(first: Sequence[float], second: Sequence[float]) -> McNemar:
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise ValueError(f"needs two lists of one length, got shapes {a.shape} and {b.shape}")
     if not np.isin(np.concatenate([a, b]), (0.0, 1.0)).all():
-        raise ValueError("McNemar's test needs outcomes of 0 or 1; use paired_difference instead")
+        raise ValueError("McNemar's test needs outcomes of 0 or 1; resample their scores instead")
     only_first, only_second = int(np.sum(a > b)), int(np.sum(b > a))
     return McNemar(only_first, only_second, _two_sided_binomial(only_first, only_second))
 

@@ -3,7 +3,7 @@
 Every table and figure that is made of runs starts here. The frame holds each number once, with its
 interval and the paper's number; differences between methods are made from the resamples, which are
 paired because all methods answer the same questions. Read next: tables.py (how a frame becomes a
-table and a page), words.py (comparisons in words), drawing.py (parts of figures).
+table), report.py (its page and files), words.py (comparisons in words), drawing.py (figures).
 """
 
 from __future__ import annotations

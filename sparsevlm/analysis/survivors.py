@@ -22,8 +22,9 @@ GROUP_COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442"
 RATER_COLOR = "#D55E00"
 
 
-def _rgb(color: str) -> np.ndarray:
-    return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)], float)
+def rgb(color: str) -> tuple[int, int, int]:
+    """Return red, green and blue of "#rrggbb"."""
+    return tuple(int(color[i : i + 2], 16) for i in (1, 3, 5))
 
 
 def survivor_image(
@@ -64,7 +65,7 @@ def survivor_image(
     tint = np.full((rows * columns, 3), 255.0)
     for number, members in enumerate(groups):
         shown[list(members)] = RECYCLED
-        color = _rgb(GROUP_COLORS[number % len(GROUP_COLORS)])
+        color = np.array(rgb(GROUP_COLORS[number % len(GROUP_COLORS)]), float)
         tint[list(members)] = 0.45 * color + 0.55 * 255
     shown[list(kept)] = 1.0
     share = np.kron(shown.reshape(rows, columns), np.ones((cell, cell)))[..., None]

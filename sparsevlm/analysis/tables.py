@@ -11,6 +11,7 @@ from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE, DENSE_SETTING, Results, Setting
 from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
+from sparsevlm.benchmarks.registry import accuracy_by_kind
 
 NONE = "–"
 PAPER = "arXiv 2410.04417v4"
@@ -181,3 +182,33 @@ def interval(estimate: Estimate, sign: str = "") -> str:
 def number(value: float | None, digits: int = 1, sign: str = "") -> str:
     """Return a rounded number, or a dash where there is none."""
     return NONE if value is None or value != value else f"{value:{sign}.{digits}f}"
+
+
+def by_kind(results: Results) -> pd.DataFrame:
+    """Return percent right by kind of question, unrounded.
+
+    Parameters
+    ----------
+    results : Results
+        Of a study with one budget; every setting has answered the same questions.
+
+    Returns
+    -------
+    DataFrame
+        Rows by (benchmark, kind). Columns: number of questions, then one per method.
+
+    Raises
+    ------
+    ValueError
+        The study has several budgets.
+    """
+    if len(results.profile.budgets) != 1:
+        raise ValueError(f"expected one budget, got {results.profile.budgets}")
+    rows: dict[tuple[str, str], dict[str, float]] = {}
+    for (method, _, benchmark), record in results.records.items():
+        found = accuracy_by_kind(benchmark, record.predictions)
+        for kind, share in found["splits"].items():
+            row = rows.setdefault((found["label"], kind), {})
+            row["questions"] = found["split_questions"][kind]
+            row[label(method)] = 100 * share
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["benchmark", "kind"])

@@ -70,7 +70,7 @@ def count_signs(estimates: Sequence[Estimate], first: str, second: str) -> str:
 
 
 @dataclass(frozen=True)
-class Control:
+class ControlComparison:
     """SparseVLM against a control at the same budget.
 
     Attributes
@@ -101,7 +101,7 @@ class Control:
         )
 
 
-def controls(results: Results, names: Sequence[str]) -> list[Control]:
+def controls(results: Results, names: Sequence[str]) -> list[ControlComparison]:
     """Return SparseVLM against every control that was run, budget by budget.
 
     Parameters
@@ -111,7 +111,7 @@ def controls(results: Results, names: Sequence[str]) -> list[Control]:
         Methods that are controls; the paper has no such rows.
     """
     return [
-        Control(
+        ControlComparison(
             tokens,
             label(control),
             results.difference((OURS, tokens), (control, tokens)),

@@ -19,7 +19,7 @@ from pathlib import Path
 from jinja2 import Environment
 from markupsafe import Markup, escape
 
-from sparsevlm.analysis.pages import templates
+from sparsevlm.analysis.report import templates
 from sparsevlm.evaluation.paths import ARTIFACTS, FIGURES
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.atomic import write_text

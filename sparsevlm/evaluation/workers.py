@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import torch
 
 from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.evaluation.answer import InputError, answer, inputs_on
 from sparsevlm.evaluation.backends import EvalBackend
-from sparsevlm.evaluation.out_of_memory import free_memory, is_out_of_memory
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.failures import Failure, OpenSamplesError, RunError
 from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json
 from sparsevlm.evaluation.results.store import Store, Writer
-from sparsevlm.evaluation.vision_cache import remember_vision
+from sparsevlm.evaluation.vision_cache import forget_vision, remember_vision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Report = Callable[[int], None]  # called with the number of samples just done
 
@@ -110,7 +116,7 @@ class _Asking:
             self._leave_out_unreadable(part, error)
             return False
         except Exception as error:
-            if not is_out_of_memory(error):
+            if not _is_out_of_memory(error):
                 raise
             reason = str(error).strip().partition("\n")[0]
         else:
@@ -140,7 +146,7 @@ class _Asking:
             raise error  # each can be read alone, so it is not the pictures
 
     def _shrink(self, part: Sequence[Sample], reason: str) -> None:
-        free_memory(_ready(self._backend, self._run)[0])
+        _free_memory(_ready(self._backend, self._run)[0])
         if len(part) == 1:
             self._fail(
                 part[0],
@@ -253,9 +259,33 @@ def _load(backend: EvalBackend, run: EvaluationRun):
     try:
         return backend.load(run.model, dtype=run.dtype, attention=run.attention, device=run.device)
     except Exception as error:
-        if not is_out_of_memory(error):
+        if not _is_out_of_memory(error):
             raise
         raise RunError(
             f"not enough memory to load {run.model!r} on {run.device} ({error}); end other "
             "programs, take fewer --jobs, or load it in 4 bits (docs/a100.md)"
         ) from None
+
+
+# In the words of torch's allocators for CUDA and the CPU (Linux, Windows) and of cuBLAS. Only the
+# first has an exception of its own, and not on every way.
+_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory, the GPU's or the machine's, ran out."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+
+
+def _free_memory(model: PreTrainedModel) -> None:
+    """Forget kept vision features and return unused memory to the device.
+
+    Call it outside of the ``except`` block: while an error is handled, its traceback holds the
+    tensors of every frame.
+    """
+    forget_vision(model)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

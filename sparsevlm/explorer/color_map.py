@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from sparsevlm.analysis.survivors import GROUP_COLORS
+from sparsevlm.analysis.survivors import GROUP_COLORS, rgb
 from sparsevlm.explorer import token_status as status
 from sparsevlm.explorer.exploration import Exploration
 
@@ -26,11 +26,6 @@ CIVIDIS = ("#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A
 LEVELS = 28
 # Fixed for every map of attention, so that two panels can be compared: 1e-6 to 1e-1, logarithmic.
 LOWEST, HIGHEST = -6.0, -1.0
-
-
-def rgb(color: str) -> tuple[int, int, int]:
-    """Red, green and blue of "#rrggbb"."""
-    return tuple(int(color[i : i + 2], 16) for i in (1, 3, 5))
 
 
 def mixed(first: str, second: str, share: float) -> str:

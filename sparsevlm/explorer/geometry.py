@@ -83,16 +83,10 @@ class Geometry:
         """1 for an image."""
         return 1 if len(self.grid) == 2 else self.grid[0]
 
-    @property
-    def cell(self) -> tuple[float, float]:
-        """Width and height of a token in pixels of the original."""
-        left, top, right, bottom = self.box
-        return (right - left) / self.grid[-1], (bottom - top) / self.grid[-2]
-
     def rectangles(self) -> list[tuple[int, Box] | None]:
         """Frame and box of every token in pixels of the original; ``None`` for a CLS token."""
-        width, height = self.cell
-        left, top = self.box[:2]
+        left, top, right, bottom = self.box
+        width, height = (right - left) / self.grid[-1], (bottom - top) / self.grid[-2]
         found: list[tuple[int, Box] | None] = []
         for cell in token_cells(self.grid, self.num_visual):
             if cell is None:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 from sparsevlm.analysis.sample_images import SampleImage, sample_images
 from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.explorer.exploration import COMPARED, Exploration, ModelInfo, Query, SavedSession
 from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.images import ImageInput
-from sparsevlm.paper.page import profile_of
+from sparsevlm.paper.parameters import full_model_name
 
 if TYPE_CHECKING:
     from sparsevlm.explorer.engine import Engine
@@ -44,8 +44,7 @@ class ExplorerSession:
     """
 
     def __init__(self, profile: Profile | str = "mini", model: str = "") -> None:
-        is_name = isinstance(profile, str)
-        self.profile = profile_of(profile, model) if is_name else profile.with_model(model)
+        self.profile = as_profile(profile).with_model(full_model_name(model))
         self.image: ImageInput | None = None
         self.geometry: Geometry | None = None
         self.model: ModelInfo | None = None

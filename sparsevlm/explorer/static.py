@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
-from sparsevlm.analysis.survivors import RATER_COLOR, draw_words
+from sparsevlm.analysis.survivors import RATER_COLOR, draw_words, rgb
 from sparsevlm.explorer.color_map import (
     LEVELS,
     RIGHT,
@@ -20,7 +20,6 @@ from sparsevlm.explorer.color_map import (
     color_map,
     heat_color,
     legend,
-    rgb,
 )
 from sparsevlm.explorer.exploration import Exploration, ModelInfo
 from sparsevlm.explorer.geometry import Box, Montage

@@ -11,7 +11,7 @@ from sparsevlm.core.schedule import PruningStage
 
 
 @dataclass(frozen=True)
-class Control(StagedPruner):
+class ControlPruner(StagedPruner):
     """Base of Random and Uniform: SparseVLM's layers, without recycling and without attention."""
 
     needs_attention = False
@@ -19,7 +19,7 @@ class Control(StagedPruner):
     @classmethod
     def for_budget(
         cls, tokens: int, num_layers: int, num_visual: int, layers: Sequence[int] | None = None
-    ) -> Control:
+    ) -> ControlPruner:
         """Stages after SparseVLM's layers, or ``layers``; counts solved for without recycling."""
         return cls(schedule_for(tokens, num_layers, num_visual, recycle=0, layers=layers))
 

@@ -36,7 +36,7 @@ class FastV(StagedPruner):
     def for_budget(
         cls, tokens: int, num_layers: int, num_visual: int, layers: Sequence[int] | None = None
     ) -> FastV:
-        """One stage, after the first layer that SparseVLM prunes after, or the first given."""
+        """One stage, after SparseVLM's first layer, or the first of ``layers``."""
         first = scale_layers(OFFICIAL_LAYERS[:1], num_layers) if layers is None else layers[:1]
         return cls(schedule_for(tokens, num_layers, num_visual, recycle=0, layers=first))
 

@@ -39,7 +39,7 @@ def token_cells(grid: Grid, num_visual: int) -> list[Cell | None]:
     if num_visual not in (cells, cells + frames):
         raise ValueError(
             f"a grid of {' x '.join(map(str, grid))} has {cells} tokens, or {cells + frames} with "
-            f"a CLS token per frame; got {num_visual}. Give the grid before any pruning"
+            f"a CLS token per frame; got {num_visual}. Give the grid of the image before any stage"
         )
     lead = [None] if num_visual > cells else []
     places: list[Cell | None] = []

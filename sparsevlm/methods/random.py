@@ -7,11 +7,11 @@ from typing import ClassVar
 from zlib import crc32
 
 from sparsevlm.core.interface import PruningContext, Selection
-from sparsevlm.methods.bases import Control
+from sparsevlm.methods.bases import ControlPruner
 
 
 @dataclass(frozen=True)
-class Random(Control):
+class Random(ControlPruner):
     """Keep a uniformly random subset; another draw at every stage.
 
     Parameters

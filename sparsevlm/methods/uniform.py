@@ -7,13 +7,13 @@ from functools import lru_cache
 from typing import ClassVar
 
 from sparsevlm.core.interface import PruningContext, Selection
-from sparsevlm.methods.bases import Control
+from sparsevlm.methods.bases import ControlPruner
 from sparsevlm.methods.constants import on_device
 from sparsevlm.methods.grids import Grid, token_cells
 
 
 @dataclass(frozen=True)
-class Uniform(Control):
+class Uniform(ControlPruner):
     """Keep an even spread over the grid; the spread of a later stage lies within the earlier.
 
     All frames of a video keep as many tokens as each other, but for one (see `even_rank`).

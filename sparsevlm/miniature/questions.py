@@ -16,26 +16,39 @@ from sparsevlm.miniature.scenes import Scene, make_scene
 BENCHMARK_SEEDS = 2 * 10**9
 
 
-def benchmark_samples(benchmark: str, n: int, seed: int) -> list[Sample]:
+def benchmark_samples(
+    benchmark: str,
+    n: int,
+    seed: int,
+    families: Mapping[str, Sequence[Family]] = FAMILIES,
+    draw: Callable[[int], Scene] = make_scene,
+    scope: str = "",
+) -> list[Sample]:
     """The first ``n`` samples of a miniature benchmark, whole groups only.
 
     Parameters
     ----------
     benchmark : str
-        A key of `FAMILIES`.
+        A key of ``families``.
     n : int
         At most this many samples; a group that would pass it is left out, and so are those after.
     seed : int
         Another seed gives other scenes and questions.
+    families : dict
+        Benchmark to its families of questions, which take turns.
+    draw : callable
+        Seed to scene.
+    scope : str
+        Another one gives other scenes.
 
     Raises
     ------
     ValueError
         Unknown benchmark, or n below one.
     """
-    check_request(benchmark, FAMILIES, n)
-    base = BENCHMARK_SEEDS + zlib.crc32(f"{benchmark}/{seed}".encode()) * 10**6
-    return grouped_samples(benchmark, FAMILIES[benchmark], n, base, make_scene)
+    check_request(benchmark, families, n)
+    base = BENCHMARK_SEEDS + zlib.crc32(f"{scope}{benchmark}/{seed}".encode()) * 10**6
+    return _grouped_samples(benchmark, families[benchmark], n, base, draw)
 
 
 def check_request(benchmark: str, families: Mapping[str, Sequence[object]], n: int) -> None:
@@ -46,28 +59,14 @@ def check_request(benchmark: str, families: Mapping[str, Sequence[object]], n: i
         raise ValueError(f"the number of samples must be at least 1, got {n}")
 
 
-def grouped_samples(
+def _grouped_samples(
     benchmark: str,
     families: Sequence[Family],
     n: int,
     base: int,
     draw: Callable[[int], Scene],
 ) -> list[Sample]:
-    """The samples of one benchmark, whole groups only; families take turns.
-
-    Parameters
-    ----------
-    benchmark : str
-        Names the samples.
-    families : sequence of Family
-        Each makes the questions that are judged together.
-    n : int
-        At most this many samples.
-    base : int
-        Seed of the first image; the others follow.
-    draw : callable
-        Makes the image of a seed.
-    """
+    """The samples of one benchmark, whole groups only; the first scene has the seed ``base``."""
     samples: list[Sample] = []
     number = 0
     while True:

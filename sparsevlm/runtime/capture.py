@@ -22,10 +22,10 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from sparsevlm.runtime import graphs
 from sparsevlm.runtime.adapter import find_adapter
-from sparsevlm.runtime.graphs import Run, Template
+from sparsevlm.runtime.graphs import Run, TensorTemplate
 from sparsevlm.runtime.prefill import Prefill
 from sparsevlm.runtime.prune import session_of
-from sparsevlm.runtime.session import Session
+from sparsevlm.runtime.session import PruningSession
 
 ARGUMENTS = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "past_key_values",
              "use_cache")  # fmt: skip
@@ -93,7 +93,7 @@ class _Graph:
 
     run: Run
     operators: int
-    rest: Template
+    rest: TensorTemplate
 
 
 class Captured:
@@ -149,7 +149,12 @@ class Captured:
         tensors = self._tensors(given, state)
         key = self._key(tensors, extras, session)
         if key not in self._graphs:
-            self._check_limit()
+            if len(self._graphs) >= self._limit:
+                raise RuntimeError(
+                    f"capture() holds {len(self._graphs)} graphs, as many as limit={self._limit} "
+                    "allows, and this prompt has another layout (batch, lengths, place of the "
+                    "visual tokens, padding, pruner); pad to few lengths, or give a larger limit"
+                )
             self._graphs[key] = self._capture(tensors, extras, session)
             self.captures += 1
         graph = self._graphs[key]
@@ -172,7 +177,9 @@ class Captured:
             mask = mask if padded else None
         return [embeds, given.get("position_ids"), mask]
 
-    def _key(self, tensors: list[Tensor | None], extras: dict, session: Session | None) -> tuple:
+    def _key(
+        self, tensors: list[Tensor | None], extras: dict, session: PruningSession | None
+    ) -> tuple:
         kinds = tuple(
             None if one is None else (tuple(one.shape), one.stride(), one.dtype, one.device)
             for one in tensors
@@ -184,19 +191,11 @@ class Captured:
         layout = tuple((s.before, s.visual, s.text, s.prompt_text) for s in state.first)
         return (*key, session.pruner, session.trace is not None, layout, tuple(state.grids))
 
-    def _check_limit(self) -> None:
-        if len(self._graphs) >= self._limit:
-            raise RuntimeError(
-                f"capture() holds {len(self._graphs)} graphs, as many as limit={self._limit} "
-                "allows, and this prompt has another layout (batch, lengths, place of the visual "
-                "tokens, padding, pruner); pad prompts to few lengths, or give a larger limit"
-            )
-
     def _capture(
-        self, tensors: list[Tensor | None], extras: dict, session: Session | None
+        self, tensors: list[Tensor | None], extras: dict, session: PruningSession | None
     ) -> _Graph:
         """Trace a prefill on tensors without values: whoever needs a value fails."""
-        rest, state = Template(), None if session is None else _state(session)
+        rest, state = TensorTemplate(), None if session is None else _state(session)
 
         def prefill(*present: Tensor) -> list[Tensor]:
             given = iter(present)
@@ -264,7 +263,7 @@ def _check(decoder: Any, given: dict) -> dict[str, object]:
     return extras
 
 
-def _state(session: Session) -> Prefill:
+def _state(session: PruningSession) -> Prefill:
     """The prefill that is beginning under `prune`."""
     state = session.current
     if state is None:

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from sparsevlm.core.interface import PruningContext
-from sparsevlm.runtime.layout import Sample
+from sparsevlm.runtime.layout import SampleLayout
 
 Tables = tuple[Tensor, Tensor]
 
@@ -24,7 +24,7 @@ class LazyContext(PruningContext):
         `context_of`): ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``.
     """
 
-    _sample: Sample
+    _sample: SampleLayout
     _hidden: Tensor
     _inputs: Callable[[], Tensor]
     _rotary: Callable[[], Tables]
@@ -74,7 +74,7 @@ class LazyContext(PruningContext):
 
 
 def context_of(
-    sample: Sample,
+    sample: SampleLayout,
     hidden: Tensor,
     inputs: Callable[[], Tensor],
     *,

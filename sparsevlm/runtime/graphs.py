@@ -127,7 +127,7 @@ def collecting_cache(num_layers: int) -> DynamicCache:
     return cache
 
 
-class Template:
+class TensorTemplate:
     """An object with places in it for the tensors that a graph computes.
 
     Attributes
@@ -160,7 +160,7 @@ class Template:
         Pickler(buffer).dump(content)
         self._content = buffer.getvalue()
 
-    def closed(self) -> Template:
+    def closed(self) -> TensorTemplate:
         """The same without the tensors of the trace."""
         self.made = []
         return self

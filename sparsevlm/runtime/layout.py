@@ -18,7 +18,7 @@ from sparsevlm.core.interface import Selection
 
 
 @dataclass(frozen=True, eq=False)
-class Sample:
+class SampleLayout:
     """The current tokens of one sample. Their number is known; which they are is found on demand.
 
     Attributes
@@ -105,14 +105,16 @@ class Change(NamedTuple):
         With anchors: how kept and recycled tokens are sorted.
     """
 
-    previous: Sample
+    previous: SampleLayout
     keep: Tensor
     created: int
     anchors: Tensor | None
     order: Tensor | None
 
 
-def locate(visual: Tensor, attention_mask: Tensor | None, prompt_length: int) -> tuple[Sample, ...]:
+def locate(
+    visual: Tensor, attention_mask: Tensor | None, prompt_length: int
+) -> tuple[SampleLayout, ...]:
     """Find the parts of every row; the one host synchronization of a prefill.
 
     Parameters
@@ -136,7 +138,7 @@ def locate(visual: Tensor, attention_mask: Tensor | None, prompt_length: int) ->
 
 def locate_span(
     shape: tuple[int, int], span: tuple[int, int], prompt_length: int, device: torch.device
-) -> tuple[Sample, ...]:
+) -> tuple[SampleLayout, ...]:
     """The same where all rows are without padding and have their visual tokens at one known place.
 
     No tensor is looked at, so the host waits for nothing.
@@ -161,7 +163,7 @@ def locate_span(
 
 def _samples(
     extents: list[list[int]], length: int, prompt_length: int, device: torch.device
-) -> tuple[Sample, ...]:
+) -> tuple[SampleLayout, ...]:
     samples = []
     for row, (count, first, last, tokens, start) in enumerate(extents):
         if start + tokens != length:
@@ -181,7 +183,7 @@ def _samples(
             )
         before = first - start if count else 0
         prompt_text = prompt_length - last - 1 if count else text
-        samples.append(Sample(before, count, text, prompt_text, count, start, device))
+        samples.append(SampleLayout(before, count, text, prompt_text, count, start, device))
     return tuple(samples)
 
 
@@ -199,7 +201,9 @@ def _extents(visual: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
     return [[*part, *rest] for part, *rest in zip(visual_parts, counts[1], firsts[1], strict=True)]
 
 
-def apply(sample: Sample, hidden: Tensor, selection: Selection) -> tuple[Sample, Tensor]:
+def apply(
+    sample: SampleLayout, hidden: Tensor, selection: Selection
+) -> tuple[SampleLayout, Tensor]:
     """Carry out a selection on one sample.
 
     Parameters
@@ -232,12 +236,12 @@ def apply(sample: Sample, hidden: Tensor, selection: Selection) -> tuple[Sample,
     return after, _between(sample, hidden, middle)
 
 
-def _between(sample: Sample, rows: Tensor, middle: list[Tensor]) -> Tensor:
+def _between(sample: SampleLayout, rows: Tensor, middle: list[Tensor]) -> Tensor:
     """The rows of a sample with others in place of the visual ones, by a single copy."""
     return torch.cat([rows[: sample.before], *middle, rows[sample.columns.stop :]])
 
 
-def check_selection(sample: Sample, selection: Selection) -> None:
+def check_selection(sample: SampleLayout, selection: Selection) -> None:
     """Check that a selection fits the sample it was made for.
 
     Raises

@@ -13,8 +13,8 @@ from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Adapter, Grid
 from sparsevlm.runtime.attention import QueriesKeys
 from sparsevlm.runtime.context import context_of
-from sparsevlm.runtime.layout import Sample
-from sparsevlm.runtime.segments import Positions, Segment, causal_mask, real_tokens
+from sparsevlm.runtime.layout import SampleLayout
+from sparsevlm.runtime.segments import LayerSegment, Positions, causal_mask, real_tokens
 from sparsevlm.runtime.trace import SampleTrace
 from sparsevlm.runtime.tracing import Decision, sample_trace
 
@@ -46,7 +46,7 @@ class Prefill:
         self,
         pruner: Pruner,
         adapter: Adapter,
-        samples: tuple[Sample, ...],
+        samples: tuple[SampleLayout, ...],
         attention_mask: Tensor | None,
         grids: Sequence[Grid | None],
         prompt_key: Callable[[int, Tensor], int],
@@ -64,7 +64,7 @@ class Prefill:
             self.mask = attention_mask.bool()
         self.padded = self.mask is not None
         self.inputs: Any = None  # of layer 0, while the prefill runs
-        self.segments: list[Segment] = []
+        self.segments: list[LayerSegment] = []
         self.segment_of: dict[int, int] = {}
         self.decisions: list[list[Decision]] = [[] for _ in samples]
         self.attention: dict[int, QueriesKeys] = {}
@@ -76,7 +76,7 @@ class Prefill:
         self.is_masked = arguments.get("attention_mask") is not None
         cos, sin = (table.to(self.home) for table in arguments["position_embeddings"])
         self.positions = Positions(self.adapter, self.first, hidden, positions, (cos, sin))
-        self.segments.append(Segment(hidden.shape[1], self.mask, cos, sin))
+        self.segments.append(LayerSegment(hidden.shape[1], self.mask, cos, sin))
 
     def keep_attention(self, layer: int, found: QueriesKeys) -> None:
         """Keep queries and keys of a scored layer until its stage."""
@@ -108,7 +108,7 @@ class Prefill:
         return hidden
 
     def _select(
-        self, number: int, sample: Sample, row: Tensor, layer: int, found: QueriesKeys | None
+        self, number: int, sample: SampleLayout, row: Tensor, layer: int, found: QueriesKeys | None
     ) -> Selection:
         segment = self.segments[-1]
         start = segment.length - sample.tokens
@@ -150,7 +150,7 @@ class Prefill:
     def _decide(self, context: PruningContext) -> Selection:
         return self.pruner.select(context)
 
-    def _segment(self, hidden: Tensor) -> Segment:
+    def _segment(self, hidden: Tensor) -> LayerSegment:
         mask = None
         if self.padded or len({sample.tokens for sample in self.samples}) > 1:
             mask = real_tokens(self.samples, hidden.shape[1], hidden.device)

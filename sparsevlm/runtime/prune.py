@@ -13,11 +13,11 @@ from contextlib import ExitStack, contextmanager
 from torch import Tensor, nn
 
 from sparsevlm.core.interface import Pruner, phase
-from sparsevlm.runtime.session import Session
+from sparsevlm.runtime.session import PruningSession
 from sparsevlm.runtime.trace import Trace
 
 # By the model's decoder.
-_ACTIVE: weakref.WeakKeyDictionary[nn.Module, Session] = weakref.WeakKeyDictionary()
+_ACTIVE: weakref.WeakKeyDictionary[nn.Module, PruningSession] = weakref.WeakKeyDictionary()
 _LOCK = threading.Lock()
 
 
@@ -69,7 +69,7 @@ def prune(
         time, and at a call for what is not supported: labels, a static cache, right padding,
         several images per sample, no text after the image.
     """
-    session = Session(model, pruner, visual_mask, trace, static)
+    session = PruningSession(model, pruner, visual_mask, trace, static)
     decoder = session.adapter.decoder
     with _LOCK:
         if decoder in _ACTIVE:
@@ -89,7 +89,7 @@ def prune(
         _ACTIVE.pop(decoder, None)
 
 
-def session_of(decoder: nn.Module) -> Session | None:
+def session_of(decoder: nn.Module) -> PruningSession | None:
     """The session under which the model of this decoder is being pruned, if it is."""
     return _ACTIVE.get(decoder)
 

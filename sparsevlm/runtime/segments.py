@@ -13,11 +13,11 @@ from transformers.masking_utils import create_causal_mask
 
 from sparsevlm.core.interface import phase
 from sparsevlm.runtime.adapter import Adapter
-from sparsevlm.runtime.layout import Sample, pad_left
+from sparsevlm.runtime.layout import SampleLayout, pad_left
 
 
 @dataclass
-class Segment:
+class LayerSegment:
     """The layers between two stages: they all see the same tokens.
 
     Attributes
@@ -101,7 +101,7 @@ class Positions:
     def __init__(
         self,
         adapter: Adapter,
-        samples: tuple[Sample, ...],
+        samples: tuple[SampleLayout, ...],
         hidden: Tensor,
         positions: Tensor | None,
         tables: tuple[Tensor, Tensor],
@@ -119,8 +119,8 @@ class Positions:
         return self._given if self._given.ndim == 2 else self._given[-1]
 
     def original(
-        self, hidden: Tensor, samples: Sequence[Sample], mask: Tensor | None, shortened: bool
-    ) -> Segment:
+        self, hidden: Tensor, samples: Sequence[SampleLayout], mask: Tensor | None, shortened: bool
+    ) -> LayerSegment:
         """A segment in which all tokens keep their positions.
 
         Parameters
@@ -133,19 +133,21 @@ class Positions:
         slots = pad_left([sample.slots for sample in samples])
         cos, sin = (_gather(table, slots) for table in self.tables)
         last = self.rows[:, -1:].expand(len(samples), -1)
-        return Segment(hidden.shape[1], mask, cos, sin, last + 1 if shortened else None)
+        return LayerSegment(hidden.shape[1], mask, cos, sin, last + 1 if shortened else None)
 
-    def renumbered(self, hidden: Tensor, samples: Sequence[Sample], mask: Tensor | None) -> Segment:
+    def renumbered(
+        self, hidden: Tensor, samples: Sequence[SampleLayout], mask: Tensor | None
+    ) -> LayerSegment:
         """A segment whose positions go on from each row's first one, without gaps."""
         length, device = hidden.shape[1], hidden.device
         if mask is None and self.from_zero and self._follow_from_position():
             # Every row counts from 0: the tables at hand begin with the ones that are needed.
             cos, sin = (table[:, :length] for table in self.tables)
-            return Segment(length, mask, cos, sin, length)
+            return LayerSegment(length, mask, cos, sin, length)
         offsets = [torch.arange(sample.tokens, device=device) for sample in samples]
         positions = pad_left(offsets) + self._firsts()[:, None]
         cos, sin = self.adapter.rotary(hidden, positions)
-        return Segment(length, mask, cos, sin, positions[:, -1:] + 1)
+        return LayerSegment(length, mask, cos, sin, positions[:, -1:] + 1)
 
     def _firsts(self) -> Tensor:
         """``[batch]`` position of the first real token of every row."""
@@ -159,7 +161,7 @@ class Positions:
         return kind == "default" and not self.adapter.has_mrope
 
 
-def real_tokens(samples: Sequence[Sample], length: int, device: torch.device) -> Tensor:
+def real_tokens(samples: Sequence[SampleLayout], length: int, device: torch.device) -> Tensor:
     """Mask ``[batch, length]`` of left-padded rows, True for real tokens."""
     index = torch.arange(length, device=device)
     # Number by number: a tensor made of a list would make the host wait for the device.

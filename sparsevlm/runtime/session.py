@@ -21,7 +21,7 @@ from sparsevlm.runtime.prompt_key import prompt_key
 from sparsevlm.runtime.trace import Trace
 
 
-class Session:
+class PruningSession:
     """A model under one pruner.
 
     Parameters are those of `prune`.
@@ -123,7 +123,7 @@ class Session:
 
     def _locate(
         self, visual: Tensor, mask: Tensor | None, prompt_length: int
-    ) -> tuple[layout.Sample, ...]:
+    ) -> tuple[layout.SampleLayout, ...]:
         if self.span is None or mask is not None:
             return layout.locate(visual, mask, prompt_length)
         batch, length = visual.shape

@@ -60,7 +60,7 @@ class CudaClock:
         return start.elapsed_time(end) / 1000
 
 
-class Account:
+class TimeAccount:
     """Time by phase; get one from `account`.
 
     Parameters
@@ -105,7 +105,7 @@ class Account:
 
 
 @contextmanager
-def account(clock: Clock | None = None) -> Iterator[Account]:
+def account(clock: Clock | None = None) -> Iterator[TimeAccount]:
     """Measure what `prune` costs inside the with block, in this thread.
 
     Parameters
@@ -115,7 +115,7 @@ def account(clock: Clock | None = None) -> Iterator[Account]:
 
     Yields
     ------
-    Account
+    TimeAccount
         Its `seconds` are there when the block is left.
 
     Examples
@@ -124,7 +124,7 @@ def account(clock: Clock | None = None) -> Iterator[Account]:
     ...     model(**inputs)
     >>> spent.seconds["clustering"]
     """
-    current = Account(clock or ThreadClock())
+    current = TimeAccount(clock or ThreadClock())
     token = CURRENT_ACCOUNT.set(current)
     try:
         yield current

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.interface import Selection
-from sparsevlm.runtime.layout import Sample
+from sparsevlm.runtime.layout import SampleLayout
 from sparsevlm.runtime.trace import SampleTrace, StageTrace
 
 
@@ -18,14 +18,14 @@ class Decision:
     """What was selected for one sample at one stage: tensors, read when the trace is asked for."""
 
     layer: int
-    before: Sample
-    after: Sample
+    before: SampleLayout
+    after: SampleLayout
     selection: Selection
 
 
 def sample_trace(
-    first: Sample,
-    last: Sample,
+    first: SampleLayout,
+    last: SampleLayout,
     decisions: Sequence[Decision],
     *,
     num_layers: int,

@@ -28,7 +28,7 @@ EAGER = ("dense", *KINDS, "sparsevlm-plus")
 
 
 def build(family: Family, method: str, tokens: int | None = 30, num_visual=None, **options):
-    """A method at a budget that every row can be cut to; positions are kept with M-RoPE."""
+    """A method at a budget that every row can be pruned to; positions are kept with M-RoPE."""
     name, _, renumbered = method.partition(":")
     options = {**options_for(name, NUM_HEADS, family.has_mrope), **options}
     if renumbered:

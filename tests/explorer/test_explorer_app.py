@@ -70,6 +70,7 @@ def test_it_opens_with_the_first_question_of_the_sample(explorer, controls):
     ("options", "error", "match"),
     [
         ({"profile": "maxi"}, ValueError, "unknown profile"),
+        ({"model": "no-model"}, ValueError, "no-model"),
         ({"method": "magic"}, ValueError, "unknown method"),
         ({"image": "nowhere"}, FileNotFoundError, "no image"),
         ({"session": "nowhere"}, FileNotFoundError, "nowhere"),
@@ -196,6 +197,7 @@ def test_opening_an_image_of_ones_own(controls, explorer):
     controls.upload.value = (file,)
     assert controls.image.value == "own" and explorer.session.image.size == (40, 30)
     assert "drawn scenes" in controls.message.value
+    assert any("drawn scenes" in text.get_text() for text in explorer.figure().texts)
     controls.upload.value = ({**file, "content": memoryview(b"no image")},)
     assert 'role="alert"' in controls.message.value
     controls.image.value = "scene_5"

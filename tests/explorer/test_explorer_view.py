@@ -16,6 +16,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
 from sparsevlm.analysis.style import METHOD_STYLE  # noqa: E402
+from sparsevlm.analysis.survivors import rgb  # noqa: E402
 from sparsevlm.explorer import color_map as colors  # noqa: E402
 from sparsevlm.explorer import scene, static  # noqa: E402
 from sparsevlm.explorer import token_status as status  # noqa: E402
@@ -180,7 +181,7 @@ def test_styles_differ_without_color():
 
     kinds = {other(colors.OUTLINED), other(colors.GROUPS[0]), other(colors.PALE)}
     assert len(kinds) == 3
-    levels = [colors.rgb(colors.heat_color(level)) for level in range(colors.LEVELS)]
+    levels = [rgb(colors.heat_color(level)) for level in range(colors.LEVELS)]
     luminance = [0.2126 * r + 0.7152 * g + 0.0722 * b for r, g, b in levels]
     assert luminance == sorted(luminance), "a heat map read in grey keeps its order"
 

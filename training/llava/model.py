@@ -17,33 +17,41 @@ NUM_LAYERS = 8
 NUM_HEADS = 4
 
 
-def build_config(num_layers: int = NUM_LAYERS, hidden: int = HIDDEN) -> LlavaConfig:
-    """Configuration of the miniature: CLIP tower of 3 layers, MLP projector, Llama decoder."""
-    vision = CLIPVisionConfig(
-        hidden_size=hidden,
-        intermediate_size=3 * hidden,
+def tower_config(image_size: int) -> CLIPVisionConfig:
+    """A CLIP tower of 3 layers for square images of so many pixels a side."""
+    return CLIPVisionConfig(
+        hidden_size=HIDDEN,
+        intermediate_size=3 * HIDDEN,
         num_hidden_layers=3,
         num_attention_heads=4,
-        image_size=GRID * PATCH,
+        image_size=image_size,
         patch_size=PATCH,
     )
-    text = LlamaConfig(
-        vocab_size=VOCABULARY_SIZE,
-        hidden_size=hidden,
-        intermediate_size=int(2.75 * hidden),
+
+
+def decoder_config(num_layers: int, vocab_size: int, max_positions: int) -> LlamaConfig:
+    """A Llama decoder."""
+    return LlamaConfig(
+        vocab_size=vocab_size,
+        hidden_size=HIDDEN,
+        intermediate_size=int(2.75 * HIDDEN),
         num_hidden_layers=num_layers,
         num_attention_heads=NUM_HEADS,
         num_key_value_heads=NUM_HEADS,
-        max_position_embeddings=2048,
+        max_position_embeddings=max_positions,
         rms_norm_eps=1e-5,
         bos_token_id=BOS,
         eos_token_id=EOS,
         pad_token_id=PAD,
         tie_word_embeddings=False,
     )
+
+
+def build_config(num_layers: int = NUM_LAYERS) -> LlavaConfig:
+    """Configuration of the miniature: CLIP tower, MLP projector, Llama decoder."""
     return LlavaConfig(
-        vision_config=vision,
-        text_config=text,
+        vision_config=tower_config(GRID * PATCH),
+        text_config=decoder_config(num_layers, VOCABULARY_SIZE, 2048),
         image_token_index=IMAGE,
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",

@@ -4,32 +4,24 @@ from __future__ import annotations
 
 import torch
 from transformers import (
-    CLIPVisionConfig,
-    LlamaConfig,
     VideoLlavaConfig,
     VideoLlavaForConditionalGeneration,
 )
 
 from sparsevlm.miniature.scenes import GRID as BASE_GRID
-from sparsevlm.miniature.scenes import PATCH
 from sparsevlm.miniature.video_llava.clips import GRID, SIZE
 from sparsevlm.miniature.video_llava.vocabulary import (
-    BOS,
-    EOS,
     IMAGE,
     NUM_FRAMES,
-    PAD,
     VIDEO,
     VOCABULARY_SIZE,
 )
 from sparsevlm.miniature.vocabulary import WORDS as BASE_WORDS
 from sparsevlm.miniature.weights import load_miniature
-from training.llava.model import spread_layers
+from training.llava.model import decoder_config, spread_layers, tower_config
 from training.recipes import Recipe
 
-HIDDEN = 128
 NUM_LAYERS = 16
-NUM_HEADS = 4
 # Hugging Face keeps the class token of every frame of a video, as the official branch does.
 TOKENS_PER_FRAME = GRID * GRID + 1
 NUM_VISUAL = NUM_FRAMES * TOKENS_PER_FRAME
@@ -37,31 +29,9 @@ NUM_VISUAL = NUM_FRAMES * TOKENS_PER_FRAME
 
 def build_config(num_layers: int = NUM_LAYERS) -> VideoLlavaConfig:
     """Two CLIP towers of 3 layers (images, videos), an MLP projector and a Llama decoder."""
-    vision = CLIPVisionConfig(
-        hidden_size=HIDDEN,
-        intermediate_size=3 * HIDDEN,
-        num_hidden_layers=3,
-        num_attention_heads=4,
-        image_size=SIZE,
-        patch_size=PATCH,
-    )
-    text = LlamaConfig(
-        vocab_size=VOCABULARY_SIZE,
-        hidden_size=HIDDEN,
-        intermediate_size=int(2.75 * HIDDEN),
-        num_hidden_layers=num_layers,
-        num_attention_heads=NUM_HEADS,
-        num_key_value_heads=NUM_HEADS,
-        max_position_embeddings=4096,
-        rms_norm_eps=1e-5,
-        bos_token_id=BOS,
-        eos_token_id=EOS,
-        pad_token_id=PAD,
-        tie_word_embeddings=False,
-    )
     return VideoLlavaConfig(
-        vision_config=vision,
-        text_config=text,
+        vision_config=tower_config(SIZE),
+        text_config=decoder_config(num_layers, VOCABULARY_SIZE, 4096),
         image_token_index=IMAGE,
         video_token_index=VIDEO,
         vision_feature_layer=-1,

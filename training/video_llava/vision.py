@@ -30,11 +30,6 @@ def encode_clips(model, clips: list[Clip]) -> Tensor:
     return features.unflatten(0, (len(clips), -1)).flatten(1, 2)
 
 
-def project(model, features: Tensor) -> Tensor:
-    """The projector: vision features to visual tokens, [..., hidden]."""
-    return model.model.multi_modal_projector(features)
-
-
 def depicted_words(clips: list[Clip]) -> Tensor:
     """Which words each patch depicts, bool [clips, frames, patches, len(DEPICTED)].
 

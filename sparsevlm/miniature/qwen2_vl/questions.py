@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
+from functools import partial
 
 import numpy as np
 from PIL.Image import Image
 
-from sparsevlm.benchmarks.sample import Sample
-from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.facts import Facts, pick
 from sparsevlm.miniature.question_families import FAMILIES as BASE
 from sparsevlm.miniature.question_families import (
     Draft,
@@ -18,16 +17,15 @@ from sparsevlm.miniature.question_families import (
     other_values,
     rotations,
 )
-from sparsevlm.miniature.questions import BENCHMARK_SEEDS, grouped_samples
+from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.qwen2_vl.images import make_image
 from sparsevlm.miniature.scenes import CORNERS
 
 
 def _corners(facts, rng):
-    colors = list(facts.by_color)
-    if not colors:
+    color = pick(rng, facts.by_color)
+    if color is None:
         return None
-    color = colors[int(rng.integers(len(colors)))]
     value = CORNERS[facts.by_color[color].kind]
     question = f"how many corners has the {color} thing ?"
     return Draft(question, value), other_values("corners"), "knowledge"
@@ -57,17 +55,4 @@ def draw(seed: int) -> list[Image]:
     return [scene(seed).image]
 
 
-def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
-    """The first samples of a benchmark; parameters and errors as `questions.benchmark_samples`.
-
-    The images are drawn by `images.make_image`.
-    """
-    if benchmark not in FAMILIES:
-        raise ValueError(
-            f"the miniature Qwen2-VL has no benchmark {benchmark!r}; choose from "
-            f"{', '.join(FAMILIES)}"
-        )
-    if n < 1:
-        raise ValueError(f"the number of samples must be at least 1, got {n}")
-    base = BENCHMARK_SEEDS + zlib.crc32(f"qwen2-vl/{benchmark}/{seed}".encode()) * 10**6
-    return grouped_samples(benchmark, FAMILIES[benchmark], n, base, make_image)
+samples = partial(benchmark_samples, families=FAMILIES, draw=make_image, scope="qwen2-vl/")

@@ -77,17 +77,17 @@ class QwenPromptBuilder(PromptBuilder):
         for images in media:
             count = 0
             if images:
-                kind = "video" if len(images) > 1 else "image"
+                kind: Literal["image", "video"] = "video" if len(images) > 1 else "image"
                 found, grid = qwen_patches(images, self.image_processor(kind))
                 patches[kind].append(found)
                 grids[kind].append(grid)
                 count = prod(grid) // vision.spatial_merge_size**2
             counts.append(count)
         pixels = {}
-        for kind, name in {"image": "pixel_values", "video": "pixel_values_videos"}.items():
-            if patches[kind]:
-                pixels[name] = torch.cat(patches[kind])
-                pixels[f"{kind}_grid_thw"] = torch.tensor(grids[kind])
+        for given, name in {"image": "pixel_values", "video": "pixel_values_videos"}.items():
+            if patches[given]:
+                pixels[name] = torch.cat(patches[given])
+                pixels[f"{given}_grid_thw"] = torch.tensor(grids[given])
         if grids["video"] and self.config.model_type == "qwen2_5_vl":
             seconds = vision.temporal_patch_size / self.fps
             pixels["second_per_grid_ts"] = torch.tensor([seconds] * len(grids["video"]))

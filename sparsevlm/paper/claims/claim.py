@@ -74,7 +74,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClaimResult:
     """What one source says of a claim; `value` is None where it has nothing to say.
 
     Attributes
@@ -92,7 +92,7 @@ class Finding:
     why: str = ""
 
 
-NOTHING = Finding(None, "")
+NOTHING = ClaimResult(None, "")
 
 
 @dataclass(frozen=True)
@@ -103,15 +103,15 @@ class Entry:
     ----------
     claim : Claim
         What the paper says.
-    paper, analytic, mini, a100 : Finding
+    paper, analytic, mini, a100 : ClaimResult
         From the paper's own numbers, from our formulas, from either profile's records.
     """
 
     claim: Claim
-    paper: Finding = NOTHING
-    analytic: Finding = NOTHING
-    mini: Finding = NOTHING
-    a100: Finding = NOTHING
+    paper: ClaimResult = NOTHING
+    analytic: ClaimResult = NOTHING
+    mini: ClaimResult = NOTHING
+    a100: ClaimResult = NOTHING
 
     @property
     def verdict(self) -> str:

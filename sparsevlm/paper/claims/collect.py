@@ -18,8 +18,8 @@ from sparsevlm.paper.claims.claim import (
     SLIP,
     Claim,
     ClaimReport,
+    ClaimResult,
     Entry,
-    Finding,
     judge,
     judge_miniature,
     last_digit,
@@ -53,32 +53,32 @@ def collect(
     return ClaimReport(tuple(entries), missing)
 
 
-def _from_paper(claim: Claim) -> Finding:
+def _from_paper(claim: Claim) -> ClaimResult:
     if not claim.paper:
         return NOTHING
     value = evaluate(claim.paper, paper)
     slack = 0.0 if claim.unit in COUNTS else last_digit(claim.expected)
     agrees = judge(claim.expected, value, slack) != DEVIATES
-    return Finding(value, CONSISTENT if agrees else SLIP)
+    return ClaimResult(value, CONSISTENT if agrees else SLIP)
 
 
-def _from_formula(claim: Claim) -> Finding:
+def _from_formula(claim: Claim) -> ClaimResult:
     if not claim.analytic:
         return NOTHING
     value = evaluate(claim.analytic, accounting)
-    return Finding(value, judge(claim.expected, value, claim.tolerance))
+    return ClaimResult(value, judge(claim.expected, value, claim.tolerance))
 
 
-def _from_records(claim: Claim, found: ProfileRecords) -> Finding:
+def _from_records(claim: Claim, found: ProfileRecords) -> ClaimResult:
     if not claim.records:
         return NOTHING
     try:
         value = evaluate(claim.records, records, found)
     except NotRunError as error:
-        return Finding(None, NOT_RUN, str(error))
+        return ClaimResult(None, NOT_RUN, str(error))
     if found.profile == "mini":
-        return Finding(value, judge_miniature(value))
-    return Finding(value, judge(claim.expected, value, claim.tolerance))
+        return ClaimResult(value, judge_miniature(value))
+    return ClaimResult(value, judge(claim.expected, value, claim.tolerance))
 
 
 def evaluate(call: str, module: ModuleType, *first: object) -> float | Estimate:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
-from sparsevlm.analysis.pages import templates
+from sparsevlm.analysis.report import templates
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.paper.claims import claim as claims
-from sparsevlm.paper.claims.claim import ClaimReport, Entry, Finding
+from sparsevlm.paper.claims.claim import ClaimReport, ClaimResult, Entry
 from sparsevlm.paper.notebooks import known_notebooks
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -75,7 +75,7 @@ def obtained(entry: Entry) -> str:
     return "; ".join(parts) or NONE
 
 
-def finding(one: Finding, entry: Entry) -> str:
+def finding(one: ClaimResult, entry: Entry) -> str:
     """Return one profile's column."""
     if one.value is None:
         return one.verdict or NONE

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis import drawing, tables, words
-from sparsevlm.analysis.pages import Report, Section, measured
+from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import OURS, Results
 from sparsevlm.analysis.tables import interval

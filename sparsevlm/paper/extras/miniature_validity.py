@@ -136,10 +136,6 @@ class Evidence:
         names = self.results.profile.benchmarks
         return sum(self.results.records[(*DENSE_SETTING, n)].run.num_samples for n in names)
 
-    def gained(self, tokens: int, over: str) -> Estimate:
-        """Return the relative accuracy of SparseVLM minus that of another method, paired."""
-        return self.results.difference((OURS, tokens), (over, tokens))
-
     def gained_by_aligning(self, tokens: int) -> Estimate:
         """Return the relative accuracy of SparseVLM with aligned stages minus without, paired."""
         ends = [each.relative[OURS, tokens] for each in (self.aligned, self.results)]
@@ -174,10 +170,13 @@ def sentences(found: Sequence[Evidence]) -> list[str]:
     for one in found:
         said.append(one.attention.sentence)
         for tokens in one.results.profile.budgets:
-            lost = one.results.difference((RANDOM, tokens), DENSE_SETTING)
+            lost, gained = (
+                in_words(one.results.difference(*pair))
+                for pair in (((RANDOM, tokens), DENSE_SETTING), ((OURS, tokens), (RANDOM, tokens)))
+            )
             said.append(
-                f"  {tokens} tokens, {one.questions} questions: random tokens {in_words(lost)} "
-                f"against dense; SparseVLM {in_words(one.gained(tokens, RANDOM))} against random."
+                f"{one.name} at {tokens} tokens, {one.questions} questions: random tokens "
+                f"{lost} against dense; SparseVLM {gained} against random."
             )
     return said
 
@@ -191,10 +190,11 @@ def aligned_sentences(found: Sequence[Evidence]) -> list[str]:
             f"{_join(one.attention.stages)}."
         )
         for tokens in one.aligned.profile.budgets:
-            ahead = one.aligned.difference((OURS, tokens), (RANDOM, tokens))
+            gained = in_words(one.gained_by_aligning(tokens))
+            ahead = in_words(one.aligned.difference((OURS, tokens), (RANDOM, tokens)))
             said.append(
-                f"  {tokens} tokens: SparseVLM {in_words(one.gained_by_aligning(tokens))} against "
-                f"its stages by depth; {in_words(ahead)} against random tokens with moved stages."
+                f"{one.name} at {tokens} tokens: SparseVLM {gained} against its stages by depth; "
+                f"{ahead} against random tokens with moved stages."
             )
     return said
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis import accounting, drawing
-from sparsevlm.analysis.pages import Report, Section, measured
+from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.study import OURS, Results
 from sparsevlm.analysis.words import in_words, label, maybe_chance
 from sparsevlm.methods import METHODS

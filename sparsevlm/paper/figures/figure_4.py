@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sparsevlm.analysis import drawing, published, tables, words
-from sparsevlm.analysis.kinds import accuracy_by_kind
-from sparsevlm.analysis.pages import Report, Section, notes, title
+from sparsevlm.analysis.report import Report, Section, notes, title
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, Results, Setting
 from sparsevlm.analysis.tables import ends, interval, number
 from sparsevlm.analysis.words import here, in_words, label, maybe_chance
 from sparsevlm.benchmarks import BENCHMARKS
+from sparsevlm.benchmarks.registry import accuracy_by_kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,7 +41,7 @@ def orderings(results: Results) -> list[tuple[str, Estimate]]:
     known = {method for method, _ in PAPER}
     for rival in (m for m in results.profile.methods if m in known - {OURS}):
         for name in results.profile.benchmarks:
-            for tokens in results.profile.budgets:
+            for tokens in (b for b in results.profile.budgets if (rival, b) in PAPER):
                 ours, other = (OURS, tokens), (rival, tokens)
                 apart = results.score_difference(name, ours, other)
                 paper = published_score(ours, name) - published_score(other, name)

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis import drawing, pages, published, tables
-from sparsevlm.analysis.pages import Report, Section
+from sparsevlm.analysis import drawing, published, report, tables
+from sparsevlm.analysis.report import Report, Section
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, Results
 from sparsevlm.analysis.style import METHOD_STYLE
@@ -102,7 +102,7 @@ def sentences(results: Results) -> list[str]:
 
 def page(results: Results) -> list[Section]:
     """Return the table and the comparison."""
-    title = f"{pages.title(results)}, {label(RATERS)} at {budget(results)} tokens"
+    title = f"{report.title(results)}, {label(RATERS)} at {budget(results)} tokens"
     return [
         Section(title, readable(results)),
         Section("Are the raters ahead?", sentences=sentences(results)),

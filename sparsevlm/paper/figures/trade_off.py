@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sparsevlm.analysis import drawing, published
-from sparsevlm.analysis.pages import Report, Section
+from sparsevlm.analysis.report import Report, Section
 from sparsevlm.analysis.study import DENSE, DENSE_SETTING, OURS, RANDOM, Results, Setting
 from sparsevlm.analysis.tables import ends
 from sparsevlm.analysis.words import count_signs, in_words, maybe_chance

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevlm.analysis.pages import templates, title
+from sparsevlm.analysis.report import templates, title
 from sparsevlm.analysis.study import Results
 
 if TYPE_CHECKING:

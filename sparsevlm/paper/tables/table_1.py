@@ -11,7 +11,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis import drawing, published, tables, words
-from sparsevlm.analysis.pages import Report, Section, measured
+from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results
 from sparsevlm.analysis.words import here, in_words, label
@@ -88,7 +88,7 @@ def agreement(results: Results) -> str:
     )
 
 
-def controls(results: Results) -> list[words.Control]:
+def controls(results: Results) -> list[words.ControlComparison]:
     """Return SparseVLM against every control, budget by budget; the paper has no such rows."""
     return words.controls(results, CONTROLS)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis import drawing, published, tables
-from sparsevlm.analysis.pages import Report, Section, measured
+from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.study import Results
 from sparsevlm.analysis.words import label
 from sparsevlm.paper.tables.table_1 import RELATIVE_MEASURE, agreement, orderings

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sparsevlm.analysis import drawing, published, tables
-from sparsevlm.analysis.pages import Report, Section, made_at, title
+from sparsevlm.analysis.report import Report, Section, made_at, title
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, Results
 from sparsevlm.analysis.words import in_words, label, maybe_chance
 from sparsevlm.benchmarks import BENCHMARKS

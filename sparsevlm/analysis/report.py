@@ -167,13 +167,17 @@ class Report:
         folder : str or path
             Relative to the repository; a profile other than the miniature gets a folder of its own.
         """
-        profile, data = results.profile, (self.data or self.numbers)(results)
-        files = save_figure(self.figure(results), self.name, profile, results.ids, folder, data)
-        if not self.has_page:
-            return files
+        data = (self.data or self.numbers)(results)
+        files = save_figure(
+            self.figure(results), self.name, results.profile, results.ids, folder, data
+        )  # fmt: skip
+        return files + self.write(results, folder) if self.has_page else files
+
+    def write(self, results: Results, folder: str | Path = "figures") -> list[Path]:
+        """Write the page and its numbers; arguments as of `save`."""
         table = self.numbers(results)
         table.insert(0, "model", title(results))
-        return files + write(self.name, profile, table, self.page(results), folder)
+        return write(self.name, results.profile, table, self.page(results), folder)
 
 
 def title(results: Results) -> str:

@@ -11,7 +11,7 @@ import textwrap
 import threading
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from untrained import quiet
@@ -48,7 +48,7 @@ def uninterrupted(source, runs, tmp_path_factory):
 
 def script(code, *arguments):
     prologue = f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})\n"
-    source = prologue + "from test_cells import *\n" + textwrap.dedent(code)
+    source = prologue + "from test_runs import *\n" + textwrap.dedent(code)
     return [sys.executable, "-c", source, *map(str, arguments)]
 
 
@@ -265,13 +265,21 @@ def test_reading_finished_records_is_quick_and_needs_no_torch(source, uninterrup
             writer.finish(record.scores)
     plan_runs(PROFILE, backend=source, store=store)  # naming the runs draws their pictures once
     code = """
+    import json, sys
+    from sparsevlm.evaluation.backends import MiniatureBackend
+    from sparsevlm.evaluation.profiles import Profile
+    from sparsevlm.evaluation.results.store import Store
+    from sparsevlm.evaluation.runs import execute_runs, load_records, plan_runs
     store, source = Store(sys.argv[1]), MiniatureBackend(sys.argv[2])
-    runs = plan_runs(PROFILE, backend=source, store=store)
+    profile = Profile(**json.loads(sys.argv[3]))
+    runs = plan_runs(profile, backend=source, store=store)
     execute_runs(runs, store, backend=source)
-    assert len(load_records(PROFILE, backend=source, store=store)) == 6
+    assert len(load_records(profile, backend=source, store=store)) == 6
     sys.exit("torch" in sys.modules or "pandas" in sys.modules)
     """
-    assert subprocess.run(script(code, store.folder, source.folder)).returncode == 0
+    arguments = str(store.folder), source.folder, json.dumps(asdict(PROFILE))
+    command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
+    assert subprocess.run(command).returncode == 0
     os.remove(store.path(next(iter(uninterrupted)).id))
     with pytest.raises(FileNotFoundError, match="1 of 6 results of profile 'mini' are missing"):
         load_records(PROFILE, backend=source, store=store)
