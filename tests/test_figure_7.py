@@ -131,9 +131,8 @@ def test_any_model_is_measured(model, tmp_path):
     scenes = model.startswith("mini")
     assert len(data.questions) == 4
     for one in data.questions:
-        assert len(one.image) == one.asked.sample.num_visual and len(one.words) == len(
-            one.asked.asked
-        )
+        assert len(one.image) == one.asked.sample.num_visual
+        assert len(one.words) == len(one.asked.asked)
         assert (figure_7.BACKGROUND_FIRST in one.same) is scenes
     assert ("attention on background" in figure_7.summary(data).index) is scenes
     assert ("background" in figure_7.findings(data)) is scenes
@@ -144,7 +143,8 @@ def test_own_question_layers_and_words():
     own = {"image": "scene_4", "question": "what color is the ring ?"}
     data = figure_7.measure("mini", [1], "ring", **own)
     (one,) = data.questions
-    assert one.image[list(one.asked.target)].sum() > 0.5  # the naming word finds the object
+    target = list(one.asked.target)
+    assert one.image[target].sum() > 10 * len(target) / 576  # the naming word finds the object
     with pytest.raises(ValueError, match="no word 'cat' in the text; known: what, color"):
         figure_7.measure("mini", words="cat", **own)
     with pytest.raises(ValueError, match=r"layers must be from 0 to 7, got \[8\]"):
