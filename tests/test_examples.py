@@ -63,6 +63,8 @@ def test_a_miniature_with_other_scenes_is_asked_about_these():
     assert [e.seed for e in chosen] == [0, 0, 1, 1, 2, 2]
     assert all(e.target and e.answer and e.kind for e in chosen)
     assert len({e.question for e in chosen if e.seed == 0}) == 2
+    alone = scenes("mini-qwen2-vl").chosen(figure_6.ASKED[:4], 1)
+    assert len({e.kind for e in alone}) == 3  # as many kinds as it has
 
 
 def test_photographs_have_questions_and_nothing_that_nobody_knows():

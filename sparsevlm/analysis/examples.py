@@ -208,7 +208,8 @@ class Scenes(Photographs):
                 self._example(get_benchmark(name).label, seed, d.question, d.answer) for d in drafts
             ]
             found += [example for example in made if example.target][:1]
-        return sorted(found, key=lambda example: len(example.question))[:count]
+        first = seed % max(1, len(found))  # so that one question of each scene is not always alike
+        return (found[first:] + found[:first])[:count]
 
     def _shows_all_of(self, seed: int) -> bool:
         """Whether the scene has the objects of mini-llava's, about which questions were chosen."""
