@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from fabricated import SHAPE, fabricate, narrowed
 
-from sparsevlm.analysis import kinds, study, tables
+from sparsevlm.analysis import study, tables
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.paper.tables import table_3
@@ -126,7 +126,7 @@ def test_the_figure_shows_measured_and_published_apart(results):
 
 
 def test_kinds_of_questions_are_counted_method_by_method(results):
-    table = kinds.frame(results)
+    table = tables.by_kind(results)
     assert table["questions"].sum() == 4 * 40
     one = results.records["fastv", 194, "tgif"]
     rows = [r for r in one.predictions if r["split"] == "count"]
@@ -138,4 +138,4 @@ def test_kinds_of_questions_are_counted_method_by_method(results):
 def test_kinds_at_several_budgets_are_refused(results):
     two = replace(results, profile=replace(results.profile, budgets=(194, 97)))
     with pytest.raises(ValueError, match="one budget"):
-        kinds.frame(two)
+        tables.by_kind(two)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sparsevlm.analysis.drawing import error_bars
-from sparsevlm.analysis.kinds import accuracy_by_kind
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE, Results, measure
 from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
+from sparsevlm.analysis.tables import accuracy_by_kind
 from sparsevlm.analysis.words import label
 from sparsevlm.evaluation.paths import DATA, relative
 from sparsevlm.evaluation.plan import plan_runs

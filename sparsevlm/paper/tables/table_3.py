@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis import drawing, kinds, published, tables
+from sparsevlm.analysis import drawing, published, tables
 from sparsevlm.analysis.report import Report, Section, made_at, title
 from sparsevlm.analysis.study import DENSE_SETTING, RANDOM, Results
 from sparsevlm.analysis.words import here, in_words, label, maybe_chance
@@ -106,7 +106,7 @@ def page(results: Results) -> list[Section]:
 
 def by_kind(results: Results) -> Section:
     """Return percent right by kind of question."""
-    table = tables.as_text(kinds.frame(results), {"questions": 0})
+    table = tables.as_text(tables.by_kind(results), {"questions": 0})
     return Section(f"Percent right by kind of question: {results.profile.model}", table)
 
 
