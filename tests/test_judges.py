@@ -12,7 +12,7 @@ from judge_parrot import GOOD, MM_VET, VIDEO, Parrot, row
 
 from sparsevlm.benchmarks import mmvet, videoqa
 from sparsevlm.evaluation.judges import (
-    Estimate,
+    CostEstimate,
     JudgeError,
     MatchJudge,
     Verdict,
@@ -39,7 +39,7 @@ def test_nothing_is_asked_twice(tmp_path):
     again = Parrot(task=VIDEO, folder=tmp_path, script={"a": [], "b": []})
     assert again.verdicts(asked) == verdicts
     assert again.asked_for == []
-    assert again.estimate(asked) == Estimate(3, 0, 0, 0, 0.0)
+    assert again.estimate(asked) == CostEstimate(3, 0, 0, 0, 0.0)
 
 
 def test_what_was_said_before_a_failure_is_kept(tmp_path):

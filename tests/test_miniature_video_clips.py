@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from sparsevlm.miniature.video_llava.clips import MOVES, ONSETS, RGB, Actor, clip_actors, make_clip
-from sparsevlm.miniature.video_llava.facts import Facts, seen_frames
+from sparsevlm.miniature.video_llava.facts import ClipFacts, seen_frames
 from sparsevlm.miniature.video_llava.question_families import FAMILIES
 from sparsevlm.miniature.video_llava.questions import samples
 from sparsevlm.miniature.video_llava.vocabulary import FRAME_WORDS, encode
@@ -111,7 +111,7 @@ def read_list(words, wanted):
 
 @pytest.mark.parametrize("seed", range(8))
 def test_lists_tell_the_truth_frame_by_frame(seed):
-    facts = Facts(clip_actors(seed))
+    facts = ClipFacts(clip_actors(seed))
     rng = np.random.default_rng(seed)
     for (name,), action in read_list(*STATEMENTS["does"](facts, rng)):
         assert action == (facts.named[name].action if name in facts.named else "none")
@@ -133,9 +133,9 @@ def test_lists_tell_the_truth_frame_by_frame(seed):
 @pytest.mark.parametrize("seed", range(8))
 def test_lists_of_shows_are_true_in_any_order_of_the_frames(seed):
     actors, rng = clip_actors(seed), np.random.default_rng(seed)
-    back = Facts(tuple(replace(a, states=a.states[::-1]) for a in actors))
+    back = ClipFacts(tuple(replace(a, states=a.states[::-1]) for a in actors))
     states = {s for a in actors for s in a.states if s}
-    assert back.places(Actor.side) == Facts(actors).places(Actor.side)
+    assert back.places(Actor.side) == ClipFacts(actors).places(Actor.side)
     for (color, kind), verdict in read_list(*SHOW_LISTS["shown"](back, rng)):
         assert (verdict == "yes") == any(s[:2] == (kind, color) for s in states)
     for (kind,), verdict in read_list(*SHOW_LISTS["flashes"](back, rng)):
@@ -151,7 +151,7 @@ def test_no_statement_is_longer_than_a_turn_and_all_words_are_known():
     for seed in range(20):
         rng = np.random.default_rng(seed)
         for make in (*STATEMENTS.values(), *SHOW_LISTS.values()):
-            words, wanted = make(Facts(clip_actors(seed)), rng)
+            words, wanted = make(ClipFacts(clip_actors(seed)), rng)
             assert len(words) == len(wanted) <= MAX_WORDS
             encode(words)
 
@@ -178,7 +178,7 @@ def test_samples_of_nothing_are_refused():
 @pytest.mark.parametrize("benchmark", FAMILIES)
 def test_answers_are_true_of_the_clip(benchmark):
     for sample in samples(benchmark, 40, 3):
-        facts = Facts(clip_actors(sample.seed))
+        facts = ClipFacts(clip_actors(sample.seed))
         states = {s[:2] for a in facts.actors for s in a.states if s}
         words = set(sample.question.split()) | {sample.answer.split()[0]}
         yes = sample.answer == "yes"

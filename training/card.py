@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from sparsevlm.analysis.tables import accuracy_by_kind
+from sparsevlm.benchmarks.registry import accuracy_by_kind
 from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.answer import answer
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec, get_miniature

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,7 @@ from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE, DENSE_SETTING, Results, Setting
 from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
+from sparsevlm.benchmarks.registry import accuracy_by_kind
 
 NONE = "–"
 PAPER = "arXiv 2410.04417v4"
@@ -212,27 +212,3 @@ def by_kind(results: Results) -> pd.DataFrame:
             row["questions"] = found["split_questions"][kind]
             row[label(method)] = 100 * share
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(["benchmark", "kind"])
-
-
-def accuracy_by_kind(name: str, rows: Sequence[Mapping]) -> dict[str, object]:
-    """Score and plain accuracy on one benchmark, and accuracy by kind of question.
-
-    Parameters
-    ----------
-    name
-        Of the benchmark.
-    rows
-        The fields of `Sample`, and "prediction".
-    """
-    benchmark, splits = BENCHMARKS[name], defaultdict(list)
-    for row in rows:
-        splits[row["split"]].append(float(benchmark.score_sample(row)))
-    return {
-        "label": benchmark.label,
-        "questions": len(rows),
-        "score": benchmark.score(rows)["score"],
-        "unit": benchmark.unit,
-        "accuracy": sum(map(sum, splits.values())) / len(rows),
-        "splits": {k: sum(v) / len(v) for k, v in sorted(splits.items())},
-        "split_questions": {k: len(v) for k, v in sorted(splits.items())},
-    }

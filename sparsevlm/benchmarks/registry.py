@@ -7,6 +7,7 @@ by the loader of the same name (`loaders`). Scoring needs numpy only.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -104,3 +105,27 @@ def get_benchmark(name: str) -> Benchmark:
     if name not in BENCHMARKS:
         raise ValueError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
     return BENCHMARKS[name]
+
+
+def accuracy_by_kind(name: str, rows: Sequence[Mapping]) -> dict[str, object]:
+    """Score and plain accuracy on one benchmark, and accuracy by kind of question.
+
+    Parameters
+    ----------
+    name
+        Of the benchmark.
+    rows
+        The fields of `Sample`, and "prediction".
+    """
+    benchmark, splits = BENCHMARKS[name], defaultdict(list)
+    for row in rows:
+        splits[row["split"]].append(float(benchmark.score_sample(row)))
+    return {
+        "label": benchmark.label,
+        "questions": len(rows),
+        "score": benchmark.score(rows)["score"],
+        "unit": benchmark.unit,
+        "accuracy": sum(map(sum, splits.values())) / len(rows),
+        "splits": {k: sum(v) / len(v) for k, v in sorted(splits.items())},
+        "split_questions": {k: len(v) for k, v in sorted(splits.items())},
+    }

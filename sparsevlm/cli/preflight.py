@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from packaging.version import Version
 
 from sparsevlm.benchmarks.loaders import layout_of, verify
-from sparsevlm.cli.preflight_estimate import GIB, Estimate, Setting, estimate, studies_of
+from sparsevlm.cli.preflight_estimate import GIB, Setting, TimeEstimate, estimate, studies_of
 from sparsevlm.evaluation.backends import CheckpointBackend
 from sparsevlm.evaluation.paths import RESULTS
 from sparsevlm.evaluation.profiles import Profile
@@ -86,7 +86,7 @@ def main(profile: Profile, source: CheckpointBackend | None = None, say: Callabl
     return 1 if lacking else 0
 
 
-def _line(name: str, e: Estimate) -> str:
+def _line(name: str, e: TimeEstimate) -> str:
     return (
         f"  {name:<12} {e.runs:>4} runs {e.answers:>9,} answers {e.hours:>7.1f} GPU hours "
         f"{e.gib:>5.0f} GiB of GPU memory {e.disk / GB:>5.1f} GB of results"
@@ -132,7 +132,7 @@ def _package(name: str, needed: str, todo: str) -> Finding:
     return Finding(shown, f"not there, needed for {needed}", "missing", todo)
 
 
-def gpu(profile: Profile, needed: Estimate) -> Iterator[Finding]:
+def gpu(profile: Profile, needed: TimeEstimate) -> Iterator[Finding]:
     """Look at the GPU, its memory and its driver."""
     import torch
 
@@ -217,7 +217,7 @@ def data(settings: list[Setting], source: CheckpointBackend) -> Iterator[Finding
 
 
 def disk(
-    needed: Estimate, models: dict[str, Checkpoint], source: CheckpointBackend
+    needed: TimeEstimate, models: dict[str, Checkpoint], source: CheckpointBackend
 ) -> Iterator[Finding]:
     """Look at the space for what is still to be fetched, and for results."""
     folder, to_fetch = Path(source.checkpoints), 0

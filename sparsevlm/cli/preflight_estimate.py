@@ -38,7 +38,7 @@ FOUR_BITS = 0.56  # bytes per parameter of a quantised layer, its scales include
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """What a set of runs will take.
 
     Attributes
@@ -89,7 +89,7 @@ def samples_of(benchmark: str, profile: Profile) -> int:
 
 def estimate(
     settings: Iterable[Setting], models: dict[str, Checkpoint], quantization: str | None = None
-) -> Estimate:
+) -> TimeEstimate:
     """Add up what runs will take.
 
     Parameters
@@ -105,7 +105,7 @@ def estimate(
     answers = sum(setting.samples for setting in unique)
     seconds = sum(s.samples * seconds_per_answer(s, models[s.model]) for s in unique)
     memory = [gib(s, models[s.model], quantization) for s in unique]
-    return Estimate(
+    return TimeEstimate(
         len(unique), answers, seconds / 3600, max(memory, default=0.0), answers * BYTES_OF_RECORD
     )
 

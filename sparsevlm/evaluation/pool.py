@@ -32,7 +32,7 @@ POLL_SECONDS = 0.2
 
 
 @dataclass
-class Outcome:
+class PoolOutcome:
     """What became of runs that are not finished.
 
     Attributes
@@ -52,7 +52,7 @@ class Outcome:
 
 def run_all(
     runs: Sequence[EvaluationRun], store: Store, jobs: int, backend: EvalBackend, bar: tqdm
-) -> Outcome:
+) -> PoolOutcome:
     """Run everything in `jobs` processes of one thread each, and say what did not work.
 
     Parameters
@@ -72,7 +72,7 @@ def run_all(
         What concerns all runs alike: the disk is full, a worker was killed, the weights or
         questions changed. What was answered is kept.
     """
-    outcome, context = Outcome(), get_context("spawn")  # a forked torch can hang
+    outcome, context = PoolOutcome(), get_context("spawn")  # a forked torch can hang
     done, stop = context.Value("q", 0), context.Event()
     with (
         _one_thread_each(),
@@ -88,7 +88,7 @@ def run_all(
     return outcome
 
 
-def _follow(running: dict[Future, EvaluationRun], outcome: Outcome, done, bar: tqdm) -> None:
+def _follow(running: dict[Future, EvaluationRun], outcome: PoolOutcome, done, bar: tqdm) -> None:
     """Move the bar until every run has ended; raise what concerns all of them."""
     total, open_futures = len(running), set(running)
     bar.set_description(f"0/{total} runs")
@@ -100,7 +100,7 @@ def _follow(running: dict[Future, EvaluationRun], outcome: Outcome, done, bar: t
         bar.set_description(f"{total - len(open_futures)}/{total} runs", refresh=False)
 
 
-def _note(run: EvaluationRun, future: Future, outcome: Outcome) -> None:
+def _note(run: EvaluationRun, future: Future, outcome: PoolOutcome) -> None:
     try:
         kind, content = future.result()
     except BrokenProcessPool:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparsevlm.miniature.video_llava.clips import Clip, make_clip
-from sparsevlm.miniature.video_llava.facts import Facts
+from sparsevlm.miniature.video_llava.facts import ClipFacts
 from sparsevlm.miniature.video_llava.vocabulary import NUM_FRAMES, encode
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from training.drafts import clip_drafts
@@ -90,7 +90,7 @@ def _tensors(visual: np.ndarray, start: np.ndarray, log_size: np.ndarray | None)
     return torch.from_numpy(visual), torch.from_numpy(start), weights
 
 
-def clip_turns(facts: Facts, rng, options: dict) -> list[Turn]:
+def clip_turns(facts: ClipFacts, rng, options: dict) -> list[Turn]:
     """Turns of one clip: lists, then questions."""
     others = [n for n in rng.permutation(list(STATEMENTS)).tolist() if n not in HARD]
     turns = show_turns(facts, rng, int(options.get("shows", 0)))
@@ -100,7 +100,7 @@ def clip_turns(facts: Facts, rng, options: dict) -> list[Turn]:
     return turns + list_and_question_turns(lists, drafts)
 
 
-def show_turns(facts: Facts, rng, count: int) -> list[Turn]:
+def show_turns(facts: ClipFacts, rng, count: int) -> list[Turn]:
     """``count`` lists of `shows`, in random order."""
     names = rng.permutation(list(SHOW_LISTS)).tolist()[:count] if count else []
     return [list_turn(name, *SHOW_LISTS[name](facts, rng)) for name in names]
@@ -116,7 +116,7 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measu
     rng = np.random.default_rng((seeds[0], 2))
     clips, kept, visual = _shown(model, seeds, rng, options)
     log_size = log_sizes(clips, kept) if options.get("token_size", 0) else None
-    turns = [clip_turns(Facts(clip.actors), rng, options) for clip in clips]
+    turns = [clip_turns(ClipFacts(clip.actors), rng, options) for clip in clips]
     loss, measures = _answers(model, visual, kept, turns, rng, options, log_size)
     loss = loss + options["alignment"] * _kept_alignment(model, visual, kept, clips)
     if any(options.get(name, 0) for name in ("clock", "actions", "actor")):
@@ -175,7 +175,7 @@ def shows_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures
     rng = np.random.default_rng((seeds[0], 2))
     clips = [make_clip(seed) for seed in seeds]
     shown, kept, visual = _shuffled(model, clips, rng, options)
-    turns = [show_turns(Facts(clip.actors), rng, int(options["lists"])) for clip in shown]
+    turns = [show_turns(ClipFacts(clip.actors), rng, int(options["lists"])) for clip in shown]
     return _answers(model, visual, kept, turns, rng, options)
 
 

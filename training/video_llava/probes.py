@@ -11,7 +11,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from sparsevlm.miniature.scenes import SHAPES
 from sparsevlm.miniature.video_llava.clips import make_clip
-from sparsevlm.miniature.video_llava.facts import Facts
+from sparsevlm.miniature.video_llava.facts import ClipFacts
 from sparsevlm.miniature.video_llava.question_families import FAMILIES, the
 from sparsevlm.miniature.video_llava.vocabulary import VIDEO, encode
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
@@ -52,7 +52,7 @@ def _looks(model, clips: int) -> Iterator[Look]:
         clip = make_clip(PROBE_SEEDS + number)
         owners = token_owners(clip)
         visual = project(model, encode_clips(model, [clip]))
-        named = Facts(clip.actors).named
+        named = ClipFacts(clip.actors).named
         rng = np.random.default_rng(number)
         for name in rng.permutation(list(named))[:3].tolist():
             asked = "color" if name in SHAPES else "shape"
@@ -96,4 +96,4 @@ def _asked(model, clips: int) -> Iterator[Asked]:
         def hidden(ids, layer, visual=visual):
             return turn_hidden(model, visual, ids, places, blind_from=layer)
 
-        yield one_of_every_family(FAMILIES, Facts(clip.actors), number), hidden
+        yield one_of_every_family(FAMILIES, ClipFacts(clip.actors), number), hidden

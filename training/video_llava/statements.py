@@ -17,7 +17,7 @@ from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.video_llava.clips import Actor
 from sparsevlm.miniature.video_llava.facts import (
     WHITE,
-    Facts,
+    ClipFacts,
     absent_pair,
     flasher,
     lasting_names,
@@ -33,21 +33,21 @@ def pairs(rng, head: str, values: dict[str, str], absent: list[str]) -> LookUps:
     return lookup_list([head], shuffled(rng, entries))
 
 
-def color(facts: Facts, rng) -> LookUps:
+def color(facts: ClipFacts, rng) -> LookUps:
     return pairs(rng, "color", facts.color, facts.absent(rng, SHAPES)[:2])
 
 
-def shape(facts: Facts, rng) -> LookUps:
+def shape(facts: ClipFacts, rng) -> LookUps:
     return pairs(rng, "shape", facts.shape, facts.absent(rng, SHAPE_COLORS)[:2])
 
 
-def does(facts: Facts, rng) -> LookUps:
+def does(facts: ClipFacts, rng) -> LookUps:
     """``does : ring left blue stays``: the action of every name; "none" if it names nothing."""
     values = {name: actor.action for name, actor in facts.named.items()}
     return pairs(rng, "does", values, facts.absent_words(rng)[:1])
 
 
-def becomes(facts: Facts, rng) -> LookUps:
+def becomes(facts: ClipFacts, rng) -> LookUps:
     """``becomes : ring blue red square``: the second color or kind; "none" without a second."""
     values = {}
     for actor in facts.actors:
@@ -62,12 +62,12 @@ def after(actor: Actor) -> str:
     return new[0] if new else "none"
 
 
-def times(facts: Facts, rng) -> LookUps:
+def times(facts: ClipFacts, rng) -> LookUps:
     values = {name: str(actor.flashes) for name, actor in facts.named.items()}
     return pairs(rng, "times", values, [])
 
 
-def who(facts: Facts, rng) -> LookUps:
+def who(facts: ClipFacts, rng) -> LookUps:
     """``who : left ring appears cross up none``: the lasting name of the one that does it."""
     doing = unique_actions(facts)
     values = {action: lasting_names(actor)[0] for action, actor in doing.items()}
@@ -75,13 +75,13 @@ def who(facts: Facts, rng) -> LookUps:
     return pairs(rng, "who", values, shuffled(rng, idle)[:3])
 
 
-def unique_actions(facts: Facts) -> dict[str, Actor]:
+def unique_actions(facts: ClipFacts) -> dict[str, Actor]:
     """Actions that exactly one actor does."""
     actions = [actor.action for actor in facts.actors]
     return {a.action: a for a in facts.actors if actions.count(a.action) == 1}
 
 
-def first(facts: Facts, rng) -> LookUps:
+def first(facts: ClipFacts, rng) -> LookUps:
     """``first : ring red ring blue cross cross``: of two names, the one whose onset is earlier."""
     entries = []
     for earlier, later in facts.order:
@@ -93,7 +93,7 @@ def first(facts: Facts, rng) -> LookUps:
     return lookup_list(["first"], (shuffled(rng, entries) * 6)[:6])
 
 
-def verify(facts: Facts, rng) -> LookUps:
+def verify(facts: ClipFacts, rng) -> LookUps:
     """``is : ring left yes blue up no``: actions to be confirmed, half of them false."""
     claims = [(name, actor.action, ACTIONS) for name, actor in facts.named.items()]
     claims += [(kind, color, SHAPE_COLORS) for kind, color in facts.color.items()]
@@ -105,7 +105,7 @@ def verify(facts: Facts, rng) -> LookUps:
     return lookup_list(["is"], entries)
 
 
-def _at(facts: Facts, rng, head: str, names: dict[str, Actor], value: Callable) -> LookUps:
+def _at(facts: ClipFacts, rng, head: str, names: dict[str, Actor], value: Callable) -> LookUps:
     """``at HEAD : f2 ring VALUE f7 ring VALUE``; "none" where the actor is not to be seen."""
     places = [(n, frame) for n in names for frame in range(NUM_FRAMES)]
     entries = []
@@ -117,15 +117,15 @@ def _at(facts: Facts, rng, head: str, names: dict[str, Actor], value: Callable) 
     return lookup_list(["at", head], entries)
 
 
-def at_side(facts: Facts, rng) -> LookUps:
+def at_side(facts: ClipFacts, rng) -> LookUps:
     return _at(facts, rng, "side", facts.named, lambda actor, frame: actor.side(frame))
 
 
-def at_height(facts: Facts, rng) -> LookUps:
+def at_height(facts: ClipFacts, rng) -> LookUps:
     return _at(facts, rng, "height", facts.named, lambda actor, frame: actor.height(frame))
 
 
-def at_look(facts: Facts, rng) -> LookUps:
+def at_look(facts: ClipFacts, rng) -> LookUps:
     """Colors by kind and kinds by color, frame by frame, the white of a flash included."""
     if rng.random() < 0.5:
         names = {n: a for n, a in facts.named.items() if n in SHAPES}
@@ -134,15 +134,15 @@ def at_look(facts: Facts, rng) -> LookUps:
     return _at(facts, rng, "shape", names, lambda actor, frame: actor.states[frame][0])
 
 
-def side(facts: Facts, rng) -> LookUps:
+def side(facts: ClipFacts, rng) -> LookUps:
     return pairs(rng, "side", facts.places(Actor.side), facts.absent_words(rng)[:1])
 
 
-def height(facts: Facts, rng) -> LookUps:
+def height(facts: ClipFacts, rng) -> LookUps:
     return pairs(rng, "height", facts.places(Actor.height), facts.absent_words(rng)[:1])
 
 
-STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], LookUps]] = {
+STATEMENTS: dict[str, Callable[[ClipFacts, np.random.Generator], LookUps]] = {
     "color": color,
     "shape": shape,
     "side": side,
@@ -164,20 +164,20 @@ STATEMENTS: dict[str, Callable[[Facts, np.random.Generator], LookUps]] = {
 # questions are therefore made of these.
 
 
-def shown(facts: Facts, rng) -> LookUps:
+def shown(facts: ClipFacts, rng) -> LookUps:
     """``there : red ring yes white cross no``"""
     entries = [(list(pair), "yes") for pair in shuffled(rng, sorted(shown_pairs(facts)))[:3]]
     entries += [(list(absent_pair(facts, rng)), "no") for _ in range(3)]
     return lookup_list(["there"], shuffled(rng, entries))
 
 
-def flashes(facts: Facts, rng) -> LookUps:
+def flashes(facts: ClipFacts, rng) -> LookUps:
     """``flashes : ring yes blue no``"""
     answers = {name: "yes" if actor.flashes else "no" for name, actor in facts.by_kind.items()}
     return pairs(rng, "flashes", answers, facts.absent(rng, SHAPES)[:1])
 
 
-def shape_or_white(facts: Facts, rng) -> LookUps:
+def shape_or_white(facts: ClipFacts, rng) -> LookUps:
     """``shape : red ring white cross``: with the kind of the only one that flashes."""
     values = dict(facts.shape)
     actor = flasher(facts)
@@ -186,7 +186,7 @@ def shape_or_white(facts: Facts, rng) -> LookUps:
     return pairs(rng, "shape", values, facts.absent(rng, SHAPE_COLORS)[:1])
 
 
-SHOW_LISTS: dict[str, Callable[[Facts, np.random.Generator], LookUps]] = {
+SHOW_LISTS: dict[str, Callable[[ClipFacts, np.random.Generator], LookUps]] = {
     "shown": shown,
     "flashes": flashes,
     "shape+white": shape_or_white,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from sparsevlm.evaluation.judges.endpoint import EndpointJudge
 from sparsevlm.evaluation.judges.interface import (
-    Estimate,
+    CostEstimate,
     Judge,
     JudgeError,
     Verdict,
@@ -21,7 +21,7 @@ from sparsevlm.evaluation.judges.records import judge_records
 __all__ = [
     "TASKS",
     "EndpointJudge",
-    "Estimate",
+    "CostEstimate",
     "Judge",
     "JudgeError",
     "MatchJudge",

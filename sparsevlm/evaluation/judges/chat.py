@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sparsevlm.evaluation.judges.interface import Estimate, JudgeError, Row, Verdict
+from sparsevlm.evaluation.judges.interface import CostEstimate, JudgeError, Row, Verdict
 from sparsevlm.evaluation.judges.prompts import Prompt, Task
 from sparsevlm.evaluation.judges.replies import FORMAT, ReplyError
 from sparsevlm.evaluation.results.jsonl import JsonLines, locked, read_rows
@@ -143,7 +143,7 @@ class ChatJudge(ABC):
         reading = {"task": self.task.name, "format": FORMAT}
         return {**self.asked(), **reading, "prompt": wording, "tries": self.tries}
 
-    def estimate(self, rows: Sequence[Row]) -> Estimate:
+    def estimate(self, rows: Sequence[Row]) -> CostEstimate:
         known = Transcript(self.folder, self.asked()).replies
         conversations = _open([self.prompt.messages(row) for row in rows], known)
         characters = sum(len(m["content"]) for messages in conversations for m in messages)
@@ -156,7 +156,7 @@ class ChatJudge(ABC):
             price = None
         else:
             price = (tokens_in * self.price_in + tokens_out * self.price_out) / MILLION
-        return Estimate(len(rows), len(conversations), tokens_in, tokens_out, price)
+        return CostEstimate(len(rows), len(conversations), tokens_in, tokens_out, price)
 
     def verdicts(self, rows: Sequence[Row]) -> list[Verdict]:
         found = [Verdict()] * len(rows)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 
 from sparsevlm.evaluation.judges.endpoint import EndpointJudge
-from sparsevlm.evaluation.judges.interface import Estimate, Judge
+from sparsevlm.evaluation.judges.interface import CostEstimate, Judge
 from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.open_model import OpenJudge
 from sparsevlm.evaluation.judges.prompts import Prompt, Task
@@ -68,7 +68,7 @@ def make_judge(options: SimpleNamespace, task: Task, prompt: Prompt | None, stor
     )
 
 
-def _confirmed(estimate: Estimate, yes: bool) -> bool:
+def _confirmed(estimate: CostEstimate, yes: bool) -> bool:
     print(f"sparsevlm: {estimate}", file=sys.stderr)
     if yes or estimate.price == 0:
         return True

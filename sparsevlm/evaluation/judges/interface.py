@@ -37,7 +37,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What judging will take, known before it starts; estimates can be added.
 
     Attributes
@@ -58,9 +58,9 @@ class Estimate:
     tokens_out: int = 0
     price: float | None = 0.0
 
-    def __add__(self, other: Estimate) -> Estimate:
+    def __add__(self, other: CostEstimate) -> CostEstimate:
         known = self.price is not None and other.price is not None
-        return Estimate(
+        return CostEstimate(
             self.answers + other.answers,
             self.to_ask + other.to_ask,
             self.tokens_in + other.tokens_in,
@@ -84,7 +84,7 @@ class Judge(Protocol):
     def identity(self) -> dict:
         """Return all that can change a verdict, as plain JSON values; never a secret."""
 
-    def estimate(self, rows: Sequence[Row]) -> Estimate:
+    def estimate(self, rows: Sequence[Row]) -> CostEstimate:
         """Return what `verdicts` would take."""
 
     def verdicts(self, rows: Sequence[Row]) -> list[Verdict]:

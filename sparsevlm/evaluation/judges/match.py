@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparsevlm.benchmarks import mmvet, videoqa
-from sparsevlm.evaluation.judges.interface import Estimate, Row, Verdict
+from sparsevlm.evaluation.judges.interface import CostEstimate, Row, Verdict
 from sparsevlm.evaluation.judges.prompts import MM_VET, Task
 
 
@@ -27,8 +27,8 @@ class MatchJudge:
     def identity(self) -> dict:
         return {"kind": "match", "task": self.task.name}
 
-    def estimate(self, rows: Sequence[Row]) -> Estimate:
-        return Estimate(len(rows))
+    def estimate(self, rows: Sequence[Row]) -> CostEstimate:
+        return CostEstimate(len(rows))
 
     def verdicts(self, rows: Sequence[Row]) -> list[Verdict]:
         if self.task is MM_VET:

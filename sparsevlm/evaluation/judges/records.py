@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.judges.interface import Estimate, Judge, JudgeError, Row, Verdict
+from sparsevlm.evaluation.judges.interface import CostEstimate, Judge, JudgeError, Row, Verdict
 from sparsevlm.evaluation.judges.prompts import TASKS, Task, reference
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import Record, canonical_json, digest
@@ -30,7 +30,7 @@ def judge_records(
     store: Store,
     make: Callable[[Task], Judge],
     *,
-    confirm: Callable[[Estimate], bool],
+    confirm: Callable[[CostEstimate], bool],
 ) -> Iterator[tuple[Record, dict]]:
     """Yield each record that is judged at all, with its scores, verdicts included.
 
@@ -42,7 +42,7 @@ def judge_records(
         Where the records are; the verdicts get beside them.
     make : (Task) -> Judge
         The judge of video questions, or of MM-Vet.
-    confirm : (Estimate) -> bool
+    confirm : (CostEstimate) -> bool
         Shown what all records together take, equal prompts once, before anything is asked.
 
     Raises
@@ -59,7 +59,7 @@ def judge_records(
         paths.append(verdict_path(store.path(record.id), judges[task]))
         if not paths[-1].exists():
             open_rows[task] += record.predictions
-    total = sum((judges[task].estimate(rows) for task, rows in open_rows.items()), Estimate(0))
+    total = sum((judges[task].estimate(rows) for task, rows in open_rows.items()), CostEstimate(0))
     if total.to_ask and not confirm(total):
         raise JudgeError(f"not confirmed, nothing was asked: {total}")
     for record, path in zip(judged, paths, strict=True):

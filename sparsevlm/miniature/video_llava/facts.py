@@ -18,7 +18,7 @@ CLEAR_ORDER = 2
 
 
 @dataclass(frozen=True)
-class Facts:
+class ClipFacts:
     """Look-ups into the actors of one clip by a word that names one of them."""
 
     actors: tuple[Actor, ...]
@@ -80,12 +80,12 @@ def seen_frames(actor: Actor) -> list[int]:
     return [frame for frame, state in enumerate(actor.states) if state is not None]
 
 
-def shown_pairs(facts: Facts) -> set[tuple[str, str]]:
+def shown_pairs(facts: ClipFacts) -> set[tuple[str, str]]:
     """(color, kind) of everything in every frame, the white of flashes included."""
     return {state[1::-1] for actor in facts.actors for state in actor.states if state}
 
 
-def absent_pair(facts: Facts, rng: np.random.Generator) -> tuple[str, str]:
+def absent_pair(facts: ClipFacts, rng: np.random.Generator) -> tuple[str, str]:
     """A (color, kind) that no frame shows; mostly both are there, but not together."""
     shown = shown_pairs(facts)
     near = rng.random() < 0.7
@@ -97,7 +97,7 @@ def absent_pair(facts: Facts, rng: np.random.Generator) -> tuple[str, str]:
             return pair
 
 
-def flasher(facts: Facts) -> Actor | None:
+def flasher(facts: ClipFacts) -> Actor | None:
     """The only actor that flashes; None if there are none or several."""
     found = [actor for actor in facts.actors if actor.flashes]
     return found[0] if len(found) == 1 else None

@@ -16,7 +16,7 @@ from sparsevlm.miniature.question_families import Draft
 from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.video_llava.clips import MOVES, Actor
 from sparsevlm.miniature.video_llava.facts import (
-    Facts,
+    ClipFacts,
     absent_pair,
     flasher,
     lasting_names,
@@ -24,7 +24,7 @@ from sparsevlm.miniature.video_llava.facts import (
 )
 from sparsevlm.miniature.video_llava.vocabulary import ACTIONS
 
-Family = Callable[[Facts, np.random.Generator], Draft | None]
+Family = Callable[[ClipFacts, np.random.Generator], Draft | None]
 
 
 def the(name: str) -> str:

@@ -10,7 +10,7 @@ from PIL.Image import Image
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, check_request
 from sparsevlm.miniature.video_llava.clips import clip_actors, make_clip
-from sparsevlm.miniature.video_llava.facts import Facts
+from sparsevlm.miniature.video_llava.facts import ClipFacts
 from sparsevlm.miniature.video_llava.question_families import FAMILIES
 
 
@@ -43,7 +43,7 @@ def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
     while len(found) < n:
         # A clip that cannot carry the question gives way to the next, so kinds keep their shares.
         family = families[len(found) % len(families)]
-        draft = family(Facts(clip_actors(clip_seed)), np.random.default_rng((clip_seed, 1)))
+        draft = family(ClipFacts(clip_actors(clip_seed)), np.random.default_rng((clip_seed, 1)))
         if draft:
             name = f"{benchmark}/{len(found) + 1:05d}"
             found.append(Sample(name, f"clip:{clip_seed}", **vars(draft)))

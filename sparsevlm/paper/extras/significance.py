@@ -19,8 +19,8 @@ from sparsevlm.analysis.drawing import error_bars
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE, Results, measure
 from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
-from sparsevlm.analysis.tables import accuracy_by_kind
 from sparsevlm.analysis.words import label
+from sparsevlm.benchmarks.registry import accuracy_by_kind
 from sparsevlm.evaluation.paths import DATA, relative
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile

@@ -11,9 +11,10 @@ from sparsevlm.analysis import drawing, published, tables, words
 from sparsevlm.analysis.report import Report, Section, notes, title
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, Results, Setting
-from sparsevlm.analysis.tables import accuracy_by_kind, ends, interval, number
+from sparsevlm.analysis.tables import ends, interval, number
 from sparsevlm.analysis.words import here, in_words, label, maybe_chance
 from sparsevlm.benchmarks import BENCHMARKS
+from sparsevlm.benchmarks.registry import accuracy_by_kind
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
