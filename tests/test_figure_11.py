@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import matplotlib
 import pytest
+from other_models import profile_of
 
-from sparsevlm.analysis import ask
+from sparsevlm.analysis.examples import named_patches
 from sparsevlm.miniature.facts import Facts
+from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.paper.figures import figure_6, figure_11
 
 matplotlib.use("Agg")
 
 
 def test_all_eight_benchmarks_are_there_and_no_example_of_figure_6():
-    assert len({kind for kind, *_ in figure_11.ASKED}) == 8 <= len(figure_11.ASKED)
+    assert len({one.kind for one in figure_11.ASKED}) == 8 <= len(figure_11.ASKED)
     assert not {one[1:3] for one in figure_11.ASKED} & {one[:2] for one in figure_6.ASKED}
 
 
 @pytest.mark.parametrize("asked", figure_11.ASKED, ids=lambda one: one[2])
 def test_the_true_answers_are_true(asked):
     kind, seed, question, reference = asked
-    facts = Facts(ask.scene_of(seed))
-    target = ask.target_of(seed, question)
+    facts = Facts(make_scene(seed))
+    target = named_patches(facts.scene, question)
     if question.startswith("is there"):
         assert reference == ("yes" if target else "no")
         return
@@ -42,15 +44,15 @@ def test_the_true_answers_are_true(asked):
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    asked = (figure_11.ASKED[0], figure_11.ASKED[4], figure_11.ASKED[9])
-    return figure_11.measure("mini", 64, asked, tmp_path_factory.mktemp("figure_11"))
+def found():
+    asked = [figure_11.ASKED[number] for number in (0, 4, 9)]
+    return figure_6.measure("mini", 64, asked=asked)
 
 
 def test_the_figure_has_every_stage_of_every_question(found):
-    figure = figure_11.draw(found, ("GQA", "POPE", "SEED"))
-    stages = 1 + len(found[0].stages)
-    assert sum(bool(axes.images) for axes in figure.axes) == stages * len(found)
+    figure = figure_11.draw(found)
+    stages = 1 + len(found.pruned[0].sample.stages)
+    assert sum(bool(axes.images) for axes in figure.axes) == stages * 3
     written = {t.get_text() for t in figure.texts} | {
         t.get_text() for axes in figure.axes for t in axes.texts
     }
@@ -58,7 +60,19 @@ def test_the_figure_has_every_stage_of_every_question(found):
 
 
 def test_the_table_counts_the_patches_of_the_target(found):
-    table = figure_11.table(found, ("GQA", "POPE", "SEED"))
-    kept, target = set(found[0].stages[-1]["kept"]), set(ask.target_of(0, figure_11.ASKED[0][2]))
-    assert table.loc[0, "left after layer 3"] == len(kept & target)
+    table = figure_11.table(found)
+    kept = set(found.pruned[0].sample.stages[-1].kept)
+    target = named_patches(make_scene(0), figure_11.ASKED[0].question)
+    assert table.loc[0, "left after layer 3"] == len(kept & set(target))
     assert table["target"].tolist()[1] == 0  # asks for what is not there
+
+
+@pytest.mark.parametrize("model", ["llava", "mini-gemini"])
+def test_any_model_has_twelve_examples(model, tmp_path):
+    data = figure_11.measure(profile_of(model, tmp_path), 64)
+    table, scenes = figure_11.table(data), model.startswith("mini")
+    assert len(table) == 12 and ({"truth", "target"} <= set(table)) is scenes
+    figure = figure_11.draw(data)
+    assert sum(bool(axes.images) for axes in figure.axes) == 4 * 12
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert any("asked for" in label for label in labels) is scenes

@@ -5,6 +5,7 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
+from other_models import profile_of
 
 from sparsevlm.paper.extras import tour, tour_drawing
 
@@ -80,10 +81,30 @@ def test_accounting_is_that_of_the_trace(found):
 
 
 def test_answers(found):
-    assert tour.answers(found)["answer"].tolist()[0] == tour.REFERENCE
+    assert tour.answers(found)["answer"].tolist()[0] == tour.ASKED[0].answer
 
 
-@pytest.mark.parametrize("name", list(tour_drawing.DRAWINGS))
+DRAWINGS = {"scores": 4, "groups": 2, "life": 4}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
 def test_every_drawing_has_its_panels(found, name):
-    figure = tour_drawing.DRAWINGS[name](found)
-    assert len(figure.axes) == {"_scores": 4, "_groups": 2, "_life": 4}[name]
+    figure = getattr(tour_drawing, f"draw_{name}")(found)
+    assert len(figure.axes) == DRAWINGS[name]
+
+
+@pytest.mark.parametrize("model", ["llava", "mini-qwen2-vl"])
+def test_any_model_is_toured(model, tmp_path):
+    data = tour.measure(profile_of(model, tmp_path), 64)
+    scenes, sample = model.startswith("mini"), data.run.sample
+    rows, columns = data.run.grid
+    assert tour.sequence(data).loc[1, "what"] == f"{rows} rows of {columns} patches"
+    assert tour.positions(data)["length"].iloc[0] == len(data.run.answer.input_ids)
+    assert ("shows" in tour.best_patches(data)) is scenes
+    assert ("background" in tour.group_table(data)) is scenes
+    assert tour.answers(data)["who"].tolist() == ["truth"] * scenes + ["dense", "pruned"]
+    assert tour.levels(data)["tokens after"].iloc[-1] == sample.tokens_out[-1]
+    assert tour.accounting(data)["tokens in"].tolist()[:-1] == sample.tokens_in
+    assert tour.words(data)["relevance"].sum() == pytest.approx(1, abs=0.01)
+    for name, panels in DRAWINGS.items():
+        assert len(getattr(tour_drawing, f"draw_{name}")(data).axes) == panels

@@ -23,16 +23,14 @@ image: str = ""  # a file, a name in data/samples, or scene_7 for a model that d
 question: str = ""  # your own
 
 # %%
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 
 from sparsevlm.paper.extras import tour, tour_drawing
 from sparsevlm.paper.page import begin
 
 page = begin("tour", globals())
 data = tour.measure(page.profile, tokens, image, question)
-Markdown(data.about)
-
-# %%
+display(Markdown(data.about))
 tour.sequence(data)
 
 # %% [markdown]

@@ -259,10 +259,8 @@ def choose_examples(
 
     Raises
     ------
-    FileNotFoundError
-        There is no such image.
-    ValueError
-        More questions than the figure has room for, none at all, or a file that is no image.
+    FileNotFoundError, ValueError
+        No such image, or no image; more questions than there is room for, or none at all.
     """
     if not image and not question:
         return examples.chosen(asked, per_image)
@@ -279,9 +277,7 @@ def choose_examples(
     return found
 
 
-@lru_cache(maxsize=256)
-def _scene(spec: MiniatureSpec, seed: int) -> Scene:
-    return spec.scene(seed)
+_scene = lru_cache(maxsize=256)(MiniatureSpec.scene)
 
 
 def named_patches(scene: Scene, question: str) -> tuple[int, ...]:
