@@ -74,7 +74,7 @@ def _figure(folder, name="probe (1)"):
 def test_a_figure_tells_its_provenance_in_all_formats(tmp_path):
     notes = [provenance.read(path) for path in _figure(tmp_path)]
     assert len(notes) == 3 and notes[0] == notes[1] == notes[2]
-    assert notes[0]["figure"] == "probe (1)" and notes[0]["runs"] == ["run-a", "run-b"]
+    assert notes[0]["figure"] == "probe (1)" and notes[0]["cells"] == ["run-a", "run-b"]
     assert notes[0]["versions"] == provenance.versions()
 
 
