@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from importlib import import_module
 from pkgutil import iter_modules
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
+import torch
 
 import sparsevlm as sv
 import sparsevlm.methods as package
 from sparsevlm.analysis.style import METHOD_STYLE, method_styles
 from sparsevlm.core.interface import StagedPruner
+from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.methods import METHODS, Method
 
 
@@ -52,3 +56,18 @@ def test_a_line_is_all_that_a_method_needs(monkeypatch):
     assert styles["nearest"].label == "Nearest"
     assert styles["nearest"][:2] not in {style[:2] for style in METHOD_STYLE.values()}
     assert {name: styles[name] for name in METHOD_STYLE} == METHOD_STYLE
+
+
+def test_the_example_of_the_architecture_page_is_a_method(monkeypatch):
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict = {"__name__": __name__}
+    exec(compile(block, "docs/architecture.md", "exec"), names)
+    (line,) = re.findall(r"`(Method\(.*\))`", page)
+    method = eval(line, {**names, "Method": Method})
+    monkeypatch.setitem(METHODS, method.name, method)
+    pruner = sv.make_pruner(method.name, tokens=64, num_layers=8, num_visual=576)
+    (first, *_) = pruner.stages
+    context = SimpleNamespace(layer=first.layer, num_current=576, visual=torch.zeros(576, 2))
+    keep = pruner.select(context).keep
+    assert keep.tolist() == list(range(0, 2 * first.keep, 2))
