@@ -1,6 +1,6 @@
 """What the probes of all miniatures share: where words look, and when the image is done.
 
-Both probes are about the dense model. They tell which cuts can matter at all: a cut after the last
+Both probes are about the dense model. They tell which stages can matter at all: one after the last
 layer that still reads the image costs nothing, whatever it drops.
 """
 

@@ -52,7 +52,7 @@ attention_maps.sink_table(data)
 
 # %% [markdown]
 # Over drawn questions: of the attention that goes to the image, the share that lies on what the
-# question names; where nobody marked that, the share of all attention that goes to the image. Bands
+# question names; where that is not marked, the share of all attention that goes to the image. Bands
 # are 95 % bootstrap intervals over the questions.
 
 # %%

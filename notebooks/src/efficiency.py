@@ -11,8 +11,8 @@
 # **Claim.** SparseVLM needs a fraction of the dense model's operations, time and cache (paper,
 # Table 1 and section 5.3).
 #
-# **What would falsify it.** Scoring and clustering that eat up what the shorter prefill saves: own
-# time far above 2 % of an *oracle* that prunes at the same stages without deciding anything, a
+# **What would falsify it.** Scoring and clustering that cost as much as the shorter prefill saves:
+# own time far above 2 % of an *oracle* that prunes at the same stages without deciding anything, a
 # share that grows with the number of tokens, or a peak of memory above the dense model's.
 #
 # The formulas and counts hold for the models at full size. The measurements shown here are **ratios

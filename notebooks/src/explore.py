@@ -6,14 +6,14 @@
 #     name: python3
 # ---
 # %% [markdown]
-# # Explore: why a patch lived or died
+# # Explore: why a patch was kept or dropped
 #
 # Take an image, ask a question, choose a method and a budget; see which patches survive each stage,
 # which words rated them, into which groups the dropped ones were recycled, and what that did to the
 # answer. Then change it: **click a patch**, or drag over several, to force it to stay or go, and
-# **click a word** to give or take its right to rate. [How to read and use it](../docs/explorer.md).
+# **click a word** to let it rate or not. [How to read and use it](../docs/explorer.md).
 #
-# With `profile` "mini" it runs on a bundled model, on a processor. With "a100" it runs LLaVA-1.5-7B
+# With `profile` "mini" it runs on a bundled model, on a CPU. With "a100" it runs LLaVA-1.5-7B
 # on a GPU. `model` names another model of either: a bundled one, a checkpoint of the paper or a
 # folder.
 

@@ -37,7 +37,7 @@ data = figure_1.measure(page.profile, tokens, image, question)
 Markdown(data.about)
 
 # %% [markdown]
-# Words that rate are orange. Row (c) is painted as ToMe hands it on: every merged token in one
+# Words that rate are orange. Row (c) is colored as ToMe passes it on: every merged token in one
 # color. It is the same whatever is asked; what each method answers is in the table below.
 
 # %%
@@ -52,9 +52,9 @@ files = page.save(figure, data=figure_1.summary(data))
 figure_1.table(data)
 
 # %% [markdown]
-# Panel (d) in numbers: percent, mean and 95 % bootstrap interval, over questions that nobody chose
-# and that name something in their image. Chance is the area of that something. No rows where nobody
-# marked what the questions name.
+# Panel (d) in numbers: percent, mean and 95 % bootstrap interval, over questions that were not
+# picked and that name an object in their image. Chance is the area of that object. There are no
+# rows where it is not marked what the questions name.
 
 # %%
 figure_1.summary(data)

@@ -45,8 +45,8 @@ figure_10.REPORT.numbers(results).round(1)
 # %% [markdown]
 # **What this does not show.** GPU latency is not measured here. The budgets of the paper's curve
 # are not published, so those here are ours. Random choice in a clip loses single patches of single
-# frames; where a thing is visible in all frames, much is said twice, and random choice is a strong
-# control.
+# frames; where an object is visible in all frames, much of a clip is redundant, and random choice
+# is a strong control.
 
 # %%
 remarks("figure_10", results)

@@ -16,7 +16,7 @@
 # depth of the stages; a budget at which it matters *which* tokens stay.
 #
 # **What would disqualify one.** Random tokens that cost nothing at the smallest budget, or stages
-# that all come after the last layer which reads the picture.
+# that all come after the last layer which reads the image.
 
 # %% tags=["parameters"]
 profile: str = "mini"
@@ -36,14 +36,14 @@ found = miniature_validity.load(page.profile)
 #
 # Attention on the object that a question names, in the best head of each layer, of the word that
 # names it and of the last token; in black the share of questions still answered right when no text
-# token sees the picture from that layer on. In every table, pruning layers follow one rule, the
+# token sees the image from that layer on. In every table, pruning layers follow one rule, the
 # fractions of depth of the paper (after layers 2, 6 and 15 of 32); none was chosen by a result.
 #
-# Three models are grown: every second layer was put in, and the rule prunes after such layers. In
+# Three models are grown: every second layer was inserted, and the rule prunes after such layers. In
 # two of them those layers hardly read, and they were pruned once more, by a second rule: each stage
 # moves to the nearest layer in which the naming word puts at least half as much on its object as in
 # the best one (triangles). It uses the dense model alone, but it was written down after the first
-# results had been seen: it explains, it replaces nothing.
+# results had been seen. It explains the results of the tables and replaces none of them.
 
 # %%
 figure = miniature_validity.draw_attention(found)
@@ -99,20 +99,20 @@ table.style.format(precision=1).hide(axis="index")
 print(significance.weak_kinds(significance.dense_frame(measured)))
 
 # %% [markdown]
-# ## Where their story differs from the paper's, and why
+# ## Where they differ from the paper's models, and why
 #
-# - **They read early.** A miniature has read the picture in the first half of its layers, and the
+# - **They read early.** A miniature has read the image in the first half of its layers, and the
 #   last stage then drops what no answer needs. In LLaVA-1.5 the middle layers still read.
 # - **The last token is late.** In the first layers it looks at nothing in particular, so FastV,
-#   which asks the last token after the second layer of many, is asked too early here when that
-#   layer comes before the question has reached it.
-# - **Growth left blind layers.** `mini-llava-16` is `mini-llava` with a layer put in after every
+#   which scores by the last token after layer 2 of 32, scores too early here where its layer
+#   comes before the question has reached that token.
+# - **Growth left blind layers.** `mini-llava-16` is `mini-llava` with a layer inserted after every
 #   one. The new layers read less, and the paper's fractions of depth put all three stages right
-#   behind such layers, so SparseVLM rates there by attention that means little. The rule was
+#   after such layers, so SparseVLM rates there by attention that means little. The rule was
 #   stated before any result; it is kept, and the tables use the miniature of eight layers,
 #   trained in one piece. With moved stages the same method, weights and questions keep most of the
-#   accuracy (above): what failed was the layer that was asked, not the way of choosing.
-# - **Drawn scenes are easy to thin.** Objects cover several tokens each; a grid or a pooled picture
+#   accuracy (above): what failed was the choice of the layer, not the method.
+# - **Drawn scenes are easy to thin.** Objects cover several tokens each; a grid or a pooled image
 #   keeps a part of every one. Photographs with small details are harder to thin blindly.
 # - **The raters' assumption was trained in.** Visual tokens and words are aligned by a captioning
 #   loss that makes their inner products meaningful, which is what the rater rule assumes. A

@@ -56,9 +56,9 @@ claim
 files = table_2.REPORT.save(results)
 
 # %% [markdown]
-# **What is what.** The paper gives neither layers nor counts for Qwen2-VL, and no code. *SparseVLM*
-# here has the shape of the image release (stages at the same fractions of depth, 30 % recycled),
-# solved for the budget on a nominal image; *FastV* has one stage.
+# **What the rows are.** The paper gives neither layers nor counts for Qwen2-VL, and no code.
+# *SparseVLM* here has the shape of the image release (stages at the same fractions of depth, 30 %
+# recycled), solved for the budget on a nominal image; *FastV* has one stage.
 
 # %%
 remarks("table_2", results)

@@ -48,7 +48,7 @@ table_3.by_kind(results)
 # %% [markdown]
 # ## Published
 #
-# The paper's own numbers, which are of another judge.
+# The paper's own numbers, which come from another judge.
 
 # %%
 published
@@ -63,7 +63,7 @@ claim
 files = table_3.REPORT.save(results)
 
 # %% [markdown]
-# **What is what.** *SparseVLM* has the counts of the image release, solved for 194 tokens;
+# **What the rows are.** *SparseVLM* has the counts of the image release, solved for 194 tokens;
 # *SparseVLM (video)* is the program of the video release: one stage, as many tokens as the rank of
 # the scores says, 30 % of the rest recycled. The paper's 194 is that program with its stage after
 # layer 2 of 32.

@@ -13,8 +13,8 @@
 # they compare on the same questions, and what does each really cost?
 #
 # **Two ways to count.** The paper's budget is the mean over layers of the visual tokens *left* by a
-# layer. What is computed is the mean of those *entering* it. Both are shown, for the comparison can
-# turn with the count. The paper has no such comparison.
+# layer. What is computed is the mean of those *entering* it. Both are shown, because the comparison
+# can depend on the count. The paper has no such comparison.
 
 # %% tags=["parameters"]
 profile: str = "mini"

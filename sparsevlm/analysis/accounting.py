@@ -90,7 +90,7 @@ def kv_saving_analytic(tokens: int) -> float:
 
 
 def dual_flash_share(seed: int = 0) -> float:
-    """What the second attention of appendix B returns at the picture, against what is needed.
+    """What the second attention of appendix B returns at the image, against what is needed.
 
     Parameters
     ----------
@@ -100,8 +100,8 @@ def dual_flash_share(seed: int = 0) -> float:
     Returns
     -------
     float
-        The output at the picture's rows, summed, over the mean attention of the raters on the
-        picture, summed. V holds 1/n on the rater rows, as the appendix says. Every row of the
+        The output at the image's rows, summed, over the mean attention of the raters on the
+        image, summed. V holds 1/n on the rater rows, as the appendix says. Every row of the
         output sums over keys, and no visual token sees a later rater, so nothing comes out.
     """
     import torch

@@ -22,7 +22,7 @@ class Sample:
     media : str
         The image or clip: ``"scene:7"`` or ``"clip:7"`` is the one that the miniature draws from
         seed 7; anything else is a file, or a folder of frames, relative to the folder of the
-        benchmark's data. Empty for a question without a picture.
+        benchmark's data. Empty for a question without an image.
     question : str
         As a user would type it; multiple-choice options are part of the text.
     answer : str
@@ -63,7 +63,7 @@ class Sample:
         Raises
         ------
         ValueError
-            The picture is a file.
+            The image is a file.
         """
         kind, _, seed = self.media.partition(":")
         if kind not in DRAWN or not seed.isdecimal():

@@ -164,7 +164,7 @@ def _driver() -> str:
 
 
 def checkpoints(models: dict[str, Checkpoint], source: CheckpointBackend) -> Iterator[Finding]:
-    """Look at every checkpoint, and whether its tokenizer puts the picture where it belongs."""
+    """Look at every checkpoint, and whether its tokenizer puts the image where it belongs."""
     for model in models.values():
         whole = True
         for repository in model.repositories:

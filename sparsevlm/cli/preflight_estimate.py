@@ -19,7 +19,7 @@ from sparsevlm.models.sizes import kv_bytes, prefill_flops
 
 GIB = 1024**3
 OPERATIONS_PER_SECOND = 2 * 4.62e12 / 0.05782  # Table 1, first row
-# Assumed: opening and resizing a picture, `generate` itself; and one decoded token of one layer,
+# Assumed: opening and resizing an image, `generate` itself; and one decoded token of one layer,
 # where a 7B model waits for Python and kernel launches rather than for memory.
 SECONDS_PER_SAMPLE, SECONDS_PER_LAYER_AND_TOKEN = 0.08, 0.0009
 SECONDS_PER_VIDEO = 0.5  # assumed: finding and decoding eight frames

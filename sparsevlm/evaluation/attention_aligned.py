@@ -1,7 +1,7 @@
-"""Where a grown miniature is cut: by depth, and beside it after layers whose words read the image.
+"""Where a grown miniature is pruned: by depth, and also after layers whose words read the image.
 
-The paper cuts after layers 2, 6 and 15 of 32, and `scale_layers` keeps those fractions of depth. A
-miniature that was deepened by putting layers in has neighbours of which one reads the picture and
+The paper prunes after layers 2, 6 and 15 of 32, and `scale_layers` keeps those fractions of depth.
+A miniature that was deepened by inserting layers has neighbours of which one reads the image and
 one hardly does, and a fraction of depth may hit either. So a second rule stands beside the first.
 Both come from the dense model alone, never from a pruned answer; but the second was written after
 the results of the first had been seen, so it explains them and does not replace them.
@@ -40,16 +40,16 @@ def probes_of(model: str, folder: Path = DATA / "miniature") -> dict:
 
 
 def move(layers: Sequence[int], reading: Sequence[float]) -> tuple[int, ...]:
-    """Move each cut to the nearest layer that reads the image.
+    """Move each stage to the nearest layer that reads the image.
 
     A layer reads it if the word that names an object puts at least half as much attention on the
     object as in the best layer. Of two layers as near, the earlier: a later one would leave more
-    tokens in the layers before it than a small budget has. Two cuts that meet become one.
+    tokens in the layers before it than a small budget has. Two stages that meet become one.
 
     Parameters
     ----------
     layers
-        0-based layers to cut after.
+        0-based layers to prune after.
     reading
         By layer: attention of the naming word on its object, in the best head.
     """
@@ -61,7 +61,7 @@ def move(layers: Sequence[int], reading: Sequence[float]) -> tuple[int, ...]:
 
 
 def moved_layers(model: str, folder: Path = DATA / "miniature") -> tuple[int, ...]:
-    """Return SparseVLM's cut layers for a miniature, moved to layers that read.
+    """Return SparseVLM's pruning layers for a miniature, moved to layers that read.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ class Profile:
     limit : int
         At most so many samples of each benchmark; 0 where nothing was limited.
     attention_aligned : bool
-        Whether methods cut after layers that read the image (`attention_aligned`).
+        Whether methods prune after layers that read the image (`attention_aligned`).
     chosen_model : bool
         Whether the user named the model, which then goes before that of a study.
     """

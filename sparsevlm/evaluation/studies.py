@@ -27,7 +27,7 @@ class Study:
     profiles : dict of dict
         By profile: further fields that it replaces there (model, samples_per_benchmark, dtype).
     attention_aligned : bool
-        Whether methods cut after the layers of `attention_aligned`, not at fractions of depth.
+        Whether methods prune after the layers of `attention_aligned`, not at fractions of depth.
     only : str
         The one profile that it belongs to; "" for all.
     """

@@ -1,4 +1,4 @@
-"""The features of the last pictures, kept: every run of a benchmark asks about the same ones.
+"""The features of the last images, kept: every run of a benchmark asks about the same ones.
 
 A vision encoder sees no budget and no method, so its output for the same pixels is the same tensor
 in every run. Only evaluation uses this; timing (`bench`) never does.

@@ -57,7 +57,7 @@ def _take_over(
     store: Store,
     backend: EvalBackend,
 ) -> None:
-    """Keep what a run has that is this one, but for the pictures that were repaired since."""
+    """Keep what a run has that is this one, but for the images that were repaired since."""
     for other, versions in store.left_open(run):
         own = _versions(backend, run, samples)
         same = {name for name in own.keys() - writer.rows.keys() if own[name] == versions.get(name)}
@@ -94,7 +94,7 @@ class _Asking:
         for batch in _batches(samples, self._run.batch):
             # A batch that was half kept is answered whole again, so that its padding, and with it
             # the last digits of every number, are those of a run that was never stopped. Rows of
-            # a smaller batch, as a broken picture leaves them, are replaced then.
+            # a smaller batch, as a broken image leaves them, are replaced then.
             start = 0
             while start < len(batch):
                 part = [s for s in batch[start : start + self._size] if s.id not in self._failures]
@@ -143,7 +143,7 @@ class _Asking:
             except InputError as reason:
                 self._fail(sample, str(reason))
         if len(self._failures) == before:
-            raise error  # each can be read alone, so it is not the pictures
+            raise error  # each can be read alone, so it is not the images
 
     def _shrink(self, part: Sequence[Sample], reason: str) -> None:
         _free_memory(_ready(self._backend, self._run)[0])

@@ -1,4 +1,4 @@
-"""The explorer: see why a patch lived or died.
+"""The explorer: see why a patch was kept or dropped.
 
 `explore` opens it in a notebook. What one question gave is an `Exploration` (`exploration`); a
 `session` asks and remembers; `engine` and `adjust` ask the model; `token_status`, `color_map`,

@@ -32,7 +32,7 @@ MODE_LABELS = ("what it is now", "when it was lost", "score", "attention")
 
 
 class Explorer(ExplorerState):
-    """See why a patch lived or died. Display it in a notebook, or take its `figure`."""
+    """See why a patch was kept or dropped. Display it in a notebook, or take its `figure`."""
 
     @cached_property
     def controls(self) -> Controls:

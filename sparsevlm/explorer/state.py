@@ -22,7 +22,7 @@ COMPARISONS = ("nothing", "question", "methods")
 
 
 class ExplorerState:
-    """See why a patch lived or died: the explorer without its widgets.
+    """See why a patch was kept or dropped: the explorer without its widgets.
 
     Attributes
     ----------

@@ -15,7 +15,7 @@ def manifest():
     Returns
     -------
     lmms_eval.models.registry_v2.ModelManifest
-        Of the "simple" kind: text of the task as it is, pictures beside it.
+        Of the "simple" kind: text of the task as it is, images beside it.
     """
     from lmms_eval.models.registry_v2 import ModelManifest
 

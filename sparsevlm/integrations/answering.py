@@ -94,7 +94,7 @@ class Answerer:
 
 
 def pictures_of(visual: object) -> list[Image]:
-    """Return one visual of a task as pictures: itself, or eight frames of the video at a path.
+    """Return one visual of a task as images: itself, or eight frames of the video at a path.
 
     Raises
     ------

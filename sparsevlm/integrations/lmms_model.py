@@ -26,7 +26,7 @@ class PrunedModel(lmms):
     pretrained
         Checkpoint (name, short name or folder), or "mini-llava"; see `Answerer`.
     method, tokens
-        Method of `baselines.METHODS` and its budget.
+        Method of `methods.METHODS` and its budget.
     device
         Under ``accelerate launch`` every process takes the GPU of its number.
     batch_size

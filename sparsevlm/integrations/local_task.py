@@ -44,7 +44,7 @@ def write_task(
     ------
     DataError
         lmms-eval is not installed, has no such task, or one that is no single data set (GQA's
-        pictures are fetched by the task's code); or the folder has no files of its split.
+        images are fetched by the task's code); or the folder has no files of its split.
     """
     path = find_task(task, tasks or installed_tasks())
     theirs = settings_of(path)

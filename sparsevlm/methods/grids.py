@@ -1,4 +1,4 @@
-"""Which cell of its picture or video a visual token stands for. Pure."""
+"""Which cell of its image or video a visual token stands for. Pure."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
-"""Pooled: a control that looks at nothing, the picture at a lower resolution.
+"""Pooled: a control that looks at nothing, the image at a lower resolution.
 
-Before layer 0 the grid of visual tokens is cut into as many cells as the budget allows, and the
+Before layer 0 the grid of visual tokens is divided into as many cells as the budget allows, and the
 mean of every cell goes on in its place. It is the down-sampled image, taken behind the encoder:
 every method must beat it at the same budget before its choice of tokens is worth anything.
 
 Difference
 ----------
-Published comparisons shrink the picture before the encoder. That changes the encoder's input size,
+Published comparisons shrink the image before the encoder. That changes the encoder's input size,
 which CLIP towers with a fixed table of positions do not take; pooling needs nothing of the model.
 """
 
@@ -114,7 +114,7 @@ def cell_labels(grid: Grid, num_visual: int, tokens: int) -> tuple[int, ...]:
 
 
 def coarse_grid(rows: int, columns: int, tokens: int) -> tuple[int, ...]:
-    """How many cells lie in every line of the grid that a picture is pooled to.
+    """How many cells lie in every line of the grid that an image is pooled to.
 
     Every line has the same number where that gives cells not longer than `SQUARE_ENOUGH` times
     their width; else, as for a prime number, some lines have one more than others. Of the grids
@@ -123,7 +123,7 @@ def coarse_grid(rows: int, columns: int, tokens: int) -> tuple[int, ...]:
     Parameters
     ----------
     rows, columns
-        Of the picture; no cell is smaller than one of theirs.
+        Of the image; no cell is smaller than one of theirs.
     tokens
         Cells, from 1 to ``rows * columns``.
     """

@@ -145,7 +145,7 @@ def options_for(name: str, num_heads: int, has_mrope: bool) -> dict[str, object]
         Attention heads of the decoder: SparseVLM+ averages at most half of few.
     has_mrope
         Whether positions have a row and a column (Qwen2-VL). Then no method renumbers: no release
-        says how, and without them a token's place in the picture would be lost.
+        says how, and without them a token's place in the image would be lost.
     """
     options: dict[str, object] = {}
     if name == "sparsevlm-plus":

@@ -1,4 +1,4 @@
-"""Uniform: a control that keeps an even spread over the picture."""
+"""Uniform: a control that keeps an even spread over the image."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def even_rank(grid: Grid, num_visual: int) -> tuple[int, ...]:
     A video is filled frame by frame: every frame gets its first cell before any frame gets its
     second, in the order in which `spread_rank` fills an image, and the frames take turns in the
     order in which it fills a line. So every leading part of the order holds each frame equally
-    often, but for one, and no step in time has to be weighed against a step in the picture. CLS
+    often, but for one, and no step in time has to be weighed against a step in the image. CLS
     tokens stand for no cell and come last.
 
     Parameters

@@ -139,7 +139,7 @@ def _mini_gemini(shape: Shape) -> tuple[type, MiniGeminiConfig]:
 
 
 def _side_aux(shape: Shape) -> int:
-    """The large picture is 768 pixels wide where the small one is 336."""
+    """The large image is 768 pixels wide where the small one is 336."""
     return MiniGeminiConfig.image_size_aux * shape.tower.image // 336
 
 

@@ -53,7 +53,7 @@ class Shape(ModelSizes):
         Of the paper.
     tower : Tower
     grid : tuple of int
-        Frames, rows and columns of patches, where the picture has no fixed size.
+        Frames, rows and columns of patches, where the image has no fixed size.
     before, after : int
         Text tokens around the visual ones.
     is_scaled : bool

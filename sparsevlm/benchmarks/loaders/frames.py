@@ -1,4 +1,4 @@
-"""The frames of a video: from a file, an array or a folder of pictures."""
+"""The frames of a video: from a file, an array or a folder of images."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def read_frames(path: Path, number: int = NUM_FRAMES) -> list[Image.Image]:
     ----------
     path : Path
         A video, which needs the package `av`; an animated .gif; an .npy or .npz (key "frames") with
-        uint8 [frames, height, width, 3]; or a folder of pictures, sorted by the numbers in their
+        uint8 [frames, height, width, 3]; or a folder of images, sorted by the numbers in their
         names.
     number : int
         Of frames; a video with fewer shows some of them twice.

@@ -67,7 +67,7 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
         There is no such benchmark.
     DataError
         Files are missing or wrong, samples are too few, too many or there twice, a pair or a
-        circular question is not whole, or a picture is missing. The message says where to get it.
+        circular question is not whole, or an image is missing. The message says where to get it.
     """
     (layout, read), folder = _loader(name), Path(folder)
     if missing := layout.missing(folder):
@@ -139,8 +139,8 @@ def _missing_media(samples: Sequence[Sample], folder: Path) -> list[str]:
 def verify(name: str, folder: str | Path, *, complete: bool = True) -> list[str]:
     """Return what is wrong with a benchmark's folder, [] for nothing.
 
-    All that `load` checks (MMBench's pictures are written while it does), and whether the first
-    and the last picture can be opened; videos are not opened.
+    All that `load` checks (MMBench's images are written while it does), and whether the first
+    and the last image can be opened; videos are not opened.
 
     Raises
     ------

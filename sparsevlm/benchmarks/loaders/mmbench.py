@@ -1,4 +1,4 @@
-"""MMBench (English, dev, version 20230712): a table with the pictures inside, one row per rotation.
+"""MMBench (English, dev, version 20230712): a table with the images inside, one row per rotation.
 
 A question of four options has four rows: `index`, then `index` + 1,000,000 and so on, the options
 moved on by one each time. LLaVA's script asks every row once, and so does this loader.
@@ -41,14 +41,14 @@ LAYOUT = Layout(
 def read(folder: Path) -> list[Sample]:
     """Return the rows, those of a question together and the original order of options first.
 
-    The pictures are written to `images/` beside the table, once; `split` is the category.
+    The images are written to `images/` beside the table, once; `split` is the category.
 
     Raises
     ------
     DataError
-        A row is incomplete, or a picture is no base64.
+        A row is incomplete, or an image is no base64.
     OSError
-        The pictures cannot be written.
+        The images cannot be written.
     """
     rows = read_table(folder / TABLE)
     groups: dict[int, list[dict]] = {}
@@ -69,7 +69,7 @@ def read_table(path: Path) -> list[dict]:
     DataError
         A column or a value is missing, or an index is no number.
     """
-    csv.field_size_limit(sys.maxsize)  # a picture is one field
+    csv.field_size_limit(sys.maxsize)  # an image is one field
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     for number, row in enumerate(rows, start=1):
@@ -107,7 +107,7 @@ def _sample(row: dict, folder: Path) -> Sample:
 
 
 def _picture(row: dict, folder: Path) -> str:
-    """Return where the row's picture is; rotations share one file."""
+    """Return where the row's image is; rotations share one file."""
     try:
         content = base64.b64decode(row["image"], validate=True)
     except binascii.Error as error:

@@ -1,7 +1,7 @@
 """Benchmarks from a folder of parquet files, as the lmms-lab organisation keeps them on the hub.
 
 Five of the eight are read: those whose copy has all that the official prompt needs. Of the others
-the table says how they differ, for whoever compares with results made from the hub. The pictures
+the table says how they differ, for whoever compares with results made from the hub. The images
 are written beside the tables, once and with their own bytes, so that everything after loading sees
 the official way.
 """
@@ -26,9 +26,9 @@ from sparsevlm.benchmarks.loaders.textvqa import OCR_LINE
 from sparsevlm.benchmarks.mmvet import AND_ABILITY
 from sparsevlm.benchmarks.sample import Sample
 
-PICTURES = "pictures"  # folder that the pictures are written to
+PICTURES = "pictures"  # folder that the images are written to
 
-Make = Callable[[dict, str, int], Sample]  # row, picture, how many rows had its name before
+Make = Callable[[dict, str, int], Sample]  # row, image, how many rows had its name before
 
 
 @dataclass(frozen=True)
@@ -47,14 +47,14 @@ class HubCopy:
         From what LLaVA's scripts read; "" where no difference is known.
     columns : tuple of str
         What is used of it; () for a copy that is not read, for the reason under `differs`.
-    make : (row, picture, how many rows had its name before) -> Sample
+    make : (row, image, how many rows had its name before) -> Sample
     name : (row) -> str
         A row's own name; equal ones are numbered.
     rows, splits
         As in `Layout`: those of the copy, which may differ from the official ones.
     pictures : tuple of str
-        Configuration that has the pictures apart and the column that names them; () where a
-        picture is in its row.
+        Configuration that has the images apart and the column that names them; () where a
+        image is in its row.
     """
 
     id: str
@@ -209,7 +209,7 @@ def read_copy(name: str, folder: Path) -> list[Sample]:
     Raises
     ------
     DataError
-        Files are missing or damaged, a column is not there, or a picture has no bytes.
+        Files are missing or damaged, a column is not there, or an image has no bytes.
     """
     copy, seen = COPIES[name], Counter()
     apart = _pictures_apart(name, folder) if copy.pictures else {}

@@ -1,6 +1,6 @@
-"""Tables of parquet files as the Hugging Face hub keeps them, pictures among their columns.
+"""Tables of parquet files as the Hugging Face hub keeps them, images among their columns.
 
-A picture is a structure of its file's bytes and name; reading needs pyarrow alone.
+An image is a structure of its file's bytes and name; reading needs pyarrow alone.
 """
 
 from __future__ import annotations

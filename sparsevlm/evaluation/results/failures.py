@@ -66,7 +66,7 @@ class OpenSamplesError(RunError):
 
 
 def summarise(runs: Sequence[Unfinished], shown: int = SHOWN) -> dict[str, str]:
-    """Return by sample why it has no answer and in how many runs: each picture is said once.
+    """Return by sample why it has no answer and in how many runs: each image is named once.
 
     More than `shown` samples are counted, with the place where all of them are listed.
     """

@@ -116,7 +116,7 @@ class Store:
     def left_open(self, run: EvaluationRun) -> Iterator[tuple[EvaluationRun, dict[str, str]]]:
         """Yield unfinished runs that differ from this one in their samples only.
 
-        That is what repairing a picture makes. With each comes the digest of every sample of it.
+        That is what repairing an image leads to. With each comes the digest of every sample of it.
         """
         for path in sorted(self.path(run.id).parent.glob("*.open.json")):
             try:
@@ -216,7 +216,7 @@ class Writer:
         failures : sequence of Failure
             The open samples.
         versions : dict of str
-            By sample id the digest of question and picture. Repairing a picture makes another
+            By sample id the digest of question and image. Repairing an image makes another
             run; by these it knows which answers are of unchanged samples (`Store.left_open`).
         """
         values = {

@@ -34,7 +34,7 @@ def sizes_of(name: str, folder: Path | None = None) -> ModelSizes:
 
 
 def _visual(family: str, config: Any) -> int:
-    """Visual tokens of the nominal picture or video."""
+    """Visual tokens of the nominal image or video."""
     if family == "qwen2_vl":
         return NOMINAL_QWEN
     if family == "mini_gemini":

@@ -103,7 +103,7 @@ def summary(run: RecordedExample) -> pd.DataFrame:
 
 
 def draw(data: Figure2Data) -> Figure:
-    """Who rates, P, scores, level, fates, and the visual tokens of every layer."""
+    """Who rates, P, scores, level, token status, and the visual tokens of every layer."""
     from sparsevlm.analysis.panels import Canvas, draw_relevance, draw_stage
 
     canvas = Canvas(6.75, 5.0)
