@@ -159,14 +159,14 @@ class Scenes(Photographs):
     spec: MiniatureSpec
 
     def chosen(self, asked: Sequence[SceneQuestion], per_image: int = 1) -> list[Example]:
-        """Return the chosen questions; their like, where this miniature draws other scenes."""
+        """Return the chosen questions; similar ones, where this miniature draws other scenes."""
         if all(self._shows_all_of(one.seed) for one in asked):
             return [self._example(*one) for one in asked]
         seeds = range(-(-len(asked) // per_image))
         return [e for seed in seeds for e in self._about(seed, per_image)][: len(asked)]
 
     def drawn(self, count: int) -> list[Example]:
-        """Return questions that nobody chose, all about different scenes; benchmarks take turns.
+        """Return drawn questions, all about different scenes; benchmarks take turns.
 
         Those that name nothing in their scene are left out.
         """

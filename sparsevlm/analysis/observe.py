@@ -69,7 +69,7 @@ class AskedExample:
 
     @property
     def target(self) -> tuple[int, ...] | None:
-        """Visual tokens of what the question names; None where nobody marked them."""
+        """Visual tokens of what the question names; None where they are not marked."""
         return self.example.target
 
     def kept_of_target(self, stage: int = -1) -> int:

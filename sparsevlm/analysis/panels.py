@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 RIGHT, WRONG = "#00795A", "#B00020"
 QUIET = "#666666"
-# Who looks decides the color, and it is that of the method that goes by this look.
+# Whose attention it is decides the color: that of the method that scores by this attention.
 RATERS = METHOD_STYLE["sparsevlm"].color
 ALL_TEXT = METHOD_STYLE["sparsevlm-all-text"].color
 LAST_TOKEN = METHOD_STYLE["fastv"].color
@@ -118,7 +118,7 @@ def draw_map(
     color: str,
     target: Sequence[int] | None = None,
 ) -> None:
-    """Draw one value per visual token; the shade goes with the square root of the value.
+    """Draw one value per visual token; the shade follows the square root of the value.
 
     The darkest shade is the 99.5th percentile, so that one sink does not bleach all others.
 
@@ -236,7 +236,7 @@ def draw_sentence(
     axes : Axes
         Its x axis becomes inches; the words stand at the bottom.
     words, values : sequences
-        The shade goes with the value over the largest one.
+        The shade follows the value over the largest one.
     boxed : sequence of int
         Words with a frame in the color of the raters.
     size : float

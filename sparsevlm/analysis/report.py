@@ -181,7 +181,7 @@ class Report:
 
 
 def title(results: Results) -> str:
-    """Return what a measured table is of, so that no miniature passes for the real model."""
+    """Return what a measured table is of, so that no miniature is taken for the real model."""
     marker = f" ({results.profile.marker})" if results.profile.marker else ""
     sizes = {record.run.num_samples for record in results.records.values()}
     questions = tables.NONE.join(str(n) for n in sorted({min(sizes), max(sizes)}))

@@ -151,7 +151,7 @@ def estimate(values: np.ndarray, *, level: float = LEVEL) -> Estimate:
 def mean_and_interval(values: np.ndarray) -> np.ndarray:
     """Return the mean over the first axis and its 95 % bootstrap interval, ``[3, ...]``.
 
-    The three are mean, low and high. The values are of questions that nobody paired.
+    The three are mean, low and high. The values of the questions are not paired.
     """
     values = np.asarray(values, float)
     weights = resample_weights([""] * len(values), seed=0) / len(values)

@@ -158,7 +158,7 @@ def save_figure(
         What is plotted; written beside the figure as `NAME.data.csv`, so that it can be read off
         and drawn again. A sidecar of an earlier figure of this name is removed where none is given.
     study : str
-        The study (`studies.STUDIES`) whose runs it was drawn from: its model decides the marker.
+        The study (`studies.studies`) whose runs it was drawn from: its model decides the marker.
 
     Returns
     -------

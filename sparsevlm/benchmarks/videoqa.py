@@ -107,7 +107,7 @@ def score_sample(row: Row) -> float:
     Source
     ------
     None: the official scripts have no rule, only a judge. A rule cannot see synonyms, nor that "not
-    a dog" denies; `exact` is the stricter sister.
+    a dog" denies; `exact` is stricter.
     """
     wanted, words = _words_of(row)
     if len(wanted) == 1 and wanted[0] in YES_NO:

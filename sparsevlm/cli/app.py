@@ -45,7 +45,7 @@ def _joined(arguments: list[str]) -> list[str]:
 
 
 def _is_expected(error: Exception) -> bool:
-    """Whether an error speaks to the user; any other is a bug and keeps its traceback.
+    """Whether an error is meant for the user; any other is a bug and keeps its traceback.
 
     Errors of the system do, and the values and states that this package itself refuses. A
     ValueError out of the depths of a library does not.

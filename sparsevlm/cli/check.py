@@ -1,4 +1,4 @@
-"""Is the repository whole: notebooks within their limits and generated, bundled files undamaged?"""
+"""Checks of the repository: notebooks within limits and generated, bundled files undamaged."""
 
 from __future__ import annotations
 

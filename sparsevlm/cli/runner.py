@@ -1,6 +1,6 @@
-"""Run a notebook strictly: a whole result or none, nothing twice.
+"""Run a notebook: its files are written atomically, and nothing is run twice.
 
-papermill executes. What it leaves open is closed here: a failing cell leaves no finished notebook,
+papermill executes. This module adds what it lacks: a failing cell leaves no finished notebook,
 and a notebook whose inputs did not change is not run again.
 """
 

@@ -1,4 +1,4 @@
-"""A place to read it: executed notebooks, figures and claims as static pages, without a server.
+"""The site: executed notebooks, figures and claims as static pages, without a server.
 
     artifacts/PROFILE/site/index.html           every notebook: figure, claim, verdicts, command
     artifacts/PROFILE/site/claims.html          all claims

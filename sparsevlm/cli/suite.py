@@ -213,7 +213,7 @@ def _execute_all(
         return
     from tqdm import tqdm
 
-    # Processes, for papermill keeps state of its own; spawned, for a forked torch can hang.
+    # Processes, as papermill keeps global state; spawned, as a forked torch can hang.
     with (
         ProcessPoolExecutor(jobs, get_context("spawn"), _share_cores, (jobs,)) as pool,
         tqdm(total=len(todo), unit="notebooks", disable=not progress) as bar,

@@ -2,7 +2,7 @@
 
 A pruner is a small frozen dataclass. It decides, from a read-only context of one sample, which
 visual tokens stay; the package `runtime` acts on the decision. This module imports without torch,
-so that settings can be built, compared and hashed in a moment.
+so that settings can be built, compared and hashed quickly.
 """
 
 from __future__ import annotations
@@ -228,7 +228,7 @@ CURRENT_ACCOUNT: ContextVar = ContextVar("sparsevlm_account", default=None)
 
 
 def phase(name: str) -> Callable[[Callable], Callable]:
-    """Decorator: the time of a function belongs to this phase, where anybody measures."""
+    """Decorator: the time of a function counts as this phase while time is measured."""
 
     def decorate(function: Callable) -> Callable:
         @functools.wraps(function)

@@ -74,8 +74,8 @@ def select_raters(
     if rule == "all_text":
         return torch.arange(text.shape[0], device=text.device)
     raters = _passes(visual, text, rule).nonzero().flatten()
-    # One text token, or identical ones: nobody is above the mean, and rounding may even leave
-    # nobody at it.
+    # One text token, or identical ones: none is above the mean, and rounding may even leave
+    # none at it.
     return raters if raters.numel() else torch.arange(text.shape[0], device=text.device)
 
 
@@ -99,7 +99,7 @@ def rater_rows(
         return select_raters(visual, text, rule), None
     passes = _passes(visual, text, rule)
     rows = torch.arange(text.shape[0], device=text.device)
-    return rows, passes | ~passes.any()  # nobody: see `select_raters`
+    return rows, passes | ~passes.any()  # none: see `select_raters`
 
 
 def _passes(visual: Tensor, text: Tensor, rule: str) -> Tensor:

@@ -108,7 +108,7 @@ def density_peaks(
         denser = place < place[:, None]
     else:
         denser = density > density[:, None]
-    # Where nobody is denser: the largest distance of all.
+    # Where none is denser: the largest distance of all.
     to_denser = torch.where(denser, squared, squared.amax()).amin(dim=1).sqrt_()
     return to_denser.mul_(density).topk(num_groups).indices
 
@@ -190,7 +190,7 @@ def reconstruct(
     -------
     vectors, groups, centers
         ``[num_groups, hidden]``, ``[n]`` and ``[num_groups]``; groups in order of their centers.
-        The centers are ``None`` where nothing was to be clustered and nobody reads them.
+        The centers are ``None`` where nothing was clustered and they are not needed.
     """
     if num_groups == 1 and not needs_centers:
         groups = torch.zeros(len(tokens), dtype=torch.int64, device=tokens.device)

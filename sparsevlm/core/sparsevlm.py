@@ -30,7 +30,7 @@ class Dense(StagedPruner):
 
     @classmethod
     def for_budget(cls, tokens: None, num_layers: int, num_visual: int) -> Dense:
-        """Without one.
+        """The dense model, which has no budget.
 
         Raises
         ------
@@ -161,7 +161,7 @@ class SparseVLM(StagedPruner):
                 lam = self.lam
                 if lam is None:
                     lam = sparsity.solve_lam(n, rank, *self._left_to_spend(context), self.recycle)
-                # Never nothing: a rating of rank 0 (all zero) must still leave one token.
+                # At least one: a rating of rank 0 (all zero) must still leave one token.
                 num_kept = max(1, n - sparsity.num_dropped(n, rank, lam))
 
         # 3.4 Keep the best; recycle the best of the rest: cluster them, merge every cluster.

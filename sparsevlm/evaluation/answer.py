@@ -1,8 +1,8 @@
 """From a question about an image to an answer, pruned or not.
 
 The only place that builds a model's inputs, prunes, generates and decodes. Tables, figures, the
-explorer, lmms-eval and the cards of the miniatures all come here. What a result depends on is
-computed from the imports of this module (`digests`), so nothing is imported that decides nothing.
+explorer, lmms-eval and the cards of the miniatures all use it. What a result depends on is
+computed from the imports of this module (`digests`), so it imports only what can change a result.
 """
 
 from __future__ import annotations
@@ -212,7 +212,7 @@ def _probabilities(output, generated: torch.Tensor) -> list[tuple[float, ...]]:
 
 
 class _Dictate(LogitsProcessor):
-    """Dictates an answer token by token; `output_logits` keeps what the model had thought."""
+    """Forces an answer token by token; `output_logits` keeps the logits of the model itself."""
 
     def __init__(self, token_ids: Sequence[int]) -> None:
         self._token_ids, self._step = token_ids, 0

@@ -34,7 +34,7 @@ DATA_VARIABLE, QUANTIZATION_VARIABLE = "SPARSEVLM_DATA", "SPARSEVLM_QUANTIZATION
 
 
 class EvalBackend(Protocol):
-    """Supplies models, questions and images; picklable, for it goes to the worker processes."""
+    """Supplies models, questions and images; picklable: it is sent to worker processes."""
 
     def revision(self, model: str) -> str:
         """Return the digest of everything of the model's files that can change an answer."""

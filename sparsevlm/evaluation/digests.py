@@ -1,9 +1,9 @@
 """What a result depends on, computed from the code: the digest that makes its id.
 
-A result is due again when code changes that can change it, and only then. That code is the import
+A result has to be computed again only when code changes that can change it. That code is the import
 closure of `evaluation/answer.py`, of the pruner's class, of the model's prompt builder and adapter,
 and of the benchmark's scorer. It is read from the source, so a new import counts by itself. File
-names, import lines, comments and docstrings do not count: moving a file makes nothing due.
+names, import lines, comments and docstrings do not count: moving a file changes no id.
 """
 
 from __future__ import annotations

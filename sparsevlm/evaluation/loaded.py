@@ -38,7 +38,7 @@ class LoadedModel:
     revision : str
         Digest of weights and processor.
     marker : str
-        What every figure must say of its numbers; "" where nothing is due.
+        What every figure must say of its numbers; "" where nothing has to be said.
     """
 
     name: str

@@ -89,7 +89,7 @@ def run_all(
 
 
 def _follow(running: dict[Future, EvaluationRun], outcome: PoolOutcome, done, bar: tqdm) -> None:
-    """Move the bar until every run has ended; raise what concerns all of them."""
+    """Update the progress bar until every run has ended; raise what concerns all of them."""
     total, open_futures = len(running), set(running)
     bar.set_description(f"0/{total} runs")
     while open_futures:

@@ -94,7 +94,7 @@ class Profile:
 
     @property
     def marker(self) -> str:
-        """What every figure and table must say of the numbers; "" where nothing is due."""
+        """What every figure and table must say of the numbers; "" for none."""
         said = f"at most {self.limit} samples of each benchmark" if self.limit else ""
         return "; ".join(part for part in (marker_of(self.model), self.note, said) if part)
 

@@ -120,7 +120,7 @@ class Engine:
         return unknown is not None and unknown in tokenizer(word)["input_ids"]
 
     def _dense(self, image: ImageInput, question: str) -> Answer:
-        """The dense model's answer; the last one is kept, for the method changes most often."""
+        """The dense model's answer; the last one is kept, because the method changes most often."""
         last = self._last_dense
         if last is None or last[0] is not image or last[1] != question:
             last = image, question, self._ask(image, question, _dense_pruner())

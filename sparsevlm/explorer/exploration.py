@@ -142,7 +142,7 @@ class Exploration:
     words
         The text after the image, as the raters index it.
     relevance
-        Of every word to the image: what the choice of raters goes by.
+        Of every word to the image: by this the raters are chosen.
     trace
         Survivors, groups and counts, stage by stage.
     num_text

@@ -216,7 +216,7 @@ def _groups(shot: Snapshot) -> dict[str, int]:
 
 
 def _sinks(found: Exploration, position: int, choice: ColorChoice) -> list[int]:
-    """Tokens marked as sinks, in the view of the attention."""
+    """Tokens marked as sinks, where attention is shown."""
     if choice.mode != "attention":
         return []
     index = found.attention.index_of(max(position - 1, 0))

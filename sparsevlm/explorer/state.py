@@ -48,7 +48,7 @@ class ExplorerState:
 
     @classmethod
     def resumed(cls, session: ExplorerSession, queries: Sequence[Query]) -> ExplorerState:
-        """The explorer as it was shared: what was compared is told by what was asked."""
+        """The explorer as it was shared: what was compared follows from what was asked."""
         state = cls(session, queries[0])
         if list(queries) == queries[0].compared():
             state.compare = "methods"
@@ -118,7 +118,7 @@ class ExplorerState:
         self.query = self.query.forced(tokens, choice)
 
     def switch(self, word: int) -> None:
-        """Give or take one word's right to rate.
+        """Let one word rate, or stop it from rating.
 
         Raises
         ------

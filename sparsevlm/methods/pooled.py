@@ -1,4 +1,4 @@
-"""Pooled: a control that looks at nothing, the image at a lower resolution.
+"""Pooled: a control that ignores the question, the image at a lower resolution.
 
 Before layer 0 the grid of visual tokens is divided into as many cells as the budget allows, and the
 mean of every cell goes on in its place. It is the down-sampled image, taken behind the encoder:

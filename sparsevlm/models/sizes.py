@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sparsevlm.core.interface import StagedPruner
 
-# The paper does not give the length of its prompts; with it all 13 FLOPs values of Table 1 fall
-# into place at once.
+# The paper does not give the length of its prompts; with it all 13 FLOPs values of Table 1 agree
+# at once.
 PAPER_TEXT_TOKENS = 117
 
 

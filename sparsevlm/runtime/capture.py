@@ -43,7 +43,7 @@ def capture(
     Calls and `generate` work as before and give the same; vision tower and decoding are left as
     they are. May stand inside or around the block of `prune`: graphs are kept by pruner and by
     layout (batch, lengths, place of the visual tokens, padding, types). No prefill runs without a
-    graph in silence: a new layout is captured (`Captured.captures` counts), and one beyond
+    graph silently: a new layout is captured (`Captured.captures` counts), and one beyond
     ``limit`` is an error. The one wait for the device left is to find the visual tokens of a
     prompt; there is none where they are given as a span.
 
@@ -194,7 +194,7 @@ class Captured:
     def _capture(
         self, tensors: list[Tensor | None], extras: dict, session: PruningSession | None
     ) -> _Graph:
-        """Trace a prefill on tensors without values: whoever needs a value fails."""
+        """Trace a prefill on tensors without values: code that needs a value fails."""
         rest, state = TensorTemplate(), None if session is None else _state(session)
 
         def prefill(*present: Tensor) -> list[Tensor]:

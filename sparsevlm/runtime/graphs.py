@@ -29,7 +29,7 @@ DEPENDS_ON_VALUES = (
 
 
 def trace(function: Callable, inputs: list[Tensor], name: str) -> GraphModule:
-    """The operators of a function, found on tensors without values: whoever reads one fails.
+    """The operators of a function, found on tensors without values: code that reads one fails.
 
     Parameters
     ----------

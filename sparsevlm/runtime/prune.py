@@ -51,7 +51,7 @@ def prune(
         Whether pruning leaves every value on the device: then no shape depends on a value,
         the host never waits, and a prefill can be captured. All text rows of a scored layer are
         computed, and those that do not rate count nothing, so scores differ in their last bits.
-        ``None``: everywhere but on a CPU, which has nobody to wait for.
+        ``None``: everywhere but on a CPU, where nothing waits for a device.
 
     Yields
     ------

@@ -1,4 +1,4 @@
-"""What pruning itself costs, phase by phase, told apart from the model around it.
+"""What pruning itself costs, phase by phase, apart from the model around it.
 
 Nothing is measured unless `account` is entered; then every phase notes when it begins and ends. A
 phase inside another interrupts it, so the phases add up to all the time that pruning took.

@@ -1,6 +1,6 @@
 """Time and memory of pruning: dense model, oracle and methods, on random weights.
 
-The oracle is the floor: the same stages and counts at fixed indices, in a plain loop over the
+The oracle is the lower bound: the same stages and counts at fixed indices, in a plain loop over the
 layers, without hooks, scoring or clustering. What pruning adds to it is counted directly, by the
 clock readings of every phase of `prune`; the difference of two totals is given too, but carries the
 noise of both. All runs of a round are interleaved in random order.

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 # By device: the clock, and what records call it.
 CLOCKS = {"cpu": (ThreadClock, "CPU time of one thread"), "cuda": (CudaClock, "CUDA events")}
-# These give out memory or a look at it, and start nothing, though their schema does not say so.
+# These allocate memory or give a view of it and start no kernel; their schema does not say so.
 _FREE = {"_unsafe_view", "empty", "empty_like", "new_empty", "empty_strided", "detach"}
 
 

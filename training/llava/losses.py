@@ -70,7 +70,7 @@ def scene_turns(facts: Facts, rng, options: dict) -> list[Turn]:
 
 
 def language_loss(model, seeds, grid: int, options: dict) -> tuple[torch.Tensor, Measures]:
-    """Look-up lists and questions about scenes (`losses.scenes_loss`).
+    """Look-up lists and questions about scenes (`training.losses.scenes_loss`).
 
     Options: those; if wanted, ``confirm`` (see `statement_names`) and ``hard`` (see
     `drafts.training_drafts`).

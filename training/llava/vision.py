@@ -54,7 +54,7 @@ def project(model, features: torch.Tensor) -> torch.Tensor:
 def depicted_words(scenes: list[Scene]) -> torch.Tensor:
     """Which words each patch depicts, bool [scenes, patches, len(DEPICTED)].
 
-    Those of `losses.object_words`, and for every patch the side and the height where it lies.
+    Those of `training.losses.object_words`, and for every patch its side and height.
     """
     grid = scenes[0].patch_objects.shape[0]
     target = np.stack([object_words(scene) for scene in scenes])

@@ -30,8 +30,9 @@ def build_config() -> Qwen2VLConfig:
 
     Differences from Qwen2-VL-7B, sizes apart: ``spatial_merge_size`` 1 (the merger is an MLP on one
     patch, not on 2 x 2, because 1300 tokens from 5200 patches would make the tower's attention
-    sixteen times as dear); as many key heads as query heads; ``rope_theta`` 1e4 as in the decoder
-    that it starts from. The three axes share the rotary frequencies as in Qwen2-VL, 2 : 3 : 3.
+    sixteen times as expensive); as many key heads as query heads; ``rope_theta`` 1e4 as in the
+    decoder that it starts from. The three axes share the rotary frequencies as in Qwen2-VL:
+    2 : 3 : 3.
     """
     vision = {
         "depth": 3, "embed_dim": HIDDEN, "hidden_size": HIDDEN, "num_heads": 4, "mlp_ratio": 3,

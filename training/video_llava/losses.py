@@ -101,7 +101,7 @@ def clip_turns(facts: ClipFacts, rng, options: dict) -> list[Turn]:
 
 
 def show_turns(facts: ClipFacts, rng, count: int) -> list[Turn]:
-    """``count`` lists of `shows`, in random order."""
+    """``count`` lists of `SHOW_LISTS`, in random order."""
     names = rng.permutation(list(SHOW_LISTS)).tolist()[:count] if count else []
     return [list_turn(name, *SHOW_LISTS[name](facts, rng)) for name in names]
 
@@ -111,7 +111,7 @@ def language_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measu
 
     Options: ``lists`` and ``questions`` per clip, ``background`` (see `kept_tokens`), ``alignment``
     (weight of the alignment loss), ``every`` (see `packed.turn_hidden`); if wanted,
-    ``shows`` (so many of the lists are those of `shows`).
+    ``shows`` (so many of the lists are those of `SHOW_LISTS`).
     """
     rng = np.random.default_rng((seeds[0], 2))
     clips, kept, visual = _shown(model, seeds, rng, options)
@@ -164,7 +164,7 @@ def _answers(model, visual: Tensor, kept: np.ndarray, turns, rng, options: dict,
 
 
 def shows_loss(model, seeds, grid: int, options: dict) -> tuple[Tensor, Measures]:
-    """Lists of `shows`, about clips whose frames are shuffled.
+    """Lists of `SHOW_LISTS`, about clips whose frames are shuffled.
 
     They are true in any order of the frames, so one pass of the vision tower serves ``shuffles``
     clips, and nothing can be learned from the order.

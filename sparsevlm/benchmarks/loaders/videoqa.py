@@ -83,7 +83,7 @@ class VideoSet:
         Source
         ------
         Video-LLaVA `run_inference_video_qa.py`. Differences: it pairs questions and answers by
-        position, which goes wrong with several processes; and it leaves out, without a word,
+        position, which goes wrong with several processes; and it silently leaves out
         questions whose video is missing.
         """
         asked = _rows(folder / QUESTIONS, ("video_name", "question", "question_id"))[:first]

@@ -178,7 +178,7 @@ class ChatJudge(ABC):
         return found
 
     def _ask(self, wanted: Sequence[Messages], transcript: Transcript) -> dict[str, str]:
-        """Have answered what nobody answered before; return by key why some is not."""
+        """Have the new conversations answered; return by key why some are not."""
         conversations = _open(wanted, transcript.replies)
         if not conversations:
             return {}

@@ -1,4 +1,4 @@
-"""Requests to a server that may be busy, slow, broken or gone; no key ever leaves in a text."""
+"""Requests to a server that may be busy, slow, broken or gone; no message ever contains the key."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Client:
         self._http.close()
 
     def without_key(self, text: str) -> str:
-        """Return `text` with the key blotted out."""
+        """Return `text` with the key removed."""
         return text.replace(self._key, "[key]") if self._key else text
 
     def post(self, body: dict) -> dict:

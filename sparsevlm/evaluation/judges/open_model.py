@@ -42,7 +42,7 @@ class OpenJudge(ChatJudge):
     device: str = "cpu"
     dtype: str = "bfloat16"
     batch: int = 1
-    price_in: float | None = 0.0  # nobody is paid
+    price_in: float | None = 0.0  # it runs here and costs nothing
     price_out: float | None = 0.0
 
     def __post_init__(self) -> None:

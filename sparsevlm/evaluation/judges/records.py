@@ -1,4 +1,4 @@
-"""Judging finished records: one price for all, said before the first question.
+"""Judging finished records: one price for all, shown before the first question.
 
 The verdicts of a judge on a record are a JSON file beside it, written atomically.
 """

@@ -103,7 +103,7 @@ class Store:
                 with closing(Writer(self, run, sample_ids)) as writer:
                     yield writer
         finally:
-            if self.has(run):  # whoever had the lock file open by now finds the run finished
+            if self.has(run):  # a process that waited for the lock finds the run finished
                 remove(lock)
 
     def tidy(self) -> None:

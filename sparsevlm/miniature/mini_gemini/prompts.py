@@ -11,5 +11,5 @@ MODEL = MiniGeminiForConditionalGeneration
 
 
 def builder(config: MiniGeminiConfig | None) -> MiniGeminiPromptBuilder:
-    """The miniature's words and template; the images take the way of the big model."""
+    """The miniature's words and template; the images are made as for the large model."""
     return MiniGeminiPromptBuilder(config, build_tokenizer(), TEMPLATE)

@@ -30,7 +30,7 @@ from sparsevlm.models.checkpoints.places import (
 
 SPARE = 1_000_000_000  # bytes that stay free
 GB = 1e9
-# Weights, and texts that the loaders read. The rest (pickles, code, training states) stays behind.
+# Weights, and texts that the loaders read. Pickles, code and training states are not fetched.
 WANTED = (".safetensors", ".json", ".model", ".txt", ".jinja")
 CHANGED = (
     "{} of {} came with another content than the hub states; it was thrown away. Run the same "

@@ -1,4 +1,4 @@
-"""A checkpoint from the disk into memory: safetensors only, no code of others, no network."""
+"""A checkpoint from the disk into memory: safetensors only, no remote code, no network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How pruning finds its way in Mini-Gemini."""
+"""What pruning needs to know about Mini-Gemini."""
 
 from __future__ import annotations
 

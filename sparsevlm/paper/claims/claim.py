@@ -48,7 +48,7 @@ class Claim:
         Calls of named functions: arithmetic on the paper's own numbers (paper.py), our formulas
         without a model (`analysis.accounting`), results of runs (records.py).
     needs : str
-        The measurement that nobody here has written yet.
+        The measurement that is not written yet.
     untestable : str
         Why it cannot be tested here at all.
     falsified_by : str

@@ -42,7 +42,8 @@ def write(report: ClaimReport, inputs: str, page: Path = PAGE, stamp: Path = STA
     report : ClaimReport
         From `collect.collect`.
     inputs : str
-        `inputs_id` from before it was collected: a record that came since makes the page due again.
+        `inputs_id` from before it was collected, so that the page is written again after a newer
+        record.
     page, stamp : Path
         Where both go.
     """

@@ -76,7 +76,7 @@ def measure(
     image: str = "",
     question: str = "",
 ) -> AttentionData:
-    """Look at one question closely, and at questions that nobody chose in the mean.
+    """Look at one question closely, and at the mean over drawn questions.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What text guidance really buys: SparseVLM against methods that look at nothing.
+"""What text guidance really brings: SparseVLM against methods that ignore the question.
 
 Random tokens, a uniform grid, and the image at a lower resolution do not look at the question; a
 method that does not beat them has not shown that its choice of tokens is worth anything. SparseVLM

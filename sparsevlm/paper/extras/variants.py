@@ -1,7 +1,7 @@
 """The programs called SparseVLM on the same samples, under both ways to count tokens.
 
 The paper counts the tokens that a layer leaves; what is computed are those that enter it. A method
-can meet the budget by one count and be dearer than another by the other. The video release has
+can meet the budget by one count and cost more than another by the other. The video release has
 settings for videos only; `table_3` measures it.
 """
 

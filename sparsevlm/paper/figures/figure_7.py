@@ -82,7 +82,7 @@ class QuestionRedundancy:
     mass : (float, float)
         What the two hold of all attention before that.
     background : ndarray of bool or None
-        Visual tokens that show no object; None where nobody marked the objects.
+        Visual tokens that show no object; None where the objects are not marked.
     same : dict
         Per order, for every share of `DELETED`: whether the first token of the answer is still
         that of the dense model.
@@ -111,7 +111,7 @@ def measure(
     image: str = "",
     question: str = "",
 ) -> Figure7Data:
-    """Measure both redundancies on questions that nobody chose, or on your own.
+    """Measure both redundancies on drawn questions, or on your own.
 
     Parameters
     ----------

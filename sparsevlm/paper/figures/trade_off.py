@@ -59,7 +59,7 @@ class PaperRow:
     suffix: str = ""
 
     def points(self, benchmark: str) -> dict[str, list[tuple[float, float]]]:
-        """Return the paper's points (cost, score) by method, from the cheapest to the dearest."""
+        """Return the paper's points (cost, score) by method, by rising cost."""
         measure = PAPER_NAME.get(benchmark, BENCHMARKS[benchmark].paper_column) + self.suffix
         found: dict[str, list[tuple[float, float]]] = {}
         for row in published.rows(self.item):
@@ -227,6 +227,6 @@ def _draw_dense(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
     (point,) = points
     axes.axhline(point[1], color="black", linewidth=0.8, linestyle=":", zorder=1)
     axes.plot(*point, linestyle="none", **drawing.line_style(DENSE))
-    # A difference of nothing shall not fill the panel.
+    # A difference of zero must not fill the panel.
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, 0.85 * point[1]), max(high, 1.02 * point[1]))

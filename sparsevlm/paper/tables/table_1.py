@@ -1,6 +1,7 @@
 """Table 1: eight benchmarks, methods and budgets, beside the paper's own numbers.
 
-Does the paper's ranking of the methods hold here, and does SparseVLM beat looking at nothing?
+Does the paper's ranking of the methods hold here, and is SparseVLM better than methods that ignore
+the question?
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 PAPER = published.by_setting("table1")
 PAPER_TITLE = f"LLaVA-1.5-7B, as published ({tables.PAPER}, Table 1)"
 RELATIVE_MEASURE = "relative_accuracy_percent"
-# Three that look at nothing, and SparseVLM itself without the selection of raters.
+# Three that ignore the question, and SparseVLM itself without the selection of raters.
 CONTROLS = ("random", "uniform", "pooled", "sparsevlm-all-text")
 
 
