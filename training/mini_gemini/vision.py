@@ -15,7 +15,7 @@ from training.llava.vision import tower_features
 
 
 def fine_pixels(scenes: list[Scene]) -> Tensor:
-    """Normalized pixels of `make_image`, [scenes, 3, side, side], as the prompt builder makes them."""
+    """Normalized pixels of `make_image`, [scenes, 3, side, side], as the builder makes them."""
     pixels = torch.from_numpy(np.stack([s.pixels for s in scenes])).permute(0, 3, 1, 2)
     mean, std = (torch.tensor(v)[:, None, None] for v in (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD))
     return (pixels.float() / 255 - mean) / std

@@ -117,7 +117,7 @@ class TradeOff:
             raise ValueError(
                 f"{self.name} is of {', '.join(self.benchmarks)}, and study "
                 f"{results.profile.study!r} asks {', '.join(results.profile.benchmarks)}; "
-                "choose its study in `studies.NOTEBOOK_STUDIES`"
+                "name its study under `notebooks` in data/studies.yaml"
             )
         return found
 
