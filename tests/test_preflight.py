@@ -202,9 +202,8 @@ PAGE = (ROOT / "docs" / "a100.md").read_text(encoding="utf-8")
 def rows_of(first: str) -> list[list[str]]:
     """Rows of the table whose heading starts like this, without it."""
     (block,) = [b for b in re.findall(r"(?:^\|.*\|\n)+", PAGE, re.MULTILINE) if b.startswith(first)]
-    return [[run.strip(" `") for run in line.strip("|").split("|")] for line in block.splitlines()][
-        2:
-    ]
+    lines = block.splitlines()[2:]
+    return [[cell.strip(" `") for cell in line.strip("|").split("|")] for line in lines]
 
 
 def test_the_page_names_the_checkpoints_of_the_table():

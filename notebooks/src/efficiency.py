@@ -48,7 +48,7 @@ table.style.format(precision=3, na_rep="–").hide(axis="index")
 # ## Measured
 #
 # *Over the oracle* is the direct account: the clock is read whenever pruning begins and ends a
-# stage, and what the oracle's own pruning takes is taken off.
+# phase, and what the oracle's own pruning takes is taken off.
 
 # %%
 {name: efficiency.overhead(one) for name, one in having(records, "budgets").items()}

@@ -55,8 +55,8 @@ class Example:
     answer : str
         The true one; "" where it is not known.
     target : tuple of int or None
-        Raster indices of the patches that show what the question names; None where nobody marked
-        them.
+        Raster indices of the patches that show what the question names; None where they are
+        not marked.
     kind : str
         The benchmark that asks such questions; of a photograph its name.
     scene : Scene or None

@@ -89,7 +89,7 @@ def stats_of_groups(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Count
     rows : sequence of rows
         The predictions of one record.
     counts : (rows of one group) -> dict of float
-        `Benchmark.counts`.
+        `Benchmark.sample_stats`.
     """
     groups = groups_of(rows)
     order = sorted(groups, key=lambda name: (groups[name][0]["split"], name))

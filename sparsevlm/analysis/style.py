@@ -199,7 +199,7 @@ def with_stable_ids(svg: str) -> str:
     """Return an SVG whose clip paths are numbered as they come.
 
     matplotlib names them after unrounded coordinates, whose last bit the layout's solver leaves to
-    chance: the same picture would have other bytes from one process to the next.
+    chance: the same figure would have other bytes from one process to the next.
     """
     names = dict.fromkeys(re.findall(r'<clipPath id="(p[0-9a-f]{10})"', svg))
     number = {name: f"clip{place}" for place, name in enumerate(names, start=1)}

@@ -47,8 +47,8 @@ def _joined(arguments: list[str]) -> list[str]:
 def _is_expected(error: Exception) -> bool:
     """Whether an error is meant for the user; any other is a bug and keeps its traceback.
 
-    Errors of the system do, and the values and states that this package itself refuses. A
-    ValueError out of the depths of a library does not.
+    Errors of the system are, and the values and states that this package itself refuses. A
+    ValueError from inside a library is not.
     """
     if isinstance(error, OSError):
         return True

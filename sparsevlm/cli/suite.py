@@ -34,7 +34,7 @@ class Plan:
     profile : Profile
         What is run, and on what.
     runs : tuple of EvaluationRun
-        Needed by the notebooks; which of them are missing is the store's to say.
+        Needed by the notebooks; the store knows which of them are missing.
     notebooks : tuple of NotebookRun
         In the order in which they run.
     store : Store

@@ -10,7 +10,7 @@ Equal densities: the official code adds 1e-6 random noise, so its runs do not re
 token with the higher score counts as denser. Such ties are common: with two neighbors the closest
 pair always ties for the top. The distances come from one matrix product instead of an
 n x n x hidden broadcast, and stay squared and unscaled: which of two is nearer is the same, and an
-n x n root and an n x n division fall away. See DEVIATIONS.md.
+n x n root and an n x n division are saved. See DEVIATIONS.md.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ Notes
 Two averages over the layers describe a schedule (merged tokens count like any other):
 
 * ``tokens_out``: visual tokens *left* by each layer. This is the paper's "192 / 128 / 64 tokens".
-* ``tokens_in``: visual tokens *entering* each layer. This is what is computed and paid for.
+* ``tokens_in``: visual tokens *entering* each layer. This is what is computed.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def kept_count(
     """Clamp ``keep`` to the current number of visual tokens.
 
     With ``always_drop`` at least one token is dropped, as in the official code (`min(k, n - 1)`);
-    without recycling the last one stays, for nothing would be left.
+    without recycling the last one stays, as nothing would be left.
     """
     fewest = 0 if recycle else min(num_current, 1)
     return max(fewest, min(keep, num_current - 1 if always_drop else num_current))

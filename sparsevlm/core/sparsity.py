@@ -92,7 +92,7 @@ def solve_lam(
     """The lambda that spends exactly what is left of the budget.
 
     The ranks at later stages are not known yet and are taken to equal this one; each stage solves
-    again, so the last one settles the account.
+    again, so the last one spends what is left.
 
     Parameters
     ----------

@@ -94,8 +94,8 @@ def answer(
     max_new_tokens
         Longest answer; None for the model's own limit. 1 is the prefill alone.
     forced
-        Token ids that are answered whatever the model would say (one question only): what would
-        it have thought of them?
+        Token ids that are answered whatever the model would say (one question only), to get the
+        probabilities that it gives them.
     probabilities
         Keep the probability of every token of the answer.
     **generation

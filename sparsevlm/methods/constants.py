@@ -26,7 +26,7 @@ def on_device(values: tuple[int, ...], where: device) -> Tensor:
     key = values, where
     if key not in _KNOWN:
         tensor = torch.tensor(values, dtype=torch.int64, device=where)
-        # A tensor without memory, or one that is being traced, is good for the moment only.
+        # A tensor without memory, or one that is being traced, is not kept.
         if type(tensor) is not torch.Tensor:
             return tensor
         if len(_KNOWN) == MOST:

@@ -1,4 +1,4 @@
-"""What a pruner sees of one sample at a stage; what few methods look at is made on demand."""
+"""What a pruner sees of one sample at a stage; what few methods need is computed on demand."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class LazyContext(PruningContext):
     _rotary: Callable[[], Tables]
 
     def __init__(self, **known: Any) -> None:
-        # Frozen for everybody else.
+        # Read-only for methods.
         self.__dict__.update(known)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""prune(model, pruner): the only entry that touches a model.
+"""prune(model, pruner): the only function that changes a model.
 
 Hooks only: the model is pruned inside the with block and exactly as before after it.
 """

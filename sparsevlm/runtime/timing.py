@@ -71,7 +71,7 @@ class TimeAccount:
     Attributes
     ----------
     count
-        Stages entered so far; reading the clock for each takes time too (`reading_seconds`).
+        Phases entered so far; reading the clock for each takes time too (`reading_seconds`).
     """
 
     def __init__(self, clock: Clock) -> None:

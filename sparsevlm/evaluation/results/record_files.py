@@ -4,7 +4,7 @@
     ID.run.json   sessions with what happened in them, seconds, and the batch of every answer
 
 Both begin with a line that holds all but the rows, so a table reads a record by its first lines,
-and the rows only where somebody asks for them.
+and the rows on demand.
 """
 
 from __future__ import annotations

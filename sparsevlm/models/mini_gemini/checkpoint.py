@@ -46,7 +46,7 @@ def load_official(
 
     A tower comes from the release's own files, or from a file of its own where one is given. The
     official loader takes CLIP from the release if it is there, and ConvNeXt always from its own
-    file; the release's copies are the same weights rounded to bfloat16, for the towers are not
+    file; the release's copies are the same weights rounded to bfloat16, as the towers are not
     trained. To load as it does, give ``aux_tower``, and ``vision_tower`` only if it is needed.
 
     Parameters

@@ -116,11 +116,11 @@ def _paper(shape: Shape, tokens: int) -> dict[str, float]:
 
 
 def overhead(record: dict) -> pd.DataFrame:
-    """Pruning's own time by stage over the oracle's prefill, in percent, by budget and method."""
+    """Pruning's own time by phase over the oracle's prefill, in percent, by budget and method."""
     return _by_budget_and_method(record, lambda row: {
         "over the oracle (%)": row["overhead_percent"]["median"],
         "low": row["overhead_percent"]["low"], "high": row["overhead_percent"]["high"],
-        **{stage: row["stages_percent"][stage] for stage in ONCE_PER_PROMPT},
+        **{phase: row["stages_percent"][phase] for phase in ONCE_PER_PROMPT},
         "oracle / dense": row["oracle_to_dense"], "time / dense": row["to_dense"],
         "FLOPs / dense": row["flops_to_dense"],
     })  # fmt: skip

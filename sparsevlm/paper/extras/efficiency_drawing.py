@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 Records = Mapping[str, dict]
 
-STAGE_COLORS = {
+PHASE_COLORS = {
     "hooks": "#999999", "scoring": "#D55E00", "rank": "#CC79A7", "clustering": "#56B4E9",
     "cut": "#009E73",
 }  # fmt: skip
@@ -34,7 +34,7 @@ GREY = "#555555"
 
 
 def draw(records: Records) -> Figure:
-    """FLOPs, time by part, overhead by stage, its share and memory by number of tokens, kernels."""
+    """FLOPs, time by part, overhead by phase, its share and memory by number of tokens, kernels."""
     import matplotlib.pyplot as plt
 
     use_style()
@@ -95,10 +95,10 @@ def _overhead(axes: Axes, records: Records) -> None:
         table = table[table["method"] == "sparsevlm"]
         place = range(len(table))
         bottom = [0.0] * len(table)
-        for stage in ONCE_PER_PROMPT:
-            height = table[stage]
+        for phase in ONCE_PER_PROMPT:
+            height = table[phase]
             if height.sum() > 0:
-                axes.bar(place, height, bottom=bottom, color=STAGE_COLORS[stage], label=stage,
+                axes.bar(place, height, bottom=bottom, color=PHASE_COLORS[phase], label=phase,
                          width=0.6)  # fmt: skip
                 bottom = [a + b for a, b in zip(bottom, height, strict=True)]
         axes.set_xticks(place, table["tokens"])

@@ -81,13 +81,13 @@ class TradeOff:
     name : str
         Of the notebook; `studies.studies_of` names its study.
     benchmarks : tuple of str
-        The paper's drawing.panels.
+        The paper's panels.
     costs : tuple of str
-        Rows of measured drawing.panels, keys of `COSTS`.
+        Rows of measured panels, keys of `COSTS`.
     paper_model : str
         As in data/published.csv.
     paper_rows : tuple of PaperRow
-        Rows of published drawing.panels.
+        Rows of published panels.
     """
 
     name: str
