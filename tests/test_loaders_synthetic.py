@@ -102,12 +102,12 @@ def test_seed_has_one_line_per_question(folders, tmp_path):
 
 
 def sheet(path):
-    """Return the runs of a workbook of one sheet, by row and column letter."""
+    """Return the cells of a workbook of one sheet, by row and column letter."""
     with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as archive:
         root = ElementTree.fromstring(archive.read("xl/worksheets/sheet1.xml"))
     space = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
     return [
-        {run.get("r").rstrip("0123456789"): "".join(run.itertext()) for run in row}
+        {cell.get("r").rstrip("0123456789"): "".join(cell.itertext()) for cell in row}
         for row in root.iter(f"{space}row")
     ]
 

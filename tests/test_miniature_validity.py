@@ -1,4 +1,4 @@
-"""Are the miniatures fair stand-ins: where they look, moved cuts, and what pruning costs them."""
+"""Are the miniatures fair stand-ins: where they look, moved stages, and what pruning costs them."""
 
 from __future__ import annotations
 

@@ -53,8 +53,8 @@ class HubCopy:
     rows, splits
         As in `Layout`: those of the copy, which may differ from the official ones.
     pictures : tuple of str
-        Configuration that has the images apart and the column that names them; () where a
-        image is in its row.
+        Configuration that has the images apart and the column that names them; () where
+        an image is in its row.
     """
 
     id: str

@@ -42,7 +42,7 @@ def make_image(seed: int, grid: int = GRID, many_cards: int = 0) -> Scene:
     seed, grid : int
         As for `make_scene`: 24 gives 192 x 192 pixels, 12 a training window of 96 x 96.
     many_cards : int
-        Draw so many small cards in any colors instead, to train the letters faster; such a
+        Draw so many small cards in any colors instead, to train the letters faster; such an
         image cannot be asked about.
 
     Returns
