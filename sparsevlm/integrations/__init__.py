@@ -1,4 +1,4 @@
-"""Pruned models in lmms-eval, the harness of others: an outside check of what this suite measures.
+"""Pruned models in lmms-eval.
 
 lmms-eval finds `manifest` by the entry point of this package (pyproject.toml). Nothing here is used
 by the tables of this suite, and only `lmms_model` imports lmms-eval (the extra of that name).
