@@ -37,8 +37,8 @@ results = any_study.measure(page.profile, study)
 # %% [markdown]
 # ## Measured
 #
-# *Ahead by* is the relative accuracy of the study's first method minus the row's at the same budget,
-# with the interval of a paired bootstrap.
+# *Ahead by* is the relative accuracy of the study's first method minus the row's at the same
+# budget, with the interval of a paired bootstrap.
 
 # %%
 measured, compared = any_study.page(results)
