@@ -64,8 +64,8 @@ def package_of(name: str) -> str:
 
 def drawn() -> str:
     """The packages in order with purpose and size, and a dot where one imports another, as SVG."""
-    cell, left, top = 26, 560, 96
-    width, height = left + cell * len(ORDER) + 20, top + cell * len(ORDER) + 18
+    cell, left, top = 26, 590, 104
+    width, height = left + cell * len(ORDER) + 60, top + cell * len(ORDER) + 18
     edges = Counter(
         (package_of(name), package_of(other)) for name in graph() for other in graph()[name]
     )
@@ -89,7 +89,7 @@ def drawn() -> str:
             f'<text x="96" y="{y + 17}" fill="#444" font-size="11">{escape(purpose)}</text>',
             f'<text x="{left - 10}" y="{y + 17}" text-anchor="end" fill="#888" font-size="11">'
             f"{modules} modules</text>",
-            f'<text x="{x + 17}" y="{top - 8}" transform="rotate(-55 {x + 17} {top - 8})">{package}'
+            f'<text x="{x + 17}" y="{top - 8}" transform="rotate(-50 {x + 17} {top - 8})">{package}'
             "</text>",
             f'<rect x="{x + 2}" y="{y + 2}" width="{cell - 4}" height="{cell - 4}" rx="3" '
             'fill="#dde3ea"/>',

@@ -1,1 +1,1 @@
-"""Statistics over results, and how figures are drawn."""
+"""Statistics, the frame of a study, tables, figure style."""

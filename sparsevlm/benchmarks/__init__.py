@@ -1,4 +1,4 @@
-"""The paper's benchmarks: reading and scoring answers (pure); `loaders` reads the real data."""
+"""Scorers that follow the official ones; loaders of real data."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The command line, the notebook runner and the site."""
+"""The command, the notebook runner, the site, the checks."""

@@ -1,1 +1,1 @@
-"""The pruning algorithm: pure decisions on tensors, section 3 of the paper."""
+"""The algorithm, section 3 of the paper: pure decisions on tensors."""

@@ -1,1 +1,1 @@
-"""From a model and a benchmark to scored answers that survive a kill."""
+"""From a question to scored answers that survive a kill."""

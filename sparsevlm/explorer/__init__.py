@@ -1,4 +1,4 @@
-"""The explorer: see why a patch was kept or dropped.
+"""See why a patch was kept, dropped or recycled.
 
 `explore` opens it in a notebook. What one question gave is an `Exploration` (`exploration`); a
 `session` asks and remembers; `engine` and `adjust` ask the model; `token_status`, `color_map`,

@@ -1,4 +1,4 @@
-"""Pruned models in lmms-eval, a common evaluation harness: an independent check of this suite.
+"""Pruned models in lmms-eval.
 
 lmms-eval finds `manifest` by the entry point of this package (pyproject.toml). Nothing here is used
 by the tables of this suite, and only `lmms_model` imports lmms-eval (the extra of that name).
@@ -15,7 +15,7 @@ def manifest():
     Returns
     -------
     lmms_eval.models.registry_v2.ModelManifest
-        Of the "simple" kind: text of the task as it is, images beside it.
+        Of the "simple" kind: text of the task as it is, pictures beside it.
     """
     from lmms_eval.models.registry_v2 import ModelManifest
 

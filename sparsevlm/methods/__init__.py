@@ -1,4 +1,4 @@
-"""Methods of pruning by name; `registry` lists them, every other module is one of them."""
+"""FastV, PyramidDrop, ToMe, controls, and the registry."""
 
 from __future__ import annotations
 

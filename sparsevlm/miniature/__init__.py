@@ -1,4 +1,4 @@
-"""The bundled models: real architectures small enough to train and to run on two processor cores.
+"""The bundled models: scenes, questions, weights.
 
 Read `scenes` (the images), `question_families` (mirrors of the paper's benchmarks) and `registry`
 (which miniatures there are); how they were trained is in the folder `training`. A number from a

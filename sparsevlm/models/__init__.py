@@ -1,1 +1,1 @@
-"""The architectures: an adapter for each, the inputs that it takes, and its checkpoints."""
+"""Adapters, prompt builders, sizes and checkpoints."""

@@ -1,1 +1,1 @@
-"""One module per table and figure of the paper."""
+"""One module per notebook: tables, figures, extras, claims."""

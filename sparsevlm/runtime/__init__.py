@@ -1,1 +1,1 @@
-"""Pruning a real model: hooks, prefill, positions, masks, and the trace of what happened."""
+"""Pruning a real model: hooks, positions, masks, the trace."""

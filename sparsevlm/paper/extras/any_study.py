@@ -1,0 +1,59 @@
+"""A study of the user's own: an entry in `data/studies.yaml`, measured, compared and drawn."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sparsevlm.analysis import drawing, study
+from sparsevlm.analysis.report import Section, measured
+from sparsevlm.analysis.study import Results
+from sparsevlm.analysis.words import in_words, label, maybe_chance
+from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.studies import get_study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def measure(profile: Profile | str, name: str) -> Results:
+    """Return a study by name, with its first method as the one that the others are compared with.
+
+    Raises
+    ------
+    ValueError
+        There is no study of this name (the message lists the known ones), or it belongs to another
+        profile.
+    """
+    return study.measure(profile, name, get_study(name).methods[0])
+
+
+def page(results: Results) -> list[Section]:
+    """Return the measured table, and every difference to the study's first method in words."""
+    others = [m for m in results.profile.methods if m != results.ours]
+    lines = []
+    for tokens in results.profile.budgets:
+        for method in others:
+            found = results.difference((results.ours, tokens), (method, tokens))
+            lines.append(
+                f"At {tokens} tokens {label(results.ours)} minus {label(method)}: "
+                f"{in_words(found)}{maybe_chance(found)}."
+            )
+    return [
+        measured(results),
+        Section(f"{label(results.ours)} against the others", sentences=lines),
+    ]
+
+
+def figure(results: Results) -> Figure:
+    """Return relative accuracy against the tokens left by a layer."""
+    fig, ((axes,),) = drawing.panels(1, 1, 3.0)
+    drawn = drawing.draw_methods(
+        axes, results.profile.methods, sorted(results.profile.budgets),
+        lambda m, b: results.get("relative accuracy", (m, b)),
+        lambda m, b: results.value("tokens out", (m, b)),
+    )  # fmt: skip
+    drawing.level_line(axes, 100, "Dense")
+    drawing.tokens_axis(axes, drawn, "visual tokens left by a layer (the paper's budget)")
+    axes.set_ylabel(drawing.RELATIVE)
+    drawing.legend_above(fig, axes, len(results.profile.methods) + 1)
+    return fig
