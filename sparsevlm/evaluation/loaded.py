@@ -64,21 +64,6 @@ class LoadedModel:
 
         return answer(self.model, self.builder, [question], [list(images)], pruner, **how)[0]
 
-    def words(self, answer: Answer) -> tuple[str, ...]:
-        """Return the text tokens after the image, as raters index them and a reader writes them."""
-        config = self.builder.config
-        places = {getattr(config, name, None) for name in ("image_token_id", "video_token_id")}
-        ids = answer.input_ids
-        last = max((at for at, token in enumerate(ids) if token in places), default=-1)
-        tokens = self.builder.tokenizer.convert_ids_to_tokens(list(ids[last + 1 :]))
-        return tuple(map(readable, tokens))
-
-
-def readable(token: str) -> str:
-    """Return a token of a SentencePiece or byte-level tokenizer as a reader would write it."""
-    text = token.replace("▁", " ").replace("Ġ", " ").replace("<0x0A>", "⏎")
-    return text.replace("Ċ", "⏎").replace("\n", "⏎").strip() or "␣"
-
 
 def load_model(profile: Profile) -> LoadedModel:
     """Load the model of a profile, on its device; the last two are kept.

@@ -86,7 +86,7 @@ class Engine:
         found = Exploration(
             query,
             recorder.to_json(),
-            self.loaded.words(pruned),
+            pruned.words,
             tuple(recording.relevance.tolist()),
             trace,
             pruned.num_text,
