@@ -175,6 +175,10 @@ def _redrawn(name):
         from sparsevlm.paper.extras import miniature_validity
 
         return miniature_validity.draw_price(miniature_validity.load("mini"))
+    if name == "study":
+        from sparsevlm.paper.extras import any_study
+
+        return any_study.figure(any_study.measure("mini", "controls"))
     report = _home(name).REPORT
     return report.figure(report.measure("mini", run_missing=False))
 
@@ -186,7 +190,7 @@ REDRAW = {
         name: name
         for name in (
             "table_1", "table_1_v1", "table_2", "table_3", "table_4", "figure_4", "figure_5",
-            "figure_8", "figure_9", "figure_10", "variants", "controls",
+            "figure_8", "figure_9", "figure_10", "variants", "controls", "study",
         )
     },
 }  # fmt: skip
