@@ -103,7 +103,10 @@ def grown() -> miniature_validity.Evidence:
 
 def test_the_sentence_names_the_stages_that_can_cost_something(grown):
     assert grown.attention.done == 4
-    assert "prunes after 1, 3, 7; what is dropped after 1 can be missed" in grown.attention.sentence
+    assert (
+        "prunes after 1, 3, 7; what is dropped after 1 can change an answer"
+        in grown.attention.sentence
+    )
 
 
 def test_gains_are_paired_and_have_their_signs(grown):

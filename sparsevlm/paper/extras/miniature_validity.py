@@ -100,7 +100,7 @@ class AttentionByLayer:
             f"{self.name}: the naming word looks at its object most in layer {best} "
             f"({self.naming[best]:.0%} of a head's attention, for {self.area:.1%} of the tokens); "
             f"from layer {self.done} of {len(self.naming)} on no answer needs the picture. "
-            f"SparseVLM prunes after {', '.join(map(str, self.stages))}; {missed} can be missed."
+            f"SparseVLM prunes after {', '.join(map(str, self.stages))}; {missed} can change an answer."
         )
 
 
