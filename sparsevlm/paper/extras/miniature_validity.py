@@ -95,12 +95,13 @@ class AttentionByLayer:
         """Depth in words: which stages can cost anything."""
         matter = [stage for stage in self.stages if stage + 1 < self.done]
         best = max(range(len(self.naming)), key=self.naming.__getitem__)
-        missed = f"what is dropped after {_join(matter)}" if matter else "nothing that it drops"
+        dropped = f"what is dropped after {_join(matter)}" if matter else "nothing that it drops"
         return (
             f"{self.name}: the naming word looks at its object most in layer {best} "
             f"({self.naming[best]:.0%} of a head's attention, for {self.area:.1%} of the tokens); "
             f"from layer {self.done} of {len(self.naming)} on no answer needs the picture. "
-            f"SparseVLM prunes after {', '.join(map(str, self.stages))}; {missed} can change an answer."
+            f"SparseVLM prunes after {', '.join(map(str, self.stages))}; "
+            f"{dropped} can change an answer."
         )
 
 
