@@ -130,7 +130,7 @@ def test_pruning_changes_what_the_model_says(runs, uninterrupted):
 
 
 def test_workers_make_the_same_records_and_finished_cells_are_left_alone(
-    source, runs, uninterrupted, tmp_path
+    source, runs, uninterrupted, tmp_path, capsys
 ):
     store = Store(tmp_path)
     some = [runs[1], runs[0], runs[4], runs[1]]
@@ -140,7 +140,8 @@ def test_workers_make_the_same_records_and_finished_cells_are_left_alone(
     assert len(missing_runs(runs, store)) == 3
     times = {c: store.path(c.id).stat().st_mtime_ns for c in some}
     broken = MiniatureBackend("/nonexistent")  # would fail if anything ran
-    execute_runs(some, store, jobs=2, progress=False, backend=broken)
+    execute_runs(some, store, jobs=2, backend=broken)
+    assert capsys.readouterr() == ("", ""), "nothing to do shows no bar"
     assert times == {c: store.path(c.id).stat().st_mtime_ns for c in some}
 
 

@@ -143,6 +143,8 @@ def execute_runs(
     store = store or Store()
     store.tidy()
     todo = missing_runs(runs, store)
+    if not todo:  # no bar either: most notebooks find everything at hand
+        return {}
     failed: dict[str, str] = {}
     unfinished = []
     samples = sum(run.num_samples for run in todo)
