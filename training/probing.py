@@ -138,3 +138,29 @@ def one_of_every_family(
                 draft = drafts[int(rng.integers(len(drafts)))]
                 turns.append(answer_turn(name, draft.question, draft.answer))
     return turns
+
+
+def scene_probes(
+    model, builder, draw: Callable[[int], Scene], asked: Callable[[], Iterable[Asked]], scenes: int
+) -> dict:
+    """Return both probes of a model of scenes; it is left with the attention kernel "eager".
+
+    Parameters
+    ----------
+    model, builder
+        The miniature and its prompt builder.
+    draw : seed -> Scene
+        The scenes in which objects are named.
+    asked : () -> iterable of Asked
+        What is asked of the model with the image hidden from some layer on.
+    scenes : int
+        How many of each.
+    """
+    model.set_attn_implementation("eager")
+    seen = (draw(PROBE_SEEDS + number) for number in range(scenes))
+    images = ((scene.image, named_objects(scene)) for scene in seen)
+    return {
+        "scenes": scenes,
+        "attention": attention_on_target(model, builder, images),
+        "without_image_from": right_when_blind(model, asked()),
+    }

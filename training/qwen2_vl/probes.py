@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 
@@ -15,10 +16,8 @@ from training.probing import (
     PROBE_SCENES,
     PROBE_SEEDS,
     Asked,
-    attention_on_target,
-    named_objects,
     one_of_every_family,
-    right_when_blind,
+    scene_probes,
 )
 from training.qwen2_vl.model import AROUND, BEFORE_IDS
 from training.qwen2_vl.vision import image_positions, merge, tower_features
@@ -26,15 +25,9 @@ from training.recipes import TRAINING_SEEDS
 
 
 def probes(model, scenes: int = PROBE_SCENES) -> dict:
-    """Both probes; leaves the model with the attention kernel "eager"."""
-    model.set_attn_implementation("eager")
-    seen = (make_image(PROBE_SEEDS + number) for number in range(scenes))
-    images = ((scene.image, named_objects(scene)) for scene in seen)
-    return {
-        "scenes": scenes,
-        "attention": attention_on_target(model, builder(model.config), images),
-        "without_image_from": right_when_blind(model, _asked(model, scenes)),
-    }
+    """Both probes (see `scene_probes`)."""
+    asked = partial(_asked, model, scenes)
+    return scene_probes(model, builder(model.config), make_image, asked, scenes)
 
 
 def _asked(model, scenes: int) -> Iterator[Asked]:
