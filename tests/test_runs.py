@@ -82,6 +82,14 @@ def test_a_plan_is_read_back_and_made_again_when_anything_changes(source, tmp_pa
     assert plan_runs(PROFILE, backend=source, store=store) == first
 
 
+def test_a_limited_profile_has_a_plan_of_its_own(source, tmp_path):
+    """Else each would throw the other's away, and the questions would be drawn again and again."""
+    store, whole = Store(tmp_path), replace(PROFILE, study="probe")
+    for profile in (whole, whole.limited(4), replace(whole, chosen_model=True)):
+        plan_runs(profile, backend=source, store=store)
+    assert len(list((tmp_path / "plans").iterdir())) == 3
+
+
 def test_another_seed_or_other_weights_are_other_cells(source, runs, tmp_path):
     other = plan_runs(replace(PROFILE, seed=1), backend=source, store=Store(tmp_path))
     assert {c.id for c in other}.isdisjoint(c.id for c in runs)

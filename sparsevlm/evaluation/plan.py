@@ -93,7 +93,7 @@ def _plan_path(profile: Profile, backend: EvalBackend, revision: str, store: Sto
 
 
 def _plan_name(profile: Profile) -> str:
-    return f"{profile.name}.{profile.study}" if profile.study else profile.name
+    return f"{profile.slug}.{profile.study}" if profile.study else profile.slug
 
 
 def _runs(profile: Profile, backend: EvalBackend, revision: str) -> Iterator[EvaluationRun]:
