@@ -90,6 +90,11 @@ def test_every_link_leads_somewhere(folders):
     assert not [t for t in pages["index.html"].targets if "partial" in t]
 
 
+def test_the_command_of_a_card_is_that_of_a_limited_profile(folders):
+    text = site.build(get_profile("mini-8"), **folders).read_text()
+    assert "sparsevlm reproduce --only figure_2 --profile mini --limit 8</pre>" in text
+
+
 def test_the_index_shows_figures_in_order_and_says_what_is_missing(folders):
     text = build(folders).read_text()
     order = re.findall(r'<article id="(\w+)">', text)
