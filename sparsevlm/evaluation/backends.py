@@ -216,19 +216,20 @@ class CheckpointBackend:
         return select(_all_samples(self.data, benchmark, self.complete), n, seed)
 
     def media(self, model: str, samples: Sequence[Sample]) -> Iterator[list[Image]]:
-        """Open the images of each sample: none, one, or eight frames of its video."""
+        """Open the images of each sample, as the scripts do: none, one, or eight of its video."""
         return (self._open(sample) for sample in samples)
 
     def _open(self, sample: Sample) -> list[Image]:
-        from sparsevlm.benchmarks.loaders.frames import KINDS, read_frames
+        from sparsevlm.benchmarks.loaders.frames import read_frames
+        from sparsevlm.benchmarks.loaders.videoqa import SETS
         from sparsevlm.models.images import load_image
 
         if not sample.media:
             return []
         path = Path(self.data) / sample.media
-        # A video or a folder of frames; images of SEED-Bench have names of any form.
-        is_video = path.suffix.lower() in KINDS or path.is_dir()
-        return read_frames(path) if is_video else [load_image(path)]
+        # By its benchmark, not its name: a .gif is a video of TGIF, or the image of a question.
+        is_video = sample.media.startswith(tuple(f"{s.layout.folder}/" for s in SETS.values()))
+        return read_frames(path) if is_video else [load_image(path, "official")]
 
     def version(self, model: str, samples: Sequence[Sample]) -> str:
         """Return the digest of questions and files together.
@@ -294,6 +295,12 @@ def _all_samples(data: str, benchmark: str, complete: bool) -> tuple[Sample, ...
 
 @lru_cache(maxsize=100_000)
 def _file_digest(path: Path) -> str:
-    """Digest of name and content of a file, or of all files of a folder of frames."""
-    parts = sorted(path.iterdir()) if path.is_dir() else [path]
-    return digest(*(f"{part.name} {content_digest(part, 'sha256')}" for part in parts))
+    """Digest of name and content of a file, or of all files of a folder of frames.
+
+    One that may not be read is a content of its own: its questions are left open, no others.
+    """
+    try:
+        parts = sorted(path.iterdir()) if path.is_dir() else [path]
+        return digest(*(f"{part.name} {content_digest(part, 'sha256')}" for part in parts))
+    except (PermissionError, IsADirectoryError) as error:
+        return digest(f"{path.name} {error.strerror}")

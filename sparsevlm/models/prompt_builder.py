@@ -110,7 +110,8 @@ class PromptBuilder(ABC):
         questions
             Plain texts.
         media
-            For each question its images: none, one, or the frames of a video in order.
+            For each question its images: none, one, or the frames of a video in order. An image
+            in memory of mode RGB is taken as it is, any other as `load_image` reads it.
 
         Returns
         -------
@@ -123,7 +124,8 @@ class PromptBuilder(ABC):
         ------
         ValueError
             Different numbers of questions and media, none at all, a placeholder in a question,
-            media that the model does not take, or a batch to pad without a padding token.
+            media that the model does not take or that cannot be opened (`ImageError`), or a batch
+            to pad without a padding token.
         """
         if len(questions) != len(media) or not questions:
             raise ValueError(

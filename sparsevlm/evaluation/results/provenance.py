@@ -110,7 +110,9 @@ def read(path: Path) -> dict[str, object]:
         raise ValueError(f"{path} is no figure of this suite; expected one of {', '.join(readers)}")
     try:
         note = json.loads(readers[path.suffix](path))
-    except (ValueError, SyntaxError):  # SyntaxError: XML that cannot be read, and broken PNG
+    except Exception as error:  # a broken file makes its reader raise anything
+        if isinstance(error, OSError) and error.errno:
+            raise
         note = None
     if not isinstance(note, dict) or "figure" not in note:
         raise ValueError(
