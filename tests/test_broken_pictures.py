@@ -180,8 +180,8 @@ def test_every_kind_of_broken_picture_costs_its_own_questions_and_nothing_else(
     again = plan_runs(gqa, backend=source, store=store)
     assert execute_runs(again, store, 1, False, backend=source) == {}
     for run in again:
-        told = [event for session in store.load(run).sessions for event in session["events"]]
-        assert len(told) == len(wrong)
+        first, *_ = store.load(run).sessions
+        assert len(first["events"]) == len(wrong)
 
 
 def test_a_broken_video_costs_its_own_questions(tmp_path):
