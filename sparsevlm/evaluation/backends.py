@@ -224,12 +224,11 @@ class CheckpointBackend:
         from sparsevlm.benchmarks.loaders.videoqa import SETS
         from sparsevlm.models.images import load_image
 
-        if not sample.media:
-            return []
         path = Path(self.data) / sample.media
         # By its benchmark, not its name: a .gif is a video of TGIF, or the image of a question.
-        is_video = sample.media.startswith(tuple(f"{s.layout.folder}/" for s in SETS.values()))
-        return read_frames(path) if is_video else [load_image(path, "official")]
+        if sample.media.startswith(tuple(one.layout.folder for one in SETS.values())):
+            return read_frames(path)
+        return [load_image(path, "official")] if sample.media else []
 
     def version(self, model: str, samples: Sequence[Sample]) -> str:
         """Return the digest of questions and files together.
@@ -295,12 +294,9 @@ def _all_samples(data: str, benchmark: str, complete: bool) -> tuple[Sample, ...
 
 @lru_cache(maxsize=100_000)
 def _file_digest(path: Path) -> str:
-    """Digest of name and content of a file, or of all files of a folder of frames.
-
-    One that may not be read is a content of its own: its questions are left open, no others.
-    """
+    """Digest of name and content of a file, or of all files of a folder of frames."""
     try:
         parts = sorted(path.iterdir()) if path.is_dir() else [path]
         return digest(*(f"{part.name} {content_digest(part, 'sha256')}" for part in parts))
-    except (PermissionError, IsADirectoryError) as error:
+    except PermissionError as error:  # a content of its own: only its questions are left open
         return digest(f"{path.name} {error.strerror}")

@@ -53,8 +53,9 @@ def git_state() -> tuple[str | None, bool | None]:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
-        )
+            ["git", *arguments], cwd=ROOT, capture_output=True, timeout=30, check=True,
+            encoding="utf-8", errors="replace",
+        )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
