@@ -178,28 +178,24 @@ class CheckpointBackend:
     )
     complete: bool = True
 
-    @property
-    def _folder(self) -> Path:
-        return Path(self.checkpoints)
-
     def revision(self, model: str) -> str:
         """Return the digest of the checkpoint's files, marked where it is quantised."""
         from sparsevlm.models.checkpoints.contents import identity
 
-        return identity(model, self._folder, self.quantization)
+        return identity(model, Path(self.checkpoints), self.quantization)
 
     def sizes(self, model: str) -> ModelSizes:
         """Return the sizes of the model: from the table of checkpoints, or its config.json."""
         from sparsevlm.models.checkpoints.contents import sizes_of
 
-        return sizes_of(model, self._folder)
+        return sizes_of(model, Path(self.checkpoints))
 
     def modules(self, model: str) -> tuple[str, ...]:
         """Return the modules of its prompt builder and adapter."""
         from sparsevlm.models.checkpoints.contents import family_and_config
         from sparsevlm.models.prompts import prompt_builder
 
-        architecture, config = family_and_config(model, self._folder)
+        architecture, config = family_and_config(model, Path(self.checkpoints))
         builder = prompt_builder(architecture, config, tokenizer=None)
         return _modules(builder, config.architectures or ())
 
@@ -257,7 +253,7 @@ class CheckpointBackend:
             device = gpu_of(current_process().name, torch.cuda.device_count())
         return load(
             model, dtype=dtype, device=device, attention=attention,
-            quantization=self.quantization, folder=self._folder,
+            quantization=self.quantization, folder=Path(self.checkpoints),
         )  # fmt: skip
 
 
