@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from sparsevlm.models.prompt_builder import PromptBuilder
     from sparsevlm.runtime.trace import SampleTrace
 
+MOST_PIXELS = 4096  # on a side
 MAX_NEW_TOKENS = 16  # there is no room for more in a figure
 
 
@@ -212,9 +213,15 @@ def record(
 
 
 def image_as_seen(image: Image, builder: PromptBuilder) -> Image:
-    """Return what of an image lies under the grid of visual tokens, at its own resolution."""
+    """Return what of an image lies under the grid of visual tokens, at its own resolution.
+
+    A side of more pixels than a figure can show is made shorter: a panorama on a square is large.
+    """
     from PIL import ImageOps
 
+    if max(image.size) > MOST_PIXELS:
+        image = image.copy()
+        image.thumbnail((MOST_PIXELS, MOST_PIXELS))
     if builder.fit == "pad":
         return pad_to_square(image)
     if builder.fit == "crop":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from functools import cached_property
 from html import escape
@@ -11,13 +10,13 @@ from pathlib import Path
 import anywidget
 import ipywidgets as widgets
 import traitlets
-from PIL import Image
 
 from sparsevlm.analysis.sample_images import sample_images
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.evaluation.paths import relative
 from sparsevlm.explorer.color_map import MODES, WRONG, ColorChoice
 from sparsevlm.explorer.state import COMPARISONS, ExplorerState
+from sparsevlm.models.images import load_image
 
 OWN = "own"
 MEAN = -1  # a dropdown takes None for "nothing chosen"
@@ -153,7 +152,7 @@ class Controls:
     def _open(self, files: tuple) -> None:
         if files:
             named = sorted(files, key=lambda file: file["name"])
-            frames = [Image.open(io.BytesIO(bytes(file["content"]))) for file in named]
+            frames = [load_image(bytes(file["content"]), name=file["name"]) for file in named]
             self.state.put(frames if len(frames) > 1 else frames[0])
 
     def _clicked(self, content: dict) -> None:

@@ -99,8 +99,18 @@ class Engine:
         return found, Geometry.of(fit, image.size, grid, trace.num_visual)
 
     def seen(self, image: ImageInput) -> ImageInput:
-        """The frames of a video that the model looks at."""
-        return replace(image, frames=tuple(self.loaded.builder.frames(image.frames)))
+        """The frames of a video that the model looks at, and how it sees them.
+
+        Raises
+        ------
+        ImageError
+            For an image that it cannot see.
+        """
+        if image.asked:
+            return image
+        builder = self.loaded.builder
+        frames = tuple(builder.frames(image.frames))
+        return replace(image, frames=frames, asked=tuple(builder.seen(frames)))
 
     def unknown_words(self, question: str) -> list[str]:
         """Words of a question that the tokenizer does not know, for a word-level vocabulary."""
@@ -129,7 +139,7 @@ class Engine:
 
     def _ask(self, image: ImageInput, question: str, pruner: Pruner, **how: object) -> Answer:
         how = {"max_new_tokens": self.max_new_tokens, "probabilities": True, **how}
-        return self.loaded.ask(question, image.frames, pruner, **how)
+        return self.loaded.ask(question, image.asked or image.frames, pruner, **how)
 
     def _compared(
         self, image: ImageInput, question: str, own: Answer, other: Answer, other_pruner: Pruner

@@ -184,23 +184,32 @@ class SavedSession:
     explorations: tuple[Exploration, ...]
 
     def save(self, path: Path) -> Path:
-        """Write a gzipped JSON file, atomically.
+        """Write a gzipped JSON file, atomically; a large picture is made smaller.
+
+        What the model was asked about is kept as it is where there is room for it, see
+        `ImageInput.for_file`.
 
         Raises
         ------
         ValueError
-            If it would be larger than 1 MB.
+            If the answers alone would be larger than 1 MB.
         """
         small = tuple(
             replace(found, attention=found.attention.for_file()) for found in self.explorations
         )
-        content = _FILE.dump_python(replace(self, explorations=small))
-        text = json.dumps({"format": FORMAT, **content}, separators=(",", ":"))
-        data = gzip.compress(text.encode(), mtime=0)
-        if len(data) > MAX_BYTES:
+        content = _FILE.dump_python(replace(self, explorations=small), exclude={"image"})
+        alone = len(_file_bytes(content))
+        for image in self.image.for_file():
+            rows = [*image["frames"], *image.get("asked", ())]
+            if alone + 3 / 4 * sum(map(len, rows)) > MAX_BYTES:  # gzip takes base64's excess back
+                continue
+            data = _file_bytes({**content, "image": image})
+            if len(data) <= MAX_BYTES:
+                break
+        else:
             raise ValueError(
-                f"a session of {len(small)} answers takes {len(data)} bytes, more than "
-                f"{MAX_BYTES}; save fewer answers, or a smaller image"
+                f"a session of {len(small)} answers takes {alone} bytes without its picture, and "
+                f"with it more than {MAX_BYTES}; save fewer answers"
             )
         with replacing(Path(path)) as partial:
             partial.write_bytes(data)
@@ -226,6 +235,11 @@ class SavedSession:
             raise ValueError(
                 f"{path} is not a complete explorer session ({FORMAT}); share it again"
             ) from error
+
+
+def _file_bytes(content: dict) -> bytes:
+    text = json.dumps({"format": FORMAT, **content}, separators=(",", ":"))
+    return gzip.compress(text.encode(), mtime=0)
 
 
 _FILE = TypeAdapter(SavedSession)

@@ -165,13 +165,14 @@ def montage(shown: ImageInput, geometry: Geometry, show_padding: bool = False) -
     gap = GAP * width if steps > 1 else 0.0
     whole = columns * (width + gap) - gap, lines * (height + gap) - gap
     scale = min(1.0, LONGEST / max(whole))
-    image = Image.new("RGB", (round(whole[0] * scale), round(whole[1] * scale)), "white")
+    image = Image.new("RGB", _pixels(*whole, scale), "white")
     corners = [
         (scale * (i % columns) * (width + gap), scale * (i // columns) * (height + gap))
         for i in range(steps)
     ]
     for frame, corner in zip(frames, corners, strict=True):
-        image.paste(_framed(frame, view, scale), tuple(map(round, corner)))
+        framed = _framed(frame, geometry.size, view, scale)
+        image.paste(framed, tuple(map(round, corner)))
     rectangles = tuple(
         found and _visible(found[1], view, scale, corners[found[0]])
         for found in geometry.rectangles()
@@ -187,10 +188,10 @@ def _view(geometry: Geometry, show_padding: bool) -> Box:
     return min(0, left), min(0, top), max(width, right), max(height, bottom)
 
 
-def _framed(frame: Image.Image, view: Box, scale: float) -> Image.Image:
-    """A frame on hatched paper as large as the view."""
-    size = (round((view[2] - view[0]) * scale), round((view[3] - view[1]) * scale))
-    inside = (round(frame.width * scale), round(frame.height * scale))
+def _framed(frame: Image.Image, original: tuple[int, int], view: Box, scale: float) -> Image.Image:
+    """A frame, which may be smaller than its original, on hatched paper as large as the view."""
+    size = _pixels(view[2] - view[0], view[3] - view[1], scale)
+    inside = _pixels(*original, scale)
     if size == frame.size == inside:
         return frame
     paper = Image.new("RGB", size, _PAPER)
@@ -199,6 +200,11 @@ def _framed(frame: Image.Image, view: Box, scale: float) -> Image.Image:
         draw.line((x, size[1], x + size[1], 0), fill=_HATCH)
     paper.paste(frame.resize(inside), (round(-view[0] * scale), round(-view[1] * scale)))
     return paper
+
+
+def _pixels(width: float, height: float, scale: float) -> tuple[int, int]:
+    """A size at a scale; the line that is left of a long panorama is still one pixel."""
+    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _visible(box: Box, view: Box, scale: float, corner: tuple[float, float]) -> Box | None:

@@ -34,6 +34,8 @@ explorer = explore({profile!r}, model={model!r}, session=str(HERE / "session.jso
 # Without the recording: the same image and question, answered again by {name}.
 session = ExplorerSession({profile!r}, {model!r})
 session.load(HERE / "session.json.gz")
+if not session.image.exact:
+    print("The picture was made smaller to be shared; asked again, the model may answer otherwise.")
 found, _ = session.engine().explore(session.image, {query})
 print("dense: ", *(token.text for token in found.dense))
 print("pruned:", *(token.text for token in found.pruned))
@@ -65,13 +67,14 @@ def save_share(
     Raises
     ------
     ValueError
-        If trace or session would be larger than 1 MB.
+        If the trace, or the session without its picture, would be larger than 1 MB.
     """
     from sparsevlm.analysis.style import save_figure
 
     found = session.explorations[0]
     query = found.query
-    name = f"{query.method}-{query.tokens or 'all'}-{digest(repr(query), session.image.title)[:8]}"
+    shown = (session.image.title, *(frame.tobytes() for frame in session.image.frames))
+    name = f"{query.method}-{query.tokens or 'all'}-{digest(repr(query), *shown)[:8]}"
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
     session.save(target / "session.json.gz")

@@ -166,6 +166,11 @@ class ExplorerState:
                 "This small model has only ever seen drawn scenes: what it says about another "
                 "image means nothing."
             )
+        if not session.image.exact:
+            found.append(
+                "This picture was made smaller to be shared, so new answers may not be those that "
+                "the original would get; recorded ones are of the original."
+            )
         unknown = session.unknown_words(self.query.question)
         if unknown:
             words = ", ".join(f"“{word}”" for word in unknown)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TEXT = 2.0  # inches for words and answers
+TEXT, TALLEST = 2.0, 3.0  # inches for words and answers, and for a panel
 GAP, HEAD, FOOT = 0.08, 0.38, 0.34
 
 
@@ -67,7 +67,7 @@ def draw(
     columns = 1 + max(1, *(len(one.trace.stages) for one in found))
     width = figure_size(2)[0]
     wide = (width - TEXT - GAP * columns) / columns
-    high = wide * shown.image.height / shown.image.width
+    high = min(TALLEST, wide * shown.image.height / shown.image.width)
     row = max(high, 1.0) + FOOT
     height = HEAD + row * len(found)
     fig = plt.figure(figsize=(width, height), layout="none")

@@ -144,6 +144,14 @@ class PromptBuilder(ABC):
         """Return those of the frames of a video that the model looks at: all, unless overridden."""
         return images
 
+    def seen(self, images: Media) -> Media:
+        """Return the images of a question at the size at which the model sees them.
+
+        `inputs` makes the same of these as of the images: bit for bit where the model's input has
+        one size. Where it follows the image's own, they are the images as they are.
+        """
+        return self.frames(images)
+
     def decode(self, ids: Tensor) -> list[str]:
         """Return the text of every row ``[batch, tokens]``, without special tokens and stripped."""
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sparsevlm.models.prompt_builder import Fit, Media, PromptBuilder, Template
-from sparsevlm.models.prompts.clip import CLIP_MEAN, CLIP_STD, Channels, clip_pixels, vicuna
+from sparsevlm.models.prompts.clip import (
+    CLIP_MEAN,
+    CLIP_STD,
+    Channels,
+    clip_pixels,
+    seen_by_clip,
+    vicuna,
+)
 
 VICUNA_V1 = vicuna("user")  # conversation "vicuna_v1", with which LLaVA-1.5 was trained
 IMAGE_START = 35  # where LLaVA-1.5's own scripts see the first visual token
@@ -32,6 +39,10 @@ class LlavaPromptBuilder(PromptBuilder):
     fit: Fit = "pad"
     mean: Channels = CLIP_MEAN
     std: Channels = CLIP_STD
+
+    def seen(self, images: Media) -> Media:
+        """See `PromptBuilder.seen`."""
+        return seen_by_clip(images, self.config.vision_config.image_size, self.fit)
 
     def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
         vision = self.config.vision_config

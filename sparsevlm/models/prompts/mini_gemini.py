@@ -11,7 +11,7 @@ from torch import Tensor
 from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig
 from sparsevlm.models.mini_gemini.vision import resized
 from sparsevlm.models.prompt_builder import Fit, Media, PromptBuilder, Template
-from sparsevlm.models.prompts.clip import clip_pixels
+from sparsevlm.models.prompts.clip import clip_pixels, seen_by_clip
 from sparsevlm.models.prompts.llava import VICUNA_V1
 
 PLACEHOLDER = "<image>"
@@ -45,6 +45,10 @@ class MiniGeminiPromptBuilder(PromptBuilder):
         prompt = super().prompt(question, num_images)
         image = self.template.image or ""
         return prompt.replace(image, "", 1) if PLACEHOLDER in question else prompt
+
+    def seen(self, images: Media) -> Media:
+        """See `PromptBuilder.seen`."""
+        return seen_by_clip(images, self.config.image_size_aux, self.fit)
 
     def _ids(self, prompt: str, num_images: int, count: int) -> list[int]:
         """SentencePiece begins each piece with its word mark; only the first keeps its <s>."""

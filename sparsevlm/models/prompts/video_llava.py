@@ -12,7 +12,14 @@ from transformers import VideoLlavaForConditionalGeneration
 
 from sparsevlm.models.images import sample_frames
 from sparsevlm.models.prompt_builder import Fit, Media, PromptBuilder, Template
-from sparsevlm.models.prompts.clip import CLIP_MEAN, CLIP_STD, Channels, clip_pixels, vicuna
+from sparsevlm.models.prompts.clip import (
+    CLIP_MEAN,
+    CLIP_STD,
+    Channels,
+    clip_pixels,
+    seen_by_clip,
+    vicuna,
+)
 
 # Conversation "llava_v1", with which Video-LLaVA was trained and evaluated: a human, not a user.
 LLAVA_V1 = replace(vicuna("human"), video="<video>\n")
@@ -52,6 +59,11 @@ class VideoLlavaPromptBuilder(PromptBuilder):
     def frames(self, images: Media) -> Media:
         """Return `num_frames` frames of a video, or the one image."""
         return sample_frames(images, self.num_frames) if len(images) > 1 else images
+
+    def seen(self, images: Media) -> Media:
+        """See `PromptBuilder.seen`."""
+        side = self.config.vision_config.image_size
+        return seen_by_clip(self.frames(images), side, self.fit)
 
     @property
     def _patches(self) -> int:
