@@ -142,6 +142,8 @@ class _Asking:
                 )
             except InputError as reason:
                 self._fail(sample, str(reason))
+            except MemoryError:  # it is asked again without those
+                continue
         if len(self._failures) == before:
             raise error  # each can be read alone, so it is not the images
 
