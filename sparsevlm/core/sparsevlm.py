@@ -58,6 +58,9 @@ class SparseVLM(StagedPruner):
     raters
         ``"above_mean"`` (all releases), ``"at_least_mean"`` (paper); ``"all_text"`` and
         ``"all_tokens"``, visual ones and the system prompt included (both: the paper's Figure 5).
+    text
+        Whose tokens may be raters: ``"after_image"`` (all releases) or ``"whole_prompt"``, for a
+        question that stands before the image; see `Pruner`.
     sparsity_mode
         ``"fixed"`` (v1.5, SparseVLM+: the counts of the stages), ``"rank"`` (paper: lambda (L_v -
         rank P) are dropped) or ``"scaled_rank"`` (v1.0, video: rank * scale + bias are kept).
@@ -100,6 +103,7 @@ class SparseVLM(StagedPruner):
     """
 
     raters: str = "above_mean"
+    text: str = "after_image"
     sparsity_mode: str = "fixed"
     lam: float | None = None
     tokens: int | None = None

@@ -42,7 +42,15 @@ class QueriesKeys:
         mask = None if self.mask is None else self.mask.to(device)
         return QueriesKeys(self.query.to(device), self.key.to(device), self.scaling, mask)
 
-    def rows(self, sample: int, start: int, columns: slice, raters: Tensor, cache: dict) -> Tensor:
+    def rows(
+        self,
+        sample: int,
+        start: int,
+        columns: slice,
+        raters: Tensor,
+        cache: dict,
+        whole: int | None = None,
+    ) -> Tensor:
         """Attention ``[heads, raters, columns]`` of some of the tokens behind ``columns``.
 
         Parameters
@@ -58,13 +66,35 @@ class QueriesKeys:
         cache
             Of this sample and prefill. Keeps the mask of the raters, of which a later stage needs
             the end.
+        whole
+            Tokens of the prompt, where those before the block may rate too: they come first in
+            the count, and see the whole prompt.
         """
+        if whole is not None:
+            return self._rows_of_all(sample, start, columns, raters, whole)
         query, key = self.query[sample, :, start + columns.stop :], self.key[sample, :, start:]
         mask = self._mask(sample, start)
         if mask is None:
             mask = _causal(raters, query.shape[1], key, cache)
         else:
             mask = mask[columns.stop :].index_select(0, raters)
+        return attention_rows(query, key, raters, columns, self.scaling, mask)
+
+    def _rows_of_all(
+        self, sample: int, start: int, columns: slice, raters: Tensor, prompt: int
+    ) -> Tensor:
+        query, key = self.query[sample, :, start:], self.key[sample, :, start:]
+        early = raters < columns.start
+        raters = raters + (columns.stop - columns.start) * ~early
+        mask = self._mask(sample, start)
+        if mask is None:
+            mask = causal_bias(raters, query.shape[1], key.shape[1], key.dtype)
+        else:
+            mask = mask.index_select(0, raters)
+        seen = torch.arange(key.shape[1], device=key.device) < prompt
+        if mask.dtype != torch.bool:
+            seen = torch.zeros_like(mask[0]).masked_fill(~seen, -torch.inf)
+        mask = torch.where(early[:, None], seen, mask)
         return attention_rows(query, key, raters, columns, self.scaling, mask)
 
     def mean(self, sample: int, start: int, columns: slice, tokens: int) -> Tensor:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 
+from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from sparsevlm.core.interface import Pruner
 from sparsevlm.runtime.adapter import Adapter
+from sparsevlm.runtime.prefill import Prefill
+from sparsevlm.runtime.trace import positions_of
+
+# Most text tokens that the templates of the supported models put after an image without question.
+WORDS_OF_A_TEMPLATE = 8
 
 
 def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model: str) -> None:
@@ -93,4 +99,34 @@ def check_cache(cache: object) -> None:
         raise ValueError(
             f"prune() works with a DynamicCache, whose layers may differ in length; got "
             f"{type(cache).__name__}. Leave cache_implementation unset"
+        )
+
+
+def warn_of_few_words(prefill: Prefill, ids: Tensor | None) -> None:
+    """Warn where the words that rated look like those of a template: the question may be before
+    the image.
+
+    Parameters
+    ----------
+    prefill
+        Just run.
+    ids
+        ``[batch, tokens]`` of it, where there are any.
+    """
+    for number, (sample, decisions) in enumerate(
+        zip(prefill.first, prefill.decisions, strict=True)
+    ):
+        few = sample.prompt_text <= WORDS_OF_A_TEMPLATE and sample.before > sample.prompt_text
+        if not few or not decisions or decisions[0].selection.raters is None:
+            continue
+        first = sample.start + sample.before + sample.visual
+        rated = positions_of(decisions[0].selection.raters)
+        named = rated if ids is None else ids[number, [first + place for place in rated]].tolist()
+        warnings.warn(
+            f"only {sample.prompt_text} text tokens follow the image of sample {number}, and the "
+            f"visual tokens were rated by the {'positions' if ids is None else 'token ids'} "
+            f"{named} alone: the words of a chat template? The {sample.before} tokens before the "
+            "image rate nothing (nor do they in the official code). Write the question after the "
+            'image, or let all words rate: make_pruner(..., text="whole_prompt")',
+            stacklevel=2,
         )

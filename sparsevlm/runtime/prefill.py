@@ -123,6 +123,8 @@ class Prefill:
                 )
             return found
 
+        whole = self.pruner.text == "whole_prompt"
+        prompt = sample.columns.stop + sample.prompt_text
         context = context_of(
             sample,
             row,
@@ -131,11 +133,10 @@ class Prefill:
             num_layers=len(self.decoder.layers),
             grid=self.grids[number],
             rows=lambda columns, raters: announced().rows(
-                number, start, columns, raters, self.masks[number]
+                number, start, columns, raters, self.masks[number], prompt if whole else None
             ),
-            mean=lambda columns: announced().mean(
-                number, start, columns, columns.stop + sample.prompt_text
-            ),
+            mean=lambda columns: announced().mean(number, start, columns, prompt),
+            whole_prompt=whole,
             rotary=lambda: segment.tables_of(number, start),
             prompt_key=lambda: self.prompt_key(number, inputs()),
             static=self.static,

@@ -16,7 +16,7 @@ from sparsevlm.core.interface import Pruner, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.attention import QueriesKeys, project, watch_attention
-from sparsevlm.runtime.checks import check_cache, check_pruner, check_static
+from sparsevlm.runtime.checks import check_cache, check_pruner, check_static, warn_of_few_words
 from sparsevlm.runtime.context import prompt_key
 from sparsevlm.runtime.generation import Generation
 from sparsevlm.runtime.hooks import Hook, clean, filled, mark_filled, pruned_class, restore_class
@@ -231,7 +231,11 @@ class PruningSession:
         if state is None or output is None:
             return  # an exception: an unfinished prefill is no trace
         state.finish()
-        if not self.continuing and self.traced and self.trace is not None:
+        if self.continuing or not self.traced:
+            return
+        if self.pruner.text == "after_image":
+            warn_of_few_words(state, self.ids)
+        if self.trace is not None:
             self.trace.record(state.trace)
 
     def _keep_attention(self, index: int, found: QueriesKeys) -> None:

@@ -38,7 +38,7 @@ class StageTrace:
         Score of every visual token before it (higher = keep), and whose it is: an original
         index, or the id of a recycled token. Empty for a method without scores.
     raters
-        Positions in the text after the image that rated. Empty for a method without raters.
+        Positions in the text (see `Pruner.text`) that rated. Empty for a method without raters.
     num_left
         Visual tokens after it: ``len(kept) + len(groups)``.
     """
@@ -231,7 +231,8 @@ def sample_trace(
     return SampleTrace(first.num_visual, grid, stages, tokens_in, tokens_out, last.slots.tolist())
 
 
-def _positions(raters: Tensor | None) -> list[int]:
+def positions_of(raters: Tensor | None) -> list[int]:
+    """Positions that rated, from `Selection.raters`."""
     if raters is None:
         return []
     return (raters.nonzero().flatten() if str(raters.dtype) == "torch.bool" else raters).tolist()
@@ -257,6 +258,6 @@ def _stage_trace(decision: Decision, members: dict[int, list[int]]) -> StageTrac
         group_ids=recycled,
         scores=[float(f"{value:.6g}") for value in scores],
         score_ids=source if scores else [],
-        raters=_positions(selection.raters),
+        raters=positions_of(selection.raters),
         num_left=len(after),
     )
