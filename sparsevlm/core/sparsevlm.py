@@ -140,10 +140,9 @@ class SparseVLM(StagedPruner):
             # over the heads; a token's score is the mean of its column.
             attention = context.attention_rows(rows)
             if self.gravity:
-                cos, sin = context.rotary_text
-                attention = attention / scoring.gravity(
-                    (cos[rows], sin[rows]), context.rotary_visual
-                )
+                # For the whole text: a matrix product of few rows sums in another order.
+                factors = scoring.gravity(context.rotary_text, context.rotary_visual)
+                attention = attention / factors[rows]
             if self.heads is not None:
                 attention = attention[scoring.priority_heads(attention, self.heads, chosen)]
             rating = scoring.mean_over_heads(attention)
