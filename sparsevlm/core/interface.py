@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from sparsevlm.core.schedule import PruningStage, check_stages
+from sparsevlm.core.schedule import PruningStage, check_stages, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -191,6 +191,9 @@ class StagedPruner:
     positions = "original"
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            # NumPy's and torch's numbers: equal settings have equal ids.
+            object.__setattr__(self, f.name, plain(getattr(self, f.name)))
         object.__setattr__(self, "stages", check_stages(self.stages))
         if self.positions not in POSITIONS:
             known = ", ".join(POSITIONS)
