@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparsevlm.models.vision import TowerNotes, number_of
-from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
+from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
+from sparsevlm.runtime.adapter import Adapter, Grid
 
 
 class Llava(Adapter):
@@ -29,12 +29,14 @@ class Llava(Adapter):
 
     def visual_mask(self, arguments: dict) -> Tensor:
         """True at the image placeholders."""
-        ids = [self.model.config.image_token_id]
-        return placeholders(arguments, ids, [("pixel_values", "image")])
+        token = self.model.config.image_token_id
+        return placeholders(arguments, [("image", token, ("pixel_values",))], self.notes)
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """Patches of the vision tower, or a square where that fits."""
         vision = self.model.config.vision_config
+        if vision.model_type != "pixtral":  # which takes images of any size
+            check_equal(counts, "image")
         side = vision.image_size // vision.patch_size
         return [(side, side) if side * side == count else square(count) for count in counts]
 

@@ -95,10 +95,17 @@ class PromptBuilder(ABC):
         Raises
         ------
         ValueError
-            An empty question, or a number of images that the model does not take.
+            An empty question, one with special tokens in it, or a number of images that the model
+            does not take.
         """
         if not question.strip():
             raise ValueError("the question is empty; ask something such as 'what color is it ?'")
+        if found := self._reserved(question):
+            raise ValueError(
+                f"the question contains {', '.join(map(repr, found))}, which the tokenizer of this "
+                "model reads as a mark of its own (an image, the end of a turn, ...) and not as "
+                "text; write it otherwise, say with spaces inside"
+            )
         before, lead = self.template.before, self.template.lead(num_images)
         return f"{before}{lead}{question}{self.template.after}"
 
@@ -122,8 +129,8 @@ class PromptBuilder(ABC):
         Raises
         ------
         ValueError
-            Different numbers of questions and media, none at all, a placeholder in a question,
-            media that the model does not take, or a batch to pad without a padding token.
+            Different numbers of questions and media, none at all, a batch to pad without a padding
+            token, or what `prompt` refuses.
         """
         if len(questions) != len(media) or not questions:
             raise ValueError(
@@ -161,6 +168,20 @@ class PromptBuilder(ABC):
     def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
         """Number of visual tokens of every sample, and the tensors of all pixels."""
 
+    def _reserved(self, question: str) -> list[str]:
+        """Special tokens and placeholders that the tokenizer would find in a question."""
+        if self.tokenizer is None:
+            return []
+        added = self.tokenizer.added_tokens_decoder
+        own = {getattr(self.config, f"{kind}_token_id", None) for kind in ("image", "video")}
+        own |= {number for number, token in added.items() if token.special}
+        own |= set(self.tokenizer.all_special_ids)
+        # Also as the tokenizer sees the text: it may turn capitals into small letters first.
+        ids = set(self.tokenizer(question, add_special_tokens=False)["input_ids"])
+        ids.discard(self.tokenizer.unk_token_id)
+        names = {n: self.tokenizer.convert_ids_to_tokens(n) for n in own if n is not None}
+        return sorted(name for n, name in names.items() if name and (n in ids or name in question))
+
     def _ids(self, prompt: str, num_images: int, count: int) -> list[int]:
         """Token ids of a prompt, its placeholder repeated ``count`` times."""
         ids = list(self.tokenizer(prompt)["input_ids"])
@@ -170,8 +191,7 @@ class PromptBuilder(ABC):
         if ids.count(token) != 1:
             raise ValueError(
                 f"expected the placeholder id {token} once in the prompt, found it "
-                f"{ids.count(token)} times: the question must not contain the placeholder, and "
-                "the tokenizer must be the model's own"
+                f"{ids.count(token)} times: the tokenizer must be the model's own"
             )
         where = ids.index(token)
         return [*ids[:where], *[token] * count, *ids[where + 1 :]]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from sparsevlm.core.interface import Pruner, phase
 from sparsevlm.runtime import layout
-from sparsevlm.runtime.adapter import find_adapter
+from sparsevlm.runtime.adapter import find_adapter, unwrap
 from sparsevlm.runtime.attention import QueriesKeys, project, watch_attention
 from sparsevlm.runtime.checks import check_cache, check_pruner, check_static
 from sparsevlm.runtime.prefill import Prefill
@@ -45,7 +45,7 @@ class PruningSession:
     ) -> None:
         if static:
             check_static(pruner)
-        self.model, self.pruner, self.static = model, pruner, static
+        self.model, self.pruner, self.static = unwrap(model), pruner, static
         self.adapter = find_adapter(model, visual_mask)
         self.span = visual_mask if isinstance(visual_mask, tuple) else None
         self.trace = Trace(pruner.to_json()) if trace else None
