@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from sparsevlm.core.schedule import plain
 from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
 from sparsevlm.runtime.adapter import Adapter, Grid
 
@@ -65,7 +66,14 @@ class LanguageModel(Adapter):
                 f"a {type(model).__name__} has no image placeholder; give visual_mask, a bool "
                 "tensor [batch, tokens] or the pair (start, stop)"
             )
-        self.given = visual_mask
+        span = isinstance(visual_mask, tuple | list) and len(visual_mask) == 2
+        self.given: Any = tuple(map(plain, visual_mask)) if span else visual_mask
+        tensor = isinstance(visual_mask, Tensor) and visual_mask.ndim == 2
+        if not tensor and not (span and all(type(place) is int for place in self.given)):
+            raise ValueError(
+                "visual_mask must be a bool tensor [batch, tokens] or the pair (start, stop) of "
+                f"integers, got {visual_mask!r}"
+            )
         self.base = self.decoder = model.model
 
     def visual_mask(self, arguments: dict) -> Tensor:
@@ -81,6 +89,9 @@ class LanguageModel(Adapter):
         batch, length = source.shape[:2]
         mask = torch.zeros(batch, length, dtype=torch.bool, device=source.device)
         if isinstance(self.given, tuple):
+            columns = range(length)[slice(*self.given)]
+            if not columns or max(self.given) > length or min(self.given) < -length:
+                raise ValueError(f"visual_mask {self.given} is no span of {length} tokens")
             mask[:, slice(*self.given)].fill_(True)
             return mask
         rows, columns = self.given.shape

@@ -7,6 +7,7 @@ and in the transform of the image.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -169,18 +170,18 @@ class PromptBuilder(ABC):
         """Number of visual tokens of every sample, and the tensors of all pixels."""
 
     def _reserved(self, question: str) -> list[str]:
-        """Special tokens and placeholders that the tokenizer would find in a question."""
-        if self.tokenizer is None:
-            return []
-        added = self.tokenizer.added_tokens_decoder
-        own = {getattr(self.config, f"{kind}_token_id", None) for kind in ("image", "video")}
-        own |= {number for number, token in added.items() if token.special}
-        own |= set(self.tokenizer.all_special_ids)
-        # Also as the tokenizer sees the text: it may turn capitals into small letters first.
-        ids = set(self.tokenizer(question, add_special_tokens=False)["input_ids"])
-        ids.discard(self.tokenizer.unk_token_id)
-        names = {n: self.tokenizer.convert_ids_to_tokens(n) for n in own if n is not None}
-        return sorted(name for n, name in names.items() if name and (n in ids or name in question))
+        """Marks of the template and special tokens that would be found in a question."""
+        template = self.template
+        written = f"{template.before}{template.image}{template.video}{template.after}"
+        found = {mark for mark in re.findall(r"<[^<>\s]+>", written) if mark in question}
+        if self.tokenizer is not None:
+            added = self.tokenizer.added_tokens_decoder.items()
+            special = {number: token.content for number, token in added if token.special}
+            # Also as the tokenizer sees the text: it may turn capitals into small letters first.
+            ids = set(self.tokenizer(question, add_special_tokens=False)["input_ids"])
+            ids.discard(self.tokenizer.unk_token_id)
+            found |= {name for n, name in special.items() if n in ids or name in question}
+        return sorted(found)
 
     def _ids(self, prompt: str, num_images: int, count: int) -> list[int]:
         """Token ids of a prompt, its placeholder repeated ``count`` times."""

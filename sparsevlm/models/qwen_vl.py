@@ -86,7 +86,8 @@ class QwenVL(Adapter):
                     raise ValueError(
                         f"sample {row} has {counts[row]} {modality.word} placeholders, but its "
                         f"{modality.grid_thw} {tuple(size)} gives {grid} tokens; expand the "
-                        "placeholder to rows x columns / spatial_merge_size^2"
+                        "placeholder to rows x columns / spatial_merge_size^2, and take others out "
+                        "of the texts"
                     )
         return found
 
