@@ -296,6 +296,16 @@ def test_the_way_out_of_a_window_works():
     assert torch.equal(pruned(model, "fastv")[0], pruned(same, "fastv")[0])
 
 
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [("gemma", {"use_bidirectional_attention": True}), ("llama", {"is_causal": False})],
+)
+def test_attention_in_both_directions_is_refused(kind, options):
+    with pytest.raises(ValueError, match="Model attends in both directions"):
+        with sv.prune(build(kind, **options), method("uniform")):
+            pass
+
+
 def test_a_part_of_a_head_is_no_whole_one():
     """Phi-3 rotates whole heads, but where its config says otherwise."""
     partial = {"rope_type": "default", "rope_theta": 10000.0, "partial_rotary_factor": 0.5}

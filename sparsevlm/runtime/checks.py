@@ -91,6 +91,11 @@ def _told(told: object, where: str) -> Iterator[str]:
 
 def _check_attention(pruner: Pruner, decoder: Any) -> None:
     name, can = type(decoder).__name__, abilities(decoder)
+    told = (decoder.config, *(layer.self_attn for layer in decoder.layers))
+    if not all(getattr(part, "is_causal", True) for part in told):
+        raise ValueError(
+            f"this {name} attends in both directions; prune() knows causal attention only"
+        )
     if pruner.needs_attention and pruner.scored_layer == "next" and "next" not in can:
         raise ValueError(
             f"{type(pruner).__name__} looks at the attention of the layer to come, and prune() "
