@@ -242,11 +242,23 @@ def test_an_offloaded_cache_is_right_or_refused():
     assert torch.equal(found, want)
 
 
-def test_the_prompt_in_chunks_is_refused():
-    """A chunk without its question cannot be rated."""
-    family = FAMILIES["llava"]
-    with pytest.raises(ValueError, match="question is empty"):
-        pruned(family, "sparsevlm", one(family), prefill_chunk_size=60)
+@methods
+@pytest.mark.parametrize("size", [2, 60, 150])
+def test_the_prompt_in_chunks_is_refused(method, size):
+    """A chunk without all of its question cannot be rated; by its name also from a config."""
+    family = FAMILIES["llama"]
+    model, inputs = family.model(), one(family)
+    with family.prune(model, build(family, method), inputs):
+        want = family.generate(model, inputs)
+        whole = family.generate(model, inputs, prefill_chunk_size=inputs["input_ids"].shape[1])
+        assert torch.equal(whole, want)
+        with pytest.raises(ValueError, match=f"prefill_chunk_size={size} cuts"):
+            family.generate(model, inputs, prefill_chunk_size=size)
+        config = copy.deepcopy(model.generation_config)
+        config.prefill_chunk_size = size
+        with pytest.raises(ValueError, match=f"prefill_chunk_size={size} cuts"):
+            model.generate(**inputs, generation_config=config)
+        assert torch.equal(family.generate(model, inputs), want)
 
 
 @pytest.mark.parametrize("method", [name for name in sv.METHODS if name != "dense"])

@@ -60,6 +60,8 @@ class Llava(Adapter):
 class LanguageModel(Adapter):
     """A plain `LlamaForCausalLM` whose visual tokens are given as a mask or span."""
 
+    told = True
+
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is None:
             raise ValueError(

@@ -30,11 +30,14 @@ class Adapter(ABC):
         The text model: ``layers``, ``rotary_emb``, ``config``.
     has_mrope
         Whether visual tokens have positions in time, height and width (M-RoPE).
+    told
+        Whether the visual tokens are where the user says, and not where a placeholder is.
     """
 
     base: Any
     decoder: Any
     has_mrope: ClassVar[bool] = False
+    told: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None: ...

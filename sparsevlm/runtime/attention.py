@@ -6,12 +6,9 @@ passes on queries and keys after RoPE (and after query and key norms), then call
 
 from __future__ import annotations
 
-import copy
 import sys
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -20,6 +17,7 @@ from transformers import AttentionInterface
 
 from sparsevlm.core.interface import phase
 from sparsevlm.core.scoring import attention_rows, causal_bias, mean_attention
+from sparsevlm.runtime.hooks import ORIGINAL, Hook, watched_config
 
 PREFIX = "sparsevlm_"
 
@@ -102,11 +100,6 @@ def _causal(raters: Tensor, num_queries: int, key: Tensor, cache: dict) -> Tenso
     return mask[:, mask.shape[1] - key.shape[1] :]
 
 
-_SINKS: weakref.WeakKeyDictionary[nn.Module, Callable[[QueriesKeys], None]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
 def _base_function(module: nn.Module, name: str) -> Callable:
     own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     return AttentionInterface().get_interface(name, own)
@@ -131,56 +124,20 @@ def _reporting(base: str) -> Callable:
 def _report(
     module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None
 ) -> None:
-    sink = _SINKS.get(module)
-    if sink is None:
-        return
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     whole = mask is not None and mask.ndim == 4
-    sink(QueriesKeys(query, key, scale, mask if whole else None))
+    module.config.sparsevlm_sink(QueriesKeys(query, key, scale, mask if whole else None))
 
 
-@cache
-def _watched_class(kind: type) -> type:
-    """A config class whose objects copy and pickle as the config that they stand for."""
+def watch_attention(attention: Any, sink: Hook) -> None:
+    """Send queries and keys of every forward of ``attention`` to ``sink``; `hooks.clean` undoes it.
 
-    def reduce(self: Any, protocol: int) -> tuple:
-        return _same, (self.sparsevlm_original,)
-
-    return type(kind.__name__, (kind,), {"__reduce_ex__": reduce})
-
-
-def _watched_config(original: Any, attention: str) -> Any:
-    """A copy of a config under another attention; a copy of the copy is the original again."""
-    config = copy.copy(original)
-    config.sparsevlm_original = original
-    config._attn_implementation = attention
-    config.__class__ = _watched_class(type(original))  # type: ignore[arg-type]
-    return config
-
-
-def _same(config: object) -> object:
-    return config
-
-
-def watch_attention(attention: Any, sink: Callable[[QueriesKeys], None]) -> Callable[[], None]:
-    """Send queries and keys of every forward of ``attention`` to ``sink``.
-
-    Returns
-    -------
-    Callable
-        Undoes it; the module then holds the very config object it held before.
+    The module gets a config of its own meanwhile, and then has the very object it had before.
     """
-    original = attention.config
+    original = getattr(attention.config, ORIGINAL, attention.config)
     base = original._attn_implementation
     AttentionInterface.register(PREFIX + base, _reporting(base))
-    attention.config = _watched_config(original, PREFIX + base)
-    _SINKS[attention] = sink
-
-    def undo() -> None:
-        attention.config = original
-        del _SINKS[attention]
-
-    return undo
+    attention.config = watched_config(original, PREFIX + base, sink)
 
 
 @torch.no_grad()

@@ -23,9 +23,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from sparsevlm.runtime import graphs
 from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.graphs import Run, TensorTemplate
+from sparsevlm.runtime.hooks import ORIGINAL, mark_filled
 from sparsevlm.runtime.prefill import Prefill
-from sparsevlm.runtime.prune import session_of
-from sparsevlm.runtime.session import PruningSession
+from sparsevlm.runtime.session import PruningSession, session_of
 
 ARGUMENTS = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "past_key_values",
              "use_cache")  # fmt: skip
@@ -124,11 +124,12 @@ class Captured:
         def forward(*args: object, **kwargs: object) -> BaseModelOutputWithPast:
             return self._forward(*args, **kwargs)
 
+        setattr(forward, ORIGINAL, self._original)
         self._decoder.forward = forward
         return self
 
     def __exit__(self, *error: object) -> None:
-        del self._decoder.forward
+        vars(self._decoder).pop("forward", None)  # gone, if the model was reset meanwhile
 
     @property
     def operators(self) -> list[int]:
@@ -162,7 +163,7 @@ class Captured:
         self.replays += 1
         cache = DynamicCache(config=self._decoder.config) if cache is None else cache
         if session is not None and state is not None:
-            session.states[cache] = state
+            mark_filled(cache, session, state, session.ids)
         return self._finish(outputs, graph, cache, state)
 
     def _tensors(self, given: dict, state: Prefill | None) -> list[Tensor | None]:
@@ -282,7 +283,7 @@ def _begun(state: Prefill) -> Prefill:
     """The same prefill, at its beginning."""
     return Prefill(
         state.pruner, state.adapter, state.first, state.mask, state.grids, state.prompt_key,
-        state.ids, state.static,
+        state.static,
     )  # fmt: skip
 
 

@@ -1,18 +1,20 @@
-"""Reading a judge's reply: leniently in form, strictly in content."""
+"""Reading a judge's reply: as the official script does, or strictly in content."""
 
 from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 
-from sparsevlm.benchmarks.videoqa import BEST, YES_NO
+from sparsevlm.benchmarks.videoqa import BEST, NEITHER, YES_NO
 from sparsevlm.evaluation.judges.interface import Verdict
 
-FORMAT = 1  # to be raised with every change here that reads a reply differently
+FORMAT = 2  # to be raised with every change here that reads a reply differently
 LONGEST = 10_000  # characters; nothing that long is a verdict
 _NUMBER = r"[-+]?\d+(?:\.\d+)?"
+_NO_LITERAL = (
+    ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError,
+)  # fmt: skip
 _OUT_OF = rf"(?:\s*(?:/|out of)\s*{_NUMBER})"
 
 
@@ -23,18 +25,46 @@ class ReplyError(ValueError):
 def read_video_reply(reply: str) -> Verdict:
     """Return the verdict of a reply that should be {'pred': 'yes', 'score': 4}.
 
+    A `pred` that contains yes anywhere is yes, else one that contains no anywhere is no ("not
+    sure"), else it is neither and counts in the mean score only. Any number is a score, cut down to
+    a whole one.
+
+    Raises
+    ------
+    ReplyError
+        See `read_strictly`, which reads what the official script cannot.
+
+    Source
+    ------
+    Video-ChatGPT `evaluate_activitynet_qa.py`, and Video-LLaVA `eval_video_qa.py` after it.
+    Difference: a reply that they drop and ask for again (fences, text around it) is read strictly;
+    so is one without `pred` or a number, at which the first stops and which the second counts as 0.
+    """
+    try:
+        fields = ast.literal_eval(reply)
+        score, pred = int(fields["score"]), fields["pred"].lower()
+        float(score)  # the mean of all is one
+        said = next((word for word in YES_NO if word in pred), NEITHER)
+    except (*_NO_LITERAL, LookupError, OverflowError):
+        return read_strictly(reply)
+    return Verdict(pred=said, score=score)
+
+
+def read_strictly(reply: str) -> Verdict:
+    """Return the verdict of a reply that should be {'pred': 'yes', 'score': 4}, by its meaning.
+
     Read too: JSON, code fences, text around it, thoughts before it, a missing brace, capitals, True
     for yes, a score as "4", 4.8 (cut down to 4), "4/5" or "4 out of 5".
 
     Raises
     ------
     ReplyError
-        `pred` or `score` is missing, is something else, or comes twice and differs.
+        `pred` is not yes or no, `score` is not from 0 to 5, or one is missing or comes twice and
+        differs.
 
     Source
     ------
-    Video-LLaVA `eval_video_qa.py`, which evaluates the reply as Python and takes `int(score)`.
-    Difference: it takes any `pred` that contains yes, and a score beyond 0 to 5.
+    None; see `read_video_reply`.
     """
     reply = _spoken(reply)
     if len(reply) > LONGEST:
@@ -77,14 +107,7 @@ def _dictionaries(reply: str) -> list[dict]:
         for read in (json.loads, ast.literal_eval):
             try:
                 fields = {str(key).lower(): value for key, value in read(text).items()}
-            except (
-                ValueError,
-                SyntaxError,
-                TypeError,
-                AttributeError,
-                MemoryError,
-                RecursionError,
-            ):
+            except _NO_LITERAL:
                 continue
             found += [fields] if {"pred", "score"} & fields.keys() else []
             break
@@ -115,7 +138,7 @@ def _whole_score(value: object) -> int:
         shape = rf"\s*({_NUMBER})\s*(?:(?:/|out of)\s*{BEST}(?:\.0+)?)?\s*"
         match = re.fullmatch(shape, value, re.IGNORECASE)
         value = float(match[1]) if match else None
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= value <= BEST:
         raise ReplyError(f"score must be a number from 0 to {BEST}, the reply has {value!r}"[:200])
     return int(value)
