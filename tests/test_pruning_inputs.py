@@ -95,7 +95,7 @@ def test_visual_mask_of_a_language_model():
             assert trace.samples == first
         for span in ((3, 61), (50, 3), (60, 70), (-61, 50)):
             with sv.prune(model, pruner, visual_mask=span):
-                with pytest.raises(ValueError, match="is no span of 60 tokens"):
+                with pytest.raises(ValueError, match="(no span of|call brings) 60 tokens"):
                     model(ids)
         with sv.prune(model, pruner, visual_mask=mask[:, :2].repeat(2, 1)):
             with pytest.raises(ValueError, match="does not fit"):

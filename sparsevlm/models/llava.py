@@ -91,8 +91,7 @@ class LanguageModel(Adapter):
         batch, length = source.shape[:2]
         mask = torch.zeros(batch, length, dtype=torch.bool, device=source.device)
         if isinstance(self.given, tuple):
-            columns = range(length)[slice(*self.given)]
-            if not columns or max(self.given) > length or min(self.given) < -length:
+            if min(self.given) < -length or not range(length)[slice(*self.given)]:
                 raise ValueError(f"visual_mask {self.given} is no span of {length} tokens")
             mask[:, slice(*self.given)].fill_(True)
             return mask
