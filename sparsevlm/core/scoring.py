@@ -179,9 +179,8 @@ def gravity(
 
 
 def _rotated_ones(cos: Tensor, sin: Tensor) -> Tensor:
-    sign = torch.ones(cos.shape[-1], device=cos.device)
-    sign[: len(sign) // 2] = -1  # rotate_half of ones
-    return cos.float() + sign * sin.float()
+    left, right = sin.float().chunk(2, dim=-1)
+    return cos.float() + torch.cat([-left, right], dim=-1)  # rotate_half of ones is (-1, +1)
 
 
 def priority_heads(
