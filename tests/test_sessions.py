@@ -128,6 +128,33 @@ def test_a_call_inside_generate_that_is_about_other_text():
         assert torch.equal(seen[0], model(**other).logits)
 
 
+@pytest.mark.parametrize("how", [{"assistant_early_exit": 3}, {"assistant_early_exit": 7}])
+def test_the_first_layers_assist(how):
+    """Their prefill sees fewer stages: it is not the one that is traced."""
+    family = FAMILIES["llama"]
+    model, inputs = family.model(), one(family)
+    with family.prune(model, build(family, "sparsevlm"), inputs) as trace:
+        want, stages = family.generate(model, inputs), trace.samples[0].stages
+        assert torch.equal(family.generate(model, inputs, **how), want)
+        assert trace.samples[0].stages == stages
+
+
+def test_a_model_that_shares_the_parts_of_a_pruned_one_is_refused():
+    model, inputs = FAMILY.model(), one()
+    shell = copy.copy(model)
+    with FAMILY.prune(model, build(FAMILY, "sparsevlm"), inputs):
+        with pytest.raises(RuntimeError, match="shares its parts"):
+            FAMILY.logits(shell, inputs)
+
+
+def test_a_mask_of_another_kind_is_refused():
+    model, inputs = FAMILY.model(), one()
+    mask = {"full_attention": inputs["attention_mask"]}
+    with FAMILY.prune(model, build(FAMILY, "sparsevlm"), inputs):
+        with pytest.raises(ValueError, match="2-D attention_mask .*, got dict"):
+            FAMILY.logits(model, {**inputs, "attention_mask": mask})
+
+
 def test_continuous_batching_is_refused():
     model, inputs = FAMILY.model(), one()
     with FAMILY.prune(model, build(FAMILY, "sparsevlm"), inputs):

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from sparsevlm.core.schedule import PruningStage, check_stages
+from sparsevlm.core.schedule import PruningStage, check_stages, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -198,6 +198,9 @@ class StagedPruner:
     text = "after_image"
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            # NumPy's and torch's numbers: equal settings have equal ids.
+            object.__setattr__(self, f.name, plain(getattr(self, f.name)))
         object.__setattr__(self, "stages", check_stages(self.stages))
         for option, known in (("positions", POSITIONS), ("text", TEXTS)):
             if (got := getattr(self, option)) not in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from threading import get_ident
 
 import torch
@@ -36,7 +37,9 @@ class Generation(StoppingCriteria):
         cache = arguments.get("past_key_values")
         # With a filled cache the prompt is the one in the cache, and no prefill comes.
         self.awaited = cache is None or cache.get_seq_length() == 0
-        self.ids: Tensor | None = None
+        self.assisting = False
+        ids = next((given for given in given[1:] if given is not None), None)
+        self.ids: Tensor | None = ids
         config = arguments.get("generation_config") or config
         chunk = arguments.get("prefill_chunk_size", config.prefill_chunk_size)
         if chunk is not None and chunk < self.length and self.awaited:
@@ -72,7 +75,7 @@ class Generation(StoppingCriteria):
         length
             Its tokens.
         """
-        if self.awaited:
+        if self.awaited and not self.assisting:
             self.awaited, prompt_length = False, min(self.length, length)
             self.ids = None if ids is None else ids[:, :prompt_length]
             return prompt_length, True
@@ -81,6 +84,14 @@ class Generation(StoppingCriteria):
             return None
         same = torch.equal(ids[:, : known.shape[1]], known)
         return (known.shape[1], False) if same else None
+
+    def assist(self, own: Callable, *args: object, **kwargs: object) -> object:
+        """Run a ``generate`` inside this one: the model, or its first layers, looks ahead."""
+        self.assisting = True
+        try:
+            return own(*args, **kwargs)
+        finally:
+            self.assisting = False
 
     def end(self) -> None:
         """After it, whatever came: who waits for a streamed answer waits no longer."""

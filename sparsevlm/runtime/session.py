@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sparsevlm.core.interface import Pruner, phase
 from sparsevlm.runtime import layout
-from sparsevlm.runtime.adapter import find_adapter
+from sparsevlm.runtime.adapter import find_adapter, unwrap
 from sparsevlm.runtime.attention import QueriesKeys, project, watch_attention
 from sparsevlm.runtime.checks import check_cache, check_pruner, check_static, warn_of_few_words
 from sparsevlm.runtime.context import prompt_key
@@ -56,7 +56,7 @@ class PruningSession:
     ) -> None:
         if static:
             check_static(pruner)
-        self.model, self.pruner, self.static = model, pruner, static
+        self.model, self.pruner, self.static = unwrap(model), pruner, static
         self.adapter = find_adapter(model, visual_mask)
         self.span = visual_mask if isinstance(visual_mask, tuple) else None
         self.trace = Trace(pruner.to_json()) if trace else None
@@ -111,7 +111,7 @@ class PruningSession:
         """Run the model's own ``generate``, knowing which prompt its calls are about."""
         running = self.generation
         if running is not None and running.thread == get_ident():
-            return own(*args, **kwargs)  # the model assists itself
+            return running.assist(own, *args, **kwargs)
         given = {**arguments_of(own, args, kwargs)}
         self._check_thread("generate()", given.get("streamer") is not None)
         generation = Generation(self, given, self.model.generation_config)
@@ -144,6 +144,11 @@ class PruningSession:
 
     def _before_model(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self._check_thread("the pruned model")
+        if module is not self.model:
+            raise RuntimeError(
+                f"this {type(module).__name__} shares its parts with the model that is pruned; "
+                "call that one, or prune this one"
+            )
         if arguments_of(module.forward, args, kwargs).get("labels") is not None:
             raise ValueError(
                 "labels cannot be used under prune(): the logits are shorter than the labels; "
@@ -156,10 +161,9 @@ class PruningSession:
         arguments = arguments_of(module.forward, args, kwargs)
         cache, mask = arguments.get("past_key_values"), arguments.get("attention_mask")
         check_cache(cache)
-        if mask is not None and mask.ndim != 2:
-            raise ValueError(
-                f"prune() needs a 2-D attention_mask [batch, tokens], got {mask.ndim} dimensions"
-            )
+        if mask is not None and getattr(mask, "ndim", 0) != 2:
+            got = f"{mask.ndim} dimensions" if isinstance(mask, Tensor) else type(mask).__name__
+            raise ValueError(f"prune() needs a 2-D attention_mask [batch, tokens], got {got}")
         self.attention_mask, self.ids = mask, arguments.get("input_ids")
         self.continuing = cache is not None and cache.get_seq_length() > 0
         if self.continuing:

@@ -22,6 +22,7 @@ from sparsevlm.benchmarks.loaders.parquet import (
 from sparsevlm.benchmarks.loaders.videoqa import SETS
 from sparsevlm.benchmarks.registry import BENCHMARKS, get_benchmark
 from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.core.schedule import plain
 
 Read = Callable[[Path], list[Sample]]
 SHOWN = 3  # of many like faults
@@ -180,7 +181,8 @@ def select(samples: Sequence[Sample], n: int, seed: int) -> list[Sample]:
     ValueError
         `n` is negative, or too small for one group.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+    n = plain(n)
+    if type(n) is not int or n < 0:
         raise ValueError(f"n must be 0 for all samples, or a positive integer, got {n!r}")
     sizes = Counter(sample.group for sample in samples)
     if n == 0 or n >= len(samples):

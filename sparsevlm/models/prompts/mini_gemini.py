@@ -47,6 +47,10 @@ class MiniGeminiPromptBuilder(PromptBuilder):
         image = self.template.image or ""
         return prompt.replace(image, "", 1) if PLACEHOLDER in question else prompt
 
+    def _reserved(self, question: str) -> list[str]:
+        """An ``<image>`` is cut out before anything is tokenized."""
+        return super()._reserved(question.replace(PLACEHOLDER, " "))
+
     def _ids(self, prompt: str, num_images: int, count: int) -> list[int]:
         """SentencePiece begins each piece with its word mark; only the first keeps its <s>."""
         pieces = prompt.split(PLACEHOLDER)
