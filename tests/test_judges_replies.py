@@ -38,6 +38,9 @@ from sparsevlm.evaluation.judges.replies import (
         "pred: yes, score: 4",
         "'pred': yes\n'score': 4",
         "{'pred': 'yes', 'score': 4} {'score': 4, 'pred': 'yes'}",
+        "{'pred': 'yes', 'score': 4, 'other answer': {'pred': 'no', 'score': 1}}",
+        "So: {'result': {'pred': 'yes', 'score': 4, 'why': {'score': {'pred': 'no'}}}}",
+        "{ {'pred': 'yes', 'score': 4}",
     ],
 )
 def test_replies_are_read_leniently_in_form(reply):
