@@ -128,6 +128,8 @@ def test_json_is_canonical_and_complete():
         ({"tokens": 64.5}, "tokens must be an integer"),
         ({"lam": True, "sparsity_mode": "rank"}, "lam must be a number, got True"),
         ({"bias": "6"}, "bias must be a number"),
+        ({"bias": float("inf")}, "bias must be a number, got inf"),
+        ({"scale": np.float64("nan"), "sparsity_mode": "scaled_rank"}, "scale must be a number"),
         ({"gravity": 1}, "gravity must be True or False"),
         ({"always_drop": "no"}, "always_drop must be True or False"),
         ({"sparsity_mode": "rank"}, "needs lam .* or tokens"),

@@ -15,6 +15,7 @@ _NUMBER = r"[-+]?\d+(?:\.\d+)?"
 _NO_LITERAL = (
     ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError,
 )  # fmt: skip
+_GRADE = re.compile(r"(?<!\w)[-+]?\.?\d[\w.,/+-]*(?:\s*%)?")  # with all that may change it
 _OUT_OF = rf"(?:\s*(?:/|out of)\s*{_NUMBER})"
 
 
@@ -82,18 +83,23 @@ def read_fraction(reply: str) -> Verdict:
     Raises
     ------
     ReplyError
-        There is no number, or it is out of range.
+        There is no number, or it is a percentage, a range, a fraction of anything but 1, or out of
+        range.
 
     Source
     ------
     MM-Vet's grading script. Difference: it takes the first word only, and gives 0 after five tries.
     """
-    match = re.search(_NUMBER, _spoken(reply)[:LONGEST])
+    match = _GRADE.search(_spoken(reply)[:LONGEST])
     if match is None:
         raise ReplyError("the reply holds no number")
-    if not 0 <= float(match[0]) <= 1:
+    try:
+        score = float(re.sub(r"/1(\.0+)?$", "", match[0].rstrip(".,")))
+    except ValueError:
+        raise ReplyError(f"the score must be a plain number, the reply has {match[0]}") from None
+    if not 0 <= score <= 1:
         raise ReplyError(f"the score must be from 0 to 1, the reply has {match[0]}")
-    return Verdict(score=float(match[0]))
+    return Verdict(score=score)
 
 
 def _spoken(reply: str) -> str:
