@@ -121,7 +121,8 @@ class PromptBuilder(ABC):
         questions
             Plain texts.
         media
-            For each question its images: none, one, or the frames of a video in order.
+            For each question its images: none, one, or the frames of a video in order. An image
+            in memory of mode RGB is taken as it is, any other as `load_image` reads it.
 
         Returns
         -------
@@ -133,8 +134,9 @@ class PromptBuilder(ABC):
         Raises
         ------
         ValueError
-            Different numbers of questions and media, none at all, media that are no lists, a batch
-            to pad without a padding token, or what `prompt` refuses.
+            Different numbers of questions and media, none at all, media that are no lists, that the
+            model does not take or that cannot be opened (`ImageError`), a batch to pad without a
+            padding token, or what `prompt` refuses.
         """
         if len(questions) != len(media) or not questions:
             raise ValueError(
