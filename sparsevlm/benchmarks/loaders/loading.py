@@ -89,8 +89,8 @@ def _read(read: Read, folder: Path) -> list[Sample]:
         return read(folder)
     except DataError:
         raise
-    except ValueError as error:  # of a Sample without an answer, or of bytes that are no text
-        raise DataError(f"the files in {folder} are damaged: {error}") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:  # values of odd types
+        raise DataError(f"the files in {folder} are damaged: {error!r}") from error
 
 
 def _faults(name: str, samples: Sequence[Sample]) -> list[str]:
