@@ -7,6 +7,7 @@ import gc
 import pickle
 import sys
 import threading
+from functools import partial
 
 import pytest
 import torch
@@ -153,6 +154,38 @@ def test_a_mask_of_another_kind_is_refused():
     with FAMILY.prune(model, build(FAMILY, "sparsevlm"), inputs):
         with pytest.raises(ValueError, match="2-D attention_mask .*, got dict"):
             FAMILY.logits(model, {**inputs, "attention_mask": mask})
+
+
+def test_a_generate_that_the_block_does_not_know_is_refused():
+    """It would pass by what a session knows of a prompt, such as that it comes in chunks."""
+    model, inputs = FAMILY.model(), one()
+    before = model.generate
+    with FAMILY.prune(model, build(FAMILY, "sparsevlm"), inputs):
+        want = FAMILY.generate(model, inputs)
+        for generate in (before, partial(type(before.__self__).__mro__[1].generate, model)):
+            with pytest.raises(RuntimeError, match=r"Call model.generate\(\) inside"):
+                generate(**inputs, max_new_tokens=2)
+        assert torch.equal(FAMILY.generate(model, inputs), want)
+
+
+@pytest.mark.parametrize("made", [{}, {"input_ids": torch.ones(9, dtype=torch.int64)}])
+def test_a_call_without_a_prompt_is_refused(made):
+    model = FAMILY.model()
+    with sv.prune(model, build(FAMILY, "sparsevlm")):
+        with pytest.raises(ValueError, match="needs input_ids"):
+            model(**made)
+
+
+@methods
+def test_a_place_counted_from_the_end_of_the_prompt(method):
+    """Not from the end of the answer so far, which comes along without a cache."""
+    family = FAMILIES["llama"]
+    model, inputs, found = family.model(), one(family), []
+    for span in ((3, 147), [3, 147], (3, -9)):
+        for use_cache in (True, False):
+            with sv.prune(model, build(family, method), visual_mask=span):
+                found.append(family.generate(model, inputs, use_cache=use_cache))
+    assert all(torch.equal(tokens, found[0]) for tokens in found)
 
 
 def test_continuous_batching_is_refused():
@@ -307,7 +340,16 @@ def pickled(cache):
     return pickle.loads(pickle.dumps(cache))
 
 
-COPIES = {"itself": lambda cache: cache, "copy": copy.copy, "deepcopy": copy.deepcopy}
+def moved(cache):
+    """Its layers in another cache."""
+    other = DynamicCache()
+    other.layers = cache.layers
+    return other
+
+
+COPIES = {
+    "itself": lambda cache: cache, "copy": copy.copy, "deepcopy": copy.deepcopy, "layers": moved,
+}  # fmt: skip
 TOKEN = torch.tensor([[20]])
 
 
@@ -382,6 +424,64 @@ def test_a_cache_with_other_rows_or_a_shorter_prompt_is_refused():
         ids = torch.cat([inputs["input_ids"][:, -2:], TOKEN], 1)
         found = model(input_ids=ids, past_key_values=again).logits[:, -1]
         torch.testing.assert_close(found, want, rtol=1e-4, atol=1e-4)
+
+
+@methods
+@pytest.mark.parametrize("how", ["reorder_cache", "batch_select_indices"])
+def test_rows_of_a_cache_in_another_order(how, method):
+    """What was dropped, masked and renumbered goes with the rows, which differ in length."""
+    model, inputs = FAMILY.model(), FAMILY.inputs()
+    order, token = torch.tensor([2, 0, 1]), torch.tensor([[20], [30], [40]])
+    seen = [torch.nn.functional.pad(inputs["attention_mask"], (0, new), value=1) for new in (1, 2)]
+    with torch.no_grad(), FAMILY.prune(model, build(FAMILY, method), inputs):
+        found = []
+        for after in (1, 0):
+            cache = model(**inputs, use_cache=True).past_key_values
+            for step in (0, 1):
+                rows = order if step >= after else slice(None)
+                if step == after:
+                    getattr(cache, how)(order)
+                given = {"input_ids": token[rows], "attention_mask": seen[step][rows]}
+                logits = model(**given, past_key_values=cache).logits
+            found.append(logits)
+        cache = model(**inputs, use_cache=True).past_key_values
+        for mask in seen:
+            want = model(input_ids=token, past_key_values=cache, attention_mask=mask).logits
+    for logits in found:
+        assert torch.equal(logits, want[order])
+
+
+@methods
+def test_a_cache_that_was_reset_is_a_new_one(method):
+    model, inputs = FAMILY.model(), one()
+    dense = FAMILY.logits(model, inputs)
+    with torch.no_grad():
+        with FAMILY.prune(model, build(FAMILY, method), inputs):
+            cache = model(**inputs, use_cache=True).past_key_values
+        cache.reset()
+        assert torch.equal(model(**inputs, past_key_values=cache).logits, dense)
+
+
+@methods
+def test_an_interrupted_step_leaves_nothing_to_the_next(method):
+    """Of another copy of the cache, which is one step behind."""
+    model, inputs = FAMILY.model(), FAMILY.inputs()
+    token = TOKEN.repeat(3, 1)
+    seen = [torch.nn.functional.pad(inputs["attention_mask"], (0, new), value=1) for new in (1, 2)]
+
+    def interrupt(*args):
+        raise KeyboardInterrupt
+
+    with torch.no_grad(), FAMILY.prune(model, build(FAMILY, method), inputs):
+        cache = model(**inputs, use_cache=True).past_key_values
+        behind = copy.deepcopy(cache)
+        first = model(input_ids=token, past_key_values=cache, attention_mask=seen[0])
+        handle = model.get_decoder().norm.register_forward_hook(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            model(input_ids=token, past_key_values=cache, attention_mask=seen[1])
+        handle.remove()
+        again = model(input_ids=token, past_key_values=behind, attention_mask=seen[0])
+    assert torch.equal(again.logits, first.logits)
 
 
 # --- Threads --------------------------------------------------------------------------------------
@@ -472,11 +572,24 @@ def test_a_thread_that_streams(method, use_cache):
     assert torch.equal(FAMILY.logits(model, inputs), dense)
 
 
-def test_who_reads_a_stream_is_not_left_waiting():
-    class Tokenizer:
-        def decode(self, ids, **how):
-            return " ".join(map(str, ids))
+class Tokenizer:
+    def decode(self, ids, **how):
+        return " ".join(map(str, ids))
 
+
+def test_a_streamer_serves_two_answers():
+    """It is ended once for each: another end would be the next answer, an empty one."""
+    model, inputs, found = FAMILY.model(), one(), []
+    with FAMILY.prune(model, build(FAMILY, "sparsevlm"), inputs):
+        streamer = TextIteratorStreamer(Tokenizer(), skip_prompt=True, timeout=60)
+        for _ in range(2):
+            thread, _ = in_thread(lambda: FAMILY.generate(model, inputs, streamer=streamer))
+            found.append("".join(streamer))
+            thread.join()
+    assert found[0] == found[1] != ""
+
+
+def test_who_reads_a_stream_is_not_left_waiting():
     model, inputs = FAMILY.model(), one()
     with FAMILY.prune(model, build(FAMILY, "sparsevlm"), inputs):
         streamer = TextIteratorStreamer(Tokenizer(), timeout=60)

@@ -12,6 +12,7 @@ from transformers.cache_utils import DynamicLayer
 
 from sparsevlm.core.interface import Pruner
 from sparsevlm.runtime.adapter import Adapter, abilities
+from sparsevlm.runtime.hooks import ORIGINAL
 from sparsevlm.runtime.prefill import Prefill
 from sparsevlm.runtime.trace import positions_of
 
@@ -145,7 +146,9 @@ def check_cache(cache: object) -> None:
     """
     if cache is None:
         return
-    plain = isinstance(cache, DynamicCache) and all(type(x) is DynamicLayer for x in cache.layers)
+    plain = isinstance(cache, DynamicCache) and {DynamicLayer}.issuperset(
+        getattr(type(layer), ORIGINAL, type(layer)) for layer in cache.layers
+    )
     if not plain:
         raise ValueError(
             f"prune() works with a DynamicCache, whose layers may differ in length; got "

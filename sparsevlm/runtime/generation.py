@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
+from sparsevlm.runtime.checks import check_cache
 from sparsevlm.runtime.hooks import HookOwner
 
 
@@ -21,33 +22,25 @@ class Generation(StoppingCriteria):
         Under which it runs.
     arguments
         Of the call, by name.
-    config
-        Of the model.
 
     Raises
     ------
     ValueError
-        If the prompt is to come in chunks.
+        For a cache that `prune` cannot work with.
     """
 
-    def __init__(self, session: HookOwner, arguments: dict, config: GenerationConfig) -> None:
+    def __init__(self, session: HookOwner, arguments: dict) -> None:
         self.session, self.arguments, self.thread = session, arguments, get_ident()
         given = [arguments.get(name) for name in ("inputs_embeds", "inputs", "input_ids")]
+        # What is no prompt is for `generate` itself to refuse.
+        given = [one if getattr(one, "ndim", 0) > 1 else None for one in given]
         self.length = next((prompt.shape[1] for prompt in given if prompt is not None), 1)
         cache = arguments.get("past_key_values")
+        check_cache(cache)
         # With a filled cache the prompt is the one in the cache, and no prefill comes.
         self.awaited = cache is None or cache.get_seq_length() == 0
         self.assisting = False
-        ids = next((given for given in given[1:] if given is not None), None)
-        self.ids: Tensor | None = ids
-        config = arguments.get("generation_config") or config
-        chunk = arguments.get("prefill_chunk_size", config.prefill_chunk_size)
-        if chunk is not None and chunk < self.length and self.awaited:
-            raise ValueError(
-                f"prune() cannot prune a prompt in parts: prefill_chunk_size={chunk} cuts this one "
-                f"of {self.length} tokens, and the words that rate may be in a later part. Leave "
-                "prefill_chunk_size out"
-            )
+        self.ids: Tensor | None = next((ids for ids in given[1:] if ids is not None), None)
         if self.thread != session.thread:
             stopping = [*(arguments.get("stopping_criteria") or ()), self]
             self.arguments = {**arguments, "stopping_criteria": StoppingCriteriaList(stopping)}
@@ -60,6 +53,41 @@ class Generation(StoppingCriteria):
                 "join the thread inside the block"
             )
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+    def check(self, config: GenerationConfig) -> None:
+        """Check what `generate` makes of its arguments and of the model's defaults.
+
+        Raises
+        ------
+        ValueError
+            If the prompt is to come in chunks, or to be written anew.
+        """
+        chunk = config.prefill_chunk_size
+        if chunk is not None and chunk < self.length and self.awaited:
+            raise ValueError(
+                f"prune() cannot prune a prompt in parts: prefill_chunk_size={chunk} cuts this one "
+                f"of {self.length} tokens, and the words that rate may be in a later part. Leave "
+                "prefill_chunk_size out"
+            )
+        if config.token_healing:
+            raise ValueError(
+                "token_healing makes the prompt anew from its text, where images have no place; "
+                "leave it out under prune()"
+            )
+
+    def is_assisted_by(self, arguments: dict) -> bool:
+        """Whether a ``generate`` inside this one is about its prompt or a side question.
+
+        Before the prompt came it is one of its own, such as that of a ``custom_generate``, unless
+        it is said to be an assistant.
+
+        Parameters
+        ----------
+        arguments
+            Of the call, by name.
+        """
+        config = arguments.get("generation_config")
+        return not self.awaited or bool(getattr(config, "is_assistant", False))
 
     def prompt_of(self, ids: Tensor | None, length: int) -> tuple[int, bool] | None:
         """Tokens of the prompt at the head of a prefill, and whether it is the first time.
@@ -75,15 +103,19 @@ class Generation(StoppingCriteria):
         length
             Its tokens.
         """
-        if self.awaited and not self.assisting:
-            self.awaited, prompt_length = False, min(self.length, length)
-            self.ids = None if ids is None else ids[:, :prompt_length]
-            return prompt_length, True
+        waits = self.awaited and not self.assisting
+        if not (waits and length == self.length) and not self._begins(ids):
+            return None
+        if waits:
+            self.awaited = False
+            self.ids = None if ids is None else ids[:, : self.length]
+        return self.length, waits
+
+    def _begins(self, ids: Tensor | None) -> bool:
         known = self.ids
         if ids is None or known is None or len(ids) != len(known):
-            return None
-        same = torch.equal(ids[:, : known.shape[1]], known)
-        return (known.shape[1], False) if same else None
+            return False
+        return torch.equal(ids[:, : known.shape[1]], known)
 
     def assist(self, own: Callable, *args: object, **kwargs: object) -> object:
         """Run a ``generate`` inside this one: the model, or its first layers, looks ahead."""
@@ -93,9 +125,8 @@ class Generation(StoppingCriteria):
         finally:
             self.assisting = False
 
-    def end(self) -> None:
-        """After it, whatever came: who waits for a streamed answer waits no longer."""
+    def fail(self) -> None:
+        """After an error: who waits for a streamed answer waits no longer."""
         streamer = self.arguments.get("streamer")
         if streamer is not None and self.thread != self.session.thread:
-            self.arguments.pop("streamer")
             streamer.end()

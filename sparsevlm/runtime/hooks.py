@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer
 
 from sparsevlm.core.interface import phase
 
@@ -32,6 +33,7 @@ class HookOwner(Protocol):
     open: bool
     thread: int
     current: Any
+    generation: Any
     generating: Callable
 
 
@@ -127,6 +129,19 @@ def pruned_class(kind: Any, session_of: Callable[[nn.Module], HookOwner | None])
         session, own = session_of(self), kind.generate.__get__(self)
         return own(*args, **kwargs) if session is None else session.generating(own, *args, **kwargs)
 
+    # Everything that `generate` is told, and the defaults of the model, come together here.
+    def prepare(self: Any, *args: Any, **kwargs: Any) -> tuple:
+        found, session = kind._prepare_generation_config(self, *args, **kwargs), session_of(self)
+        if session is None:
+            return found
+        if session.generation is None:
+            raise RuntimeError(
+                "this generate() is not that of the pruned model: it was taken from the model "
+                "before prune(), or from its class. Call model.generate() inside the with block"
+            )
+        session.generation.check(found[0])
+        return found
+
     def refuse(self: Any, *args: Any, **kwargs: Any) -> Any:
         if session_of(self) is None:
             return kind.generate_batch(self, *args, **kwargs)
@@ -141,6 +156,7 @@ def pruned_class(kind: Any, session_of: Callable[[nn.Module], HookOwner | None])
 
     content = {
         ORIGINAL: kind, "generate": generate, "generate_batch": refuse, "__reduce_ex__": reduce,
+        "_prepare_generation_config": prepare,
         "__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__,
     }  # fmt: skip
     return type(kind.__name__, (kind,), content)
@@ -156,7 +172,7 @@ def _blank(kind: type) -> Any:
 
 
 class Filled:
-    """What a cache remembers of the prefill that filled it; copies of the cache remember it too.
+    """What a layer of a cache remembers of the prefill that filled it; its copies do too.
 
     Attributes
     ----------
@@ -165,13 +181,16 @@ class Filled:
     prefill
         Its prompt; ``None`` in a cache that was pickled.
     ids
-        ``[batch, tokens]`` that it stands for, where calls had them.
+        ``[batch, tokens]`` that the cache stands for, where calls had them; in its first layer.
+    rows
+        ``[batch]`` rows of the prefill that the cache's rows are now; ``None``: the same.
     """
 
     def __init__(
-        self, session: Callable[[], HookOwner | None], prefill: Any, ids: Any = None
-    ) -> None:
-        self.session, self.prefill, self.ids = session, prefill, ids
+        self, session: Callable[[], HookOwner | None], prefill: Any, ids: Any = None,
+        rows: Any = None,
+    ) -> None:  # fmt: skip
+        self.session, self.prefill, self.ids, self.rows = session, prefill, ids, rows
 
     def check(self) -> None:
         """Check that the call now running is one of the session's, about this prompt.
@@ -191,8 +210,16 @@ class Filled:
                 "or keep the block open (a thread that streams has to end before it)"
             )
 
+    def chosen(self, indices: Tensor) -> Filled:
+        """The same for some of the rows, or for all of them in another order."""
+        ids, rows = (
+            None if one is None else one.index_select(0, indices.to(one.device))
+            for one in (self.ids, self.rows)
+        )
+        return Filled(self.session, self.prefill, ids, indices if rows is None else rows)
+
     def __deepcopy__(self, memo: dict) -> Filled:
-        return Filled(self.session, self.prefill, self.ids)
+        return Filled(self.session, self.prefill, self.ids, self.rows)
 
     def __reduce__(self) -> tuple:
         return Filled, (_nobody, None)
@@ -205,13 +232,22 @@ def _nobody() -> None:
 @functools.cache
 def _filled_class(kind: Any) -> type:
     def update(self: Any, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor]:
-        getattr(self, MARK).check()
+        if self.get_seq_length() > 0:  # else it is new, or was reset
+            getattr(self, MARK).check()
         return kind.update(self, *args, **kwargs)
+
+    def choosing(name: str) -> Callable:
+        def choose(self: Any, indices: Tensor) -> None:
+            getattr(kind, name)(self, indices)
+            vars(self)[MARK] = vars(self)[MARK].chosen(indices)
+
+        return choose
 
     def reduce(self: Any, protocol: int) -> tuple:
         return _empty, (kind,), vars(self)
 
     content = {ORIGINAL: kind, "update": update, "__reduce_ex__": reduce}
+    content |= {name: choosing(name) for name in ("reorder_cache", "batch_select_indices")}
     return type(kind.__name__, (kind,), content)
 
 
@@ -219,19 +255,28 @@ def _empty(kind: type) -> Any:
     return _blank(_filled_class(kind))
 
 
-def mark_filled(cache: DynamicCache, session: HookOwner, prefill: Any, ids: Tensor | None) -> None:
-    """Note in a cache what fills it; from then on it refuses calls that are not the session's.
+def mark_filled(
+    cache: DynamicCache, num_layers: int, session: HookOwner, prefill: Any, ids: Tensor | None
+) -> None:
+    """Note in the layers of a cache what fills them; they refuse calls that are not the session's.
 
     Parameters
     ----------
-    cache, session, prefill, ids
+    cache
+        An empty one.
+    num_layers
+        Of the decoder: the layers that a cache has not made yet are made.
+    session, prefill, ids
         See `Filled`.
     """
-    if MARK not in vars(cache):
-        cache.__class__ = _filled_class(type(cache))
-    vars(cache)[MARK] = Filled(weakref.ref(session), prefill, ids)
+    cache.layers += [DynamicLayer() for _ in range(num_layers - len(cache.layers))]
+    for index, layer in enumerate(cache.layers):
+        if MARK not in vars(layer):
+            layer.__class__ = _filled_class(type(layer))
+        mark = Filled(weakref.ref(session), prefill, ids if index == 0 else None)
+        vars(layer)[MARK] = mark
 
 
-def filled(cache: object) -> Filled | None:
-    """What a cache remembers of its prefill."""
-    return vars(cache).get(MARK)
+def filled(cache: Any) -> Filled | None:
+    """What a cache remembers of its prefill, in its first layer."""
+    return vars(cache.layers[0]).get(MARK)

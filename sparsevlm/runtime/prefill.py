@@ -238,6 +238,9 @@ class Prefill:
         self.complete = True
         self.attention.clear()
         self.inputs, self.masks = None, []
+        self._forget()
+
+    def _forget(self) -> None:
         for segment in self.segments:
             segment.arguments = {}
 
@@ -247,23 +250,30 @@ class Prefill:
         return len(self.segments) > 1
 
     def proceed(
-        self, layer: int, hidden: Tensor, arguments: dict, attention_mask: Tensor | None
+        self,
+        layer: int,
+        hidden: Tensor,
+        arguments: dict,
+        attention_mask: Tensor | None,
+        rows: Tensor | None,
     ) -> dict:
-        """Arguments for this layer in a forward that continues the cache."""
+        """Arguments for this layer in a forward that continues the cache, or ``rows`` of it."""
+        if layer == 0:
+            self._forget()  # what an interrupted call left
         number = self.segment_of[layer]
         if number == 0:
             return arguments
         segment = self.segments[number]
         if not segment.arguments:
-            hidden = hidden.to(self.home)
+            now, hidden = segment.of(rows), hidden.to(self.home)
             cached = arguments["past_key_values"].get_seq_length(layer)
             new = cached - segment.length + hidden.shape[1]
-            mask = segment.continued_mask(new, attention_mask, len(self.samples), hidden.device)
+            mask = now.continued_mask(new, attention_mask, len(self.samples), hidden.device)
             mask = causal_mask(self.decoder, mask, hidden, arguments, layer)
             cos, sin = arguments["position_embeddings"]
-            if segment.next_position is not None:
+            if now.next_position is not None:
                 steps = torch.arange(new - hidden.shape[1], new, device=hidden.device)
-                positions = torch.atleast_2d(segment.next_position + steps)
+                positions = torch.atleast_2d(now.next_position + steps)
                 cos, sin = self.adapter.rotary(hidden, positions)
             segment.change(cos, sin, mask)
         return {**arguments, **segment.arguments}

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sparsevlm.core.interface import Pruner, phase
 from sparsevlm.runtime import layout
@@ -58,7 +59,7 @@ class PruningSession:
             check_static(pruner)
         self.model, self.pruner, self.static = unwrap(model), pruner, static
         self.adapter = find_adapter(model, visual_mask)
-        self.span = visual_mask if isinstance(visual_mask, tuple) else None
+        self.span = tuple(visual_mask) if isinstance(visual_mask, tuple | list) else None
         self.trace = Trace(pruner.to_json()) if trace else None
         self.open, self.thread = False, get_ident()
         self.touched: list[nn.Module] = []
@@ -68,6 +69,7 @@ class PruningSession:
         self.attention_mask: Tensor | None = None
         self.position_ids: Tensor | None = None
         self.ids: Tensor | None = None
+        self.rows: Tensor | None = None
         num_layers = len(self.adapter.decoder.layers)
         self.layers = [i for i in range(-1, num_layers - 1) if pruner.prunes_after(i)]
         check_pruner(pruner, self.layers, self.adapter, type(model).__name__)
@@ -80,6 +82,8 @@ class PruningSession:
             self.touched.append(register.__self__)  # type: ignore[attr-defined]
             register(Hook(self, function), with_kwargs=True, **how)
 
+        if hasattr(type(self.model), "generate"):
+            self.model.__class__ = pruned_class(type(self.model), session_of)
         hook(self.model.register_forward_pre_hook, self._before_model)
         self.adapter.attach(hook)
         base, decoder = self.adapter.base, self.adapter.decoder
@@ -94,8 +98,6 @@ class PruningSession:
                 attention = decoder.layers[index].self_attn
                 self.touched.append(attention)
                 watch_attention(attention, Hook(self, partial(self._keep_attention, index)))
-        if hasattr(type(self.model), "generate"):
-            self.model.__class__ = pruned_class(type(self.model), session_of)
 
     @phase("session")
     def close(self) -> None:
@@ -110,26 +112,27 @@ class PruningSession:
 
     def generating(self, own: Callable, *args: object, **kwargs: object) -> object:
         """Run the model's own ``generate``, knowing which prompt its calls are about."""
-        running = self.generation
-        if running is not None and running.thread == get_ident():
-            return running.assist(own, *args, **kwargs)
-        given = {**arguments_of(own, args, kwargs)}
+        given, running = {**arguments_of(own, args, kwargs)}, self.generation
+        if running is not None and running.thread == get_ident() and running.is_assisted_by(given):
+            return running.assist(own, **given)
         self._check_thread("generate()", given.get("streamer") is not None)
-        generation = Generation(self, given, self.model.generation_config)
+        generation = Generation(self, given)
         # Twice, for an interrupt may come at the first.
         try:
             try:
                 self.generation = generation
                 return own(**generation.arguments)
+            except BaseException:
+                generation.fail()
+                raise
             finally:
-                self._leave(generation)
+                self._leave(generation, running)
         finally:
-            self._leave(generation)
+            self._leave(generation, running)
 
-    def _leave(self, generation: Generation) -> None:
+    def _leave(self, generation: Generation, outer: Generation | None) -> None:
         if self.generation is generation:
-            self.generation = None
-        generation.end()
+            self.generation = outer
 
     def _check_thread(self, what: str, streams: bool = False) -> None:
         """Check that no other thread uses the model, but for one that streams an answer."""
@@ -187,6 +190,7 @@ class PruningSession:
             )
         ids = self.ids
         found.ids = found.prefill.check_continued(cache, ids, found.ids)
+        self.rows = found.rows
         encoded = (arguments.get("mm_encoder_outputs") or {}).values()
         given = [arguments.get(name) for name in PIXELS]
         brings = any(one is not None for one in (*given, *encoded))
@@ -204,6 +208,8 @@ class PruningSession:
         """Visual mask, tokens of the prompt, and whether this prefill is the one to be traced."""
         ids, embeds = arguments.get("input_ids"), arguments.get("inputs_embeds")
         source: Any = embeds if ids is None else ids
+        if getattr(source, "ndim", 0) < 2:
+            raise ValueError("prune() needs input_ids [batch, tokens], or their inputs_embeds")
         length = source.shape[1]
         known: tuple[int, bool] | None = length, True
         if self.generation is not None:
@@ -218,15 +224,18 @@ class PruningSession:
                 f"visual_mask says that the visual tokens are {self.span}, and the call brings "
                 f"{length} tokens; prune() needs the image and the question in one call"
             )
-        return self.adapter.visual_mask(arguments), *known
+        if self.adapter.told:  # a negative place counts from the end of the prompt
+            arguments = {"inputs_embeds": source[:, : known[0]]}
+        visual = self.adapter.visual_mask(arguments)
+        return functional.pad(visual, (0, length - visual.shape[1])), *known
 
     def _locate(
         self, visual: Tensor, mask: Tensor | None, prompt_length: int
     ) -> tuple[layout.SampleLayout, ...]:
         if self.span is None or mask is not None or not self.traced:
             return layout.locate(visual, mask, prompt_length)
-        batch, length = visual.shape
-        return layout.locate_span((batch, length), self.span, prompt_length, visual.device)
+        start, stop, _ = slice(*self.span).indices(prompt_length)
+        return layout.locate_span(visual.shape, (start, stop), prompt_length, visual.device)
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.position_ids = arguments_of(module.forward, args, kwargs).get("position_ids")
@@ -258,11 +267,12 @@ class PruningSession:
             )
         hidden, *rest = args
         if self.continuing:
-            return args, state.proceed(index, hidden, kwargs, self.attention_mask)
+            return args, state.proceed(index, hidden, kwargs, self.attention_mask, self.rows)
         if index == 0:
             state.start(hidden, kwargs, self.position_ids)
             if kwargs.get("past_key_values") is not None:
-                mark_filled(kwargs["past_key_values"], self, state, self.ids)
+                layers = len(self.adapter.decoder.layers)
+                mark_filled(kwargs["past_key_values"], layers, self, state, self.ids)
         if index - 1 in self.layers:
             if self.pruner.needs_attention and self.pruner.scored_layer == "next":
                 segment = state.segments[-1]
