@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 
 _HOMES = {
-    "sparsevlm.runtime.prune": ("prune",),
+    "sparsevlm.runtime.prune": ("prune", "reset"),
     "sparsevlm.runtime.capture": ("capture",),
     "sparsevlm.runtime.trace": ("Trace", "SampleTrace", "StageTrace"),
     "sparsevlm.core.schedule": (

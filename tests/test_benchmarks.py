@@ -11,7 +11,7 @@ import pytest
 from benchmark_rows import row, score
 from synthetic import WRITERS
 
-from sparsevlm.benchmarks import BENCHMARKS, Sample, get_benchmark, mme, pope, scienceqa
+from sparsevlm.benchmarks import BENCHMARKS, Sample, get_benchmark, mmbench, mme, pope, scienceqa
 from sparsevlm.benchmarks.counting import groups_of, total_of
 from sparsevlm.benchmarks.loaders import layout_of
 from sparsevlm.benchmarks.loaders.videoqa import SETS
@@ -70,6 +70,9 @@ def test_a_sample_goes_through_json_and_an_incomplete_row_is_refused():
         Sample.from_json({k: v for k, v in sample.to_json().items() if k != "question"})
     with pytest.raises(ValueError, match="Sample.answer must be a non-empty string"):
         Sample("1", 2, "q", " ")
+    for fields in ({"split": None}, {"group": 3}, {"options": "AB"}, {"answers": ("a", None)}):
+        with pytest.raises(ValueError, match=f"Sample.{next(iter(fields))} must be "):
+            Sample("1", 2, "q", "A", **fields)
 
 
 def test_a_row_counts_once_and_a_group_has_one_split():
@@ -109,9 +112,12 @@ READ = {
     mme: {"Yes": "yes", "yes.": "yes", "No, it is not": "no", " no": "no", "not": "no",
           "the answer is yes": "other", "maybe": "other", "": "other"},
     # The three official forms.
-    scienceqa: {"B": "B", " B ": "B", "B. because": "B", "B\nbecause": "B",
-                "I think. The answer is B.": "B", "The answer is B": "B", "B.": "", "b": "",
-                "E": "", "A dog": "", "The answer is E.": ""},
+    scienceqa: {"B": "B", " B ": "", "B\n": "", "B. because": "B", "B\nbecause": "",
+                "I think. The answer is B.": "B", "The answer is B": "", "The answer is Big": "B",
+                "The answer is A. The answer is B.": "", "The answer is A\nThe answer is B.": "B",
+                "The answer is A\rThe answer is B": "A", "The answer is Q. The answer is B.": "",
+                "B.": "", "b": "", "E": "", "E. more": "", "A dog": "", "The answer is E.": "",
+                "AB": "", "": ""},
 }  # fmt: skip
 
 
@@ -187,6 +193,9 @@ def test_mme_refuses_half_a_pair_and_unknown_subtasks():
         score("mme", _mme_pair("i1", "count", True, True)[:1])
     with pytest.raises(ValueError, match="unknown MME subtask 'smell'; known: existence"):
         score("mme", _mme_pair("i1", "smell", True, True))
+    rows = _mme_pair("i1", "count", True, True)
+    with pytest.raises(ValueError, match="MME answers are yes or no, .* has 'maybe'"):
+        score("mme", [{**rows[0], "answer": "maybe"}, rows[1]])
 
 
 # MMBench
@@ -210,12 +219,79 @@ def test_mmbench_counts_a_question_only_if_every_rotation_is_right():
     always_a = _circular("q1", ["A", "A", "A"])
     knows = _circular("q2", ["A", "C", "B"])
     result = score("mmbench", always_a + knows)
-    assert result == {"score": 50.0, "vanilla": 100.0, "parts": {"s": 50.0}}
+    assert result == {"score": 50.0, "vanilla": 100.0, "unread": 0, "parts": {"s": 50.0}}
 
 
-def test_mmbench_refuses_a_question_without_all_its_rotations():
-    with pytest.raises(ValueError, match="'q1' needs its 3 rotations, got 2"):
-        score("mmbench", _circular("q1", ["A", "C", "B"])[:2])
+def test_mmbench_says_how_many_answers_no_rule_can_read():
+    rows = _circular("q1", ["A", "red or green", "Z"])
+    assert score("mmbench", rows)["unread"] == 1
+
+
+@pytest.mark.parametrize("got", [1, 2])
+def test_mmbench_refuses_a_question_without_all_its_rotations(got):
+    with pytest.raises(ValueError, match=f"'q1' needs its 3 rotations, got {got}"):
+        score("mmbench", _circular("q1", ["A", "C", "B"])[:got])
+
+
+def _official(question, turns, moving, options=("red", "green", "blue", "All above are not right")):
+    """Rows with the indices of the official table; the first options move, the others stay."""
+    rows = []
+    for turn in turns:
+        turned = options[turn:moving] + options[:turn] + options[moving:]
+        rows.append(
+            row(
+                "ABCD"[turned.index("red")],
+                "ABCD"[turned.index("red")],
+                str(question + turn * 1_000_000),
+                group=str(question),
+                options=turned,
+            )
+        )
+    return rows  # fmt: skip
+
+
+@pytest.mark.parametrize(("turns", "moving"), [(2, 2), (3, 3), (4, 4)])
+def test_mmbench_has_as_many_rotations_as_options_move(turns, moving):
+    """53 questions of the official table have four options and three rotations."""
+    rows = _official(34, range(turns), moving)
+    assert score("mmbench", rows)["score"] == 100
+    wrong = [{**rows[0], "prediction": "D"}, *rows[1:]]
+    for shuffled in (wrong, wrong[::-1]):  # the original is the row with the question's own index
+        result = score("mmbench", shuffled)
+        assert (result["score"], result["vanilla"]) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("turns", "said"),
+    [
+        ((1, 2, 3), "'34' lacks its rotation 34: .*from 34 on, got 1000034, 2000034, 3000034"),
+        ((0, 2, 3), "'34' lacks its rotation 1000034"),
+        ((0, 1, 3), "'34' lacks its rotation 2000034"),
+        ((2,), "'34' lacks its rotation 34"),
+        ((0, 1, 2), "'34' needs its 4 rotations, got 3"),
+        ((0,), "'34' needs its 4 rotations, got 1"),
+    ],
+)
+def test_mmbench_names_the_rotation_that_is_missing(turns, said):
+    with pytest.raises(ValueError, match=f"MMBench question {said}"):
+        score("mmbench", _official(34, turns, 4))
+
+
+def test_mmbench_can_be_read_by_older_rules_by_name():
+    rows = _circular("q1", ["The answer is A.", "The answer is C.", "The answer is B."])
+    older = get_benchmark("mmbench", "vlmevalkit-aca64dbb")
+    assert older.score(rows) == mmbench.score(rows, "vlmevalkit-aca64dbb") == {
+        "score": 0.0, "vanilla": 0.0, "unread": 1, "parts": {"s": 0.0}
+    }  # fmt: skip
+    assert older.sample_stats(rows)["right"] == older.score_sample(rows[0]) == 0
+    current = get_benchmark("mmbench", BENCHMARKS["mmbench"].readings[0])
+    assert current.score(rows) == score("mmbench", rows) and current.score(rows)["score"] == 100
+    with pytest.raises(ValueError, match="reading 'x' of mmbench; known: vlmevalkit-e8e78f05, vlm"):
+        get_benchmark("mmbench", "x")
+    with pytest.raises(ValueError, match="unknown reading 'x'; known: vlmevalkit-e8e78f05, vlm"):
+        mmbench.score(rows, "x")
+    with pytest.raises(ValueError, match="reading 'x' of pope; known: none"):
+        get_benchmark("pope", "x")
 
 
 def test_seed_wants_the_bare_letter():

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import random
+import string
 
 import pytest
-from official_cases import SAID, judged, row, score
+from official_cases import SAID, adversarial, judged, row, score
+
+from sparsevlm.benchmarks.answers import READINGS, infer_option
 
 # TextVQA: the normalisation of the evaluation server, then panels of nine humans.
 
@@ -53,13 +56,69 @@ def test_textvqa():
 # MMBench: circular, with the letter or the text of one option.
 
 
-def official_option(text, options):
-    words = "".join(" " if letter in ".()[],:;!*#{}" else letter for letter in text).split()
-    named = [letter for letter in "ABCD"[: len(options)] if letter in words]
-    if len(named) == 1 and not ("A" in words and len(words) > 3):
-        return named[0]
+def official_option(text, options, older=False):
+    """What VLMEvalKit's rules read, "" where they give up."""
+    letters = list(string.ascii_uppercase[: len(options)])
+    return official_letter(text, letters, older) or official_text(text, options, letters, older)
+
+
+def official_letter(text, letters, older):
+    if "Failed to obtain answer via API" in text:
+        return ""
+    for refusal in (
+        "Sorry, I can't help with images of people yet.",
+        "I can't process this file.",
+        "I'm sorry, but without the image provided",
+        "Cannot determine the answer",
+    ):
+        if refusal in text:
+            return "Z"  # fmt: skip
+    words = "".join(" " if mark in ".()[],:;!*#{}" else mark for mark in text).split()
+    named = {word for word in words if word in letters}
+    if named == set() and "Z" in words:
+        return "Z"
+    if older and len(words) > 3 and "A" in words:
+        return ""
+    if len(named) == 1:
+        (letter,) = named
+        behind = len(words) - 1 - words.index(letter)
+        if older or behind < 4:
+            return letter
+    return "" if older else official_phrase(text, letters)
+
+
+def official_phrase(text, letters):
+    """The letter behind the first "answer is", in any case: blanks, asterisks, then one of A to D.
+
+    Two letters of other alphabets count as an i, and the long s as an s.
+    """
+    text = text.translate({0x130: "i", 0x131: "i", 0x17F: "s"}).lower()
+    for place in range(len(text)):
+        if text.startswith("answer", place):
+            rest = text[place + len("answer") :]
+            if rest.lstrip() == rest or not rest.lstrip().startswith("is"):
+                continue
+            rest = rest.lstrip()[len("is") :]
+            if rest.lstrip() == rest:
+                continue
+            letter = rest.lstrip().lstrip("*")[:1].upper()
+            if letter and letter in "ABCD":
+                return letter if letter in letters else ""
+    return ""
+
+
+def official_text(text, options, letters, older):
+    if not older and len(text.lower()) > 2 * sum(len(option) for option in options):
+        return ""
     inside = [i for i, option in enumerate(options) if option.lower() in text.lower()]
-    return "ABCD"[inside[0]] if len(inside) == 1 else ""
+    return letters[inside[0]] if len(inside) == 1 else ""
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_mmbench_on_adversarial_answers(older):
+    for text, options in adversarial(10_000):
+        read = infer_option(text, options, READINGS[older])
+        assert read == official_option(text, options, older), (text, options)
 
 
 def test_mmbench():

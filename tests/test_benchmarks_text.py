@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from benchmark_rows import row, score
 
-from sparsevlm.benchmarks.answers import CONTRACTIONS, infer_option, normalise
+from sparsevlm.benchmarks.answers import CONTRACTIONS, READINGS, infer_option, normalise
 
 # TextVQA
 
@@ -90,10 +90,40 @@ def test_mmvet_finds_a_fact_that_is_only_an_article():
     ("prediction", "letter"),
     [
         ("B", "B"), ("B.", "B"), ("(B)", "B"), ("Answer: B", "B"), ("A", "A"),
-        ("A red thing", "A"), ("A rather green thing", "B"), ("A very nice green thing", "B"),
+        ("A red thing", "A"), ("A rather green thing", "A"), ("A very nice green thing", "B"),
         ("green", "B"), ("It is Green", "B"), ("A or B", ""), ("red or green", ""), ("D", ""),
-        ("", ""),
+        ("", ""), ("The answer is A.", "A"), ("The answer is B.", "B"), ("the answer is b", "B"),
+        ("B is what I would say here", ""), ("B: I would say so, so the answer is **C**", "C"),
+        ("The answer is D", ""), ("The answer is a dog", "A"), ("A or B? The answer is B", "B"),
+        ("It is red, and nothing else than that", ""), ("That thing is green.", "B"),
+        ("Z", "Z"), ("None of them: Z", "Z"), ("Cannot determine the answer, B", "Z"),
+        ("Failed to obtain answer via API B", ""), ("Failed to obtain answer via API", ""),
     ],
 )  # fmt: skip
-def test_mmbench_infers_the_option_and_mistrusts_a_leading_article(prediction, letter):
+def test_mmbench_infers_the_option_by_the_current_rules(prediction, letter):
     assert infer_option(prediction, ("red", "green", "blue")) == letter
+
+
+@pytest.mark.parametrize(
+    ("prediction", "letter"),
+    [
+        ("The answer is A.", ""), ("The answer is B.", "B"), ("A", "A"), ("A red thing", "A"),
+        ("A rather green thing", "B"), ("B is what I would say here", "B"), ("A or B", ""),
+        ("The answer is **b**", ""), ("It is red, and nothing else than that", "A"), ("Z", "Z"),
+        ("I can't process this file.", "Z"),
+    ],
+)  # fmt: skip
+def test_mmbench_infers_the_option_by_the_rules_of_april_2025(prediction, letter):
+    assert infer_option(prediction, ("red", "green", "blue"), READINGS[1]) == letter
+
+
+def test_options_that_are_no_text():
+    assert infer_option("is 3", (1, 2, 3, None)) == "C"
+    assert infer_option("D", (1, 2, float("nan"), 4)) == "D"
+    assert infer_option("nan", (1, 2, float("nan"))) == ""
+    older = READINGS[1]  # an article is one also where there is no option A
+    assert infer_option("it is A or B", (None, "x"), older) == ""
+    assert infer_option("A or B", (None, "x"), older) == "B"
+    for options in ((), ("x",) * 27):
+        with pytest.raises(ValueError, match="a question has 1 to 26 options, got"):
+            infer_option("A", options)

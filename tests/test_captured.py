@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+
 import pytest
 import torch
 from contract.cases import FAMILIES
@@ -151,6 +154,26 @@ def test_weights_are_not_baked_in_and_the_model_is_as_before():
     assert "forward" not in vars(model.model)
     assert torch.equal(family.logits(model, inputs), second)
     assert not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_a_copy_of_a_captured_model_runs_itself(copied):
+    family = FAMILIES["llama"]
+    model, inputs = family.fresh(), family.inputs((6,))
+    with capture(model, visual_mask=(3, 147)) as graphs:
+        twin = copied(model)
+        with torch.no_grad():
+            twin.model.layers[3].mlp.up_proj.weight.mul_(1.5)
+        found = [family.logits(twin, inputs)]
+        assert graphs.replays == 0
+    found.append(family.logits(twin, inputs))
+    with capture(twin, visual_mask=(3, 147)) as graphs:
+        found.append(family.logits(twin, inputs))
+        assert graphs.replays == 1
+    with torch.no_grad():
+        model.model.layers[3].mlp.up_proj.weight.mul_(1.5)
+    for logits in found:
+        assert torch.equal(logits, family.logits(model, inputs))
 
 
 @pytest.mark.parametrize("method", ["random", "tome"])

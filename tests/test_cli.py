@@ -72,6 +72,11 @@ def test_a_profile_that_cannot_run_fails_with_the_reason(capsys, name):
     assert code == 1 and get_profile(name).missing in err and err.count("\n") == 1
 
 
+def test_an_unknown_reading_lists_the_known_ones(capsys):
+    code, _, err = run(capsys, "score", "vlmevalkit", "--profile", "mini")
+    assert code == 2 and "unknown reading 'vlmevalkit' of mmbench; known: vlmevalkit-e8e7" in err
+
+
 @pytest.mark.parametrize("jobs", ["0", "-1", "two", "1.5"])
 def test_jobs_must_be_a_positive_number(capsys, jobs):
     code, _, err = run(capsys, "reproduce", f"--jobs={jobs}")

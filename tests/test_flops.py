@@ -64,5 +64,5 @@ def test_grouped_queries_shrink_the_cache_only():
 def test_token_counts_must_make_sense(tokens):
     with pytest.raises(ValueError, match="tokens that enter each layer"):
         prefill_flops(tokens, LLAVA_7B)
-    with pytest.raises(ValueError, match="hidden must be a positive integer"):
+    with pytest.raises(ValueError, match="hidden must be an integer of at least 1"):
         ModelSizes(layers=1, hidden=0, intermediate=1, heads=1)

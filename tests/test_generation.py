@@ -11,6 +11,7 @@ from contract.runs import Run, build
 from transformers import (
     DynamicCache,
     EncoderDecoderCache,
+    GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
     StaticCache,
@@ -122,6 +123,43 @@ def test_the_model_assists_itself(family):
     assert torch.equal(pruned(family, "sparsevlm", inputs, assistant_model=family.model()), greedy)
 
 
+@pytest.mark.parametrize("name", ["llava", "llama", "video-llava"])
+@pytest.mark.parametrize("method", ["sparsevlm", "fastv"])
+def test_an_assistant_and_guidance(name, method):
+    """The pass that guidance makes comes first here, ahead of the prompt."""
+    family, kept = FAMILIES[name], []
+    model, inputs, assistant = family.model(), one(family), copy.deepcopy(family.model())
+    for more in ({}, {"assistant_model": assistant, "guidance_scale": 1.5}):
+        with family.prune(model, build(family, method), inputs) as trace:
+            family.generate(model, inputs, **more)
+        kept.append([(stage.kept, stage.raters) for stage in trace.samples[0].stages])
+    assert kept[0] == kept[1] != []
+
+
+def test_a_generate_of_ones_own_that_calls_generate(tmp_path):
+    """A recipe from a folder or the hub: the prompt that it sends is the prompt."""
+    family = FAMILIES["llava"]
+    model, inputs = family.model(), one(family)
+    (tmp_path / "config.json").write_text('{"model_type": "llava"}')
+    (tmp_path / "custom_generate").mkdir()
+    (tmp_path / "custom_generate" / "generate.py").write_text(
+        "def generate(model, **given):\n"
+        "    return model.generate(**{k: v for k, v in given.items() if v is not None})\n"
+    )
+    how = {"custom_generate": str(tmp_path), "trust_remote_code": True}
+    found = []
+    for more in ({}, how):
+        with family.prune(model, build(family, "sparsevlm"), inputs) as trace:
+            found.append((family.generate(model, inputs, **more).tolist(), trace.samples))
+    assert found[0] == found[1]
+
+
+def test_token_healing_is_refused():
+    family = FAMILIES["llava"]
+    with pytest.raises(ValueError, match="token_healing makes the prompt anew.*leave it out"):
+        pruned(family, "sparsevlm", one(family), token_healing=True)
+
+
 def test_several_logits_of_a_plain_call_are_no_candidates():
     """Only `generate` puts candidates behind the prompt."""
     family = FAMILIES["llava"]
@@ -207,19 +245,23 @@ def _cache(kind, config):
         return StaticCache(config=config, max_cache_len=400)
     if kind == "encoder-decoder":
         return EncoderDecoderCache(DynamicCache(config=config), DynamicCache(config=config))
+    if kind == "tuple":
+        return ((torch.zeros(1, 2, 3, 16),) * 2,) * NUM_LAYERS
     cache = DynamicCache(config=config)
     cache.layers = [_OtherLayer() for _ in cache.layers]
     return cache
 
 
 @families
-@pytest.mark.parametrize("kind", ["static", "encoder-decoder", "other-layers"])
+@pytest.mark.parametrize("kind", ["static", "encoder-decoder", "other-layers", "tuple"])
 def test_other_caches_are_refused(family, kind):
     model, inputs = family.model(), one(family)
     cache = _cache(kind, model.get_decoder().config)
     with family.prune(model, build(family, "sparsevlm"), inputs):
         with pytest.raises(ValueError, match="works with a DynamicCache.*Leave cache_impl"):
             family.logits(model, inputs, past_key_values=cache)
+        with pytest.raises(ValueError, match="works with a DynamicCache"):
+            family.generate(model, inputs, past_key_values=cache)
         if kind == "static":
             with pytest.raises(ValueError, match="works with a DynamicCache"):
                 family.generate(model, inputs, cache_implementation="static")
@@ -242,11 +284,28 @@ def test_an_offloaded_cache_is_right_or_refused():
     assert torch.equal(found, want)
 
 
-def test_the_prompt_in_chunks_is_refused():
-    """A chunk without its question cannot be rated."""
-    family = FAMILIES["llava"]
-    with pytest.raises(ValueError, match="question is empty"):
-        pruned(family, "sparsevlm", one(family), prefill_chunk_size=60)
+@methods
+@pytest.mark.parametrize("size", [2, 60, 150])
+def test_the_prompt_in_chunks_is_refused(method, size):
+    """A chunk without all of its question cannot be rated; by its name also from a config."""
+    family = FAMILIES["llama"]
+    model, inputs = family.fresh(), one(family)
+    with family.prune(model, build(family, method), inputs):
+        want = family.generate(model, inputs)
+        whole = family.generate(model, inputs, prefill_chunk_size=inputs["input_ids"].shape[1])
+        assert torch.equal(whole, want)
+        with pytest.raises(ValueError, match=f"prefill_chunk_size={size} cuts"):
+            family.generate(model, inputs, prefill_chunk_size=size)
+        config = copy.deepcopy(model.generation_config)
+        config.prefill_chunk_size = size
+        with pytest.raises(ValueError, match=f"prefill_chunk_size={size} cuts"):
+            model.generate(**inputs, generation_config=config)
+        model.generation_config.prefill_chunk_size = size
+        for given in ({}, {"generation_config": GenerationConfig(max_new_tokens=2)}):
+            with pytest.raises(ValueError, match=f"prefill_chunk_size={size} cuts"):
+                model.generate(**inputs, **given)
+        model.generation_config.prefill_chunk_size = None
+        assert torch.equal(family.generate(model, inputs), want)
 
 
 @pytest.mark.parametrize("method", [name for name in sv.METHODS if name != "dense"])

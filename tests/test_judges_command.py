@@ -53,6 +53,7 @@ def options(**settings):
     return SimpleNamespace(**{
         "judge": "match", "model": None, "revision": "", "address": "https://x/v1",
         "key_variable": "JUDGE_KEY", "price": None, "prompt": None, "device": "cpu",
+        "reading": "official",
         "parallel": 1, "yes": True,
     } | settings)  # fmt: skip
 
@@ -150,5 +151,8 @@ def test_options_name_the_judge(store, tmp_path):
     prompt = command.Prompt.from_file(path)
     judge = command.make_judge(options(judge="endpoint", model="x"), task, prompt, store)
     assert isinstance(judge, EndpointJudge) and judge.prompt == prompt and judge.price_in is None
+    strict = options(judge="open", reading="strict")
+    readings = [command.make_judge(strict, TASKS[name], None, store).reading for name in TASKS]
+    assert readings == ["strict"] * 4 + ["number"]
     with pytest.raises(ValueError, match="needs the name of its model"):
         command.make_judge(options(judge="endpoint"), task, None, store)

@@ -69,9 +69,11 @@ def test_settings_that_can_change_a_reply_identify_the_judge(make):
         make(address="http://localhost:1/v1"),
         make(task=TASKS["mmvet"]),
         make(tries=2),
+        make(reading="strict"),
     ]
     assert len({json.dumps(judge.identity()) for judge in judges}) == len(judges)
     same = [make(parallel=9), make(price_in=1.0), make(retry=RetryPolicy()), make(key_variable="K")]
+    same.append(make(reading="official"))
     assert {json.dumps(judge.identity()) for judge in same} == {json.dumps(make().identity())}
 
 
@@ -110,7 +112,7 @@ def test_trouble_that_passes_is_survived(server, make, trouble):
     [
         said(None),
         said("not a dictionary"),
-        said("{'pred': 'perhaps', 'score': 4}"),
+        said("{'pred': 'yes', 'score': 'high'}"),
         said("{'pred': 'yes'}"),
         {"choices": []},
         {"choices": [{"message": {}}]},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import zipfile
 from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +15,7 @@ from PIL import Image
 from sparsevlm.benchmarks import BENCHMARKS, Sample, get_benchmark
 from sparsevlm.benchmarks.loaders import DataError, layout_of, load, select, verify
 from sparsevlm.benchmarks.loaders.parquet import COPIES, READABLE
+from sparsevlm.benchmarks.uploads import write_upload
 
 # Data in the official layout, written by hand; PROMPTS has what LLaVA's scripts ask for them.
 FROZEN = Path(__file__).parent / "loaders"
@@ -167,6 +169,7 @@ def test_a_damaged_picture_is_named(data):
 
 GQA = "llava_gqa_testdev_balanced.jsonl"
 TEXTVQA = "llava_textvqa_val_v051_ocr.jsonl"
+RELEASE = "MME_Benchmark_release_version"
 # What is changed in a file of a benchmark, and what is said then.
 FAULTS = [
     ("gqa", GQA, "20000002", "20000001", "sample '20000001' is there twice"),
@@ -184,6 +187,18 @@ FAULTS = [
     ("textvqa", TEXTVQA, "Reference OCR token: \\n", "", "not the file without OCR"),
     ("textvqa", TEXTVQA, "HOT, ", "HOT\\n", "the prompt of '00aa.0' must be the question"),
     ("mmbench", "mmbench_dev_20230712.tsv", "\tiVBO", "\t????", "is no base64"),
+    ("mmbench", "mmbench_dev_20230712.tsv", "\tA\tobject", "\ta\tobject",
+     "row 241 of mmbench_dev_20230712.tsv has the answer 'a', not one of 'A', 'B', 'C', 'D'"),
+    ("mme", f"{RELEASE}/count/0001.txt", "\tYes", "\tmaybe", "MME answers are yes or no"),
+    ("seed", "SEED-Bench.json", '"answer": "B"', '"answer": "b"', "'1001' in SEED-Bench.json has"),
+    ("seed", "llava-seed-bench.jsonl", '"SEED-Bench-image/1_22"', "7", "1 of 2 pictures"),
+    *(("scienceqa", "problems.json", '"answer": 1', f'"answer": {value}',
+       "'8' in problems.json has the answer ") for value in ('"1"', 2, -1, "true", "null")),
+    ("scienceqa", "llava_test_CQM-A.json", '"value"', '"text"', "damaged: KeyError('value')"),
+    ("textvqa", "TextVQA_0.5.1_val.json", '"HOT"', "null", "Sample.answers must be strings"),
+    ("mmvet", "mm-vet.json", '"capability"', '"answer": null, "capability"', "are damaged: "),
+    ("gqa", "data/testdev_balanced_questions.json", '"types"', '"types": null, "was"',
+     "are damaged: AttributeError"),
 ]  # fmt: skip
 
 
@@ -231,9 +246,30 @@ def test_mmbench_wants_every_rotation(data):
     folder = data("mmbench")
     table = folder / "mmbench_dev_20230712.tsv"
     change(table, "3000007\t", "4000007\t")
-    assert [s.id for s in load("mmbench", folder, complete=False)][-1] == "4000007"
-    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    assert "'7' lacks its rotation 3000007" in fault("mmbench", folder)
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join(lines[:-1]))
     assert "'7' needs its 4 rotations, got 3" in fault("mmbench", folder)
+    table.write_text("".join(line for line in lines if not line.startswith("7\t")))
+    assert "'7' lacks its rotation 7" in fault("mmbench", folder)
+
+
+def test_mmbench_takes_three_rotations_of_four_options_whose_last_stays(data):
+    folder = data("mmbench")
+    table = folder / "mmbench_dev_20230712.tsv"
+    change(table, "one\ttwo\tthree\tfour\tC", "one\ttwo\tthree\tNone of these\tC")
+    change(table, "two\tthree\tfour\tone\tB", "two\tthree\tone\tNone of these\tB")
+    change(table, "three\tfour\tone\ttwo\tA", "three\tone\ttwo\tNone of these\tA")
+    lines = table.read_text().splitlines(keepends=True)
+    table.write_text("".join([*lines[:-3], lines[-2], lines[-3]]))  # in any order
+    samples = load("mmbench", folder, complete=False)
+    assert [s.id for s in samples if s.group == "7"] == ["7", "1000007", "2000007"]
+    assert all(s.question.count("D. None of these") == 1 for s in samples if s.group == "7")
+    answered = [{**s.to_json(), "prediction": s.answer} for s in samples]
+    assert get_benchmark("mmbench").score(answered)["score"] == 100
+    sheet = write_upload("mmbench", answered, folder, folder / "sheet")
+    with zipfile.ZipFile(sheet) as archive:
+        assert archive.read("xl/worksheets/sheet1.xml").count(b"</row>") == 1 + len(samples) == 6
 
 
 def test_parquet_files_of_the_hub_are_refused_with_the_reason(data):

@@ -17,7 +17,7 @@ from sparsevlm.benchmarks.loaders.layout import LETTER_ANSWER, SHORT_ANSWER
 from sparsevlm.benchmarks.uploads import UPLOADS, write_upload
 from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.uploads import write_uploads
+from sparsevlm.evaluation.uploads import scored_again, write_uploads
 
 ENDS = {name: SHORT_ANSWER for name in ("gqa", "mme", "pope", "textvqa")} | {
     name: LETTER_ANSWER for name in ("mmbench", "scienceqa", "seed")
@@ -114,7 +114,7 @@ def sheet(path):
 
 def test_mmbench_is_the_table_with_a_column_of_predictions(folders, tmp_path):
     rows = answered("mmbench", folders["mmbench"])
-    rows[0]["prediction"] = 'A <"&">\x07 é'
+    rows[0]["prediction"] = 'A <"&">\x07\uffff\ud800 é'
     path = write_upload("mmbench", rows, folders["mmbench"], tmp_path / "v1.5")
     assert path == tmp_path / "v1.5.xlsx"
     head, *lines = sheet(path)
@@ -142,10 +142,10 @@ def test_the_others_have_nothing_to_upload(folders, tmp_path):
         write_upload("pope", [], folders["pope"], tmp_path / "x")
 
 
-def test_finished_runs_are_written_for_the_official_scorers(folders, tmp_path):
-    store, runs = Store(tmp_path / "results"), []
-    for benchmark, done in (("gqa", True), ("pope", True), ("seed", False)):
-        rows = answered(benchmark, folders[benchmark])
+def finish(store, rows_of, open_ones=()):
+    """Keep rows as runs, all but some of them finished, and return the runs."""
+    runs = []
+    for benchmark, rows in rows_of.items():
         run = EvaluationRun(
             model="m", revision="r", benchmark=benchmark, samples="s", num_samples=len(rows),
             seed=0, method="fastv", tokens=64, pruner="{}", dtype="float32", attention="sdpa",
@@ -154,9 +154,29 @@ def test_finished_runs_are_written_for_the_official_scorers(folders, tmp_path):
         runs.append(run)
         with store.writing(run, [row["id"] for row in rows]) as writer:
             writer.append(rows)
-            if done:
+            if benchmark not in open_ones:
                 writer.finish({})
+    return runs
+
+
+def test_finished_runs_are_written_for_the_official_scorers(folders, tmp_path):
+    store = Store(tmp_path / "results")
+    rows_of = {name: answered(name, folders[name]) for name in ("gqa", "pope", "seed")}
+    runs = finish(store, rows_of, open_ones=("seed",))
     written = write_uploads(runs, store, tmp_path / "out", tmp_path)
     assert [path.name for path in written] == [f"gqa_fastv_64_{runs[0].id[:8]}.json"]
     answers = {row["questionId"]: row["prediction"] for row in json.loads(written[0].read_text())}
     assert answers == {row["id"]: row["answer"] for row in answered("gqa", folders["gqa"])}
+
+
+def test_finished_answers_are_scored_by_another_version_of_the_rules(folders, tmp_path):
+    store = Store(tmp_path / "results")
+    rows = answered("mmbench", folders["mmbench"])
+    said = [{**row, "prediction": f"The answer is {row['answer']}."} for row in rows]
+    runs = finish(store, {"mmbench": said, "pope": answered("pope", folders["pope"])})
+    current, older = get_benchmark("mmbench").readings
+    title, letters = "mmbench, fastv at 64 tokens", [row["answer"] for row in rows]
+    assert scored_again(runs, store, current) == [f"{title}: 100.0 %, 0 answers unread"]
+    assert scored_again(runs, store, older) == [
+        f"{title}: 0.0 %, {letters.count('A')} answers unread"
+    ]

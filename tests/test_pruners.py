@@ -4,11 +4,13 @@ import dataclasses
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 import sparsevlm as sv
 from sparsevlm.core.interface import PruningContext
+from sparsevlm.models.sizes import ModelSizes
 
 STAGES = (sv.PruningStage(2, 8), sv.PruningStage(6, 4))
 
@@ -120,6 +122,16 @@ def test_json_is_canonical_and_complete():
         ({"recycle": 1.0}, "recycle must be a share"),
         ({"recycle": -0.1}, "recycle must be a share"),
         ({"recycle": True}, "recycle must be a share"),
+        ({"recycle": "0.3"}, "recycle must be a share"),
+        ({"heads": 2.0}, "heads must be an integer of at least 1, got 2.0"),
+        ({"heads": np.True_}, "heads must be an integer"),
+        ({"tokens": 64.5}, "tokens must be an integer"),
+        ({"lam": True, "sparsity_mode": "rank"}, "lam must be a number, got True"),
+        ({"bias": "6"}, "bias must be a number"),
+        ({"bias": float("inf")}, "bias must be a number, got inf"),
+        ({"scale": np.float64("nan"), "sparsity_mode": "scaled_rank"}, "scale must be a number"),
+        ({"gravity": 1}, "gravity must be True or False"),
+        ({"always_drop": "no"}, "always_drop must be True or False"),
         ({"sparsity_mode": "rank"}, "needs lam .* or tokens"),
         ({"sparsity_mode": "rank", "lam": 0}, "lam must be above 0"),
         ({"sparsity_mode": "rank", "lam": 1.5}, "lam must be above 0"),
@@ -130,6 +142,90 @@ def test_json_is_canonical_and_complete():
 def test_bad_options(options, message):
     with pytest.raises(ValueError, match=message):
         sv.SparseVLM(**{"stages": STAGES, **options})
+
+
+class Count:
+    """An integer of a library that nobody knows."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __index__(self):
+        return self.value
+
+
+NUMBERS = {
+    "int64": np.int64, "uint16": np.uint16, "array": np.array, "tensor": torch.tensor,
+    "index": Count,
+}  # fmt: skip
+SIZES = {"num_layers": 32, "num_visual": 576}
+BUDGETS = {"dense": None, "sparsevlm-v1.0": 64, "sparsevlm-video": 135}
+
+
+def written(pruner) -> str:
+    return json.dumps(pruner.to_json())
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+@pytest.mark.parametrize("name", sv.METHODS)
+def test_counts_may_be_integers_of_any_library(name, kind):
+    number, tokens = NUMBERS[kind], BUDGETS.get(name, 192)
+    how = {"layers": [2, 6, 15]} if "layers" in sv.METHODS[name].options else {}
+    how |= {option: 2 for option in ("seed", "heads") if option in sv.METHODS[name].options}
+    if name == "sparsevlm-all-tokens":
+        del how["heads"]
+    plain = sv.make_pruner(name, tokens=tokens, **SIZES, **how)
+    given = {key: number(value) for key, value in SIZES.items()}
+    given |= {key: [*map(number, value)] if key == "layers" else number(value)
+              for key, value in how.items()}  # fmt: skip
+    found = sv.make_pruner(name, tokens=None if tokens is None else number(tokens), **given)
+    assert found == plain and written(found) == written(plain)
+    assert {type(value) for value in vars(found).values()} <= {tuple, str, int, float, bool,
+                                                              type(None)}  # fmt: skip
+    assert all(type(stage.layer) is int for stage in found.stages)
+
+
+def test_stages_and_schedules_of_numpy_are_plain():
+    stage = sv.PruningStage(np.int32(2), np.int64(8))
+    assert (type(stage.layer), type(stage.keep)) == (int, int) and stage == STAGES[0]
+    assert sv.schedule_for(np.int64(192), layers=np.array([2, 6])) == sv.schedule_for(
+        192, layers=[2, 6]
+    )
+    counts = sv.tokens_per_layer([stage], np.int64(4), np.int64(20))
+    assert json.dumps(counts) == "[[20, 20, 20, 9], [20, 20, 9, 9]]"
+    sizes = ModelSizes(np.int64(32), np.int64(64), np.int64(128), np.int64(4))
+    assert sizes == ModelSizes(32, 64, 128, 4) and type(sizes.head_dim) is int
+
+
+def test_numbers_of_numpy_make_equal_ids():
+    given = {"recycle": np.float64(0.25), "gravity": np.True_, "heads": np.int8(2)}
+    plain = sv.SparseVLM(STAGES, recycle=0.25, gravity=True, heads=2)
+    assert written(sv.SparseVLM(STAGES, **given)) == written(plain)
+    assert written(sv.SparseVLM(STAGES, recycle=0)) == written(sv.SparseVLM(STAGES, recycle=0.0))
+
+
+@pytest.mark.parametrize(
+    "value", [True, np.True_, torch.tensor(True), 64.0, np.float64(64), "64", [64], np.array([64])]
+)
+def test_what_is_no_integer_is_refused_by_name(value):
+    for name in ("sparsevlm", "random", "pdrop", "tome", "fastv", "sparsevlm-plus"):
+        with pytest.raises(ValueError, match=r"tokens \(the budget.*must be an integer from 1"):
+            sv.make_pruner(name, tokens=value, **SIZES)
+    for name in ("sparsevlm-v1.0", "sparsevlm-video"):
+        with pytest.raises(ValueError, match="has settings for .* tokens, got"):
+            sv.make_pruner(name, tokens=value, **SIZES)
+    for name in ("uniform", *BUDGETS):
+        for size in SIZES:
+            with pytest.raises(ValueError, match=f"{size} must be an integer of at least 1"):
+                sv.make_pruner(name, tokens=BUDGETS.get(name, 64), **{**SIZES, size: value})
+    with pytest.raises(ValueError, match="a layer to prune after must be an integer"):
+        sv.make_pruner("fastv", tokens=192, **SIZES, layers=[value])
+    with pytest.raises(ValueError, match=r"layers must be a sequence such as \(2, 6, 15\), got 2"):
+        sv.make_pruner("sparsevlm", tokens=192, **SIZES, layers=2)
+    with pytest.raises(ValueError, match="seed must be an integer"):
+        sv.make_pruner("random", tokens=192, **SIZES, seed=value)
+    with pytest.raises(ValueError, match="heads must be an integer"):
+        sv.make_pruner("sparsevlm-plus", tokens=192, **SIZES, heads=value)
 
 
 def test_pruners_are_frozen():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from contract.cases import FAMILIES
@@ -83,9 +84,75 @@ def test_visual_mask_of_a_language_model():
         with sv.prune(model, pruner, visual_mask=(3, 50)) as trace:
             assert torch.equal(model(ids).logits, want)
         assert trace.samples == first and first[0].grid is None
+        for span in (
+            (np.int64(3), np.int32(50)),
+            [3, 50],
+            torch.tensor([3, 50]).tolist(),
+            (-57, -10),
+        ):
+            with sv.prune(model, pruner, visual_mask=span) as trace:
+                assert torch.equal(model(ids).logits, want)
+            assert trace.samples == first
+        for span in ((3, 61), (50, 3), (60, 70), (-61, 50)):
+            with sv.prune(model, pruner, visual_mask=span):
+                with pytest.raises(ValueError, match="(no span of|call brings) 60 tokens"):
+                    model(ids)
         with sv.prune(model, pruner, visual_mask=mask[:, :2].repeat(2, 1)):
             with pytest.raises(ValueError, match="does not fit"):
                 model(ids)
+
+
+PLACED = [name for name, family in FAMILIES.items() if not family.told]
+
+
+@pytest.mark.parametrize("run", ["logits", "generate"])
+@pytest.mark.parametrize("name", PLACED)
+def test_a_placeholder_inside_a_text_is_no_image(name, run):
+    family = FAMILIES[name]
+    for token in family.visual_ids:
+        ids = torch.tensor([[1, 10, 11, token, 20, 21, 22, 23]])
+        text = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        with family.prune(family.model(), build("fastv"), text):
+            with pytest.raises(ValueError, match="sample 0 has 1 (image|video) placeholders"):
+                getattr(family, run)(family.model(), text)
+            text["input_ids"] = ids.where(ids != token, 24)
+            getattr(family, run)(family.model(), text)
+
+
+@pytest.mark.parametrize("name", PLACED)
+def test_a_placeholder_too_many_is_said_to_be_one(name):
+    """In the question of one row; a text row; and where another row has one too few."""
+    family = FAMILIES[name]
+    model, inputs = family.model(), family.row(family.inputs(), 0)
+    token = inputs["input_ids"][family.visual(inputs)][0].item()
+    ids = inputs["input_ids"].clone()
+    ids[0, -2] = token
+    with family.prune(model, build("fastv"), inputs):
+        with pytest.raises(ValueError, match="not one block.*a placeholder inside a text counts"):
+            family.logits(model, {**inputs, "input_ids": ids})
+
+
+@pytest.mark.parametrize("name", [name for name in PLACED if not FAMILIES[name].has_mrope])
+def test_images_of_one_size_have_as_many_placeholders(name):
+    """Numbers that add up to those of the batch are no defence: the model compares the sums."""
+    family = FAMILIES[name]
+    model, inputs = family.model(), family.inputs()
+    ids, visual = inputs["input_ids"].clone(), family.visual(inputs)
+    first, last = (visual[row].nonzero() for row in (0, 2))
+    assert ids[0, first[0]] == ids[2, last[0]] != ids[2, last[0] - 1]
+    token = ids[0, first[0]].item()
+    ids[0, first[0]], ids[2, last[0] - 1] = 20, token
+    with family.prune(model, build("fastv"), inputs):
+        with pytest.raises(ValueError, match="placeholders.*take"):
+            family.logits(model, {**inputs, "input_ids": ids})
+
+
+@pytest.mark.parametrize(
+    "given", [(3.0, 50), ("3", "50"), (True, 50), (1, 2, 3), 5, torch.ones(60, dtype=torch.bool)]
+)
+def test_what_is_no_visual_mask_is_refused(given):
+    with pytest.raises(ValueError, match=r"visual_mask must be a bool tensor \[batch, tokens\] or"):
+        find_adapter(FAMILIES["llama"].model(), given)
 
 
 def test_llava_finds_its_tokens_itself(sdpa_model):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import random
 
 import numpy as np
@@ -77,33 +76,33 @@ def test_parts_are_matches_by_split():
 
 
 def official(replies):
-    """Accuracy and score as `eval_video_qa.py` gets them from replies that it can read."""
-    points = yes = no = 0
-    for reply in replies:
-        values = ast.literal_eval(reply)
-        points += int(values["score"])
-        if "yes" in values["pred"].lower():
-            yes += 1
-        elif "no" in values["pred"].lower():
-            no += 1
-    return 100 * yes / (yes + no), points / len(replies)
+    """Accuracy and score as `eval_video_qa.py` gets them from replies that it can read.
+
+    It looks for yes first, then for no, anywhere; neither counts in the mean score only.
+    """
+    points, says = [], []
+    for pred, score in replies:
+        points.append(int(score))
+        pred = pred.lower()
+        says += ["yes"] if pred.count("yes") else ["no"] if pred.count("no") else []
+    return 100 * says.count("yes") / len(says), sum(points) / len(replies)
 
 
 def test_accuracy_and_score_are_those_of_the_official_script():
     rng = random.Random(0)
-    replies = [
-        str({"pred": rng.choice(["yes", "no", "Yes", "NO"]),
-             "score": rng.choice([0, 1, 2, 3, 4, 5, 4.8, 2.5, "3"])})
-        for _ in range(200)
-    ]  # fmt: skip
+    preds = ["yes", "no", "Yes", "NO", "yes, it is", "not sure", "unknown", "no; yes", "eyes",
+             "maybe", "", "partially", " Yes. "]  # fmt: skip
+    scores = [0, 1, 2, 3, 4, 5, 4.8, 2.5, "3", 6, 50, -1, -0.5, True, 1e9, " 4 "]
+    replies = [(rng.choice(preds), rng.choice(scores)) for _ in range(400)]
     from sparsevlm.evaluation.judges.replies import read_video_reply
 
-    verdicts = [read_video_reply(reply).to_json() for reply in replies]
+    texts = [str({"pred": pred, "score": score}) for pred, score in replies]
+    verdicts = [read_video_reply(text).to_json() for text in texts]
     rows = [row("x", "y", str(i), verdict=verdict) for i, verdict in enumerate(verdicts)]
     accuracy, score = official(replies)
     assert videoqa.score(rows)["judge"] == {
         "accuracy": pytest.approx(accuracy), "score": pytest.approx(score),
-        "judged": 200, "broken": 0, "missing": 0,
+        "judged": 400, "broken": 0, "missing": 0,
     }  # fmt: skip
 
 
@@ -119,8 +118,9 @@ def test_broken_and_missing_verdicts_are_counted_and_are_not_no():
 
 @pytest.mark.parametrize(
     "verdict",
-    [{"pred": "maybe", "score": 1}, {"pred": "yes"}, {"score": 3}, {"pred": "yes", "score": 6},
-     {"pred": "yes", "score": "4"}, {"pred": "yes", "score": True}, {"pred": "yes", "score": 4.5}],
+    [{"pred": "maybe", "score": 1}, {"pred": "yes"}, {"score": 3},
+     {"pred": "yes, it is", "score": 4}, {"pred": "yes", "score": "4"},
+     {"pred": "yes", "score": True}, {"pred": "yes", "score": 4.5}],
 )  # fmt: skip
 def test_a_verdict_of_another_shape_is_refused(verdict):
     with pytest.raises(ValueError, match="the verdict on '1' must have pred yes or no"):

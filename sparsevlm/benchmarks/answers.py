@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 NUMBERS = dict(
@@ -17,6 +17,23 @@ NUMBERS = dict(
 ARTICLES = frozenset({"a", "an", "the"})
 PUNCTUATION = ';/[]"{}()=+\\_-><@`!'
 MAX_PERIODS = 32  # the official code passes re.UNICODE (= 32) where `count` belongs
+
+# Versions of VLMEvalKit's rules for multiple choice: the current one, and that of April 2025.
+READINGS = ("vlmevalkit-e8e78f05", "vlmevalkit-aca64dbb")
+CURRENT = READINGS[0]
+NO_OPTION = "Z"
+FAILURE = "Failed to obtain answer via API"
+REFUSALS = (
+    "Sorry, I can't help with images of people yet.",
+    "I can't process this file.",
+    "I'm sorry, but without the image provided",
+    "Cannot determine the answer",
+)
+BLANK = str.maketrans(dict.fromkeys(".()[],:;!*#{}", " "))
+LAST_WORDS = 4  # where a lone letter is taken
+FEW_WORDS = 3  # with more, the older rules take "A" for the article
+TOO_LONG = 2  # times the length of all options together
+ANSWER_IS = re.compile(r"answer\s+is\s+\**([ABCD])", re.IGNORECASE)  # "answer is a dog" says A
 
 # The official table maps each of these, written with exactly one apostrophe missing, to itself.
 _CONTRACTIONS = """
@@ -69,33 +86,64 @@ def _without_punctuation(text: str) -> str:
     return re.sub(r"\.(?!\d)", "", out, count=MAX_PERIODS)
 
 
-def letters(num_options: int) -> str:
-    """Return the letters of the options: "ABCD" for four.
+def infer_option(prediction: str, options: Sequence[str], reading: str = CURRENT) -> str:
+    """Return the letter that a free answer picks, "Z" where it picks none, "" where unread.
+
+    First a letter that stands alone, then the text of exactly one option inside the answer.
+
+    Parameters
+    ----------
+    prediction : str
+        The answer as it is.
+    options : sequence of str
+        In the order A, B, C, ...; one that is None or NaN does not exist.
+    reading : str
+        One of `READINGS`. The older rules take a letter anywhere but not an "A" among more than
+        three words, do not know "the answer is B", and look for options in an answer of any length.
 
     Raises
     ------
     ValueError
-        There are no options, or more than there are letters.
-    """
-    if not 1 <= num_options <= len(string.ascii_uppercase):
-        raise ValueError(f"a question has 1 to 26 options, got {num_options}")
-    return string.ascii_uppercase[:num_options]
-
-
-def infer_option(prediction: str, options: Sequence[str]) -> str:
-    """Return the letter that a free answer picks, or "" where it picks none or several.
-
-    First a letter that stands alone, then the text of exactly one option inside the answer.
+        There is no such reading; there are no options, or more than there are letters.
 
     Source
     ------
-    MMBench's rule-based matching (VLMEvalKit `can_infer_option`, `can_infer_text`), the step before
-    its language-model judge. Difference: no judge, so an answer that fits no rule is wrong.
+    VLMEvalKit `can_infer` (matching_util.py), the rules before its judge model. Difference: no
+    judge, so an unread answer is wrong; the environment's VERBOSE, which brings the older rule
+    about "A" back, is not looked at.
     """
-    words = re.sub(r"[.()\[\],:;!*#{}]", " ", prediction).split()
-    found = [letter for letter in letters(len(options)) if letter in words]
-    if len(found) == 1 and not (found == ["A"] and len(words) > 3):  # "A" may be the article
+    if reading not in READINGS:
+        raise ValueError(f"unknown reading {reading!r}; known: {', '.join(READINGS)}")
+    if not 1 <= len(options) <= len(string.ascii_uppercase):
+        raise ValueError(f"a question has 1 to 26 options, got {len(options)}")
+    named = zip(string.ascii_uppercase, options, strict=False)
+    texts = {letter: str(text) for letter, text in named if text is not None and text == text}
+    return _letter(prediction, texts, reading) or _named(prediction, texts, reading)
+
+
+def _letter(text: str, options: Mapping[str, str], reading: str) -> str:
+    """Return the option that is named by its letter, "Z" for a refusal, "" for neither."""
+    if FAILURE in text:
+        return ""
+    if any(refusal in text for refusal in REFUSALS):
+        return NO_OPTION
+    words = text.translate(BLANK).split()
+    found = [letter for letter in options if letter in words]
+    if not found and NO_OPTION in words:
+        return NO_OPTION
+    if reading != CURRENT:
+        article = "A" in words and len(words) > FEW_WORDS
+        return found[0] if len(found) == 1 and not article else ""
+    if len(found) == 1 and words.index(found[0]) >= len(words) - LAST_WORDS:
         return found[0]
-    text = prediction.lower()
-    named = [i for i, option in enumerate(options) if option.lower() in text]
-    return string.ascii_uppercase[named[0]] if len(named) == 1 else ""
+    said = ANSWER_IS.search(text)
+    return said[1].upper() if said and said[1].upper() in options else ""
+
+
+def _named(text: str, options: Mapping[str, str], reading: str) -> str:
+    """Return the only option whose text is in the answer, "" for none or several."""
+    text = text.lower()
+    if reading == CURRENT and len(text) > TOO_LONG * sum(map(len, options.values())):
+        return ""
+    found = [letter for letter, option in options.items() if option.lower() in text]
+    return found[0] if len(found) == 1 else ""

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from types import ModuleType
 
 import numpy as np
 
 from sparsevlm.benchmarks import gqa, mmbench, mme, mmvet, pope, scienceqa, seed, textvqa, videoqa
+from sparsevlm.benchmarks.answers import READINGS
 from sparsevlm.benchmarks.counting import Counts, Row, mean_score, percent_right, share_right
 
 SHORT, LONG = 128, 1024  # new tokens: LLaVA's model_vqa_loader, and its other scripts
@@ -45,6 +46,8 @@ class Benchmark:
         "image" or "video": what a sample shows.
     unit : str
         Of the score: "%" or "points".
+    readings : tuple of str
+        Versions of the official rules that answers can be read by, the default first; () for one.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Benchmark:
     scorer: str
     media: str = "image"
     unit: str = "%"
+    readings: tuple[str, ...] = ()
 
     @property
     def modules(self) -> tuple[str, ...]:
@@ -66,7 +70,7 @@ class Benchmark:
 
 
 def _benchmark(
-    scorer: ModuleType, name: str, label: str, column: str, longest: int = SHORT, **fields: str
+    scorer: ModuleType, name: str, label: str, column: str, longest: int = SHORT, **fields: object
 ) -> Benchmark:
     stats = getattr(scorer, "sample_stats", None) or share_right(scorer.score_sample)
     aggregate = getattr(scorer, "aggregate", percent_right)
@@ -79,7 +83,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     benchmark.name: benchmark
     for benchmark in (
         _benchmark(gqa, "gqa", "GQA", "GQA"),
-        _benchmark(mmbench, "mmbench", "MMBench", "MMB", LONG),
+        _benchmark(mmbench, "mmbench", "MMBench", "MMB", LONG, readings=READINGS),
         _benchmark(mme, "mme", "MME", "MME", unit="points"),
         _benchmark(pope, "pope", "POPE", "POPE"),
         _benchmark(scienceqa, "scienceqa", "ScienceQA", "SQA", LONG),
@@ -94,17 +98,26 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 
 
-def get_benchmark(name: str) -> Benchmark:
-    """Return the benchmark called `name`.
+def get_benchmark(name: str, reading: str = "") -> Benchmark:
+    """Return the benchmark called `name`, its answers read by one of its `readings`.
 
     Raises
     ------
     ValueError
-        There is none; the message lists the known ones.
+        There is none, or it has no such reading; the message lists the known ones.
     """
     if name not in BENCHMARKS:
         raise ValueError(f"unknown benchmark {name!r}; known: {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name]
+    benchmark = BENCHMARKS[name]
+    if not reading:
+        return benchmark
+    if reading not in benchmark.readings:
+        known = ", ".join(benchmark.readings) or "none, its rules have one version"
+        raise ValueError(f"unknown reading {reading!r} of {name}; known: {known}")
+    scorers = ("score_sample", "sample_stats", "score")
+    return replace(
+        benchmark, **{key: partial(getattr(benchmark, key), reading=reading) for key in scorers}
+    )
 
 
 def accuracy_by_kind(name: str, rows: Sequence[Mapping]) -> dict[str, object]:

@@ -8,32 +8,31 @@ from __future__ import annotations
 
 import re
 
-from sparsevlm.benchmarks.answers import letters
 from sparsevlm.benchmarks.counting import exact_match
 from sparsevlm.benchmarks.sample import Sample
+
+LETTERS = ("A", "B", "C", "D", "E")
 
 
 def parse(prediction: str, sample: Sample) -> str:
     """Return the letter of the answer, or "" where none is given in an accepted form.
 
-    Accepted: "B"; "B. and more"; "... The answer is B".
+    Accepted: "B" and nothing else; "B. and more"; exactly one "The answer is B" with a further
+    character behind it, which may be anything but a line feed. The letter must be an option's.
 
     Source
     ------
-    LLaVA `llava/eval/eval_science_qa.py`. Difference: none; "B." and "b" are wrong there too.
+    LLaVA `llava/eval/eval_science_qa.py` (main branch). Difference: none; "B.", "b" and a closing
+    "The answer is B" are wrong there too. Blanks count: the script that asks has removed them.
     """
-    allowed = letters(len(sample.options))
-    text = prediction.replace("\n", ". ")
-    if text.strip() in tuple("ABCDE"):
-        letter = text.strip()
-    elif match := re.match(r"([A-E])\. ", text):
+    if prediction in LETTERS:
+        letter = prediction
+    elif match := re.match(r"([A-E])\. ", prediction):
         letter = match[1]
     else:
-        match = re.search(r"The answer is ([A-E])\.", text) or re.search(
-            r"The answer is ([A-E])", text
-        )
-        letter = match[1] if match else ""
-    return letter if letter in allowed else ""
+        said = re.findall(r"The answer is ([A-Z]).", prediction)
+        letter = said[0] if len(said) == 1 else ""
+    return letter if letter in LETTERS[: len(sample.options)] else ""
 
 
 score_sample = exact_match(parse)

@@ -26,6 +26,7 @@ from sparsevlm.benchmarks.counting import (
 from sparsevlm.benchmarks.sample import Sample
 
 YES_NO = ("yes", "no")
+NEITHER = "neither"  # of a verdict that counts in the mean score only
 BEST = 5  # a judge's highest score
 SHORTEST = 3  # letters that must be left when an ending is taken off
 # What `normalise` does not know: numbers beyond ten, how often, and irregular plurals.
@@ -126,7 +127,7 @@ def sample_stats(group: Sequence[Row]) -> Counts:
     """Return the additive counts of a group, the judge's verdicts included where there are any.
 
     Keys: "right", "exact" and "asked", overall; "SPLIT/right" and "SPLIT/asked"; "judged" (verdicts
-    that can be used), "judge_yes", "judge_points" (sum of scores 0 to 5) and "judge_broken".
+    that can be used), "judge_yes", "judge_no", "judge_points" (sum of scores) and "judge_broken".
 
     Raises
     ------
@@ -138,29 +139,29 @@ def sample_stats(group: Sequence[Row]) -> Counts:
     out = {"right": right, "exact": sum(exact(row) for row in group), "asked": asked}
     if split := group[0]["split"]:
         out |= {f"{split}/right": right, f"{split}/asked": asked}
-    return out | count_verdicts(group, ("judge_yes", "judge_points"), _read)
+    return out | count_verdicts(group, ("judge_yes", "judge_no", "judge_points"), _read)
 
 
-def _read(verdict: Mapping, sample: str) -> tuple[float, float]:
+def _read(verdict: Mapping, sample: str) -> tuple[float, float, float]:
     pred, points = verdict.get("pred"), verdict.get("score")
     whole = isinstance(points, int) and not isinstance(points, bool)
-    if pred not in YES_NO or not whole or not 0 <= points <= BEST:
+    if pred not in (*YES_NO, NEITHER) or not whole:
         raise ValueError(
-            f"the verdict on {sample!r} must have pred yes or no and a whole score from 0 to {BEST}"
-            f", or a reason under broken; got {dict(verdict)!r}"
+            f"the verdict on {sample!r} must have pred yes or no, or {NEITHER}, and a whole score, "
+            f"or a reason under broken; got {dict(verdict)!r}"
         )
-    return pred == "yes", points
+    return pred == "yes", pred == "no", points
 
 
 def judged_accuracy(totals: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Return the judge's share of yes among its usable verdicts, in percent.
+    """Return the judge's share of yes among its yes and no, in percent.
 
     Source
     ------
     Video-LLaVA `eval_video_qa.py`. Difference: there, a reply that cannot be read is asked for
-    again without end, and one that is read but says neither counts in the score only.
+    again without end; one that says neither counts in the score only, as here.
     """
-    return 100 * ratio(totals["judge_yes"], totals["judged"])
+    return 100 * ratio(totals["judge_yes"], totals["judge_yes"] + totals["judge_no"])
 
 
 def judged_score(totals: Mapping[str, np.ndarray]) -> np.ndarray:

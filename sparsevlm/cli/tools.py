@@ -87,6 +87,26 @@ def upload(
 
 
 @app.command()
+def score(
+    reading: Annotated[str, typer.Argument(metavar="READING", help="a version of MMBench's rules")],
+    profile: ProfileName = "a100",
+    only: Only = NONE,
+) -> int:
+    """Score finished answers to MMBench again, read by another version of its rules."""
+    from sparsevlm.benchmarks import get_benchmark
+    from sparsevlm.evaluation.uploads import scored_again
+
+    try:
+        get_benchmark("mmbench", reading)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    plan = plan_of(chosen_profile(profile), only)
+    lines = scored_again(plan.runs, plan.store, reading)
+    print("\n".join(lines) or "no finished run of this profile is of MMBench")
+    return DONE
+
+
+@app.command()
 def judge(
     judge: Annotated[
         Literal["match", "open", "endpoint"],
@@ -100,6 +120,9 @@ def judge(
     key_variable: Annotated[str, option('variable with the key ("": none)')] = "OPENAI_API_KEY",
     price: Annotated[tuple[float, float] | None, option("of a million tokens", "IN OUT")] = None,
     prompt: Annotated[str | None, option("another wording, as JSON", "FILE")] = None,
+    reading: Annotated[
+        Literal["official", "strict"], option("of replies about videos", "official|strict")
+    ] = "official",
     device: Annotated[str, option("of an open judge")] = "cpu",
     parallel: Annotated[int, count("requests at a time", max=64)] = 4,
     yes: Annotated[bool, flag("--yes", "do not ask whether the price is right")] = False,

@@ -18,8 +18,9 @@ from collections.abc import Callable, Mapping, Sequence
 from sparsevlm.core.schedule import (
     RECYCLE_FRACTION,
     PruningStage,
+    as_int,
+    as_layers,
     check_stages,
-    is_int,
     mean_tokens_out,
 )
 
@@ -42,22 +43,18 @@ def scale_layers(layers: Sequence[int], num_layers: int) -> tuple[int, ...]:
     return tuple(sorted({layer * num_layers // OFFICIAL_NUM_LAYERS for layer in layers}))
 
 
-def check_budget(tokens: int, num_layers: int, num_visual: int) -> None:
-    """Check a budget against the model.
+def check_budget(tokens: int, num_layers: int, num_visual: int) -> tuple[int, int, int]:
+    """The three as plain ints, after checking the budget against the model.
 
     Raises
     ------
     ValueError
         If the budget is not an integer from 1 to ``num_visual``, or the model has no layers.
     """
-    for name, value in (("num_layers", num_layers), ("num_visual", num_visual)):
-        if not is_int(value) or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
-    if not is_int(tokens) or not 1 <= tokens <= num_visual:
-        raise ValueError(
-            f"tokens (the budget: mean visual tokens left by each layer) must be an integer from 1 "
-            f"to {num_visual}, the number of visual tokens; got {tokens!r}"
-        )
+    num_layers = as_int("num_layers", num_layers, 1)
+    num_visual = as_int("num_visual", num_visual, 1)
+    budget = "tokens (the budget: mean visual tokens left by each layer)"
+    return as_int(budget, tokens, 1, most=num_visual), num_layers, num_visual
 
 
 def schedule_for(
@@ -99,7 +96,7 @@ def schedule_for(
         For a budget that is no whole number from 1 to ``num_visual`` or out of reach of the given
         layers, and for layers outside the model.
     """
-    check_budget(tokens, num_layers, num_visual)
+    tokens, num_layers, num_visual = check_budget(tokens, num_layers, num_visual)
     released = recycle == (0 if lists is PLUS_KEEP else RECYCLE_FRACTION)
     official = layers is None and released and tokens in lists
     if official and (num_layers, num_visual) == (OFFICIAL_NUM_LAYERS, OFFICIAL_NUM_VISUAL):
@@ -141,8 +138,7 @@ def _places(layers: Sequence[int] | None, num_layers: int) -> list[tuple[int, fl
             for stage, layer in enumerate(OFFICIAL_LAYERS)
         }
         return sorted((layer, stage) for layer, stage in placed.items())
-    if not layers:
-        raise ValueError("layers must name at least one layer to prune after")
+    layers = as_layers(layers)
     last = max(len(layers) - 1, 1)
     return [(layer, 2.0 * stage / last) for stage, layer in enumerate(layers)]
 

@@ -13,12 +13,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
-from sparsevlm.core.schedule import PruningStage, check_stages
+from sparsevlm.core.schedule import PruningStage, check_stages, plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 POSITIONS = ("renumbered", "original")
+TEXTS = ("after_image", "whole_prompt")
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class PruningContext:
         Decoder layers of the model.
     visual, text
         Hidden states of the current visual tokens ``[num_current, hidden]`` and of the prompt's
-        text tokens after the image ``[num_text, hidden]``.
+        text tokens ``[num_text, hidden]``: those after the image, or all (`Pruner.text`).
     source
         ``[num_current]`` int64: the original index of a visual token, or ``num_visual + j`` for
         the j-th recycled token of this sample.
@@ -86,7 +87,7 @@ class PruningContext:
 
     @property
     def num_text(self) -> int:
-        """Number of text tokens after the image."""
+        """Number of text tokens looked at."""
         return self.text.shape[0]
 
 
@@ -154,12 +155,17 @@ class Pruner(Protocol):
     positions
         ``"renumbered"``: contiguous positions after every stage, and decoding at each layer's own
         cache length. ``"original"``: survivors keep theirs, decoding at the true position.
+    text
+        ``"after_image"``: the words after the image are the text. ``"whole_prompt"``: those before
+        it too; causal attention hides the image from them, so `PruningContext.attention_rows` is
+        the attention that they would give without the causal mask.
     """
 
     scored_layer: str
     counted_layer: str
     needs_attention: bool
     positions: str
+    text: str
 
     def prunes_after(self, layer: int) -> bool:
         """Whether there is a stage after this 0-based layer."""
@@ -189,12 +195,16 @@ class StagedPruner:
     counted_layer = "this"
     needs_attention = True
     positions = "original"
+    text = "after_image"
 
     def __post_init__(self) -> None:
+        for f in fields(self):
+            # NumPy's and torch's numbers: equal settings have equal ids.
+            object.__setattr__(self, f.name, plain(getattr(self, f.name)))
         object.__setattr__(self, "stages", check_stages(self.stages))
-        if self.positions not in POSITIONS:
-            known = ", ".join(POSITIONS)
-            raise ValueError(f"positions must be one of {known}; got {self.positions!r}")
+        for option, known in (("positions", POSITIONS), ("text", TEXTS)):
+            if (got := getattr(self, option)) not in known:
+                raise ValueError(f"{option} must be one of {', '.join(known)}; got {got!r}")
         self._check_sparsity()
 
     @classmethod

@@ -15,6 +15,7 @@ Two averages over the layers describe a schedule (merged tokens count like any o
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +24,46 @@ RECYCLE_FRACTION = 0.3
 CLUSTER_DIVISOR = 10
 
 
-def is_int(value: object) -> bool:
-    """Whether a value is a whole number; True and False are not."""
-    return isinstance(value, int) and not isinstance(value, bool)
+def plain(value: Any) -> Any:
+    """A number of NumPy or torch, or what stands for an integer, as Python's own; else as it is."""
+    shape = getattr(value, "shape", ())
+    if hasattr(value, "item") and shape == ():
+        value = value.item()
+    if shape == () and not isinstance(value, bool) and hasattr(value, "__index__"):
+        value = operator.index(value)
+    return value
+
+
+def as_int(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """A count as a plain int, so that records and ids do not depend on where it comes from.
+
+    Raises
+    ------
+    ValueError
+        If it is no integer (True, 64.0 and "64" are none), below ``least`` or above ``most``.
+    """
+    number = plain(value)
+    if type(number) is not int or number < least or (most is not None and number > most):
+        span = f"of at least {least}" if most is None else f"from {least} to {most}"
+        raise ValueError(f"{name} must be an integer {span}, got {value!r}")
+    return number
+
+
+def as_layers(layers: Any) -> tuple[int, ...]:
+    """Layers to prune after, as plain ints.
+
+    Raises
+    ------
+    ValueError
+        If they are no sequence of integers of at least -1, or none.
+    """
+    try:
+        found = tuple(layers)
+    except TypeError:
+        raise ValueError(f"layers must be a sequence such as (2, 6, 15), got {layers!r}") from None
+    if not found:
+        raise ValueError("layers must name at least one layer to prune after")
+    return tuple(as_int("a layer to prune after", layer, -1) for layer in found)
 
 
 @dataclass(frozen=True, order=True)
@@ -50,10 +88,9 @@ class PruningStage:
     keep: int | None = None
 
     def __post_init__(self) -> None:
-        if not is_int(self.layer) or self.layer < -1:
-            raise ValueError(f"layer must be an integer of at least -1, got {self.layer!r}")
-        if self.keep is not None and (not is_int(self.keep) or self.keep < 1):
-            raise ValueError(f"keep must be an integer of at least 1, got {self.keep!r}")
+        object.__setattr__(self, "layer", as_int("layer", self.layer, -1))
+        if self.keep is not None:
+            object.__setattr__(self, "keep", as_int("keep", self.keep, 1))
 
 
 def check_stages(
@@ -148,10 +185,10 @@ def tokens_per_layer(
     tokens_in, tokens_out
         Two lists of ``num_layers`` integers.
     """
-    stages = check_stages(stages, num_layers)
+    stages, num_layers = check_stages(stages, num_layers), plain(num_layers)
     always_drop = recycle > 0 if always_drop is None else always_drop
     keep_after = {stage.layer: stage.keep for stage in stages}
-    current, tokens_in, tokens_out = num_visual, [], []
+    current, tokens_in, tokens_out = plain(num_visual), [], []
     for layer in range(-1, num_layers):
         entering = current
         if (keep := keep_after.get(layer)) is not None:

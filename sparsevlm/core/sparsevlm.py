@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from sparsevlm.core.interface import Groups, PruningContext, Selection, StagedPruner
-from sparsevlm.core.schedule import RECYCLE_FRACTION, is_int, kept_count, recycled_counts
+from sparsevlm.core.schedule import RECYCLE_FRACTION, as_int, kept_count, recycled_counts
 
 OPTIONS = {
     "raters": ("above_mean", "at_least_mean", "all_text", "all_tokens"),
@@ -58,6 +58,9 @@ class SparseVLM(StagedPruner):
     raters
         ``"above_mean"`` (all releases), ``"at_least_mean"`` (paper); ``"all_text"`` and
         ``"all_tokens"``, visual ones and the system prompt included (both: the paper's Figure 5).
+    text
+        Whose tokens may be raters: ``"after_image"`` (all releases) or ``"whole_prompt"``, for a
+        question that stands before the image; see `Pruner`.
     sparsity_mode
         ``"fixed"`` (v1.5, SparseVLM+: the counts of the stages), ``"rank"`` (paper: lambda (L_v -
         rank P) are dropped) or ``"scaled_rank"`` (v1.0, video: rank * scale + bias are kept).
@@ -100,6 +103,7 @@ class SparseVLM(StagedPruner):
     """
 
     raters: str = "above_mean"
+    text: str = "after_image"
     sparsity_mode: str = "fixed"
     lam: float | None = None
     tokens: int | None = None
@@ -140,10 +144,9 @@ class SparseVLM(StagedPruner):
             # over the heads; a token's score is the mean of its column.
             attention = context.attention_rows(rows)
             if self.gravity:
-                cos, sin = context.rotary_text
-                attention = attention / scoring.gravity(
-                    (cos[rows], sin[rows]), context.rotary_visual
-                )
+                # For the whole text: a matrix product of few rows sums in another order.
+                factors = scoring.gravity(context.rotary_text, context.rotary_visual)
+                attention = attention / factors[rows]
             if self.heads is not None:
                 attention = attention[scoring.priority_heads(attention, self.heads, chosen)]
             rating = scoring.mean_over_heads(attention)
@@ -197,10 +200,13 @@ class SparseVLM(StagedPruner):
             if getattr(self, option) not in known:
                 got = getattr(self, option)
                 raise ValueError(f"{option} must be one of {', '.join(known)}; got {got!r}")
-        if isinstance(self.recycle, bool) or not 0 <= self.recycle < 1:
+        super().__post_init__()
+        if type(self.recycle) not in (int, float) or not 0 <= self.recycle < 1:
             raise ValueError(f"recycle must be a share from 0 to below 1, got {self.recycle!r}")
-        if self.heads is not None and (not is_int(self.heads) or self.heads < 1):
-            raise ValueError(f"heads must be an integer of at least 1, got {self.heads!r}")
+        object.__setattr__(self, "recycle", float(self.recycle))
+        for count in ("heads", "tokens"):
+            if (value := getattr(self, count)) is not None:
+                as_int(count, value, 1)
         if self.raters == "all_tokens" and (
             self.sparsity_mode != "fixed" or self.gravity or self.heads is not None
         ):
@@ -209,9 +215,16 @@ class SparseVLM(StagedPruner):
                 "the rank, the gravity correction and the choice of heads look at: use "
                 'sparsity_mode="fixed", gravity=False and heads=None'
             )
-        super().__post_init__()
 
     def _check_sparsity(self) -> None:
+        for name in ("lam", "scale", "bias"):
+            if (value := getattr(self, name)) is not None:
+                if type(value) not in (int, float) or not abs(value) < float("inf"):
+                    raise ValueError(f"{name} must be a number, got {value!r}")
+                object.__setattr__(self, name, float(value))
+        for name in ("always_drop", "gravity"):
+            if type(value := getattr(self, name)) is not bool:
+                raise ValueError(f"{name} must be True or False, got {value!r}")
         if self.sparsity_mode == "fixed":
             super()._check_sparsity()
             return

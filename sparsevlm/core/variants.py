@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from sparsevlm.core.budget import OFFICIAL_NUM_VISUAL, PLUS_KEEP, scale_layers, schedule_for
-from sparsevlm.core.schedule import RECYCLE_FRACTION, PruningStage
+from sparsevlm.core.schedule import RECYCLE_FRACTION, PruningStage, as_layers
 from sparsevlm.core.sparsevlm import SparseVLM
 
 Layers = Sequence[int] | None
@@ -74,7 +74,7 @@ def v10(
         For a budget without released settings and without ``scale``.
     """
     if "scale" not in options:
-        if tokens not in V10_SETTINGS:
+        if type(tokens) is not int or tokens not in V10_SETTINGS:
             known = ", ".join(map(str, V10_SETTINGS))
             raise ValueError(
                 f"v1.0 has settings for {known} tokens, got {tokens!r}; for another number give "
@@ -83,8 +83,8 @@ def v10(
         scale, bias = (part * num_visual / OFFICIAL_NUM_VISUAL for part in V10_SETTINGS[tokens])
         options = {"scale": scale, "bias": bias, **options}
     defaults = {"sparsity_mode": "scaled_rank", "variant": "v1.0"}
-    stages = map(PruningStage, layers or scale_layers(V10_LAYERS, num_layers))
-    return SparseVLM(tuple(stages), **{**defaults, **options})
+    layers = scale_layers(V10_LAYERS, num_layers) if layers is None else as_layers(layers)
+    return SparseVLM(tuple(map(PruningStage, layers)), **{**defaults, **options})
 
 
 def video(
@@ -100,8 +100,10 @@ def video(
     ValueError
         For another budget.
     """
-    if layers is None:
-        if tokens is not None and tokens not in VIDEO_LAYERS:
+    if layers is not None:
+        layers = as_layers(layers)
+    else:
+        if tokens is not None and (type(tokens) is not int or tokens not in VIDEO_LAYERS):
             known = ", ".join(map(str, VIDEO_LAYERS))
             raise ValueError(
                 f"the video release has settings for {known} tokens, got {tokens!r}; it keeps as "

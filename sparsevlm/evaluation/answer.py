@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from sparsevlm.runtime.adapter import find_adapter
+from sparsevlm.runtime.adapter import find_adapter, unwrap
 from sparsevlm.runtime.prune import prune
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def answer(
         The inputs of some question cannot be made.
     """
     # 1. Questions and images become tensors, padded on the left, on the model's device.
+    model = unwrap(model)
     inputs = inputs_on(model, builder, questions, media)
 
     # 2. The pruned model generates.

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 
+from sparsevlm.core.schedule import plain
 from sparsevlm.evaluation.backends import EvalBackend, backend_of
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import Profile, as_profile
@@ -138,7 +139,8 @@ def execute_runs(
 
     from sparsevlm.evaluation.pool import run_all
 
-    if isinstance(jobs, bool) or not isinstance(jobs, int) or jobs < 1:
+    jobs = plain(jobs)
+    if type(jobs) is not int or jobs < 1:
         raise ValueError(f"jobs must be a positive integer, got {jobs!r}")
     store = store or Store()
     store.tidy()

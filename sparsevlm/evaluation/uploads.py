@@ -1,10 +1,11 @@
-"""Finished runs as the files that official scorers and servers take."""
+"""Finished runs for official scorers: the files that they take, other versions of their rules."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
+from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.benchmarks.loaders import layout_of
 from sparsevlm.benchmarks.uploads import UPLOADS, write_upload
 from sparsevlm.evaluation.results.run import EvaluationRun
@@ -36,3 +37,13 @@ def write_uploads(
         for run in runs
         if run.benchmark in UPLOADS and store.has(run)
     ]
+
+
+def scored_again(runs: Sequence[EvaluationRun], store: Store, reading: str) -> list[str]:
+    """Score the finished runs of MMBench by one of its readings, and return a line for each."""
+    lines = []
+    for run in runs:
+        if reading in get_benchmark(run.benchmark).readings and store.has(run):
+            found = get_benchmark(run.benchmark, reading).score(store.load(run).predictions)
+            lines.append(f"{run.title}: {found['score']:.1f} %, {found['unread']} answers unread")
+    return lines

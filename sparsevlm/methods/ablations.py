@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from sparsevlm.core.sparsevlm import SparseVLM
-from sparsevlm.core.variants import v15
+from sparsevlm.core.variants import Layers, v15
 
 
 def all_text(tokens: int, num_layers: int, num_visual: int, **options: Any) -> SparseVLM:
@@ -24,10 +24,12 @@ def no_recycling(tokens: int, num_layers: int, num_visual: int, **options: Any) 
     return v15(tokens, num_layers, num_visual, **{"recycle": 0.0, **options})
 
 
-def not_refilled(tokens: int, num_layers: int, num_visual: int, **options: Any) -> SparseVLM:
+def not_refilled(
+    tokens: int, num_layers: int, num_visual: int, *, layers: Layers = None, **options: Any
+) -> SparseVLM:
     """Table 4, the other way to read it: recycled tokens are lost, kept ones as before.
 
     It is left with fewer tokens than its budget says; the paper does not state which it means.
     """
     changed: dict[str, Any] = {"recycle": 0.0, **options}
-    return replace(v15(tokens, num_layers, num_visual), **changed)
+    return replace(v15(tokens, num_layers, num_visual, layers=layers), **changed)

@@ -45,5 +45,5 @@ class InputPruner(StagedPruner):
     @classmethod
     def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> InputPruner:
         """The budget's tokens in every layer."""
-        check_budget(tokens, num_layers, num_visual)
+        tokens, *_ = check_budget(tokens, num_layers, num_visual)
         return cls((PruningStage(-1, tokens),))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from sparsevlm.core.budget import OFFICIAL_LAYERS, scale_layers, schedule_for
 from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
+from sparsevlm.core.schedule import as_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,7 +38,8 @@ class FastV(StagedPruner):
         cls, tokens: int, num_layers: int, num_visual: int, layers: Sequence[int] | None = None
     ) -> FastV:
         """One stage, after SparseVLM's first layer, or the first of ``layers``."""
-        first = scale_layers(OFFICIAL_LAYERS[:1], num_layers) if layers is None else layers[:1]
+        first = OFFICIAL_LAYERS[:1]
+        first = scale_layers(first, num_layers) if layers is None else as_layers(layers)[:1]
         return cls(schedule_for(tokens, num_layers, num_visual, recycle=0, layers=first))
 
     def select(self, context: PruningContext) -> Selection:

@@ -56,7 +56,7 @@ class PyramidDrop(StagedPruner):
         ValueError
             If neither can.
         """
-        check_budget(tokens, num_layers, num_visual)
+        tokens, num_layers, num_visual = check_budget(tokens, num_layers, num_visual)
         scaled = [scale_layers(places, num_layers) for places in STAGES]
         # Before layer 0 the last token has seen nothing of the question, so no stage comes there.
         # Counting entries, a full layer 0 of a shallow model could be more than the budget.

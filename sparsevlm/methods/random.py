@@ -25,6 +25,11 @@ class Random(ControlPruner):
 
     name: ClassVar[str] = "random"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if type(self.seed) is not int:
+            raise ValueError(f"seed must be an integer, got {self.seed!r}")
+
     def select(self, context: PruningContext) -> Selection:
         """Draw one number per token, keep the largest."""
         import torch

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparsevlm.models.vision import TowerNotes, number_of
-from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
+from sparsevlm.core.schedule import plain
+from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
+from sparsevlm.runtime.adapter import Adapter, Grid
 
 
 class Llava(Adapter):
@@ -29,12 +30,14 @@ class Llava(Adapter):
 
     def visual_mask(self, arguments: dict) -> Tensor:
         """True at the image placeholders."""
-        ids = [self.model.config.image_token_id]
-        return placeholders(arguments, ids, [("pixel_values", "image")])
+        token = self.model.config.image_token_id
+        return placeholders(arguments, [("image", token, ("pixel_values",))], self.notes)
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """Patches of the vision tower, or a square where that fits."""
         vision = self.model.config.vision_config
+        if vision.model_type != "pixtral":  # which takes images of any size
+            check_equal(counts, "image")
         side = vision.image_size // vision.patch_size
         return [(side, side) if side * side == count else square(count) for count in counts]
 
@@ -57,13 +60,22 @@ class Llava(Adapter):
 class LanguageModel(Adapter):
     """A plain `LlamaForCausalLM` whose visual tokens are given as a mask or span."""
 
+    told = True
+
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is None:
             raise ValueError(
                 f"a {type(model).__name__} has no image placeholder; give visual_mask, a bool "
                 "tensor [batch, tokens] or the pair (start, stop)"
             )
-        self.given = visual_mask
+        span = isinstance(visual_mask, tuple | list) and len(visual_mask) == 2
+        self.given: Any = tuple(map(plain, visual_mask)) if span else visual_mask
+        tensor = isinstance(visual_mask, Tensor) and visual_mask.ndim == 2
+        if not tensor and not (span and all(type(place) is int for place in self.given)):
+            raise ValueError(
+                "visual_mask must be a bool tensor [batch, tokens] or the pair (start, stop) of "
+                f"integers, got {visual_mask!r}"
+            )
         self.base = self.decoder = model.model
 
     def visual_mask(self, arguments: dict) -> Tensor:
@@ -79,6 +91,8 @@ class LanguageModel(Adapter):
         batch, length = source.shape[:2]
         mask = torch.zeros(batch, length, dtype=torch.bool, device=source.device)
         if isinstance(self.given, tuple):
+            if min(self.given) < -length or not range(length)[slice(*self.given)]:
+                raise ValueError(f"visual_mask {self.given} is no span of {length} tokens")
             mask[:, slice(*self.given)].fill_(True)
             return mask
         rows, columns = self.given.shape

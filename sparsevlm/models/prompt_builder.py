@@ -7,6 +7,7 @@ and in the transform of the image.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,10 +96,20 @@ class PromptBuilder(ABC):
         Raises
         ------
         ValueError
-            An empty question, or a number of images that the model does not take.
+            A question that is empty, no text or text without a UTF-8 form, one with special tokens
+            in it, or a number of images that the model does not take.
         """
+        if not isinstance(question, str):
+            raise ValueError(f"a question must be text, got {question!r}")
+        question.encode()  # half a surrogate pair is no text to a tokenizer; raises a ValueError
         if not question.strip():
             raise ValueError("the question is empty; ask something such as 'what color is it ?'")
+        if found := self._reserved(question):
+            raise ValueError(
+                f"the question contains {', '.join(map(repr, found))}, which the tokenizer of this "
+                "model reads as a mark of its own (an image, the end of a turn, ...) and not as "
+                "text; write it otherwise, say with spaces inside"
+            )
         before, lead = self.template.before, self.template.lead(num_images)
         return f"{before}{lead}{question}{self.template.after}"
 
@@ -123,15 +134,17 @@ class PromptBuilder(ABC):
         Raises
         ------
         ValueError
-            Different numbers of questions and media, none at all, a placeholder in a question,
-            media that the model does not take or that cannot be opened (`ImageError`), or a batch
-            to pad without a padding token.
+            Different numbers of questions and media, none at all, media that are no lists, that the
+            model does not take or that cannot be opened (`ImageError`), a batch to pad without a
+            padding token, or what `prompt` refuses.
         """
         if len(questions) != len(media) or not questions:
             raise ValueError(
                 f"give the media of each question, got {len(questions)} questions and "
                 f"{len(media)} lists of media"
             )
+        if odd := [one for one in media if not hasattr(one, "__len__")]:
+            raise ValueError(f"each question needs a list of media: [[image]]; got {odd[0]!r}")
         prompts = [self.prompt(q, len(images)) for q, images in zip(questions, media, strict=True)]
         counts, pixels = self._visual(media)
         rows = [
@@ -171,6 +184,20 @@ class PromptBuilder(ABC):
     def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
         """Number of visual tokens of every sample, and the tensors of all pixels."""
 
+    def _reserved(self, question: str) -> list[str]:
+        """Marks of the template and special tokens that would be found in a question."""
+        template = self.template
+        written = f"{template.before}{template.image}{template.video}{template.after}"
+        found = {mark for mark in re.findall(r"<[^<>\s]+>", written) if mark in question}
+        if self.tokenizer is not None:
+            added = self.tokenizer.added_tokens_decoder.items()
+            special = {number: token.content for number, token in added if token.special}
+            # Also as the tokenizer sees the text: it may turn capitals into small letters first.
+            ids = set(self.tokenizer(question, add_special_tokens=False)["input_ids"])
+            ids.discard(self.tokenizer.unk_token_id)
+            found |= {name for n, name in special.items() if n in ids or name in question}
+        return sorted(found)
+
     def _ids(self, prompt: str, num_images: int, count: int) -> list[int]:
         """Token ids of a prompt, its placeholder repeated ``count`` times."""
         ids = list(self.tokenizer(prompt)["input_ids"])
@@ -180,8 +207,7 @@ class PromptBuilder(ABC):
         if ids.count(token) != 1:
             raise ValueError(
                 f"expected the placeholder id {token} once in the prompt, found it "
-                f"{ids.count(token)} times: the question must not contain the placeholder, and "
-                "the tokenizer must be the model's own"
+                f"{ids.count(token)} times: the tokenizer must be the model's own"
             )
         where = ids.index(token)
         return [*ids[:where], *[token] * count, *ids[where + 1 :]]

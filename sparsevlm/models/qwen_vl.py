@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sparsevlm.models.vision import TowerNotes, number_of
-from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
+from sparsevlm.models.vision import TowerNotes, number_of, placeholders
+from sparsevlm.runtime.adapter import Adapter, Grid
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,8 @@ class QwenVL(Adapter):
         ValueError
             For a sample with an image and a video, or with several.
         """
-        tokens = [getattr(self.config, modality.token) for modality in MODALITIES]
-        limits = [(modality.grid_thw, modality.word) for modality in MODALITIES]
-        return placeholders(arguments, tokens, limits)
+        kinds = [(one.word, getattr(self.config, one.token), (one.grid_thw,)) for one in MODALITIES]
+        return placeholders(arguments, kinds, self.notes)
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """(rows, columns) of an image, (frames, rows, columns) of a video, in tokens.
@@ -87,7 +86,8 @@ class QwenVL(Adapter):
                     raise ValueError(
                         f"sample {row} has {counts[row]} {modality.word} placeholders, but its "
                         f"{modality.grid_thw} {tuple(size)} gives {grid} tokens; expand the "
-                        "placeholder to rows x columns / spatial_merge_size^2"
+                        "placeholder to rows x columns / spatial_merge_size^2, and take others out "
+                        "of the texts"
                     )
         return found
 

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sparsevlm.core.schedule import as_int
+
 if TYPE_CHECKING:
     from sparsevlm.core.interface import StagedPruner
 
@@ -55,9 +57,8 @@ class ModelSizes:
         object.__setattr__(self, "kv_heads", self.kv_heads or self.heads)
         object.__setattr__(self, "head_dim", self.head_dim or self.hidden // (self.heads or 1))
         for name in ModelSizes.__dataclass_fields__:
-            value = getattr(self, name)
-            if name != "has_mrope" and (not isinstance(value, int) or value < 1):
-                raise ValueError(f"{name} must be a positive integer, got {value!r}")
+            if name != "has_mrope":
+                object.__setattr__(self, name, as_int(name, getattr(self, name), 1))
 
     @classmethod
     def from_text_config(cls, config: Mapping, num_visual: int = 576) -> ModelSizes:
@@ -103,7 +104,7 @@ class ModelSizes:
 
         chosen = {**options_for(method, self.heads, self.has_mrope), **options}
         if layers is not None:
-            chosen["layers"] = tuple(layers)
+            chosen["layers"] = layers
         return make_pruner(
             method, tokens=tokens, num_layers=self.layers, num_visual=self.num_visual, **chosen
         )

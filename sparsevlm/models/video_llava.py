@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from sparsevlm.models.vision import TowerNotes, number_of
-from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
+from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
+from sparsevlm.runtime.adapter import Adapter, Grid
 
 # The argument for images had another name in older releases of transformers.
 IMAGE_KEYS = ("pixel_values", "pixel_values_images")
@@ -41,8 +41,8 @@ class VideoLlava(Adapter):
         ValueError
             For a sample with an image and a video, or with several.
         """
-        limits = [(k, word) for word, keys in KEYS.items() for k in keys if k in arguments]
-        return placeholders(arguments, list(self.tokens.values()), limits)
+        kinds = [(word, self.tokens[word], keys) for word, keys in KEYS.items()]
+        return placeholders(arguments, kinds, self.notes)
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """(rows, columns) of an image, (frames, rows, columns) of a video.
@@ -59,8 +59,8 @@ class VideoLlava(Adapter):
         found: list[Grid | None] = [None] * len(counts)
         side = self.config.vision_config.image_size // self.config.vision_config.patch_size
         for word in KEYS:
-            per_frame = self._tokens_per_frame(word)
-            for row, has in enumerate(self._rows(arguments, word)):
+            per_frame, rows = self._tokens_per_frame(word), self._rows(arguments, word)
+            for row, has in enumerate(rows):
                 if not has:
                     continue
                 frames, rest = divmod(counts[row], per_frame)
@@ -68,9 +68,11 @@ class VideoLlava(Adapter):
                     raise ValueError(
                         f"sample {row} has {counts[row]} {word} placeholders; expected "
                         f"{per_frame} per {'image' if word == 'image' else 'frame'}, and one "
-                        f"{word} per sample: give each its own sample"
+                        f"{word} per sample: give each its own sample, and take placeholders out "
+                        "of the texts"
                     )
                 found[row] = (side, side) if word == "image" else (frames, side, side)
+            check_equal((count for count, has in zip(counts, rows, strict=True) if has), word)
         return found
 
     def pixels(self, arguments: dict, visual: Tensor, row: int) -> Tensor | None:

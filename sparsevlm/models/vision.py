@@ -7,10 +7,11 @@ pixels and grids. A hook on each tower keeps what went in, beside the output tha
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 KEPT = 2  # a call to the model comes with at most two outputs, one of images and one of videos
@@ -48,6 +49,11 @@ class TowerNotes:
         known = [note for note in self.notes if note[0]() is not None]
         self.notes = [*known, (weakref.ref(output), Seen(pixels, grid_thw))][-KEPT:]
 
+    @property
+    def alive(self) -> bool:
+        """Whether an output is still in use: by a `generate`, whose drafts come without it."""
+        return any(known() is not None for known, _ in self.notes)
+
     def find(self, arguments: dict, modality: str) -> Seen | None:
         """What became the encoder output of ``"image"`` or ``"video"`` in these arguments."""
         output = (arguments.get("mm_encoder_outputs") or {}).get(modality)
@@ -82,3 +88,75 @@ def number_of(rows: list[bool], row: int, number: int, word: str) -> int:
             f"sample are not supported, give each {word} its own sample"
         )
     return sum(rows[:row]) // (having // number)
+
+
+def placeholders(
+    arguments: dict, kinds: Sequence[tuple[str, int, Sequence[str]]], notes: TowerNotes
+) -> Tensor:
+    """Where the placeholders of images and videos stand, ``[batch, tokens]`` bool.
+
+    Parameters
+    ----------
+    arguments
+        Of ``base``.
+    kinds
+        Of images, and of videos: the word for it, the placeholder's id, and the arguments that have
+        one entry for each.
+    notes
+        Of the model's towers.
+
+    Raises
+    ------
+    ValueError
+        Without ``input_ids``, for more images (or videos) than samples, for placeholders without an
+        image (or video), and for a sample with placeholders of both kinds.
+    """
+    ids = arguments.get("input_ids")
+    if ids is None:
+        raise ValueError(
+            "prune() finds the visual tokens by their placeholder, so it needs input_ids; "
+            "inputs_embeds alone do not show them"
+        )
+    given = [
+        sum(len(arguments[key]) for key in keys if arguments.get(key) is not None)
+        for _, _, keys in kinds
+    ]
+    if sum(given) > len(ids):
+        words = " and ".join(f"{word}s" for word, _, _ in kinds)
+        raise ValueError(
+            f"{sum(given)} {words} for {len(ids)} samples: several {words} per sample are not "
+            f"supported, give each {kinds[0][0]} its own sample"
+        )
+    masks = torch.stack([ids == token_id for _, token_id, _ in kinds])
+    for (word, token_id, _), number, mask in zip(kinds, given, masks, strict=True):
+        # The model itself compares numbers only where it is given something to compare with.
+        if not number and not notes.alive and mask.any():
+            row = int(mask.any(dim=1).nonzero()[0])
+            raise ValueError(
+                f"sample {row} has {int(mask[row].sum())} {word} placeholders (id {token_id}), but "
+                f"no {word} was given: give its pixels, or take the placeholder out of the text"
+            )
+    if len(masks) > 1 and (both := masks.any(dim=2).all(dim=0)).any():
+        raise ValueError(
+            f"sample {int(both.nonzero()[0])} has an image and a video; several per sample are "
+            "not supported, give each its own sample"
+        )
+    return masks.any(dim=0)
+
+
+def check_equal(counts: Iterable[int], word: str) -> None:
+    """Check that the images (or videos) of a batch, all of one size, have as many placeholders.
+
+    The model compares the sum over the batch only.
+
+    Raises
+    ------
+    ValueError
+        If they have not.
+    """
+    found = sorted({count for count in counts if count})
+    if len(found) > 1:
+        raise ValueError(
+            f"the samples of this batch have {' and '.join(map(str, found))} {word} placeholders, "
+            f"but their {word}s give equally many tokens: one inside a text counts too, take it out"
+        )

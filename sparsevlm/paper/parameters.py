@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from sparsevlm.core.schedule import plain
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.paper.notebooks import Parameter, declared_parameters
 
@@ -43,6 +44,7 @@ def of_type(value: object, parameter: Parameter) -> object:
     from pydantic import TypeAdapter, ValidationError
 
     kind = eval(parameter.annotation)  # of a notebook of ours, which is about to be executed
+    value = [plain(item) for item in value] if isinstance(value, list) else plain(value)
     try:
         return TypeAdapter(kind).validate_python(value, strict=True)
     except ValidationError:

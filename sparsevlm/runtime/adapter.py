@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor, nn
 
 Grid = tuple[int, ...]
@@ -31,11 +30,14 @@ class Adapter(ABC):
         The text model: ``layers``, ``rotary_emb``, ``config``.
     has_mrope
         Whether visual tokens have positions in time, height and width (M-RoPE).
+    told
+        Whether the visual tokens are where the user says, and not where a placeholder is.
     """
 
     base: Any
     decoder: Any
     has_mrope: ClassVar[bool] = False
+    told: ClassVar[bool] = False
 
     @abstractmethod
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None: ...
@@ -104,64 +106,141 @@ ADAPTERS: dict[str, str | type[Adapter]] = {
 }
 
 
+# What `prune` can do with a decoder, by the name of its class. With every one here it drops tokens
+# and looks at the attention of the layer just run; "next": it makes queries and keys of the layer
+# to come as Llama does; "gravity": every layer rotates whole heads, half by half, as SparseVLM+'s
+# correction takes it. tests/test_decoders.py compares each with its own eager attention: add yours
+# there and here.
+DECODERS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(
+        ("LlamaModel", "MistralModel", "MixtralModel", "Qwen2Model", "Qwen2MoeModel",
+         "Qwen2VLTextModel", "Qwen2_5_VLTextModel", "Qwen3Model", "Qwen3MoeModel", "GemmaModel",
+         "GraniteModel", "GraniteMoeModel", "PhimoeModel", "Starcoder2Model", "SeedOssModel",
+         "HeliumModel", "Ernie4_5Model", "ArceeModel", "BitNetModel"),
+        frozenset(("next", "gravity")),
+    ),
+    **dict.fromkeys(
+        ("CohereModel", "GlmModel", "Glm4Model", "NemotronModel"), frozenset(("next",))
+    ),
+    **dict.fromkeys(
+        ("Phi3Model", "OlmoModel", "Olmo2Model", "OlmoeModel", "HunYuanDenseV1Model"),
+        frozenset(("gravity",)),
+    ),
+    **dict.fromkeys(("PhiModel", "StableLmModel", "SmolLM3Model"), frozenset()),
+}  # fmt: skip
+
+COMPILED = "a compiled graph does not run the hooks of prune()"
+# Wrappers whose calls run something else than the modules they hold, or run it elsewhere.
+OPAQUE = {
+    "OptimizedModule": f"{COMPILED}; pass model._orig_mod and call that",
+    "ScriptModule": "a TorchScript graph runs no hooks; pass the model that it was made from",
+    "FullyShardedDataParallel": "it keeps weights in pieces between calls; load the model whole, "
+    "e.g. with a device_map, and pass that",
+    "DataParallel": "it runs copies of the model on several devices at once; pass model.module and "
+    "call that, with one process per device",
+}
+
+
 def find_adapter(model: nn.Module, visual_mask: Tensor | tuple[int, int] | None = None) -> Adapter:
     """Adapter of a model: the one for its class, or else for the nearest class it derives from.
+
+    Parameters
+    ----------
+    model
+        The model, or a wrapper that `unwrap` can look into.
+    visual_mask
+        See `prune`.
 
     Raises
     ------
     TypeError
-        If there is none.
+        If there is none, or its decoder is not one of `DECODERS`.
     """
-    for kind in type(model).__mro__:
-        adapter = ADAPTERS.get(kind.__name__)
-        if isinstance(adapter, str):
-            module, _, name = adapter.partition(":")
-            adapter = getattr(import_module(module), name)
-        if adapter is not None:
-            return adapter(model, visual_mask)
-    raise TypeError(
-        f"cannot prune a {type(model).__name__}; known: {', '.join(ADAPTERS)}. For another model "
-        "write an Adapter and enter it in sparsevlm.runtime.adapter.ADAPTERS"
-    )
+    model = unwrap(model)
+    found = _entry(model, ADAPTERS)
+    if found is None:
+        raise TypeError(
+            f"cannot prune a {type(model).__name__}; known: {', '.join(ADAPTERS)}."
+            f"{_inside(model)} For another model write an Adapter and enter it in "
+            "sparsevlm.runtime.adapter.ADAPTERS"
+        )
+    if isinstance(found, str):
+        module, _, name = found.partition(":")
+        found = getattr(import_module(module), name)
+    adapter = found(model, visual_mask)
+    for part in adapter.base.children():
+        _refuse_opaque(part)
+    if _entry(adapter.decoder, DECODERS) is None:
+        raise TypeError(
+            f"cannot prune a {type(model).__name__} around a {type(adapter.decoder).__name__}: how "
+            f"this decoder attends is not known here. Known: {', '.join(DECODERS)}; for another "
+            "one see sparsevlm.runtime.adapter.DECODERS"
+        )
+    for layer in adapter.decoder.layers:
+        _refuse_opaque(layer)
+        _refuse_opaque(layer.self_attn)
+    return adapter
 
 
-def placeholders(
-    arguments: dict, token_ids: Sequence[int], limits: Sequence[tuple[str, str]]
-) -> Tensor:
-    """Where the placeholders of images and videos stand, ``[batch, tokens]`` bool.
+def abilities(decoder: nn.Module) -> frozenset[str]:
+    """What `prune` can do with a decoder of `DECODERS`."""
+    return _entry(decoder, DECODERS)
+
+
+def unwrap(model: Any) -> Any:
+    """The model inside wrappers whose calls run the model itself.
+
+    That are PEFT's, DistributedDataParallel, DataParallel on one device, and others that hold it as
+    their ``module``.
 
     Parameters
     ----------
-    arguments
-        Of ``base``.
-    token_ids
-        Placeholder ids.
-    limits
-        Pairs of the argument with one entry per image (or video) and the word for it.
+    model
+        Any model; one without a wrapper is returned as it is.
 
     Raises
     ------
-    ValueError
-        Without ``input_ids``, for more images (or videos) than samples, and for a sample with
-        placeholders of both kinds.
+    TypeError
+        For a wrapper whose calls would not be pruned, and a compiled model.
     """
-    ids = arguments.get("input_ids")
-    if ids is None:
-        raise ValueError(
-            "prune() finds the visual tokens by their placeholder, so it needs input_ids; "
-            "inputs_embeds alone do not show them"
-        )
-    count = sum(len(arguments[key]) for key, _ in limits if arguments.get(key) is not None)
-    if count > len(ids):
-        words = " and ".join(f"{word}s" for _, word in limits)
-        raise ValueError(
-            f"{count} {words} for {len(ids)} samples: several {words} per sample are not "
-            f"supported, give each {limits[0][1]} its own sample"
-        )
-    masks = torch.stack([ids == token_id for token_id in token_ids])
-    if len(masks) > 1 and (both := masks.any(dim=2).all(dim=0)).any():
-        raise ValueError(
-            f"sample {int(both.nonzero()[0])} has an image and a video; several per sample are "
-            "not supported, give each its own sample"
-        )
-    return masks.any(dim=0)
+    while True:
+        _refuse_opaque(model)
+        if _entry(model, ADAPTERS) is not None:
+            return model
+        if callable(getattr(model, "get_base_model", None)):
+            inner = model.get_base_model()
+        elif hasattr(model, "peft_config"):  # PEFT's inner wrapper, such as LoraModel
+            inner = model.model
+        else:
+            inner = getattr(model, "module", None)
+        if not isinstance(inner, nn.Module) or inner is model:
+            return model
+        model = inner
+
+
+def _entry(model: Any, table: dict) -> Any:
+    names = (kind.__name__ for kind in type(model).__mro__)
+    return next((table[name] for name in names if name in table), None)
+
+
+def _refuse_opaque(model: Any) -> None:
+    """Refuse wrappers of `OPAQUE`, and what `model.compile()` and a compiled `forward` leave."""
+    name, reason, own = type(model).__name__, _entry(model, OPAQUE), getattr(model, "__dict__", {})
+    if name == "DataParallel" and len(model.device_ids) < 2:
+        reason = None
+    if reason is None and own.get("_compiled_call_impl") is not None:
+        reason = f"{COMPILED}; undo compile() by setting its _compiled_call_impl to None"
+    elif reason is None and hasattr(own.get("forward"), "_torchdynamo_orig_callable"):
+        reason = f"{COMPILED}; delete its attribute forward, which is compiled"
+    if reason is not None:
+        raise TypeError(f"cannot prune a {name}: {reason}")
+
+
+def _inside(model: Any) -> str:
+    """Where a model that is known lies in one that is not."""
+    own = getattr(model, "__dict__", {})
+    parts = model.named_modules() if isinstance(model, nn.Module) else own.items()
+    for name, part in parts:
+        if part is not model and _entry(part, ADAPTERS) is not None:
+            return f" It holds a {type(part).__name__}: pass its .{name} and call that."
+    return ""

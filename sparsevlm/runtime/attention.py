@@ -6,12 +6,9 @@ passes on queries and keys after RoPE (and after query and key norms), then call
 
 from __future__ import annotations
 
-import copy
 import sys
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import torch
@@ -20,6 +17,7 @@ from transformers import AttentionInterface
 
 from sparsevlm.core.interface import phase
 from sparsevlm.core.scoring import attention_rows, causal_bias, mean_attention
+from sparsevlm.runtime.hooks import ORIGINAL, Hook, watched_config
 
 PREFIX = "sparsevlm_"
 
@@ -44,7 +42,15 @@ class QueriesKeys:
         mask = None if self.mask is None else self.mask.to(device)
         return QueriesKeys(self.query.to(device), self.key.to(device), self.scaling, mask)
 
-    def rows(self, sample: int, start: int, columns: slice, raters: Tensor, cache: dict) -> Tensor:
+    def rows(
+        self,
+        sample: int,
+        start: int,
+        columns: slice,
+        raters: Tensor,
+        cache: dict,
+        whole: int | None = None,
+    ) -> Tensor:
         """Attention ``[heads, raters, columns]`` of some of the tokens behind ``columns``.
 
         Parameters
@@ -60,13 +66,35 @@ class QueriesKeys:
         cache
             Of this sample and prefill. Keeps the mask of the raters, of which a later stage needs
             the end.
+        whole
+            Tokens of the prompt, where those before the block may rate too: they come first in
+            the count, and see the whole prompt.
         """
+        if whole is not None:
+            return self._rows_of_all(sample, start, columns, raters, whole)
         query, key = self.query[sample, :, start + columns.stop :], self.key[sample, :, start:]
         mask = self._mask(sample, start)
         if mask is None:
             mask = _causal(raters, query.shape[1], key, cache)
         else:
             mask = mask[columns.stop :].index_select(0, raters)
+        return attention_rows(query, key, raters, columns, self.scaling, mask)
+
+    def _rows_of_all(
+        self, sample: int, start: int, columns: slice, raters: Tensor, prompt: int
+    ) -> Tensor:
+        query, key = self.query[sample, :, start:], self.key[sample, :, start:]
+        early = raters < columns.start
+        raters = raters + (columns.stop - columns.start) * ~early
+        mask = self._mask(sample, start)
+        if mask is None:
+            mask = causal_bias(raters, query.shape[1], key.shape[1], key.dtype)
+        else:
+            mask = mask.index_select(0, raters)
+        seen = torch.arange(key.shape[1], device=key.device) < prompt
+        if mask.dtype != torch.bool:
+            seen = torch.zeros_like(mask[0]).masked_fill(~seen, -torch.inf)
+        mask = torch.where(early[:, None], seen, mask)
         return attention_rows(query, key, raters, columns, self.scaling, mask)
 
     def mean(self, sample: int, start: int, columns: slice, tokens: int) -> Tensor:
@@ -102,11 +130,6 @@ def _causal(raters: Tensor, num_queries: int, key: Tensor, cache: dict) -> Tenso
     return mask[:, mask.shape[1] - key.shape[1] :]
 
 
-_SINKS: weakref.WeakKeyDictionary[nn.Module, Callable[[QueriesKeys], None]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
 def _base_function(module: nn.Module, name: str) -> Callable:
     own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     return AttentionInterface().get_interface(name, own)
@@ -131,56 +154,20 @@ def _reporting(base: str) -> Callable:
 def _report(
     module: nn.Module, query: Tensor, key: Tensor, mask: Tensor | None, scaling: float | None
 ) -> None:
-    sink = _SINKS.get(module)
-    if sink is None:
-        return
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
     whole = mask is not None and mask.ndim == 4
-    sink(QueriesKeys(query, key, scale, mask if whole else None))
+    module.config.sparsevlm_sink(QueriesKeys(query, key, scale, mask if whole else None))
 
 
-@cache
-def _watched_class(kind: type) -> type:
-    """A config class whose objects copy and pickle as the config that they stand for."""
+def watch_attention(attention: Any, sink: Hook) -> None:
+    """Send queries and keys of every forward of ``attention`` to ``sink``; `hooks.clean` undoes it.
 
-    def reduce(self: Any, protocol: int) -> tuple:
-        return _same, (self.sparsevlm_original,)
-
-    return type(kind.__name__, (kind,), {"__reduce_ex__": reduce})
-
-
-def _watched_config(original: Any, attention: str) -> Any:
-    """A copy of a config under another attention; a copy of the copy is the original again."""
-    config = copy.copy(original)
-    config.sparsevlm_original = original
-    config._attn_implementation = attention
-    config.__class__ = _watched_class(type(original))  # type: ignore[arg-type]
-    return config
-
-
-def _same(config: object) -> object:
-    return config
-
-
-def watch_attention(attention: Any, sink: Callable[[QueriesKeys], None]) -> Callable[[], None]:
-    """Send queries and keys of every forward of ``attention`` to ``sink``.
-
-    Returns
-    -------
-    Callable
-        Undoes it; the module then holds the very config object it held before.
+    The module gets a config of its own meanwhile, and then has the very object it had before.
     """
-    original = attention.config
+    original = getattr(attention.config, ORIGINAL, attention.config)
     base = original._attn_implementation
     AttentionInterface.register(PREFIX + base, _reporting(base))
-    attention.config = _watched_config(original, PREFIX + base)
-    _SINKS[attention] = sink
-
-    def undo() -> None:
-        attention.config = original
-        del _SINKS[attention]
-
-    return undo
+    attention.config = watched_config(original, PREFIX + base, sink)
 
 
 @torch.no_grad()

@@ -8,7 +8,6 @@ the operators run from then on: on CUDA as one CUDA graph, elsewhere one by one.
 
 from __future__ import annotations
 
-import functools
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,9 +22,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from sparsevlm.runtime import graphs
 from sparsevlm.runtime.adapter import find_adapter
 from sparsevlm.runtime.graphs import Run, TensorTemplate
+from sparsevlm.runtime.hooks import mark_filled
 from sparsevlm.runtime.prefill import Prefill
-from sparsevlm.runtime.prune import session_of
-from sparsevlm.runtime.session import PruningSession
+from sparsevlm.runtime.session import PruningSession, session_of
 
 ARGUMENTS = ("input_ids", "inputs_embeds", "attention_mask", "position_ids", "past_key_values",
              "use_cache")  # fmt: skip
@@ -112,23 +111,24 @@ class Captured:
         self.captures = self.replays = 0
 
     def __enter__(self) -> Captured:
-        if "forward" in vars(self._decoder):
+        decoder = self._decoder
+        if graphs.is_replaced(decoder):
             raise RuntimeError(
-                f"the forward of this {type(self._decoder).__name__} is already replaced; leave "
-                "the outer capture() first"
+                f"the forward of this {type(decoder).__name__} is already replaced; leave the "
+                "outer capture() first (where no block is left to leave, sparsevlm.reset(model) "
+                "does it), or take off what else replaced it, such as accelerate's hooks"
             )
-        self._original = self._decoder.forward
+        self._original = decoder.forward
         self._signature = inspect.signature(self._original)
-
-        @functools.wraps(self._original)
-        def forward(*args: object, **kwargs: object) -> BaseModelOutputWithPast:
-            return self._forward(*args, **kwargs)
-
-        self._decoder.forward = forward
-        return self
+        try:
+            decoder.forward = graphs.Replacement(decoder, self._forward)
+            return self
+        except BaseException:  # an interrupt, for which __exit__ is not called
+            self.__exit__()
+            raise
 
     def __exit__(self, *error: object) -> None:
-        del self._decoder.forward
+        vars(self._decoder).pop("forward", None)  # gone, if the model was reset meanwhile
 
     @property
     def operators(self) -> list[int]:
@@ -162,7 +162,7 @@ class Captured:
         self.replays += 1
         cache = DynamicCache(config=self._decoder.config) if cache is None else cache
         if session is not None and state is not None:
-            session.states[cache] = state
+            mark_filled(cache, len(self._decoder.layers), session, state, session.ids)
         return self._finish(outputs, graph, cache, state)
 
     def _tensors(self, given: dict, state: Prefill | None) -> list[Tensor | None]:
@@ -282,7 +282,7 @@ def _begun(state: Prefill) -> Prefill:
     """The same prefill, at its beginning."""
     return Prefill(
         state.pruner, state.adapter, state.first, state.mask, state.grids, state.prompt_key,
-        state.ids, state.static,
+        state.static,
     )  # fmt: skip
 
 

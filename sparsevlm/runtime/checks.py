@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
 from sparsevlm.core.interface import Pruner
-from sparsevlm.runtime.adapter import Adapter
+from sparsevlm.runtime.adapter import Adapter, abilities
+from sparsevlm.runtime.hooks import ORIGINAL
+from sparsevlm.runtime.prefill import Prefill
+from sparsevlm.runtime.trace import positions_of
+
+# Most text tokens that the templates of the supported models put after an image without question.
+WORDS_OF_A_TEMPLATE = 8
 
 
 def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model: str) -> None:
@@ -29,8 +37,8 @@ def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model:
     Raises
     ------
     ValueError
-        For stages outside the model or before the attention that decides, and for a model whose
-        layers see a window only.
+        For stages outside the model or before the attention that decides, for a model whose
+        layers see a window only, and for attention that cannot be computed as the decoder does.
     """
     num_layers = len(adapter.decoder.layers)
     named = {stage.layer for stage in getattr(pruner, "stages", ())}
@@ -46,18 +54,68 @@ def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model:
             "a stage before layer 0 (layer=-1) has no attention of this layer to look at; "
             'use scored_layer="next" or a later stage'
         )
-    kinds = set(getattr(adapter.decoder.config, "layer_types", None) or ["full_attention"])
-    if layers and kinds != {"full_attention"}:
-        raise ValueError(
-            f"this model has layers of kind {', '.join(sorted(kinds))}; prune() knows full "
-            "attention only: switch the sliding window off in the config"
-        )
+    if layers:
+        _check_windows(adapter, model)
+        _check_attention(pruner, adapter.decoder)
     if layers and adapter.has_mrope and pruner.positions == "renumbered":
         warnings.warn(
             f'positions="renumbered" gives the visual tokens of a {model} '
             "the positions of plain text: rows and columns are lost. No release of SparseVLM "
             'says what to do with M-RoPE; positions="original" keeps them',
             stacklevel=6,  # the with statement
+        )
+
+
+def _check_windows(adapter: Adapter, model: str) -> None:
+    for window in _windows(adapter):
+        raise ValueError(
+            f"this {model} has {window}; prune() knows full attention only, since dropping tokens "
+            "would move the window: switch the sliding window off in the config before loading "
+            "(config.get_text_config().sliding_window = None, and any layer_types full_attention). "
+            "It changes nothing while prompt and answer are shorter than the window"
+        )
+
+
+def _windows(adapter: Adapter) -> Iterator[str]:
+    """Every way in which configs and layers tell of anything but full attention."""
+    decoder = adapter.decoder
+    for config in (decoder.config, adapter.base.config.get_text_config()):
+        kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+        if kinds != {"full_attention"}:
+            yield f"layers of kind {', '.join(sorted(kinds))}"
+        # A config that knows layer_types says there which layers its window is for.
+        if not hasattr(type(config), "layer_types"):
+            yield from _told(config, "its config")
+    for index, layer in enumerate(decoder.layers):
+        yield from _told(layer.self_attn, f"the attention of layer {index}")
+
+
+def _told(told: object, where: str) -> Iterator[str]:
+    for name in ("sliding_window", "attention_chunk_size", "window_size"):
+        if (window := getattr(told, name, None)) is not None:
+            yield f"{name}={window} in {where}"
+
+
+def _check_attention(pruner: Pruner, decoder: Any) -> None:
+    name, can = type(decoder).__name__, abilities(decoder)
+    told = (decoder.config, *(layer.self_attn for layer in decoder.layers))
+    if not all(getattr(part, "is_causal", True) for part in told):
+        raise ValueError(
+            f"this {name} attends in both directions; prune() knows causal attention only"
+        )
+    if pruner.needs_attention and pruner.scored_layer == "next" and "next" not in can:
+        raise ValueError(
+            f"{type(pruner).__name__} looks at the attention of the layer to come, and prune() "
+            f"does not know how a {name} makes its queries and keys; use a method that looks at "
+            "the layer just run (sparsevlm, fastv) or at none (random, uniform, tome)"
+        )
+    rope = getattr(decoder.config, "rope_parameters", None) or {}
+    whole = "gravity" in can and rope.get("partial_rotary_factor") in (None, 1)
+    if getattr(pruner, "gravity", False) and not whole:
+        raise ValueError(
+            "SparseVLM+ corrects attention for what RoPE gives to a distance where every layer "
+            f"rotates whole heads, half by half, which this {name} does not; use gravity=False, "
+            "or another method"
         )
 
 
@@ -88,9 +146,41 @@ def check_cache(cache: object) -> None:
     """
     if cache is None:
         return
-    plain = isinstance(cache, DynamicCache) and all(type(x) is DynamicLayer for x in cache.layers)
+    plain = isinstance(cache, DynamicCache) and {DynamicLayer}.issuperset(
+        getattr(type(layer), ORIGINAL, type(layer)) for layer in cache.layers
+    )
     if not plain:
         raise ValueError(
             f"prune() works with a DynamicCache, whose layers may differ in length; got "
             f"{type(cache).__name__}. Leave cache_implementation unset"
+        )
+
+
+def warn_of_few_words(prefill: Prefill, ids: Tensor | None) -> None:
+    """Warn where the words that rated look like those of a template: the question may be before
+    the image.
+
+    Parameters
+    ----------
+    prefill
+        Just run.
+    ids
+        ``[batch, tokens]`` of it, where there are any.
+    """
+    for number, (sample, decisions) in enumerate(
+        zip(prefill.first, prefill.decisions, strict=True)
+    ):
+        few = sample.prompt_text <= WORDS_OF_A_TEMPLATE and sample.before > sample.prompt_text
+        if not few or not decisions or decisions[0].selection.raters is None:
+            continue
+        first = sample.start + sample.before + sample.visual
+        rated = positions_of(decisions[0].selection.raters)
+        named = rated if ids is None else ids[number, [first + place for place in rated]].tolist()
+        warnings.warn(
+            f"only {sample.prompt_text} text tokens follow the image of sample {number}, and the "
+            f"visual tokens were rated by the {'positions' if ids is None else 'token ids'} "
+            f"{named} alone: the words of a chat template? The {sample.before} tokens before the "
+            "image rate nothing (nor do they in the official code). Write the question after the "
+            'image, or let all words rate: make_pruner(..., text="whole_prompt")',
+            stacklevel=2,
         )

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
+from zlib import crc32
 
+import torch
 from torch import Tensor
 
 from sparsevlm.core.interface import PruningContext
+from sparsevlm.runtime.adapter import Adapter
 from sparsevlm.runtime.layout import SampleLayout
 
 Tables = tuple[Tensor, Tensor]
@@ -21,13 +24,14 @@ class LazyContext(PruningContext):
     ----------
     **known
         Fields of `PruningContext` by name, and what the others are sliced out of (see
-        `context_of`): ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``.
+        `context_of`): ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``, ``_whole_prompt``.
     """
 
     _sample: SampleLayout
     _hidden: Tensor
     _inputs: Callable[[], Tensor]
     _rotary: Callable[[], Tables]
+    _whole_prompt: bool
 
     def __init__(self, **known: Any) -> None:
         # Read-only for methods.
@@ -41,7 +45,7 @@ class LazyContext(PruningContext):
     @cached_property
     def text(self) -> Tensor:
         """See `PruningContext`."""
-        return self._hidden[self._prompt]
+        return self._words(self._hidden, self._sample.visual)
 
     @cached_property
     def inputs_visual(self) -> Tensor:
@@ -52,8 +56,7 @@ class LazyContext(PruningContext):
     @cached_property
     def inputs_text(self) -> Tensor:
         """See `PruningContext`."""
-        first = self._sample.before + self._sample.num_visual
-        return self._inputs()[first : first + self._sample.prompt_text]
+        return self._words(self._inputs(), self._sample.num_visual)
 
     @cached_property
     def rotary_visual(self) -> Tables:
@@ -65,12 +68,12 @@ class LazyContext(PruningContext):
     def rotary_text(self) -> Tables:
         """See `PruningContext`."""
         cos, sin = self._rotary()
-        return cos[self._prompt], sin[self._prompt]
+        return self._words(cos, self._sample.visual), self._words(sin, self._sample.visual)
 
-    @property
-    def _prompt(self) -> slice:
-        stop = self._sample.columns.stop
-        return slice(stop, stop + self._sample.prompt_text)
+    def _words(self, tokens: Tensor, visual: int) -> Tensor:
+        before, first = self._sample.before, self._sample.before + visual
+        after = tokens[first : first + self._sample.prompt_text]
+        return torch.cat([tokens[:before], after]) if self._whole_prompt else after
 
 
 def context_of(
@@ -81,6 +84,7 @@ def context_of(
     rotary: Callable[[], Tables],
     rows: Callable[[slice, Tensor], Tensor],
     mean: Callable[[slice], Tensor],
+    whole_prompt: bool,
     **known: Any,
 ) -> PruningContext:
     """Context of one sample.
@@ -98,6 +102,8 @@ def context_of(
     rows, mean
         Functions of the visual columns that return the attention of some text tokens to them, and
         of all tokens; see `PruningContext.attention_rows` and `PruningContext.attention_mean`.
+    whole_prompt
+        Whether text before the image counts; see `Pruner.text`.
     **known
         Further fields of `PruningContext`.
     """
@@ -105,5 +111,45 @@ def context_of(
     return LazyContext(
         visual=hidden[columns], num_visual=sample.num_visual, cache=sample.cache,
         attention_rows=lambda raters: rows(columns, raters), attention_mean=lambda: mean(columns),
-        _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, **known,
+        _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, _whole_prompt=whole_prompt,
+        **known,
     )  # fmt: skip
+
+
+def prompt_key(
+    adapter: Adapter, arguments: dict, visual: Tensor, prompt_length: int
+) -> Callable[[int, Tensor], int]:
+    """Function of a row and its embeddings: a checksum of the prompt's ids and pixels.
+
+    It identifies the prompt, whatever batch it comes in. Embeddings differ in the last
+    bits between batches, so they count only where there are no ids.
+
+    Parameters
+    ----------
+    adapter, arguments, visual
+        Of the model, of the call, and `Adapter.visual_mask`.
+    prompt_length
+        Leading tokens of the row, padding included, that are prompt.
+    """
+    ids = arguments.get("input_ids")
+    mask = arguments.get("attention_mask")
+
+    def key(row: int, inputs: Tensor) -> int:
+        if ids is None:
+            return _checksum(inputs)
+        chosen = ~visual[row] if mask is None else ~visual[row] & mask[row].bool()
+        text = ids[row][chosen][: int(chosen[:prompt_length].sum())]
+        value = _checksum(text)
+        pixels = adapter.pixels(arguments, visual, row)
+        if pixels is not None:
+            value = crc32(value.to_bytes(4, "little"), _checksum(pixels))
+        return value
+
+    return key
+
+
+def _checksum(tensor: Tensor) -> int:
+    tensor = tensor.detach().cpu()
+    if tensor.dtype == torch.bfloat16:
+        tensor = tensor.float()
+    return crc32(tensor.contiguous().numpy().tobytes())

@@ -1,10 +1,13 @@
-"""What `capture` is made of: tracing, ways to run a graph, a cache, places for tensors."""
+"""What `capture` is made of: tracing, running a graph, calling it, a cache, places for tensors."""
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 from collections.abc import Callable, Sequence
+from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +23,8 @@ from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
 from torch.utils._pytree import tree_leaves
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
+
+from sparsevlm.runtime.hooks import ORIGINAL
 
 Run = Callable[..., Sequence[Tensor]]
 SYMBOLS = (torch.SymInt, torch.SymFloat, torch.SymBool)
@@ -109,6 +114,37 @@ def cuda_graph(graph: Callable, inputs: list[Tensor]) -> Run:
         return outputs
 
     return run
+
+
+class Replacement:
+    """Runs in place of a module's forward. A copy of the module, or a pickle, has its own again.
+
+    Parameters
+    ----------
+    module, function
+        Whose forward it is, and what runs.
+    """
+
+    def __init__(self, module: Any, function: Callable) -> None:
+        functools.update_wrapper(self, module.forward)
+        setattr(self, ORIGINAL, module.forward)
+        self.module, self.function = module, function
+
+    def __call__(self, *args: object, **kwargs: object) -> object:
+        return self.function(*args, **kwargs)
+
+    def __reduce__(self) -> tuple:
+        return _own, (self.module,)
+
+
+def _own(module: Any) -> MethodType:
+    return MethodType(type(module).forward, module)
+
+
+def is_replaced(module: Any) -> bool:
+    """Whether the forward of a module is not that of its class."""
+    own = vars(module).get("forward")
+    return own is not None and getattr(own, "__func__", None) is not type(module).forward
 
 
 class _CollectingLayer(DynamicLayer):

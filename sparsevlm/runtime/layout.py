@@ -173,7 +173,8 @@ def _samples(
         if count and last - first + 1 != count:
             raise ValueError(
                 f"the visual tokens of sample {row} are not one block; several images per sample "
-                "are not supported, give each image its own sample"
+                "are not supported, give each image its own sample; a placeholder inside a text "
+                "counts as one, take it out"
             )
         text = length - last - 1 if count else tokens
         if count and min(text, prompt_length - last - 1) < 1:
@@ -267,6 +268,6 @@ def pad_left(rows: Sequence[Tensor]) -> Tensor:
     if all(len(row) == length for row in rows):
         return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(tuple(rows))
     padded = rows[0].new_zeros(len(rows), length, *rows[0].shape[1:])
-    for target, row in zip(padded, rows, strict=True):
-        target[length - len(row) :] = row
+    for number, row in enumerate(rows):
+        padded[number, length - len(row) :] = row
     return padded

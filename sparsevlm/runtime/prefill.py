@@ -15,8 +15,7 @@ from sparsevlm.runtime.attention import QueriesKeys
 from sparsevlm.runtime.context import context_of
 from sparsevlm.runtime.layout import SampleLayout
 from sparsevlm.runtime.segments import LayerSegment, Positions, causal_mask, real_tokens
-from sparsevlm.runtime.trace import SampleTrace
-from sparsevlm.runtime.tracing import Decision, sample_trace
+from sparsevlm.runtime.trace import Decision, SampleTrace, sample_trace
 
 
 class Prefill:
@@ -36,8 +35,6 @@ class Prefill:
         Shape of every row's visual tokens, where known.
     prompt_key
         Function of the row number; see `PruningContext`.
-    ids
-        ``[batch, tokens]`` of the call, where it has them.
     static
         See `PruningContext`.
     """
@@ -50,12 +47,11 @@ class Prefill:
         attention_mask: Tensor | None,
         grids: Sequence[Grid | None],
         prompt_key: Callable[[int, Tensor], int],
-        ids: Tensor | None = None,
         static: bool = False,
     ) -> None:
         self.pruner, self.adapter, self.decoder = pruner, adapter, adapter.decoder
         self.first, self.samples = samples, samples
-        self.grids, self.prompt_key, self.ids, self.static = grids, prompt_key, ids, static
+        self.grids, self.prompt_key, self.static = grids, prompt_key, static
         # A decoder may be spread over several devices: all pruning is done on that of the prompt.
         self.home = samples[0].device
         lengths = {sample.tokens for sample in samples}
@@ -63,6 +59,7 @@ class Prefill:
         if attention_mask is not None and lengths != {attention_mask.shape[1]}:
             self.mask = attention_mask.bool()
         self.padded = self.mask is not None
+        self.complete = False
         self.inputs: Any = None  # of layer 0, while the prefill runs
         self.segments: list[LayerSegment] = []
         self.segment_of: dict[int, int] = {}
@@ -72,6 +69,8 @@ class Prefill:
 
     def start(self, hidden: Tensor, arguments: dict, positions: Tensor | None) -> None:
         """Note the input of layer 0: embeddings, rotary tables and the decoder's position ids."""
+        if self.segments:
+            raise ValueError("under prune() call the whole model, not a part of it")
         self.inputs = hidden = hidden.to(self.home)
         self.is_masked = arguments.get("attention_mask") is not None
         cos, sin = (table.to(self.home) for table in arguments["position_embeddings"])
@@ -124,6 +123,8 @@ class Prefill:
                 )
             return found
 
+        whole = self.pruner.text == "whole_prompt"
+        prompt = sample.columns.stop + sample.prompt_text
         context = context_of(
             sample,
             row,
@@ -132,11 +133,10 @@ class Prefill:
             num_layers=len(self.decoder.layers),
             grid=self.grids[number],
             rows=lambda columns, raters: announced().rows(
-                number, start, columns, raters, self.masks[number]
+                number, start, columns, raters, self.masks[number], prompt if whole else None
             ),
-            mean=lambda columns: announced().mean(
-                number, start, columns, columns.stop + sample.prompt_text
-            ),
+            mean=lambda columns: announced().mean(number, start, columns, prompt),
+            whole_prompt=whole,
             rotary=lambda: segment.tables_of(number, start),
             prompt_key=lambda: self.prompt_key(number, inputs()),
             static=self.static,
@@ -174,61 +174,106 @@ class Prefill:
             segment.change(segment.cos, segment.sin, mask)
         return {**arguments, **segment.arguments}
 
-    def check_continued(self, ids: Tensor | None, cached: int) -> None:
-        """Check that a call that continues the cache brings new tokens only.
-
-        `generate` takes the length of layer 0 for the number of tokens that the cache stands for,
-        and sends the tokens after that again. After a stage before layer 0 that is too early.
+    def check_continued(
+        self, cache: Any, ids: Tensor | None, known: Tensor | None
+    ) -> Tensor | None:
+        """Check that a call goes on where the cache ends; returns all ids that it then stands for.
 
         Parameters
         ----------
+        cache
+            Filled by this prefill, or a copy.
         ids
             ``[batch, tokens]`` of the call.
-        cached
-            Length of layer 0 in the cache.
+        known
+            ``[batch, tokens]`` that the cache stands for.
 
         Raises
         ------
         ValueError
-            If the call repeats the end of what was there before.
+            If the prefill did not come to its end, if the cache lost a part of its prompt or has
+            other rows, and if the call repeats tokens that the cache stands for.
         """
-        missing = self.segments[0].length - self.segments[self.segment_of[0]].length
-        if not missing or ids is None or self.ids is None:
-            return
-        self.ids = self.ids[:, : cached + missing]
-        if ids.shape[1] > missing and torch.equal(ids[:, :missing], self.ids[:, -missing:]):
+        lengths = [self.segments[number].length for number in self.segment_of.values()]
+        added = {
+            cache.get_seq_length(layer) - length
+            for layer, length in zip(self.segment_of, lengths, strict=True)
+        }
+        if not self.complete or len(added) > 1:
+            raise ValueError(
+                "this cache is incomplete: a call that filled it was interrupted. Run the prompt "
+                "again with a new cache"
+            )
+        rows, expected = cache.layers[0].keys.shape[0], len(self.samples)
+        if rows != expected:
+            raise ValueError(
+                f"this cache was filled with {expected} rows and has {rows} now; give prune() the "
+                "batch as it is to be continued (generate() repeats rows itself)"
+            )
+        missing = self.segments[0].length - lengths[0]
+        beyond = self.first[0].text - self.first[0].prompt_text
+        cut, end = -(added.pop() + beyond), self.segments[0].length - beyond
+        if cut > 0 and (
+            ids is None or known is None or not torch.equal(ids[:, :cut], known[:, end - cut : end])
+        ):
+            raise ValueError(
+                f"this cache was cut {cut} tokens into its prompt, by which it was pruned; run "
+                "the other prompt with a new cache"
+            )
+        # `generate` takes the length of layer 0 for the number of tokens that the cache stands
+        # for, and sends the tokens after that again. After a stage before layer 0 that is early.
+        if not missing or ids is None or known is None:
+            return known
+        known = known[:, : cache.get_seq_length() + missing]
+        if ids.shape[1] > missing and torch.equal(ids[:, :missing], known[:, -missing:]):
             raise ValueError(
                 f"the call repeats {missing} tokens that the cache already stands for: generate() "
                 "cannot continue a cache after a stage before layer 0. Call the model itself with "
                 "the new tokens only, or give generate() the whole conversation without a cache"
             )
-        self.ids = torch.cat([self.ids, ids], dim=1)
+        return torch.cat([known, ids], dim=1)
 
     def finish(self) -> None:
         """Drop what only the prefill itself needed."""
+        self.complete = True
         self.attention.clear()
         self.inputs, self.masks = None, []
+        self._forget()
+
+    def _forget(self) -> None:
         for segment in self.segments:
             segment.arguments = {}
 
+    @property
+    def dropped(self) -> bool:
+        """Whether the cache differs from that of the model itself."""
+        return len(self.segments) > 1
+
     def proceed(
-        self, layer: int, hidden: Tensor, arguments: dict, attention_mask: Tensor | None
+        self,
+        layer: int,
+        hidden: Tensor,
+        arguments: dict,
+        attention_mask: Tensor | None,
+        rows: Tensor | None,
     ) -> dict:
-        """Arguments for this layer in a forward that continues the cache."""
+        """Arguments for this layer in a forward that continues the cache, or ``rows`` of it."""
+        if layer == 0:
+            self._forget()  # what an interrupted call left
         number = self.segment_of[layer]
         if number == 0:
             return arguments
         segment = self.segments[number]
         if not segment.arguments:
-            hidden = hidden.to(self.home)
+            now, hidden = segment.of(rows), hidden.to(self.home)
             cached = arguments["past_key_values"].get_seq_length(layer)
             new = cached - segment.length + hidden.shape[1]
-            mask = segment.continued_mask(new, attention_mask, len(self.samples), hidden.device)
+            mask = now.continued_mask(new, attention_mask, len(self.samples), hidden.device)
             mask = causal_mask(self.decoder, mask, hidden, arguments, layer)
             cos, sin = arguments["position_embeddings"]
-            if segment.next_position is not None:
+            if now.next_position is not None:
                 steps = torch.arange(new - hidden.shape[1], new, device=hidden.device)
-                positions = torch.atleast_2d(segment.next_position + steps)
+                positions = torch.atleast_2d(now.next_position + steps)
                 cos, sin = self.adapter.rotary(hidden, positions)
             segment.change(cos, sin, mask)
         return {**arguments, **segment.arguments}

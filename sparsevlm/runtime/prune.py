@@ -5,20 +5,16 @@ Hooks only: the model is pruned inside the with block and exactly as before afte
 
 from __future__ import annotations
 
-import threading
-import weakref
+import gc
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from sparsevlm.core.interface import Pruner, phase
-from sparsevlm.runtime.session import PruningSession
+from sparsevlm.core.interface import Pruner
+from sparsevlm.runtime.hooks import clean
+from sparsevlm.runtime.session import SESSIONS, PruningSession
 from sparsevlm.runtime.trace import Trace
-
-# By the model's decoder.
-_ACTIVE: weakref.WeakKeyDictionary[nn.Module, PruningSession] = weakref.WeakKeyDictionary()
-_LOCK = threading.Lock()
 
 
 @contextmanager
@@ -33,8 +29,10 @@ def prune(
     """Prune the visual tokens of ``model`` inside the with block.
 
     Calls and `generate` both work, with left-padded batches, sampling or beams. Logits and hidden
-    states come back shorter by the dropped tokens (`SampleTrace.output_index` is the map). A cache
-    filled inside the block must be used inside it.
+    states come back shorter by the dropped tokens (`SampleTrace.output_index` is the map). A
+    prompt is one call, or one `generate`: what a later call adds to its cache is decoded, and rates
+    nothing. A cache filled inside the block refuses to be used outside it, and the block belongs to
+    the thread that entered it; `generate` with a streamer may run in another, one at a time.
 
     Parameters
     ----------
@@ -56,44 +54,63 @@ def prune(
     Yields
     ------
     Trace or None
-        Of the last prefill.
+        Of the last prompt.
 
     Raises
     ------
     TypeError
         For a model of an unknown architecture.
     RuntimeError
-        If the model is already being pruned.
+        If the model is already being pruned; at a call from another thread.
     ValueError
         For stages outside the model, for ``static`` and a method that decides its counts at run
         time, and at a call for what is not supported: labels, a static cache, right padding,
-        several images per sample, no text after the image.
+        several images per sample, no text after the image, a prompt in parts.
     """
     session = PruningSession(model, pruner, visual_mask, trace, static)
-    decoder = session.adapter.decoder
-    with _LOCK:
-        if decoder in _ACTIVE:
-            raise RuntimeError(
-                "this model is already being pruned; leave the outer with block first (another "
-                "thread needs a model of its own)"
-            )
-        _ACTIVE[decoder] = session
-    hooks = ExitStack()
+    # Closed twice, for an interrupt may come at the first.
     try:
         try:
-            session.attach(hooks)
+            session.open = True
+            _claim(session)
+            session.attach()
             yield session.trace
         finally:
-            _close(hooks)
+            session.close()
     finally:
-        _ACTIVE.pop(decoder, None)
+        session.close()
 
 
-def session_of(decoder: nn.Module) -> PruningSession | None:
-    """The session under which the model of this decoder is being pruned, if it is."""
-    return _ACTIVE.get(decoder)
+def _claim(session: PruningSession) -> None:
+    """Enter a session for its model, where no other is open."""
+    # One step, and no lock: an interrupt could come between taking and releasing one.
+    other = SESSIONS.setdefault(session.adapter.decoder, session)
+    if other is not session and other.open:
+        gc.collect()  # a generator that was dropped inside its block may wait to be collected
+    if other is not session and not other.open:
+        other.close()
+        other = SESSIONS.setdefault(session.adapter.decoder, session)
+    if other is not session:
+        raise RuntimeError(
+            "this model is already being pruned; leave the outer with block first (another "
+            "thread needs a model of its own). Where no block is left to leave, "
+            "sparsevlm.reset(model) makes the model dense again"
+        )
 
 
-@phase("session")
-def _close(hooks: ExitStack) -> None:
-    hooks.close()
+def reset(model: nn.Module) -> None:
+    """Make a model dense again, whatever was left on it: it closes the block that prunes it.
+
+    Needed only where a block of `prune` or `capture` cannot be left any more, e.g. because a
+    generator was abandoned inside it.
+
+    Parameters
+    ----------
+    model
+        Any module; what is inside it is reset too.
+    """
+    modules = list(model.modules())
+    for session in list(SESSIONS.values()):
+        if session.model in modules or session.adapter.decoder in modules:
+            session.close()
+    clean(modules)

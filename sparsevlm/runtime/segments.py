@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,16 @@ class LayerSegment:
         """Cosines and sines of one row from its first real token on, ``[tokens, head_dim]``."""
         row = row if len(self.cos) > 1 else 0
         return self.cos[row, start:], self.sin[row, start:]
+
+    def of(self, rows: Tensor | None) -> LayerSegment:
+        """The same with ``[batch]`` rows of its own in another order; ``None``: as they are."""
+        if rows is None:
+            return self
+        mask, position = (
+            one[rows.to(one.device)] if isinstance(one, Tensor) else one
+            for one in (self.mask, self.next_position)
+        )
+        return replace(self, mask=mask, next_position=position)
 
     def change(self, cos: Tensor, sin: Tensor, mask: Tensor | None) -> None:
         """Set what the layers of this segment get in place of what the model gives them."""

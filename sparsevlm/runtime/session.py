@@ -1,24 +1,32 @@
-"""The hooks that a model carries while it is pruned: from its calls to the steps of a `Prefill`."""
+"""A model under `prune`: from its calls to the steps of a `Prefill`."""
 
 from __future__ import annotations
 
 import inspect
 import weakref
 from collections.abc import Callable
-from contextlib import ExitStack
 from functools import partial
+from threading import get_ident
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sparsevlm.core.interface import Pruner, phase
 from sparsevlm.runtime import layout
-from sparsevlm.runtime.adapter import find_adapter
+from sparsevlm.runtime.adapter import find_adapter, unwrap
 from sparsevlm.runtime.attention import QueriesKeys, project, watch_attention
-from sparsevlm.runtime.checks import check_cache, check_pruner, check_static
+from sparsevlm.runtime.checks import check_cache, check_pruner, check_static, warn_of_few_words
+from sparsevlm.runtime.context import prompt_key
+from sparsevlm.runtime.generation import Generation
+from sparsevlm.runtime.hooks import Hook, clean, filled, mark_filled, pruned_class, restore_class
 from sparsevlm.runtime.prefill import Prefill
-from sparsevlm.runtime.prompt_key import prompt_key
 from sparsevlm.runtime.trace import Trace
+
+PIXELS = ("pixel_values", "pixel_values_images", "pixel_values_videos")
+# Sessions that are open, or could not take everything off their model, by the model's decoder.
+SESSIONS: weakref.WeakKeyDictionary[nn.Module, PruningSession] = weakref.WeakKeyDictionary()
 
 
 class PruningSession:
@@ -28,10 +36,14 @@ class PruningSession:
 
     Attributes
     ----------
+    open
+        Whether the block runs; hooks of a closed session do nothing.
+    thread
+        The thread that entered the block.
+    generation
+        The call of `generate` now running, if there is one.
     current
         The prompt of the call now running; ``None`` between calls.
-    states
-        The prompts by their caches, for calls that continue one.
     """
 
     @phase("session")
@@ -45,28 +57,33 @@ class PruningSession:
     ) -> None:
         if static:
             check_static(pruner)
-        self.model, self.pruner, self.static = model, pruner, static
+        self.model, self.pruner, self.static = unwrap(model), pruner, static
         self.adapter = find_adapter(model, visual_mask)
-        self.span = visual_mask if isinstance(visual_mask, tuple) else None
+        self.span = tuple(visual_mask) if isinstance(visual_mask, tuple | list) else None
         self.trace = Trace(pruner.to_json()) if trace else None
-        self.states: weakref.WeakKeyDictionary[object, Prefill] = weakref.WeakKeyDictionary()
+        self.open, self.thread = False, get_ident()
+        self.touched: list[nn.Module] = []
+        self.generation: Generation | None = None
         self.current: Prefill | None = None
-        self.continuing = False
+        self.continuing = self.traced = False
         self.attention_mask: Tensor | None = None
         self.position_ids: Tensor | None = None
-        self.prompt: tuple[Tensor, int] | None = None
-        self.logits_to_keep: object = None
+        self.ids: Tensor | None = None
+        self.rows: Tensor | None = None
         num_layers = len(self.adapter.decoder.layers)
         self.layers = [i for i in range(-1, num_layers - 1) if pruner.prunes_after(i)]
         check_pruner(pruner, self.layers, self.adapter, type(model).__name__)
 
     @phase("session")
-    def attach(self, stack: ExitStack) -> None:
-        """Set all hooks; leaving the stack removes them."""
+    def attach(self) -> None:
+        """Set all hooks."""
 
         def hook(register: Callable, function: Callable, **how: bool) -> None:
-            stack.callback(register(Hook(function), with_kwargs=True, **how).remove)
+            self.touched.append(register.__self__)  # type: ignore[attr-defined]
+            register(Hook(self, function), with_kwargs=True, **how)
 
+        if hasattr(type(self.model), "generate"):
+            self.model.__class__ = pruned_class(type(self.model), session_of)
         hook(self.model.register_forward_pre_hook, self._before_model)
         self.adapter.attach(hook)
         base, decoder = self.adapter.base, self.adapter.decoder
@@ -79,12 +96,64 @@ class PruningSession:
         if self.pruner.needs_attention and self.pruner.scored_layer == "this":
             for index in self.layers:
                 attention = decoder.layers[index].self_attn
-                stack.callback(watch_attention(attention, partial(self._keep_attention, index)))
+                self.touched.append(attention)
+                watch_attention(attention, Hook(self, partial(self._keep_attention, index)))
+
+    @phase("session")
+    def close(self) -> None:
+        """Take everything off the model; again, if an interrupt came between."""
+        self.open = False
+        clean(self.touched, self)
+        self.touched = []
+        self.generation = self.current = None
+        if SESSIONS.get(self.adapter.decoder) is self:
+            restore_class(self.model)
+            del SESSIONS[self.adapter.decoder]
+
+    def generating(self, own: Callable, *args: object, **kwargs: object) -> object:
+        """Run the model's own ``generate``, knowing which prompt its calls are about."""
+        given, running = {**arguments_of(own, args, kwargs)}, self.generation
+        if running is not None and running.thread == get_ident() and running.is_assisted_by(given):
+            return running.assist(own, **given)
+        self._check_thread("generate()", given.get("streamer") is not None)
+        generation = Generation(self, given)
+        # Twice, for an interrupt may come at the first.
+        try:
+            try:
+                self.generation = generation
+                return own(**generation.arguments)
+            except BaseException:
+                generation.fail()
+                raise
+            finally:
+                self._leave(generation, running)
+        finally:
+            self._leave(generation, running)
+
+    def _leave(self, generation: Generation, outer: Generation | None) -> None:
+        if self.generation is generation:
+            self.generation = outer
+
+    def _check_thread(self, what: str, streams: bool = False) -> None:
+        """Check that no other thread uses the model, but for one that streams an answer."""
+        user = self.thread if self.generation is None else self.generation.thread
+        if user == get_ident() or (streams and self.generation is None):
+            return
+        raise RuntimeError(
+            f"{what} was called from another thread than the one that pruned this model, or while "
+            "another thread generates. Enter prune() in the thread that calls the model, one "
+            "thread at a time (only generate() with a streamer may run in a thread of its own, "
+            "which must end before the block does); two threads need a model each"
+        )
 
     def _before_model(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        arguments = arguments_of(module, args, kwargs)
-        self.logits_to_keep = arguments.get("logits_to_keep")
-        if arguments.get("labels") is not None:
+        self._check_thread("the pruned model")
+        if module is not self.model:
+            raise RuntimeError(
+                f"this {type(module).__name__} shares its parts with the model that is pruned; "
+                "call that one, or prune this one"
+            )
+        if arguments_of(module.forward, args, kwargs).get("labels") is not None:
             raise ValueError(
                 "labels cannot be used under prune(): the logits are shorter than the labels; "
                 "compute the loss outside, with SampleTrace.output_index as the map"
@@ -92,79 +161,95 @@ class PruningSession:
 
     def _before_base(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         """Begin a prompt, or find the one that the call continues."""
-        arguments = arguments_of(module, args, kwargs)
-        cache = arguments.get("past_key_values")
+        self._check_thread("the pruned model")
+        arguments = arguments_of(module.forward, args, kwargs)
+        cache, mask = arguments.get("past_key_values"), arguments.get("attention_mask")
         check_cache(cache)
-        mask = arguments.get("attention_mask")
-        if mask is not None and mask.ndim != 2:
-            raise ValueError(
-                f"prune() needs a 2-D attention_mask [batch, tokens], got {mask.ndim} dimensions"
-            )
-        self.attention_mask = mask
-        cached = 0 if cache is None else cache.get_seq_length()
-        self.continuing = cached > 0
+        if mask is not None and getattr(mask, "ndim", 0) != 2:
+            got = f"{mask.ndim} dimensions" if isinstance(mask, Tensor) else type(mask).__name__
+            raise ValueError(f"prune() needs a 2-D attention_mask [batch, tokens], got {got}")
+        self.attention_mask, self.ids = mask, arguments.get("input_ids")
+        self.continuing = cache is not None and cache.get_seq_length() > 0
         if self.continuing:
-            self.current = self.states.get(cache)
-            if self.current is None:
-                raise ValueError(
-                    "this cache was not filled under this prune(); run the prompt inside the "
-                    "same with block"
-                )
-            self.current.check_continued(arguments.get("input_ids"), cached)
+            self.current = self._continued(cache, arguments)
             return
-        visual = self.adapter.visual_mask(arguments)
-        prompt_length = self._prompt_length(arguments, visual.shape[1])
+        visual, prompt_length, self.traced = self._prompt(arguments)
         samples = self._locate(visual, mask, prompt_length)
         key = prompt_key(self.adapter, arguments, visual, prompt_length)
         grids = self.adapter.grids(arguments, [sample.visual for sample in samples])
-        ids = arguments.get("input_ids")
         static = visual.device.type != "cpu" if self.static is None else self.static
-        self.current = Prefill(self.pruner, self.adapter, samples, mask, grids, key, ids, static)
+        self.current = Prefill(self.pruner, self.adapter, samples, mask, grids, key, static)
+
+    def _continued(self, cache: object, arguments: dict) -> Prefill:
+        """The prompt that a filled cache holds, if the call can be its continuation."""
+        found = filled(cache)
+        if found is None or found.prefill is None or found.session() is not self:
+            raise ValueError(
+                "this cache was not filled under this prune(); run the prompt inside the "
+                "same with block"
+            )
+        ids = self.ids
+        found.ids = found.prefill.check_continued(cache, ids, found.ids)
+        self.rows = found.rows
+        encoded = (arguments.get("mm_encoder_outputs") or {}).values()
+        given = [arguments.get(name) for name in PIXELS]
+        brings = any(one is not None for one in (*given, *encoded))
+        if not brings and not self.adapter.told and ids is not None and ids.shape[1] > 1:
+            brings = bool(self.adapter.visual_mask({"input_ids": ids}).any())
+        if brings:
+            raise ValueError(
+                "the call brings an image into a cache that holds the beginning of its prompt; "
+                "prune() needs the image and the question in one call: give the whole prompt at "
+                "once, without a cache that holds a part of it"
+            )
+        return found.prefill
+
+    def _prompt(self, arguments: dict) -> tuple[Tensor, int, bool]:
+        """Visual mask, tokens of the prompt, and whether this prefill is the one to be traced."""
+        ids, embeds = arguments.get("input_ids"), arguments.get("inputs_embeds")
+        source: Any = embeds if ids is None else ids
+        if getattr(source, "ndim", 0) < 2:
+            raise ValueError("prune() needs input_ids [batch, tokens], or their inputs_embeds")
+        length = source.shape[1]
+        known: tuple[int, bool] | None = length, True
+        if self.generation is not None:
+            known = self.generation.prompt_of(ids, length)
+        if known is None:
+            # What was told about the prompt says nothing about other text.
+            shape, device = source.shape[:2], source.device
+            told = torch.zeros(shape, dtype=torch.bool, device=device)
+            return told if self.adapter.told else self.adapter.visual_mask(arguments), length, False
+        if self.span is not None and max(self.span) > length:
+            raise ValueError(
+                f"visual_mask says that the visual tokens are {self.span}, and the call brings "
+                f"{length} tokens; prune() needs the image and the question in one call"
+            )
+        if self.adapter.told:  # a negative place counts from the end of the prompt
+            arguments = {"inputs_embeds": source[:, : known[0]]}
+        visual = self.adapter.visual_mask(arguments)
+        return functional.pad(visual, (0, length - visual.shape[1])), *known
 
     def _locate(
         self, visual: Tensor, mask: Tensor | None, prompt_length: int
     ) -> tuple[layout.SampleLayout, ...]:
-        if self.span is None or mask is not None:
+        if self.span is None or mask is not None or not self.traced:
             return layout.locate(visual, mask, prompt_length)
-        batch, length = visual.shape
-        return layout.locate_span((batch, length), self.span, prompt_length, visual.device)
+        start, stop, _ = slice(*self.span).indices(prompt_length)
+        return layout.locate_span(visual.shape, (start, stop), prompt_length, visual.device)
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
-        self.position_ids = arguments_of(module, args, kwargs).get("position_ids")
-
-    def _prompt_length(self, arguments: dict, length: int) -> int:
-        """Tokens of the prompt: generation without a cache sends it again, one token longer, and
-        assisted generation sends its first candidates along.
-        """
-        ids, known = arguments.get("input_ids"), self.prompt
-        prompt_length = length - self._num_candidates(arguments)
-        if ids is None:
-            return prompt_length
-        if arguments.get("use_cache") is False and known is not None:
-            prompt, last = known
-            grown = ids.shape[0] == prompt.shape[0] and length == last + 1
-            if grown and torch.equal(ids[:, : prompt.shape[1]], prompt):
-                self.prompt = (prompt, length)
-                return prompt.shape[1]
-        self.prompt = (ids[:, :prompt_length], length)
-        return prompt_length
-
-    def _num_candidates(self, arguments: dict) -> int:
-        """Tokens behind the prompt that assisted generation wants to have judged."""
-        # It asks for the logits of every candidate and of the token before; `generate` brings an
-        # empty cache, which tells its calls from others that want several logits.
-        wanted = self.logits_to_keep
-        if isinstance(wanted, int) and arguments.get("past_key_values") is not None:
-            return max(wanted - 1, 0)
-        return 0
+        self.position_ids = arguments_of(module.forward, args, kwargs).get("position_ids")
 
     def _after_base(self, module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
-        state, self.current, self.logits_to_keep = self.current, None, None
-        if state is None:
-            return
+        state, self.current = self.current, None
+        if state is None or output is None:
+            return  # an exception: an unfinished prefill is no trace
         state.finish()
-        # On an exception the hook runs with output None: an unfinished prefill is no trace.
-        if output is not None and not self.continuing and self.trace is not None:
+        if self.continuing or not self.traced:
+            return
+        if self.pruner.text == "after_image":
+            warn_of_few_words(state, self.ids)
+        if self.trace is not None:
             self.trace.record(state.trace)
 
     def _keep_attention(self, index: int, found: QueriesKeys) -> None:
@@ -182,12 +267,12 @@ class PruningSession:
             )
         hidden, *rest = args
         if self.continuing:
-            return args, state.proceed(index, hidden, kwargs, self.attention_mask)
+            return args, state.proceed(index, hidden, kwargs, self.attention_mask, self.rows)
         if index == 0:
             state.start(hidden, kwargs, self.position_ids)
-            cache = kwargs.get("past_key_values")
-            if cache is not None:
-                self.states[cache] = state
+            if kwargs.get("past_key_values") is not None:
+                layers = len(self.adapter.decoder.layers)
+                mark_filled(kwargs["past_key_values"], layers, self, state, self.ids)
         if index - 1 in self.layers:
             if self.pruner.needs_attention and self.pruner.scored_layer == "next":
                 segment = state.segments[-1]
@@ -197,27 +282,17 @@ class PruningSession:
         return (hidden, *rest), state.enter(index, hidden, kwargs)
 
 
-class Hook:
-    """A hook of one session. A copy of the model, or a pickle of it, gets an inert one."""
-
-    def __init__(self, function: Callable) -> None:
-        self.function = function
-
-    @phase("hooks")
-    def __call__(self, *args: object) -> object:
-        return self.function(*args)
-
-    def __reduce__(self) -> tuple:
-        return Hook, (_nothing,)
+def session_of(model: nn.Module) -> PruningSession | None:
+    """The open session of a model or of its decoder."""
+    for session in list(SESSIONS.values()):
+        if session.open and (session.model is model or session.adapter.decoder is model):
+            return session
+    return None
 
 
-def _nothing(*args: object) -> None:
-    """What the hooks of a copied model do."""
-
-
-def arguments_of(module: nn.Module, args: tuple, kwargs: dict) -> dict:
+def arguments_of(function: Callable, args: tuple, kwargs: dict) -> dict:
     """All arguments of a call by name."""
     if not args:
         return kwargs
-    bound = inspect.signature(module.forward).bind_partial(*args, **kwargs).arguments
+    bound = inspect.signature(function).bind_partial(*args, **kwargs).arguments
     return {**bound, **bound.pop("kwargs", {})}

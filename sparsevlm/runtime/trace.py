@@ -6,10 +6,17 @@ import gzip
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from sparsevlm.core.interface import Selection
+    from sparsevlm.runtime.layout import SampleLayout
 
 FORMAT = "sparsevlm-trace-2"
 MAX_BYTES = 1_000_000
@@ -32,7 +39,7 @@ class StageTrace:
         Score of every visual token before it (higher = keep), and whose it is: an original
         index, or the id of a recycled token. Empty for a method without scores.
     raters
-        Positions in the text after the image that rated. Empty for a method without raters.
+        Positions in the text (see `Pruner.text`) that rated. Empty for a method without raters.
     num_left
         Visual tokens after it: ``len(kept) + len(groups)``.
     """
@@ -179,3 +186,79 @@ def _mean(per_sample: list[list[int]]) -> float:
     if not per_sample:
         raise RuntimeError("no sample of the last prefill has an image")
     return sum(sum(counts) / len(counts) for counts in per_sample) / len(per_sample)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was selected for one sample at one stage: tensors, read when the trace is asked for."""
+
+    layer: int
+    before: SampleLayout
+    after: SampleLayout
+    selection: Selection
+
+
+def sample_trace(
+    first: SampleLayout,
+    last: SampleLayout,
+    decisions: Sequence[Decision],
+    *,
+    num_layers: int,
+    counted_layer: str,
+    grid: tuple[int, ...] | None,
+) -> SampleTrace:
+    """Trace of one sample.
+
+    Parameters
+    ----------
+    first, last
+        Its layout before the first and after the last stage.
+    decisions
+        Its own, in order.
+    num_layers, counted_layer
+        See `schedule.tokens_per_layer`.
+    grid
+        Shape of its visual tokens, where known.
+    """
+    members = {index: [index] for index in range(first.num_visual)}
+    stages = [_stage_trace(decision, members) for decision in decisions]
+    left = {decision.layer: decision.after.visual for decision in decisions}
+    current, tokens_in, tokens_out = first.num_visual, [], []
+    for layer in range(-1, num_layers):
+        entering, current = current, left.get(layer, current)
+        if layer >= 0:
+            tokens_in.append(entering)
+            tokens_out.append(current if counted_layer == "this" else entering)
+    return SampleTrace(first.num_visual, grid, stages, tokens_in, tokens_out, last.slots.tolist())
+
+
+def positions_of(raters: Tensor | None) -> list[int]:
+    """Positions that rated, from `Selection.raters`."""
+    if raters is None:
+        return []
+    return (raters.nonzero().flatten() if str(raters.dtype) == "torch.bool" else raters).tolist()
+
+
+def _stage_trace(decision: Decision, members: dict[int, list[int]]) -> StageTrace:
+    selection, before = decision.selection, decision.before
+    source = before.source.tolist()
+    if selection.groups is not None:
+        merged = zip(
+            selection.groups.members.tolist(), selection.groups.labels.tolist(), strict=True
+        )
+        for member, label in merged:
+            identity = before.num_visual + before.num_recycled + label
+            members.setdefault(identity, []).extend(members[source[member]])
+    after = decision.after.source.tolist()
+    recycled = [identity for identity in after if identity >= before.num_visual]
+    scores = [] if selection.scores is None else selection.scores.tolist()
+    return StageTrace(
+        layer=decision.layer,
+        kept=[identity for identity in after if identity < before.num_visual],
+        groups=[sorted(members[identity]) for identity in recycled],
+        group_ids=recycled,
+        scores=[float(f"{value:.6g}") for value in scores],
+        score_ids=source if scores else [],
+        raters=positions_of(selection.raters),
+        num_left=len(after),
+    )

@@ -20,6 +20,7 @@ from sparsevlm.benchmarks.loaders.parquet import (
 from sparsevlm.benchmarks.loaders.videoqa import SETS
 from sparsevlm.benchmarks.registry import BENCHMARKS, get_benchmark
 from sparsevlm.benchmarks.sample import Sample
+from sparsevlm.core.schedule import plain
 from sparsevlm.models.images import load_image
 
 Read = Callable[[Path], list[Sample]]
@@ -88,8 +89,8 @@ def _read(read: Read, folder: Path) -> list[Sample]:
         return read(folder)
     except DataError:
         raise
-    except ValueError as error:  # of a Sample without an answer, or of bytes that are no text
-        raise DataError(f"the files in {folder} are damaged: {error}") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:  # values of odd types
+        raise DataError(f"the files in {folder} are damaged: {error!r}") from error
 
 
 def _faults(name: str, samples: Sequence[Sample]) -> list[str]:
@@ -178,7 +179,8 @@ def select(samples: Sequence[Sample], n: int, seed: int) -> list[Sample]:
     ValueError
         `n` is negative, or too small for one group.
     """
-    if isinstance(n, bool) or not isinstance(n, int) or n < 0:
+    n = plain(n)
+    if type(n) is not int or n < 0:
         raise ValueError(f"n must be 0 for all samples, or a positive integer, got {n!r}")
     sizes = Counter(sample.group for sample in samples)
     if n == 0 or n >= len(samples):

@@ -1,7 +1,8 @@
 """MMBench (English, dev, version 20230712): a table with the images inside, one row per rotation.
 
 A question of four options has four rows: `index`, then `index` + 1,000,000 and so on, the options
-moved on by one each time. LLaVA's script asks every row once, and so does this loader.
+moved on by one each time; 53 questions have three, and their last option stays where it is. LLaVA's
+script asks every row once, and so does this loader.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from sparsevlm.benchmarks.loaders.layout import (
     DataError,
     Layout,
     require_keys,
+    require_one_of,
     write_picture,
 )
+from sparsevlm.benchmarks.mmbench import ROTATION
 from sparsevlm.benchmarks.sample import Sample
 
 TABLE = "mmbench_dev_20230712.tsv"
 IMAGES = "images"  # written by this loader, from the table
-LETTERS = "ABCD"
-ROTATION = 1_000_000
+LETTERS = ("A", "B", "C", "D")
 KEYS = ("index", "question", "hint", *LETTERS, "answer", "category", "image")
 # What pandas reads as "no value", and LLaVA's script with it; so an option "None" ends the options.
 EMPTY = frozenset(
@@ -99,7 +101,7 @@ def _sample(row: dict, folder: Path) -> Sample:
         id=row["index"],
         media=_picture(row, folder),
         question="\n".join([*lines, LETTER_ANSWER]),
-        answer=row["answer"],
+        answer=require_one_of(row["answer"], LETTERS, f"row {row['index']} of {TABLE}"),
         group=str(int(row["index"]) % ROTATION),
         split=row["category"],
         options=tuple(options),

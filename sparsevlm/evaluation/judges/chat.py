@@ -95,6 +95,9 @@ class ChatJudge(ABC):
         Of the transcripts.
     prompt : Prompt
         Default: the task's own.
+    reading : str
+        How replies are read, one of the task's `readings`; default: its first. For videos
+        "official", as the paper's scripts read them, or "strict".
     tries : int
         How often a conversation is asked, with reminders, until its reply can be read.
     max_tokens : int
@@ -106,6 +109,7 @@ class ChatJudge(ABC):
     task: Task
     folder: Path
     prompt: Prompt | None = None
+    reading: str = ""
     tries: int = 3
     max_tokens: int | None = None
     price_in: float | None = None
@@ -116,6 +120,10 @@ class ChatJudge(ABC):
         for name in ("prompt", "max_tokens"):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, getattr(self.task, name))
+        object.__setattr__(self, "reading", self.reading or next(iter(self.task.readings)))
+        if self.reading not in self.task.readings:
+            known = ", ".join(self.task.readings)
+            raise ValueError(f"{self.task.name} has no reading {self.reading!r}; known: {known}")
         if self.tries < 1 or self.max_tokens < 1:
             raise ValueError(
                 f"tries and max_tokens must be at least 1: {self.tries}, {self.max_tokens}"
@@ -140,7 +148,7 @@ class ChatJudge(ABC):
 
     def identity(self) -> dict:
         wording = digest(canonical_json(asdict(self.prompt)))
-        reading = {"task": self.task.name, "format": FORMAT}
+        reading = {"task": self.task.name, "reading": self.reading, "format": FORMAT}
         return {**self.asked(), **reading, "prompt": wording, "tries": self.tries}
 
     def estimate(self, rows: Sequence[Row]) -> CostEstimate:
@@ -171,7 +179,7 @@ class ChatJudge(ABC):
                         found[i] = Verdict(broken=refused[key])
                         continue
                     try:
-                        found[i] = self.task.read(transcript.replies[key])
+                        found[i] = self.task.readings[self.reading](transcript.replies[key])
                     except ReplyError as error:
                         found[i] = Verdict(broken=str(error))
                         unread.append(i)

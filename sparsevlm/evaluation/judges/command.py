@@ -23,7 +23,8 @@ def run(options: SimpleNamespace, runs: Sequence[EvaluationRun], store: Store) -
     ----------
     options : SimpleNamespace
         `judge` (match, open or endpoint), `model`, `revision`, `address`, `key_variable`, `price`
-        (two numbers or None), `prompt` (file or None), `device`, `parallel`, `yes`.
+        (two numbers or None), `prompt` (file or None), `reading` (of videos), `device`, `parallel`,
+        `yes`.
     runs : sequence of EvaluationRun
         Those that are not finished, or need no judge, are left out.
     store : Store
@@ -51,6 +52,8 @@ def make_judge(options: SimpleNamespace, task: Task, prompt: Prompt | None, stor
     if options.judge == "match":
         return MatchJudge(task)
     common = {"task": task, "folder": transcripts_folder(store), "prompt": prompt}
+    if options.reading in task.readings:
+        common["reading"] = options.reading
     if options.judge == "open":
         chosen = {"model": options.model, "revision": options.revision} if options.model else {}
         return OpenJudge(**common, **chosen, device=options.device)

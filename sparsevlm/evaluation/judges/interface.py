@@ -20,9 +20,9 @@ class Verdict:
     Attributes
     ----------
     score : int or float or None
-        Video questions: a whole number from 0 to 5. MM-Vet: a fraction from 0 to 1.
+        Video questions: a whole number, 0 to 5 as asked. MM-Vet: a fraction from 0 to 1.
     pred : str
-        Video questions: yes or no.
+        Video questions: yes, no, or neither.
     broken : str
         Why there is no verdict; "" where there is one.
     """

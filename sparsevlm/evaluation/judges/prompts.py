@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sparsevlm.benchmarks.mmvet import EITHER
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.evaluation.judges.interface import Row, Verdict
-from sparsevlm.evaluation.judges.replies import read_fraction, read_video_reply
+from sparsevlm.evaluation.judges.replies import read_fraction, read_strictly, read_video_reply
 
 BOTH = "<AND>"  # MM-Vet's own mark between facts that must all be there
 _FIELD = re.compile(r"\{(question|answer|prediction)\}")
@@ -107,15 +107,15 @@ class Task:
         "videoqa" or "mmvet".
     prompt : Prompt
         This repository's wording.
-    read : (reply) -> Verdict
-        Raises `ReplyError` where there is none.
+    readings : dict of (reply) -> Verdict
+        Ways to read a reply, the default first; each raises `ReplyError` where there is no verdict.
     max_tokens : int
         Longest reply.
     """
 
     name: str
     prompt: Prompt
-    read: Callable[[str], Verdict]
+    readings: Mapping[str, Callable[[str], Verdict]] = field(hash=False)
     max_tokens: int
 
 
@@ -138,7 +138,7 @@ VIDEO_QA = Task(
         ),
         reminder="Only the dictionary, with 'pred' ('yes' or 'no') and 'score' (0 to 5).",
     ),
-    read_video_reply,
+    {"official": read_video_reply, "strict": read_strictly},
     max_tokens=64,
 )
 
@@ -166,7 +166,7 @@ MM_VET = Task(
         ),
         reminder="Only the number, from 0.0 to 1.0.",
     ),
-    read_fraction,
+    {"number": read_fraction},
     max_tokens=8,
 )
 

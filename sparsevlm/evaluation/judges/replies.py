@@ -1,18 +1,21 @@
-"""Reading a judge's reply: leniently in form, strictly in content."""
+"""Reading a judge's reply: as the official script does, or strictly in content."""
 
 from __future__ import annotations
 
 import ast
 import json
-import math
 import re
 
-from sparsevlm.benchmarks.videoqa import BEST, YES_NO
+from sparsevlm.benchmarks.videoqa import BEST, NEITHER, YES_NO
 from sparsevlm.evaluation.judges.interface import Verdict
 
-FORMAT = 1  # to be raised with every change here that reads a reply differently
+FORMAT = 3  # to be raised with every change here that reads a reply differently
 LONGEST = 10_000  # characters; nothing that long is a verdict
 _NUMBER = r"[-+]?\d+(?:\.\d+)?"
+_NO_LITERAL = (
+    ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError,
+)  # fmt: skip
+_GRADE = re.compile(r"(?<!\w)[-+]?\.?\d[\w.,/+-]*(?:\s*%)?")  # with all that may change it
 _OUT_OF = rf"(?:\s*(?:/|out of)\s*{_NUMBER})"
 
 
@@ -23,18 +26,47 @@ class ReplyError(ValueError):
 def read_video_reply(reply: str) -> Verdict:
     """Return the verdict of a reply that should be {'pred': 'yes', 'score': 4}.
 
+    A `pred` that contains yes anywhere is yes, else one that contains no anywhere is no ("not
+    sure"), else it is neither and counts in the mean score only. Any number is a score, cut down to
+    a whole one.
+
+    Raises
+    ------
+    ReplyError
+        See `read_strictly`, which reads what the official script cannot.
+
+    Source
+    ------
+    Video-ChatGPT `evaluate_activitynet_qa.py`, and Video-LLaVA `eval_video_qa.py` after it.
+    Difference: a reply that they drop and ask for again (fences, text around it) is read strictly;
+    so is one without a `pred` of text or a number, at which the first stops, and of which the
+    second counts the number in the mean score, or 0.
+    """
+    try:
+        fields = ast.literal_eval(reply)
+        score, pred = int(fields["score"]), fields["pred"].lower()
+        float(score)  # the mean of all is one
+        said = next((word for word in YES_NO if word in pred), NEITHER)
+    except (*_NO_LITERAL, LookupError, OverflowError):
+        return read_strictly(reply)
+    return Verdict(pred=said, score=score)
+
+
+def read_strictly(reply: str) -> Verdict:
+    """Return the verdict of a reply that should be {'pred': 'yes', 'score': 4}, by its meaning.
+
     Read too: JSON, code fences, text around it, thoughts before it, a missing brace, capitals, True
     for yes, a score as "4", 4.8 (cut down to 4), "4/5" or "4 out of 5".
 
     Raises
     ------
     ReplyError
-        `pred` or `score` is missing, is something else, or comes twice and differs.
+        `pred` is not yes or no, `score` is not from 0 to 5, or one is missing or comes twice and
+        differs.
 
     Source
     ------
-    Video-LLaVA `eval_video_qa.py`, which evaluates the reply as Python and takes `int(score)`.
-    Difference: it takes any `pred` that contains yes, and a score beyond 0 to 5.
+    None; see `read_video_reply`.
     """
     reply = _spoken(reply)
     if len(reply) > LONGEST:
@@ -51,18 +83,23 @@ def read_fraction(reply: str) -> Verdict:
     Raises
     ------
     ReplyError
-        There is no number, or it is out of range.
+        There is no number, or it is a percentage, a range, a fraction of anything but 1, or out of
+        range.
 
     Source
     ------
     MM-Vet's grading script. Difference: it takes the first word only, and gives 0 after five tries.
     """
-    match = re.search(_NUMBER, _spoken(reply)[:LONGEST])
+    match = _GRADE.search(_spoken(reply)[:LONGEST])
     if match is None:
         raise ReplyError("the reply holds no number")
-    if not 0 <= float(match[0]) <= 1:
+    try:
+        score = float(re.sub(r"/1(\.0+)?$", "", match[0].rstrip(".,")))
+    except ValueError:
+        raise ReplyError(f"the score must be a plain number, the reply has {match[0]}") from None
+    if not 0 <= score <= 1:
         raise ReplyError(f"the score must be from 0 to 1, the reply has {match[0]}")
-    return Verdict(score=float(match[0]))
+    return Verdict(score=score)
 
 
 def _spoken(reply: str) -> str:
@@ -71,24 +108,36 @@ def _spoken(reply: str) -> str:
 
 
 def _dictionaries(reply: str) -> list[dict]:
-    """Return the JSON or Python dictionaries in a text that look like verdicts."""
-    found = []
-    for text in re.findall(r"\{[^{}]*\}", reply):
-        for read in (json.loads, ast.literal_eval):
-            try:
-                fields = {str(key).lower(): value for key, value in read(text).items()}
-            except (
-                ValueError,
-                SyntaxError,
-                TypeError,
-                AttributeError,
-                MemoryError,
-                RecursionError,
-            ):
-                continue
-            found += [fields] if {"pred", "score"} & fields.keys() else []
-            break
+    """Return the JSON or Python dictionaries in a text that look like verdicts.
+
+    What is inside of such a one is a part of it, not a verdict of its own.
+    """
+    found, end = [], 0
+    for start, stop in _braces(reply):
+        if start >= end and {"pred", "score"} & (fields := _fields(reply[start:stop])).keys():
+            found.append(fields)
+            end = stop
     return found
+
+
+def _braces(text: str) -> list[tuple[int, int]]:
+    """Return where every pair of braces starts and stops, the outer before the inner."""
+    opened, found = [], []
+    for place, letter in enumerate(text):
+        if letter == "{":
+            opened.append(place)
+        elif letter == "}" and opened:
+            found.append((opened.pop(), place + 1))
+    return sorted(found)
+
+
+def _fields(text: str) -> dict:
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return {str(key).lower(): value for key, value in read(text).items()}
+        except _NO_LITERAL:
+            continue
+    return {}
 
 
 def _pairs(reply: str) -> dict:
@@ -115,7 +164,7 @@ def _whole_score(value: object) -> int:
         shape = rf"\s*({_NUMBER})\s*(?:(?:/|out of)\s*{BEST}(?:\.0+)?)?\s*"
         match = re.fullmatch(shape, value, re.IGNORECASE)
         value = float(match[1]) if match else None
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not 0 <= value <= BEST:
         raise ReplyError(f"score must be a number from 0 to {BEST}, the reply has {value!r}"[:200])
     return int(value)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, fields
 from statistics import fmean
 
 from sparsevlm.benchmarks import Sample
+from sparsevlm.core.schedule import plain
 
 ID_LENGTH = 16  # hexadecimal digits; enough for any number of runs one can run
 
@@ -84,13 +85,14 @@ class EvaluationRun:
     device: str = field(default="cpu", compare=False)
 
     def __post_init__(self) -> None:
+        for name in self.__dataclass_fields__:
+            object.__setattr__(self, name, plain(getattr(self, name)))
         for name in ("num_samples", "batch", "max_new_tokens"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            if type(value := getattr(self, name)) is not int or value < 1:
                 raise ValueError(f"EvaluationRun.{name} must be a positive integer, got {value!r}")
         object.__setattr__(self, "pruner", canonical_json(json.loads(self.pruner)))
         if self.layers is not None:
-            object.__setattr__(self, "layers", tuple(self.layers))
+            object.__setattr__(self, "layers", tuple(map(plain, self.layers)))
 
     @property
     def id(self) -> str:

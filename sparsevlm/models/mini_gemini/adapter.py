@@ -7,7 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from sparsevlm.runtime.adapter import Adapter, Grid, placeholders
+from sparsevlm.models.vision import TowerNotes, check_equal, placeholders
+from sparsevlm.runtime.adapter import Adapter, Grid
 
 
 class MiniGemini(Adapter):
@@ -23,11 +24,12 @@ class MiniGemini(Adapter):
 
     def visual_mask(self, arguments: dict) -> Tensor:
         """True at the image placeholders."""
-        ids = [self.config.image_token_id]
-        return placeholders(arguments, ids, [("pixel_values", "image")])
+        token = self.config.image_token_id
+        return placeholders(arguments, [("image", token, ("pixel_values",))], TowerNotes())
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """(rows, columns); of an HD image (views, rows, columns): the whole, then its crops."""
+        check_equal(counts, "image")
         vision, views = self.config.vision_config, self.config.num_views
         side = vision.image_size // vision.patch_size
         grid = (side, side) if views == 1 else (views, side, side)

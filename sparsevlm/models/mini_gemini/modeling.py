@@ -86,7 +86,8 @@ class MiniGeminiForConditionalGeneration(MiniGeminiPreTrainedModel, GenerationMi
             inputs_embeds=inputs_embeds,
             **kwargs,
         )
-        kept = slice(-logits_to_keep, None) if isinstance(logits_to_keep, int) else logits_to_keep
+        given = isinstance(logits_to_keep, Tensor)
+        kept = logits_to_keep if given else slice(-logits_to_keep, None)
         logits = self.lm_head(outputs.last_hidden_state[:, kept])
         loss = None
         if labels is not None:

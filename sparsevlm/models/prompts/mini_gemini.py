@@ -50,6 +50,10 @@ class MiniGeminiPromptBuilder(PromptBuilder):
         """See `PromptBuilder.seen`."""
         return seen_by_clip(images, self.config.image_size_aux, self.fit)
 
+    def _reserved(self, question: str) -> list[str]:
+        """An ``<image>`` is cut out before anything is tokenized."""
+        return super()._reserved(question.replace(PLACEHOLDER, " "))
+
     def _ids(self, prompt: str, num_images: int, count: int) -> list[int]:
         """SentencePiece begins each piece with its word mark; only the first keeps its <s>."""
         pieces = prompt.split(PLACEHOLDER)

@@ -1,0 +1,132 @@
+"""A call of `generate` under `prune`: which of the model's calls are about its prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from threading import get_ident
+
+import torch
+from torch import Tensor
+from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
+
+from sparsevlm.runtime.checks import check_cache
+from sparsevlm.runtime.hooks import HookOwner
+
+
+class Generation(StoppingCriteria):
+    """One call of `generate`: which of the model's calls are about its prompt.
+
+    Parameters
+    ----------
+    session
+        Under which it runs.
+    arguments
+        Of the call, by name.
+
+    Raises
+    ------
+    ValueError
+        For a cache that `prune` cannot work with.
+    """
+
+    def __init__(self, session: HookOwner, arguments: dict) -> None:
+        self.session, self.arguments, self.thread = session, arguments, get_ident()
+        given = [arguments.get(name) for name in ("inputs_embeds", "inputs", "input_ids")]
+        # What is no prompt is for `generate` itself to refuse.
+        given = [one if getattr(one, "ndim", 0) > 1 else None for one in given]
+        self.length = next((prompt.shape[1] for prompt in given if prompt is not None), 1)
+        cache = arguments.get("past_key_values")
+        check_cache(cache)
+        # With a filled cache the prompt is the one in the cache, and no prefill comes.
+        self.awaited = cache is None or cache.get_seq_length() == 0
+        self.assisting = False
+        self.ids: Tensor | None = next((ids for ids in given[1:] if ids is not None), None)
+        if self.thread != session.thread:
+            stopping = [*(arguments.get("stopping_criteria") or ()), self]
+            self.arguments = {**arguments, "stopping_criteria": StoppingCriteriaList(stopping)}
+
+    def __call__(self, input_ids: Tensor, scores: object, **kwargs: object) -> Tensor:
+        """Never stops; but in a thread of its own, an answer may not outlive the block."""
+        if not self.session.open:
+            raise RuntimeError(
+                "the block of prune() ended while this thread was still generating under it; "
+                "join the thread inside the block"
+            )
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+    def check(self, config: GenerationConfig) -> None:
+        """Check what `generate` makes of its arguments and of the model's defaults.
+
+        Raises
+        ------
+        ValueError
+            If the prompt is to come in chunks, or to be written anew.
+        """
+        chunk = config.prefill_chunk_size
+        if chunk is not None and chunk < self.length and self.awaited:
+            raise ValueError(
+                f"prune() cannot prune a prompt in parts: prefill_chunk_size={chunk} cuts this one "
+                f"of {self.length} tokens, and the words that rate may be in a later part. Leave "
+                "prefill_chunk_size out"
+            )
+        if config.token_healing:
+            raise ValueError(
+                "token_healing makes the prompt anew from its text, where images have no place; "
+                "leave it out under prune()"
+            )
+
+    def is_assisted_by(self, arguments: dict) -> bool:
+        """Whether a ``generate`` inside this one is about its prompt or a side question.
+
+        Before the prompt came it is one of its own, such as that of a ``custom_generate``, unless
+        it is said to be an assistant.
+
+        Parameters
+        ----------
+        arguments
+            Of the call, by name.
+        """
+        config = arguments.get("generation_config")
+        return not self.awaited or bool(getattr(config, "is_assistant", False))
+
+    def prompt_of(self, ids: Tensor | None, length: int) -> tuple[int, bool] | None:
+        """Tokens of the prompt at the head of a prefill, and whether it is the first time.
+
+        Without a cache the prompt comes again and again with the answer so far behind it, and
+        assisted generation sends candidates along. ``None``: the prefill is about something else,
+        such as the prompt without an image that ``guidance_scale`` looks at.
+
+        Parameters
+        ----------
+        ids
+            ``[batch, tokens]`` of the prefill, where it has them.
+        length
+            Its tokens.
+        """
+        waits = self.awaited and not self.assisting
+        if not (waits and length == self.length) and not self._begins(ids):
+            return None
+        if waits:
+            self.awaited = False
+            self.ids = None if ids is None else ids[:, : self.length]
+        return self.length, waits
+
+    def _begins(self, ids: Tensor | None) -> bool:
+        known = self.ids
+        if ids is None or known is None or len(ids) != len(known):
+            return False
+        return torch.equal(ids[:, : known.shape[1]], known)
+
+    def assist(self, own: Callable, *args: object, **kwargs: object) -> object:
+        """Run a ``generate`` inside this one: the model, or its first layers, looks ahead."""
+        self.assisting = True
+        try:
+            return own(*args, **kwargs)
+        finally:
+            self.assisting = False
+
+    def fail(self) -> None:
+        """After an error: who waits for a streamed answer waits no longer."""
+        streamer = self.arguments.get("streamer")
+        if streamer is not None and self.thread != self.session.thread:
+            streamer.end()
