@@ -70,6 +70,9 @@ def test_a_sample_goes_through_json_and_an_incomplete_row_is_refused():
         Sample.from_json({k: v for k, v in sample.to_json().items() if k != "question"})
     with pytest.raises(ValueError, match="Sample.answer must be a non-empty string"):
         Sample("1", 2, "q", " ")
+    for fields in ({"split": None}, {"group": 3}, {"options": "AB"}, {"answers": ("a", None)}):
+        with pytest.raises(ValueError, match=f"Sample.{next(iter(fields))} must be "):
+            Sample("1", 2, "q", "A", **fields)
 
 
 def test_a_row_counts_once_and_a_group_has_one_split():
@@ -190,6 +193,9 @@ def test_mme_refuses_half_a_pair_and_unknown_subtasks():
         score("mme", _mme_pair("i1", "count", True, True)[:1])
     with pytest.raises(ValueError, match="unknown MME subtask 'smell'; known: existence"):
         score("mme", _mme_pair("i1", "smell", True, True))
+    rows = _mme_pair("i1", "count", True, True)
+    with pytest.raises(ValueError, match="MME answers are yes or no, .* has 'maybe'"):
+        score("mme", [{**rows[0], "answer": "maybe"}, rows[1]])
 
 
 # MMBench

@@ -121,6 +121,9 @@ def test_options_that_are_no_text():
     assert infer_option("is 3", (1, 2, 3, None)) == "C"
     assert infer_option("D", (1, 2, float("nan"), 4)) == "D"
     assert infer_option("nan", (1, 2, float("nan"))) == ""
+    older = READINGS[1]  # an article is one also where there is no option A
+    assert infer_option("it is A or B", (None, "x"), older) == ""
+    assert infer_option("A or B", (None, "x"), older) == "B"
     for options in ((), ("x",) * 27):
         with pytest.raises(ValueError, match="a question has 1 to 26 options, got"):
             infer_option("A", options)

@@ -13,6 +13,7 @@ from sparsevlm.cli.base import app
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import get_profile, profiles
 from sparsevlm.evaluation.results import provenance
+from sparsevlm.models.checkpoints import CHECKPOINTS, find
 from sparsevlm.paper.notebooks import known_notebooks
 
 
@@ -244,3 +245,23 @@ def test_bench_ends_with_one_line_of_json(capsys):
     result = json.loads(out.splitlines()[-1])
     assert code == 0 and set(result["budgets"]) == {"192", "128", "64"}
     assert run(capsys, "bench", "--rounds", "0")[0] == 2
+
+
+def test_fetch_without_a_name_lists_what_there_is_and_fetches_nothing(capsys, tmp_path):
+    code, out, err = run(capsys, "fetch", "--folder", str(tmp_path / "new"))
+    assert code == 2 and "name what to fetch, or give --all" in err and err.count("\n") == 1
+    lines = [line.split() for line in out.splitlines()]
+    assert [line[0] for line in lines] == [one.short for one in CHECKPOINTS]
+    assert lines[0] == ["llava-7b", "14.1", "GB", "llava-hf/llava-1.5-7b-hf"]
+    assert not (tmp_path / "new").exists()
+    assert run(capsys, "fetch", "llava-7b", "--all")[0] == 2
+
+
+@pytest.mark.parametrize("names", [["--all"], ["llava-7b"]])
+def test_fetch_gets_what_is_named(monkeypatch, names):
+    chosen = []
+    monkeypatch.setattr(
+        "sparsevlm.models.checkpoints.fetch.fetch", lambda c, *_, **__: chosen.append(c)
+    )
+    assert cli.main(["fetch", *names]) == 0
+    assert chosen == [list(CHECKPOINTS) if names == ["--all"] else [find("llava-7b")]]

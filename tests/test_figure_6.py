@@ -8,7 +8,6 @@ import pytest
 from other_models import profile_of
 from PIL import Image
 
-from sparsevlm.analysis.panels import shortened
 from sparsevlm.analysis.survivors import DROPPED, ENLARGE, kept_outline, survivor_image
 from sparsevlm.miniature.weights import DATA
 from sparsevlm.paper.figures import figure_6
@@ -102,8 +101,3 @@ def test_any_model_has_its_rows(model, tmp_path):
     assert any("✓" in text or "✗" in text for text in written) is scenes
     if not scenes:  # LLaVA pads a photograph to a square; so the panels are square
         assert {one.image.width - one.image.height for one in data.pruned} == {0}
-
-
-def test_an_answer_with_dollars_is_no_formula():
-    assert shortened("between $5 and $10") == r"between \$5 and \$10"
-    assert shortened("the person is holding a white helmet", 20) == "the person is …"

@@ -38,6 +38,9 @@ from sparsevlm.evaluation.judges.replies import (
         "pred: yes, score: 4",
         "'pred': yes\n'score': 4",
         "{'pred': 'yes', 'score': 4} {'score': 4, 'pred': 'yes'}",
+        "{'pred': 'yes', 'score': 4, 'other answer': {'pred': 'no', 'score': 1}}",
+        "So: {'result': {'pred': 'yes', 'score': 4, 'why': {'score': {'pred': 'no'}}}}",
+        "{ {'pred': 'yes', 'score': 4}",
     ],
 )
 def test_replies_are_read_leniently_in_form(reply):
@@ -112,14 +115,36 @@ def test_replies_without_a_verdict_are_broken_and_never_no(reply, reason):
         ("0.0\n1.0", 0),
         ("1.0", 1),
         ("<think>3 of 4</think>0.75", 0.75),
+        (".5", 0.5),
+        ("**0.8/1.0**", 0.8),
+        ("1e-1", 0.1),
+        ("Level3: 0.2, because", 0.2),
     ],
 )
 def test_fractions(reply, score):
     assert read_fraction(reply) == Verdict(score=score)
 
 
-@pytest.mark.parametrize("reply", ["", "none", "5", "-0.5", "50 %", "1.1"])
-def test_fractions_out_of_range_are_broken(reply):
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "none",
+        "5",
+        "-0.5",
+        "50 %",
+        "1.1",
+        "1/2",
+        "1%",
+        "1 %",
+        "0,5",
+        "0.4-0.6",
+        "1st",
+        "nan",
+        "1e999",
+    ],
+)
+def test_what_is_no_fraction_is_broken(reply):
     with pytest.raises(ReplyError):
         read_fraction(reply)
 

@@ -169,6 +169,7 @@ def test_a_damaged_picture_is_named(data):
 
 GQA = "llava_gqa_testdev_balanced.jsonl"
 TEXTVQA = "llava_textvqa_val_v051_ocr.jsonl"
+RELEASE = "MME_Benchmark_release_version"
 # What is changed in a file of a benchmark, and what is said then.
 FAULTS = [
     ("gqa", GQA, "20000002", "20000001", "sample '20000001' is there twice"),
@@ -186,6 +187,18 @@ FAULTS = [
     ("textvqa", TEXTVQA, "Reference OCR token: \\n", "", "not the file without OCR"),
     ("textvqa", TEXTVQA, "HOT, ", "HOT\\n", "the prompt of '00aa.0' must be the question"),
     ("mmbench", "mmbench_dev_20230712.tsv", "\tiVBO", "\t????", "is no base64"),
+    ("mmbench", "mmbench_dev_20230712.tsv", "\tA\tobject", "\ta\tobject",
+     "row 241 of mmbench_dev_20230712.tsv has the answer 'a', not one of 'A', 'B', 'C', 'D'"),
+    ("mme", f"{RELEASE}/count/0001.txt", "\tYes", "\tmaybe", "MME answers are yes or no"),
+    ("seed", "SEED-Bench.json", '"answer": "B"', '"answer": "b"', "'1001' in SEED-Bench.json has"),
+    ("seed", "llava-seed-bench.jsonl", '"SEED-Bench-image/1_22"', "7", "1 of 2 pictures"),
+    *(("scienceqa", "problems.json", '"answer": 1', f'"answer": {value}',
+       "'8' in problems.json has the answer ") for value in ('"1"', 2, -1, "true", "null")),
+    ("scienceqa", "llava_test_CQM-A.json", '"value"', '"text"', "damaged: KeyError('value')"),
+    ("textvqa", "TextVQA_0.5.1_val.json", '"HOT"', "null", "Sample.answers must be strings"),
+    ("mmvet", "mm-vet.json", '"capability"', '"answer": null, "capability"', "are damaged: "),
+    ("gqa", "data/testdev_balanced_questions.json", '"types"', '"types": null, "was"',
+     "are damaged: AttributeError"),
 ]  # fmt: skip
 
 

@@ -114,7 +114,7 @@ def sheet(path):
 
 def test_mmbench_is_the_table_with_a_column_of_predictions(folders, tmp_path):
     rows = answered("mmbench", folders["mmbench"])
-    rows[0]["prediction"] = 'A <"&">\x07 é'
+    rows[0]["prediction"] = 'A <"&">\x07\uffff\ud800 é'
     path = write_upload("mmbench", rows, folders["mmbench"], tmp_path / "v1.5")
     assert path == tmp_path / "v1.5.xlsx"
     head, *lines = sheet(path)

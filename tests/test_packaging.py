@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import re
 import subprocess
@@ -113,6 +114,10 @@ def test_python_range_is_the_same_everywhere():
     assert project()["requires-python"] == f">={PYTHONS[0]},<3.{int(PYTHONS[-1][2:]) + 1}"
     makefile = (ROOT / "Makefile").read_text()
     assert "(3, 10) <= sys.version_info[:2] < (3, 14)" in makefile
+    for page in ("README.md", "docs/a100.md"):
+        assert f"Python {PYTHONS[0]} to {PYTHONS[-1]}" in (ROOT / page).read_text()
+    tested = (ROOT / ".github" / "workflows" / "tests.yml").read_text()
+    assert f"python: {json.dumps(PYTHONS)}" in tested, "every version that we name is run"
 
 
 def make(*arguments: str) -> subprocess.CompletedProcess[str]:

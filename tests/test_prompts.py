@@ -253,6 +253,12 @@ def test_media_and_questions_that_do_not_fit():
         builder_of("mini_gemini").inputs(["a"], [[]])
     with pytest.raises(ValueError, match="the question is empty"):
         builder_of("llava").inputs([" "], [[]])
+    for question, said in ((None, "must be text, got None"), ("a\ud800", "surrogates not allowed")):
+        with pytest.raises(ValueError, match=said):
+            builder_of("llava").inputs([question], [[]])
+    for media in (picture(9, 9), None):
+        with pytest.raises(ValueError, match=r"needs a list of media: \[\[image\]\]; got"):
+            builder_of("llava").inputs(["a"], [media])
     with pytest.raises(ValueError, match="fps must be positive"):
         prompt_builder("qwen2_vl", qwen.tiny_qwen2_vl().config, None, fps=0)
     with pytest.raises(ValueError, match="'llama'; choose from llava, video_llava"):

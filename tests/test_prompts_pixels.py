@@ -15,9 +15,9 @@ from transformers import Qwen2VLImageProcessorPil
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 import sparsevlm as sv
-from sparsevlm.models.images import sample_frames
+from sparsevlm.models.images import ImageError, sample_frames
 from sparsevlm.models.prompts import prompt_builder
-from sparsevlm.models.prompts.clip import clip_pixels, pad_to_square
+from sparsevlm.models.prompts.clip import clip_pixels, clip_processor, pad_to_square
 from sparsevlm.models.prompts.mini_gemini import low_pixels
 from sparsevlm.models.prompts.qwen_vl import QwenPromptBuilder, qwen_patches
 from sparsevlm.models.prompts.video_llava import image_key
@@ -65,6 +65,26 @@ def test_clip_pixels_are_normalized_and_cut_or_padded_or_stretched():
     assert np.abs(found["pad"][:12]).max() < 0.02
     narrow = wide.resize((24, 24), Image.Resampling.BICUBIC)
     assert np.abs(found["stretch"] - normalized(narrow)).max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(900, 7), (7, 900), (301, 300), (1, 1), (5, 64), (640, 480)])
+def test_padding_strip_by_strip_gives_the_same_pixels(size, monkeypatch):
+    """Bit for bit what the scripts get from the whole square."""
+    monkeypatch.setattr("sparsevlm.models.prompts.clip.STRIP", 5000)
+    processor = clip_processor(96, "pad", tuple(MEAN), tuple(STD))
+    want = processor([pad_to_square(picture(*size))], return_tensors="pt")["pixel_values"]
+    assert torch.equal(clip_pixels([picture(*size)], 96, "pad", tuple(MEAN), tuple(STD)), want)
+
+
+def test_panoramas_need_no_memory_for_their_squares():
+    """A picture of 65,500 x 3 pixels on a square would take 17 GB."""
+    line = Image.new("RGB", (65_500, 3), "white")
+    assert clip_pixels([line], 336, "pad").shape == (1, 3, 336, 336)
+    assert clip_pixels([line], 336, "stretch").min() > 1.9
+    with pytest.raises(ImageError, match="65500 x 3 pixels is more than 200 times as long as wide"):
+        clip_pixels([line], 336, "crop")
+    with pytest.raises(ValueError, match="aspect ratio must be smaller than 200"):
+        qwen_patches([line], qwen_processor())
 
 
 def test_frames_are_spread_from_the_first_to_the_last():

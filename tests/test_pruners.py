@@ -128,6 +128,8 @@ def test_json_is_canonical_and_complete():
         ({"tokens": 64.5}, "tokens must be an integer"),
         ({"lam": True, "sparsity_mode": "rank"}, "lam must be a number, got True"),
         ({"bias": "6"}, "bias must be a number"),
+        ({"bias": float("inf")}, "bias must be a number, got inf"),
+        ({"scale": np.float64("nan"), "sparsity_mode": "scaled_rank"}, "scale must be a number"),
         ({"gravity": 1}, "gravity must be True or False"),
         ({"always_drop": "no"}, "always_drop must be True or False"),
         ({"sparsity_mode": "rank"}, "needs lam .* or tokens"),
@@ -202,13 +204,20 @@ def test_numbers_of_numpy_make_equal_ids():
     assert written(sv.SparseVLM(STAGES, recycle=0)) == written(sv.SparseVLM(STAGES, recycle=0.0))
 
 
-@pytest.mark.parametrize("value", [True, np.True_, torch.tensor(True), 64.0, np.float64(64), "64"])
+@pytest.mark.parametrize(
+    "value", [True, np.True_, torch.tensor(True), 64.0, np.float64(64), "64", [64], np.array([64])]
+)
 def test_what_is_no_integer_is_refused_by_name(value):
     for name in ("sparsevlm", "random", "pdrop", "tome", "fastv", "sparsevlm-plus"):
         with pytest.raises(ValueError, match=r"tokens \(the budget.*must be an integer from 1"):
             sv.make_pruner(name, tokens=value, **SIZES)
-    with pytest.raises(ValueError, match="num_layers must be an integer"):
-        sv.make_pruner("uniform", tokens=64, num_layers=value, num_visual=576)
+    for name in ("sparsevlm-v1.0", "sparsevlm-video"):
+        with pytest.raises(ValueError, match="has settings for .* tokens, got"):
+            sv.make_pruner(name, tokens=value, **SIZES)
+    for name in ("uniform", *BUDGETS):
+        for size in SIZES:
+            with pytest.raises(ValueError, match=f"{size} must be an integer of at least 1"):
+                sv.make_pruner(name, tokens=BUDGETS.get(name, 64), **{**SIZES, size: value})
     with pytest.raises(ValueError, match="a layer to prune after must be an integer"):
         sv.make_pruner("fastv", tokens=192, **SIZES, layers=[value])
     with pytest.raises(ValueError, match=r"layers must be a sequence such as \(2, 6, 15\), got 2"):

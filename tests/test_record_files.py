@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from dataclasses import replace
 
 import pytest
 from test_store import IDS, RUN, fill
 
+from sparsevlm.benchmarks.loaders.layout import write_picture
+from sparsevlm.benchmarks.uploads import write_upload
 from sparsevlm.evaluation.results import record_files
 from sparsevlm.evaluation.results.atomic import replacing, write_text
 from sparsevlm.evaluation.results.record_files import RECORDS_IN_MEMORY
 from sparsevlm.evaluation.results.store import RunError, Store
+from sparsevlm.runtime.trace import SampleTrace, StageTrace, Trace
 
 
 @pytest.fixture
@@ -123,3 +127,35 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path):
         partial.write_text("ha")
         raise RuntimeError
     assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+def a_trace(path):
+    stage = StageTrace(0, [0], [], [], [], [], [], 1)
+    return Trace({}, [SampleTrace(2, (1, 2), [stage], [2], [1])]).save(path)
+
+
+def a_picture(path):
+    path.mkdir(exist_ok=True)
+    return path / write_picture(b"\x89P", path, "images")
+
+
+WRITERS = {
+    "a text": lambda path: write_text(path, "text") or path,
+    "a trace": a_trace,
+    "a picture of a table": a_picture,
+    "answers to upload": lambda path: write_upload("mmvet", [], path, path),
+}
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_a_file_has_the_permissions_that_open_gives(name, tmp_path):
+    """Those of the umask; a text or trace that is there keeps its own."""
+    before = os.umask(0o027)
+    try:
+        path = WRITERS[name](tmp_path / "new")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o640
+        path.chmod(0o604)
+        WRITERS[name](tmp_path / "new")
+        assert stat.S_IMODE(path.stat().st_mode) == (0o640 if "upload" in name else 0o604)
+    finally:
+        os.umask(before)

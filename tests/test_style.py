@@ -98,7 +98,7 @@ def test_the_same_figure_gives_the_same_bytes(figure, tmp_path):
 def test_a_failed_write_leaves_the_old_figure(figure, tmp_path, monkeypatch):
     (pdf, *_) = style.save_figure(figure, "probe", "mini", folder=tmp_path)
     old = pdf.read_bytes()
-    figure.axes[0].set_xlabel("$\\frac{$")  # cannot be set, so that drawing fails midway
+    figure.axes[0].set_xlabel("$\\frac{$", parse_math=True)  # so that drawing fails midway
     with pytest.raises(ValueError):
         style.save_figure(figure, "probe", "mini", folder=tmp_path)
     assert pdf.read_bytes() == old and not list(tmp_path.glob("*.partial*"))

@@ -62,7 +62,7 @@ def accuracies(
 
 def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty"]
-    done = subprocess.run(command, cwd=DATA, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=DATA, capture_output=True, encoding="utf-8", check=False)
     return done.stdout.strip() or "unknown"
 
 
@@ -70,7 +70,7 @@ def _processor_name() -> str:
     """The processor of this machine, as Linux names it."""
     information = Path("/proc/cpuinfo")
     if information.exists():
-        for line in information.read_text().splitlines():
+        for line in information.read_text("utf-8").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()
@@ -145,7 +145,7 @@ def write_card(name: str, folder: Path, samples_per_benchmark: int) -> Path:
     model = get_trainer(name).starting_model(recipe, state["seed"])
     model.load_state_dict(state["model"])
     export(model, DATA / name, name)
-    rows = [json.loads(line) for line in (folder / "curves.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (folder / "curves.jsonl").read_text("utf-8").splitlines()]
     facts = {
         "name": name,
         "seed": state["seed"],
@@ -172,7 +172,7 @@ def measure_again(name: str, samples_per_benchmark: int) -> Path:
     FileNotFoundError
         There is no card to renew.
     """
-    facts = json.loads((DATA / f"{name}.json").read_text())
+    facts = json.loads((DATA / f"{name}.json").read_text("utf-8"))
     facts.setdefault("processor", "not recorded")
     return _finish(facts, samples_per_benchmark)
 
@@ -190,10 +190,10 @@ def _finish(facts: dict, samples_per_benchmark: int) -> Path:
     facts["card_seed"] = CARD_SEED
     facts["accuracies"] = accuracies(get_miniature(name), model, builder, samples_per_benchmark)
     facts["probes"] = get_trainer(name).probes(model)
-    (DATA / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (DATA / f"{name}.json").write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
     _curves_figure(facts["curves"], recipe, DATA / f"{name}-curves.svg")
     card = DATA / f"{name}.md"
-    card.write_text(fill((DATA / f"{name}.template.md").read_text(), facts))
+    card.write_text(fill((DATA / f"{name}.template.md").read_text("utf-8"), facts), "utf-8")
     return card
 
 

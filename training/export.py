@@ -35,7 +35,7 @@ def export(model: PreTrainedModel, folder: Path, name: str = "mini-llava") -> No
     if processor := _processor(builder):
         processor.save_pretrained(partial)
     lines = [f"{sha256(path)}  {path.name}\n" for path in sorted(partial.iterdir())]
-    (partial / CHECKSUMS).write_text("".join(lines))
+    (partial / CHECKSUMS).write_text("".join(lines), "utf-8")
     if folder.exists():
         shutil.rmtree(folder)
     os.replace(partial, folder)

@@ -143,7 +143,7 @@ class Run:
         return range(base + first, base + first + share)
 
     def log(self, row: dict) -> None:
-        with open(self.folder / "curves.jsonl", "a") as file:
+        with open(self.folder / "curves.jsonl", "a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
 

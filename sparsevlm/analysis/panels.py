@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sparsevlm.analysis.style import METHOD_STYLE, use_style
-from sparsevlm.analysis.survivors import bare, draw_survivors, draw_words, kept_outline
+from sparsevlm.analysis.survivors import (
+    bare,
+    draw_survivors,
+    draw_words,
+    kept_outline,
+    shortened,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,6 +73,18 @@ class Canvas:
         self.figure.add_artist(
             FancyArrowPatch(*points, transform=self.figure.transFigure, shrinkA=0, shrinkB=0, **how)
         )
+
+
+def log_y_axis(axes: Axes) -> None:
+    """Make the y axis logarithmic, its labels no formulas: none is parsed in these figures."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: "10" + f"{np.log10(value):.0f}".translate(raised))
+    )
+    axes.yaxis.set_minor_formatter(LogFormatter())
 
 
 def ramp(color: str) -> Colormap:
@@ -161,18 +178,13 @@ def draw_answer(axes: Axes, one: AskedExample, y: float = -0.03, room: int = 28,
     Green and a tick, or red, a cross and the right one. More than `room` characters are cut.
     """
     answer, truth = shortened(one.answer.text, room), one.example.answer
-    text, color = f"{answer or 'nothing'} ✗ ({truth})", WRONG
+    text, color = f"{answer or 'nothing'} ✗ ({shortened(truth, room)})", WRONG
     if not truth:
         text, color = answer or "no answer", "#222222"
     elif one.answer.text == truth:
         text, color = f"{answer} ✓", RIGHT
     how = {"size": 7, "va": "top", "ha": "left", **how}
     axes.text(0, y, text, color=color, transform=axes.transAxes, **how)
-
-
-def shortened(text: str, characters: int = 28) -> str:
-    """Return a long answer cut at a word, with dots; a dollar sign begins no formula."""
-    return textwrap.shorten(text, characters, placeholder=" …").replace("$", r"\$")
 
 
 def count_of_target(axes: Axes, one: AskedExample, stage: int, text: str, **how: object) -> None:
@@ -193,7 +205,7 @@ def question_lines(one: AskedExample, characters: int, most: int = 99) -> list[l
     """
     lines: list[list[int]] = [[]]
     for index in one.asked:
-        used = sum(len(one.words[i]) + 1 for i in lines[-1]) + len(one.words[index])
+        used = sum(len(shortened(one.words[i])) + 1 for i in [*lines[-1], index]) - 1
         if lines[-1] and used > characters and len(lines) < most:
             lines.append([])
         lines[-1].append(index)
@@ -203,7 +215,7 @@ def question_lines(one: AskedExample, characters: int, most: int = 99) -> list[l
 def draw_line(axes: Axes, one: AskedExample, line: Sequence[int], y: float, size: float,
               room: int = 99) -> None:  # fmt: skip
     """Write some words of the text, raters in color; smaller if more characters than `room`."""
-    words = [one.words[i] for i in line]
+    words = [shortened(one.words[i]) for i in line]
     size *= min(1, room / len(" ".join(words)))
     draw_words(axes, words, [n for n, i in enumerate(line) if i in one.raters], 0.0, y, size)
 
@@ -247,6 +259,7 @@ def draw_sentence(
     ndarray
         ``[words, 2]`` left and right edge of every box, in inches.
     """
+    words = [shortened(word) for word in words]
     figure = axes.figure
     renderer = figure.canvas.get_renderer()
     inches = axes.get_position().width * figure.get_figwidth()

@@ -9,6 +9,7 @@ from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from sparsevlm.analysis.survivors import make_drawable
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results import provenance
@@ -71,6 +72,7 @@ _MARKER_ID = "profile-marker"
 _RC = {
     # DejaVu comes with matplotlib, so a figure is set the same on every machine.
     "font.family": "DejaVu Sans",
+    "text.parse_math": False,  # a dollar sign in an answer begins no formula
     "font.size": 7.5,
     "axes.titlesize": 8,
     "axes.labelsize": 7.5,
@@ -176,6 +178,7 @@ def save_figure(
     marker = (chosen.for_study(study) if study else chosen).marker
     if marker:
         _draw_marker(fig, marker)
+    make_drawable(fig)
     target = folder_of(chosen, folder)
     note = _note(name, chosen.slug, marker, sources)
     files = []

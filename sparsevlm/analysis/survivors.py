@@ -1,8 +1,12 @@
-"""Drawing what became of every visual token: kept, recycled into a group, or dropped."""
+"""Drawing what became of every visual token (kept, recycled into a group, dropped), and words."""
 
 from __future__ import annotations
 
+import textwrap
+import unicodedata
+import warnings
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,6 +14,7 @@ from PIL.Image import Resampling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from PIL.Image import Image
 
 DROPPED = 0.10  # share of the image that shows through where a token was dropped
@@ -20,6 +25,8 @@ MAX_PATCH = 40  # pixels on a side of a patch, before that
 # Okabe-Ito without black. Groups repeat them: a color has to differ from its neighbours only.
 GROUP_COLORS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#F0E442")
 RATER_COLOR = "#D55E00"
+
+ROOM = 28  # characters; no word is longer
 
 
 def rgb(color: str) -> tuple[int, int, int]:
@@ -118,6 +125,75 @@ def bare(axes: Axes) -> None:
         spine.set(visible=True, color="#bbbbbb", linewidth=0.5)
 
 
+def shortened(text: str, characters: int = ROOM) -> str:
+    """Return a text as one line that a figure can draw, cut at a word, or within one, with dots."""
+    text = drawable(" ".join(text.split()))
+    short = textwrap.shorten(text, characters, placeholder=" …")
+    return text[: characters - 1] + "…" if short.strip() == "…" != text else short
+
+
+def drawable(text: str) -> str:
+    """Return a text as the fonts of this machine draw it: with codes for what none of them has.
+
+    A font that has it joins those of the text made from now on; where there is none, a warning
+    names what is lacking. Control characters other than line ends become codes too.
+    """
+    strange = {c for c in text if c != "\n" and not (_is_visible(c) and _is_drawn(c))}
+    if lacking := sorted(filter(_is_visible, strange)):
+        names = ", ".join(unicodedata.name(c, ascii(c)) for c in lacking[:3])
+        warnings.warn(
+            f"no font on this machine draws {names}{', ...' if lacking[3:] else ''}: the figure "
+            "shows codes; install a font that does, such as Noto Sans CJK for Chinese",
+            stacklevel=2,
+        )
+    return "".join(c.encode("unicode_escape").decode() if c in strange else c for c in text)
+
+
+def make_drawable(figure: Figure) -> None:
+    """See to it that a figure draws every text that is in it; see `drawable`."""
+    import matplotlib
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if not text.get_text().isascii() or not text.get_text().isprintable():
+            text.set_text(drawable(text.get_text()))
+            text.set_family(matplotlib.rcParams["font.family"])
+
+
+def _is_visible(character: str) -> bool:
+    """Whether a character is part of a text, as blanks and joiners are, and controls nothing."""
+    part = character.isprintable() or unicodedata.category(character) in ("Zs", "Cf")
+    return part and character != "\ufeff"  # on which matplotlib's PDF fails
+
+
+def _is_drawn(character: str) -> bool:
+    """Whether a font of the figures, or one that joins them now, draws a character."""
+    import matplotlib
+    from matplotlib import font_manager
+
+    chosen = matplotlib.rcParams["font.family"]
+    fonts = [font_manager.findfont(name) for name in chosen]
+    if character.isascii() or any(ord(character) in _characters(path) for path in fonts):
+        return True
+    for font in sorted(font_manager.fontManager.ttflist, key=lambda font: (font.name, font.fname)):
+        if ord(character) in _characters(font.fname) and "Last Resort" not in font.name:
+            matplotlib.rcParams["font.family"] = [*chosen, font.name]
+            return True
+    return False
+
+
+@cache
+def _characters(path: str) -> frozenset[int]:
+    """Code points that a font draws; none for a font of bitmaps, as those of colored emoji are."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        font = FT2Font(path)
+    except RuntimeError:
+        return frozenset()
+    return frozenset(font.get_charmap()) if font.scalable else frozenset()
+
+
 def draw_words(
     axes: Axes, words: Sequence[str], raters: Sequence[int], x: float, y: float, size: float = 7.5
 ) -> None:
@@ -130,7 +206,7 @@ def draw_words(
         text = axes.text(
             axes.transAxes.inverted().transform((at, 0))[0],
             y,
-            word,
+            shortened(word),
             transform=axes.transAxes,
             size=size,
             va="bottom",

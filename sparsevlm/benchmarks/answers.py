@@ -132,7 +132,7 @@ def _letter(text: str, options: Mapping[str, str], reading: str) -> str:
     if not found and NO_OPTION in words:
         return NO_OPTION
     if reading != CURRENT:
-        article = "A" in found and len(words) > FEW_WORDS
+        article = "A" in words and len(words) > FEW_WORDS
         return found[0] if len(found) == 1 and not article else ""
     if len(found) == 1 and words.index(found[0]) >= len(words) - LAST_WORDS:
         return found[0]

@@ -33,7 +33,8 @@ def sample_stats(group: Sequence[Row]) -> Counts:
     Raises
     ------
     ValueError
-        There are not exactly two questions, or MME has no such subtask.
+        There are not exactly two questions, MME has no such subtask, or a reference is neither yes
+        nor no.
     """
     subtask = group[0]["split"]
     if len(group) != 2:
@@ -45,6 +46,9 @@ def sample_stats(group: Sequence[Row]) -> Counts:
         raise ValueError(
             f"unknown MME subtask {subtask!r}; known: {', '.join(PERCEPTION + COGNITION)}"
         )
+    for row in group:
+        if row["answer"].lower() not in ("yes", "no"):
+            raise ValueError(f"MME answers are yes or no, {row['id']!r} has {row['answer']!r}")
     right = sum(score_sample(row) for row in group)
     return {
         f"{subtask}/right": right,

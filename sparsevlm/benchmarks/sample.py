@@ -35,7 +35,12 @@ class Sample:
     answers : tuple of str
         TextVQA: the ten human answers. MM-Vet: the required facts.
     options : tuple of str
-        The texts of the options, in the order A, B, C, ...
+        The texts of the options, in the order A, B, C, ...; None for one that does not exist.
+
+    Raises
+    ------
+    ValueError
+        `id`, `question` or `answer` is no text or empty, or another field has another type.
     """
 
     id: str
@@ -52,9 +57,16 @@ class Sample:
             value = getattr(self, name)
             if not isinstance(value, str) or not value.strip():
                 raise ValueError(f"Sample.{name} must be a non-empty string, got {value!r}")
+        for name in ("group", "split"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"Sample.{name} must be a string, got {getattr(self, name)!r}")
+        for name in ("answers", "options"):
+            if isinstance(getattr(self, name), str):
+                raise ValueError(f"Sample.{name} must be a list, got {getattr(self, name)!r}")
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if odd := [value for value in self.answers if not isinstance(value, str)]:
+            raise ValueError(f"Sample.answers must be strings, {self.id!r} has {odd[0]!r}")
         object.__setattr__(self, "group", self.group or self.id)
-        object.__setattr__(self, "answers", tuple(self.answers))
-        object.__setattr__(self, "options", tuple(self.options))
 
     @property
     def seed(self) -> int:

@@ -18,7 +18,7 @@ from sparsevlm.benchmarks.loaders.layout import DataError
 # What LLaVA's `convert_mmbench_for_submission.py` leaves out, and where the answers go.
 LEFT_OUT = ("hint", "category", "source", "image", "comment", "l2-category")
 PREDICTION_COLUMN = 6
-NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f]")
+NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same predictions give the same bytes
 
 
@@ -70,7 +70,7 @@ def mmbench_sheet(rows: Sequence[Row], folder: Path) -> bytes:
     Source
     ------
     LLaVA `scripts/convert_mmbench_for_submission.py`, which lets pandas write it. Difference: the
-    header is not bold; control characters, which a sheet cannot hold, are left out.
+    header is not bold; characters that a sheet cannot hold are left out.
     """
     answers = {row["id"]: row["prediction"] for row in rows}
     table = mmbench.read_table(folder / mmbench.TABLE)

@@ -5,23 +5,56 @@ The sub-commands are in reproduction.py and tools.py, what they share in base.py
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from multiprocessing import active_children
 
-from typer.exceptions import TyperException
+STOPPED = 130
+INTERRUPTED = "sparsevlm: stopped; what is finished is kept, the same command goes on"
 
-from sparsevlm.cli import reproduction, tools  # noqa: F401  they declare the sub-commands
-from sparsevlm.cli.base import DONE, FAILED, STOPPED, USAGE, UsageError, app
+try:
+    from typer.exceptions import TyperException
+
+    from sparsevlm.cli import reproduction, tools  # noqa: F401  they declare the sub-commands
+    from sparsevlm.cli.base import DONE, FAILED, USAGE, UsageError, app
+except KeyboardInterrupt:  # the program has hardly begun
+    print(INTERRUPTED, file=sys.stderr)
+    sys.exit(STOPPED)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
-    arguments = _joined(sys.argv[1:] if arguments is None else list(arguments))
+    """Run one command and return its exit code; without arguments, as the program itself."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # where there is only ASCII, ± is \\xb1
+            stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(arguments, prog_name="sparsevlm", standalone_mode=False)
-        if code != STOPPED:
-            return code or DONE
-        message = "stopped; what is finished is kept, the same command goes on"
+        code = _run(_joined(sys.argv[1:] if arguments is None else list(arguments)))
+    except KeyboardInterrupt:
+        code = STOPPED
+    if code == STOPPED:
+        print(INTERRUPTED, file=sys.stderr)
+    if arguments is None:
+        _end(code)
+    return code
+
+
+def _end(code: int) -> None:
+    """Leave the program so that a late, or a second, Ctrl-C changes nothing of its exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if code == STOPPED:  # at once: Python would end by the signal, or wait for threads
+        for worker in active_children():  # there are some after a second Ctrl-C only
+            worker.kill()
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    try:
+        return app(arguments, prog_name="sparsevlm", standalone_mode=False) or DONE
     except (UsageError, TyperException) as error:
         code = USAGE
         message = error.format_message() if isinstance(error, TyperException) else str(error)

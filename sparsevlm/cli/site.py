@@ -211,9 +211,10 @@ def _copy(one: NotebookCard, source: Path, figures: Path, site: Path) -> None:
 
 
 def _thumbnail(figure: Path, target: Path) -> None:
-    from PIL import Image
+    from PIL.Image import Resampling
 
-    with Image.open(figure) as image:
-        image = image.convert("RGB")
-        image.thumbnail((THUMBNAIL_WIDTH, 4 * THUMBNAIL_WIDTH), Image.Resampling.LANCZOS)
-        image.save(target, optimize=True)
+    from sparsevlm.models.images import load_image
+
+    image = load_image(figure)
+    image.thumbnail((THUMBNAIL_WIDTH, 4 * THUMBNAIL_WIDTH), Resampling.LANCZOS)
+    image.save(target, optimize=True)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context
 
 from sparsevlm.cli import runner
 from sparsevlm.cli.runner import NotebookError, NotebookRun
 from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import relative
 from sparsevlm.evaluation.plan import plan_runs
+from sparsevlm.evaluation.pool import ignore_ctrl_c, starting_deaf
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.failures import RunError
 from sparsevlm.evaluation.results.run import EvaluationRun
@@ -215,19 +218,33 @@ def _execute_all(
 
     # Processes, as papermill keeps global state; spawned, as a forked torch can hang.
     with (
-        ProcessPoolExecutor(jobs, get_context("spawn"), _share_cores, (jobs,)) as pool,
+        ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (jobs,)) as pool,
         tqdm(total=len(todo), unit="notebooks", disable=not progress) as bar,
+        _interrupting_workers(),
     ):
         waiting, running = iter(todo), {}
         while True:
             # Not all at once: after Ctrl-C a worker would go on with what is in its queue.
-            for notebook in islice(waiting, jobs - len(running)):
-                running[pool.submit(runner.execute, notebook)] = notebook
+            with starting_deaf():
+                for notebook in islice(waiting, jobs - len(running)):
+                    running[pool.submit(_execute, notebook)] = notebook
             if not running:
                 break
             for ended in wait(running, return_when=FIRST_COMPLETED).done:
                 say(_noted(running.pop(ended), ended, outcome))
                 bar.update()
+
+
+@contextmanager
+def _interrupting_workers() -> Iterator[None]:
+    """Pass an interrupt on to the workers, which a terminal reaches too, but not a single kill."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        for worker in active_children():
+            with suppress(ProcessLookupError):
+                os.kill(worker.pid, signal.SIGINT)
+        raise
 
 
 def _noted(notebook: NotebookRun, ended: Future, outcome: Outcome) -> str:
@@ -242,6 +259,24 @@ def _noted(notebook: NotebookRun, ended: Future, outcome: Outcome) -> str:
     return f"{notebook.name}: {relative(notebook.output('.html'))}, {seconds:.0f} s"
 
 
-def _share_cores(jobs: int) -> None:
+# --- In a worker process -----------------------------------------------------------------------
+
+
+def _start_worker(jobs: int) -> None:
     """Give the kernels that this process will start their share of the processor."""
+    ignore_ctrl_c()
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // jobs))
+
+
+def _execute(notebook: NotebookRun) -> float:
+    """Execute a notebook, which Ctrl-C ends: once, for the second would end its ending."""
+
+    def interrupt(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        return runner.execute(notebook)
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -36,8 +36,9 @@ HOME = "where to keep them (default: $SPARSEVLM_CHECKPOINTS or ~/.cache/sparsevl
 def fetch(
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="names or short names (default: all five)"),
+        typer.Argument(metavar="NAME", help="names or short names; none: list them"),
     ] = None,
+    every: Annotated[bool, flag("--all", "all of them")] = False,
     folder: Annotated[MaybePath, option(HOME, "PATH")] = None,
     source: Annotated[
         MaybePath, option("files that you have; right ones are used", "PATH", "--from")
@@ -51,9 +52,17 @@ def fetch(
     from sparsevlm.models.checkpoints.places import default_folder
 
     try:
-        chosen = [find(name) for name in names or ()] or list(CHECKPOINTS)
+        chosen = [find(name) for name in names or ()]
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if chosen and every:
+        raise UsageError("give names, or --all")
+    if not (chosen or every or check or dry_run):
+        for one in CHECKPOINTS:
+            size = sum(repository.about_bytes for repository in one.repositories) / fetching.GB
+            print(f"{one.short:<16} {size:5.1f} GB  {one.name}")
+        raise UsageError("name what to fetch, or give --all; with --dry-run nothing is fetched")
+    chosen = chosen or list(CHECKPOINTS)
     folder = folder or default_folder()
     if check:
         return FAILED if fetching.check(chosen, folder) else DONE

@@ -219,7 +219,7 @@ class SparseVLM(StagedPruner):
     def _check_sparsity(self) -> None:
         for name in ("lam", "scale", "bias"):
             if (value := getattr(self, name)) is not None:
-                if type(value) not in (int, float):
+                if type(value) not in (int, float) or not abs(value) < float("inf"):
                     raise ValueError(f"{name} must be a number, got {value!r}")
                 object.__setattr__(self, name, float(value))
         for name in ("always_drop", "gravity"):

@@ -74,7 +74,7 @@ def v10(
         For a budget without released settings and without ``scale``.
     """
     if "scale" not in options:
-        if tokens not in V10_SETTINGS:
+        if type(tokens) is not int or tokens not in V10_SETTINGS:
             known = ", ".join(map(str, V10_SETTINGS))
             raise ValueError(
                 f"v1.0 has settings for {known} tokens, got {tokens!r}; for another number give "
@@ -103,7 +103,7 @@ def video(
     if layers is not None:
         layers = as_layers(layers)
     else:
-        if tokens is not None and tokens not in VIDEO_LAYERS:
+        if tokens is not None and (type(tokens) is not int or tokens not in VIDEO_LAYERS):
             known = ", ".join(map(str, VIDEO_LAYERS))
             raise ValueError(
                 f"the video release has settings for {known} tokens, got {tokens!r}; it keeps as "

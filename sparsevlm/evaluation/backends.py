@@ -178,28 +178,24 @@ class CheckpointBackend:
     )
     complete: bool = True
 
-    @property
-    def _folder(self) -> Path:
-        return Path(self.checkpoints)
-
     def revision(self, model: str) -> str:
         """Return the digest of the checkpoint's files, marked where it is quantised."""
         from sparsevlm.models.checkpoints.contents import identity
 
-        return identity(model, self._folder, self.quantization)
+        return identity(model, Path(self.checkpoints), self.quantization)
 
     def sizes(self, model: str) -> ModelSizes:
         """Return the sizes of the model: from the table of checkpoints, or its config.json."""
         from sparsevlm.models.checkpoints.contents import sizes_of
 
-        return sizes_of(model, self._folder)
+        return sizes_of(model, Path(self.checkpoints))
 
     def modules(self, model: str) -> tuple[str, ...]:
         """Return the modules of its prompt builder and adapter."""
         from sparsevlm.models.checkpoints.contents import family_and_config
         from sparsevlm.models.prompts import prompt_builder
 
-        architecture, config = family_and_config(model, self._folder)
+        architecture, config = family_and_config(model, Path(self.checkpoints))
         builder = prompt_builder(architecture, config, tokenizer=None)
         return _modules(builder, config.architectures or ())
 
@@ -216,19 +212,19 @@ class CheckpointBackend:
         return select(_all_samples(self.data, benchmark, self.complete), n, seed)
 
     def media(self, model: str, samples: Sequence[Sample]) -> Iterator[list[Image]]:
-        """Open the images of each sample: none, one, or eight frames of its video."""
+        """Open the images of each sample, as the scripts do: none, one, or eight of its video."""
         return (self._open(sample) for sample in samples)
 
     def _open(self, sample: Sample) -> list[Image]:
-        from sparsevlm.benchmarks.loaders.frames import KINDS, read_frames
+        from sparsevlm.benchmarks.loaders.frames import read_frames
+        from sparsevlm.benchmarks.loaders.videoqa import SETS
         from sparsevlm.models.images import load_image
 
-        if not sample.media:
-            return []
         path = Path(self.data) / sample.media
-        # A video or a folder of frames; images of SEED-Bench have names of any form.
-        is_video = path.suffix.lower() in KINDS or path.is_dir()
-        return read_frames(path) if is_video else [load_image(path)]
+        # By its benchmark, not its name: a .gif is a video of TGIF, or the image of a question.
+        if sample.media.startswith(tuple(one.layout.folder for one in SETS.values())):
+            return read_frames(path)
+        return [load_image(path, "official")] if sample.media else []
 
     def version(self, model: str, samples: Sequence[Sample]) -> str:
         """Return the digest of questions and files together.
@@ -257,7 +253,7 @@ class CheckpointBackend:
             device = gpu_of(current_process().name, torch.cuda.device_count())
         return load(
             model, dtype=dtype, device=device, attention=attention,
-            quantization=self.quantization, folder=self._folder,
+            quantization=self.quantization, folder=Path(self.checkpoints),
         )  # fmt: skip
 
 
@@ -295,5 +291,8 @@ def _all_samples(data: str, benchmark: str, complete: bool) -> tuple[Sample, ...
 @lru_cache(maxsize=100_000)
 def _file_digest(path: Path) -> str:
     """Digest of name and content of a file, or of all files of a folder of frames."""
-    parts = sorted(path.iterdir()) if path.is_dir() else [path]
-    return digest(*(f"{part.name} {content_digest(part, 'sha256')}" for part in parts))
+    try:
+        parts = sorted(path.iterdir()) if path.is_dir() else [path]
+        return digest(*(f"{part.name} {content_digest(part, 'sha256')}" for part in parts))
+    except PermissionError as error:  # a content of its own: only its questions are left open
+        return digest(f"{path.name} {error.strerror}")

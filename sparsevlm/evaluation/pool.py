@@ -78,12 +78,13 @@ def run_all(
         _one_thread_each(),
         ProcessPoolExecutor(jobs, context, _start_worker, (done, stop)) as pool,
     ):
-        running = {pool.submit(_execute, run, store, backend): run for run in runs}
         try:
+            with starting_deaf():
+                running = {pool.submit(_execute, run, store, backend): run for run in runs}
             _follow(running, outcome, done, bar)
         except BaseException:  # Ctrl-C too: workers end after their batch, and keep it
             stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise
     return outcome
 
@@ -132,6 +133,19 @@ def _one_thread_each() -> Iterator[None]:
             os.environ["OMP_NUM_THREADS"] = before
 
 
+@contextmanager
+def starting_deaf() -> Iterator[None]:
+    """Let the processes that are started here not hear Ctrl-C before they say how to take it.
+
+    A worker that is interrupted while it imports dies with a traceback, and breaks the pool.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 # --- In a worker process -----------------------------------------------------------------------
 
 _shared: tuple = ()  # the counter of samples, and the event that ends the worker
@@ -144,8 +158,14 @@ class _Stopped(Exception):
 def _start_worker(done, stop) -> None:
     global _shared
     _shared = done, stop
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends us
+    ignore_ctrl_c()  # it reaches the parent, which ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def ignore_ctrl_c() -> None:
+    """Ignore Ctrl-C in this process, which was started deaf, and is so no longer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
 
 def _end_with_parent() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
-from sparsevlm.analysis.survivors import RATER_COLOR, draw_words, rgb
+from sparsevlm.analysis.survivors import RATER_COLOR, draw_words, make_drawable, rgb, shortened
 from sparsevlm.explorer.color_map import (
     LEVELS,
     RIGHT,
@@ -94,6 +94,7 @@ def draw(
     if caution:
         lines = textwrap.fill(caution, 100)
         fig.text(0.005, 0.03 / height, lines, size=5.5, color=WRONG, va="bottom")
+    make_drawable(fig)
     return fig
 
 
@@ -166,8 +167,7 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
     for line in lines_of(found.words):
         down += 10
         rated = [place for place, index in enumerate(line) if index in found.raters]
-        # A dollar sign would start mathematics.
-        words = [found.words[index].replace("$", r"\$") for index in line]
+        words = [found.words[index] for index in line]
         draw_words(axes, words, rated, 0.0, 1 - down / 72 / inches, size=6.5)
     down += 4
     mark, ink = ("✓", RIGHT) if found.same_answer else ("✗", WRONG)
@@ -176,7 +176,7 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
         down += 9.5
         said = " ".join(f"{t.text} ({percent(t.probability)})" for t in tokens)
         write(0, down, name, size=6, color="#777777")
-        write(0.22, down, _short(said) + verdict, size=6, color=color)
+        write(0.22, down, shortened(said, 36) + verdict, size=6, color=color)
     cost = PrefillCost.of(found, model)
     flops, kv = cost.flops / cost.dense_flops, cost.kv / cost.dense_kv
     notes = (f"tokens out {cost.mean_out:.1f}, in {cost.mean_in:.1f}",
@@ -185,16 +185,12 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
         write(0, down + 11 + 8 * line, note, size=5.5, color="#555555")
 
 
-def _short(text: str, most: int = 36) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
-
-
 def lines_of(words: Sequence[str], most: int = 25) -> list[list[int]]:
     """Indices of the words, line by line."""
     lines: list[list[int]] = [[]]
     for index, word in enumerate(words):
-        used = sum(len(words[i]) + 1 for i in lines[-1])
-        if lines[-1] and used + len(word) > most:
+        used = sum(len(shortened(words[i])) + 1 for i in lines[-1])
+        if lines[-1] and used + len(shortened(word)) > most:
             lines.append([])
         lines[-1].append(index)
     return lines

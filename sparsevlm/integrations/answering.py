@@ -93,22 +93,26 @@ class Answerer:
         return [one.text for one in said]
 
 
-def pictures_of(visual: object) -> list[Image]:
+def pictures_of(visual: object, name: str = "") -> list[Image]:
     """Return one visual of a task as images: itself, or eight frames of the video at a path.
+
+    Opened the official way (`load_image`), as the harness's own models do; an error calls a
+    picture by `name`.
 
     Raises
     ------
     TypeError
         It is neither.
-    DataError
-        The video cannot be read.
+    ImageError, DataError
+        The picture or the video cannot be read.
     """
     from PIL.Image import Image as Picture
 
     from sparsevlm.benchmarks.loaders.frames import read_frames
+    from sparsevlm.models.images import load_image
 
     if isinstance(visual, Picture):
-        return [visual.convert("RGB")]
+        return [load_image(visual, "official", name)]
     if isinstance(visual, (str, Path)):
         return read_frames(Path(visual))
     raise TypeError(f"a task's visual must be a picture or the path of a video, got {type(visual)}")

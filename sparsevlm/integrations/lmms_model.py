@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from sparsevlm.integrations.answering import Answerer, pictures_of
 from sparsevlm.integrations.settings import cut_at, generation_of, size_of
+from sparsevlm.models.images import ImageError
 
 ANSWERS_BY_TEXT = "this model answers by text only; take a task of the kind generate_until"
 
@@ -93,13 +94,17 @@ class PrunedModel(lmms):
                 yield run[start][1], run[start : start + self.batch_size]
 
     def _pictures(self, to_visual, number: int, task: str, split: str) -> list:
-        visuals = to_visual(self.task_dict[task][split][number]) or []
+        name = f"of question {number} of {task}"
+        try:
+            visuals = to_visual(self.task_dict[task][split][number]) or []
+        except Exception as error:  # a broken picture makes Pillow raise anything
+            raise ImageError(f"the image {name} cannot be opened ({error})") from error
         if len(visuals) > 1:
             raise ValueError(
                 f"{task} shows {len(visuals)} pictures with question {number}; pruning takes one "
                 "picture or video per question"
             )
-        return pictures_of(visuals[0]) if visuals else []
+        return pictures_of(visuals[0], name) if visuals else []
 
     def _report(self) -> None:
         """Say what pruning left: nothing in the results of lmms-eval would show it."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from sparsevlm.core.interface import StagedPruner
-from sparsevlm.core.schedule import plain
+from sparsevlm.core.schedule import as_int, plain
 from sparsevlm.core.sparsevlm import Dense, SparseVLM
 from sparsevlm.core.variants import VARIANTS, plus_heads
 from sparsevlm.methods import ablations
@@ -128,7 +128,8 @@ def make_pruner(
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
     method = METHODS[name]
-    tokens, num_layers, num_visual = map(plain, (tokens, num_layers, num_visual))
+    tokens, num_layers = plain(tokens), as_int("num_layers", num_layers, 1)
+    num_visual = as_int("num_visual", num_visual, 1)
     unknown = sorted(set(overrides) - method.options)
     if unknown:
         options = ", ".join(sorted(method.options)) or "none"

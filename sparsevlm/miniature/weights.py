@@ -42,7 +42,7 @@ def verify(folder: Path) -> str:
     if not listing.exists():
         raise MissingAssetError(f"no miniature in {folder} ({CHECKSUMS} is missing); {remedy}")
     digests = {}
-    for line in listing.read_text().splitlines():
+    for line in listing.read_text("utf-8").splitlines():
         wanted, name = line.split(maxsplit=1)
         path = folder / name
         if not path.exists():

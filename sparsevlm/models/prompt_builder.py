@@ -96,9 +96,12 @@ class PromptBuilder(ABC):
         Raises
         ------
         ValueError
-            An empty question, one with special tokens in it, or a number of images that the model
-            does not take.
+            A question that is empty, no text or text without a UTF-8 form, one with special tokens
+            in it, or a number of images that the model does not take.
         """
+        if not isinstance(question, str):
+            raise ValueError(f"a question must be text, got {question!r}")
+        question.encode()  # half a surrogate pair is no text to a tokenizer; raises a ValueError
         if not question.strip():
             raise ValueError("the question is empty; ask something such as 'what color is it ?'")
         if found := self._reserved(question):
@@ -118,7 +121,8 @@ class PromptBuilder(ABC):
         questions
             Plain texts.
         media
-            For each question its images: none, one, or the frames of a video in order.
+            For each question its images: none, one, or the frames of a video in order. An image
+            in memory of mode RGB is taken as it is, any other as `load_image` reads it.
 
         Returns
         -------
@@ -130,14 +134,17 @@ class PromptBuilder(ABC):
         Raises
         ------
         ValueError
-            Different numbers of questions and media, none at all, a batch to pad without a padding
-            token, or what `prompt` refuses.
+            Different numbers of questions and media, none at all, media that are no lists, that the
+            model does not take or that cannot be opened (`ImageError`), a batch to pad without a
+            padding token, or what `prompt` refuses.
         """
         if len(questions) != len(media) or not questions:
             raise ValueError(
                 f"give the media of each question, got {len(questions)} questions and "
                 f"{len(media)} lists of media"
             )
+        if odd := [one for one in media if not hasattr(one, "__len__")]:
+            raise ValueError(f"each question needs a list of media: [[image]]; got {odd[0]!r}")
         prompts = [self.prompt(q, len(images)) for q, images in zip(questions, media, strict=True)]
         counts, pixels = self._visual(media)
         rows = [

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import os
-import tempfile
+import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -124,7 +125,7 @@ class Trace:
         return _mean([s.tokens_out for s in self.samples if s.num_visual])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write to a gzipped JSON file under 1 MB, atomically.
+        """Write to a gzipped JSON file under 1 MB, atomically, with the permissions `open` gives.
 
         Raises
         ------
@@ -144,14 +145,14 @@ class Trace:
                 f"{MAX_BYTES}; save fewer samples at a time"
             )
         path = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name)
+        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.replace(temporary, path)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+            partial.write_bytes(data)
+            with suppress(FileNotFoundError):
+                shutil.copymode(path, partial)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
         return path
 
     @classmethod

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageSequence
 
 from sparsevlm.benchmarks.loaders.layout import DataError
-from sparsevlm.models.images import load_image
+from sparsevlm.models.images import Way, load_image, sample_frames
 
 log = logging.getLogger(__name__)
+
+Choose = Callable[[int], list[int]]  # from the number of frames to the indices of those to show
 
 NUM_FRAMES = 8  # of every video, as Video-LLaVA takes
 VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")  # the first four are those of Video-LLaVA
@@ -25,7 +28,7 @@ ALMOST = 0.9  # what a video promises follows its mean rate, and is not exact
 KEPT = 8  # videos; questions about one video mostly follow each other
 
 
-def read_frames(path: Path, number: int = NUM_FRAMES) -> list[Image.Image]:
+def read_frames(path: Path, number: int = NUM_FRAMES, way: Way = "official") -> list[Image.Image]:
     """Return frames of a video, evenly from the first to the last.
 
     Parameters
@@ -36,11 +39,15 @@ def read_frames(path: Path, number: int = NUM_FRAMES) -> list[Image.Image]:
         names.
     number : int
         Of frames; a video with fewer shows some of them twice.
+    way : str
+        Of opening the images of a folder or a .gif, see `load_image`.
 
     Raises
     ------
     DataError
         There is no such video, it is damaged, or nothing here can read it.
+    ImageError
+        An image of its folder cannot be opened.
 
     Source
     ------
@@ -52,35 +59,38 @@ def read_frames(path: Path, number: int = NUM_FRAMES) -> list[Image.Image]:
         changed = path.stat().st_mtime_ns
     except OSError:
         raise DataError(f"there is no video {path}; download it again") from None
-    return list(_read(path, number, changed))
+    return list(_read(path, number, way, changed))
 
 
 @lru_cache(maxsize=KEPT)
-def _read(path: Path, number: int, changed: int) -> tuple[Image.Image, ...]:
-    if path.is_dir():
-        return _of_folder(path, number)
+def _read(path: Path, number: int, way: Way, changed: int) -> tuple[Image.Image, ...]:
+    def choose(count: int) -> list[int]:
+        if count < 1:
+            raise DataError(f"{path} has no frames; download it again")
+        return sample_frames(range(count), number)
+
     suffix = path.suffix.lower()
-    if suffix in VIDEOS:
-        return _of_video(path, number)
-    readers = {".npz": _of_array, ".npy": _of_array, ".gif": _of_gif}
-    if suffix not in readers:
+    if path.is_dir():
+        return _of_folder(path, choose, way)
+    if suffix not in KINDS:
         known = ", ".join(KINDS)
         raise DataError(f"{path} is none of {known}, nor a folder of pictures; convert it")
-    return readers[suffix](path, number)
+    try:
+        if suffix == ".gif":
+            return _of_gif(path, choose, way)
+        return (_of_video if suffix in VIDEOS else _of_array)(path, choose)
+    except (DataError, MemoryError):
+        raise
+    except Exception as error:  # a broken file makes the decoders raise anything
+        raise DataError(
+            f"{path} is damaged or no video, or holds no array of frames ({error}); "
+            "download it again"
+        ) from error
 
 
-def _chosen(count: int, number: int, path: Path) -> list[int]:
-    """Return the indices of the frames to show."""
-    from sparsevlm.models.images import sample_frames
-
-    if count < 1:
-        raise DataError(f"{path} has no frames; download it again")
-    return sample_frames(range(count), number)
-
-
-def _of_folder(path: Path, number: int) -> tuple[Image.Image, ...]:
+def _of_folder(path: Path, choose: Choose, way: Way) -> tuple[Image.Image, ...]:
     files = sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURES), key=_natural)
-    return tuple(load_image(files[i]) for i in _chosen(len(files), number, path))
+    return tuple(load_image(files[i], way) for i in choose(len(files)))
 
 
 def _natural(path: Path) -> list:
@@ -88,49 +98,34 @@ def _natural(path: Path) -> list:
     return [(len(p), p) if p.isdecimal() else (0, p) for p in re.split(r"(\d+)", path.name)]
 
 
-def _of_array(path: Path, number: int) -> tuple[Image.Image, ...]:
-    try:
-        frames = np.load(path, allow_pickle=False)
-        frames = frames[KEY] if path.suffix.lower() == ".npz" else frames
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"{path} holds no array of frames ({error}); make it again") from error
+def _of_array(path: Path, choose: Choose) -> tuple[Image.Image, ...]:
+    frames = np.load(path, allow_pickle=False)
+    frames = frames[KEY] if path.suffix.lower() == ".npz" else frames
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3:
         raise DataError(
             f"{path} must hold uint8 [frames, height, width, 3], got {frames.dtype} "
             f"{list(frames.shape)}"
         )
-    return tuple(Image.fromarray(frames[i]) for i in _chosen(len(frames), number, path))
+    return tuple(Image.fromarray(frames[i]) for i in choose(len(frames)))
 
 
-def _of_gif(path: Path, number: int) -> tuple[Image.Image, ...]:
-    try:
-        with Image.open(path) as image:
-            frames = [frame.convert("RGB") for frame in ImageSequence.Iterator(image)]
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}); download it again") from error
-    return tuple(frames[i] for i in _chosen(len(frames), number, path))
+def _of_gif(path: Path, choose: Choose, way: Way) -> tuple[Image.Image, ...]:
+    with Image.open(path) as image:
+        frames = [load_image(frame, way) for frame in ImageSequence.Iterator(image)]
+    return tuple(frames[i] for i in choose(len(frames)))
 
 
-def _of_video(path: Path, number: int) -> tuple[Image.Image, ...]:
-    try:
-        import av
-    except ImportError:
-        raise DataError(
-            f"{path} is a video, and the package that decodes videos is missing: "
-            "pip install 'sparsevlm-repro[video]'"
-        ) from None
-    try:
-        return _decoded(path, lambda count: _chosen(count, number, path))
-    except (av.error.FFmpegError, IndexError) as error:
-        raise DataError(f"{path} is damaged or no video ({error}); download it again") from error
-
-
-def _decoded(path: Path, choose: Callable[[int], Sequence[int]]) -> tuple[Image.Image, ...]:
+def _of_video(path: Path, choose: Choose) -> tuple[Image.Image, ...]:
     """Decode the chosen frames.
 
     The number of frames is that of the packets, which is quick to find; where fewer of them can be
     decoded (the end of a damaged video), the choice is made again among those that can.
     """
+    if find_spec("av") is None:
+        raise DataError(
+            f"{path} is a video, and the package that decodes videos is missing: "
+            "pip install 'sparsevlm-repro[video]'"
+        )
     wanted = choose(_packets(path))
     pictures, count = _pictures(path, set(wanted))
     if wanted[-1] >= count:

@@ -111,6 +111,21 @@ def require_keys(row: object, keys: Sequence[str], where: str) -> dict:
     return row
 
 
+def require_one_of(value: object, known: Sequence, where: str) -> object:
+    """Return `value`, a reference, which must be one of `known`; nothing else could be met.
+
+    Raises
+    ------
+    DataError
+        It is not.
+    """
+    if isinstance(value, bool) or value not in known:
+        raise DataError(
+            f"{where} has the answer {value!r}, not one of {', '.join(map(repr, known))}"
+        )
+    return value
+
+
 def require_same_ids(asked: Iterable[str], answered: Iterable[str], files: tuple[str, str]) -> None:
     """Raise `DataError` unless the questions asked are those that have an answer.
 

@@ -9,8 +9,6 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from PIL import Image
-
 from sparsevlm.benchmarks.counting import groups_of
 from sparsevlm.benchmarks.loaders.layout import DataError, Layout
 from sparsevlm.benchmarks.loaders.parquet import (
@@ -23,6 +21,7 @@ from sparsevlm.benchmarks.loaders.videoqa import SETS
 from sparsevlm.benchmarks.registry import BENCHMARKS, get_benchmark
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.core.schedule import plain
+from sparsevlm.models.images import load_image
 
 Read = Callable[[Path], list[Sample]]
 SHOWN = 3  # of many like faults
@@ -90,8 +89,8 @@ def _read(read: Read, folder: Path) -> list[Sample]:
         return read(folder)
     except DataError:
         raise
-    except ValueError as error:  # of a Sample without an answer, or of bytes that are no text
-        raise DataError(f"the files in {folder} are damaged: {error}") from error
+    except (ValueError, TypeError, LookupError, AttributeError) as error:  # values of odd types
+        raise DataError(f"the files in {folder} are damaged: {error!r}") from error
 
 
 def _faults(name: str, samples: Sequence[Sample]) -> list[str]:
@@ -163,10 +162,9 @@ def verify(name: str, folder: str | Path, *, complete: bool = True) -> list[str]
 
 def _damage(path: Path) -> str:
     try:
-        with Image.open(path) as image:
-            image.load()
-    except (OSError, SyntaxError, ValueError) as error:
-        return f"{path} cannot be opened as a picture ({error}); download it again"
+        load_image(path, "official")
+    except (OSError, ValueError) as error:
+        return str(error)
     return ""
 
 

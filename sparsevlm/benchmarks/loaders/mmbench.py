@@ -18,6 +18,7 @@ from sparsevlm.benchmarks.loaders.layout import (
     DataError,
     Layout,
     require_keys,
+    require_one_of,
     write_picture,
 )
 from sparsevlm.benchmarks.mmbench import ROTATION
@@ -25,7 +26,7 @@ from sparsevlm.benchmarks.sample import Sample
 
 TABLE = "mmbench_dev_20230712.tsv"
 IMAGES = "images"  # written by this loader, from the table
-LETTERS = "ABCD"
+LETTERS = ("A", "B", "C", "D")
 KEYS = ("index", "question", "hint", *LETTERS, "answer", "category", "image")
 # What pandas reads as "no value", and LLaVA's script with it; so an option "None" ends the options.
 EMPTY = frozenset(
@@ -100,7 +101,7 @@ def _sample(row: dict, folder: Path) -> Sample:
         id=row["index"],
         media=_picture(row, folder),
         question="\n".join([*lines, LETTER_ANSWER]),
-        answer=row["answer"],
+        answer=require_one_of(row["answer"], LETTERS, f"row {row['index']} of {TABLE}"),
         group=str(int(row["index"]) % ROTATION),
         split=row["category"],
         options=tuple(options),

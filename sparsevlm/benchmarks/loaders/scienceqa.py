@@ -12,6 +12,7 @@ from sparsevlm.benchmarks.loaders.layout import (
     Layout,
     read_json,
     require_keys,
+    require_one_of,
     require_same_ids,
 )
 from sparsevlm.benchmarks.sample import Sample
@@ -56,12 +57,14 @@ def _sample(row: dict, problems: dict) -> Sample:
     if name not in problems:
         raise DataError(f"question {name!r} is not in {PROBLEMS}; take it from {SOURCE}")
     problem = require_keys(problems[name], ("answer", "choices"), f"{name!r} in {PROBLEMS}")
+    known = range(len(problem["choices"]))
+    answer = require_one_of(problem["answer"], known, f"{name!r} in {PROBLEMS}")
     question = row["conversations"][0]["value"].replace("<image>", "").strip()
     return Sample(
         id=name,
         media=f"{IMAGES}/{row['image']}" if "image" in row else "",
         question=f"{question}\n{LETTER_ANSWER}",
-        answer=string.ascii_uppercase[problem["answer"]],
+        answer=string.ascii_uppercase[answer],
         split="image" if "image" in row else "text",
-        options=tuple(problem["choices"]),
+        options=problem["choices"],
     )

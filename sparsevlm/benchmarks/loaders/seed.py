@@ -11,6 +11,7 @@ from sparsevlm.benchmarks.loaders.layout import (
     read_json,
     read_jsonl,
     require_keys,
+    require_one_of,
     require_same_ids,
 )
 from sparsevlm.benchmarks.sample import Sample
@@ -19,6 +20,7 @@ QUESTIONS = "llava-seed-bench.jsonl"
 ANSWERS = "SEED-Bench.json"
 IMAGES, FRAMES = "SEED-Bench-image", "SEED-Bench-video-image"
 CHOICES = ("choice_a", "choice_b", "choice_c", "choice_d")
+LETTERS = ("A", "B", "C", "D")
 KEYS = ("question_id", "question_type_id", "answer", *CHOICES)
 
 LAYOUT = Layout(
@@ -62,9 +64,9 @@ def _sample(row: dict, known: dict, abilities: dict[int, str]) -> Sample:
         raise DataError(f"{ANSWERS} has no question_type {known['question_type_id']!r}")
     return Sample(
         id=_name(row),
-        media=row["image"],
+        media=str(row["image"]),
         question=row["text"],
-        answer=known["answer"],
+        answer=require_one_of(known["answer"], LETTERS, f"{_name(row)!r} in {ANSWERS}"),
         split=abilities[known["question_type_id"]],
         options=tuple(str(known[key]) for key in CHOICES),
     )

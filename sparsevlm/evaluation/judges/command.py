@@ -78,7 +78,10 @@ def _confirmed(estimate: CostEstimate, yes: bool) -> bool:
     if not sys.stdin.isatty():
         print("sparsevlm: add --yes to go on", file=sys.stderr)
         return False
-    return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    try:
+        return input("Go on? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D
+        return False
 
 
 def _line(run: EvaluationRun, scores: dict) -> str:

@@ -9,12 +9,13 @@ import re
 from sparsevlm.benchmarks.videoqa import BEST, NEITHER, YES_NO
 from sparsevlm.evaluation.judges.interface import Verdict
 
-FORMAT = 2  # to be raised with every change here that reads a reply differently
+FORMAT = 3  # to be raised with every change here that reads a reply differently
 LONGEST = 10_000  # characters; nothing that long is a verdict
 _NUMBER = r"[-+]?\d+(?:\.\d+)?"
 _NO_LITERAL = (
     ValueError, SyntaxError, TypeError, AttributeError, MemoryError, RecursionError,
 )  # fmt: skip
+_GRADE = re.compile(r"(?<!\w)[-+]?\.?\d[\w.,/+-]*(?:\s*%)?")  # with all that may change it
 _OUT_OF = rf"(?:\s*(?:/|out of)\s*{_NUMBER})"
 
 
@@ -38,7 +39,8 @@ def read_video_reply(reply: str) -> Verdict:
     ------
     Video-ChatGPT `evaluate_activitynet_qa.py`, and Video-LLaVA `eval_video_qa.py` after it.
     Difference: a reply that they drop and ask for again (fences, text around it) is read strictly;
-    so is one without `pred` or a number, at which the first stops and which the second counts as 0.
+    so is one without a `pred` of text or a number, at which the first stops, and of which the
+    second counts the number in the mean score, or 0.
     """
     try:
         fields = ast.literal_eval(reply)
@@ -81,18 +83,23 @@ def read_fraction(reply: str) -> Verdict:
     Raises
     ------
     ReplyError
-        There is no number, or it is out of range.
+        There is no number, or it is a percentage, a range, a fraction of anything but 1, or out of
+        range.
 
     Source
     ------
     MM-Vet's grading script. Difference: it takes the first word only, and gives 0 after five tries.
     """
-    match = re.search(_NUMBER, _spoken(reply)[:LONGEST])
+    match = _GRADE.search(_spoken(reply)[:LONGEST])
     if match is None:
         raise ReplyError("the reply holds no number")
-    if not 0 <= float(match[0]) <= 1:
+    try:
+        score = float(re.sub(r"/1(\.0+)?$", "", match[0].rstrip(".,")))
+    except ValueError:
+        raise ReplyError(f"the score must be a plain number, the reply has {match[0]}") from None
+    if not 0 <= score <= 1:
         raise ReplyError(f"the score must be from 0 to 1, the reply has {match[0]}")
-    return Verdict(score=float(match[0]))
+    return Verdict(score=score)
 
 
 def _spoken(reply: str) -> str:
@@ -101,17 +108,36 @@ def _spoken(reply: str) -> str:
 
 
 def _dictionaries(reply: str) -> list[dict]:
-    """Return the JSON or Python dictionaries in a text that look like verdicts."""
-    found = []
-    for text in re.findall(r"\{[^{}]*\}", reply):
-        for read in (json.loads, ast.literal_eval):
-            try:
-                fields = {str(key).lower(): value for key, value in read(text).items()}
-            except _NO_LITERAL:
-                continue
-            found += [fields] if {"pred", "score"} & fields.keys() else []
-            break
+    """Return the JSON or Python dictionaries in a text that look like verdicts.
+
+    What is inside of such a one is a part of it, not a verdict of its own.
+    """
+    found, end = [], 0
+    for start, stop in _braces(reply):
+        if start >= end and {"pred", "score"} & (fields := _fields(reply[start:stop])).keys():
+            found.append(fields)
+            end = stop
     return found
+
+
+def _braces(text: str) -> list[tuple[int, int]]:
+    """Return where every pair of braces starts and stops, the outer before the inner."""
+    opened, found = [], []
+    for place, letter in enumerate(text):
+        if letter == "{":
+            opened.append(place)
+        elif letter == "}" and opened:
+            found.append((opened.pop(), place + 1))
+    return sorted(found)
+
+
+def _fields(text: str) -> dict:
+    for read in (json.loads, ast.literal_eval):
+        try:
+            return {str(key).lower(): value for key, value in read(text).items()}
+        except _NO_LITERAL:
+            continue
+    return {}
 
 
 def _pairs(reply: str) -> dict:

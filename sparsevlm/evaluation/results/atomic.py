@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,12 +17,15 @@ def replacing(path: Path) -> Iterator[Path]:
     ----------
     path : Path
         The file to be; its folder is made where it is missing. The temporary name keeps the
-        suffix, because writers choose their format by it.
+        suffix, because writers choose their format by it. Its permissions are those that `open`
+        gives: by the umask, or of the file that is there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
         yield partial
+        with suppress(FileNotFoundError):
+            shutil.copymode(path, partial)
         _sync(partial)  # before the rename, or a power cut could leave the name without the bytes
         os.replace(partial, path)
     finally:

@@ -53,8 +53,9 @@ def git_state() -> tuple[str | None, bool | None]:
 def _git(*arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True
-        )
+            ["git", *arguments], cwd=ROOT, capture_output=True, timeout=30, check=True,
+            encoding="utf-8", errors="replace",
+        )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
@@ -110,7 +111,9 @@ def read(path: Path) -> dict[str, object]:
         raise ValueError(f"{path} is no figure of this suite; expected one of {', '.join(readers)}")
     try:
         note = json.loads(readers[path.suffix](path))
-    except (ValueError, SyntaxError):  # SyntaxError: XML that cannot be read, and broken PNG
+    except Exception as error:  # a broken file makes its reader raise anything
+        if isinstance(error, OSError) and error.errno:
+            raise
         note = None
     if not isinstance(note, dict) or "figure" not in note:
         raise ValueError(

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from PIL import Image
+from PIL.Image import Resampling
 from torch import Tensor
 from transformers import CLIPImageProcessorPil
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from sparsevlm.models.images import load_image
+from sparsevlm.models.images import ImageError, as_pixels
 from sparsevlm.models.prompt_builder import Fit, Template
+
+STRIP = 2**24  # pixels that are padded at a time
+LONGEST = 200  # times as long as wide, of an image whose middle is cut out; Qwen's own limit
 
 Channels = tuple[float, float, float]  # red, green and blue
 CLIP_MEAN: Channels = tuple(OPENAI_CLIP_MEAN)
@@ -54,10 +58,26 @@ def clip_pixels(
     Tensor
         ``[images, 3, size, size]`` float32.
     """
-    images = [load_image(image) for image in images]
+    seen = seen_by_clip(images, size, fit)
+    return clip_processor(size, fit, mean, std)(seen, return_tensors="pt")["pixel_values"]
+
+
+def seen_by_clip(images: Sequence[Image.Image], size: int, fit: Fit) -> list[Image.Image]:
+    """Images as a CLIP tower sees them, before normalization: ``size`` pixels on a side.
+
+    Parameters as in `clip_pixels`, whose result is the same for these.
+
+    Raises
+    ------
+    ImageError
+        An image cannot be opened, or its middle, with "crop", is next to nothing of it.
+    """
+    images = [as_pixels(image) for image in images]
     if fit == "pad":
-        images = [pad_to_square(image) for image in images]
-    return clip_processor(size, fit, mean, std)(images, return_tensors="pt")["pixel_values"]
+        return [_padded(image, size) for image in images]
+    if fit == "stretch":
+        return [image.resize((size, size), Resampling.BICUBIC) for image in images]
+    return [_middle(image, size) for image in images]
 
 
 def clip_processor(size: int, fit: Fit, mean: Channels, std: Channels) -> CLIPImageProcessorPil:
@@ -76,3 +96,33 @@ def pad_to_square(image: Image.Image) -> Image.Image:
     square = Image.new("RGB", (side, side), MEAN_COLOR)
     square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
     return square
+
+
+def _padded(image: Image.Image, size: int) -> Image.Image:
+    """What resizing `pad_to_square` gives, strip by strip.
+
+    The whole square of a panorama may not fit into memory. Pillow resizes the rows first, so rows
+    can be resized apart.
+    """
+    side = max(image.size)
+    left, top = (side - image.width) // 2, (side - image.height) // 2
+    rows = max(1, STRIP // side)
+    narrow = Image.new("RGB", (size, side), MEAN_COLOR)
+    for start in range(0, image.height, rows):
+        strip = Image.new("RGB", (side, min(rows, image.height - start)), MEAN_COLOR)
+        strip.paste(image.crop((0, start, image.width, start + strip.height)), (left, 0))
+        narrow.paste(strip.resize((size, strip.height), Resampling.BICUBIC), (0, top + start))
+    return narrow.resize((size, size), Resampling.BICUBIC)
+
+
+def _middle(image: Image.Image, size: int) -> Image.Image:
+    """The middle square of an image whose shorter side was resized to `size`."""
+    short, long = sorted(image.size)
+    if long > LONGEST * short:
+        raise ImageError(
+            f"an image of {image.width} x {image.height} pixels is more than {LONGEST} times as "
+            "long as wide, and the model would see its middle only; cut out what it should see"
+        )
+    resized = [size if side == short else int(size * side / short) for side in image.size]
+    left, top = ((side - size) // 2 for side in resized)
+    return image.resize(resized, Resampling.BICUBIC).crop((left, top, left + size, top + size))

@@ -31,8 +31,7 @@ class MiniGeminiPromptBuilder(PromptBuilder):
     As the official evaluation does it: the template of the language model (``vicuna_v1`` or
     ``gemma``), the image before the question or where ``<image>`` stands in it, the text before
     and after the image tokenized on its own. Different from it: any number of samples, padded on
-    the left; nothing is cut off at a length; and images are turned upright, with transparency on
-    white (`models.images.load_image`).
+    the left, and nothing is cut off at a length.
 
     ``pixel_values_aux`` is ``[images, 3, image_size_aux, image_size_aux]``; for ``pixel_values``
     see `low_pixels`.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import BatchFeature, Qwen2VLImageProcessorPil
 
-from sparsevlm.models.images import load_image
+from sparsevlm.models.images import as_pixels
 from sparsevlm.models.prompt_builder import Fit, Media, PromptBuilder, Template
 from sparsevlm.models.prompts.clip import CLIP_MEAN, CLIP_STD, Channels
 
@@ -124,7 +124,7 @@ def qwen_patches(
     ValueError
         If the frames differ in size.
     """
-    images = [load_image(image) for image in images]
+    images = [as_pixels(image) for image in images]
     if len({image.size for image in images}) > 1:
         sizes = sorted({image.size for image in images})
         raise ValueError(f"all frames of a video must have one size; got {sizes}")

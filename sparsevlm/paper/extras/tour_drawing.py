@@ -36,7 +36,7 @@ def draw_scores(data: TourData) -> Figure:
 
 def draw_groups(data: TourData, number: int = 0) -> Figure:
     """Density against distance to a denser token: centers stand out; then the groups in place."""
-    from sparsevlm.analysis.panels import Canvas, draw_stage
+    from sparsevlm.analysis.panels import Canvas, draw_stage, log_y_axis
     from sparsevlm.analysis.survivors import GROUP_COLORS
 
     run, frame = data.run, peaks(data, number)
@@ -49,7 +49,7 @@ def draw_groups(data: TourData, number: int = 0) -> Figure:
                  edgecolors="#222222", lw=0.9, label="centre of a group")  # fmt: skip
     axes.set(xlabel="density", ylabel="distance to the nearest denser token")
     axes.set_title(f"recycled tokens after layer {run.breakdowns[number].layer}", size=7.5, pad=4)
-    axes.set_yscale("log")
+    log_y_axis(axes)
     axes.legend(loc="upper center")
     axes.grid()
     panel = canvas.panel(4.35, 0.25, 2.3, 2.3)

@@ -64,11 +64,12 @@ def draw(data: SurvivorData) -> Figure:
 
 
 def _draw_example(canvas: Canvas, one: AskedExample, left: float, top: float) -> None:
-    from sparsevlm.analysis.panels import count_of_target, draw_answer, draw_stage
+    from sparsevlm.analysis.panels import count_of_target, draw_answer, draw_stage, shortened
 
     width = 4 * _SIDE + 3 * _GAP
     _draw_question(canvas.panel(left, top, width, _HEADER - 0.03), one)
-    canvas.text(left + width, top + 0.14, one.example.kind, size=6, ha="right", color="#777777")
+    kind = shortened(one.example.kind)
+    canvas.text(left + width, top + 0.14, kind, size=6, ha="right", color="#777777")
     for number in range(1 + len(one.sample.stages)):
         axes = canvas.panel(left + number * (_SIDE + _GAP), top + _HEADER, _SIDE, _SIDE)
         stage = number - 1 if number else None

@@ -141,14 +141,14 @@ def _step(canvas: Canvas, x: float, y: float, number: int, title: str, shown: bo
 
 
 def _draw_rating(canvas: Canvas, data: Figure2Data) -> None:
-    from sparsevlm.analysis.panels import bare, ramp
+    from sparsevlm.analysis.panels import bare, ramp, shortened
 
     stage, run = data.stage, data.run
     rows, x, width = len(run.raters), 4.1, 2.6
     height = min(0.3, 0.72 / rows)
     shown = {"aspect": "auto", "cmap": ramp(KEPT), "interpolation": "nearest", "vmin": 0, "vmax": 1}
     parts = (
-        (0.3, height * rows, stage.rating, [run.words[i] for i in run.raters]),
+        (0.3, height * rows, stage.rating, [shortened(run.words[i], 12) for i in run.raters]),
         (0.3 + height * rows + 0.13, 0.2, stage.scores[None], ["mean"]),
     )
     for y, high, values, names in parts:
@@ -181,6 +181,8 @@ def _draw_scores(axes: Axes, data: Figure2Data) -> None:
 
 
 def _draw_level(axes: Axes, data: Figure2Data) -> None:
+    from sparsevlm.analysis.panels import log_y_axis
+
     stage = data.stage
     order = np.argsort(-stage.scores, kind="stable")
     place, lowest = np.arange(1, len(order) + 1), max(stage.scores.min() / 2, 1e-9)
@@ -192,7 +194,7 @@ def _draw_level(axes: Axes, data: Figure2Data) -> None:
         axes.text(0.98, 0.95 - 0.11 * code, f"{mine.sum()} {name}", transform=axes.transAxes,
                   ha="right", va="top", size=6.5, color="#888888" if code == 2 else color,
                   weight="bold")  # fmt: skip
-    axes.set_yscale("log")
+    log_y_axis(axes)
     axes.set(xlim=(0, len(order) + 1), ylim=(lowest, None))
     axes.set_xlabel("tokens by score", size=6.5, labelpad=1)
     axes.tick_params(labelsize=5.5, pad=1)

@@ -85,11 +85,11 @@ def draw(data: Figure3Data) -> Figure:
 
 
 def _draw_row(canvas: Canvas, prompt: RaterComparison, top: float) -> None:
-    from sparsevlm.analysis.panels import draw_answer, draw_relevance, draw_stage
+    from sparsevlm.analysis.panels import draw_answer, draw_relevance, draw_stage, shortened
 
     side, seen = 0.94, prompt.raters
     draw_stage(canvas.panel(0.03, top, side, side), seen, width=0.9)
-    canvas.text(0.03, top + side + 0.035, seen.example.kind, size=6.5, color="#555555")
+    canvas.text(0.03, top + side + 0.035, shortened(seen.example.kind), size=6.5, color="#555555")
     draw_relevance(canvas, seen, 1.36, top, 3.28, 0.68)
     for x, run in ((4.75, prompt.all_text), (5.76, seen)):
         axes = canvas.panel(x, top, side, side)

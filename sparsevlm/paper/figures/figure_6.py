@@ -124,7 +124,7 @@ def _draw_answers(axes: Axes, one: AskedExample, dense: str) -> None:
     axes.axis("off")
     lines = question_lines(one, 20)
     for number, line in enumerate(lines):
-        draw_line(axes, one, line, 0.86 - 0.13 * number, 7.5)
+        draw_line(axes, one, line, 0.86 - 0.13 * number, 7.5, room=22)
     at, truth = 0.86 - 0.13 * len(lines) - 0.06, one.example.answer
     rows = []
     for name, answer in (("dense", dense), ("pruned", one.answer.text)):
@@ -132,9 +132,10 @@ def _draw_answers(axes: Axes, one: AskedExample, dense: str) -> None:
             rows.append((name, shortened(answer, 24) or "no answer", "#222222"))
             continue
         right = answer == truth
-        rows.append((name, f"{answer} {'✓' if right else '✗'}", "#009E73" if right else "#B00020"))
+        text = f"{shortened(answer)} {'✓' if right else '✗'}"
+        rows.append((name, text, "#009E73" if right else "#B00020"))
     if truth and {dense, one.answer.text} != {truth}:
-        rows.append(("truth", truth, "#333333"))
+        rows.append(("truth", shortened(truth), "#333333"))
     for name, text, color in rows:
         axes.text(0.0, at, name, size=6.5, color="#777777", va="bottom")
         axes.text(0.27, at, text, size=6.5, color=color, va="bottom")

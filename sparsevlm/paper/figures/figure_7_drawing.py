@@ -59,7 +59,10 @@ def _draw_example(canvas: Canvas, one: QuestionRedundancy) -> None:
 
 def _draw_words(axes: Axes, one: QuestionRedundancy) -> None:
     """Words that hold the attention dark, the others pale; two lines."""
-    words, held = [one.asked.words[i] for i in one.asked.asked], set(holders(one.words).tolist())
+    from sparsevlm.analysis.panels import shortened
+
+    words = [shortened(one.asked.words[i]) for i in one.asked.asked]
+    held = set(holders(one.words).tolist())
     renderer, figure = axes.figure.canvas.get_renderer(), axes.figure
     size = 7 * min(1, 55 / len(" ".join(words)))
     at, y, width = 0.0, 0.95, axes.get_window_extent(renderer).width
