@@ -333,6 +333,21 @@ def test_an_interrupt_in_the_middle_of_a_prefill():
         assert torch.equal(FAMILY.logits(model, inputs), want)
 
 
+@pytest.mark.parametrize("method", ["sparsevlm", "fastv"])
+def test_an_interrupt_while_an_attention_shows_its_own_config(method):
+    """The next prompt of the same block is looked at again."""
+    model, inputs = FAMILY.fresh(), one()
+    FAMILY.logits(model, inputs)  # transformers' own hooks come with the first call
+    before = state_of(model)
+    with FAMILY.prune(model, build(FAMILY, method), inputs):
+        want = FAMILY.logits(model, inputs)
+        seen = [one for one in model.modules() if hasattr(vars(one).get("config"), hooks.ORIGINAL)]
+        for attention in seen:
+            attention.config = getattr(attention.config, hooks.ORIGINAL)
+        assert seen and torch.equal(FAMILY.logits(model, inputs), want)
+    assert state_of(model) == before
+
+
 # --- Caches ---------------------------------------------------------------------------------------
 
 

@@ -164,6 +164,9 @@ def watch_attention(attention: Any, sink: Hook) -> None:
 
     The module gets a config of its own meanwhile, and then has the very object it had before.
     """
+    known = getattr(attention.config, "sparsevlm_sink", None)
+    if known is not None and known.session is sink.session:
+        return
     original = getattr(attention.config, ORIGINAL, attention.config)
     base = original._attn_implementation
     AttentionInterface.register(PREFIX + base, _reporting(base))

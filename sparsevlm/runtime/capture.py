@@ -162,7 +162,7 @@ class Captured:
         self.replays += 1
         cache = DynamicCache(config=self._decoder.config) if cache is None else cache
         if session is not None and state is not None:
-            mark_filled(cache, len(self._decoder.layers), session, state, session.ids)
+            mark_filled(cache, state, session, session.ids)
         return self._finish(outputs, graph, cache, state)
 
     def _tensors(self, given: dict, state: Prefill | None) -> list[Tensor | None]:

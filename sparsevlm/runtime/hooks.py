@@ -255,21 +255,18 @@ def _empty(kind: type) -> Any:
     return _blank(_filled_class(kind))
 
 
-def mark_filled(
-    cache: DynamicCache, num_layers: int, session: HookOwner, prefill: Any, ids: Tensor | None
-) -> None:
+def mark_filled(cache: DynamicCache, prefill: Any, session: HookOwner, ids: Tensor | None) -> None:
     """Note in the layers of a cache what fills them; they refuse calls that are not the session's.
 
     Parameters
     ----------
     cache
-        An empty one.
-    num_layers
-        Of the decoder: the layers that a cache has not made yet are made.
-    session, prefill, ids
+        An empty one; the layers that it has not made yet are made.
+    prefill, session, ids
         See `Filled`.
     """
-    cache.layers += [DynamicLayer() for _ in range(num_layers - len(cache.layers))]
+    missing = len(prefill.decoder.layers) - len(cache.layers)
+    cache.layers += [DynamicLayer() for _ in range(missing)]
     for index, layer in enumerate(cache.layers):
         if MARK not in vars(layer):
             layer.__class__ = _filled_class(type(layer))

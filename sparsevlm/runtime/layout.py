@@ -148,14 +148,14 @@ def locate_span(
     shape
         (batch, tokens).
     span
-        (start, stop) of the visual tokens.
+        (start, stop) of the visual tokens, in the prompt.
     prompt_length
         See `locate`.
     device
         Where the tokens are.
     """
     batch, length = shape
-    start, stop, _ = slice(*span).indices(length)
+    start, stop, _ = slice(*span).indices(prompt_length)
     count = max(stop - start, 0)
     extent = [count, start, start + count - 1 if count else -1, length, 0]
     return _samples([extent] * batch, length, prompt_length, device)

@@ -31,8 +31,9 @@ def prune(
     Calls and `generate` both work, with left-padded batches, sampling or beams. Logits and hidden
     states come back shorter by the dropped tokens (`SampleTrace.output_index` is the map). A
     prompt is one call, or one `generate`: what a later call adds to its cache is decoded, and rates
-    nothing. A cache filled inside the block refuses to be used outside it, and the block belongs to
-    the thread that entered it; `generate` with a streamer may run in another, one at a time.
+    nothing. A cache filled inside the block refuses to be used outside it (so do copies of it, but
+    no tensors that were taken out), and the block belongs to the thread that entered it; `generate`
+    with a streamer may run in another, one at a time.
 
     Parameters
     ----------

@@ -62,7 +62,7 @@ class PruningSession:
         self.span = tuple(visual_mask) if isinstance(visual_mask, tuple | list) else None
         self.trace = Trace(pruner.to_json()) if trace else None
         self.open, self.thread = False, get_ident()
-        self.touched: list[nn.Module] = []
+        self.touched: set[nn.Module] = set()
         self.generation: Generation | None = None
         self.current: Prefill | None = None
         self.continuing = self.traced = False
@@ -70,8 +70,8 @@ class PruningSession:
         self.position_ids: Tensor | None = None
         self.ids: Tensor | None = None
         self.rows: Tensor | None = None
-        num_layers = len(self.adapter.decoder.layers)
-        self.layers = [i for i in range(-1, num_layers - 1) if pruner.prunes_after(i)]
+        last = len(self.adapter.decoder.layers) - 1
+        self.layers = [i for i in range(-1, last) if pruner.prunes_after(i)]
         check_pruner(pruner, self.layers, self.adapter, type(model).__name__)
 
     @phase("session")
@@ -79,7 +79,7 @@ class PruningSession:
         """Set all hooks."""
 
         def hook(register: Callable, function: Callable, **how: bool) -> None:
-            self.touched.append(register.__self__)  # type: ignore[attr-defined]
+            self.touched.add(register.__self__)  # type: ignore[attr-defined]
             register(Hook(self, function), with_kwargs=True, **how)
 
         if hasattr(type(self.model), "generate"):
@@ -93,10 +93,14 @@ class PruningSession:
         hook(base.register_forward_hook, self._after_base, always_call=True)
         for index, layer in enumerate(decoder.layers):
             hook(layer.register_forward_pre_hook, partial(self._before_layer, index))
+        self._watch()
+
+    def _watch(self) -> None:
+        """See the attention of scored layers; once more, where an interrupt took that off."""
         if self.pruner.needs_attention and self.pruner.scored_layer == "this":
             for index in self.layers:
-                attention = decoder.layers[index].self_attn
-                self.touched.append(attention)
+                attention = self.adapter.decoder.layers[index].self_attn
+                self.touched.add(attention)
                 watch_attention(attention, Hook(self, partial(self._keep_attention, index)))
 
     @phase("session")
@@ -173,6 +177,7 @@ class PruningSession:
         if self.continuing:
             self.current = self._continued(cache, arguments)
             return
+        self._watch()
         visual, prompt_length, self.traced = self._prompt(arguments)
         samples = self._locate(visual, mask, prompt_length)
         key = prompt_key(self.adapter, arguments, visual, prompt_length)
@@ -211,9 +216,8 @@ class PruningSession:
         if getattr(source, "ndim", 0) < 2:
             raise ValueError("prune() needs input_ids [batch, tokens], or their inputs_embeds")
         length = source.shape[1]
-        known: tuple[int, bool] | None = length, True
-        if self.generation is not None:
-            known = self.generation.prompt_of(ids, length)
+        inside = self.generation
+        known = (length, True) if inside is None else inside.prompt_of(ids, length)
         if known is None:
             # What was told about the prompt says nothing about other text.
             shape, device = source.shape[:2], source.device
@@ -234,8 +238,7 @@ class PruningSession:
     ) -> tuple[layout.SampleLayout, ...]:
         if self.span is None or mask is not None or not self.traced:
             return layout.locate(visual, mask, prompt_length)
-        start, stop, _ = slice(*self.span).indices(prompt_length)
-        return layout.locate_span(visual.shape, (start, stop), prompt_length, visual.device)
+        return layout.locate_span(visual.shape, self.span, prompt_length, visual.device)
 
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.position_ids = arguments_of(module.forward, args, kwargs).get("position_ids")
@@ -271,8 +274,7 @@ class PruningSession:
         if index == 0:
             state.start(hidden, kwargs, self.position_ids)
             if kwargs.get("past_key_values") is not None:
-                layers = len(self.adapter.decoder.layers)
-                mark_filled(kwargs["past_key_values"], layers, self, state, self.ids)
+                mark_filled(kwargs["past_key_values"], state, self, self.ids)
         if index - 1 in self.layers:
             if self.pruner.needs_attention and self.pruner.scored_layer == "next":
                 segment = state.segments[-1]
