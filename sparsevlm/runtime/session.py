@@ -108,7 +108,7 @@ class PruningSession:
         """Take everything off the model; again, if an interrupt came between."""
         self.open = False
         clean(self.touched, self)
-        self.touched = []
+        self.touched = set()
         self.generation = self.current = None
         if SESSIONS.get(self.adapter.decoder) is self:
             restore_class(self.model)
