@@ -130,7 +130,7 @@ def test_a_view_cuts_its_parts_out_on_demand():
     context = context_of(
         second, hidden, lambda: inputs, layer=1, num_layers=4, grid=None, rotary=rotary,
         rows=lambda columns, raters: (columns, raters), mean=lambda columns: columns,
-        prompt_key=lambda: 5,
+        prompt_key=lambda: 5, whole_prompt=False,
     )  # fmt: skip
     assert isinstance(context, PruningContext) and not tables
     assert context.visual.flatten().tolist() == [5, 8, 100] and context.num_current == 3
