@@ -93,7 +93,7 @@ IN_EXEC = "exec('import os, signal; os.kill(os.getpid(), signal.SIGINT)')"
 @pytest.mark.parametrize(
     ("command", "module"),
     [
-        ("list", "typer"), ("list", "sparsevlm.methods"), ("claims --check", "pandas"),
+        ("reproduce --dry-run", "multiprocessing"), ("list", "typer"), ("list", "sparsevlm.methods"), ("claims --check", "pandas"),
         ("check", "numpy"), ("fetch --dry-run", "filelock"), ("bench", "torch"),
         ("reproduce --dry-run", "pydantic"), ("provenance figures/figure_6.png", "PIL"),
         ("site", "jinja2"),

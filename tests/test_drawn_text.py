@@ -64,12 +64,13 @@ def save(figure, folder):
 
 @pytest.mark.filterwarnings("ignore:no font on this machine")
 def test_any_text_is_drawn_anywhere(tmp_path):
-    """Also where no function of ours has seen it: in titles, labels and legends."""
+    """Also where no function of ours has seen it: in titles, labels, legends and at ticks."""
     fig, rows = plt.subplots(len(HOSTILE), figsize=style.figure_size(2, 20.0))
     for text, axes in zip(HOSTILE, rows, strict=True):
         axes.plot([1, 2], label=f"a {text}")
         axes.set_title(text)
         axes.set_xlabel(text)
+        axes.set_yticks([1, 2], [text, "b"])
         axes.legend()
         survivors.draw_words(axes, text.split() or ["?"], [0], 0.0, 0.5)
         assert not set(shortened(text)) & NEVER and len(shortened(text)) <= survivors.ROOM

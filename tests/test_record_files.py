@@ -6,6 +6,7 @@ import json
 import os
 import stat
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from test_store import IDS, RUN, fill
@@ -159,3 +160,24 @@ def test_a_file_has_the_permissions_that_open_gives(name, tmp_path):
         assert stat.S_IMODE(path.stat().st_mode) == (0o640 if "upload" in name else 0o604)
     finally:
         os.umask(before)
+
+
+def test_a_file_that_may_only_be_read_is_replaced(tmp_path, monkeypatch):
+    """By an ordinary user too, whom its permissions bind."""
+    monkeypatch.chdir(tmp_path)
+    tmp_path.chmod(0o777)
+    user = os.geteuid()
+    try:
+        if user == 0:
+            os.seteuid(65534)
+        for write in (lambda path: write_text(path, "new"), Trace({}, []).save):
+            path = Path("old.gz")
+            path.write_text("old")
+            path.chmod(0o444)
+            write(path)
+            assert path.stat().st_size and path.read_bytes() != b"old"
+            assert stat.S_IMODE(path.stat().st_mode) == 0o444
+            path.unlink()
+    finally:
+        os.seteuid(user)
+    assert not list(tmp_path.iterdir())

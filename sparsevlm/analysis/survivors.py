@@ -153,9 +153,17 @@ def make_drawable(figure: Figure) -> None:
     """See to it that a figure draws every text that is in it; see `drawable`."""
     import matplotlib
     from matplotlib.text import Text
+    from matplotlib.ticker import FixedLocator
 
+    def is_plain(text: Text) -> bool:
+        return text.get_text().isascii() and text.get_text().isprintable()
+
+    for axis in (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)):
+        named = axis.get_ticklabels() if isinstance(axis.major.locator, FixedLocator) else []
+        if not all(map(is_plain, named)):  # else a tick gets its old text when it is drawn
+            axis.set_ticklabels([drawable(text.get_text()) for text in named])
     for text in figure.findobj(Text):
-        if not text.get_text().isascii() or not text.get_text().isprintable():
+        if not is_plain(text):
             text.set_text(drawable(text.get_text()))
             text.set_family(matplotlib.rcParams["font.family"])
 

@@ -10,7 +10,6 @@ import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing import active_children
 
 STOPPED = 130
 INTERRUPTED = "sparsevlm: stopped; what is finished is kept, the same command goes on"
@@ -45,6 +44,8 @@ def _end(code: int) -> None:
     """Leave the program so that a late, or a second, Ctrl-C changes nothing of its exit code."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if code == STOPPED:  # at once: Python would end by the signal, or wait for threads
+        from multiprocessing import active_children  # slow, and no Ctrl-C is heard above
+
         for worker in active_children():  # there are some after a second Ctrl-C only
             worker.kill()
         with suppress(OSError):

@@ -114,14 +114,14 @@ def _papermill(run: NotebookRun, source: Path, partial: Path) -> None:
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    # papermill logs every cell, and that black is not installed.
+    # papermill logs every cell, and that black is not installed; a kernel, that it was ended.
     logging.getLogger("papermill").setLevel(logging.ERROR)
     os.environ.setdefault("PYTHONHASHSEED", "0")  # for the kernel
     so_far = f"as far as it came: {relative(partial)}"
     try:
         papermill.execute_notebook(
             source, partial, dict(run.page.parameters), kernel_name="python3", cwd=ROOT,
-            progress_bar=False,
+            progress_bar=False, extra_arguments=["--log-level=CRITICAL"],
         )  # fmt: skip
     except papermill.PapermillExecutionError as error:
         reason = f"In [{error.exec_count}]: {error.ename}: {error.evalue}"

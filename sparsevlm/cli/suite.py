@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -273,6 +274,7 @@ def _execute(notebook: NotebookRun) -> float:
 
     def interrupt(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        logging.disable()  # what nbclient and asyncio say of a kernel that is ended
         raise KeyboardInterrupt
 
     signal.signal(signal.SIGINT, interrupt)

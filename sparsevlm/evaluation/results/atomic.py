@@ -24,9 +24,9 @@ def replacing(path: Path) -> Iterator[Path]:
     partial = path.with_name(f"{path.stem}.partial{path.suffix}")
     try:
         yield partial
-        with suppress(FileNotFoundError):
-            shutil.copymode(path, partial)
         _sync(partial)  # before the rename, or a power cut could leave the name without the bytes
+        with suppress(FileNotFoundError):  # last: a file that is read-only cannot be synced
+            shutil.copymode(path, partial)
         os.replace(partial, path)
     finally:
         remove(partial)
