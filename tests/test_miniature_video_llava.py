@@ -78,7 +78,7 @@ def test_the_builder_takes_clips_only():
     assert asks.prompt("what does it do ?", 8) == "USER : <video> what does it do ? ASSISTANT :"
     with pytest.raises(ValueError, match="takes the frames of a video with a question, got 1"):
         asks.inputs(["a"], [frames[:1]])
-    with pytest.raises(ValueError, match="placeholder"):
+    with pytest.raises(ValueError, match="contains .<video>."):
         asks.inputs(["what does the <video> do ?"], [frames])
 
 
