@@ -113,8 +113,8 @@ class Engine:
         return replace(image, frames=frames, asked=tuple(builder.seen(frames)))
 
     def unknown_words(self, question: str) -> list[str]:
-        """Words of a question that the tokenizer does not know, for a word-level vocabulary."""
-        return [word for word in self._spelled(question).split() if self._is_unknown(word)]
+        """Words of a question that a word-level vocabulary lacks, each once."""
+        return [w for w in dict.fromkeys(self._spelled(question).split()) if self._is_unknown(w)]
 
     def _spelled(self, question: str) -> str:
         """The question; a word that the vocabulary has in lower case only is written so."""
