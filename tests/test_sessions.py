@@ -7,6 +7,7 @@ import gc
 import pickle
 import sys
 import threading
+import weakref
 from functools import partial
 
 import pytest
@@ -419,6 +420,25 @@ def test_a_cache_from_which_nothing_was_dropped_is_like_any_other(method):
         with FAMILY.prune(model, build(FAMILY, method), inputs):
             cache = model(**words, use_cache=True).past_key_values
         assert torch.equal(model(input_ids=TOKEN, past_key_values=cache).logits, want)
+
+
+@methods
+def test_a_cache_goes_when_nobody_holds_it(method):
+    """By its references: the garbage collector may come late, and a cache is large."""
+    model, inputs, caches = FAMILY.model(), one(), []
+    gc.collect()
+    gc.disable()
+    try:
+        with torch.no_grad(), FAMILY.prune(model, build(FAMILY, method), inputs):
+            for _ in range(3):
+                cache = DynamicCache(config=model.get_decoder().config)
+                caches.append(weakref.ref(cache))
+                FAMILY.generate(model, inputs, past_key_values=cache)
+                model(**inputs, use_cache=True)
+                del cache
+                assert [known() for known in caches] == [None] * len(caches)
+    finally:
+        gc.enable()
 
 
 def test_a_cache_with_other_rows_or_a_shorter_prompt_is_refused():

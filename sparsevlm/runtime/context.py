@@ -133,6 +133,9 @@ def prompt_key(
     """
     ids = arguments.get("input_ids")
     mask = arguments.get("attention_mask")
+    # A cache knows its prefill, and that this function: no cache would be free before the garbage
+    # collector comes.
+    arguments = {name: one for name, one in arguments.items() if name != "past_key_values"}
 
     def key(row: int, inputs: Tensor) -> int:
         if ids is None:

@@ -51,7 +51,8 @@ class Prefill:
     ) -> None:
         self.pruner, self.adapter, self.decoder = pruner, adapter, adapter.decoder
         self.first, self.samples = samples, samples
-        self.grids, self.prompt_key, self.static = grids, prompt_key, static
+        self.grids, self.static = grids, static
+        self.prompt_key: Any = prompt_key
         # A decoder may be spread over several devices: all pruning is done on that of the prompt.
         self.home = samples[0].device
         lengths = {sample.tokens for sample in samples}
@@ -236,6 +237,7 @@ class Prefill:
     def finish(self) -> None:
         """Drop what only the prefill itself needed."""
         self.complete = True
+        self.prompt_key = None  # knows the pixels
         self.attention.clear()
         self.inputs, self.masks = None, []
         self._forget()
