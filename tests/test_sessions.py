@@ -24,7 +24,9 @@ from sparsevlm.runtime import hooks, prune, session
 FAMILY = FAMILIES["llava"]
 METHODS = ("sparsevlm", "fastv", "pdrop", "tome", "random")
 methods = pytest.mark.parametrize("method", METHODS)
-told_or_found = pytest.mark.parametrize("family", [FAMILY, FAMILIES["llama"]], ids=str)
+told_or_found = pytest.mark.parametrize(
+    "family", [FAMILY, FAMILIES["llama"]], ids=lambda family: family.name
+)
 
 
 def one(family=FAMILY, index=2):
