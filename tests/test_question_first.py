@@ -13,7 +13,7 @@ from sparsevlm.runtime.attention import QueriesKeys
 QUESTION_FIRST = [1, *range(20, 32), *[4] * 144, 40, 41, 42]  # 40 to 42 stand for a template
 
 
-def asked_before(text, kernel="sdpa", padding=0, **how):
+def asked_before(text, kernel="sdpa", padding=0, method="sparsevlm", **how):
     """Trace of a prompt whose question is before its image, and its answer."""
     family = FAMILIES["llava"]
     model = family.model(kernel)
@@ -23,8 +23,9 @@ def asked_before(text, kernel="sdpa", padding=0, **how):
         "input_ids": row,
         "attention_mask": (row > 0).long(),
     }
-    options = {"tokens": 36, "num_layers": 8, "num_visual": 144, "text": text}
-    with sv.prune(model, sv.make_pruner("sparsevlm", **options)) as trace:
+    options = {"tokens": 36, "num_layers": 8, "num_visual": 144}
+    options |= {} if text is None else {"text": text}
+    with sv.prune(model, sv.make_pruner(method, **options)) as trace:
         answer = family.generate(model, inputs, **how)
     return trace.samples[0], answer
 
@@ -35,6 +36,12 @@ def test_a_question_before_the_image_rates_nothing_and_says_so():
     ):
         sample, _ = asked_before("after_image", padding=5)
     assert max(sample.stages[0].raters) < 3
+
+
+@pytest.mark.parametrize("method", ["fastv", "pdrop"])
+def test_methods_of_the_last_token_have_no_such_choice(method, recwarn):
+    asked_before(None, method=method)
+    assert not [one for one in recwarn if "text tokens follow" in str(one.message)]
 
 
 def test_a_question_after_the_image_warns_of_nothing(recwarn):

@@ -171,7 +171,9 @@ def warn_of_few_words(prefill: Prefill, ids: Tensor | None) -> None:
         zip(prefill.first, prefill.decisions, strict=True)
     ):
         few = sample.prompt_text <= WORDS_OF_A_TEMPLATE and sample.before > sample.prompt_text
-        if not few or not decisions or decisions[0].selection.raters is None:
+        # Methods without this choice, such as FastV, rate by the last token of any prompt.
+        chosen = few and prefill.pruner.to_json().get("text") == "after_image"
+        if not chosen or not decisions or decisions[0].selection.raters is None:
             continue
         first = sample.start + sample.before + sample.visual
         rated = positions_of(decisions[0].selection.raters)

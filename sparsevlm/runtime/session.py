@@ -250,8 +250,7 @@ class PruningSession:
         state.finish()
         if self.continuing or not self.traced:
             return
-        if self.pruner.text == "after_image":
-            warn_of_few_words(state, self.ids)
+        warn_of_few_words(state, self.ids)
         if self.trace is not None:
             self.trace.record(state.trace)
 
