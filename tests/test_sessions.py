@@ -143,6 +143,18 @@ def test_the_first_layers_assist(how):
         assert trace.samples[0].stages == stages
 
 
+def test_an_early_exit_fills_the_layers_that_run(monkeypatch):
+    """Else cutting off rejected words meets layers that hold nothing."""
+    family = FAMILIES["llama"]
+    model, inputs, cache = family.model(), one(family), DynamicCache()
+    with torch.no_grad(), family.prune(model, build(family, "sparsevlm"), inputs):
+        with monkeypatch.context() as patch:
+            patch.setattr(model.model.config, "num_hidden_layers", 3)
+            model(**inputs, past_key_values=cache)
+        assert len(cache.layers) == 3
+        cache.crop(-1)
+
+
 def test_a_model_that_shares_the_parts_of_a_pruned_one_is_refused():
     model, inputs = FAMILY.model(), one()
     shell = copy.copy(model)

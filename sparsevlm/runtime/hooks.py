@@ -265,8 +265,10 @@ def mark_filled(cache: DynamicCache, prefill: Any, session: HookOwner, ids: Tens
     prefill, session, ids
         See `Filled`.
     """
-    missing = len(prefill.decoder.layers) - len(cache.layers)
-    cache.layers += [DynamicLayer() for _ in range(missing)]
+    # As many as run: with an early exit the config says fewer than there are.
+    decoder = prefill.decoder
+    running = len(decoder.layers[: decoder.config.num_hidden_layers])
+    cache.layers += [DynamicLayer() for _ in range(running - len(cache.layers))]
     for index, layer in enumerate(cache.layers):
         if MARK not in vars(layer):
             layer.__class__ = _filled_class(type(layer))
