@@ -206,3 +206,21 @@ def test_the_committed_page_is_what_the_records_give():
     if missing:
         pytest.skip(f"{len(missing)} results of the miniature are not at hand")
     assert claims_file.check()
+
+
+def test_a_part_of_a_benchmark_gives_no_verdict(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPARSEVLM_DATA", str(tmp_path))
+    (tmp_path / "seed_bench").mkdir()
+    part = '{"rows": 9, "note": "questions about images only"}'
+    (tmp_path / "seed_bench" / "part.json").write_text(part)
+
+    def measure(profile):
+        return table(11.2, profile) if profile == "a100" else no_records(profile)
+
+    (entry,) = collect([BY_ID["lead.fastv.192"]], {"table_1": measure}).entries
+    assert entry.a100.value.value == pytest.approx(11.2)
+    assert entry.verdict == claims.IN_PART
+    assert entry.reason == "SEED-Bench: questions about images only"
+    found = ProfileRecords("a100", {"table_1": measure})
+    claims_records._results(found, "table_1", benchmark="pope")
+    assert found.note == ""

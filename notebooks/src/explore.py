@@ -13,9 +13,8 @@
 # answer. Then change it: **click a patch**, or drag over several, to force it to stay or go, and
 # **click a word** to let it rate or not. [How to read and use it](../docs/explorer.md).
 #
-# With `profile` "mini" it runs on a bundled model, on a CPU. With "a100" it runs LLaVA-1.5-7B
-# on a GPU. `model` names another model of either: a bundled one, a checkpoint of the paper or a
-# folder.
+# `profile` says which model runs, and where: "mini" on a laptop, "a100" LLaVA-1.5-7B on a GPU.
+# `model` names another one, of `sparsevlm list`, or the folder of a checkpoint.
 
 # %% tags=["parameters"]
 profile: str = "mini"

@@ -149,8 +149,10 @@ def measure(
     """
     chosen = as_profile(profile).for_study(study)
     records = (ensure_records if run_missing else load_records)(chosen)
-    sizes = backend_of(chosen.model).sizes(chosen.model)
-    return from_records(chosen, records, sizes, ours, paper)
+    backend = backend_of(chosen.model)
+    notes = [note for note in (chosen.note, backend.note(chosen.benchmarks)) if note]
+    named = replace(chosen, note="; ".join(notes))
+    return from_records(named, records, backend.sizes(chosen.model), ours, paper)
 
 
 def from_records(

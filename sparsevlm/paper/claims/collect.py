@@ -13,6 +13,7 @@ from sparsevlm.paper.claims.claim import (
     CONSISTENT,
     COUNTS,
     DEVIATES,
+    IN_PART,
     NOT_RUN,
     NOTHING,
     SLIP,
@@ -72,12 +73,15 @@ def _from_formula(claim: Claim) -> ClaimResult:
 def _from_records(claim: Claim, found: ProfileRecords) -> ClaimResult:
     if not claim.records:
         return NOTHING
+    found.note = ""
     try:
         value = evaluate(claim.records, records, found)
     except NotRunError as error:
         return ClaimResult(None, NOT_RUN, str(error))
     if found.profile == "mini":
         return ClaimResult(value, judge_miniature(value))
+    if found.note:
+        return ClaimResult(value, IN_PART, found.note)
     return ClaimResult(value, judge(claim.expected, value, claim.tolerance))
 
 

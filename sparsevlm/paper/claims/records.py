@@ -24,6 +24,7 @@ from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results, Setting
 from sparsevlm.benchmarks.loaders.layout import DataError
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import FIGURES, relative
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.models.checkpoints.places import CheckpointError
@@ -46,10 +47,13 @@ class ProfileRecords:
         Its name.
     measures : mapping of str to callable
         By table: profile name -> results. See `MEASURES`.
+    note : str
+        Which benchmarks, of those that the last claim asked for, are there in part only.
     """
 
     profile: str
     measures: Mapping[str, Callable[[str], object]] = field(repr=False)
+    note: str = ""
     _cache: dict = field(default_factory=dict, repr=False)
 
     def results(self, table: str) -> object:
@@ -108,9 +112,11 @@ MEASURES: dict[str, Callable[[str], object]] = {
 TABLE_1 = "table_1"
 
 
-def _results(found: ProfileRecords, table: str, *settings: Setting) -> Results:
-    """A table, if it has these methods at these budgets."""
+def _results(found: ProfileRecords, table: str, *settings: Setting, benchmark: str = "") -> Results:
+    """A table, if it has these methods at these budgets; all its benchmarks, or one."""
     results = found.results(table)
+    asked = [benchmark] if benchmark else results.profile.benchmarks
+    found.note = backend_of(results.profile.model).note(asked)
     for method, tokens in settings:
         if (method, tokens) not in results.relative:
             budget = "" if tokens is None else f" at {tokens} tokens"
@@ -155,7 +161,8 @@ def score(
 ) -> float:
     """The score of one benchmark, in the unit of the paper's column."""
     setting = (method, tokens)
-    return _results(found, table, setting).value("score", setting, benchmark)
+    results = _results(found, table, setting, benchmark=benchmark)
+    return results.value("score", setting, benchmark)
 
 
 def mean_score(found: ProfileRecords, method: str, benchmark: str, table: str) -> float:
@@ -167,7 +174,8 @@ def mean_score(found: ProfileRecords, method: str, benchmark: str, table: str) -
 def percent_of_dense(found: ProfileRecords, method: str, tokens: int, benchmark: str) -> float:
     """The score of one benchmark in percent of the dense model's."""
     setting = (method, tokens)
-    percent = _results(found, TABLE_1, setting).value("percent", setting, benchmark)
+    results = _results(found, TABLE_1, setting, benchmark=benchmark)
+    percent = results.value("percent", setting, benchmark)
     if percent != percent:
         raise NotRunError(f"the dense model of {found.profile!r} scores 0 on {benchmark}")
     return percent
@@ -183,7 +191,8 @@ def benchmark_lead(
 ) -> Estimate:
     """The score of the first method minus that of the second, paired."""
     settings = (first, tokens), (second, tokens)
-    return _results(found, table, *settings).score_difference(benchmark, *settings)
+    results = _results(found, table, *settings, benchmark=benchmark)
+    return results.score_difference(benchmark, *settings)
 
 
 def focus_lead(found: ProfileRecords, first: str, second: str) -> Estimate:

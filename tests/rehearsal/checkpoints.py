@@ -1,0 +1,255 @@
+"""Tiny checkpoints of the paper's five, as a fetch leaves them.
+
+File names, names of weights, fields of the configurations and vocabularies are those of the real
+repositories; so are the numbers of layers and of visual tokens. Widths are tiny and the weights
+random, drawn so that an answer is a word or two.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from safetensors.torch import save_file
+from spread import spread
+from torch import Tensor, nn
+from vocabularies import write_llava, write_mgm, write_qwen2_vl, write_video_llava
+
+from sparsevlm.models.checkpoints import CHECKPOINTS, Checkpoint
+from sparsevlm.models.checkpoints.places import (
+    FileEntry,
+    Locked,
+    content_digest,
+    place,
+    write_lock,
+)
+from sparsevlm.models.mini_gemini import MiniGeminiForConditionalGeneration
+from sparsevlm.models.mini_gemini.checkpoint import official_config
+from sparsevlm.models.mini_gemini.names import AUX, official_name
+
+WIDTH, HEADS = 64, 16  # SparseVLM+ chooses 14 of the heads
+ANSWERS = "Yes No A B C D 1 2 red blue left right".split()
+ENDS = 40.0  # how strongly a word that was said asks for the end
+SHARDS = 3
+UNPINNED = "4dd6abe" + "0" * 33  # the commit of a repository whose revision is not known
+
+CLIP = {
+    "model_type": "clip_vision_model", "hidden_size": 32, "intermediate_size": 64,
+    "num_hidden_layers": 3, "num_attention_heads": 2, "patch_size": 14, "projection_dim": 32,
+}  # fmt: skip
+TEXT = {
+    "hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_attention_heads": HEADS,
+    "num_key_value_heads": HEADS, "max_position_embeddings": 4096, "rms_norm_eps": 1e-5,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How the repositories of one architecture look.
+
+    Attributes
+    ----------
+    config : dict
+        What config.json holds beside the sizes of the decoder.
+    vocabulary : folder -> None
+        Writes the files of its tokenizer.
+    names : sequence of (str, str)
+        Beginnings of the names of weights: of transformers 5, and in the files.
+    model : str
+        Class in transformers; "" for Mini-Gemini.
+    """
+
+    config: dict
+    vocabulary: Callable[[Path], object]
+    names: tuple[tuple[str, str], ...] = ()
+    model: str = ""
+
+
+VICUNA_NAMES = (
+    ("model.language_model.", "language_model.model."),
+    ("lm_head.", "language_model.lm_head."),
+    ("model.", ""),
+)
+KINDS = {
+    "llava": Kind(
+        {
+            "model_type": "llava", "architectures": ["LlavaForConditionalGeneration"],
+            "image_token_index": 32000, "pad_token_id": 32001, "ignore_index": -100,
+            "projector_hidden_act": "gelu", "vision_feature_layer": -2,
+            "vision_feature_select_strategy": "default", "vocab_size": 32064,
+            "torch_dtype": "float16", "tie_word_embeddings": False,
+            "vision_config": {**CLIP, "image_size": 336},
+        },
+        write_llava, VICUNA_NAMES, "LlavaForConditionalGeneration",
+    ),
+    "video_llava": Kind(
+        {
+            "model_type": "video_llava", "architectures": ["VideoLlavaForConditionalGeneration"],
+            "image_token_index": 32000, "video_token_index": 32001, "pad_token_id": 32002,
+            "ignore_index": -100, "projector_hidden_act": "gelu", "vision_feature_layer": -2,
+            "vision_feature_select_strategy": "default", "vocab_size": 32064,
+            "torch_dtype": "float16", "tie_word_embeddings": False,
+            "vision_config": {**CLIP, "image_size": 224},
+        },
+        write_video_llava, VICUNA_NAMES, "VideoLlavaForConditionalGeneration",
+    ),
+    "qwen2_vl": Kind(
+        {
+            "model_type": "qwen2_vl", "architectures": ["Qwen2VLForConditionalGeneration"],
+            "image_token_id": 151655, "video_token_id": 151656, "vision_start_token_id": 151652,
+            "vision_end_token_id": 151653, "vision_token_id": 151654, "bos_token_id": 151643,
+            "eos_token_id": 151645, "hidden_act": "silu", "rope_theta": 1000000.0,
+            "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}, "num_attention_heads": 8,
+            "num_key_value_heads": 2,
+            "sliding_window": 32768, "use_sliding_window": False, "max_window_layers": 28,
+            "torch_dtype": "bfloat16", "tie_word_embeddings": False,
+            "vision_config": {
+                "depth": 2, "embed_dim": 32, "hidden_size": WIDTH, "in_chans": 3, "mlp_ratio": 2,
+                "num_heads": 2, "patch_size": 14, "spatial_merge_size": 2,
+                "spatial_patch_size": 14, "temporal_patch_size": 2,
+            },
+        },
+        write_qwen2_vl,
+        (("model.language_model.", "model."), ("model.visual.", "visual.")),
+        "Qwen2VLForConditionalGeneration",
+    ),
+    "mini_gemini": Kind(
+        {
+            "model_type": "mgm", "architectures": ["MGMLlamaForCausalLM"], "hidden_act": "silu",
+            "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0,
+            "image_aspect_ratio": "pad", "image_grid": 1, "image_global": False,
+            "image_size_aux": 768, "mm_projector_type": "mlp2x_gelu",
+            "mm_vision_select_feature": "patch", "mm_vision_select_layer": -2,
+            "mm_use_im_start_end": False, "mm_use_im_patch_token": False,
+            "mm_vision_tower": "model_zoo/OpenAI/clip-vit-large-patch14-336",
+            "mm_vision_tower_aux": "model_zoo/OpenAI/openclip-convnext-large-d-320-laion2B-s29B-"
+            "b131K-ft-soup", "torch_dtype": "bfloat16", "use_cache": True,
+            # The real file leaves these to the towers' own repositories.
+            "vision_config": {**CLIP, "image_size": 336},
+            "aux_config": {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1],
+                           "patch_size": 4},
+        },
+        write_mgm,
+    ),
+}  # fmt: skip
+
+
+def write_checkpoints(folder: Path, names: tuple[str, ...] = ()) -> Path:
+    """Write checkpoints into the folder of SPARSEVLM_CHECKPOINTS, with its lock file.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there.
+    names : tuple of str
+        Short names of the checkpoints; all five by default.
+    """
+    locks = {}
+    for number, checkpoint in enumerate(CHECKPOINTS):
+        if names and checkpoint.short not in names:
+            continue
+        main, *towers = checkpoint.repositories
+        places = []
+        for repository in (main, *towers):
+            commit = repository.revision if repository.pinned else UNPINNED
+            places.append((repository, commit, place(repository, commit, folder)))
+            places[-1][2].mkdir(parents=True, exist_ok=True)
+        write_checkpoint(checkpoint, places[0][2], number)
+        for _, _, tower in places[1:]:
+            _write_tower(places[0][2], tower)
+        locks |= {one.id: Locked(commit, _files(where)) for one, commit, where in places}
+    write_lock(folder, locks)
+    return folder
+
+
+def write_checkpoint(checkpoint: Checkpoint, where: Path, seed: int = 0) -> None:
+    """Write the files of one repository into a folder."""
+    kind = KINDS[checkpoint.family]
+    kind.vocabulary(where)
+    sizes = {
+        **TEXT, "num_hidden_layers": checkpoint.sizes.layers,
+        "vocab_size": checkpoint.sizes.vocabulary,
+    }  # fmt: skip
+    flat = checkpoint.family in ("qwen2_vl", "mini_gemini")
+    text = sizes if flat else {"text_config": {"model_type": "llama", **sizes}}
+    raw = {**text, **kind.config}
+    (where / "config.json").write_text(json.dumps(raw, indent=2))
+    model = _model(kind, raw, where)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        spread(model, seed)
+    _shorten_answers(model, where)
+    dtype = getattr(torch, raw["torch_dtype"])
+    weights = {name: value.to(dtype) for name, value in _named(kind, model)}
+    _write_shards(weights, where)
+    end = {"bos_token_id": 1, "eos_token_id": 2} if checkpoint.family != "qwen2_vl" else {
+        "bos_token_id": 151643, "eos_token_id": [151645, 151643]}  # fmt: skip
+    (where / "generation_config.json").write_text(json.dumps(end))
+
+
+def _model(kind: Kind, raw: dict, where: Path) -> nn.Module:
+    if not kind.model:
+        return MiniGeminiForConditionalGeneration(official_config(raw))
+    config = transformers.AutoConfig.from_pretrained(where)
+    return getattr(transformers, kind.model)(config)
+
+
+def _shorten_answers(model: nn.Module, where: Path) -> None:
+    """Let the head know a few words only, and the end of an answer once one was said."""
+    tokenizer = transformers.AutoTokenizer.from_pretrained(where, config=model.config)
+    words = [tokenizer(f" {w}", add_special_tokens=False)["input_ids"][-1] for w in ANSWERS]
+    end = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    end = tokenizer.eos_token_id if end in (None, tokenizer.unk_token_id) else end
+    with torch.no_grad():
+        head = model.lm_head.weight
+        chosen = head[[*words, end]].clone()
+        head.zero_()
+        head[[*words, end]] = chosen
+        model.get_input_embeddings().weight[words] += ENDS * chosen[-1] / chosen[-1].norm()
+
+
+def _named(kind: Kind, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """The weights under the names of the files."""
+    for name, weight in model.state_dict().items():
+        if not kind.model:
+            yield official_name(name), weight
+            continue
+        here, there = next((n for n in kind.names if name.startswith(n[0])), ("", ""))
+        yield there + name.removeprefix(here), weight
+
+
+def _write_shards(weights: dict[str, Tensor], where: Path) -> None:
+    names = sorted(weights)
+    size = -(-len(names) // SHARDS)
+    mapped = {}
+    for number in range(SHARDS):
+        file = f"model-{number + 1:05d}-of-{SHARDS:05d}.safetensors"
+        part = {n: weights[n].contiguous() for n in names[number * size : (number + 1) * size]}
+        save_file(part, where / file, {"format": "pt"})
+        mapped |= dict.fromkeys(part, file)
+    total = sum(weight.numel() * weight.element_size() for weight in weights.values())
+    index = {"metadata": {"total_size": total}, "weight_map": mapped}
+    (where / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+def _write_tower(release: Path, where: Path) -> None:
+    """Write the second tower as LAION has it: the same weights under the names of open_clip."""
+    from safetensors.torch import load_file
+
+    found = {}
+    for file in release.glob("*.safetensors"):
+        for name, weight in load_file(file).items():
+            if name.startswith(AUX):
+                found[name.removeprefix(AUX).replace("vision_", "visual.trunk.")] = weight.float()
+    save_file(found, where / "open_clip_pytorch_model.safetensors")
+
+
+def _files(where: Path) -> tuple[FileEntry, ...]:
+    return tuple(
+        FileEntry(path.name, path.stat().st_size, "sha256", content_digest(path, "sha256"))
+        for path in sorted(where.iterdir())
+    )
