@@ -24,7 +24,7 @@ from sparsevlm.paper.claims.claim import (
     judge_miniature,
     last_digit,
 )
-from sparsevlm.paper.claims.records import NotRunError, ProfileRecords
+from sparsevlm.paper.claims.records import NotJudgedError, NotRunError, ProfileRecords
 
 PROFILES = ("mini", "a100")
 
@@ -74,6 +74,8 @@ def _from_records(claim: Claim, found: ProfileRecords) -> ClaimResult:
         return NOTHING
     try:
         value = evaluate(claim.records, records, found)
+    except NotJudgedError as error:
+        return ClaimResult(None, "", str(error))
     except NotRunError as error:
         return ClaimResult(None, NOT_RUN, str(error))
     if found.profile == "mini":
