@@ -208,7 +208,7 @@ def notes(results: Results) -> str:
     if "mme" in names:
         best = next(r.scores["best"] for k, r in results.records.items() if k[2] == "mme")
         extra += f" MME is in points, at most {best:.0f} here and 2800 in the paper."
-    extra += f" {judges}" if (judges := results.judging.sentences(results.profile)) else ""
+    extra += f" {judges}" if (judges := str(results.judging)) else ""
     return (
         "Budgets are the mean over layers of the visual tokens left by each layer (tokens out), as "
         "in the paper; what is computed is the mean entering each layer (tokens in). Acc. is the "
