@@ -15,6 +15,7 @@ from sparsevlm.evaluation.judges import TASKS, JudgeError, MatchJudge, Verdict
 from sparsevlm.evaluation.judges.judgements import judgings
 from sparsevlm.evaluation.judges.records import judge_rows, verdict_path
 from sparsevlm.evaluation.results.store import Store
+from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims import records as claims_records
 from sparsevlm.paper.claims.collect import collect
 from sparsevlm.paper.claims.records import NotJudgedError, ProfileRecords
@@ -143,7 +144,7 @@ def test_runs_that_are_not_judged_are_named_and_no_number_is_mixed(store, videos
     assert results.frame.equals(study.from_records(VIDEOS, videos, SHAPE).frame)
     said = table_3.notes(results)
     assert "lenient at localhost:8000" in said and "has judged 11 of 16 runs" in said
-    assert "not tgif, dense; msvd, dense; msrvtt, dense and 2 more: the same command judges" in said
+    assert "not tgif, dense; msvd, dense; msrvtt, dense and 2 more; the same command judges" in said
     with pytest.raises(JudgeError, match="one judge 'lenient' .*found 0 .*11 of 16 runs"):
         results_of(store, VIDEOS, videos, "lenient")
 
@@ -152,9 +153,12 @@ def test_of_several_judges_one_has_to_be_named(store, videos, tmp_path):
     first = judge(store, videos, folder=tmp_path)
     other = judge(store, videos, folder=tmp_path, model="other")
     judge(store, videos, MatchJudge)  # a rule is no judge
-    with pytest.raises(JudgeError, match="found 2 .*-p judge ID") as caught:
-        results_of(store, VIDEOS, videos)
-    assert first in str(caught.value) and other in str(caught.value)
+    results = results_of(store, VIDEOS, videos)
+    assert results.judging.of("tgif") is None  # and no notebook without the parameter fails
+    for name, id in (("lenient", first), ("other", other)):
+        judged = f"{name} at localhost:8000 (official reading, judge {id}) has judged 16 of 16 runs"
+        chosen = f"; the parameter `-p judge {id}` takes its verdicts."
+        assert judged + chosen in table_3.notes(results)
     for choice in ("other", other):
         assert results_of(store, VIDEOS, videos, choice).judging.of("tgif").id == other
     assert results_of(store, VIDEOS, videos, "match").judging.of("tgif") is None
@@ -186,17 +190,18 @@ def test_the_papers_judged_numbers_are_compared_with_judged_ones_only(store, vid
         "average-accuracy": ("mean score", ""), "average-judge-score": ("mean judge score", ""),
     }  # fmt: skip
     claims = [BY_ID[f"table-3.sparsevlm.194.{name}"] for name in wanted]
-    for entry, (measure, name) in zip(
-        collect(claims, {"table_3": lambda profile: judged}).entries, wanted.values(), strict=True
-    ):
+    report = collect(claims, {"table_3": lambda profile: judged})
+    said = "**a100**: TGIF-QA, MSVD-QA, MSRVTT-QA, ActivityNet-QA: answers are judged by lenient"
+    assert said in claims_page.page(report)
+    for entry, (measure, name) in zip(report.entries, wanted.values(), strict=True):
         assert entry.a100.value == judged.value(measure, SPARSE, name) and entry.a100.verdict
         assert entry.mini.value is None and entry.verdict == "not testable here"
     (entry,) = collect(claims[:1], {"table_3": lambda profile: matched}).entries
-    assert entry.a100.value is None and "run `sparsevlm judge endpoint" in entry.a100.why
+    assert entry.a100.value is None and "after `sparsevlm judge endpoint" in entry.a100.why
     found = ProfileRecords("a100", {"table_3": lambda profile: matched})
     for function, arguments in (
         (claims_records.score, (*SPARSE, "tgif", "table_3")),
         (claims_records.benchmark_lead, ("tgif", "sparsevlm", "random", 194, "table_3")),
     ):
-        with pytest.raises(NotJudgedError, match="not judged; run `sparsevlm judge endpoint"):
+        with pytest.raises(NotJudgedError, match="not judged; after `sparsevlm judge endpoint"):
             function(found, *arguments)

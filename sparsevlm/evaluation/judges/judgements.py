@@ -1,7 +1,8 @@
 """Whose verdicts a table shows: those of one judge on all its runs, or none.
 
 Numbers of two judges never stand in one table, nor judged ones beside matched ones. A judge counts
-where it has judged every run of a study that it could; of several, the user names one.
+where it has judged every run of a study that it could. Where several have, none counts until one is
+named, and the page says so.
 """
 
 from __future__ import annotations
@@ -73,15 +74,15 @@ class Judging:
         Titles of the runs by id.
     used : Judgement or None
         The judge of all these runs; None where they are matched by rule.
-    partial : tuple of Judgement
-        Judges of some of them.
+    others : sequence of Judgement
+        Where there is none: judges of some of them, or several judges of all.
     """
 
     task: Task
     profile: Profile
     runs: Mapping[str, str]
     used: Judgement | None = None
-    partial: Sequence[Judgement] = ()
+    others: Sequence[Judgement] = ()
 
     def __str__(self) -> str:
         """Who judged, or that a rule did and which command has the answers judged."""
@@ -99,12 +100,14 @@ class Judging:
             f"{subject} matched by rule, not judged; after `{command(self.profile)}` the judged "
             "scores stand here."
         ]
-        for one in self.partial:
+        for one in self.others:
             left = [title for run, title in self.runs.items() if run not in one.verdicts]
             more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+            rest = f", not {'; '.join(left[:SHOWN])}{more}; the same command judges the rest."
+            choose = f"; the parameter `-p judge {one.id}` takes its verdicts."
             said.append(
-                f"{one.name} has judged {len(one.verdicts)} of {len(self.runs)} runs, not "
-                f"{'; '.join(left[:SHOWN])}{more}: the same command judges the rest."
+                f"{one.name} has judged {len(one.verdicts)} of {len(self.runs)} runs"
+                f"{rest if left else choose}"
             )
         return " ".join(said)
 
@@ -170,14 +173,15 @@ def judgings(
     records : sequence of Record
         All of the study.
     choice : str
-        A judge's id or the name of its model; "match" for none; "" for the only one there is.
+        A judge's id or the name of its model; "match" for none; "" for the only one that has judged
+        all runs.
     store : Store, optional
         Where records and verdicts are; default: `results/`.
 
     Raises
     ------
     JudgeError
-        Several judges have judged all runs and none is chosen, or the one that is chosen has not.
+        Not just one judge of the chosen name has judged all runs.
     """
     by_task: dict[Task, list[Record]] = {}
     for record in records:
@@ -196,13 +200,12 @@ def _chosen(judging: Judging, found: Sequence[Judgement], choice: str) -> Judgin
     chosen = [one for one in whole if choice in ("", one.id, one.model)]
     if len(chosen) == 1:
         return replace(judging, used=chosen[0])
-    if not chosen and choice in ("", MATCH):
-        return replace(judging, partial=found)
+    if choice in ("", MATCH):
+        return replace(judging, others=found)
     known = ", ".join(f"{one.name}: {len(one.verdicts)} of {len(runs)} runs" for one in found)
-    wanted = f"judge {choice!r}" if choice else "judge"
     raise JudgeError(
-        f"expected one {wanted} that has judged all {len(runs)} runs of {judging.task.name}, found "
-        f"{len(chosen)} (judged by {known or 'none'}); name one by its id, as in `-p judge ID`, or "
+        f"expected one judge {choice!r} that has judged all {len(runs)} runs of "
+        f"{judging.task.name}, found {len(chosen)} (judged by {known or 'none'}); name one by its id, as in `-p judge ID`, or "
         f"take the rule with `-p judge {MATCH}`"
     )
 

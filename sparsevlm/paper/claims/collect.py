@@ -50,7 +50,8 @@ def collect(
         mini, a100 = (_from_records(claim, found[name]) for name in found)
         entries.append(Entry(claim, _from_paper(claim), _from_formula(claim), mini, a100))
     missing = {name: one.missing for name, one in found.items() if one.missing}
-    return ClaimReport(tuple(entries), missing)
+    judges = {name: one.judges for name, one in found.items() if one.judges}
+    return ClaimReport(tuple(entries), missing, judges)
 
 
 def _from_paper(claim: Claim) -> ClaimResult:

@@ -24,8 +24,6 @@ from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results, Setting
 from sparsevlm.benchmarks.loaders.layout import DataError
-from sparsevlm.evaluation.judges.interface import JudgeError
-from sparsevlm.evaluation.judges.judgements import command
 from sparsevlm.evaluation.judges.prompts import TASKS
 from sparsevlm.evaluation.paths import FIGURES, relative
 from sparsevlm.evaluation.profiles import get_profile
@@ -64,7 +62,7 @@ class ProfileRecords:
         if table not in self._cache:
             try:
                 self._cache[table] = self.measures[table](self.profile)
-            except (FileNotFoundError, NotImplementedError, JudgeError) as error:
+            except (FileNotFoundError, NotImplementedError) as error:
                 self._cache[table] = NotRunError(str(error))
             except (CheckpointError, DataError):
                 # Their sentences name folders of this machine, which a committed page must not.
@@ -81,6 +79,13 @@ class ProfileRecords:
         """Why results could not be read; "" where all that was asked for is there."""
         reasons = {str(one) for one in self._cache.values() if isinstance(one, NotRunError)}
         return "; ".join(sorted(reasons))
+
+    @property
+    def judges(self) -> str:
+        """Who judged the open answers of the results that were read; "" for nobody."""
+        results = [one for one in self._cache.values() if isinstance(one, Results)]
+        judged = {str(j) for one in results for j in one.judging.by_task.values() if j.used}
+        return " ".join(sorted(judged))
 
 
 Rows = list[dict[str, str]]
@@ -132,7 +137,7 @@ def _comparable(found: ProfileRecords, table: str, benchmark: str, *settings: Se
     """
     results = _results(found, table, *settings)
     if benchmark in TASKS and found.profile != "mini" and not results.judging.of(benchmark):
-        raise NotJudgedError(f"not judged; run `{command(results.profile)}`")
+        raise NotJudgedError(str(results.judging))
     return results
 
 
