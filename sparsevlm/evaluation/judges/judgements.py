@@ -205,8 +205,8 @@ def _chosen(judging: Judging, found: Sequence[Judgement], choice: str) -> Judgin
     known = ", ".join(f"{one.name}: {len(one.verdicts)} of {len(runs)} runs" for one in found)
     raise JudgeError(
         f"expected one judge {choice!r} that has judged all {len(runs)} runs of "
-        f"{judging.task.name}, found {len(chosen)} (judged by {known or 'none'}); name one by its id, as in `-p judge ID`, or "
-        f"take the rule with `-p judge {MATCH}`"
+        f"{judging.task.name}, found {len(chosen)} (judged by {known or 'none'}); name one "
+        f"by its id, as in `-p judge ID`, or take the rule with `-p judge {MATCH}`"
     )
 
 
