@@ -23,6 +23,7 @@ from sparsevlm.evaluation.judges import (
     command,
 )
 from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
 
@@ -168,6 +169,12 @@ def test_without_a_name_the_judge_is_the_providers_substitute_and_is_said(store,
     host = server.address.split("/")[2]
     said = capsys.readouterr().err
     assert f"the judge is gpt-4.1-mini at {host} (official reading, judge " in said
+
+
+def test_what_has_answers_to_judge_is_named_by_notebook_or_study():
+    assert command.runs_of(get_profile("mini"), ["table_2", "figure_9"]) == []
+    with pytest.raises(ValueError, match="'figure_6' reads no study; known: table_1, "):
+        command.runs_of(get_profile("mini"), ["table_3", "figure_6"])
 
 
 def judged_by(server, store, model, **settings):
