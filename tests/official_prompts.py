@@ -1,8 +1,8 @@
 """Token ids as the official scripts make them, written apart from the package.
 
-`python tests/official_prompts.py` writes sparsevlm/models/prompts/official_ids.json anew: questions as
-the loaders write them, their ids by sentencepiece (LLaVA, Video-LLaVA, MGM) and by a plain byte-pair
-encoding (Qwen2-VL).
+`python tests/official_prompts.py` writes sparsevlm/models/prompts/official_ids.json anew: questions
+as the loaders write them, and their ids by sentencepiece (LLaVA, Video-LLaVA, MGM) and by a plain
+byte-pair encoding (Qwen2-VL).
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ SYSTEM = (
     "A chat between a curious {0} and an artificial intelligence assistant. "
     "The assistant gives helpful, detailed, and polite answers to the {0}'s questions. USER: "
 )
+LEAD = "<image>\n"
 CHAT = (
     "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n"
     "<|vision_start|><|image_pad|><|vision_end|>{0}<|im_end|>\n<|im_start|>assistant\n"
 )
 
-# Benchmark: which of its frozen prompts; the third one of ScienceQA has no image.
+# Benchmark: which of its frozen prompts; the second one of ScienceQA has no image.
 IMAGES = {
     "gqa": [0], "mmbench": [0, 2], "mme": [1], "pope": [1], "scienceqa": [0, 1], "seed": [0],
     "textvqa": [0, 1], "mmvet": [0, 1],
@@ -72,7 +73,7 @@ def llava_ids(prompt: str) -> list[int]:
 
 def vicuna_ids(question: str, images: int = 1) -> list[int]:
     """As LLaVA's and MGM's scripts."""
-    return llava_ids(f"{SYSTEM.format('user')}{'<image>' * images}{chr(10) * images}{question} ASSISTANT:")
+    return llava_ids(f"{SYSTEM.format('user')}{LEAD * images}{question} ASSISTANT:")
 
 
 def video_ids(question: str) -> list[int]:
@@ -133,7 +134,8 @@ def questions(benchmark: str) -> list[tuple[str, int]]:
         return [(VIDEOS[benchmark], 8)]
     frozen = (FROZEN / f"{benchmark}.txt").read_text(encoding="utf-8")[:-1].split("\n-----\n")
     picked = [frozen[number] for number in IMAGES[benchmark]]
-    return [(text, int(not (benchmark == "scienceqa" and number))) for number, text in enumerate(picked)]
+    without = picked[1:] if benchmark == "scienceqa" else []
+    return [(text, int(text not in without)) for text in picked]
 
 
 def official(family: str, question: str, images: int) -> list[int]:

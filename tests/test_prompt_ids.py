@@ -1,4 +1,4 @@
-"""Prompts token for token: what the official scripts give the model, whatever the tokenizer's files."""
+"""Prompts token for token as the official scripts make them, whatever the tokenizer's files."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ from pathlib import Path
 import official_prompts
 import pytest
 import vocabularies
-from transformers import AutoTokenizer, LlavaConfig, Qwen2VLConfig, VideoLlavaConfig
+from transformers import LlamaConfig, LlavaConfig, Qwen2VLConfig, VideoLlavaConfig
 
+from sparsevlm.models.checkpoints.loading import builder_of
 from sparsevlm.models.mini_gemini import MiniGeminiConfig
-from sparsevlm.models.prompts import prompt_builder
 from sparsevlm.models.prompts.official import differences, prompts_of
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "prompt_ids.json").read_text())["cases"]
 VISUAL = official_prompts.VISUAL
 
+QWEN = {"model_type": "qwen2_vl_text", "vocab_size": 152064}
 CONFIGS = {
-    "llava": LlavaConfig(),
-    "video_llava": VideoLlavaConfig(),
+    "llava": LlavaConfig(text_config=LlamaConfig(vocab_size=32064)),
+    "video_llava": VideoLlavaConfig(text_config=LlamaConfig(vocab_size=32064)),
     "mini_gemini": MiniGeminiConfig(),
-    "qwen2_vl": Qwen2VLConfig(image_token_id=151655, video_token_id=151656),
+    "qwen2_vl": Qwen2VLConfig(image_token_id=151655, video_token_id=151656, text_config=QWEN),
 }
 WRITERS = {
     "llava": vocabularies.write_llava,
@@ -49,7 +50,7 @@ ALL = [
 
 
 @pytest.fixture(scope="module")
-def builder_of(tmp_path_factory):
+def made(tmp_path_factory):
     """Return a function from a family and the form of its tokenizer's files to a prompt builder."""
 
     @cache
@@ -60,8 +61,7 @@ def builder_of(tmp_path_factory):
         for name in removed:
             (folder / name).unlink()
         config = CONFIGS[family]
-        tokenizer = AutoTokenizer.from_pretrained(folder, config=config, local_files_only=True)
-        return prompt_builder(family, config, tokenizer)
+        return builder_of(family, config, folder)
 
     return build
 
@@ -72,8 +72,8 @@ def ids_of(builder, question, images):
     return [VISUAL if token in visual else token for token in builder.ids(question, images)]
 
 
-def test_the_vocabularies_are_the_real_ones(builder_of):
-    llama = builder_of("llava", "as released").tokenizer
+def test_the_vocabularies_are_the_real_ones(made):
+    llama = made("llava", "as released").tokenizer
     assert llama("A chat", add_special_tokens=False)["input_ids"] == [319, 13563]
     assert official_prompts.sentencepiece().encode("A chat") == [319, 13563]
     assert len(vocabularies.llama_vocabulary()) == 32_000
@@ -92,10 +92,10 @@ def test_the_recorded_ids_are_those_of_sentencepiece():
 
 
 @pytest.mark.parametrize("form", OF_VICUNA)
-@pytest.mark.parametrize(("family", "template"), [("llava", "vicuna_v1"), ("video_llava", "llava_v1")])
-def test_ids_of_llavas_own_functions(builder_of, family, template, form):
-    builder = builder_of(family, form)
-    images = {"llava": 1, "video_llava": 8}[family]
+@pytest.mark.parametrize("family", ["llava", "video_llava"])
+def test_ids_of_llavas_own_functions(made, family, form):
+    builder = made(family, form)
+    template, images = {"llava": ("vicuna_v1", 1), "video_llava": ("llava_v1", 8)}[family]
     cases = [case for case in GOLDEN if case["template"] == template]
     assert len(cases) == 38
     for case in cases:
@@ -108,17 +108,17 @@ def test_ids_of_llavas_own_functions(builder_of, family, template, form):
 
 
 @pytest.mark.parametrize(("family", "form"), ALL)
-def test_ids_of_every_benchmark(builder_of, family, form):
-    builder = builder_of(family, form)
+def test_ids_of_every_benchmark(made, family, form):
+    builder = made(family, form)
     assert not [str(found) for found in differences(family, builder)]
     for prompt in prompts_of(family):
         assert ids_of(builder, prompt["question"], prompt["images"]) == prompt["ids"]
 
 
 @pytest.mark.parametrize("form", ["as released", "legacy"])
-def test_an_image_in_the_middle_of_a_question(builder_of, form):
+def test_an_image_in_the_middle_of_a_question(made, form):
     """SentencePiece begins " this" with two spaces."""
-    found = ids_of(builder_of("mini_gemini", form), "Is <image> this  red?", 1)
+    found = ids_of(made("mini_gemini", form), "Is <image> this  red?", 1)
     want = official_prompts.llava_ids(
         f"{official_prompts.SYSTEM.format('user')}Is <image> this  red? ASSISTANT:"
     )
@@ -131,8 +131,8 @@ def test_the_recorded_prompts_are_of_the_official_scripts():
     assert len({benchmark for _, benchmark in asked}) == 12
 
 
-def test_a_prompt_that_differs_is_named_with_its_first_token(builder_of):
-    builder = builder_of("llava", "as released")
+def test_a_prompt_that_differs_is_named_with_its_first_token(made):
+    builder = made("llava", "as released")
     builder.tokenizer.bos_token, kept = "</s>", builder.tokenizer.bos_token
     try:
         found = list(differences("llava", builder))

@@ -164,9 +164,9 @@ def _llama_config(added: dict[str, int], special: dict[str, str], settings: dict
     return {
         "add_bos_token": True, "add_eos_token": False, "add_prefix_space": None,
         "added_tokens_decoder": {str(number): _added(token) for token, number in tokens.items()},
-        "clean_up_tokenization_spaces": False, "sp_model_kwargs": {}, "spaces_between_special_tokens": False,
-        "tokenizer_class": "LlamaTokenizer", "use_default_system_prompt": False,
-        **special, **settings,
+        "clean_up_tokenization_spaces": False, "sp_model_kwargs": {},
+        "spaces_between_special_tokens": False, "tokenizer_class": "LlamaTokenizer",
+        "use_default_system_prompt": False, **special, **settings,
     }  # fmt: skip
 
 

@@ -182,7 +182,7 @@ def checkpoints(models: dict[str, Checkpoint], source: CheckpointBackend) -> Ite
 
 
 def prompts(model: Checkpoint, source: CheckpointBackend) -> Iterator[Finding]:
-    """Compare the prompts of all benchmarks, token for token, with those of the official scripts."""
+    """Compare a prompt or more of every benchmark, token for token, with the official ones."""
     from sparsevlm.models.checkpoints.contents import family_and_config
     from sparsevlm.models.checkpoints.loading import builder_of, files_of
     from sparsevlm.models.prompts.official import differences, prompts_of
@@ -197,7 +197,7 @@ def prompts(model: Checkpoint, source: CheckpointBackend) -> Iterator[Finding]:
         yield Finding(area, "cannot be made", "missing", str(error).splitlines()[0])
         return
     todo = (
-        f"`sparsevlm fetch --check {model.short}` reads the tokenizer's files again; if they are the "
+        f"`sparsevlm fetch --check {model.short}` looks at the tokenizer's files; if they are the "
         "release's, use the packages of requirements.lock"
     )
     yield from (Finding(area, str(difference), "missing", todo) for difference in wrong)

@@ -1,8 +1,8 @@
 """Are the prompts those of the official scripts, token for token?
 
-``official_ids.json`` holds a prompt or more of every benchmark for the models that the paper asks it
-of, and the ids that the scripts of LLaVA, Video-LLaVA and MGM and the chat template of Qwen2-VL give
-it. They were derived apart from this package (`tests/official_prompts.py`).
+``official_ids.json`` holds a prompt or more of every benchmark for the models that the paper asks
+it of, and the ids that the scripts of LLaVA, Video-LLaVA and MGM and the chat template of Qwen2-VL
+give it. They were derived apart from this package (`tests/official_prompts.py`).
 """
 
 from __future__ import annotations
