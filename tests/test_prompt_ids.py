@@ -25,12 +25,6 @@ CONFIGS = {
     "mini_gemini": MiniGeminiConfig(),
     "qwen2_vl": Qwen2VLConfig(image_token_id=151655, video_token_id=151656, text_config=QWEN),
 }
-WRITERS = {
-    "llava": vocabularies.write_llava,
-    "video_llava": vocabularies.write_video_llava,
-    "mini_gemini": vocabularies.write_mgm,
-    "qwen2_vl": vocabularies.write_qwen2_vl,
-}
 FORMS = {
     "as released": ({}, []),
     "legacy": ({"legacy": True}, []),
@@ -57,7 +51,7 @@ def made(tmp_path_factory):
     def build(family, form):
         folder = tmp_path_factory.mktemp(family)
         options, removed = FORMS[form]
-        WRITERS[family](folder, **options)
+        vocabularies.WRITERS[family](folder, **options)
         for name in removed:
             (folder / name).unlink()
         config = CONFIGS[family]

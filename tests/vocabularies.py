@@ -128,6 +128,14 @@ def write_qwen2_vl(folder: Path) -> None:
     })  # fmt: skip
 
 
+WRITERS = {
+    "llava": write_llava,
+    "video_llava": write_video_llava,
+    "mini_gemini": write_mgm,
+    "qwen2_vl": write_qwen2_vl,
+}
+
+
 def write_sentencepiece(folder: Path) -> None:
     """Llama's tokenizer.model."""
     from sentencepiece import sentencepiece_model_pb2 as spm

@@ -203,7 +203,7 @@ def prompts(model: Checkpoint, source: CheckpointBackend) -> Iterator[Finding]:
     yield from (Finding(area, str(difference), "missing", todo) for difference in wrong)
     if not wrong:
         benchmarks = dict.fromkeys(prompt["benchmark"] for prompt in prompts_of(family))
-        what = f"those of {', '.join(benchmarks)} equal the official ones token for token"
+        what = f"those of {', '.join(benchmarks)} are the official ones, token for token"
         yield Finding(area, what)
 
 
