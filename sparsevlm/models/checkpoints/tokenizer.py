@@ -90,7 +90,7 @@ def _scores(path: Path) -> dict[str, float] | None:
     except ImportError as error:
         raise CheckpointError(
             f"the tokenizer in {path.parent} is a tokenizer.model ({error}): "
-            "`pip install sentencepiece protobuf`"
+            "pip install 'sparsevlm-repro[a100]'"
         ) from error
     try:
         pieces = SentencePieceProcessor(model_file=str(path))
