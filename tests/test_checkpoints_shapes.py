@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 
 import pytest
+import vocabularies
 
 from sparsevlm.models.checkpoints import find
 from sparsevlm.models.checkpoints.contents import family_and_config, sizes_of
+from sparsevlm.models.checkpoints.loading import builder_of
 
 CLIP = {"hidden_size": 1024, "intermediate_size": 4096, "model_type": "clip_vision_model",
         "num_attention_heads": 16, "num_hidden_layers": 24, "patch_size": 14,
@@ -53,10 +55,13 @@ FILES = {
 def test_the_table_has_the_sizes_of_the_files(tmp_path, short):
     (tmp_path / "config.json").write_text(json.dumps(FILES[short]))
     (tmp_path / "model.safetensors").write_bytes(b"")
+    vocabularies.WRITERS[find(short).family](tmp_path)
     wanted = find(short)
     assert sizes_of(str(tmp_path)) == sizes_of(short) == wanted.sizes
     family, config = family_and_config(str(tmp_path))
     assert family == wanted.family
     if family != "mini_gemini":  # which has no placeholder in its vocabulary
         assert config.image_token_id == FILES[short].get("image_token_index", 151655)
+    builder = builder_of(family, config, tmp_path)  # whose vocabulary fits
+    assert config.image_token_id in builder.ids("?") or family == "video_llava"
     assert getattr(config.text_config, "sliding_window", None) is None

@@ -17,8 +17,8 @@ from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.workers import execute_run
-from sparsevlm.models.checkpoints.devices import gpu_of
 from sparsevlm.models.checkpoints.places import CheckpointError
+from sparsevlm.models.placement import gpu_of
 
 VISUAL = {"llava": 576, "video_llava": 4 * 37, "qwen2_vl": 1320, "mini_gemini": 256}
 

@@ -12,6 +12,7 @@ from tiny_mini_gemini import small_inputs, small_mini_gemini
 
 from sparsevlm.models.mini_gemini.checkpoint import load_official, official_config
 from sparsevlm.models.mini_gemini.names import official_name, own_name, own_name_of_open_clip
+from sparsevlm.models.placement import place
 
 AUX, CLIP = "model.vision_tower_aux.", "model.vision_tower.vision_tower.vision_model."
 NAMES = {
@@ -91,7 +92,10 @@ def write(folder: Path, raw: dict, weights: dict, kind: str = "safetensors") -> 
 
 def load(folder, model, **options):
     sizes = {"vision_config": model.config.vision_config, "aux_config": model.config.aux_config}
-    return load_official(folder, **{"dtype": torch.float32, **sizes, **options})
+    dtype = options.pop("dtype", torch.float32)
+    found = load_official(folder, **sizes, **options)
+    place(found, "cpu", dtype)
+    return found
 
 
 def same(found, model, dtype=torch.float32):

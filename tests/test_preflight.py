@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
 from dataclasses import replace
 
 import pytest
 import torch
+import vocabularies
 from judge_server import serving
 from synthetic import write_synthetic
-from tiny_checkpoints import as_fetched, pieces_tokenizer, save_tiny
+from tiny import tiny_llava
+from tiny_checkpoints import as_fetched, save_tiny
 
 from sparsevlm.benchmarks.loaders import layout_of
 from sparsevlm.cli import preflight, preflight_estimate
@@ -43,8 +47,8 @@ def table_4_of_llava(monkeypatch):
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkpoint")
-    save_tiny("llava", folder)
-    pieces_tokenizer().save_pretrained(folder)
+    tiny_llava(vocabulary=32064, image_token=32000).save_pretrained(folder)
+    vocabularies.write_llava(folder)
     return folder
 
 
@@ -88,19 +92,40 @@ def test_all_is_there(complete, monkeypatch):
     assert code == 0 and said[-1] == "check: ready to start"
     assert any(line.startswith("OK      llava-hf/llava-1.5-7b-hf: complete in") for line in said)
     assert (
-        "OK      prompt of llava-7b: the picture begins at index 35, as in LLaVA's scripts" in said
+        "OK      prompts of llava-7b: those of gqa, mmbench, mme, pope, scienceqa, seed, textvqa, "
+        "mmvet are the official ones, token for token" in said
     )
     assert any(line.startswith("OK      data of pope: complete in") for line in said)
 
 
-def test_another_tokenizer_is_noted(complete, tmp_path, monkeypatch):
+def swapped(text):
+    """A tokenizer.json in which two words have each other's ids."""
+    content = json.loads(text)
+    ids = content["model"]["vocab"]
+    ids["\u2581Which"], ids["\u2581Who"] = ids["\u2581Who"], ids["\u2581Which"]
+    return json.dumps(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (
+            swapped,
+            "directly.\" is 11644 ('\u2581Which'), officially 8449 ('\u2581Who') -> `sparsevlm",
+        ),
+        (lambda text: text[:90_000], "cannot be made -> the tokenizer in "),
+    ],
+)
+def test_another_tokenizer(checkpoint, complete, tmp_path, monkeypatch, damage, said):
     table_4_of_llava(monkeypatch)
     other = tmp_path / "other"
-    save_tiny("llava", other)
+    shutil.copytree(checkpoint, other)
+    text = (other / "tokenizer.json").read_text(encoding="utf-8")
+    (other / "tokenizer.json").write_text(damage(text), encoding="utf-8")
     folder = as_fetched("llava-7b", other, tmp_path / "kept")
-    code, said = run(replace(complete, checkpoints=str(folder)), device="cpu")
-    (line,) = [line for line in said if "prompt of llava-7b" in line]
-    assert code == 0 and line.startswith("NOTE") and "instead of 35" in line
+    code, lines = run(replace(complete, checkpoints=str(folder)), device="cpu")
+    (line,) = [line for line in lines if "prompts of llava-7b" in line]
+    assert code == 1 and line.startswith("MISSING") and said in line
 
 
 def test_a_part_of_a_checkpoint(checkpoint, complete, tmp_path, monkeypatch):

@@ -10,10 +10,15 @@ IMAGE_TOKEN, PAD_TOKEN, NUM_VISUAL, NUM_LAYERS, VOCABULARY = 4, 0, 576, 8, 128
 BEFORE = (1, 10, 11)
 
 
-def tiny_llava(seed: int = 0, attention: str = "sdpa") -> LlavaForConditionalGeneration:
+def tiny_llava(
+    seed: int = 0,
+    attention: str = "sdpa",
+    vocabulary: int = VOCABULARY,
+    image_token: int = IMAGE_TOKEN,
+) -> LlavaForConditionalGeneration:
     """Random weights, spread wide enough that attention is not flat."""
     text = LlamaConfig(
-        vocab_size=VOCABULARY,
+        vocab_size=vocabulary,
         hidden_size=64,
         intermediate_size=128,
         num_hidden_layers=NUM_LAYERS,
@@ -36,7 +41,7 @@ def tiny_llava(seed: int = 0, attention: str = "sdpa") -> LlavaForConditionalGen
     config = LlavaConfig(
         text_config=text,
         vision_config=vision,
-        image_token_id=IMAGE_TOKEN,
+        image_token_id=image_token,
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         image_seq_length=NUM_VISUAL,

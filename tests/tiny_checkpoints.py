@@ -68,7 +68,9 @@ def pieces_tokenizer() -> PreTrainedTokenizerFast:
     base.post_processor = processors.TemplateProcessing(
         single="<s> $A", special_tokens=[("<s>", 1)]
     )
-    return PreTrainedTokenizerFast(tokenizer_object=base, pad_token="<pad>", unk_token="<unk>")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=base, pad_token="<pad>", bos_token="<s>", unk_token="<unk>"
+    )
 
 
 def save_every(tmp_path_factory):

@@ -176,35 +176,34 @@ def checkpoints(models: dict[str, Checkpoint], source: CheckpointBackend) -> Ite
                 whole = whole and not repository.required
                 state = "missing" if repository.required else "note"
                 yield Finding(repository.id, "not complete", state, str(error))
-        if whole and model.family in ("llava", "mini_gemini"):
-            yield picture_position(model, source)
+        if whole:
+            yield from prompts(model, source)
 
 
-def picture_position(model: Checkpoint, source: CheckpointBackend) -> Finding:
-    """Tokenise a prompt: the first visual token must be at index 35, as in LLaVA's scripts."""
-    from transformers import AutoTokenizer
-
+def prompts(model: Checkpoint, source: CheckpointBackend) -> Iterator[Finding]:
+    """Compare a prompt or more of every benchmark, token for token, with the official ones."""
     from sparsevlm.models.checkpoints.contents import family_and_config
-    from sparsevlm.models.checkpoints.loading import files_of
-    from sparsevlm.models.prompts import prompt_builder
-    from sparsevlm.models.prompts.llava import IMAGE_START
+    from sparsevlm.models.checkpoints.loading import builder_of, files_of
+    from sparsevlm.models.prompts.official import differences, prompts_of
 
     folder = Path(source.checkpoints)
-    area = f"prompt of {model.short}"
+    area = f"prompts of {model.short}"
     try:
         family, config = family_and_config(model.name, folder)
-        tokenizer = AutoTokenizer.from_pretrained(
-            files_of(model.name, folder)[0], config=config, local_files_only=True
-        )
-        found = prompt_builder(family, config, tokenizer).image_start()
-    except (CheckpointError, ImportError, OSError, ValueError) as error:
-        return Finding(area, "cannot be made", "missing", str(error).splitlines()[0])
-    if found == IMAGE_START:
-        return Finding(area, f"the picture begins at index {found}, as in LLaVA's scripts")
-    return Finding(
-        area, f"the picture begins at index {found} instead of {IMAGE_START}", "note",
-        "tokenizer or prompt differ from LLaVA's; results will differ a little",
-    )  # fmt: skip
+        builder = builder_of(family, config, files_of(model.name, folder)[0])
+        wrong = list(differences(family, builder))
+    except (CheckpointError, OSError, ValueError) as error:
+        yield Finding(area, "cannot be made", "missing", str(error).splitlines()[0])
+        return
+    todo = (
+        f"`sparsevlm fetch --check {model.short}` looks at the tokenizer's files; if they are the "
+        "release's, use the packages of requirements.lock"
+    )
+    yield from (Finding(area, str(difference), "missing", todo) for difference in wrong)
+    if not wrong:
+        benchmarks = dict.fromkeys(prompt["benchmark"] for prompt in prompts_of(family))
+        what = f"those of {', '.join(benchmarks)} are the official ones, token for token"
+        yield Finding(area, what)
 
 
 def data(settings: list[Setting], source: CheckpointBackend) -> Iterator[Finding]:

@@ -261,12 +261,12 @@ class CheckpointBackend:
     ) -> tuple[PreTrainedModel, PromptBuilder]:
         """Return the checkpoint and its prompt builder; CheckpointError where it cannot be loaded.
 
-        For "cuda" every worker takes a GPU of its own, see `devices.gpu_of`.
+        For "cuda" every worker takes a GPU of its own, see `placement.gpu_of`.
         """
         import torch
 
-        from sparsevlm.models.checkpoints.devices import gpu_of
         from sparsevlm.models.checkpoints.loading import load
+        from sparsevlm.models.placement import gpu_of
 
         if device == "cuda":
             device = gpu_of(current_process().name, torch.cuda.device_count())

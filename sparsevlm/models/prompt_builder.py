@@ -34,6 +34,9 @@ class Template:
         Placeholder and separator ahead of the question; None where the model takes no such input.
     text_only : bool
         Whether a question may come without an image.
+    word_mark : str
+        What SentencePiece puts before the words of this language model, and before the first one of
+        every text; "" where it does not, or where the tokenizer is another one.
     """
 
     before: str
@@ -41,6 +44,7 @@ class Template:
     image: str | None = "<image>\n"
     video: str | None = None
     text_only: bool = True
+    word_mark: str = ""
 
     def lead(self, num_images: int) -> str:
         """Return what stands between `before` and the question.
@@ -170,15 +174,15 @@ class PromptBuilder(ABC):
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
-    def image_start(self) -> int:
-        """Return the index of the first visual token of a prompt with an image.
+    def ids(self, question: str, num_images: int = 1) -> list[int]:
+        """Return the token ids of a prompt, one placeholder standing for all visual tokens.
 
         Raises
         ------
         ValueError
-            The placeholder is not a token of the tokenizer.
+            What `prompt` refuses, or a tokenizer that lacks the placeholder.
         """
-        return self._ids(self.prompt("?"), 1, 1).index(self.config.image_token_id)
+        return self._ids(self.prompt(question, num_images), num_images, 1)
 
     @abstractmethod
     def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
@@ -199,18 +203,47 @@ class PromptBuilder(ABC):
         return sorted(found)
 
     def _ids(self, prompt: str, num_images: int, count: int) -> list[int]:
-        """Token ids of a prompt, its placeholder repeated ``count`` times."""
-        ids = list(self.tokenizer(prompt)["input_ids"])
+        """Token ids of a prompt, its placeholder repeated ``count`` times.
+
+        The text before and the text after the placeholder are tokenized on their own, as LLaVA's
+        `tokenizer_image_token` does: SentencePiece begins each of them with its word mark.
+        """
         if not num_images:
-            return ids
+            return self._ids_of_text(prompt)
         token = self.config.video_token_id if num_images > 1 else self.config.image_token_id
-        if ids.count(token) != 1:
+        placeholder = self._placeholder(token)
+        pieces = prompt.split(placeholder)
+        if len(pieces) != 2:
             raise ValueError(
-                f"expected the placeholder id {token} once in the prompt, found it "
-                f"{ids.count(token)} times: the tokenizer must be the model's own"
+                f"expected the placeholder {placeholder} once in the prompt, found it "
+                f"{len(pieces) - 1} times in {prompt!r}; give one image or video a question"
             )
-        where = ids.index(token)
-        return [*ids[:where], *[token] * count, *ids[where + 1 :]]
+        before, after = map(self._ids_of_text, pieces)
+        if after and after[0] == self.tokenizer.bos_token_id:
+            after = after[1:]
+        return [*before, *[token] * count, *after]
+
+    def _placeholder(self, token: int) -> str:
+        """What stands in a prompt for an image or video: the text of its token."""
+        added = self.tokenizer.added_tokens_decoder.get(token)
+        if added is None:
+            raise ValueError(
+                f"the tokenizer has no placeholder with the id {token}, which the model's config "
+                "names: it must be the model's own"
+            )
+        return added.content
+
+    def _ids_of_text(self, text: str) -> list[int]:
+        """Token ids of a text without placeholders, after that of the beginning of a sequence.
+
+        Where the language model has SentencePiece, it is followed by hand: when transformers puts
+        the word mark depends on the files of a tokenizer and on its option ``legacy``.
+        """
+        mark, backend = self.template.word_mark, self.tokenizer.backend_tokenizer
+        if not mark or backend.token_to_id(mark) is None:
+            return list(self.tokenizer(text)["input_ids"])
+        words = backend.model.tokenize(mark + text.replace(" ", mark))
+        return [self.tokenizer.bos_token_id, *(word.id for word in words)]
 
 
 def pad_batch(tokenizer: Any, rows: Sequence[Sequence[int]]) -> dict[str, Tensor]:

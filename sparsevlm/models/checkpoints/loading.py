@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sparsevlm.models.checkpoints.declared import declared, find
 from sparsevlm.models.checkpoints.places import CheckpointError, default_folder, locate
+from sparsevlm.models.checkpoints.tokenizer import check_vocabulary, tokenizer_of
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
     from sparsevlm.models.prompt_builder import PromptBuilder
 
@@ -81,6 +83,8 @@ def load(
     """
     import torch
 
+    from sparsevlm.models.placement import place, stored_dtype
+
     if quantization not in (None, *QUANTIZATIONS):
         raise ValueError(f"quantization must be None or '4bit', got {quantization!r}")
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -95,13 +99,15 @@ def load(
     assert isinstance(dtype, torch.dtype), f"torch has no dtype {dtype!r}"
     options = _placement(device, quantization, dtype)
     family, kind = KINDS[raw["model_type"]]
+    # Here as they are stored, so that they stay in the mapped file; converted one by one below.
+    stored = dtype if options else stored_dtype(_weights(where))
     if kind is None:
-        model = _mini_gemini(where, raw, aux, dtype, attention, options)
+        model = _mini_gemini(where, raw, aux, stored, attention, options)
     else:
-        model = _from_transformers(where, kind, dtype, attention, options)
+        model = _from_transformers(where, kind, stored, attention, options)
     if not options:
-        model = model.to(device)
-    return model.eval(), _builder(family, model, where)
+        place(model, device, dtype)
+    return model.eval(), builder_of(family, model.config, where)
 
 
 def files_of(name: str | Path, folder: Path | None = None) -> tuple[Path, Path | None, str]:
@@ -136,7 +142,7 @@ def check_files(where: Path) -> dict:
     ------
     CheckpointError
         No config.json, an architecture that is not loaded here, code to be run, weights that are
-        pickled, or shards that are missing.
+        pickled, shards that are missing, or no vocabulary.
     """
     raw = _json(where / "config.json")
     if raw is None:
@@ -152,6 +158,7 @@ def check_files(where: Path) -> dict:
                 "is not done here. Use the conversion that transformers has a class for"
             )
     _check_weights(where)
+    check_vocabulary(where)
     return raw
 
 
@@ -183,6 +190,13 @@ def _json(path: Path) -> dict | None:
         return json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise CheckpointError(f"{path} is not JSON ({error}); fetch or copy it again") from error
+
+
+def _weights(where: Path) -> Iterator[torch.Tensor]:
+    from safetensors.torch import load_file
+
+    for path in where.glob("*.safetensors"):
+        yield from load_file(path).values()
 
 
 def _from_transformers(
@@ -219,26 +233,27 @@ def _mini_gemini(
             where, dtype=dtype, attn_implementation=attention, use_safetensors=True,
             local_files_only=True,
         )  # fmt: skip
-    return load_official(where, aux_tower=aux, dtype=dtype, attn_implementation=attention)
+    return load_official(where, aux_tower=aux, attn_implementation=attention)
 
 
-def _builder(family: str, model: PreTrainedModel, where: Path) -> PromptBuilder:
-    from transformers import AutoTokenizer
+def builder_of(family: str, config: PreTrainedConfig, where: Path) -> PromptBuilder:
+    """Return the prompt builder of a checkpoint, with the tokenizer of its folder.
 
+    Raises
+    ------
+    CheckpointError
+        As `tokenizer.tokenizer_of`; or the tokenizer lacks a placeholder that config.json names.
+    """
     from sparsevlm.models.prompts import prompt_builder
 
+    builder = prompt_builder(family, config, tokenizer_of(where, config))
+    taken = ((1, builder.template.image), (2, builder.template.video))
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            where, config=model.config, trust_remote_code=False, local_files_only=True
-        )
-    except (ImportError, ValueError) as error:
-        raise CheckpointError(
-            f"the tokenizer in {where} cannot be read: {error}. Where there is a tokenizer.model "
-            "and no tokenizer.json (MGM), pip install 'sparsevlm-repro[a100]'"
-        ) from error
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.unk_token  # as Vicuna has it
-    return prompt_builder(family, model.config, tokenizer)
+        for num_images in (number for number, text in taken if text):
+            builder.ids("?", num_images)
+    except ValueError as error:
+        raise CheckpointError(f"{where}: {error}; fetch or copy its files again") from error
+    return builder
 
 
 def _placement(device: str, quantization: str | None, dtype: torch.dtype) -> dict:

@@ -14,6 +14,7 @@ from transformers import CLIPVisionConfig, ConvNextConfig, GemmaConfig, LlamaCon
 from sparsevlm.models.mini_gemini import names
 from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig, clip_large_336
 from sparsevlm.models.mini_gemini.modeling import MiniGeminiForConditionalGeneration
+from sparsevlm.models.placement import stored_dtype
 
 # Files from before the release was renamed carry the old name.
 TEXT_CONFIGS = {
@@ -39,7 +40,6 @@ def load_official(
     aux_tower: str | Path | None = None,
     vision_config: CLIPVisionConfig | None = None,
     aux_config: ConvNextConfig | None = None,
-    dtype: torch.dtype = torch.float16,
     attn_implementation: str | None = None,
 ) -> MiniGeminiForConditionalGeneration:
     """Load a model in the layout of the official release (``YanweiLi/MGM-7B`` and the like).
@@ -60,15 +60,14 @@ def load_official(
         (``laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup``): folder or file.
     vision_config, aux_config
         Sizes of the towers; those of the release if not given.
-    dtype
-        Of all weights; the official evaluation runs in float16.
     attn_implementation
         For CLIP and the language model.
 
     Returns
     -------
     MiniGeminiForConditionalGeneration
-        In eval mode, on the CPU.
+        In eval mode, on the CPU, with every weight as it is stored and in the mapped files;
+        `placement.place` converts them one by one. The official evaluation runs in float16.
 
     Raises
     ------
@@ -92,9 +91,13 @@ def load_official(
     if config.tie_word_embeddings:
         _tie(state)
     _check(state, wanted, config, raw)
-    return MiniGeminiForConditionalGeneration.from_pretrained(
-        None, config=config, state_dict=state, dtype=dtype, attn_implementation=attn_implementation
-    )
+    model = MiniGeminiForConditionalGeneration.from_pretrained(
+        None, config=config, state_dict=state, dtype=stored_dtype(state.values()),
+        attn_implementation=attn_implementation,
+    )  # fmt: skip
+    for name, weight in model.named_parameters():
+        weight.data = state[name]  # a tower of another type was rounded to that of the others
+    return model
 
 
 def official_config(

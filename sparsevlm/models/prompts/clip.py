@@ -30,7 +30,7 @@ def vicuna(user: str) -> Template:
         f"A chat between a curious {user} and an artificial intelligence assistant. "
         f"The assistant gives helpful, detailed, and polite answers to the {user}'s questions."
     )
-    return Template(f"{system} USER: ", " ASSISTANT:")
+    return Template(f"{system} USER: ", " ASSISTANT:", word_mark="\u2581")
 
 
 def clip_pixels(

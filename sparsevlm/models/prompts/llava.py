@@ -18,7 +18,6 @@ from sparsevlm.models.prompts.clip import (
 )
 
 VICUNA_V1 = vicuna("user")  # conversation "vicuna_v1", with which LLaVA-1.5 was trained
-IMAGE_START = 35  # where LLaVA-1.5's own scripts see the first visual token
 
 
 @dataclass(frozen=True)

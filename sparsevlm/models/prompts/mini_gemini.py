@@ -54,17 +54,9 @@ class MiniGeminiPromptBuilder(PromptBuilder):
         """An ``<image>`` is cut out before anything is tokenized."""
         return super()._reserved(question.replace(PLACEHOLDER, " "))
 
-    def _ids(self, prompt: str, num_images: int, count: int) -> list[int]:
-        """SentencePiece begins each piece with its word mark; only the first keeps its <s>."""
-        pieces = prompt.split(PLACEHOLDER)
-        if len(pieces) != 2:
-            raise ValueError(
-                f"{PLACEHOLDER} stands more than once in {prompt!r}; give one image a question"
-            )
-        before, after = (list(self.tokenizer(piece)["input_ids"]) for piece in pieces)
-        if after and after[0] == self.tokenizer.bos_token_id:
-            after = after[1:]
-        return [*before, *[self.config.image_token_id] * count, *after]
+    def _placeholder(self, token: int) -> str:
+        """The release has no token for it."""
+        return PLACEHOLDER
 
     def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
         images = [image for one in media for image in one]
