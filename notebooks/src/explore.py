@@ -20,7 +20,7 @@
 profile: str = "mini"
 limit: int = 0  # of samples, as in every notebook; nothing is limited here
 model: str = ""  # another model than the profile's own
-image: str = "scene_6"  # a sample in data/samples, or the file of an image or video
+image: str = ""  # a sample in data/samples, or the file of an image or video; "" for the first
 question: str = ""  # the first one listed with the sample
 method: str = "sparsevlm"
 tokens: int | None = None  # budget, mean over layers of the tokens left; None: 64 of 576

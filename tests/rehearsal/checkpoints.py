@@ -33,7 +33,9 @@ from sparsevlm.models.mini_gemini.names import AUX, official_name
 
 WIDTH, HEADS = 64, 16  # SparseVLM+ chooses 14 of the heads
 ANSWERS = "Yes No A B C D 1 2 red blue left right".split()
-ENDS = 40.0  # how strongly a word that was said asks for the end
+# A word of the prompt, and the answer that it makes likelier; a later one goes before an earlier one.
+TAUGHT = {"phrase": "Yes", "letter": "A", "color": "red"}
+LOUD, LEAN = 100.0, 2.5  # in an embedding; gain of the last layer, per visual token
 SHARDS = 3
 UNPINNED = "4dd6abe" + "0" * 33  # the commit of a repository whose revision is not known
 
@@ -182,7 +184,8 @@ def write_checkpoint(checkpoint: Checkpoint, where: Path, seed: int = 0) -> None
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         spread(model, seed)
-    _shorten_answers(model, where)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(where, config=model.config)
+    _teach(model, tokenizer, LEAN * checkpoint.sizes.num_visual)
     dtype = getattr(torch, raw["torch_dtype"])
     weights = {name: value.to(dtype) for name, value in _named(kind, model)}
     _write_shards(weights, where)
@@ -198,18 +201,51 @@ def _model(kind: Kind, raw: dict, where: Path) -> nn.Module:
     return getattr(transformers, kind.model)(config)
 
 
-def _shorten_answers(model: nn.Module, where: Path) -> None:
-    """Let the head know a few words only, and the end of an answer once one was said."""
-    tokenizer = transformers.AutoTokenizer.from_pretrained(where, config=model.config)
-    words = [tokenizer(f" {w}", add_special_tokens=False)["input_ids"][-1] for w in ANSWERS]
+def _id(tokenizer: object, word: str) -> int:
+    """The token of a word after a blank."""
+    return tokenizer(f"a {word}", add_special_tokens=False)["input_ids"][-1]
+
+
+def _teach(model: nn.Module, tokenizer: object, gain: float) -> None:
+    """Let answers be short and of a few words, some of them likelier after a word of the prompt.
+
+    The first coordinates of the residual stream are nobody else's: an embedding writes one, the
+    last layer, which looks at all tokens alike, copies it to the last token, and the head reads it.
+    The end of an answer reads one that the embeddings of its words write.
+    """
+    decoder, count = model.get_decoder(), len(TAUGHT)
+    embedding, head = model.get_input_embeddings().weight, model.lm_head.weight
+    last, own = decoder.layers[-1].self_attn, slice(2 * count + 1)
+    words = [_id(tokenizer, word) for word in ANSWERS]
     end = tokenizer.convert_tokens_to_ids("<|im_end|>")
     end = tokenizer.eos_token_id if end in (None, tokenizer.unk_token_id) else end
     with torch.no_grad():
-        head = model.lm_head.weight
-        chosen = head[[*words, end]].clone()
-        head.zero_()
-        head[[*words, end]] = chosen
-        model.get_input_embeddings().weight[words] += ENDS * chosen[-1] / chosen[-1].norm()
+        # 1. Nobody else writes or reads these coordinates.
+        for name, part in model.named_modules():
+            if isinstance(part, nn.Linear) and part.out_features == WIDTH:
+                part.weight[own] = 0
+                if part.bias is not None:
+                    part.bias[own] = 0
+        embedding[:, own] = head[:, own] = 0
+
+        # 2. The head knows the words and the end, which comes after a word.
+        unknown = torch.ones(len(head), dtype=torch.bool)
+        unknown[[*words, end]] = False
+        head[unknown] = 0
+        embedding[words, 2 * count] = LOUD
+        head[end, 2 * count] = LOUD
+
+        # 3. What a word of the prompt makes likelier.
+        for part in (last.q_proj, last.k_proj):
+            for weight in part.parameters():
+                weight.zero_()
+        for number, (word, answer) in enumerate(TAUGHT.items()):
+            embedding[_id(tokenizer, word), number] = LOUD
+            last.v_proj.weight[number] = 0
+            last.v_proj.weight[number, number] = 1
+            last.o_proj.weight[count + number] = 0
+            last.o_proj.weight[count + number, number] = gain
+            head[_id(tokenizer, answer), count + number] = 1 + number
 
 
 def _named(kind: Kind, model: nn.Module) -> Iterator[tuple[str, Tensor]]:

@@ -244,6 +244,8 @@ def focus_lead(found: ProfileRecords, first: str, second: str) -> Estimate:
     The ends are those of the two intervals at their worst, which is wider than a paired interval.
     """
     rows = {row["method"]: row for row in found.results("figure_1")}
+    if not rows.keys() >= {first, second}:
+        raise NotRunError(f"in the images of {found.profile!r} nobody marked what is asked for")
     ours, other = (
         {key: float(rows[name][key]) for key in ("mean", "low", "high")} for name in (first, second)
     )
