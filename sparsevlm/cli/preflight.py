@@ -104,10 +104,10 @@ def software(models: dict[str, Checkpoint], source: CheckpointBackend) -> Iterat
             yield Finding(package, text or "not there", "missing", f"install {least} or later")
     families = {model.family for model in models.values()}
     if "video_llava" in families:
-        yield _package("av", "reading videos", "pip install 'sparsevlm-repro[video]'")
+        yield _package("av", "reading videos", "pip install 'sparsevlm-repro[a100]'")
     if "mini_gemini" in families:
         for package in ("sentencepiece", "google.protobuf"):
-            todo = "pip install sentencepiece protobuf"
+            todo = "pip install 'sparsevlm-repro[a100]'"
             yield _package(package, "reading MGM's tokenizer.model", todo)
     if source.quantization:
         for package in ("accelerate", "bitsandbytes"):

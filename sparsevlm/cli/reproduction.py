@@ -167,8 +167,10 @@ def check(
     fix: Annotated[bool, flag("--fix", "generate the notebooks again")] = False,
 ) -> int:
     """Check notebooks and bundled files, or whether a machine is ready for a profile."""
+    from sparsevlm.miniature.registry import MINIATURES
+
     chosen = chosen_profile(profile)
-    if chosen.device == "cuda" and not chosen.missing:
+    if chosen.model not in MINIATURES and not chosen.missing:
         from sparsevlm.cli import preflight
 
         return preflight.main(chosen)
