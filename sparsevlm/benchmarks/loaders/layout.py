@@ -79,7 +79,7 @@ class Layout:
         ]
 
 
-@validated(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+@validated(frozen=True, config=ConfigDict(extra="forbid"))
 class Part:
     """What the file `part.json` in a benchmark's folder says: only a part of it is there.
 
@@ -106,7 +106,7 @@ def part_of(folder: str | Path) -> Part | None:
     """
     path = Path(folder) / PART
     try:
-        return TypeAdapter(Part).validate_json(path.read_bytes())
+        return TypeAdapter(Part).validate_json(path.read_bytes(), strict=True)
     except FileNotFoundError:
         return None
     except ValidationError as error:
