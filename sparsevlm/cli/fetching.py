@@ -96,6 +96,7 @@ def _known() -> list[str]:
     """A line for each checkpoint and each benchmark."""
     from sparsevlm.benchmarks.datasets.declared import datasets
     from sparsevlm.models.checkpoints import CHECKPOINTS
+    from sparsevlm.models.checkpoints.orders import GB
 
     rows = [
         (one.short, sum(part.about_bytes for part in one.repositories), one.name)
@@ -105,4 +106,4 @@ def _known() -> list[str]:
         parts = [*one.sources, *([one.videos] if one.videos else [])]
         ids = ", ".join(dict.fromkeys(part.repository for part in parts))
         rows.append((name, sum(part.about_bytes for part in parts), ids))
-    return [f"{name:<16} {size / 1e9:5.1f} GB  {where}" for name, size, where in rows]
+    return [f"{name:<16} {size / GB:5.1f} GB  {where}" for name, size, where in rows]

@@ -11,7 +11,7 @@ from sparsevlm.benchmarks.datasets.declared import Source, datasets
 from sparsevlm.benchmarks.datasets.unpack import unpack
 from sparsevlm.benchmarks.datasets.videos import collect, needs_videos, write_part
 from sparsevlm.benchmarks.loaders import layout_of, verify
-from sparsevlm.models.checkpoints.orders import GB, Job, Order, Say, Stock
+from sparsevlm.models.checkpoints.orders import Job, Order, Say, Stock, shown
 from sparsevlm.models.checkpoints.places import CheckpointError, fault, read_lock, room_for
 
 SHARED = ".fetch"  # in the data folder: archives that several benchmarks take from
@@ -43,14 +43,14 @@ def of_benchmark(name: str, data: Path, endpoint: str | None = None) -> Stock:
     if tables and find_spec("pyarrow") is None:
         raise CheckpointError(
             f"the data of {name} come as parquet files, which the package pyarrow reads: "
-            "pip install 'sparsevlm-repro[hub]' first (nothing was fetched)"
+            "pip install 'sparsevlm-repro[a100]' first (nothing was fetched)"
         )
     notes, about = [f"{name}:"], 0
     if dataset.videos and needs_videos(name, folder):
         where, about = dataset.videos, dataset.videos.about_bytes
         notes.append(
             f"{where.repository} @ {where.revision[:12]}: the videos of the first 1000 questions, "
-            f"about {about / GB:.1f} GB by a guess ({where.licence}); we have not seen its "
+            f"about {shown(about)} by a guess ({where.licence}); we have not seen its "
             "listing, the fetch looks for them by their names"
         )
     if dataset.by_hand:

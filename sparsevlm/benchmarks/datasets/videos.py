@@ -78,8 +78,8 @@ def collect(name: str, data: Path, dataset: Dataset, endpoint: str | None, say: 
 
 
 def write_part(folder: Path, dataset: Dataset) -> None:
-    """Write down that a folder holds a part of its benchmark."""
-    if dataset.part:
+    """Write down that a folder holds a part of its benchmark, unless it says so already."""
+    if dataset.part and not (folder / PART).exists():
         text = TypeAdapter(Part).dump_json(dataset.part, exclude_defaults=True)
         (folder / PART).write_bytes(text + b"\n")
 
@@ -112,7 +112,7 @@ def _require_decodable(name: str, folder: Path, way_out: str) -> None:
         if path.suffix in VIDEOS and find_spec("av") is None:
             raise CheckpointError(
                 f"the videos of {name} are there and were not looked into: pip install "
-                "'sparsevlm-repro[video]', then run the same command again"
+                "'sparsevlm-repro[a100]', then run the same command again"
             )
         try:
             read_frames(path)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sparsevlm.models.checkpoints.declared import Checkpoint
 from sparsevlm.models.checkpoints.hub import CHANGED, LOST, Unreachable, download, listing
-from sparsevlm.models.checkpoints.orders import GB, Job, Order, Say, Stock
+from sparsevlm.models.checkpoints.orders import GB, Job, Order, Say, Stock, shown
 from sparsevlm.models.checkpoints.places import (
     CheckpointError,
     Locked,
@@ -79,9 +79,9 @@ def fetch(
         total = sum(job.left for job in jobs.values()) + sum(s.about_bytes for s in stocks)
         where = " and ".join(map(str, folders))
         if offline:
-            say(f"exact sizes and commits need the hub: {offline}")
+            say(f"sizes and commits are those of our table; exact ones need the hub: {offline}")
         if dry_run:
-            say(f"would fetch {total / GB:.2f} GB into {where}")
+            say(f"would fetch {shown(total)} into {where}")
             return
         for stock in stocks:
             mine = [jobs[order] for order in stock.orders]

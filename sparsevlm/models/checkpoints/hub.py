@@ -48,17 +48,21 @@ def listing(repository: Repository, endpoint: str | None) -> Locked:
     Raises
     ------
     CheckpointError
-        Neither has it; the message is about the last one.
+        None of them has it.
     """
-    failed: CheckpointError | None = None
+    failed: list[CheckpointError] = []
     for one in repository.served():
         try:
             locked = _listing(one, endpoint)
             _require_wanted(one, locked)
             return locked
         except CheckpointError as error:
-            failed = error
-    raise failed or CheckpointError(f"{repository.id} is served by nobody")
+            failed.append(error)
+    if len(failed) == 1:
+        raise failed[0]
+    is_away = all(isinstance(error, Unreachable) for error in failed)
+    said = f"{failed[0]}" if is_away else "; ".join(map(str, failed))
+    raise (Unreachable if is_away else CheckpointError)(said)
 
 
 def _listing(repository: Repository, endpoint: str | None) -> Locked:
@@ -238,6 +242,7 @@ def explained(repository: Repository) -> Iterator[None]:
                 "folder by hand"
             )
         else:
-            text = next(known, LOST.format(repository.id, error or type(error).__name__))
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            text = next(known, LOST.format(repository.id, first))
         kind = Unreachable if isinstance(error, unreachable) else CheckpointError
         raise kind(text) from error

@@ -9,8 +9,13 @@ from pathlib import Path
 from sparsevlm.models.checkpoints.declared import Repository
 from sparsevlm.models.checkpoints.places import FileEntry, Locked, fault, place
 
-GB = 1e9
+GB, MB = 1e9, 1e6
 Say = Callable[[str], object]
+
+
+def shown(size: float) -> str:
+    """Return a number of bytes as people read it."""
+    return f"{size / GB:.2f} GB" if size >= 100 * MB else f"{size / MB:.1f} MB"
 
 
 @dataclass(frozen=True)
@@ -92,17 +97,18 @@ class Job:
         return sum(file.size for file in self.todo)
 
     def __str__(self) -> str:
-        known, left = self.locked.files, self.left / GB
-        size = sum(f.size for f in known) / GB if known else left
-        state = f"{left:.2f} GB to fetch" if left else "is there"
+        known, left = self.locked.files, self.left
+        if known and not left:
+            state = f"{shown(sum(file.size for file in known))}, is there"
+        else:
+            state = f"{'' if known else 'about '}{shown(left)} to fetch"
         served = self.locked.source or self.repository.id
-        return (
-            f"{served} @ {self.locked.revision[:12]}: {'' if known else 'about '}{size:.2f} GB, "
-            f"{state} ({self.repository.licence})"
-        )
+        return f"{served} @ {self.locked.revision[:12]}: {state} ({self.repository.licence})"
 
     def files(self) -> list[str]:
         """Return a line for each file, or for each pattern where the hub could not be asked."""
         if not self.locked.files:
-            return [f"    {pattern}" for pattern in self.repository.files or ("all weights",)]
+            return [
+                f"    {pattern}" for pattern in self.repository.files or ("*.safetensors, texts",)
+            ]
         return [f"    {file.name}: {file.size:,} bytes" for file in self.locked.files]
