@@ -82,14 +82,14 @@ def repo_info(repository: Repository, endpoint: str | None) -> Any:
         It is not shown, asks for its terms to be accepted, or lacks the revision.
     """
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import RevisionNotFoundError
+    from huggingface_hub.errors import BadRequestError, RevisionNotFoundError
 
     api, revision = HfApi(endpoint=endpoint), repository.revision
     ask = {"repo_id": repository.id, "repo_type": repository.kind}
     with explained(repository):
         try:
             return api.repo_info(**ask, revision=revision, files_metadata=True)
-        except RevisionNotFoundError:
+        except (RevisionNotFoundError, BadRequestError):
             if len(revision) == WHOLE or not repository.pinned:
                 raise
             commits = [one.commit_id for one in api.list_repo_commits(**ask)]
