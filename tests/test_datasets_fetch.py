@@ -24,6 +24,7 @@ from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.benchmarks.datasets import declared
 from sparsevlm.benchmarks.datasets.stocks import kept, of_benchmark, problems, tidied
 from sparsevlm.benchmarks.loaders import layout_of, load, part_of, verify
+from sparsevlm.benchmarks.loaders.parquet import layout_of_copy
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.models.checkpoints.fetch import check, fetch
 from sparsevlm.models.checkpoints.places import CheckpointError, read_lock
@@ -349,6 +350,22 @@ def test_a_fetch_needs_room_for_what_is_unpacked(hub, tmp_path):
 def test_the_folder_of_a_rehearsal_is_complete(name, tmp_path):
     folder = write_fetched(name, tmp_path, N)
     assert verify(name, folder) == [] and part_of(folder).note == "drawn, for a rehearsal"
+
+
+def test_the_page_names_what_comes_of_every_benchmark():
+    text = (ROOT / "docs" / "a100.md").read_text(encoding="utf-8")
+    block = text[text.index("| benchmark | folder") :].split("\n\n")[0]
+    rows = [
+        [cell.strip(" `") for cell in line.strip("|").split("|")] for line in block.splitlines()
+    ]
+    assert [row[0] for row in rows[2:]] == list(declared.datasets()) and len(rows[2:]) == 12
+    assert set(declared.datasets()) == set(BENCHMARKS)
+    for name, folder, questions, _, size in rows[2:]:
+        one, layout = declared.datasets()[name], layout_of(name)
+        parts = [*one.sources, *([one.videos] if one.videos else [])]
+        assert float(size) == round(sum(part.about_bytes for part in parts) / 1e9, 1)
+        known = (one.part.rows if one.part else 0) or layout.rows or layout_of_copy(name).rows
+        assert (folder, int(questions.replace(",", ""))) == (layout.folder, known)
 
 
 # The command

@@ -83,7 +83,7 @@ def extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, to: Path) -> None:
     with room_for(to):
         to.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with opened.open(member) as source, partial.open("wb") as target:
+            with opened.open(member, mode="r") as source, partial.open("wb") as target:
                 shutil.copyfileobj(source, target, 1 << 20)
             partial.replace(to)
         finally:
