@@ -6,6 +6,7 @@ import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
+from copy import copy
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
@@ -83,8 +84,9 @@ def extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, to: Path) -> None:
     with room_for(to):
         to.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with opened.open(member, mode="r") as source, partial.open("wb") as target:
-                shutil.copyfileobj(source, target, 1 << 20)
+            renamed = copy(member)
+            renamed.filename = partial.name
+            opened.extract(renamed, to.parent)
             partial.replace(to)
         finally:
             partial.unlink(missing_ok=True)
