@@ -311,7 +311,8 @@ def test_parquet_files_of_the_hub_are_refused_with_the_reason(data):
     (folder / "llava-seed-bench.jsonl").rename(folder / "test-00000-of-00001.parquet")
     said = fault("seed", folder)
     assert "parquet files of the hub (lmms-lab-encoder/SEED-Bench), which are not read" in said
-    assert "eight frames of each in place of the middle one" in said
+    assert "eight frames of each video in place of the middle one" in said
+    assert "`sparsevlm fetch seed` gets the questions about images" in said
     assert set(COPIES) == set(IMAGE_BENCHMARKS) > set(READABLE)
 
 

@@ -79,7 +79,7 @@ class Layout:
         ]
 
 
-@validated(frozen=True, config=ConfigDict(extra="forbid", strict=True))
+@validated(frozen=True, config=ConfigDict(extra="forbid"))
 class Part:
     """What the file `part.json` in a benchmark's folder says: only a part of it is there.
 
@@ -106,7 +106,7 @@ def part_of(folder: str | Path) -> Part | None:
     """
     path = Path(folder) / PART
     try:
-        return TypeAdapter(Part).validate_json(path.read_bytes())
+        return TypeAdapter(Part).validate_json(path.read_bytes(), strict=True)
     except FileNotFoundError:
         return None
     except ValidationError as error:
@@ -226,10 +226,18 @@ def write_picture(content: bytes, folder: Path, images: str) -> str:
     """
     kind = next((kind for start, kind in PICTURE_KINDS.items() if content.startswith(start)), "")
     place = f"{images}/{hashlib.sha256(content).hexdigest()[:20]}{kind}"
-    path = folder / place
-    if not path.exists() or path.stat().st_size != len(content):
-        path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    write_file(folder / place, content)
+    return place
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all, unless one of the same size is there."""
+    if path.exists() and path.stat().st_size == len(content):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
         partial.write_bytes(content)
         partial.replace(path)
-    return place
+    finally:
+        partial.unlink(missing_ok=True)

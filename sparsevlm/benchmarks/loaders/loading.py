@@ -13,6 +13,8 @@ from sparsevlm.benchmarks.counting import groups_of
 from sparsevlm.benchmarks.loaders.layout import DataError, Layout, part_of
 from sparsevlm.benchmarks.loaders.parquet import (
     about_parquet,
+    can_complete,
+    complete_from_copy,
     has_parquet,
     layout_of_copy,
     read_copy,
@@ -76,7 +78,10 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
         if not has_parquet(name, folder):
             parquet = about_parquet(name, folder)
             raise DataError(f"{name}: " + "; ".join(missing + [parquet] * bool(parquet)))
-        layout, read = layout_of_copy(name), partial(read_copy, name)
+        if can_complete(name, folder, layout):
+            complete_from_copy(name, folder)
+        else:
+            layout, read = layout_of_copy(name), partial(read_copy, name)
     samples = _read(read, folder)
     faults = _faults(name, samples)
     if complete:
