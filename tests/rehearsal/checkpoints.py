@@ -35,7 +35,7 @@ WIDTH, HEADS = 64, 16  # SparseVLM+ chooses 14 of the heads
 ANSWERS = "Yes No A B C D 1 2 red blue left right".split()
 # A word of the prompt, and the answer that it makes likelier; a later one goes before an earlier one.
 TAUGHT = {"phrase": "Yes", "letter": "A", "color": "red"}
-LOUD, LEAN = 100.0, 2.5  # in an embedding; gain of the last layer, per visual token
+LOUD, LEAN = 100.0, 1.5  # in an embedding; gain of the last layer, per visual token
 SHARDS = 3
 UNPINNED = "4dd6abe" + "0" * 33  # the commit of a repository whose revision is not known
 
@@ -245,7 +245,7 @@ def _teach(model: nn.Module, tokenizer: object, gain: float) -> None:
             last.v_proj.weight[number, number] = 1
             last.o_proj.weight[count + number] = 0
             last.o_proj.weight[count + number, number] = gain
-            head[_id(tokenizer, answer), count + number] = 1 + number
+            head[_id(tokenizer, answer), count + number] = 4 + number
 
 
 def _named(kind: Kind, model: nn.Module) -> Iterator[tuple[str, Tensor]]:
