@@ -17,13 +17,13 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from packaging.version import Version
 
 from sparsevlm.benchmarks.loaders import layout_of, verify
 from sparsevlm.cli.preflight_estimate import GIB, Setting, TimeEstimate, estimate, studies_of
 from sparsevlm.evaluation.backends import CheckpointBackend
+from sparsevlm.evaluation.judges.endpoint import KEY_VARIABLE, default_address, is_local
 from sparsevlm.evaluation.paths import RESULTS
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.models.checkpoints.declared import Checkpoint, find
@@ -31,7 +31,6 @@ from sparsevlm.models.checkpoints.places import CheckpointError, locate
 
 GB = 1e9
 LEAST = {"torch": "2.11", "transformers": "5.17"}
-JUDGE_KEY, JUDGE_ADDRESS = "OPENAI_API_KEY", "https://api.openai.com/v1"
 
 
 @dataclass(frozen=True)
@@ -244,16 +243,24 @@ def _enough(area: str, what: str, todo: str) -> Finding:
 
 
 def judge() -> Finding:
-    """Look at the key and the address of a judge; without one, answers are matched."""
-    if not os.environ.get(JUDGE_KEY):
-        return Finding(
-            "judge", f"{JUDGE_KEY} is not set", "note",
-            "MM-Vet and the video sets are scored by normalised match; set it, or use an open "
-            "judge, for scores like the paper's",
-        )  # fmt: skip
-    host = urlsplit(JUDGE_ADDRESS).hostname
+    """Look at the address of a judge and at its key, which a server on this machine does not need.
+
+    Without a judge, answers are matched.
+    """
+    from httpx import URL
+
+    address, todo = default_address(), (
+        "MM-Vet and the video sets are matched by rule; for judged scores set it, or "
+        "OPENAI_BASE_URL to a server on this machine, or use `sparsevlm judge open`"
+    )  # fmt: skip
+    if not is_local(address) and not os.environ.get(KEY_VARIABLE):
+        return Finding("judge", f"{KEY_VARIABLE} is not set", "note", todo)
+    url = URL(address)
     try:
-        socket.create_connection((host, 443), timeout=5).close()
-    except OSError as error:
-        return Finding("judge", f"{host} cannot be reached ({error})", "note", "check the network")
-    return Finding("judge", f"{JUDGE_KEY} is set and {host} answers")
+        port = url.port or {"http": 80, "https": 443}[url.scheme]
+        socket.create_connection((url.host, port), timeout=5).close()
+    except (OSError, KeyError) as error:
+        todo = "start the server, or check OPENAI_BASE_URL and the network"
+        return Finding("judge", f"{address} cannot be reached ({error})", "note", todo)
+    key = "it needs no key" if is_local(address) else f"{KEY_VARIABLE} is set"
+    return Finding("judge", f"{address} answers and {key}")

@@ -1,4 +1,4 @@
-"""Sub-commands beside a reproduction: checkpoints, judges, measurements, and recorded files."""
+"""Sub-commands beside a reproduction: judges, measurements, and recorded files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from sparsevlm.cli.base import (
     DONE,
     FAILED,
     NONE,
+    Limit,
+    ModelName,
     Only,
     ProfileName,
     UsageError,
@@ -29,45 +31,6 @@ from sparsevlm.speed.options import PARTS, Options
 
 MaybePath = Path | None
 BENCH = Options()
-HOME = "where to keep them (default: $SPARSEVLM_CHECKPOINTS or ~/.cache/sparsevlm)"
-
-
-@app.command()
-def fetch(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="names or short names; none: list them"),
-    ] = None,
-    every: Annotated[bool, flag("--all", "all of them")] = False,
-    folder: Annotated[MaybePath, option(HOME, "PATH")] = None,
-    source: Annotated[
-        MaybePath, option("files that you have; right ones are used", "PATH", "--from")
-    ] = None,
-    check: Annotated[bool, flag("--check", "compare all files with their digests again")] = False,
-    dry_run: Annotated[bool, flag("--dry-run", "say what would be fetched")] = False,
-) -> int:
-    """Get the paper's checkpoints, whole and verified."""
-    from sparsevlm.models.checkpoints import CHECKPOINTS, find
-    from sparsevlm.models.checkpoints import fetch as fetching
-    from sparsevlm.models.checkpoints.places import default_folder
-
-    try:
-        chosen = [find(name) for name in names or ()]
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    if chosen and every:
-        raise UsageError("give names, or --all")
-    if not (chosen or every or check or dry_run):
-        for one in CHECKPOINTS:
-            size = sum(repository.about_bytes for repository in one.repositories) / fetching.GB
-            print(f"{one.short:<16} {size:5.1f} GB  {one.name}")
-        raise UsageError("name what to fetch, or give --all; with --dry-run nothing is fetched")
-    chosen = chosen or list(CHECKPOINTS)
-    folder = folder or default_folder()
-    if check:
-        return FAILED if fetching.check(chosen, folder) else DONE
-    fetching.fetch(chosen, folder, source=source, dry_run=dry_run)
-    return DONE
 
 
 @app.command()
@@ -113,30 +76,50 @@ def judge(
         typer.Argument(metavar="match|open|endpoint", help="who judges"),
     ],
     profile: ProfileName = "mini",
+    limit: Limit = 0,
+    answered_by: ModelName = "",
     only: Only = NONE,
-    model: Annotated[str | None, option("of an endpoint, or of the hub, or a folder")] = None,
+    model: Annotated[str, option("of an endpoint, or of the hub, or a folder")] = "",
     revision: Annotated[str, option("of a model of the hub", "COMMIT")] = "",
-    address: Annotated[str, option("of an endpoint", "URL")] = "https://api.openai.com/v1",
-    key_variable: Annotated[str, option('variable with the key ("": none)')] = "OPENAI_API_KEY",
+    address: Annotated[
+        str, option("of an endpoint (default: $OPENAI_BASE_URL or OpenAI's)", "URL")
+    ] = "",
+    key_variable: Annotated[
+        str | None,
+        option('variable with the key, "" for none (default: OPENAI_API_KEY; none on localhost)'),
+    ] = None,
+    max_tokens: Annotated[int | None, count("longest reply, thoughts included")] = None,
+    limit_field: Annotated[
+        Literal["max_tokens", "max_completion_tokens"] | None,
+        option("what an endpoint calls that (default: by the model's name)"),
+    ] = None,
+    fields: Annotated[
+        str, option("further fields of a request; null leaves one out", "JSON")
+    ] = "{}",
     price: Annotated[tuple[float, float] | None, option("of a million tokens", "IN OUT")] = None,
     prompt: Annotated[str | None, option("another wording, as JSON", "FILE")] = None,
     reading: Annotated[
         Literal["official", "strict"], option("of replies about videos", "official|strict")
     ] = "official",
-    device: Annotated[str, option("of an open judge")] = "cpu",
+    device: Annotated[str, option("of an open judge (default: the profile's)")] = "",
     parallel: Annotated[int, count("requests at a time", max=64)] = 4,
     yes: Annotated[bool, flag("--yes", "do not ask whether the price is right")] = False,
 ) -> int:
     """Have the open answers of finished runs judged."""
     options = SimpleNamespace(**locals())
     from sparsevlm.evaluation.judges import command
+    from sparsevlm.evaluation.results.store import Store
 
-    plan = plan_of(chosen_profile(profile), only)
     try:
-        lines = command.run(options, plan.runs, plan.store)
+        asked = chosen_profile(profile, answered_by, limit)
+        options.device = device or asked.device
+        line = ""
+        for line in command.run(options, command.runs_of(asked, only), Store()):
+            print(line, flush=True)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    print("\n".join(lines) or "no finished run of this profile needs a judge")
+    if not line:
+        print("no finished run of this profile needs a judge")
     return DONE
 
 
