@@ -135,14 +135,22 @@ def provenance(
 
 
 @app.command("list")
-def list_names() -> int:
+def list_names(
+    section: Annotated[
+        str, typer.Argument(metavar="SECTION", help="only the names of this one, such as notebooks")
+    ] = "",
+    profile: Annotated[str, option("only the notebooks that belong to it")] = "",
+) -> int:
     """List methods, benchmarks, profiles, models and notebooks."""
     from sparsevlm.benchmarks import BENCHMARKS
     from sparsevlm.evaluation.profiles import profiles
+    from sparsevlm.evaluation.studies import belongs
     from sparsevlm.methods import METHODS
     from sparsevlm.paper.notebooks import known_notebooks
     from sparsevlm.paper.parameters import full_model_name, registered
 
+    of = chosen_profile(profile).name if profile else ""
+    notebooks = [name for name in known_notebooks() if not of or belongs(name, of)]
     sections = {
         "methods": {name: method.label for name, method in METHODS.items()},
         "benchmarks": {name: benchmark.label for name, benchmark in BENCHMARKS.items()},
@@ -152,8 +160,13 @@ def list_names() -> int:
             for name, profile in profiles().items()
         },
         "models": {name: full_model_name(name) for name in registered("model")},
-        "notebooks": {name: f"notebooks/{name}.ipynb" for name in known_notebooks()},
+        "notebooks": {name: f"notebooks/{name}.ipynb" for name in notebooks},
     }
+    if section:
+        if section not in sections:
+            raise UsageError(f"unknown section {section!r}; known: {', '.join(sections)}")
+        print("\n".join(sections[section]))
+        return DONE
     for title, entries in sections.items():
         print(title)
         for name, what in entries.items():
