@@ -144,13 +144,12 @@ def list_names(
     """List methods, benchmarks, profiles, models and notebooks."""
     from sparsevlm.benchmarks import BENCHMARKS
     from sparsevlm.evaluation.profiles import profiles
-    from sparsevlm.evaluation.studies import belongs
     from sparsevlm.methods import METHODS
-    from sparsevlm.paper.notebooks import known_notebooks
+    from sparsevlm.paper.notebooks import known_notebooks, notebooks_of
     from sparsevlm.paper.parameters import full_model_name, registered
 
-    of = chosen_profile(profile).name if profile else ""
-    notebooks = [name for name in known_notebooks() if not of or belongs(name, of)]
+    chosen = profile and chosen_profile(profile).name
+    notebooks = notebooks_of(chosen) if chosen else known_notebooks()
     sections = {
         "methods": {name: method.label for name, method in METHODS.items()},
         "benchmarks": {name: benchmark.label for name, benchmark in BENCHMARKS.items()},
@@ -177,14 +176,28 @@ def list_names(
 @app.command()
 def check(
     profile: Annotated[str, option("a100: is this machine ready for it, and how long")] = "mini",
+    only: Only = NONE,
+    model: ModelName = "",
+    limit: Limit = 0,
     fix: Annotated[bool, flag("--fix", "generate the notebooks again")] = False,
 ) -> int:
     """Check notebooks and bundled files, or whether a machine is ready for a profile."""
-    chosen = chosen_profile(profile)
-    if chosen.device == "cuda" and not chosen.missing:
-        from sparsevlm.cli import preflight
+    from sparsevlm.miniature.registry import MINIATURES
 
-        return preflight.main(chosen)
+    chosen = chosen_profile(profile, model, limit)
+    if chosen.model not in MINIATURES and not chosen.missing:
+        from sparsevlm.cli import preflight, preflight_estimate
+
+        try:
+            needs = preflight_estimate.needs_of(chosen, only)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return preflight.main(chosen, needs)
+    if only or model or limit:
+        raise UsageError(
+            "--only, --model and --limit are for a profile that runs a checkpoint, such as a100; "
+            f"{chosen.model} comes with the repository"
+        )
     from sparsevlm.cli import check as files
     from sparsevlm.evaluation.paths import relative
     from sparsevlm.paper.notebooks import write_notebooks
