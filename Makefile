@@ -96,7 +96,7 @@ NOT_LOCKED := torch triton cuda-bindings cuda-pathfinder cuda-toolkit nvidia-cub
 UV ?= uv
 lock:
 	$(UV) pip compile pyproject.toml --universal --python-version 3.10 --extra notebooks \
-	--extra dev --constraint requirements-torch.txt --generate-hashes --no-annotate --no-header \
+	--extra a100 --extra dev --constraint requirements-torch.txt --generate-hashes --no-annotate --no-header \
 	$(addprefix --no-emit-package ,$(NOT_LOCKED)) --output-file requirements.lock --quiet
 
 clean:

@@ -285,7 +285,7 @@ def test_parquet_files_of_the_hub_are_refused_with_the_reason(data):
 def test_without_pyarrow_a_copy_of_the_hub_says_what_to_install(data):
     folder = data("pope")
     (folder / "llava_pope_test.jsonl").rename(folder / "test-00000-of-00001.parquet")
-    assert "pip install 'sparsevlm-repro[hub]'" in fault("pope", folder)
+    assert "pip install 'sparsevlm-repro[a100]'" in fault("pope", folder)
 
 
 def test_an_unknown_benchmark_is_answered_with_the_known_ones():

@@ -13,7 +13,7 @@ from sparsevlm.benchmarks.loaders import DataError, load, verify
 from sparsevlm.benchmarks.loaders.parquet import PICTURES, READABLE, layout_of_copy
 from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
 
-pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'sparsevlm-repro[hub]'")
+pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'sparsevlm-repro[a100]'")
 
 
 @pytest.fixture(scope="module")

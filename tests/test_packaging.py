@@ -32,7 +32,7 @@ def project() -> dict:
 def direct_dependencies() -> list[Requirement]:
     """What `make` installs by name: the core, and the extras that the lock holds."""
     extras = project()["optional-dependencies"]
-    names = [*project()["dependencies"], *extras["notebooks"], *extras["dev"]]
+    names = [*project()["dependencies"], *extras["notebooks"], *extras["a100"], *extras["dev"]]
     return [Requirement(name) for name in names]
 
 

@@ -159,7 +159,7 @@ def save_folder(path):
 
 
 def save_mp4(path, spoilt=()):
-    av = pytest.importorskip("av", reason="the extra `video` is not installed")
+    av = pytest.importorskip("av", reason="the extra `a100` is not installed")
     with av.open(str(path), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width = stream.height = 64
@@ -235,7 +235,7 @@ def test_no_video_no_frames_and_arrays_of_another_shape(tmp_path):
 def test_without_the_decoder_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)  # as if it were not installed
     (tmp_path / "a.mp4").write_bytes(b"x")
-    with pytest.raises(DataError, match=r"pip install 'sparsevlm-repro\[video\]'"):
+    with pytest.raises(DataError, match=r"pip install 'sparsevlm-repro\[a100\]'"):
         read_frames(tmp_path / "a.mp4")
 
 

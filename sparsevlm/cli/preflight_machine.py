@@ -59,10 +59,10 @@ def software(needs: Needs, quantization: str | None) -> Iterator[Finding]:
         else:
             yield Finding(package, text or "not there", "missing", f"install {least} or later")
     if any(get_benchmark(name).media == "video" for name in needs.benchmarks):
-        yield _package("av", "reading videos", "pip install 'sparsevlm-repro[video]'")
+        yield _package("av", "reading videos", "pip install 'sparsevlm-repro[a100]'")
     if any(model.family == "mini_gemini" for model in needs.models.values()):
         for package in ("sentencepiece", "google.protobuf"):
-            todo = "pip install sentencepiece protobuf"
+            todo = "pip install 'sparsevlm-repro[a100]'"
             yield _package(package, "reading MGM's tokenizer.model", todo)
     if quantization:
         for package in ("accelerate", "bitsandbytes"):

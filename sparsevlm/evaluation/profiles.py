@@ -5,6 +5,7 @@ They are declared in `data/profiles.yaml`, the studies that narrow them in `data
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import replace
 from functools import cache
@@ -18,6 +19,7 @@ from sparsevlm.miniature.registry import marker_of
 
 MIN_LIMIT = 4
 FILE = DATA / "profiles.yaml"
+DEVICE_VARIABLE = "SPARSEVLM_DEVICE"  # in place of "cuda" in every profile: "cpu", "cuda:1"
 
 
 @dataclass(frozen=True, config=ConfigDict(extra="forbid"))
@@ -157,7 +159,7 @@ class Profile:
 
 @cache
 def profiles() -> dict[str, Profile]:
-    """Return the declared profiles by name.
+    """Return the declared profiles by name, those for a GPU on the device of SPARSEVLM_DEVICE.
 
     Raises
     ------
@@ -169,9 +171,14 @@ def profiles() -> dict[str, Profile]:
     rows = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     named = {name: {"name": name, **row} for name, row in rows.items()}
     try:
-        return TypeAdapter(dict[str, Profile]).validate_python(named)
+        known = TypeAdapter(dict[str, Profile]).validate_python(named)
     except ValidationError as error:
         raise ValueError(f"{relative(FILE)} is not as it should be: {error}") from None
+    chosen = os.environ.get(DEVICE_VARIABLE) or "cuda"
+    return {
+        name: replace(one, device=chosen) if one.device == "cuda" else one
+        for name, one in known.items()
+    }
 
 
 def get_profile(name: str) -> Profile:

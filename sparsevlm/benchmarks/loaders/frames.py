@@ -124,7 +124,7 @@ def _of_video(path: Path, choose: Choose) -> tuple[Image.Image, ...]:
     if find_spec("av") is None:
         raise DataError(
             f"{path} is a video, and the package that decodes videos is missing: "
-            "pip install 'sparsevlm-repro[video]'"
+            "pip install 'sparsevlm-repro[a100]'"
         )
     wanted = choose(_packets(path))
     pictures, count = _pictures(path, set(wanted))

@@ -16,7 +16,7 @@ from sparsevlm.benchmarks.loaders.layout import DataError
 def _pyarrow():
     if find_spec("pyarrow") is None:
         raise DataError(
-            "parquet files are read with the package pyarrow: pip install 'sparsevlm-repro[hub]'"
+            "parquet files are read with the package pyarrow: pip install 'sparsevlm-repro[a100]'"
         )
     import_module("pyarrow.parquet")
     return import_module("pyarrow")

@@ -234,7 +234,7 @@ def _builder(family: str, model: PreTrainedModel, where: Path) -> PromptBuilder:
     except (ImportError, ValueError) as error:
         raise CheckpointError(
             f"the tokenizer in {where} cannot be read: {error}. Where there is a tokenizer.model "
-            "and no tokenizer.json (MGM), `pip install sentencepiece protobuf`"
+            "and no tokenizer.json (MGM), pip install 'sparsevlm-repro[a100]'"
         ) from error
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.unk_token  # as Vicuna has it
