@@ -126,7 +126,7 @@ def test_outputs_are_marks_and_never_results():
 def test_the_page_explains_every_setting():
     settings = set(re.findall(r'config(?:\.get\(|\[)"(\w+)"', SNAKEFILE))
     explained = set(re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE))
-    assert settings == explained and len(settings) == 10
+    assert settings == explained and len(settings) == 9
 
 
 @pytest.mark.parametrize(
