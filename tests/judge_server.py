@@ -30,6 +30,42 @@ def said(text, **fields):
     return {"model": "judge-2026", "choices": [choice], "usage": usage} | fields
 
 
+def error(message, param=None, code=None):
+    """The body of an error as OpenAI's servers send it."""
+    kind = "invalid_request_error"
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def gpt_5(body):
+    """Behaves like OpenAI's models that think: two fields are refused, a short limit is used up."""
+    if "max_tokens" in body:
+        text = (
+            "Unsupported parameter: 'max_tokens' is not supported with this model. Use "
+            "'max_completion_tokens' instead."
+        )
+        return "json", 400, error(text, "max_tokens", "unsupported_parameter"), {}
+    if body.get("temperature", 1) != 1:
+        text = (
+            f"Unsupported value: 'temperature' does not support {body['temperature']:g} with this "
+            "model. Only the default (1) value is supported."
+        )
+        return "json", 400, error(text, "temperature", "unsupported_value"), {}
+    return _thinking(body["max_completion_tokens"], "", GOOD)
+
+
+def deepseek_r1(body):
+    """Behaves like an open model that thinks, behind a server that leaves its thoughts in."""
+    thoughts = "<think>\nAs in {'pred': 'no', 'score': 1}, 0.1 of it?\n</think>\n\n"
+    return _thinking(body["max_tokens"], thoughts, GOOD)
+
+
+def _thinking(limit, thoughts, reply):
+    if limit < 200:
+        choice = {"message": {"content": thoughts[: 2 * limit]}, "finish_reason": "length"}
+        return "json", 200, said("", choices=[choice]), {}
+    return "json", 200, said(thoughts + reply), {}
+
+
 def endpoint_judge(server, folder, **settings):
     """A judge behind the server that keeps its transcripts in a folder, with other settings."""
     settings = {
@@ -47,6 +83,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.script, self.otherwise = [], ("json", 200, said(GOOD), {})
+        self.key = ""  # the only one that is let in; "" lets all in
         self.requests, self.lock = [], threading.Lock()
         self.address = f"http://127.0.0.1:{self.server_port}/v1"
 
@@ -67,7 +104,11 @@ class Handler(BaseHTTPRequestHandler):
         server = self.server
         with server.lock:
             server.requests.append(("POST", self.path, dict(self.headers), body))
-            action = server.script.pop(0) if server.script else server.otherwise
+            if server.key and self.headers["Authorization"] != f"Bearer {server.key}":
+                text = "Incorrect API key provided: sk-wrong. You can find your API key at [...]."
+                action = "json", 401, error(text, code="invalid_api_key"), {}
+            else:
+                action = server.script.pop(0) if server.script else server.otherwise
         if callable(action):
             action = action(body)
         getattr(self, f"play_{action[0]}")(*action[1:])

@@ -174,12 +174,11 @@ def test_no_server_at_all(make):
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(401, {"error": f"Incorrect API key provided: {KEY}"}), (403, {}), (404, {}), (405, {}),
-     (429, {"error": {"code": "insufficient_quota"}})],
+    [(404, {}), (405, {}), (429, {"error": {"code": "insufficient_quota"}})],
 )  # fmt: skip
 def test_a_refusal_of_all_ends_the_run_at_once(server, make, status, body):
     server.otherwise = ("json", status, body, {})
-    with pytest.raises(JudgeError, match=f"refuses: HTTP {status}.*Check its address"):
+    with pytest.raises(JudgeError, match=f"refuses: HTTP {status}.*check its address"):
         make(parallel=2).verdicts(rows(50))
     assert len(server.requests) < 10
 
@@ -194,8 +193,8 @@ def test_a_refused_request_is_broken_not_no_and_is_asked_again_next_time(server,
 
 
 def test_when_every_request_is_refused_the_settings_are_wrong(server, make):
-    server.otherwise = ("json", 400, {"error": "unsupported parameter max_tokens"}, {})
-    with pytest.raises(JudgeError, match="refused the first 5.*unsupported parameter.*options"):
+    server.otherwise = ("json", 400, {"error": "no such model"}, {})
+    with pytest.raises(JudgeError, match="refused the first 5.*no such model.*check the model's"):
         make().verdicts(rows(50))
     assert len(server.requests) < 10
 

@@ -97,6 +97,17 @@ def test_a_judge_that_says_yes(folder, make):
     assert make(max_tokens=1).verdicts(rows(3)) == [Verdict(pred="yes", score=4)] * 3
 
 
+def test_thoughts_that_the_template_opens_and_the_limit_cuts_off_are_no_verdict(folder, make):
+    model = save(folder, template=TEMPLATE.replace("<judge> ", "<judge> <think>\n"))
+    torch.nn.init.zeros_(model.model.norm.weight)  # it thinks of one verdict again and again
+    model.save_pretrained(folder)
+    (verdict,) = make(max_tokens=9).verdicts(rows(1))
+    assert "lacks pred and score, and it was cut off at 9 tokens" in verdict.broken
+    assert make(model=str(folder)).max_tokens == 64
+    thinking = folder.rename(folder.with_name("Qwen3-8B"))
+    assert make(model=str(thinking)).max_tokens == 4096
+
+
 def test_a_folder_is_known_by_its_contents_not_its_place(folder, make, tmp_path):
     save(folder)
     before = make().identity()

@@ -62,6 +62,11 @@ def test_replies_are_read_leniently_in_form(reply):
         ("{'pred': 'yes', 'score': True}", "yes", 1),
         ("  {'score': 4, 'pred': 'YES', 'reason': 'no'}\n", "yes", 4),
         ("{'pred': 'no', 'pred': 'yes', 'score': 4}", "yes", 4),
+        (
+            "<think>{'pred': 'no', 'score': 1}?</think>\n\n{'pred': 'yes, it is', 'score': 6}",
+            "yes",
+            6,
+        ),
     ],
 )
 def test_what_the_official_script_counts_is_counted_unless_strict(reply, pred, score):
@@ -98,6 +103,7 @@ def test_what_the_official_script_counts_is_counted_unless_strict(reply, pred, s
         ("{'pred': __import__('os').getcwd(), 'score': 4}", "lacks"),
         ("{" * 5000 + "}" * 5000, "lacks"),
         ("x" * 20_000, "too many"),
+        ("<think>{'pred': 'yes', 'score': 4}, or", "lacks"),
     ],
 )
 def test_replies_without_a_verdict_are_broken_and_never_no(reply, reason):
@@ -142,6 +148,7 @@ def test_fractions(reply, score):
         "1st",
         "nan",
         "1e999",
+        "<think>0.5 of it, as",
     ],
 )
 def test_what_is_no_fraction_is_broken(reply):

@@ -27,9 +27,9 @@ def test_half_a_line_is_cut_off_and_the_rest_stays(tmp_path):
         kept.add(say(1), "one", {"served_by": "x"})
     whole = kept.path.read_bytes()
     kept.path.write_bytes(whole + b'{"key": "2", "rep')
-    assert Transcript(tmp_path, WHO).replies == {key_of(say(1)): "one"}
+    assert Transcript(tmp_path, WHO).replies == {key_of(say(1)): ("one", False)}
     with Transcript(tmp_path, WHO).writing() as kept:
-        assert kept.replies == {key_of(say(1)): "one"}
+        assert kept.replies == {key_of(say(1)): ("one", False)}
         assert kept.path.read_bytes() == whole
         kept.add(say(2), "two", {})
     assert len(Transcript(tmp_path, WHO).replies) == 2

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from judge_server import serving
 from synthetic import write_synthetic
 from tiny_checkpoints import as_fetched, pieces_tokenizer, save_tiny
 
@@ -37,7 +38,8 @@ SEVEN = find("llava-7b")
 
 @pytest.fixture(autouse=True)
 def no_judge(monkeypatch):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="module")
@@ -230,10 +232,19 @@ def test_packages_for_four_bits():
 
 def test_a_judge_that_cannot_be_reached(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "secret")
-    monkeypatch.setattr(preflight, "JUDGE_ADDRESS", "https://127.0.0.1/v1")
+    monkeypatch.setenv("OPENAI_BASE_URL", "https://127.0.0.1/v1")
     found = preflight.judge()
-    assert found.state == "note" and "127.0.0.1 cannot be reached" in found.what
+    assert found.state == "note" and "https://127.0.0.1/v1 cannot be reached" in found.what
     assert "secret" not in str(found)
+
+
+def test_a_judge_on_this_machine_needs_no_key(monkeypatch):
+    with serving() as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", server.address)
+        assert str(preflight.judge()) == (
+            f"OK      judge: {server.address} answers and it needs no key"
+        )
+    assert preflight.judge().state == "note"  # it is gone
 
 
 # --- Estimates ------------------------------------------------------------------------------------

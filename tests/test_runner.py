@@ -68,6 +68,7 @@ def test_a_run_leaves_notebook_html_and_stamp_and_is_not_run_again(run):
     # Everything that the result depends on makes it due again.
     assert not replace(run, page=page_with(5)).is_done()
     assert not replace(run, records=("run-a", "run-b")).is_done()
+    assert not replace(run, verdicts=(run.source,)).is_done()
     run.source.write_text(run.source.read_text() + "\n# a change\n")
     assert not run.is_done()
 

@@ -283,9 +283,7 @@ def test_a_file_system_without_locks_is_refused(store, monkeypatch, code):
         raise OSError(code, os.strerror(code))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(
-        RunError, match=r"runs is on a file system without file locks \(.+\)"
-    ):
+    with pytest.raises(RunError, match=r"runs is on a file system without file locks \(.+\)"):
         fill(store, IDS)
     assert not store.has(RUN) and not store.path(RUN.id, "jsonl").exists()
 

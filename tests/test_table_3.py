@@ -12,18 +12,10 @@ from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study, tables
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.paper.tables import table_3
 
 PROFILE = narrowed("table_3", 40)
 SKILL = {"dense": 0.95, "sparsevlm": 0.8, "sparsevlm-video": 0.75, "fastv": 0.5, "random": 0.45}
-
-
-def judged(row, benchmark, number):
-    """Give the answers of one benchmark the verdicts of a judge."""
-    right = row["prediction"] == row["answer"]
-    verdict = {"pred": "yes" if right else "no", "score": 4 if right else 1}
-    return {**row, "verdict": verdict} if benchmark == "tgif" else row
 
 
 def measured(**how):
@@ -71,21 +63,6 @@ def test_flops_and_cache_come_from_the_tokens_that_enter_each_layer(results):
     assert results.value("GFLOPs", sparse) == pytest.approx(flops / 1e9)
     assert results.value("KV (MB)", sparse) == pytest.approx(n.sum() * 2 * 128 * 2 / 1e6)
     assert results.value("tokens in", sparse) == pytest.approx((2056 + 15 * 194) / 16)
-
-
-def test_the_judge_is_shown_only_where_answers_were_judged(results):
-    column, dense = f"{get_benchmark('tgif').paper_column} judge score", study.DENSE_SETTING
-    assert column not in table_3.numbers(results)
-    assert "No answer was judged" in table_3.notes(results)
-    table = measured(change=judged)
-    right, score = (
-        table.value("score", dense, "tgif") / 100,
-        table.value("judge score", dense, "tgif"),
-    )
-    assert table.value("judged", dense, "tgif") == pytest.approx(100 * right)
-    assert score == pytest.approx(4 * right + 1 - right)
-    assert tables.readable(table, table_3.columns(table))[column].iloc[0] == f"{score:.2f}"
-    assert "No answer was judged" not in table_3.notes(table)
 
 
 def test_the_paper_is_read_from_its_table_and_its_means_are_recomputed():

@@ -15,14 +15,16 @@
 # zero.
 #
 # The paper measures Video-LLaVA-7B on an A100, judged by a language model that is retired. The
-# upper rows show what is measured here, matched by rule: accuracy, the tokens left, and cost by the
-# paper's FLOPs formula. The paper's figure prints no numbers; the lowest row draws the two settings
-# that its Table 3 has, and no latency is published for them.
+# upper rows show what is measured here: accuracy (matched by rule, or judged, as the comparison
+# says), the tokens left, and cost by the paper's FLOPs formula. The paper's figure prints no
+# numbers; the lowest row draws the two settings that its Table 3 has, and no latency is published
+# for them.
 
 # %% tags=["parameters"]
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+judge: str = ""  # model or id, where several judges have judged; "match" for none
 
 # %%
 from sparsevlm.paper.figures import figure_10
@@ -30,7 +32,7 @@ from sparsevlm.paper.page import begin
 from sparsevlm.paper.remarks import remarks
 
 page = begin("figure_10", globals())
-results = figure_10.measure(page.profile)
+results = figure_10.measure(page.profile, judge=judge)
 (compared,) = figure_10.REPORT.page(results)
 
 # %%

@@ -24,6 +24,7 @@
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+judge: str = ""  # model or id, where several judges have judged; "match" for none
 study: str = "controls"  # a name in data/studies.yaml
 
 # %%
@@ -32,7 +33,7 @@ from sparsevlm.paper.extras import any_study
 from sparsevlm.paper.page import begin
 
 page = begin("study", globals())
-results = any_study.measure(page.profile, study)
+results = any_study.measure(page.profile, study, judge)
 
 # %% [markdown]
 # ## Measured

@@ -21,6 +21,7 @@
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+judge: str = ""  # model or id, where several judges have judged; "match" for none
 
 # %%
 from sparsevlm.analysis import accounting
@@ -29,7 +30,7 @@ from sparsevlm.paper.remarks import remarks
 from sparsevlm.paper.tables import table_1
 
 page = begin("table_1", globals())
-results = table_1.measure(page.profile)
+results = table_1.measure(page.profile, judge=judge)
 measured, published, ranking = table_1.page(results)
 
 # %% [markdown]

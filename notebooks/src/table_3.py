@@ -15,12 +15,14 @@
 # excludes zero), or SparseVLM no better than keeping tokens at random.
 #
 # The paper measures Video-LLaVA-7B on the first 1000 questions of each benchmark, judged by a
-# language model that is retired. Here answers are matched by rule.
+# language model that is retired. Here answers are matched by rule until `sparsevlm judge` has had
+# them judged; the notes under the table say which, and by whom.
 
 # %% tags=["parameters"]
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+judge: str = ""  # model or id, where several judges have judged; "match" for none
 
 # %%
 from sparsevlm.paper.page import begin
@@ -28,7 +30,7 @@ from sparsevlm.paper.remarks import remarks
 from sparsevlm.paper.tables import table_3
 
 page = begin("table_3", globals())
-results = table_3.measure(page.profile)
+results = table_3.measure(page.profile, judge=judge)
 measured, published, claim = table_3.page(results)
 
 # %% [markdown]

@@ -152,10 +152,10 @@ class Report:
     ours: str = OURS
     has_page: bool = True
 
-    def measure(self, profile: Profile | str, run_missing: bool = True) -> Results:
+    def measure(self, profile: Profile | str, run_missing: bool = True, judge: str = "") -> Results:
         """Return the study of a profile; arguments and errors as of `study.measure`."""
         name = self.study or self.name
-        return study.measure(profile, name, self.ours, self.paper, run_missing)
+        return study.measure(profile, name, self.ours, self.paper, run_missing, judge)
 
     def save(self, results: Results, folder: str | Path = "figures") -> list[Path]:
         """Draw the figure and write it with its data, then the page and its numbers.
@@ -167,9 +167,9 @@ class Report:
         folder : str or path
             Relative to the repository; a profile other than the miniature gets a folder of its own.
         """
-        data = (self.data or self.numbers)(results)
+        data, place = (self.data or self.numbers)(results), place_of(results, folder)
         files = save_figure(
-            self.figure(results), self.name, results.profile, results.ids, folder, data
+            self.figure(results), self.name, results.profile, results.ids, place, data
         )  # fmt: skip
         return files + self.write(results, folder) if self.has_page else files
 
@@ -177,7 +177,14 @@ class Report:
         """Write the page and its numbers; arguments as of `save`."""
         table = self.numbers(results)
         table.insert(0, "model", title(results))
-        return write(self.name, results.profile, table, self.page(results), folder)
+        place = place_of(results, folder)
+        return write(self.name, results.profile, table, self.page(results), place)
+
+
+def place_of(results: Results, folder: str | Path) -> Path:
+    """Return where results go: what was judged of the miniature replaces no tracked file."""
+    judged = any(one.used for one in results.judging.by_task.values())
+    return Path(folder) / ("mini-judged" if judged and results.profile.slug == "mini" else "")
 
 
 def title(results: Results) -> str:
@@ -201,8 +208,7 @@ def notes(results: Results) -> str:
     if "mme" in names:
         best = next(r.scores["best"] for k, r in results.records.items() if k[2] == "mme")
         extra += f" MME is in points, at most {best:.0f} here and 2800 in the paper."
-    if "mmvet" in names:
-        extra += " MM-Vet is scored by a normalised match, not by GPT-4."
+    extra += f" {judges}" if (judges := str(results.judging)) else ""
     return (
         "Budgets are the mean over layers of the visual tokens left by each layer (tokens out), as "
         "in the paper; what is computed is the mean entering each layer (tokens in). Acc. is the "

@@ -20,6 +20,7 @@ from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.backends import backend_of
+from sparsevlm.evaluation.judges.judgements import MATCHED, Judgings, judgings
 from sparsevlm.evaluation.plan import DENSE
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results.run import Record
@@ -49,9 +50,9 @@ class Results:
         One row per number, in `COLUMNS`. `benchmark` is "" for a number over all benchmarks,
         `tokens` is missing for the dense model, `low` and `high` are the ends of the 95 % interval,
         `n` counts questions, `paper` is the paper's number and `source` the ids of the records.
-        Measures by benchmark: "score", in the unit of the paper's column; "percent" of the dense
-        score; "judged" (%) and "judge score" (0 to 5) where answers carry verdicts. Over all:
-        "relative accuracy", the mean of the percentages; "mean score"; "ahead", the relative
+        Measures by benchmark: "score", in the unit of the paper's column, by verdicts where there
+        are any; "percent" of dense; "judge score" (0 to 5) of judged videos. Over all: "relative
+        accuracy", the mean of the percentages; "mean score", "mean judge score"; "ahead", relative
         accuracy of `ours` at this budget minus this one; "minus dense" and "minus random", of the
         mean score; "tokens in", "tokens out", visual tokens entering and left by a layer, mean over
         layers and samples; "GFLOPs" and "KV (MB)" of a prefill, and their "(%)" of the dense ones.
@@ -65,6 +66,8 @@ class Results:
         The paper's numbers (`published.by_setting`).
     ours : str
         The method whose lead over the others is shown.
+    judging : Judgings
+        Who judged open answers; as text, what a page says of it.
     """
 
     profile: Profile
@@ -74,6 +77,7 @@ class Results:
     records: dict[tuple[str, int | None, str], Record] = field(default_factory=dict)
     paper: PaperNumbers = field(default_factory=dict)
     ours: str = OURS
+    judging: Judgings = MATCHED
 
     @property
     def ids(self) -> list[str]:
@@ -126,6 +130,7 @@ def measure(
     ours: str = OURS,
     paper: PaperNumbers | None = None,
     run_missing: bool = True,
+    judge: str = "",
 ) -> Results:
     """Return a study of a profile, after running what is missing.
 
@@ -135,22 +140,22 @@ def measure(
         Whole; it is narrowed here.
     study : str
         Name in `data/studies.yaml`.
-    ours : str
-        The method whose lead over the others is wanted.
-    paper : mapping, optional
-        The paper's numbers by (method, tokens) and measure.
+    ours, paper
+        As of `Results`.
     run_missing : bool
         False to read finished records only.
+    judge : str
+        See `judgings`.
 
     Raises
     ------
-    RunError, FileNotFoundError
-        Some runs could not be finished; or are not, and none shall be run. The message says why.
+    RunError, FileNotFoundError, JudgeError
+        Runs could not be finished, or are not; or it is not clear whose verdicts count.
     """
     chosen = as_profile(profile).for_study(study)
     records = (ensure_records if run_missing else load_records)(chosen)
-    sizes = backend_of(chosen.model).sizes(chosen.model)
-    return from_records(chosen, records, sizes, ours, paper)
+    sizes, judging = backend_of(chosen.model).sizes(chosen.model), judgings(chosen, records, judge)
+    return from_records(chosen, records, sizes, ours, paper, judging)
 
 
 def from_records(
@@ -159,6 +164,7 @@ def from_records(
     sizes: ModelSizes,
     ours: str = OURS,
     paper: PaperNumbers | None = None,
+    judging: Judgings = MATCHED,
 ) -> Results:
     """Return a study from records.
 
@@ -170,8 +176,8 @@ def from_records(
         At least one per setting and benchmark.
     sizes : ModelSizes
         Of the model that answered.
-    ours, paper
-        As of `measure`.
+    ours, paper, judging
+        As of `Results`.
 
     Raises
     ------
@@ -188,18 +194,18 @@ def from_records(
     by_run = {key: by_run[key] for key in sorted(wanted, key=lambda key: (key[2], str(key)))}
     scores, counts, first = {}, {}, {}
     for key, record in by_run.items():
-        benchmark, rows = BENCHMARKS[key[2]], record.predictions
+        benchmark, rows = BENCHMARKS[key[2]], judging.rows(record)
         table = statistics.stats_of_groups(rows, benchmark.sample_stats)
         statistics.check_paired(first.setdefault(key[2], table), table)
         seed = statistics.SEED + names.index(key[2])  # one per benchmark, so that methods pair
-        scores[key] = statistics.resampled_scores(table, benchmark.aggregate, seed=seed)
-        counts[key] = _Counts.of(record, sizes)
+        scores[key] = statistics.resampled_scores(table, judging.aggregate(key[2]), seed=seed)
+        counts[key] = _Counts.of(record, rows, sizes)
     dense = [scores[(*DENSE_SETTING, name)] for name in names]
     relative = {
         setting: statistics.relative_accuracy([scores[(*setting, n)] for n in names], dense)
         for setting in settings
     }
-    empty = Results(profile, pd.DataFrame(), relative, scores, by_run, paper or {}, ours)
+    empty = Results(profile, pd.DataFrame(), relative, scores, by_run, paper or {}, ours, judging)
     rows = [row for setting in settings for row in _rows(empty, setting, counts)]
     frame = pd.DataFrame(rows, columns=COLUMNS).astype({"tokens": "Int64", "paper": float})
     return replace(empty, frame=frame)
@@ -217,8 +223,7 @@ class _Counts:
     judge: dict
 
     @classmethod
-    def of(cls, record: Record, sizes: ModelSizes) -> _Counts:
-        rows = record.predictions
+    def of(cls, record: Record, rows: Sequence[Mapping], sizes: ModelSizes) -> _Counts:
         entering = [[n + row["text_tokens"] for n in row["tokens_in"]] for row in rows]
         return cls(
             len(rows), record.tokens_in, record.tokens_out,
@@ -238,6 +243,8 @@ def _rows(study: Results, setting: Setting, counts: Mapping[tuple, _Counts]) -> 
         for name, of in zip(names, own, strict=True)
     ]
     cases.append(("", _of_setting(study, setting) | _costs(own, dense), names))
+    if points := [of.judge["score"] for of in own if "accuracy" in of.judge]:
+        cases[-1][1]["mean judge score"] = fmean(points)
     for name, measures, asked in cases:
         questions = sum(counts[(*setting, one)].questions for one in asked)
         source = " ".join(study.records[(*setting, one)].id for one in asked)
@@ -256,9 +263,7 @@ def _of_benchmark(
     drawn, dense = (study.scores[(*one, name)] for one in (setting, DENSE_SETTING))
     percent = statistics.relative_accuracy([drawn], [dense])
     found = {"score": statistics.estimate(drawn), "percent": statistics.estimate(percent)}
-    if judge.get("judged"):
-        found |= {"judged": judge["accuracy"], "judge score": judge["score"]}
-    return found
+    return found | ({"judge score": judge["score"]} if "accuracy" in judge else {})
 
 
 def _of_setting(study: Results, setting: Setting) -> dict[str, Estimate | float]:

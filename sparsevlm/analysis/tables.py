@@ -75,12 +75,13 @@ def score_columns(results: Results) -> list[Column]:
     for name in results.profile.benchmarks:
         head = BENCHMARKS[name].paper_column
         percent = f"{head} (% of dense)"
-        columns += [Column(head, "score", name), Column(percent, "percent", name, short=percent)]
-        if results.find("judged", DENSE_SETTING, name):
-            columns += [
-                Column(f"{head} judged (%)", "judged", name),
-                Column(f"{head} judge score", "judge score", name, digits=2),
+        score = [Column(head, "score", name)]
+        if results.find("judge score", DENSE_SETTING, name):
+            score = [
+                Column(f"{head} accuracy", "score", name),
+                Column(f"{head} score", "judge score", name, digits=2),
             ]
+        columns += [*score, Column(percent, "percent", name, short=percent)]
     return [
         *columns,
         Column("Avg (% of dense)", "relative accuracy", short="Avg (% of dense)"),

@@ -96,8 +96,13 @@ def _read(verdict: Mapping, sample: str) -> tuple[float]:
 
 
 def judged_score(totals: Mapping):
-    """Return the judge's mean over its usable verdicts, 0 to 100, as MM-Vet's table has it."""
-    return 100 * ratio(totals["judge_points"], totals["judged"])
+    """Return the judge's mean, 0 to 100, as MM-Vet's table has it.
+
+    Source
+    ------
+    MM-Vet's grading script, where a reply that cannot be read counts 0, as here.
+    """
+    return 100 * ratio(totals["judge_points"], totals["judged"] + totals["judge_broken"])
 
 
 def score(rows: Sequence[Row]) -> dict:

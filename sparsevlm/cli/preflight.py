@@ -10,19 +10,17 @@ import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from sparsevlm.benchmarks.loaders import layout_of, verify
 from sparsevlm.cli.preflight_estimate import Needs, TimeEstimate, bytes_of_data, estimate
 from sparsevlm.cli.preflight_machine import GB, Finding, disk, gpu, software
 from sparsevlm.evaluation.backends import CheckpointBackend
+from sparsevlm.evaluation.judges.endpoint import KEY_VARIABLE, default_address, is_local
+from sparsevlm.evaluation.judges.prompts import TASKS
 from sparsevlm.evaluation.paths import RESULTS
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.models.checkpoints.declared import Checkpoint
 from sparsevlm.models.checkpoints.places import CheckpointError, locate
-
-JUDGE_KEY, JUDGE_ADDRESS = "OPENAI_API_KEY", "https://api.openai.com/v1"
-JUDGED = {"mmvet", "tgif", "msvd", "msrvtt", "activitynet"}  # whose official scorers ask a model
 
 
 def main(
@@ -56,7 +54,7 @@ def main(
         ("the largest archive while it is unpacked", Path(source.data), max(sizes, default=0.0)),
         ("results", RESULTS, whole.disk),
     )
-    if JUDGED & set(needs.benchmarks):
+    if TASKS.keys() & set(needs.benchmarks):
         found.append(judge())
     for finding in found:
         say(str(finding))
@@ -160,16 +158,24 @@ def picture_position(model: Checkpoint, source: CheckpointBackend) -> Finding:
 
 
 def judge() -> Finding:
-    """Look at the key and the address of a judge; without one, answers are matched."""
-    if not os.environ.get(JUDGE_KEY):
-        return Finding(
-            "judge", f"{JUDGE_KEY} is not set", "note",
-            "MM-Vet and the video sets are scored by normalised match; set it, or use an open "
-            "judge, for scores like the paper's",
-        )  # fmt: skip
-    host = urlsplit(JUDGE_ADDRESS).hostname
+    """Look at the address of a judge and at its key, which a server on this machine does not need.
+
+    Without a judge, answers are matched.
+    """
+    from httpx import URL
+
+    address, todo = default_address(), (
+        "MM-Vet and the video sets are matched by rule; for judged scores set it, or "
+        "OPENAI_BASE_URL to a server on this machine, or use `sparsevlm judge open`"
+    )  # fmt: skip
+    if not is_local(address) and not os.environ.get(KEY_VARIABLE):
+        return Finding("judge", f"{KEY_VARIABLE} is not set", "note", todo)
+    url = URL(address)
     try:
-        socket.create_connection((host, 443), timeout=5).close()
-    except OSError as error:
-        return Finding("judge", f"{host} cannot be reached ({error})", "note", "check the network")
-    return Finding("judge", f"{JUDGE_KEY} is set and {host} answers")
+        port = url.port or {"http": 80, "https": 443}[url.scheme]
+        socket.create_connection((url.host, port), timeout=5).close()
+    except (OSError, KeyError) as error:
+        todo = "start the server, or check OPENAI_BASE_URL and the network"
+        return Finding("judge", f"{address} cannot be reached ({error})", "note", todo)
+    key = "it needs no key" if is_local(address) else f"{KEY_VARIABLE} is set"
+    return Finding("judge", f"{address} answers and {key}")

@@ -39,12 +39,15 @@ class NotebookRun:
         Ids of the evaluation runs that it reads.
     sources, artifacts : Path
         The folders of py:percent sources and of executed notebooks.
+    verdicts : sequence of Path
+        Files with the verdicts of judges on the runs.
     """
 
     page: Page
     records: Sequence[str] = ()
     sources: Path = field(default=SOURCES, repr=False)
     artifacts: Path = field(default=ARTIFACTS, repr=False)
+    verdicts: Sequence[Path] = ()
 
     @property
     def name(self) -> str:
@@ -64,6 +67,7 @@ class NotebookRun:
         """Return the hash of all that the result depends on."""
         choices = {"parameters": dict(self.page.parameters), "records": sorted(self.records)}
         parts: list[str | bytes] = [self.source.read_bytes(), canonical_json(choices)]
+        parts += [part for path in self.verdicts for part in (path.name, path.read_bytes())]
         for path in sorted(path for path in DATA.rglob("*") if path.is_file()):
             parts += [relative(path), path.read_bytes()]
         return digest(package_digest(), (ROOT / "requirements.lock").read_bytes(), *parts)

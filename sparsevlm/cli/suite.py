@@ -15,6 +15,7 @@ from multiprocessing import active_children, get_context
 from sparsevlm.cli import runner
 from sparsevlm.cli.runner import NotebookError, NotebookRun
 from sparsevlm.evaluation.backends import backend_of
+from sparsevlm.evaluation.judges.records import verdict_paths
 from sparsevlm.evaluation.paths import relative
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.pool import ignore_ctrl_c, starting_deaf
@@ -113,12 +114,11 @@ def make_plan(
     pages = [_page(name, profile, overrides) for name in names]
     wanted = dict.fromkeys(study for name in names for study in studies_of(name))
     planned = {study: plan_runs(profile.for_study(study), store=store) for study in wanted}
-    notebooks = [
-        NotebookRun(
-            page, tuple(run.id for study in studies_of(page.name) for run in planned[study])
-        )
-        for page in pages
-    ]
+    notebooks = []
+    for page in pages:
+        ids = [run.id for study in studies_of(page.name) for run in planned[study]]
+        verdicts = [path for run_id in ids for path in verdict_paths(run_id, store)]
+        notebooks.append(NotebookRun(page, tuple(ids), verdicts=tuple(verdicts)))
     runs = dict.fromkeys(run for study in wanted for run in planned[study])
     return Plan(profile, tuple(runs), tuple(notebooks), store)
 

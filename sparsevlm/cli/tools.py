@@ -12,6 +12,8 @@ from sparsevlm.cli.base import (
     DONE,
     FAILED,
     NONE,
+    Limit,
+    ModelName,
     Only,
     ProfileName,
     UsageError,
@@ -113,30 +115,50 @@ def judge(
         typer.Argument(metavar="match|open|endpoint", help="who judges"),
     ],
     profile: ProfileName = "mini",
+    limit: Limit = 0,
+    answered_by: ModelName = "",
     only: Only = NONE,
-    model: Annotated[str | None, option("of an endpoint, or of the hub, or a folder")] = None,
+    model: Annotated[str, option("of an endpoint, or of the hub, or a folder")] = "",
     revision: Annotated[str, option("of a model of the hub", "COMMIT")] = "",
-    address: Annotated[str, option("of an endpoint", "URL")] = "https://api.openai.com/v1",
-    key_variable: Annotated[str, option('variable with the key ("": none)')] = "OPENAI_API_KEY",
+    address: Annotated[
+        str, option("of an endpoint (default: $OPENAI_BASE_URL or OpenAI's)", "URL")
+    ] = "",
+    key_variable: Annotated[
+        str | None,
+        option('variable with the key, "" for none (default: OPENAI_API_KEY; none on localhost)'),
+    ] = None,
+    max_tokens: Annotated[int | None, count("longest reply, thoughts included")] = None,
+    limit_field: Annotated[
+        Literal["max_tokens", "max_completion_tokens"] | None,
+        option("what an endpoint calls that (default: by the model's name)"),
+    ] = None,
+    fields: Annotated[
+        str, option("further fields of a request; null leaves one out", "JSON")
+    ] = "{}",
     price: Annotated[tuple[float, float] | None, option("of a million tokens", "IN OUT")] = None,
     prompt: Annotated[str | None, option("another wording, as JSON", "FILE")] = None,
     reading: Annotated[
         Literal["official", "strict"], option("of replies about videos", "official|strict")
     ] = "official",
-    device: Annotated[str, option("of an open judge")] = "cpu",
+    device: Annotated[str, option("of an open judge (default: the profile's)")] = "",
     parallel: Annotated[int, count("requests at a time", max=64)] = 4,
     yes: Annotated[bool, flag("--yes", "do not ask whether the price is right")] = False,
 ) -> int:
     """Have the open answers of finished runs judged."""
     options = SimpleNamespace(**locals())
     from sparsevlm.evaluation.judges import command
+    from sparsevlm.evaluation.results.store import Store
 
-    plan = plan_of(chosen_profile(profile), only)
     try:
-        lines = command.run(options, plan.runs, plan.store)
+        asked = chosen_profile(profile, answered_by, limit)
+        options.device = device or asked.device
+        line = ""
+        for line in command.run(options, command.runs_of(asked, only), Store()):
+            print(line, flush=True)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    print("\n".join(lines) or "no finished run of this profile needs a judge")
+    if not line:
+        print("no finished run of this profile needs a judge")
     return DONE
 
 

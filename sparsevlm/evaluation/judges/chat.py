@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sparsevlm.evaluation.judges.interface import CostEstimate, JudgeError, Row, Verdict
 from sparsevlm.evaluation.judges.prompts import Prompt, Task
-from sparsevlm.evaluation.judges.replies import FORMAT, ReplyError
+from sparsevlm.evaluation.judges.replies import FORMAT, ReplyError, spoken
 from sparsevlm.evaluation.results.jsonl import JsonLines, locked, read_rows
 from sparsevlm.evaluation.results.run import canonical_json, digest
 
@@ -42,7 +42,7 @@ class Transcript:
     Attributes
     ----------
     replies : dict
-        Texts by the key of their conversation.
+        By the key of their conversation: the text, and whether it ended at the limit of tokens.
     """
 
     def __init__(self, folder: Path, asked: Mapping) -> None:
@@ -50,9 +50,9 @@ class Transcript:
         self._header, self._adding, self._file = {"judge": asked}, threading.Lock(), None
         self.replies = self._by_key(read_rows(self.path, self._header))
 
-    def _by_key(self, rows: Sequence[Mapping]) -> dict[str, str]:
+    def _by_key(self, rows: Sequence[Mapping]) -> dict[str, tuple[str, bool]]:
         try:
-            return {row["key"]: row["reply"] for row in rows}
+            return {row["key"]: (row["reply"], _cut_off(row)) for row in rows}
         except KeyError as error:
             raise JudgeError(f"{self.path} is damaged, an entry has no {error}; move it") from None
 
@@ -78,9 +78,14 @@ class Transcript:
     def add(self, messages: Messages, text: str, details: Mapping) -> None:
         """Keep a reply; it is on the disk when this returns. May be called from any thread."""
         row = {"key": key_of(messages), "messages": [dict(message) for message in messages]}
+        row |= {"reply": text, "details": dict(details)}
         with self._adding:
-            self._file.append([{**row, "reply": text, "details": dict(details)}])
-            self.replies[row["key"]] = text
+            self._file.append([row])
+            self.replies |= self._by_key([row])
+
+
+def _cut_off(row: Mapping) -> bool:
+    return row["details"].get("end") == "length"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +106,7 @@ class ChatJudge(ABC):
     tries : int
         How often a conversation is asked, with reminders, until its reply can be read.
     max_tokens : int
-        Of a reply; default: the task's. A judge that thinks aloud needs more.
+        Of a reply, thoughts included; default: what the family of the model or the task needs.
     price_in, price_out : float or None
         Of a million tokens, in any currency; None where that is not known.
     """
@@ -179,11 +184,22 @@ class ChatJudge(ABC):
                         found[i] = Verdict(broken=refused[key])
                         continue
                     try:
-                        found[i] = self.task.readings[self.reading](transcript.replies[key])
+                        found[i] = self._read(*transcript.replies[key])
                     except ReplyError as error:
                         found[i] = Verdict(broken=str(error))
                         unread.append(i)
         return found
+
+    def _read(self, reply: str, cut_off: bool) -> Verdict:
+        """Return the verdict of a reply; of one that was cut off only the first word is one."""
+        read = self.task.readings[self.reading]
+        if not cut_off:
+            return read(reply)
+        try:
+            return read("".join(spoken(reply).split(maxsplit=1)[:1]))
+        except ReplyError as error:
+            limit = f"it was cut off at {self.max_tokens} tokens; --max-tokens gives it more"
+            raise ReplyError(f"{error}, and {limit}") from None
 
     def _ask(self, wanted: Sequence[Messages], transcript: Transcript) -> dict[str, str]:
         """Have the new conversations answered; return by key why some are not."""

@@ -17,13 +17,25 @@ log = logging.getLogger(__name__)
 
 PASSING = {408, 409, 425, 429, 500, 502, 503, 504, 529}  # may work later
 OF_THIS_REQUEST = {400, 413, 422}  # another request may work
+OF_THE_KEY = {401, 403}
+LOCAL = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
 SPENT = ("insufficient_quota", "billing_hard_limit_reached")  # a 429 that waiting does not cure
 EXCERPT = 300  # characters of a server's answer that a message shows
 KEPT = "What it said so far is kept"
 
 
 class RefusedError(RuntimeError):
-    """The server will not answer this one request; the message says why."""
+    """The server will not answer this one request; the message says why.
+
+    Attributes
+    ----------
+    field : str
+        The field of the request that the server does not take; "" where it names none.
+    """
+
+    def __init__(self, reason: str, field: str = "") -> None:
+        super().__init__(reason)
+        self.field = field
 
 
 class StoppedError(JudgeError):
@@ -82,6 +94,8 @@ class Client:
         certificates that the environment names are used; for this machine itself, no proxy.
     key : str
         Sent as a bearer token; "" for none.
+    key_name : str
+        What the user calls it: the environment variable.
     policy : RetryPolicy
         How long to go on trying.
 
@@ -91,16 +105,16 @@ class Client:
         Once it is set, nothing more is sent.
     """
 
-    def __init__(self, url: str, key: str, policy: RetryPolicy) -> None:
+    def __init__(self, url: str, key: str, key_name: str, policy: RetryPolicy) -> None:
         import httpx
 
         for name in ("httpx", "httpcore"):  # they log what a server says, which can be the key
             logging.getLogger(name).setLevel(logging.WARNING)
         self.stop = threading.Event()
-        self._url, self._key, self._policy = url, key, policy
+        self._url, self._key, self._key_name, self._policy = url, key, key_name, policy
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         headers |= {"Authorization": f"Bearer {key}"} if key else {}
-        direct = dict.fromkeys(("all://localhost", "all://127.0.0.1", "all://[::1]"))
+        direct = dict.fromkeys(f"all://{host}" for host in LOCAL)
         try:
             self._http = httpx.Client(headers=headers, timeout=policy.timeout_s, mounts=direct)
         except (ImportError, ValueError, OSError) as error:
@@ -162,7 +176,7 @@ class Client:
                 ) from None
             raise _PassingError(reason) from None
         if not answer.is_success:
-            raise self._failure(answer)
+            raise self._failure(answer, json.loads(content))
         try:
             values = answer.json()
         except ValueError:
@@ -171,17 +185,30 @@ class Client:
             raise _PassingError("the answer is no JSON object")
         return values
 
-    def _failure(self, answer) -> Exception:
+    def _failure(self, answer, body: dict) -> Exception:
         """Return the exception for an HTTP status; it never holds the key."""
         code, text = answer.status_code, answer.text
-        said = f"HTTP {code}: {' '.join(text.split()) or answer.reason_phrase}"
+        message, field = _error_of(text)
+        said = f"HTTP {code}: {' '.join(message.split()) or answer.reason_phrase}"
         shown = self.without_key(said)[:EXCERPT]
         if code in OF_THIS_REQUEST:
-            return RefusedError(shown)
+            if field not in body and re.search("unsupported|not support|unrecogni", message, re.I):
+                field = next((name for name in body if name in message), "")
+            return RefusedError(shown, field if field in body else "")
+        if code in OF_THE_KEY:
+            wrong = (
+                f"refuses the key in {self._key_name} ({shown}); put the right one there"
+                if self._key
+                else f"wants a key ({shown}); name the variable that holds it with --key-variable"
+            )
+            return JudgeError(
+                f"the judge's server {wrong} and give the same command again, which goes on from "
+                "what is kept"
+            )
         if code not in PASSING or any(word in text for word in SPENT):
             return JudgeError(
-                f"the judge's server refuses: {shown}. Check its address, the model's name, the "
-                f"key and the account. {KEPT}."
+                f"the judge's server refuses: {shown}; check its address, the model's name and the "
+                "account, and give the same command again, which goes on from what is kept"
             )
         wait_s = _retry_after_s(answer.headers.get("Retry-After"))
         if wait_s is not None and wait_s > self._policy.longest_wait_s * 1.25:
@@ -190,6 +217,19 @@ class Client:
                 "command again then."
             )
         return _PassingError(shown, wait_s)
+
+
+def _error_of(text: str) -> tuple[str, str]:
+    """Return what a server says is wrong, and the field of the request that it blames, or ""."""
+    try:
+        values = json.loads(text)
+        error = values.get("error") or values
+        if isinstance(error, str):
+            return error, ""
+        said = error.get("message") or error.get("detail") or text
+        return said if isinstance(said, str) else json.dumps(said), str(error.get("param") or "")
+    except (ValueError, AttributeError):
+        return text, ""
 
 
 def _log(state) -> None:

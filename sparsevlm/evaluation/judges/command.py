@@ -2,29 +2,52 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
-from sparsevlm.evaluation.judges.endpoint import EndpointJudge
+from sparsevlm.evaluation.judges.endpoint import MODEL, EndpointJudge, default_address
+from sparsevlm.evaluation.judges.families import family_of
 from sparsevlm.evaluation.judges.interface import CostEstimate, Judge
+from sparsevlm.evaluation.judges.judgements import name_of
 from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.open_model import OpenJudge
-from sparsevlm.evaluation.judges.prompts import Prompt, Task
+from sparsevlm.evaluation.judges.prompts import TASKS, Prompt, Task
 from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
+from sparsevlm.evaluation.plan import plan_runs
+from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
+from sparsevlm.evaluation.studies import studies, studies_of
 
 
-def run(options: SimpleNamespace, runs: Sequence[EvaluationRun], store: Store) -> list[str]:
-    """Judge the finished runs and return one line for each.
+def runs_of(profile: Profile, names: Sequence[str] = ()) -> list[EvaluationRun]:
+    """Return the runs of the named notebooks or studies, or of all, where there is what to judge.
+
+    Raises
+    ------
+    ValueError
+        A name is of no study.
+    """
+    known = [name for name, one in studies().items() if one.only in ("", profile.name)]
+    wanted = [study for name in names for study in studies_of(name)] if names else known
+    if unknown := [name for name in names if not studies_of(name)]:
+        raise ValueError(f"{unknown[0]!r} reads no study; known: {', '.join(known)}")
+    narrowed = [profile.for_study(study) for study in dict.fromkeys(wanted)]
+    narrowed = [one for one in narrowed if TASKS.keys() & set(one.benchmarks)]
+    return list(dict.fromkeys(run for one in narrowed for run in plan_runs(one)))
+
+
+def run(options: SimpleNamespace, runs: Sequence[EvaluationRun], store: Store) -> Iterator[str]:
+    """Judge the finished runs and yield one line for each.
 
     Parameters
     ----------
     options : SimpleNamespace
-        `judge` (match, open or endpoint), `model`, `revision`, `address`, `key_variable`, `price`
-        (two numbers or None), `prompt` (file or None), `reading` (of videos), `device`, `parallel`,
-        `yes`.
+        `judge` (match, open or endpoint), `model`, `revision`, `address`, `key_variable`,
+        `max_tokens`, `limit_field`, `fields` (JSON), `price` (two numbers or None), `prompt` (file
+        or None), `reading` (of videos), `device`, `parallel`, `yes`.
     runs : sequence of EvaluationRun
         Those that are not finished, or need no judge, are left out.
     store : Store
@@ -41,10 +64,17 @@ def run(options: SimpleNamespace, runs: Sequence[EvaluationRun], store: Store) -
     judged = judge_records(
         [store.load(run) for run in runs if store.has(run)],
         store,
-        lambda task: make_judge(options, task, prompt, store),
+        lambda task: _announced(make_judge(options, task, prompt, store)),
         confirm=lambda estimate: _confirmed(estimate, options.yes),
     )
-    return [_line(record.run, scores) for record, scores in judged]
+    for record, scores in judged:
+        yield _line(record.run, scores)
+
+
+def _announced(judge: Judge) -> Judge:
+    if not isinstance(judge, MatchJudge):
+        print(f"sparsevlm: the judge is {name_of(judge.identity())}", file=sys.stderr)
+    return judge
 
 
 def make_judge(options: SimpleNamespace, task: Task, prompt: Prompt | None, store: Store) -> Judge:
@@ -52,23 +82,34 @@ def make_judge(options: SimpleNamespace, task: Task, prompt: Prompt | None, stor
     if options.judge == "match":
         return MatchJudge(task)
     common = {"task": task, "folder": transcripts_folder(store), "prompt": prompt}
+    common["max_tokens"] = options.max_tokens
     if options.reading in task.readings:
         common["reading"] = options.reading
     if options.judge == "open":
         chosen = {"model": options.model, "revision": options.revision} if options.model else {}
         return OpenJudge(**common, **chosen, device=options.device)
-    if not options.model:
-        raise ValueError("an endpoint needs the name of its model; a dated one, if there is any")
+    model = options.model or MODEL
     price_in, price_out = options.price or (None, None)
     return EndpointJudge(
         **common,
-        model=options.model,
-        address=options.address,
+        model=model,
+        address=options.address or default_address(),
         key_variable=options.key_variable,
+        options=_fields(options.fields, model),
+        limit_field=options.limit_field,
         price_in=price_in,
         price_out=price_out,
         parallel=options.parallel,
     )
+
+
+def _fields(text: str, model: str) -> dict:
+    """Return the fields of a request: those of the model's family, changed as asked for."""
+    try:
+        values = {**family_of(model).options, **json.loads(text)}
+    except (ValueError, TypeError):
+        raise ValueError(f"--fields must be a JSON object, got {text!r}") from None
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _confirmed(estimate: CostEstimate, yes: bool) -> bool:

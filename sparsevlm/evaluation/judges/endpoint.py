@@ -10,10 +10,20 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
 from sparsevlm.evaluation.judges.chat import ChatJudge, Keep, Messages
-from sparsevlm.evaluation.judges.client import Client, RefusedError, RetryPolicy, StoppedError
+from sparsevlm.evaluation.judges.client import (
+    LOCAL,
+    Client,
+    RefusedError,
+    RetryPolicy,
+    StoppedError,
+)
+from sparsevlm.evaluation.judges.families import family_of
 from sparsevlm.evaluation.judges.interface import JudgeError
 
-LOCAL = ("localhost", "127.0.0.1", "::1")
+# The paper's judges, snapshots of gpt-3.5-turbo and GPT-4, ended in October 2026; this is what
+# their provider names in place of the first.
+MODEL = "gpt-4.1-mini"
+ADDRESS, KEY_VARIABLE = "https://api.openai.com/v1", "OPENAI_API_KEY"
 REFUSALS = 5  # so many in a row, with nothing answered before: the settings are wrong
 
 
@@ -29,12 +39,14 @@ class EndpointJudge(ChatJudge):
     address : str
         Up to and without "/chat/completions".
     key_variable : str
-        Environment variable that holds the key; "" for a server without one. The key itself is
-        read when it is needed and never kept.
+        Environment variable that holds the key; "" for a server without one. By default
+        `KEY_VARIABLE`, and none for a server on this machine. The key itself is read when it is
+        needed and never kept.
     options : mapping
-        Further fields of the request; default {"temperature": 0.0}.
+        Further fields of the request; default: those of the model's family.
     limit_field : str
-        What the server calls the longest reply: "max_tokens", or "max_completion_tokens".
+        What the server calls the longest reply: "max_tokens", or "max_completion_tokens"; default:
+        as the model's family.
     parallel : int
         Requests at a time.
     retry : RetryPolicy
@@ -47,28 +59,35 @@ class EndpointJudge(ChatJudge):
     the first has none (64 tokens), 8 instead of 3 tokens for MM-Vet, and our wording by default.
     """
 
-    model: str
-    address: str = "https://api.openai.com/v1"
-    key_variable: str = "OPENAI_API_KEY"
-    options: Mapping = field(default_factory=lambda: {"temperature": 0.0})
-    limit_field: str = "max_tokens"
+    model: str = MODEL
+    address: str = ADDRESS
+    key_variable: str | None = None
+    options: Mapping | None = None
+    limit_field: str | None = None
     parallel: int = 4
     retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
+        family = family_of(self.model)
+        for name in ("max_tokens", "options", "limit_field"):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, getattr(family, name))
         super().__post_init__()
         parts = urllib.parse.urlsplit(self.address)
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError("a judge's address must start with https:// or http:// and a host")
+        local = is_local(self.address)
+        if self.key_variable is None:
+            object.__setattr__(self, "key_variable", "" if local else KEY_VARIABLE)
         if parts.username or parts.password or parts.query or parts.fragment:
             raise ValueError(
                 "a judge's address must not hold a name, a password or a query, where a key could "
                 f"hide; put the key into the environment variable {self.key_variable!r}"
             )
-        if parts.scheme == "http" and self.key_variable and parts.hostname not in LOCAL:
+        if parts.scheme == "http" and self.key_variable and not local:
             raise ValueError(
                 f"a key must not travel unencrypted to {parts.hostname}; use https, or "
-                'key_variable="" for a server that needs no key'
+                '--key-variable "" for a server that needs no key'
             )
         if self.parallel < 1:
             raise ValueError(f"parallel must be at least 1, got {self.parallel}")
@@ -92,7 +111,8 @@ class EndpointJudge(ChatJudge):
         key = os.environ.get(self.key_variable, "").strip()
         if not key:
             raise JudgeError(
-                f"the judge's key is missing: set the environment variable {self.key_variable}"
+                f"the judge at {self.address} needs a key: set the environment variable "
+                f'{self.key_variable}, or name another with --key-variable ("" for no key)'
             )
         if not key.isascii() or not key.isprintable() or set(key) & set(' "\\'):
             raise JudgeError(
@@ -100,25 +120,41 @@ class EndpointJudge(ChatJudge):
             )
         return key
 
+    def _without(self, name: str) -> str:
+        """Return the option of the command line that leaves a field out of the request."""
+        if name != self.limit_field:
+            return f"--fields '{{\"{name}\": null}}'"
+        other = {"max_tokens": "max_completion_tokens"}.get(name, "max_tokens")
+        return f"--limit-field {other}, or another --max-tokens"
+
     def ask(self, conversations: Sequence[Messages], keep: Keep) -> dict[int, str]:
         refused: dict[int, str] = {}
         answered: list[int] = []
-        fixed = {"model": self.model, **self.options, self.limit_field: self.max_tokens}
+        settings = {**self.options, self.limit_field: self.max_tokens}
 
         def ask_one(client: Client, index: int) -> None:
             try:
-                values = client.post({"messages": list(conversations[index]), **fixed})
+                values = client.post(
+                    {"model": self.model, "messages": list(conversations[index]), **settings}
+                )
                 said = json.dumps(_reply_of(values), ensure_ascii=False)
                 said = said.encode("utf-8", "replace").decode()  # JSON can hold half a character
                 keep(index, *json.loads(client.without_key(said)))
                 answered.append(index)
             except RefusedError as error:
                 refused[index] = f"refused: {error}"
+                if error.field in settings:
+                    client.stop.set()
+                    raise JudgeError(
+                        f"the judge's server does not take {error.field!r} ({error}); give "
+                        f"{self._without(error.field)}"
+                    ) from None
                 if not answered and len(refused) >= REFUSALS:
                     client.stop.set()
                     raise JudgeError(
-                        f"the judge's server refused the first {REFUSALS} requests; the last one "
-                        f"is {refused[index]}. Check the model's name and the options."
+                        f"the judge's server refused the first {REFUSALS} requests, the last one "
+                        f"with {error}; check the model's name, --max-tokens, --limit-field and "
+                        "--fields"
                     ) from None
             except BaseException:
                 client.stop.set()  # here, before this thread takes up the next request
@@ -126,7 +162,7 @@ class EndpointJudge(ChatJudge):
 
         url, failure = f"{self.address}/chat/completions", None
         with (
-            Client(url, self._key(), self.retry) as client,
+            Client(url, self._key(), self.key_variable, self.retry) as client,
             ThreadPoolExecutor(min(self.parallel, len(conversations))) as pool,
         ):
             work = [pool.submit(ask_one, client, index) for index in range(len(conversations))]
@@ -139,6 +175,17 @@ class EndpointJudge(ChatJudge):
         if failure:
             raise failure
         return refused
+
+
+def is_local(address: str) -> bool:
+    """Whether an address is of this machine, whose servers seldom want a key."""
+    host = urllib.parse.urlsplit(address).hostname or ""
+    return host in LOCAL or f"[{host}]" in LOCAL or host.startswith("127.")
+
+
+def default_address() -> str:
+    """Return the address in OPENAI_BASE_URL, as the provider's own client reads it, or OpenAI's."""
+    return os.environ.get("OPENAI_BASE_URL", "").strip() or ADDRESS
 
 
 def _reply_of(values: Mapping) -> tuple[str, dict]:

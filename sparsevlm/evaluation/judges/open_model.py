@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from sparsevlm.evaluation.judges.chat import ChatJudge, Keep, Messages
+from sparsevlm.evaluation.judges.families import family_of
 from sparsevlm.evaluation.judges.interface import JudgeError
 from sparsevlm.evaluation.results.run import digest
 
@@ -46,6 +47,8 @@ class OpenJudge(ChatJudge):
     price_out: float | None = 0.0
 
     def __post_init__(self) -> None:
+        if self.max_tokens is None:
+            object.__setattr__(self, "max_tokens", family_of(self.model).max_tokens)
         super().__post_init__()
         if self.batch < 1:
             raise ValueError(f"batch must be at least 1, got {self.batch}")
@@ -106,6 +109,7 @@ class OpenJudge(ChatJudge):
         return found
 
     def ask(self, conversations: Sequence[Messages], keep: Keep) -> dict[int, str]:
+        tokenizer = self._pipeline.tokenizer
         for start in range(0, len(conversations), self.batch):
             answered = self._pipeline(
                 [list(messages) for messages in conversations[start : start + self.batch]],
@@ -115,5 +119,12 @@ class OpenJudge(ChatJudge):
                 return_full_text=False,
             )
             for index, (one,) in enumerate(answered, start):
-                keep(index, one["generated_text"].strip(), {})
+                text = one["generated_text"].strip()
+                words = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+                prompt = tokenizer.apply_chat_template(
+                    list(conversations[index]), add_generation_prompt=True, tokenize=False
+                )
+                opened = "<think>" if prompt.rstrip().endswith("<think>") else ""
+                details = {"end": "length"} if words >= self.max_tokens else {}
+                keep(index, opened + text, details)
         return {}

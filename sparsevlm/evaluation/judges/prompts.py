@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sparsevlm.benchmarks import mmvet, videoqa
 from sparsevlm.benchmarks.mmvet import EITHER
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.evaluation.judges.interface import Row, Verdict
@@ -111,12 +112,18 @@ class Task:
         Ways to read a reply, the default first; each raises `ReplyError` where there is no verdict.
     max_tokens : int
         Longest reply.
+    aggregate : (summed counts) -> score
+        The score of judged answers, as of `Benchmark`; it stands in the place of the match.
+    unread : str
+        What an answer without a readable verdict does to them, as in the official script.
     """
 
     name: str
     prompt: Prompt
     readings: Mapping[str, Callable[[str], Verdict]] = field(hash=False)
     max_tokens: int
+    aggregate: Callable[[Mapping], object]
+    unread: str
 
 
 VIDEO_QA = Task(
@@ -140,6 +147,8 @@ VIDEO_QA = Task(
     ),
     {"official": read_video_reply, "strict": read_strictly},
     max_tokens=64,
+    aggregate=videoqa.judged_accuracy,
+    unread="are left out",
 )
 
 MM_VET = Task(
@@ -168,6 +177,8 @@ MM_VET = Task(
     ),
     {"number": read_fraction},
     max_tokens=8,
+    aggregate=mmvet.judged_score,
+    unread="count 0",
 )
 
 TASKS = {

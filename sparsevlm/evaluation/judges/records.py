@@ -18,6 +18,7 @@ from sparsevlm.evaluation.results.store import Store
 
 FORMAT = 1
 FOLDER = "judges"  # of transcripts, in the folder of results
+FIRST = 20  # answers of a record; where none of their replies can be read, no more are asked for
 
 
 def transcripts_folder(store: Store) -> Path:
@@ -71,7 +72,12 @@ def judge_records(
 
 def verdict_path(record: Path, judge: Judge) -> Path:
     """Return where the verdicts of a judge on a record are, or will be: beside it."""
-    return record.with_name(f"{record.stem}.verdicts-{_id(judge)}.json")
+    return record.with_name(f"{record.stem}.verdicts-{judge_id(judge.identity())}.json")
+
+
+def verdict_paths(run_id: str, store: Store) -> list[Path]:
+    """Return the files with verdicts on a run, of all judges, sorted."""
+    return sorted(store.path(run_id).parent.glob(f"{run_id}.verdicts-*.json"))
 
 
 def judge_rows(rows: Sequence[Row], judge: Judge, path: Path) -> dict:
@@ -96,20 +102,19 @@ def judge_rows(rows: Sequence[Row], judge: Judge, path: Path) -> dict:
     Raises
     ------
     JudgeError
-        The judge cannot go on, or the file is damaged, of other rows or of another judge.
+        The judge cannot go on, no verdict of its first replies can be read, or not even half of
+        all; or the file is damaged, of other rows or of another judge.
     """
-    judged = ([row["id"], row["question"], reference(row), row["prediction"]] for row in rows)
-    about = {
-        "format": FORMAT,
-        "judge": judge.identity(),
-        "judge_id": _id(judge),
-        "rows": digest(*map(canonical_json, judged)),
-    }
     if path.exists():
-        return _read(path, about, {row["id"] for row in rows})
-    verdicts = judge.verdicts(rows)
+        return read_verdicts(path, rows, judge.identity())
+    verdicts = judge.verdicts(rows[:FIRST])
+    if all(verdict.broken for verdict in verdicts):
+        raise _unreadable(verdicts)
+    verdicts += judge.verdicts(rows[FIRST:])
+    if sum(bool(verdict.broken) for verdict in verdicts) > len(verdicts) / 2:
+        raise _unreadable(verdicts)
     values = {
-        **about,
+        **_about(rows, judge.identity()),
         "broken": sum(bool(verdict.broken) for verdict in verdicts),
         "verdicts": {row["id"]: v.to_json() for row, v in zip(rows, verdicts, strict=True)},
     }
@@ -117,14 +122,38 @@ def judge_rows(rows: Sequence[Row], judge: Judge, path: Path) -> dict:
     return values
 
 
-def _id(judge: Judge) -> str:
+def _unreadable(verdicts: Sequence[Verdict]) -> JudgeError:
+    reasons = [verdict.broken for verdict in verdicts if verdict.broken]
+    return JudgeError(
+        f"no score, for {len(reasons)} of the judge's {len(verdicts)} verdicts cannot be read (the "
+        f"first: {reasons[0]}); take another model, --prompt or --max-tokens"
+    )
+
+
+def judge_id(identity: Mapping) -> str:
     """Return sixteen hexadecimal digits that change with all that can change a verdict."""
-    return digest(canonical_json(judge.identity()))
+    return digest(canonical_json(identity))
 
 
-def _read(path: Path, about: Mapping, ids: set[str]) -> dict:
+def _about(rows: Sequence[Row], identity: Mapping) -> dict:
+    judged = ([row["id"], row["question"], reference(row), row["prediction"]] for row in rows)
+    return {
+        "format": FORMAT,
+        "judge": identity,
+        "judge_id": judge_id(identity),
+        "rows": digest(*map(canonical_json, judged)),
+    }
+
+
+def read_verdicts(path: Path, rows: Sequence[Row], identity: Mapping | None = None) -> dict:
+    """Return what a file of verdicts on rows holds; arguments and errors as of `judge_rows`.
+
+    `identity` is that of the judge; None for whichever the file names.
+    """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
+        about = _about(rows, values["judge"] if identity is None else identity)
+        ids = {row["id"] for row in rows}
         if values.keys() != {*about, "broken", "verdicts"}:
             raise ValueError("it lacks a field, or has one too many")
         differing = [key for key in about if values[key] != about[key]]

@@ -9,7 +9,7 @@ import re
 from sparsevlm.benchmarks.videoqa import BEST, NEITHER, YES_NO
 from sparsevlm.evaluation.judges.interface import Verdict
 
-FORMAT = 3  # to be raised with every change here that reads a reply differently
+FORMAT = 4  # to be raised with every change here that reads a reply differently
 LONGEST = 10_000  # characters; nothing that long is a verdict
 _NUMBER = r"[-+]?\d+(?:\.\d+)?"
 _NO_LITERAL = (
@@ -38,12 +38,13 @@ def read_video_reply(reply: str) -> Verdict:
     Source
     ------
     Video-ChatGPT `evaluate_activitynet_qa.py`, and Video-LLaVA `eval_video_qa.py` after it.
-    Difference: a reply that they drop and ask for again (fences, text around it) is read strictly;
+    Difference: thoughts before the reply are left out, whose models came later; a reply that they
+    drop and ask for again (fences, text around it) is read strictly;
     so is one without a `pred` of text or a number, at which the first stops, and of which the
     second counts the number in the mean score, or 0.
     """
     try:
-        fields = ast.literal_eval(reply)
+        fields = ast.literal_eval(spoken(reply))
         score, pred = int(fields["score"]), fields["pred"].lower()
         float(score)  # the mean of all is one
         said = next((word for word in YES_NO if word in pred), NEITHER)
@@ -68,7 +69,7 @@ def read_strictly(reply: str) -> Verdict:
     ------
     None; see `read_video_reply`.
     """
-    reply = _spoken(reply)
+    reply = spoken(reply)
     if len(reply) > LONGEST:
         raise ReplyError(f"the reply has {len(reply)} characters, too many for a verdict")
     verdicts = {_video_verdict(fields) for fields in _dictionaries(reply) or [_pairs(reply)]}
@@ -90,7 +91,7 @@ def read_fraction(reply: str) -> Verdict:
     ------
     MM-Vet's grading script. Difference: it takes the first word only, and gives 0 after five tries.
     """
-    match = _GRADE.search(_spoken(reply)[:LONGEST])
+    match = _GRADE.search(spoken(reply)[:LONGEST])
     if match is None:
         raise ReplyError("the reply holds no number")
     try:
@@ -102,9 +103,10 @@ def read_fraction(reply: str) -> Verdict:
     return Verdict(score=score)
 
 
-def _spoken(reply: str) -> str:
-    """Return the reply without the thoughts that some models write first."""
-    return reply.rpartition("</think>")[2]
+def spoken(reply: str) -> str:
+    """Return the reply without the thoughts that some models write first, ended or not."""
+    _, end, said = reply.rpartition("</think>")
+    return said if end else reply.partition("<think>")[0]
 
 
 def _dictionaries(reply: str) -> list[dict]:

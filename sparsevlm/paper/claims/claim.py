@@ -6,7 +6,7 @@ Read next: declared.py (the list of claims), collect.py with paper.py, records.p
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from sparsevlm.analysis.statistics import Estimate
@@ -192,10 +192,13 @@ class ClaimReport:
         In the order of the declaration.
     missing : dict of str
         By profile: why its records could not be read.
+    judges : dict of str
+        By profile: who judged its open answers; without those where nobody did.
     """
 
     entries: tuple[Entry, ...]
     missing: dict[str, str]
+    judges: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def counts(self) -> dict[str, int]:

@@ -24,7 +24,7 @@ from sparsevlm.paper.claims.claim import (
     judge_miniature,
     last_digit,
 )
-from sparsevlm.paper.claims.records import NotRunError, ProfileRecords
+from sparsevlm.paper.claims.records import NotJudgedError, NotRunError, ProfileRecords
 
 PROFILES = ("mini", "a100")
 
@@ -50,7 +50,8 @@ def collect(
         mini, a100 = (_from_records(claim, found[name]) for name in found)
         entries.append(Entry(claim, _from_paper(claim), _from_formula(claim), mini, a100))
     missing = {name: one.missing for name, one in found.items() if one.missing}
-    return ClaimReport(tuple(entries), missing)
+    judges = {name: one.judges for name, one in found.items() if one.judges}
+    return ClaimReport(tuple(entries), missing, judges)
 
 
 def _from_paper(claim: Claim) -> ClaimResult:
@@ -74,6 +75,8 @@ def _from_records(claim: Claim, found: ProfileRecords) -> ClaimResult:
         return NOTHING
     try:
         value = evaluate(claim.records, records, found)
+    except NotJudgedError as error:
+        return ClaimResult(None, "", str(error))
     except NotRunError as error:
         return ClaimResult(None, NOT_RUN, str(error))
     if found.profile == "mini":

@@ -181,9 +181,9 @@ def _arithmetic(row: published.Row) -> str:
 
 
 def _source(row: published.Row, notebook: str) -> tuple[str, str, str]:
-    """Records, what is needed, and why it is not testable: one of the three is given."""
+    """Records, what is needed, and why it is not testable: at least one of the three is given."""
     if notebook == "table_3":
-        return "", "", JUDGE_RETIRED
+        return _of_videos(row), "", JUDGE_RETIRED
     if notebook in ("table_4", "figure_5"):
         method, benchmark = METHOD[row.method], BENCHMARK[row.measure]
         if row.visual_tokens == "average":
@@ -196,6 +196,15 @@ def _source(row: published.Row, notebook: str) -> tuple[str, str, str]:
         return f'accuracy("{method}", {tokens})', "", ""
     judged = JUDGE_UNKNOWN if row.measure == "MMVet" else ""
     return f'score("{method}", {tokens}, "{BENCHMARK[row.measure]}")', "", judged
+
+
+def _of_videos(row: published.Row) -> str:
+    """The call for a judged number of Table 3; "" for the preprint's, whose budget is not run."""
+    column, _, kind = row.measure.partition("_")
+    call = {"accuracy": "judged_accuracy", "judge_score": "judged_score"}[kind]
+    benchmark = BENCHMARK.get(column, "")
+    known = row.item == "table3"
+    return f'{call}("{METHOD[row.method]}", {_budget(row)}, "{benchmark}")' if known else ""
 
 
 def _percentages(path: Path) -> Iterator[Claim]:

@@ -24,16 +24,21 @@ from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results, Setting
 from sparsevlm.benchmarks.loaders.layout import DataError
+from sparsevlm.evaluation.judges.prompts import TASKS
 from sparsevlm.evaluation.paths import FIGURES, relative
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.models.checkpoints.places import CheckpointError
 from sparsevlm.paper.extras import controls, variants
 from sparsevlm.paper.figures import figure_5, figure_8, figure_9, figure_10
-from sparsevlm.paper.tables import table_1, table_1_v1, table_4
+from sparsevlm.paper.tables import table_1, table_1_v1, table_3, table_4
 
 
 class NotRunError(RuntimeError):
     """The records that a claim needs are not there; the message says which."""
+
+
+class NotJudgedError(NotRunError):
+    """The paper's number is a judge's, and the answers are not judged."""
 
 
 @dataclass
@@ -75,6 +80,13 @@ class ProfileRecords:
         reasons = {str(one) for one in self._cache.values() if isinstance(one, NotRunError)}
         return "; ".join(sorted(reasons))
 
+    @property
+    def judges(self) -> str:
+        """Who judged the open answers of the results that were read; "" for nobody."""
+        results = [one for one in self._cache.values() if isinstance(one, Results)]
+        judged = {str(j) for one in results for j in one.judging.by_task.values() if j.used}
+        return " ".join(sorted(judged))
+
 
 Rows = list[dict[str, str]]
 
@@ -98,8 +110,8 @@ MEASURES: dict[str, Callable[[str], object]] = {
     **{
         module.REPORT.name: partial(module.REPORT.measure, run_missing=False)
         for module in (
-            table_1, table_1_v1, table_4, figure_5, figure_8, figure_9, figure_10, variants,
-            controls,
+            table_1, table_1_v1, table_3, table_4, figure_5, figure_8, figure_9, figure_10,
+            variants, controls,
         )
     },
     "figure_1": drawn("figure_1"),
@@ -116,6 +128,38 @@ def _results(found: ProfileRecords, table: str, *settings: Setting) -> Results:
             budget = "" if tokens is None else f" at {tokens} tokens"
             raise NotRunError(f"profile {found.profile!r} does not run {method}{budget}")
     return results
+
+
+def _comparable(found: ProfileRecords, table: str, benchmark: str, *settings: Setting) -> Results:
+    """A table, if its scores of a benchmark may stand beside the paper's: a judge's by a judge's.
+
+    Those of a miniature are not compared with the paper's, so matches will do.
+    """
+    results = _results(found, table, *settings)
+    if benchmark in TASKS and found.profile != "mini" and not results.judging.of(benchmark):
+        raise NotJudgedError(str(results.judging))
+    return results
+
+
+def judged_accuracy(
+    found: ProfileRecords, method: str, tokens: int | None, benchmark: str
+) -> float:
+    """The judge's accuracy in Table 3, in percent; of benchmark "", the average."""
+    return _of_judge(found, (method, tokens), benchmark, "score", "mean score")
+
+
+def judged_score(found: ProfileRecords, method: str, tokens: int | None, benchmark: str) -> float:
+    """The judge's mean score in Table 3, 0 to 5; of benchmark "", the average."""
+    return _of_judge(found, (method, tokens), benchmark, "judge score", "mean judge score")
+
+
+def _of_judge(
+    found: ProfileRecords, setting: Setting, benchmark: str, one: str, mean: str
+) -> float:
+    if found.profile == "mini":
+        raise NotJudgedError("a miniature's answers are not judged")
+    results = _comparable(found, "table_3", benchmark or "tgif", setting)
+    return results.value(one if benchmark else mean, setting, benchmark)
 
 
 def lead(
@@ -155,7 +199,7 @@ def score(
 ) -> float:
     """The score of one benchmark, in the unit of the paper's column."""
     setting = (method, tokens)
-    return _results(found, table, setting).value("score", setting, benchmark)
+    return _comparable(found, table, benchmark, setting).value("score", setting, benchmark)
 
 
 def mean_score(found: ProfileRecords, method: str, benchmark: str, table: str) -> float:
@@ -167,7 +211,7 @@ def mean_score(found: ProfileRecords, method: str, benchmark: str, table: str) -
 def percent_of_dense(found: ProfileRecords, method: str, tokens: int, benchmark: str) -> float:
     """The score of one benchmark in percent of the dense model's."""
     setting = (method, tokens)
-    percent = _results(found, TABLE_1, setting).value("percent", setting, benchmark)
+    percent = _comparable(found, TABLE_1, benchmark, setting).value("percent", setting, benchmark)
     if percent != percent:
         raise NotRunError(f"the dense model of {found.profile!r} scores 0 on {benchmark}")
     return percent
@@ -183,7 +227,7 @@ def benchmark_lead(
 ) -> Estimate:
     """The score of the first method minus that of the second, paired."""
     settings = (first, tokens), (second, tokens)
-    return _results(found, table, *settings).score_difference(benchmark, *settings)
+    return _comparable(found, table, benchmark, *settings).score_difference(benchmark, *settings)
 
 
 def focus_lead(found: ProfileRecords, first: str, second: str) -> Estimate:

@@ -15,16 +15,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def measure(profile: Profile | str, name: str) -> Results:
+def measure(profile: Profile | str, name: str, judge: str = "") -> Results:
     """Return a study by name, with its first method as the one that the others are compared with.
 
     Raises
     ------
+    JudgeError
+        As of `study.measure`, which takes `judge`.
     ValueError
         There is no study of this name (the message lists the known ones), or it belongs to another
         profile.
     """
-    return study.measure(profile, name, get_study(name).methods[0])
+    return study.measure(profile, name, get_study(name).methods[0], judge=judge)
 
 
 def page(results: Results) -> list[Section]:

@@ -170,7 +170,13 @@ class TradeOff:
     def page(self, results: Results) -> list[Section]:
         """Return the comparison with random choice."""
         heading = f"Is SparseVLM above random choice? {results.profile.model}"
-        return [Section(heading, sentences=self.sentences(results))]
+        return [
+            Section(
+                heading,
+                text=str(results.judging),
+                sentences=self.sentences(results),
+            )
+        ]
 
     def figure(self, results: Results) -> Figure:
         """Return a row of panels per cost, and below them a row per kind of published numbers."""
@@ -180,7 +186,9 @@ class TradeOff:
         for line, cost in zip(measured, self.costs, strict=True):
             for axes, name in zip(line, names, strict=True):
                 _draw_measured(axes, results, name, cost)
-            line[0].set_ylabel(f"measured:\n{results.profile.model}\nscore")
+            judged = results.judging.of(names[0])
+            score = f"judged by {judged.model}" if judged else "score"
+            line[0].set_ylabel(f"measured:\n{results.profile.model}\n{score}")
         for line, row in zip(printed, self.paper_rows, strict=True):
             for axes, name in zip(line, names, strict=True):
                 _draw_published(axes, row, name)

@@ -24,8 +24,15 @@ AT = 194  # the paper's budget
 
 
 def columns(results: Results) -> list[tables.Column]:
-    """Return the columns of the measured table: without the average of the scores."""
-    return tables.score_columns(results)[1:]
+    """Return the columns of the measured table; averages only where answers were judged."""
+    columns = tables.score_columns(results)[1:]
+    if not results.find("mean judge score", DENSE_SETTING):
+        return columns
+    averages = [
+        tables.Column("average accuracy", "mean score"),
+        tables.Column("average score", "mean judge score", digits=2),
+    ]
+    return averages + columns
 
 
 def numbers(results: Results) -> pd.DataFrame:
@@ -78,20 +85,22 @@ def sentences(results: Results) -> list[str]:
 
 def notes(results: Results) -> str:
     """Return how to read the measured table."""
-    judge = (
-        " The judge's columns are of the judge that the verdicts name, not of the paper's."
-        if "judged" in set(results.frame["measure"])
-        else " No answer was judged, so there is no score from 0 to 5: the paper's judge, a "
-        "snapshot of gpt-3.5-turbo, is retired."
+    judged = results.find("mean judge score", DENSE_SETTING)
+    accuracy = (
+        "Accuracy is the share of answers that the judge calls right, and the score its mean, 0 to "
+        "5; the paper's come from another judge, a snapshot of gpt-3.5-turbo that is retired. "
+        if judged
+        else "Accuracy is the share of answers that contain the reference, by rule and not by a "
+        "language model; it may be compared within this table and not with the paper's. "
     )
     return (
-        "Accuracy is the share of answers that contain the reference, by rule and not by a "
-        "language model; it may be compared within this table and not with the paper's. Brackets "
+        f"{accuracy}Brackets "
         "are 95 % intervals from a paired bootstrap over questions, not corrected for the number "
         "of comparisons; the columns with minus are of the mean accuracy, in points. A "
         "budget is the mean over layers of the visual tokens left by each layer (tokens out); the "
         "video release keeps as many tokens as the rank of the scores says, whatever the budget. "
-        f"FLOPs are counted by the paper's formula, KV in half precision.{judge}{made_at(results)}"
+        f"FLOPs are counted by the paper's formula, KV in half precision. {results.judging}"
+        f"{made_at(results)}"
     )
 
 
@@ -107,7 +116,13 @@ def page(results: Results) -> list[Section]:
 def by_kind(results: Results) -> Section:
     """Return percent right by kind of question."""
     table = tables.as_text(tables.by_kind(results), {"questions": 0})
-    return Section(f"Percent right by kind of question: {results.profile.model}", table)
+    how = f"matched by rule, {results.profile.model}"
+    return Section(f"Percent right by kind of question: {how}", table)
+
+
+def _judged_by(results: Results) -> str:
+    judgement = results.judging.of(results.profile.benchmarks[0])
+    return f"\njudged by {judgement.model}" if judgement else ""
 
 
 def figure(results: Results) -> Figure:
@@ -124,7 +139,7 @@ def figure(results: Results) -> Figure:
     for method in ("fastv", "sparsevlm"):
         values = [*published_percents(method), published_relative(method)]
         right.plot(range(len(names)), values, **{**drawing.line_style(method), "linestyle": "none"})
-    left.set_title(drawing.measured_title(results.profile))
+    left.set_title(drawing.measured_title(results.profile) + _judged_by(results))
     right.set_title(f"published: {PAPER_MODEL}\nTable 3 of the paper")
     for axes in (left, right):
         drawing.level_line(axes, 100)

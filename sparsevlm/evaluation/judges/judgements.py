@@ -1,0 +1,223 @@
+"""Whose verdicts a table shows: those of one judge on all its runs, or none.
+
+Numbers of two judges never stand in one table, nor judged ones beside matched ones. A judge counts
+where it has judged every run of a study that it could. Where several have, none counts until one is
+named, and the page says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
+
+from sparsevlm.benchmarks import BENCHMARKS
+from sparsevlm.evaluation.judges.interface import JudgeError
+from sparsevlm.evaluation.judges.prompts import TASKS, Task
+from sparsevlm.evaluation.judges.records import judge_id, read_verdicts, verdict_paths
+from sparsevlm.evaluation.judges.replies import FORMAT
+from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.results.run import Record
+from sparsevlm.evaluation.results.store import Store
+
+MATCH = "match"  # the choice of no judge
+SHOWN = 3  # runs that a sentence names
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdicts of one judge.
+
+    Attributes
+    ----------
+    judge : mapping
+        Its identity.
+    verdicts : dict by run id of dict by sample id
+        Each as in a row's "verdict".
+    """
+
+    judge: Mapping
+    verdicts: dict[str, Mapping[str, Mapping]] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """Sixteen hexadecimal digits."""
+        return judge_id(self.judge)
+
+    @property
+    def model(self) -> str:
+        """The name of its model."""
+        return self.judge["model"]
+
+    @property
+    def name(self) -> str:
+        """For people: model, where it is, reading and id."""
+        return name_of(self.judge)
+
+    def rows(self, record: Record) -> list[dict]:
+        """Return the predictions of a record, each with its "verdict"."""
+        verdicts = self.verdicts[record.id]
+        return [{**row, "verdict": verdicts[row["id"]]} for row in record.predictions]
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How the answers of one kind of benchmark in a study are judged.
+
+    Attributes
+    ----------
+    task : Task
+        Video questions or MM-Vet.
+    profile : Profile
+        Narrowed to the study.
+    runs : dict of str
+        Titles of the runs by id.
+    used : Judgement or None
+        The judge of all these runs; None where they are matched by rule.
+    others : sequence of Judgement
+        Where there is none: judges of some of them, or several judges of all.
+    """
+
+    task: Task
+    profile: Profile
+    runs: Mapping[str, str]
+    used: Judgement | None = None
+    others: Sequence[Judgement] = ()
+
+    def __str__(self) -> str:
+        """Who judged, or that a rule did and which command has the answers judged."""
+        names = self.profile.benchmarks
+        labels = [BENCHMARKS[name].label for name in names if TASKS.get(name) is self.task]
+        subject = f"{', '.join(labels)}: answers are"
+        if self.used:
+            verdicts = [v for one in self.used.verdicts.values() for v in one.values()]
+            unread = sum("broken" in verdict for verdict in verdicts)
+            return (
+                f"{subject} judged by {self.used.name}, which is not the paper's judge; {unread} "
+                f"of {len(verdicts)} verdicts cannot be read and {self.task.unread}."
+            )
+        said = [
+            f"{subject} matched by rule, not judged; after `{command(self.profile)}` the judged "
+            "scores stand here."
+        ]
+        for one in self.others:
+            left = [title for run, title in self.runs.items() if run not in one.verdicts]
+            more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
+            rest = f", not {'; '.join(left[:SHOWN])}{more}; the same command judges the rest."
+            choose = f"; the parameter `-p judge {one.id}` takes its verdicts."
+            said.append(
+                f"{one.name} has judged {len(one.verdicts)} of {len(self.runs)} runs"
+                f"{rest if left else choose}"
+            )
+        return " ".join(said)
+
+
+@dataclass(frozen=True)
+class Judgings:
+    """Who judged the open answers of a study, if anybody.
+
+    Attributes
+    ----------
+    by_task : mapping of Judging
+        By the name of the task; empty where nothing is open.
+    """
+
+    by_task: Mapping[str, Judging] = field(default_factory=dict)
+
+    def of(self, benchmark: str) -> Judgement | None:
+        """Return the verdicts that the scores of a benchmark are made of; None for a match."""
+        task = TASKS.get(benchmark)
+        return self.by_task[task.name].used if task and task.name in self.by_task else None
+
+    def rows(self, record: Record) -> Sequence[Mapping]:
+        """Return the predictions of a record, each with its "verdict" where there are any."""
+        used = self.of(record.run.benchmark)
+        return used.rows(record) if used else record.predictions
+
+    def aggregate(self, benchmark: str) -> Callable:
+        """Return how the counts of such rows become a score."""
+        return (TASKS if self.of(benchmark) else BENCHMARKS)[benchmark].aggregate
+
+    def __str__(self) -> str:
+        """Who judged, or that nobody did and how to have it done; "" where nothing is open."""
+        return " ".join(map(str, self.by_task.values()))
+
+
+MATCHED = Judgings()  # by rule, whatever verdicts there are
+
+
+def command(profile: Profile) -> str:
+    """Return the command that has the answers of a study judged."""
+    options = profile.options.replace("--model", "--answered-by")
+    return f"sparsevlm judge endpoint {options} --only {profile.study}"
+
+
+def name_of(judge: Mapping) -> str:
+    """Return a judge's identity for people: model, where it is, reading and id."""
+    where = {
+        "endpoint": f"at {urlsplit(judge.get('address', '')).netloc}",
+        "open": f"at {judge.get('revision', '')[:12]}",
+    }[judge["kind"]]
+    return f"{judge['model']} {where} ({judge['reading']} reading, judge {judge_id(judge)})"
+
+
+def judgings(
+    profile: Profile, records: Sequence[Record], choice: str = "", store: Store | None = None
+) -> Judgings:
+    """Return how the answers of a study are judged.
+
+    Parameters
+    ----------
+    profile : Profile
+        Narrowed to the study.
+    records : sequence of Record
+        All of the study.
+    choice : str
+        A judge's id or the name of its model; "match" for none; "" for the only one that has judged
+        all runs.
+    store : Store, optional
+        Where records and verdicts are; default: `results/`.
+
+    Raises
+    ------
+    JudgeError
+        Not just one judge of the chosen name has judged all runs.
+    """
+    by_task: dict[Task, list[Record]] = {}
+    for record in records:
+        if task := TASKS.get(record.run.benchmark):
+            by_task.setdefault(task, []).append(record)
+    return Judgings({
+        task.name: _chosen(Judging(task, profile, {one.id: one.run.title for one in own}),
+                           [] if choice == MATCH else _found(own, store or Store()), choice)
+        for task, own in by_task.items()
+    })  # fmt: skip
+
+
+def _chosen(judging: Judging, found: Sequence[Judgement], choice: str) -> Judging:
+    runs = judging.runs
+    whole = [one for one in found if len(one.verdicts) == len(runs)]
+    chosen = [one for one in whole if choice in ("", one.id, one.model)]
+    if len(chosen) == 1:
+        return replace(judging, used=chosen[0])
+    if choice in ("", MATCH):
+        return replace(judging, others=found)
+    known = ", ".join(f"{one.name}: {len(one.verdicts)} of {len(runs)} runs" for one in found)
+    raise JudgeError(
+        f"expected one judge {choice!r} that has judged all {len(runs)} runs of "
+        f"{judging.task.name}, found {len(chosen)} (judged by {known or 'none'}); name one "
+        f"by its id, as in `-p judge ID`, or take the rule with `-p judge {MATCH}`"
+    )
+
+
+def _found(records: Sequence[Record], store: Store) -> list[Judgement]:
+    """Return every judge with its verdicts; replies that were read by older rules do not count."""
+    found: dict[str, Judgement] = {}
+    for record in records:
+        for path in verdict_paths(record.id, store):
+            values = read_verdicts(path, record.predictions)
+            judge = values["judge"]
+            if judge["kind"] != MATCH and judge["format"] == FORMAT:
+                one = found.setdefault(values["judge_id"], Judgement(judge))
+                one.verdicts[record.id] = values["verdicts"]
+    return [found[key] for key in sorted(found)]
