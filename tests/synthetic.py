@@ -149,7 +149,9 @@ def _mme(samples: Sequence[Sample], folder: Path) -> None:
 def _scienceqa(samples: Sequence[Sample], folder: Path) -> None:
     rows, problems = [], {}
     for number, sample in enumerate(samples, start=1):
-        name, value = str(number), _lettered(sample)
+        options = " ".join(f"({a}) {b}" for a, b in zip("ABCDE", sample.options, strict=False))
+        name = str(number)
+        value = f"Context: N/A\nQuestion: {_stem(sample)}\nOptions: {options}"
         row: dict = {"id": name}
         if sample.split == "image":
             row["image"] = f"{name}/image.png"
@@ -158,7 +160,7 @@ def _scienceqa(samples: Sequence[Sample], folder: Path) -> None:
         talk = [("human", value), ("gpt", sample.answer)]
         row["conversations"] = [{"from": who, "value": text} for who, text in talk]
         rows.append(row)
-        problems[name] = {"question": _stem(sample), "choices": list(sample.options)}
+        problems[name] = {"question": _stem(sample), "choices": list(sample.options), "hint": ""}
         problems[name]["answer"] = "ABCDE".index(sample.answer)
     (folder / scienceqa.IMAGES).mkdir(parents=True, exist_ok=True)
     _write(folder / scienceqa.QUESTIONS, json.dumps(rows, indent=2))

@@ -14,7 +14,7 @@ from filelock import FileLock
 
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.models.checkpoints.declared import CHECKPOINTS, Repository, find
-from sparsevlm.models.checkpoints.fetch import check, fetch
+from sparsevlm.models.checkpoints.fetch import check, fetch, of_checkpoint
 from sparsevlm.models.checkpoints.places import CheckpointError, locate, place, read_lock
 
 WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
@@ -47,7 +47,8 @@ def checkpoint(revision="main", name=NAME):
 
 def get(hub, folder, revision="main", **options):
     said = []
-    fetch([checkpoint(revision)], folder, endpoint=hub.address, say=said.append, **options)
+    stock = of_checkpoint(checkpoint(revision), folder)
+    fetch([stock], endpoint=hub.address, say=said.append, **options)
     return said
 
 
@@ -62,8 +63,8 @@ def test_all_that_is_needed_and_nothing_else(hub, tmp_path):
     assert {path.name for path in found.iterdir() if path.is_file()} == WANTED
     for name in WANTED:
         assert (found / name).read_bytes() == FILES[name]
-    assert said[0].startswith("some/model @ 0123456789ab: 0.00 GB, 0.00 GB to fetch (a licence)")
-    assert check([checkpoint()], tmp_path, say=said.append) == []
+    assert said[0].startswith("some/model @ 0123456789ab: 2.1 MB to fetch (a licence)")
+    assert check([of_checkpoint(checkpoint(), tmp_path)], say=said.append) == []
 
 
 def test_a_second_fetch_asks_the_hub_for_nothing(hub, tmp_path):
@@ -137,7 +138,7 @@ def test_a_file_that_changed_on_its_way(hub, tmp_path, name):
         get(hub, tmp_path)
     hub.altered = set()
     get(hub, tmp_path)  # nothing of the bad one is left in the way
-    assert check([checkpoint()], tmp_path, say=list) == []
+    assert check([of_checkpoint(checkpoint(), tmp_path)], say=list) == []
 
 
 def test_a_file_that_is_shorter_than_stated(hub, tmp_path):
@@ -151,7 +152,7 @@ def test_damage_on_the_disk_is_found(hub, tmp_path, name):
     get(hub, tmp_path)
     path = place(NAME, COMMIT, tmp_path) / name
     path.write_bytes(b"?" * len(FILES[name]))
-    (found,) = check([checkpoint()], tmp_path, say=list)
+    (found,) = check([of_checkpoint(checkpoint(), tmp_path)], say=list)
     assert found == (
         f"some/model: {name} has another content than the hub says (damaged); fetch it again"
     )
@@ -180,11 +181,11 @@ def test_a_gated_repository(hub, tmp_path):
 
 def test_an_unknown_repository(hub, tmp_path):
     with pytest.raises(CheckpointError, match="does not show other/model .* `hf auth login`"):
-        fetch([checkpoint(name="other/model")], tmp_path, endpoint=hub.address)
+        fetch([of_checkpoint(checkpoint(name="other/model"), tmp_path)], endpoint=hub.address)
 
 
 def test_a_dry_run(hub, tmp_path):
-    assert get(hub, tmp_path, dry_run=True)[-1].startswith("would fetch 0.00 GB into")
+    assert get(hub, tmp_path, dry_run=True)[-1].startswith("would fetch 2.1 MB into")
     assert downloads(hub) == []
 
 
@@ -197,7 +198,7 @@ def test_files_that_are_there_already(hub, tmp_path):
     get(hub, tmp_path / "kept", source=have)
     asked = {name for name, _ in downloads(hub)}
     assert asked == WANTED - {"model-1.safetensors", "empty.txt"}  # empty ones need not come
-    assert check([checkpoint()], tmp_path / "kept", say=list) == []
+    assert check([of_checkpoint(checkpoint(), tmp_path / "kept")], say=list) == []
     assert len(list(have.iterdir())) == 2
     with pytest.raises(CheckpointError, match="nowhere is no folder"):
         get(hub, tmp_path / "other", source=tmp_path / "nowhere")
@@ -214,7 +215,7 @@ def test_no_network(tmp_path):
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
         with pytest.raises(CheckpointError, match="connection to the hub failed .*HTTPS_PROXY"):
-            fetch([checkpoint()], tmp_path, endpoint=address)
+            fetch([of_checkpoint(checkpoint(), tmp_path)], endpoint=address)
 
 
 def test_a_forbidden_network(hub, tmp_path, monkeypatch):
@@ -238,7 +239,7 @@ def test_the_command_takes_the_address_from_the_environment(tmp_path):
 
 def test_what_is_not_there_is_found_by_a_check(tmp_path):
     said = []
-    assert check([find("mgm-7b")], tmp_path, said.append)
+    assert check([of_checkpoint(find("mgm-7b"), tmp_path)], said.append)
     assert "YanweiLi/MGM-7B has not been fetched" in said and said[-1] == "check: 2 problem(s)"
 
 

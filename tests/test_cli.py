@@ -8,12 +8,14 @@ import sys
 
 import pytest
 
+from sparsevlm.benchmarks import BENCHMARKS
+from sparsevlm.benchmarks.datasets.declared import datasets
 from sparsevlm.cli import app as cli
 from sparsevlm.cli.base import app
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import get_profile, profiles
 from sparsevlm.evaluation.results import provenance
-from sparsevlm.models.checkpoints import CHECKPOINTS, find
+from sparsevlm.models.checkpoints import CHECKPOINTS
 from sparsevlm.paper.notebooks import known_notebooks
 
 
@@ -149,7 +151,7 @@ def test_provenance_is_printed_as_json(capsys):
 
 def test_an_unknown_command_lists_the_known_ones(capsys):
     code, _, err = run(capsys, "reproduse")
-    assert code == 2 and "unknown command 'reproduse'; known: reproduce, run, " in err
+    assert code == 2 and "unknown command 'reproduse'; known: fetch, reproduce, run, " in err
     assert "bench" in err and err.count("\n") == 1
 
 
@@ -251,17 +253,37 @@ def test_fetch_without_a_name_lists_what_there_is_and_fetches_nothing(capsys, tm
     code, out, err = run(capsys, "fetch", "--folder", str(tmp_path / "new"))
     assert code == 2 and "name what to fetch, or give --all" in err and err.count("\n") == 1
     lines = [line.split() for line in out.splitlines()]
-    assert [line[0] for line in lines] == [one.short for one in CHECKPOINTS]
+    assert [line[0] for line in lines] == [*(one.short for one in CHECKPOINTS), *datasets()]
     assert lines[0] == ["llava-7b", "14.1", "GB", "llava-hf/llava-1.5-7b-hf"]
     assert not (tmp_path / "new").exists()
     assert run(capsys, "fetch", "llava-7b", "--all")[0] == 2
 
 
-@pytest.mark.parametrize("names", [["--all"], ["llava-7b"]])
-def test_fetch_gets_what_is_named(monkeypatch, names):
+VIDEOS = ["tgif", "msvd", "msrvtt", "activitynet"]
+FINE = ["pope", "textvqa", "gqa"]
+
+
+@pytest.mark.parametrize(("names", "models", "data"), [
+    (["--all"], [one.short for one in CHECKPOINTS], list(BENCHMARKS)),
+    (["llava-7b"], ["llava-7b"], []),
+    (["YanweiLi/MGM-7B", "gqa", "gqa"], ["mgm-7b"], ["gqa"]),
+    (["table_1"], ["llava-7b"], [n for n, one in BENCHMARKS.items() if one.media == "image"]),
+    (["table_3"], ["video-llava-7b"], VIDEOS),
+    (["figure_4"], ["mgm-7b"], FINE),
+    (["explore", "table_2"], ["llava-7b", "qwen2-vl-7b"], ["mmbench", "pope", "textvqa"]),
+    (["--videos", "mme"], [], [*VIDEOS, "mme"]),
+])  # fmt: skip
+def test_fetch_gets_what_is_named(monkeypatch, tmp_path, names, models, data):
     chosen = []
-    monkeypatch.setattr(
-        "sparsevlm.models.checkpoints.fetch.fetch", lambda c, *_, **__: chosen.append(c)
-    )
-    assert cli.main(["fetch", *names]) == 0
-    assert chosen == [list(CHECKPOINTS) if names == ["--all"] else [find("llava-7b")]]
+    monkeypatch.setattr("sparsevlm.models.checkpoints.fetch.fetch", lambda s, **_: chosen.extend(s))
+    assert cli.main(["fetch", *names, "--data", str(tmp_path)]) == 0
+    ids = [order.repository.id for stock in chosen for order in stock.orders if not stock.notes]
+    wanted = [one for one in CHECKPOINTS if one.short in models]
+    assert ids == [repository.id for one in wanted for repository in one.repositories]
+    assert {stock.notes[0] for stock in chosen if stock.notes} == {f"{name}:" for name in data}
+
+
+def test_fetch_of_an_unknown_name_lists_the_known_ones(capsys):
+    code, _, err = run(capsys, "fetch", "table_9")
+    assert code == 2 and err.count("\n") == 1
+    assert "unknown 'table_9'; known: " in err and "table_1, " in err and "mgm-7b" in err

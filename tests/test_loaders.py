@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from sparsevlm.benchmarks import BENCHMARKS, Sample, get_benchmark
-from sparsevlm.benchmarks.loaders import DataError, layout_of, load, select, verify
+from sparsevlm.benchmarks.loaders import DataError, layout_of, load, part_of, select, verify
 from sparsevlm.benchmarks.loaders.parquet import COPIES, READABLE
 from sparsevlm.benchmarks.uploads import write_upload
 
@@ -151,6 +151,40 @@ def test_a_part_of_a_benchmark_is_not_taken_for_the_whole(name, data):
     assert len(verify(name, folder)) == 1 and verify(name, folder, complete=False) == []
 
 
+def test_a_folder_that_says_to_be_a_part_is_complete_as_such(data):
+    folder = data("pope")
+    rows = len(load("pope", folder, complete=False))
+    assert part_of(folder) is None
+    part = {"rows": rows, "note": "the first pictures", "splits": {"random": 1}}
+    (folder / "part.json").write_text(json.dumps(part))
+    assert verify("pope", folder) == [] and part_of(folder).note == "the first pictures"
+    assert part_of(folder).rows == rows and part_of(folder).splits == {"random": 1}
+    (folder / "part.json").write_text(json.dumps(part | {"rows": rows + 1}))
+    (said,) = verify("pope", folder)
+    assert f"all: {rows} samples, part.json has {rows + 1}" in said and "delete it if" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{", "the file: Invalid JSON"),
+        ("[]", "the file: Input should be"),
+        ('{"rows": 3}', "note: Field required"),
+        ('{"rows": 3, "note": ""}', "note: String should have at least 1"),
+        ('{"rows": "3", "note": "a"}', "rows: Input should be a valid integer"),
+        ('{"rows": 0, "note": "a"}', "rows: Input should be greater than 0"),
+        ('{"rows": 3, "note": "a", "split": {}}', "split: Unexpected keyword argument"),
+        ('{"rows": 3, "note": "a", "splits": {"b": -1}}', "splits.b: Input should be greater"),
+    ],
+)
+def test_a_wrong_part_is_one_sentence(text, said, data):
+    folder = data("gqa")
+    (folder / "part.json").write_text(text)
+    (found,) = verify("gqa", folder)
+    assert found.startswith(f"{folder / 'part.json'} must be like") and said in found
+    assert "\n" not in found
+
+
 @pytest.mark.parametrize("name", [n for n in IMAGE_BENCHMARKS if PICTURES[n]])
 def test_a_missing_picture_is_named(name, data):
     folder = data(name)
@@ -277,7 +311,8 @@ def test_parquet_files_of_the_hub_are_refused_with_the_reason(data):
     (folder / "llava-seed-bench.jsonl").rename(folder / "test-00000-of-00001.parquet")
     said = fault("seed", folder)
     assert "parquet files of the hub (lmms-lab-encoder/SEED-Bench), which are not read" in said
-    assert "eight frames of each in place of the middle one" in said
+    assert "eight frames of each video in place of the middle one" in said
+    assert "`sparsevlm fetch seed` gets the questions about images" in said
     assert set(COPIES) == set(IMAGE_BENCHMARKS) > set(READABLE)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +11,16 @@ import pytest
 from synthetic_parquet import WRITERS, write_rows, write_synthetic_parquet
 
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.benchmarks.loaders import DataError, load, verify
-from sparsevlm.benchmarks.loaders.parquet import PICTURES, READABLE, layout_of_copy
+from sparsevlm.benchmarks.loaders import (
+    DataError,
+    layout,
+    layout_of,
+    load,
+    parquet,
+    textvqa,
+    verify,
+)
+from sparsevlm.benchmarks.loaders.parquet import COMPLETED, PICTURES, READABLE, layout_of_copy
 from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'sparsevlm-repro[a100]'")
@@ -27,11 +37,10 @@ def folders(tmp_path_factory):
     }  # fmt: skip
 
 
-def without_names(samples, **same):
+def without_names(samples):
     """Without what names a sample or a file; a group of one has the name of its sample."""
     return [
-        replace(s, id="-", media="", group="-" if s.group == s.id else s.group, **same)
-        for s in samples
+        replace(s, id="-", media="", group="-" if s.group == s.id else s.group) for s in samples
     ]
 
 
@@ -44,12 +53,14 @@ def test_every_readable_copy_has_fixtures():
 def test_a_copy_gives_the_samples_of_the_official_files(name, folders):
     official, copy = folders[name]
     want, got = load(name, official, complete=False), load(name, copy, complete=False)
-    same = {"split": ""} if name == "gqa" else {}  # the copy says nothing of GQA's kinds
-    assert without_names(got, **same) == without_names(want, **same)
-    if name in ("gqa", "mme", "mmvet"):
+    assert without_names(got) == without_names(want)
+    if name in ("gqa", "mmbench", "mme", "mmvet"):
         assert [sample.id for sample in got] == [sample.id for sample in want]
     assert len({sample.id for sample in got}) == len(got)
     for mine, theirs in zip(got, want, strict=True):
+        assert bool(mine.media) is bool(theirs.media)
+        if not mine.media:  # a question of ScienceQA
+            continue
         assert (copy / mine.media).read_bytes() == (official / theirs.media).read_bytes()
         assert Path(mine.media).suffix == Path(theirs.media).suffix
     rows = [{**sample.to_json(), "prediction": sample.answer} for sample in got]
@@ -77,7 +88,7 @@ def fault(name: str, folder: Path, complete: bool = False) -> str:
 
 def test_numbers_are_those_of_the_copy(folders):
     said = fault("pope", folders["pope"][1], complete=True)
-    assert "the official benchmark has 9000" in said and "numbers of lmms-lab-encoder/POPE" in said
+    assert "lmms-lab-encoder/POPE on the hub has 9000" in said
 
 
 def test_files_that_are_missing_or_damaged(tmp_path):
@@ -106,12 +117,99 @@ def test_a_table_without_a_column_or_a_picture(tmp_path):
     assert "'v1_0' in" in fault("mmvet", tmp_path / "b")
 
 
+@pytest.fixture
+def beside(tmp_path, request):
+    """A folder with official questions and a copy that gives the rest, as a fetch leaves it."""
+    name = request.param
+    folder = write_synthetic_parquet(name, tmp_path / "official", tmp_path / "copy", n=12)
+    for file in layout_of(name).files:
+        if file not in COMPLETED[name].FROM_COPY:
+            (folder / file).parent.mkdir(exist_ok=True)
+            shutil.copy(tmp_path / "official" / file, folder / file)
+    return name, folder
+
+
+@pytest.mark.parametrize("beside", COMPLETED, indirect=True)
+def test_a_copy_beside_official_questions_gives_what_they_lack(beside, tmp_path):
+    name, folder = beside
+    want = load(name, tmp_path / "official", complete=False)
+    assert load(name, folder, complete=False) == want
+    for table in folder.rglob("*.parquet"):
+        table.unlink()
+    assert load(name, folder, complete=False) == want  # the copy is not needed any more
+    assert not [path for path in folder.rglob("*") if "partial" in path.name]
+
+
+@pytest.mark.parametrize("beside", ["pope"], indirect=True)
+def test_pictures_are_all_there_or_not_at_all(beside, monkeypatch):
+    name, folder = beside
+    write, calls = layout.write_file, []
+
+    def stop(path, content):
+        calls.append(path)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(parquet, "write_file", stop)
+        with pytest.raises(KeyboardInterrupt):
+            load(name, folder, complete=False)
+    assert not (folder / "val2014").exists()
+    assert verify(name, folder, complete=False) == []
+
+
+@pytest.mark.parametrize("beside", ["textvqa"], indirect=True)
+def test_other_ocr_tokens_than_those_of_the_copy_are_said(beside, caplog):
+    name, folder = beside
+    questions = folder / textvqa.QUESTIONS
+    rows = [json.loads(line) for line in questions.read_text().splitlines()]
+    question, _, end = rows[0]["text"].split("\n")
+    rows[0]["text"] = "\n".join([question, f"{textvqa.OCR_LINE}another", end])
+    questions.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    assert "another" in load(name, folder, complete=False)[0].question
+    assert "1 of 12 prompts of eval.zip have other OCR tokens than the copy" in caplog.text
+
+
+@pytest.mark.parametrize("beside", ["scienceqa"], indirect=True)
+def test_a_copy_of_another_version_than_the_problems(beside):
+    name, folder = beside
+    problems = json.loads((folder / "problems.json").read_text())
+    problems["1"]["question"] += " Really?"
+    (folder / "problems.json").write_text(json.dumps(problems))
+    assert "is no test question of problems.json; fetch both again" in fault(name, folder)
+
+
+@pytest.mark.parametrize("beside", ["pope"], indirect=True)
+@pytest.mark.parametrize("nothing", [None, {"bytes": None, "path": "a.jpg"}])
+def test_a_copy_without_one_of_its_pictures(beside, nothing):
+    name, folder = beside
+    (table,) = files_of(folder, "default", "test")
+    rows = list(read_rows([table], ("image", "image_source")))
+    write_rows(table, [{**rows[0], "image": nothing}, *rows[1:]], ["image"])
+    assert "has no picture for val2014/COCO" in fault(name, folder)
+
+
+def test_scienceqa_may_have_questions_without_a_picture(tmp_path):
+    row = {"question": "Which is  colder?", "choices": ["ice", "steam"], "answer": 0, "hint": None}
+    rows = [{**row, "image": None}, {**row, "image": {"bytes": None, "path": None}}]
+    to = tmp_path / "ScienceQA-FULL" / "test-00000-of-00001.parquet"
+    write_rows(to, rows, ["image"], {"answer": "int8", "hint": "string"})
+    for sample in load("scienceqa", tmp_path, complete=False):
+        assert sample.question == (
+            "Context: N/A\nQuestion: Which is colder?\nOptions: (A) ice (B) steam\n"
+            "Answer with the option's letter from the given choices directly."
+        )
+        assert (sample.media, sample.split, sample.answer) == ("", "text", "A")
+    assert "all: 2 samples, lmms-lab-encoder/ScienceQA on the hub has 4241" in fault(
+        "scienceqa", tmp_path, complete=True
+    )
+
+
 def test_datasets_takes_a_written_picture_for_one(folders):
     """lmms-eval's tasks read these files with `datasets`, which looks at the notes in them."""
     datasets = pytest.importorskip("datasets")
     files = [str(path) for path in files_of(folders["pope"][1], "default", "test")]
-    import json
-
     import pyarrow.parquet
 
     notes = json.loads(pyarrow.parquet.read_schema(files[0]).metadata[b"huggingface"])
@@ -121,5 +219,5 @@ def test_datasets_takes_a_written_picture_for_one(folders):
 
 
 def test_unknown_fixtures(tmp_path):
-    with pytest.raises(ValueError, match="no parquet fixtures for 'seed'; known: gqa, mme"):
+    with pytest.raises(ValueError, match="no parquet fixtures for 'seed'; known: gqa, mmbench"):
         write_synthetic_parquet("seed", tmp_path / "a", tmp_path / "b")

@@ -13,6 +13,7 @@ from judge_server import serving
 from synthetic import write_synthetic
 from tiny_checkpoints import as_fetched, pieces_tokenizer, save_tiny
 
+from sparsevlm.benchmarks.datasets.declared import datasets
 from sparsevlm.benchmarks.loaders import layout_of
 from sparsevlm.benchmarks.registry import BENCHMARKS
 from sparsevlm.cli import app as cli
@@ -20,7 +21,6 @@ from sparsevlm.cli import preflight, preflight_estimate, preflight_machine
 from sparsevlm.cli.preflight_estimate import (
     Needs,
     Setting,
-    bytes_of_data,
     estimate,
     gib,
     needs_of,
@@ -202,13 +202,13 @@ def test_what_is_on_one_disk_is_added_up(tmp_path, monkeypatch):
 
 
 def test_the_disk_counts_what_is_to_be_fetched(complete, tmp_path):
-    """The missing checkpoint, the missing data, and once more the largest archive of these."""
+    """The missing checkpoint, and missing data twice: archives and tables, and what is in them."""
     whole = [line for line in run(complete, "table_4")[1] if " disk of " in line]
     assert all("checkpoints" not in line and "data" not in line for line in whole)
     shutil.rmtree(tmp_path / "data" / "pope")
     (line,) = [line for line in run(complete, "table_4")[1] if " disk of " in line]
-    size = f"{bytes_of_data('pope') / 1e9:.1f}"
-    assert f"(data {size}, the largest archive while it is unpacked {size}, results 0.4)" in line
+    size = 2 * sum(part.about_bytes for part in datasets()["pope"].repositories)
+    assert f"(data with what is unpacked {size / 1e9:.1f}, results 0.4)" in line
     (line,) = [
         line for line in run(replace(complete, checkpoints=str(tmp_path)), "table_4")[1]
         if " disk of " in line

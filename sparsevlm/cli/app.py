@@ -1,6 +1,6 @@
 """The command `sparsevlm`: runs a sub-command, and says what went wrong in one sentence.
 
-The sub-commands are in reproduction.py and tools.py, what they share in base.py.
+The sub-commands are in reproduction.py, fetching.py and tools.py, what they share in base.py.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INTERRUPTED = "sparsevlm: stopped; what is finished is kept, the same command go
 try:
     from typer.exceptions import TyperException
 
-    from sparsevlm.cli import reproduction, tools  # noqa: F401  they declare the sub-commands
+    from sparsevlm.cli import fetching, reproduction, tools  # noqa: F401  they declare the sub-commands
     from sparsevlm.cli.base import DONE, FAILED, USAGE, UsageError, app
 except KeyboardInterrupt:  # the program has hardly begun
     print(INTERRUPTED, file=sys.stderr)

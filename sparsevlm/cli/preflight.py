@@ -11,8 +11,9 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from sparsevlm.benchmarks.datasets.declared import datasets
 from sparsevlm.benchmarks.loaders import layout_of, verify
-from sparsevlm.cli.preflight_estimate import Needs, TimeEstimate, bytes_of_data, estimate
+from sparsevlm.cli.preflight_estimate import Needs, TimeEstimate, estimate
 from sparsevlm.cli.preflight_machine import GB, Finding, disk, gpu, software
 from sparsevlm.evaluation.backends import CheckpointBackend
 from sparsevlm.evaluation.judges.endpoint import KEY_VARIABLE, default_address, is_local
@@ -46,12 +47,10 @@ def main(
         found += gpu(profile, needs.gib(source.quantization))
     weights = list(checkpoints(needs.models.values(), source))
     tables = list(data(needs.benchmarks, source))
-    sizes = [finding.size for finding in tables]
     found += weights + tables
     found += disk(
         ("checkpoints", Path(source.checkpoints), sum(finding.size for finding in weights)),
-        ("data", Path(source.data), sum(sizes)),
-        ("the largest archive while it is unpacked", Path(source.data), max(sizes, default=0.0)),
+        ("data with what is unpacked", Path(source.data), sum(finding.size for finding in tables)),
         ("results", RESULTS, whole.disk),
     )
     if TASKS.keys() & set(needs.benchmarks):
@@ -117,14 +116,19 @@ def checkpoints(models: Iterable[Checkpoint], source: CheckpointBackend) -> Iter
 def data(benchmarks: Iterable[str], source: CheckpointBackend) -> Iterator[Finding]:
     """Look at the data folder of every benchmark."""
     for name in benchmarks:
-        layout, size = layout_of(name), bytes_of_data(name)
-        folder = Path(source.data) / layout.folder
+        folder = Path(source.data) / layout_of(name).folder
         if wrong := verify(name, folder, complete=source.complete):
+            parts = datasets()[name].repositories
+            size, unpacked = (
+                sum(part.about_bytes for part in these)
+                for these in (parts, datasets()[name].sources)
+            )
+            ids = dict.fromkeys(f"{part.repository} @ {part.revision[:12]}" for part in parts)
             yield Finding(
                 f"data of {name}", "not complete", "missing",
-                f"{wrong[0]}. It comes from {'; '.join(dict.fromkeys(layout.files.values()))}: "
-                f"`sparsevlm fetch {name}` (about {size / GB:.1f} GB)",
-                name, size,
+                f"{wrong[0]}; `sparsevlm fetch {name}` gets about {size / GB:.1f} GB from "
+                f"{', '.join(ids)}",
+                name, size + unpacked,
             )  # fmt: skip
         else:
             yield Finding(f"data of {name}", f"complete in {folder}")

@@ -35,11 +35,6 @@ NEW_TOKENS = 3  # a word or a letter, and the end
 NEW_TOKENS_OF = {"mmvet": 80, "tgif": 15, "msvd": 15, "msrvtt": 15, "activitynet": 15}
 # Rows of benchmarks whose loader does not demand a number.
 ROWS = {"mmbench": 4377, "seed": 17990}
-# What is fetched of each, in GB.
-DATA_GB = {
-    "gqa": 0.07, "mmbench": 0.1, "mme": 0.9, "pope": 0.3, "scienceqa": 0.13, "seed": 1.7,
-    "textvqa": 0.9, "mmvet": 0.07, "tgif": 1.0, "msvd": 1.8, "msrvtt": 2.0, "activitynet": 130.0,
-}  # fmt: skip
 BYTES_OF_RECORD = 1500  # per answer
 GIB_RUNTIME = 2.0  # CUDA context, workspaces, activations of one sample of 2,000 tokens
 FOUR_BITS = 0.56  # bytes per parameter of a quantised layer, its scales included
@@ -172,11 +167,6 @@ def gib(setting: Setting, model: Checkpoint, quantization: str | None = None) ->
     length = sizes.num_visual + 200 + NEW_TOKENS_OF.get(setting.benchmark, NEW_TOKENS)
     cache = kv_bytes([length] * sizes.layers, sizes)
     return (weights + cache) / GIB + GIB_RUNTIME
-
-
-def bytes_of_data(benchmark: str) -> float:
-    """Return about how much is fetched of a benchmark's data."""
-    return DATA_GB[benchmark] * 1e9
 
 
 def needs_of(profile: Profile, notebooks: Sequence[str] = ()) -> Needs:

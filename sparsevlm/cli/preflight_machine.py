@@ -34,7 +34,8 @@ class Finding:
     todo : str
         What to do about it; "" for "ok".
     fetch, size : str and float
-        The name that `sparsevlm fetch` gets it by, "" where it is there; and bytes to be fetched.
+        The name that `sparsevlm fetch` gets it by, "" where it is there; and the bytes that it will
+        take on the disk, archives and tables together with what is unpacked out of them.
     """
 
     area: str

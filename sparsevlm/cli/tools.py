@@ -1,4 +1,4 @@
-"""Sub-commands beside a reproduction: checkpoints, judges, measurements, and recorded files."""
+"""Sub-commands beside a reproduction: judges, measurements, and recorded files."""
 
 from __future__ import annotations
 
@@ -31,45 +31,6 @@ from sparsevlm.speed.options import PARTS, Options
 
 MaybePath = Path | None
 BENCH = Options()
-HOME = "where to keep them (default: $SPARSEVLM_CHECKPOINTS or ~/.cache/sparsevlm)"
-
-
-@app.command()
-def fetch(
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="names or short names; none: list them"),
-    ] = None,
-    every: Annotated[bool, flag("--all", "all of them")] = False,
-    folder: Annotated[MaybePath, option(HOME, "PATH")] = None,
-    source: Annotated[
-        MaybePath, option("files that you have; right ones are used", "PATH", "--from")
-    ] = None,
-    check: Annotated[bool, flag("--check", "compare all files with their digests again")] = False,
-    dry_run: Annotated[bool, flag("--dry-run", "say what would be fetched")] = False,
-) -> int:
-    """Get the paper's checkpoints, whole and verified."""
-    from sparsevlm.models.checkpoints import CHECKPOINTS, find
-    from sparsevlm.models.checkpoints import fetch as fetching
-    from sparsevlm.models.checkpoints.places import default_folder
-
-    try:
-        chosen = [find(name) for name in names or ()]
-    except ValueError as error:
-        raise UsageError(str(error)) from None
-    if chosen and every:
-        raise UsageError("give names, or --all")
-    if not (chosen or every or check or dry_run):
-        for one in CHECKPOINTS:
-            size = sum(repository.about_bytes for repository in one.repositories) / fetching.GB
-            print(f"{one.short:<16} {size:5.1f} GB  {one.name}")
-        raise UsageError("name what to fetch, or give --all; with --dry-run nothing is fetched")
-    chosen = chosen or list(CHECKPOINTS)
-    folder = folder or default_folder()
-    if check:
-        return FAILED if fetching.check(chosen, folder) else DONE
-    fetching.fetch(chosen, folder, source=source, dry_run=dry_run)
-    return DONE
 
 
 @app.command()

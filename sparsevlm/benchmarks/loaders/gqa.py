@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import (
     EVAL_ZIP,
+    SHORT_ANSWER,
     DataError,
     Layout,
     read_json,
@@ -53,4 +54,15 @@ def _sample(row: dict, answers: dict) -> Sample:
         question=row["text"],
         answer=known["answer"],
         split=known.get("types", {}).get("structural", ""),
+    )
+
+
+def copy_sample(row: dict, media: str, before: int) -> Sample:
+    """Return the sample of a row of the hub's copy."""
+    return Sample(
+        id=str(row["id"]),
+        media=media,
+        question=f"{row['question'].strip()}\n{SHORT_ANSWER}",
+        answer=row["answer"],
+        split=row["types"]["structural"],
     )

@@ -11,14 +11,19 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
+from pydantic.dataclasses import dataclass as validated
 
 SHORT_ANSWER = "Answer the question using a single word or phrase."
 LETTER_ANSWER = "Answer with the option's letter from the given choices directly."
 PICTURE_KINDS = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"RI": ".webp"}
 ASKED = ("question_id", "image", "text")  # keys of a line of LLaVA's own files of questions
 EVAL_ZIP = "LLaVA's eval.zip (docs/Evaluation.md of haotian-liu/LLaVA)"
+PART = "part.json"
 
 
 class DataError(ValueError):
@@ -41,6 +46,10 @@ class Layout:
         The same by `Sample.split`, where the official number is known.
     hint : str
         Added to a wrong count: the usual cause.
+    owner : str
+        Whose numbers `rows` and `splits` are.
+    spare : tuple of str
+        Those of `files` that a folder with only a part of the benchmark may lack.
     """
 
     folder: str
@@ -48,6 +57,16 @@ class Layout:
     rows: int = 0
     splits: Mapping[str, int] = field(default_factory=dict)
     hint: str = ""
+    owner: str = "the official benchmark"
+    spare: tuple[str, ...] = ()
+
+    def of_part(self, part: Part | None) -> Layout:
+        """Return what a folder must hold that says to be a part; itself without one."""
+        if part is None:
+            return self
+        files = {name: source for name, source in self.files.items() if name not in self.spare}
+        hint = f"{PART} there says so; delete it if the folder holds the whole benchmark"
+        return replace(self, files=files, rows=part.rows, splits=part.splits, hint=hint, owner=PART)
 
     def missing(self, folder: Path) -> list[str]:
         """Return one sentence per file that is not there."""
@@ -58,6 +77,45 @@ class Layout:
             for name, source in self.files.items()
             if not (folder / name).exists()
         ]
+
+
+@validated(frozen=True, config=ConfigDict(extra="forbid"))
+class Part:
+    """What the file `part.json` in a benchmark's folder says: only a part of it is there.
+
+    Attributes
+    ----------
+    rows, splits : int and dict of str to int
+        As in `Layout`, of the part.
+    note : str
+        Which part it is, for tables: "questions about images only".
+    """
+
+    rows: PositiveInt
+    note: Annotated[str, Field(min_length=1)]
+    splits: dict[str, PositiveInt] = field(default_factory=dict)
+
+
+def part_of(folder: str | Path) -> Part | None:
+    """Return which part of its benchmark a folder says to hold; None for the whole.
+
+    Raises
+    ------
+    DataError
+        The file that says it is damaged.
+    """
+    path = Path(folder) / PART
+    try:
+        return TypeAdapter(Part).validate_json(path.read_bytes(), strict=True)
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise DataError(
+            f'{path} must be like {{"rows": 14233, "note": "questions about images only"}}; '
+            f"{where}: {first['msg']}"
+        ) from error
 
 
 def read_json(path: Path):
@@ -168,10 +226,18 @@ def write_picture(content: bytes, folder: Path, images: str) -> str:
     """
     kind = next((kind for start, kind in PICTURE_KINDS.items() if content.startswith(start)), "")
     place = f"{images}/{hashlib.sha256(content).hexdigest()[:20]}{kind}"
-    path = folder / place
-    if not path.exists() or path.stat().st_size != len(content):
-        path.parent.mkdir(exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    write_file(folder / place, content)
+    return place
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all, unless one of the same size is there."""
+    if path.exists() and path.stat().st_size == len(content):
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    try:
         partial.write_bytes(content)
         partial.replace(path)
-    return place
+    finally:
+        partial.unlink(missing_ok=True)

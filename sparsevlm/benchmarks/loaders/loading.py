@@ -10,9 +10,11 @@ from importlib import import_module
 from pathlib import Path
 
 from sparsevlm.benchmarks.counting import groups_of
-from sparsevlm.benchmarks.loaders.layout import DataError, Layout
+from sparsevlm.benchmarks.loaders.layout import DataError, Layout, part_of
 from sparsevlm.benchmarks.loaders.parquet import (
     about_parquet,
+    can_complete,
+    complete_from_copy,
     has_parquet,
     layout_of_copy,
     read_copy,
@@ -59,7 +61,8 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
         The benchmark's own folder (`layout_of(name).folder` in LLaVA's `playground/data/eval`), or
         a copy of its parquet files on the hub, where `parquet.COPIES` says how.
     complete : bool
-        Also require the official number of samples. False for a part of it.
+        Also require the official number of samples, or that of the folder's `part.json`. False
+        for whatever is there.
 
     Raises
     ------
@@ -70,15 +73,19 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
         circular question is not whole, or an image is missing. The message says where to get it.
     """
     (layout, read), folder = _loader(name), Path(folder)
-    if missing := layout.missing(folder):
+    part = part_of(folder)
+    if missing := layout.of_part(part).missing(folder):
         if not has_parquet(name, folder):
             parquet = about_parquet(name, folder)
             raise DataError(f"{name}: " + "; ".join(missing + [parquet] * bool(parquet)))
-        layout, read = layout_of_copy(name), partial(read_copy, name)
+        if can_complete(name, folder, layout):
+            complete_from_copy(name, folder)
+        else:
+            layout, read = layout_of_copy(name), partial(read_copy, name)
     samples = _read(read, folder)
     faults = _faults(name, samples)
     if complete:
-        faults += _wrong_counts(layout, samples)
+        faults += _wrong_counts(layout.of_part(part), samples)
     if faults := faults or _missing_media(samples, folder):
         raise DataError(f"{name} in {folder}: " + "; ".join(faults))
     return samples
@@ -120,7 +127,7 @@ def _wrong_counts(layout: Layout, samples: Sequence[Sample]) -> list[str]:
     wanted = [("all", layout.rows, len(samples))] if layout.rows else []
     wanted += [(split, rows, by_split[split]) for split, rows in layout.splits.items()]
     faults = [
-        f"{split}: {found} samples, the official benchmark has {rows}"
+        f"{split}: {found} samples, {layout.owner} has {rows}"
         for split, rows, found in wanted
         if found != rows
     ]

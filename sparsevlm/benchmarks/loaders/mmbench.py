@@ -11,6 +11,7 @@ import base64
 import binascii
 import csv
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import (
@@ -53,14 +54,15 @@ def read(folder: Path) -> list[Sample]:
         The images cannot be written.
     """
     rows = read_table(folder / TABLE)
-    groups: dict[int, list[dict]] = {}
-    for row in rows:
-        groups.setdefault(int(row["index"]) % ROTATION, []).append(row)
-    return [
-        _sample(row, folder)
-        for question in groups.values()
-        for row in sorted(question, key=lambda row: int(row["index"]))
-    ]
+    return together([copy_sample(row, _picture(row, folder)) for row in rows])
+
+
+def together(samples: Sequence[Sample]) -> list[Sample]:
+    """Return samples with the rotations of a question together, the original order first."""
+    first: dict[str, int] = {}
+    for place, sample in enumerate(samples):
+        first.setdefault(sample.group, place)
+    return sorted(samples, key=lambda sample: (first[sample.group], int(sample.id)))
 
 
 def read_table(path: Path) -> list[dict]:
@@ -88,7 +90,8 @@ def _is_empty(value: str | None) -> bool:
     return value is None or value in EMPTY or value.lower() in ("nan", "none")
 
 
-def _sample(row: dict, folder: Path) -> Sample:
+def copy_sample(row: dict, media: str, before: int = 0) -> Sample:
+    """Return the sample of a row, of the table or of its copy on the hub, and its picture."""
     options = []
     for letter in LETTERS:
         if _is_empty(row[letter]):
@@ -98,8 +101,8 @@ def _sample(row: dict, folder: Path) -> Sample:
     lines += [row["question"]]
     lines += [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
     return Sample(
-        id=row["index"],
-        media=_picture(row, folder),
+        id=str(row["index"]),
+        media=media,
         question="\n".join([*lines, LETTER_ANSWER]),
         answer=require_one_of(row["answer"], LETTERS, f"row {row['index']} of {TABLE}"),
         group=str(int(row["index"]) % ROTATION),

@@ -94,3 +94,16 @@ def _pair(line: str, path: Path) -> tuple[str, str]:
     if len(parts) != 2:
         raise DataError(f"a line of {path} must be a question, a tab and Yes or No; got {line!r}")
     return parts[0], parts[1]
+
+
+def copy_sample(row: dict, media: str, before: int) -> Sample:
+    """Return the sample of a row of the hub's copy; `before` rows had its picture before it."""
+    question = row["question"].replace(YES_OR_NO, "").strip()
+    return Sample(
+        id=f"{row['question_id']}#{before}",
+        media=media,
+        question=f"{question}\n{SHORT_ANSWER}",
+        answer=row["answer"],
+        group=row["question_id"],
+        split=row["category"],
+    )

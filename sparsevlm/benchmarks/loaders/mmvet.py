@@ -56,3 +56,15 @@ def _sample(row: dict, known: dict) -> Sample:
         split=AND_ABILITY.join(known["capability"]),
         answers=tuple(fact.strip() for fact in known["answer"].split(BOTH)),
     )
+
+
+def copy_sample(row: dict, media: str, before: int) -> Sample:
+    """Return the sample of a row of the hub's copy, its abilities in the order of the copy."""
+    return Sample(
+        id=row["question_id"],
+        media=media,
+        question=row["question"],
+        answer=row["answer"],
+        split=AND_ABILITY.join(ability.strip() for ability in row["capability"].split(",")),
+        answers=tuple(fact.strip() for fact in row["answer"].split(BOTH)),
+    )

@@ -1,9 +1,8 @@
 """Benchmarks from a folder of parquet files, as the lmms-lab organisation keeps them on the hub.
 
-Five of the eight are read: those whose copy has all that the official prompt needs. Of the others
-the table says how they differ, for whoever compares with results made from the hub. The images
-are written beside the tables, once and with their own bytes, so that everything after loading sees
-the official way.
+Two ways. Where the official questions lie beside a copy (`sparsevlm fetch` gets both), the copy
+gives what else is missing, such as pictures, and everything after is the official way. Where a copy
+is alone and has all that the official prompt needs, it is read itself.
 """
 
 from __future__ import annotations
@@ -12,21 +11,17 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 
-from sparsevlm.benchmarks.loaders.layout import (
-    SHORT_ANSWER,
-    DataError,
-    Layout,
-    write_picture,
-)
-from sparsevlm.benchmarks.loaders.mme import YES_OR_NO
-from sparsevlm.benchmarks.loaders.mmvet import BOTH
+from filelock import FileLock
+
+from sparsevlm.benchmarks.loaders import gqa, mmbench, mme, mmvet, pope, scienceqa, textvqa
+from sparsevlm.benchmarks.loaders.layout import DataError, Layout, write_file, write_picture
 from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
-from sparsevlm.benchmarks.loaders.textvqa import OCR_LINE
-from sparsevlm.benchmarks.mmvet import AND_ABILITY
 from sparsevlm.benchmarks.sample import Sample
 
 PICTURES = "pictures"  # folder that the images are written to
+AGAIN = "download the table again"
 
 Make = Callable[[dict, str, int], Sample]  # row, image, how many rows had its name before
 
@@ -47,7 +42,7 @@ class HubCopy:
         From what LLaVA's scripts read; "" where no difference is known.
     columns : tuple of str
         What is used of it; () for a copy that is not read, for the reason under `differs`.
-    make : (row, image, how many rows had its name before) -> Sample
+    make : (row, image or "", how many rows had its name before) -> Sample
     name : (row) -> str
         A row's own name; equal ones are numbered.
     rows, splits
@@ -55,6 +50,10 @@ class HubCopy:
     pictures : tuple of str
         Configuration that has the images apart and the column that names them; () where
         an image is in its row.
+    optional : bool
+        Whether a row may have no image.
+    order : (samples) -> samples
+        Into the official order.
     """
 
     id: str
@@ -68,102 +67,61 @@ class HubCopy:
     rows: int = 0
     splits: Mapping[str, int] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()
+    optional: bool = False
+    order: Callable[[list[Sample]], list[Sample]] = list
 
 
-def _pope(row: dict, media: str, before: int) -> Sample:
-    return Sample(
-        id=_pope_name(row), media=media, question=_short(row["question"]),
-        answer=row["answer"].strip().lower(), split=row["category"],
-    )  # fmt: skip
-
-
-def _pope_name(row: dict) -> str:
-    # Counted within a split by some versions of the copy.
-    return f"{row['category']}.{row['question_id']}"
-
-
-def _gqa(row: dict, media: str, before: int) -> Sample:
-    return Sample(
-        id=str(row["id"]), media=media, question=_short(row["question"]), answer=row["answer"]
-    )
-
-
-def _mme(row: dict, media: str, before: int) -> Sample:
-    question = row["question"].replace(YES_OR_NO, "").strip()
-    image = row["question_id"]
-    return Sample(
-        id=f"{image}#{before}", media=media, question=_short(question), answer=row["answer"],
-        group=image, split=row["category"],
-    )  # fmt: skip
-
-
-def _textvqa(row: dict, media: str, before: int) -> Sample:
-    tokens = OCR_LINE + ", ".join(row["ocr_tokens"])
-    return Sample(
-        id=str(row["question_id"]), media=media,
-        question="\n".join([row["question"].strip(), tokens, SHORT_ANSWER]),
-        answer=Counter(row["answers"]).most_common(1)[0][0], answers=tuple(row["answers"]),
-    )  # fmt: skip
-
-
-def _mmvet(row: dict, media: str, before: int) -> Sample:
-    abilities = row["capability"]
-    abilities = abilities.split(",") if isinstance(abilities, str) else abilities
-    return Sample(
-        id=row["question_id"], media=media, question=row["question"], answer=row["answer"],
-        split=AND_ABILITY.join(ability.strip() for ability in abilities),
-        answers=tuple(fact.strip() for fact in row["answer"].split(BOTH)),
-    )  # fmt: skip
-
-
-def _short(question: str) -> str:
-    return f"{question.strip()}\n{SHORT_ANSWER}"
-
-
-# No revision could be checked from here; pin what you download.
 COPIES = {
     "gqa": HubCopy(
         "lmms-lab-encoder/GQA", "testdev_balanced_instructions", "testdev",
         "CC BY 4.0; images of Visual Genome",
-        columns=("id", "imageId", "question", "answer"), make=_gqa, name=lambda row: str(row["id"]),
-        rows=12578, pictures=("testdev_balanced_images", "imageId"),
+        columns=("id", "imageId", "question", "answer", "types"), make=gqa.copy_sample,
+        name=lambda row: str(row["id"]), rows=12578,
+        pictures=("testdev_balanced_images", "imageId"),
     ),
     "mmbench": HubCopy(
-        "lmms-lab-encoder/MMBench", "en", "dev", "Apache-2.0 (repository)",
-        "another version of the table, with other rows than mmbench_dev_20230712.tsv",
+        "lmms-lab-encoder/MMBench_EN", "default", "dev", "Apache-2.0 (repository)",
+        columns=mmbench.KEYS, make=mmbench.copy_sample, name=lambda row: str(row["index"]),
+        rows=4377, order=mmbench.together,
     ),
     "mme": HubCopy(
         "lmms-lab-encoder/MME", "default", "test", "academic research only",
-        columns=("question_id", "image", "question", "answer", "category"), make=_mme, rows=2374,
+        columns=("question_id", "image", "question", "answer", "category"), rows=2374,
+        make=mme.copy_sample,
     ),
     "pope": HubCopy(
         "lmms-lab-encoder/POPE", "default", "test",
         "MIT (questions); COCO images under Flickr's terms",
         "9,000 rows: 3,000 random ones where LLaVA has 2,910",
-        columns=("question_id", "question", "answer", "category", "image"), make=_pope,
-        name=_pope_name, rows=9000,
+        columns=("question_id", "question", "answer", "category", "image"), make=pope.copy_sample,
+        name=pope.copy_name, rows=9000,
         splits={"random": 3000, "popular": 3000, "adversarial": 3000},
     ),
     "scienceqa": HubCopy(
-        "lmms-lab-encoder/ScienceQA", "ScienceQA-IMG", "test", "CC BY-NC-SA 4.0",
-        "only the questions with an image; the total needs the others too",
+        "lmms-lab-encoder/ScienceQA", "ScienceQA-FULL", "test", "CC BY-NC-SA 4.0",
+        columns=("image", "question", "choices", "answer", "hint"), make=scienceqa.copy_sample,
+        name=lambda row: "", rows=4241, splits={"image": 2017, "text": 2224}, optional=True,
     ),
     "seed": HubCopy(
         "lmms-lab-encoder/SEED-Bench", "default", "test", "CC BY-NC 4.0",
-        "fewer videos than LLaVA's questions, and eight frames of each in place of the middle one",
+        "it has eight frames of each video in place of the middle one; `sparsevlm fetch seed` gets "
+        "the questions about images from the authors' own repository",
     ),
     "textvqa": HubCopy(
         "lmms-lab-encoder/textvqa", "default", "validation", "CC BY 4.0; images of Open Images",
         "OCR tokens are in a column; lmms-eval leaves them out of the prompt by default",
-        columns=("question_id", "image", "question", "answers", "ocr_tokens"), make=_textvqa,
-        rows=5000,
+        columns=("question_id", "image", "question", "answers", "ocr_tokens"), rows=5000,
+        make=textvqa.copy_sample,
     ),
     "mmvet": HubCopy(
         "lmms-lab-encoder/MMVet", "default", "test", "non-commercial research and education only",
-        columns=("question_id", "image", "question", "answer", "capability"), make=_mmvet, rows=218,
+        columns=("question_id", "image", "question", "answer", "capability"), rows=218,
+        make=mmvet.copy_sample,
     ),
 }  # fmt: skip
 READABLE = tuple(name for name, copy in COPIES.items() if copy.columns)
+# Modules that name what of the official files a copy can give, and make it.
+COMPLETED: Mapping[str, ModuleType] = {"pope": pope, "scienceqa": scienceqa, "textvqa": textvqa}
 
 
 def has_parquet(name: str, folder: Path) -> bool:
@@ -176,15 +134,62 @@ def about_parquet(name: str, folder: Path) -> str:
     if name not in COPIES or not folder.is_dir() or not any(folder.rglob("*.parquet")):
         return ""
     copy = COPIES[name]
-    why = copy.differs or f"files of {copy.split} are not among them"
-    return f"{folder} holds parquet files of the hub ({copy.id}), which are not read: {why}"
+    if not copy.columns:
+        return f"{folder} holds parquet files of the hub ({copy.id}), which are not read: " + (
+            copy.differs
+        )
+    return (
+        f"{folder} holds parquet files, but none of {copy.id}, {copy.config}, {copy.split}: "
+        f"`sparsevlm fetch {name}` gets them"
+    )
+
+
+def can_complete(name: str, folder: Path, layout: Layout) -> bool:
+    """Return whether all official files are there but those that the copy gives."""
+    return name in COMPLETED and all(
+        (folder / file).exists() for file in layout.files if file not in COMPLETED[name].FROM_COPY
+    )
+
+
+def complete_from_copy(name: str, folder: Path) -> None:
+    """Write the official files that a folder lacks and its copy has; what is there stays.
+
+    Each is there whole or not at all: a folder gets its name when all its pictures are written.
+
+    Raises
+    ------
+    DataError
+        The copy is damaged, or does not fit the official questions.
+    OSError
+        The files cannot be written.
+    """
+    module = COMPLETED[name]
+    with FileLock(folder / "complete.lock"):
+        made = [file for file in module.FROM_COPY if not (folder / file).exists()]
+        columns = dict.fromkeys(column for file in made for column in module.FROM_COPY[file])
+        table = read_rows(_files(name, folder), tuple(columns))
+        rows = ({**row, "image": _bytes(row["image"])} for row in table)
+        written = set()
+        for file, content in module.from_copy(rows, folder) if made else ():
+            if not content:
+                raise DataError(f"{COPIES[name].id} in {folder} has no picture for {file}; {AGAIN}")
+            whole = next((one for one in made if file == one or file.startswith(f"{one}/")), None)
+            if whole and file not in written:
+                write_file(folder / f"{whole}.partial{file.removeprefix(whole)}", content)
+                written.add(file)
+        for one in made:
+            (folder / f"{one}.partial").rename(folder / one)
+
+
+def _bytes(picture: Mapping | None) -> bytes | None:
+    return (picture or {}).get("bytes")
 
 
 def layout_of_copy(name: str) -> Layout:
     """Return the counts that the copy of a benchmark must have."""
     copy = COPIES[name]
-    hint = f"these are the numbers of {copy.id} on the hub"
-    return Layout(folder="", files={}, rows=copy.rows, splits=copy.splits, hint=hint)
+    owner = f"{copy.id} on the hub"
+    return Layout(folder="", files={}, rows=copy.rows, splits=copy.splits, owner=owner)
 
 
 def _files(name: str, folder: Path) -> list[Path]:
@@ -196,8 +201,8 @@ def read_copy(name: str, folder: Path) -> list[Sample]:
     """Return the samples of a benchmark in the order of its parquet files.
 
     Their questions, answers and groups are those of the official files. Different are the names of
-    POPE's and TextVQA's samples and the order; GQA's have no `split`, MMVet's abilities stay as
-    the copy orders them.
+    POPE's, ScienceQA's and TextVQA's samples and the order; MMVet's abilities stay as the copy
+    orders them.
 
     Parameters
     ----------
@@ -216,7 +221,9 @@ def read_copy(name: str, folder: Path) -> list[Sample]:
     samples = []
     for row in read_rows(_files(name, folder), copy.columns):
         own = copy.name(row)
-        if not copy.pictures:
+        if copy.optional and not _bytes(row["image"]):
+            media = ""
+        elif not copy.pictures:
             media = _write(row["image"], folder, own)
         elif (image := row[copy.pictures[1]]) in apart:
             media = apart[image]
@@ -224,7 +231,7 @@ def read_copy(name: str, folder: Path) -> list[Sample]:
             raise DataError(f"{copy.pictures[0]} in {folder} has no picture {image!r}")
         samples.append(copy.make(row, media, seen[own]))
         seen[own] += 1
-    return samples
+    return copy.order(samples)
 
 
 def _pictures_apart(name: str, folder: Path) -> dict[str, str]:
@@ -242,7 +249,6 @@ def _each_picture(files: list[Path], folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def _write(picture: dict | None, folder: Path, name: str) -> str:
-    content = (picture or {}).get("bytes")
-    if not content:
-        raise DataError(f"{name!r} in {folder} has no picture in it; download the table again")
+    if not (content := _bytes(picture)):
+        raise DataError(f"{name!r} in {folder} has no picture in it; {AGAIN}")
     return write_picture(content, folder, PICTURES)

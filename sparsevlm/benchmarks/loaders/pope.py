@@ -6,9 +6,17 @@ questions no longer belong together.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import ASKED, EVAL_ZIP, DataError, Layout, read_jsonl
+from sparsevlm.benchmarks.loaders.layout import (
+    ASKED,
+    EVAL_ZIP,
+    SHORT_ANSWER,
+    DataError,
+    Layout,
+    read_jsonl,
+)
 from sparsevlm.benchmarks.pope import SPLITS
 from sparsevlm.benchmarks.sample import Sample
 
@@ -16,6 +24,7 @@ COMMIT = "e3e39262c85a6a83f26cf5094022a782cb0df58d"
 QUESTIONS = "llava_pope_test.jsonl"
 LABELS = {split: f"coco/coco_pope_{split}.json" for split in SPLITS}
 IMAGES = "val2014"
+FROM_COPY = {IMAGES: ("image", "image_source")}  # what `from_copy` makes, and its columns
 SOURCE = f"output/coco of AoiDragon/POPE at commit {COMMIT}"
 
 LAYOUT = Layout(
@@ -80,3 +89,25 @@ def _sample(row: dict, label: dict) -> Sample:
         answer=label["label"],
         split=row["category"],
     )
+
+
+def copy_sample(row: dict, media: str, before: int) -> Sample:
+    """Return the sample of a row of the hub's copy."""
+    return Sample(
+        id=copy_name(row),
+        media=media,
+        question=f"{row['question'].strip()}\n{SHORT_ANSWER}",
+        answer=row["answer"].strip().lower(),
+        split=row["category"],
+    )
+
+
+def copy_name(row: dict) -> str:
+    """Return the name of a row: some versions of the copy count its questions within a split."""
+    return f"{row['category']}.{row['question_id']}"
+
+
+def from_copy(rows: Iterable[dict], folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield the pictures of the hub's copy under their official names, each as often as asked."""
+    for row in rows:
+        yield f"{IMAGES}/{row['image_source'].removesuffix('.jpg')}.jpg", row["image"]

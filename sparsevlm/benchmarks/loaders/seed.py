@@ -21,7 +21,7 @@ ANSWERS = "SEED-Bench.json"
 IMAGES, FRAMES = "SEED-Bench-image", "SEED-Bench-video-image"
 CHOICES = ("choice_a", "choice_b", "choice_c", "choice_d")
 LETTERS = ("A", "B", "C", "D")
-KEYS = ("question_id", "question_type_id", "answer", *CHOICES)
+KEYS = ("question_id", "question_type_id", "data_type", "answer", *CHOICES)
 
 LAYOUT = Layout(
     folder="seed_bench",
@@ -32,11 +32,14 @@ LAYOUT = Layout(
         IMAGES: "SEED-Bench-image.zip (the same place)",
         FRAMES: "the videos' middle frames by LLaVA's extract_video_frames.py, TYPE_QUESTION.png",
     },
+    spare=(FRAMES,),
 )
 
 
 def read(folder: Path) -> list[Sample]:
     """Return the questions in the order of LLaVA's file; `split` is the ability.
+
+    Without the videos' frames, which a folder may lack that says to be a part, those about images.
 
     Raises
     ------
@@ -50,6 +53,9 @@ def read(folder: Path) -> list[Sample]:
         require_keys(known, KEYS, f"a question of {ANSWERS}")
         answers[_name(known)] = known
     rows = read_jsonl(folder / QUESTIONS)
+    if not (folder / FRAMES).exists():
+        rows = [row for row in rows if not str(row["image"]).startswith(f"{FRAMES}/")]
+        answers = {name: row for name, row in answers.items() if row["data_type"] == "image"}
     require_same_ids(map(_name, rows), answers, (QUESTIONS, ANSWERS))
     return [_sample(row, answers[_name(row)], abilities) for row in rows]
 

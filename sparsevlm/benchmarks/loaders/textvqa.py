@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import (
     EVAL_ZIP,
+    SHORT_ANSWER,
     DataError,
     Layout,
     numbered,
@@ -20,6 +24,11 @@ QUESTIONS = "llava_textvqa_val_v051_ocr.jsonl"
 ANSWERS = "TextVQA_0.5.1_val.json"
 IMAGES = "train_images"
 OCR_LINE = "Reference OCR token: "
+# What `from_copy` makes, and the columns that it needs.
+FROM_COPY = dict.fromkeys(
+    (ANSWERS, IMAGES), ("question_id", "image_id", "question", "answers", "ocr_tokens", "image")
+)
+log = logging.getLogger(__name__)
 
 LAYOUT = Layout(
     folder="textvqa",
@@ -69,3 +78,40 @@ def _sample(row: dict, name: str, answers: dict) -> Sample:
         answer=Counter(answers[key]).most_common(1)[0][0],
         answers=tuple(answers[key]),
     )
+
+
+def copy_sample(row: dict, media: str, before: int) -> Sample:
+    """Return the sample of a row of the hub's copy, with the OCR tokens of that copy."""
+    tokens = OCR_LINE + ", ".join(row["ocr_tokens"])
+    return Sample(
+        id=str(row["question_id"]),
+        media=media,
+        question="\n".join([row["question"].strip(), tokens, SHORT_ANSWER]),
+        answer=Counter(row["answers"]).most_common(1)[0][0],
+        answers=tuple(row["answers"]),
+    )
+
+
+def from_copy(rows: Iterable[dict], folder: Path) -> Iterator[tuple[str, bytes]]:
+    """Yield pictures and answers of the hub's copy under their official names.
+
+    The prompts stay those of LLaVA's file; it is said how many have other OCR tokens than the copy.
+    """
+    prompts = {
+        (row["question_id"], lines[0].lower()): lines[1]
+        for row in read_jsonl(folder / QUESTIONS)
+        if len(lines := row["text"].split("\n")) == 3
+    }
+    data, other = [], 0
+    for row in rows:
+        yield f"{IMAGES}/{row['image_id']}.jpg", row["image"]
+        known = {key: row[key] for key in ("question_id", "image_id", "question", "answers")}
+        data.append(known)
+        asked = prompts.get((row["image_id"], row["question"].strip().lower()), "")
+        other += asked.split() != f"{OCR_LINE}{', '.join(row['ocr_tokens'])}".split()
+    yield ANSWERS, json.dumps({"dataset_type": "val", "data": data}).encode()
+    log.log(
+        logging.WARNING if other else logging.INFO,
+        "TextVQA: %d of %d prompts of eval.zip have other OCR tokens than the copy on the hub; "
+        "those of eval.zip are asked, as LLaVA's script does", other, len(data),
+    )  # fmt: skip

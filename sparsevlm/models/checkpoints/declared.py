@@ -10,27 +10,39 @@ of the architecture times two bytes; `fetch` asks the hub for the exact ones bef
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from sparsevlm.models.sizes import ModelSizes
 
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
 @dataclass(frozen=True)
 class Repository:
-    """One repository on the hub.
+    """One repository on the hub or on GitHub, and what is fetched of it.
 
     Attributes
     ----------
     id, revision : str
-        "organisation/name"; a full commit, or "main" where none is known: the first fetch pins it.
+        "organisation/name"; a commit, or its first digits, or "main" where none is known: the first
+        fetch pins what it gets.
     licence : str
         As the repository states it, in short.
     about_bytes : int
         Size of what is fetched.
     required : bool
         Whether the checkpoint can be used without it.
+    kind : str
+        "model" or "dataset" of the hub, or "github".
+    files : tuple of str
+        Patterns of the files that are fetched; () for weights and the texts beside them.
+    sha256 : str
+        Of the one file, whoever serves it; "" where the hub's word is taken.
+    mirrors : tuple of (str, str)
+        Other repositories, with revisions, that have the same file.
+    strip : str
+        What the names of GitHub's files lose.
     """
 
     id: str
@@ -38,11 +50,31 @@ class Repository:
     licence: str
     about_bytes: int
     required: bool = True
+    kind: str = "model"
+    files: tuple[str, ...] = ()
+    sha256: str = ""
+    mirrors: tuple[tuple[str, str], ...] = ()
+    strip: str = ""
 
     @property
     def pinned(self) -> bool:
-        """True if the revision is a commit."""
+        """True if the revision is a commit, or the first digits of one."""
         return _COMMIT.fullmatch(self.revision) is not None
+
+    @property
+    def key(self) -> str:
+        """Its name in the lock file; a data set may come in parts, each at a commit of its own."""
+        return self.id if self.kind == "model" else f"{self.id} {' '.join(self.files)}"
+
+    def accepts(self, commit: str) -> bool:
+        """Return whether a commit is the declared one."""
+        return not self.pinned or commit.startswith(self.revision)
+
+    def served(self) -> Iterator[Repository]:
+        """Yield itself, then the same from each of its mirrors."""
+        yield self
+        for name, revision in self.mirrors:
+            yield replace(self, id=name, revision=revision, mirrors=())
 
 
 @dataclass(frozen=True)

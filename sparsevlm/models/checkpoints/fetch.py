@@ -1,8 +1,8 @@
-"""Checkpoints onto the disk, whole and checked.
+"""Checkpoints and data onto the disk, whole and checked.
 
-`fetch` shows what it will take, refuses where the disk is too small, lets huggingface_hub download
-what is missing, checks every file against the digest that the hub states, and writes the lock file
-that loading keeps to.
+`fetch` shows what it will take, refuses where the disk is too small, has what is missing downloaded
+(hub.py), checks every file against the digest that the hub states, and writes the lock file that
+loading keeps to.
 """
 
 from __future__ import annotations
@@ -10,85 +10,51 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
-from sparsevlm.models.checkpoints.declared import Checkpoint, Repository
+from sparsevlm.models.checkpoints.declared import Checkpoint
+from sparsevlm.models.checkpoints.hub import CHANGED, LOST, Unreachable, download, listing
+from sparsevlm.models.checkpoints.orders import GB, Job, Order, Say, Stock, shown
 from sparsevlm.models.checkpoints.places import (
     CheckpointError,
-    FileEntry,
     Locked,
     fault,
-    place,
     read_lock,
+    room_for,
     write_lock,
 )
 
 SPARE = 1_000_000_000  # bytes that stay free
-GB = 1e9
-# Weights, and texts that the loaders read. Pickles, code and training states are not fetched.
-WANTED = (".safetensors", ".json", ".model", ".txt", ".jinja")
-CHANGED = (
-    "{} of {} came with another content than the hub states; it was thrown away. Run the same "
-    "command again; if it happens again, a proxy or a mirror on the way changes files"
-)
-LOST = (
-    "the connection to the hub failed at {} ({}); whole files are kept, the same command goes on "
-    "from there. Behind a firewall set HTTPS_PROXY, or HF_ENDPOINT to a mirror"
-)
-LEFT_OUT = {"trainer_state.json", "pytorch_model.bin.index.json"}
 
 
-@dataclass(frozen=True)
-class Job:
-    """One repository, what it must hold and where."""
-
-    repository: Repository
-    locked: Locked
-    place: Path
-
-    @property
-    def todo(self) -> list[FileEntry]:
-        """Files that are still to be fetched."""
-        return [f for f in self.locked.files if fault(self.place, f, read=False)]
-
-    def __str__(self) -> str:
-        size, left = (sum(f.size for f in files) / GB for files in (self.locked.files, self.todo))
-        state = f"{left:.2f} GB to fetch" if self.todo else "is there"
-        return (
-            f"{self.repository.id} @ {self.locked.revision[:12]}: {size:.2f} GB, {state} "
-            f"({self.repository.licence})"
-        )
+def of_checkpoint(checkpoint: Checkpoint, folder: Path) -> Stock:
+    """Return what is to be fetched for a checkpoint."""
+    return Stock(tuple(Order(one, folder) for one in checkpoint.repositories))
 
 
 def fetch(
-    checkpoints: Sequence[Checkpoint],
-    folder: Path,
+    stocks: Sequence[Stock],
     *,
     endpoint: str | None = None,
     source: Path | None = None,
     dry_run: bool = False,
-    say: Callable[[str], object] = print,
+    say: Say = print,
 ) -> None:
-    """Fetch what is missing of some checkpoints.
+    """Fetch what is missing.
 
     Parameters
     ----------
-    checkpoints
-        Which.
-    folder
-        Where to (see places.py).
+    stocks
+        Of checkpoints (`of_checkpoint`) and data (`benchmarks.datasets`).
     endpoint
         Address of the hub; by default huggingface_hub's, which HF_ENDPOINT sets.
     source
         A folder whose files are used where they are what the hub states: linked, or copied from
         another disk.
     dry_run
-        Only say what would be done.
+        Only say what would be done, file by file; without a network from the table alone.
     say
         Takes the lines that a user reads; progress goes to standard error.
 
@@ -98,79 +64,91 @@ def fetch(
         The disk is too small for all of it (nothing is fetched then), the hub cannot be reached,
         or a file is damaged on its way.
     """
+    orders = dict.fromkeys(order for stock in stocks for order in stock.orders)
+    folders = list(dict.fromkeys(order.folder for order in orders))
+    with _alone(folders):
+        jobs, offline = {}, ""
+        for order in orders:
+            jobs[order], reason = _plan(order, endpoint, dry_run, offline)
+            offline = offline or reason
+        if source and not dry_run:
+            for job in jobs.values():
+                _adopt(job, source)
+        _tell(stocks, jobs, dry_run, say)
+        _require_space(stocks, jobs)
+        total = sum(job.left for job in jobs.values()) + sum(s.about_bytes for s in stocks)
+        where = " and ".join(map(str, folders))
+        if offline:
+            say(f"sizes and commits are those of our table; exact ones need the hub: {offline}")
+        if dry_run:
+            say(f"would fetch {shown(total)} into {where}")
+            return
+        for stock in stocks:
+            mine = [jobs[order] for order in stock.orders]
+            for job in mine:
+                # Written first: a fetch that goes on another day goes on with this commit.
+                lock = read_lock(job.order.folder)
+                write_lock(job.order.folder, {**lock, job.repository.key: job.locked})
+                _run(job, endpoint)
+            stock.finish(mine, say)
+    say(f"all is in {where}, checked; loading needs no network from now on")
+
+
+@contextmanager
+def _alone(folders: Sequence[Path]) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as locks:
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                locks.enter_context(FileLock(folder / "fetch.lock", timeout=0))
+            except Timeout:
+                raise CheckpointError(
+                    f"another fetch into {folder} is running; let it finish, or stop it"
+                ) from None
+        yield
+
+
+def _plan(order: Order, endpoint: str | None, dry_run: bool, offline: str) -> tuple[Job, str]:
+    """The job of an order, and why the hub could not be asked for it."""
+    repository = order.repository
+    locked = read_lock(order.folder).get(repository.key)
+    # What an earlier fetch pinned stays pinned; a mirror may have gone since.
+    if locked is not None and any(one.accepts(locked.revision) for one in repository.served()):
+        if not (repository.mirrors and Job(order, locked).todo):
+            return Job(order, locked), ""
     try:
-        with FileLock(folder / "fetch.lock", timeout=0):
-            jobs = [_plan(r, folder, endpoint) for c in checkpoints for r in c.repositories]
-            if source and not dry_run:
-                for job in jobs:
-                    _adopt(job, source)
-            for job in jobs:
-                say(str(job))
-            total = sum(file.size for job in jobs for file in job.todo)
-            _require_space(total, folder)
-            if dry_run:
-                say(f"would fetch {total / GB:.2f} GB into {folder}")
-                return
-            for job in jobs:
-                # Written first: a fetch that goes on another day goes on with this commit.
-                write_lock(folder, {**read_lock(folder), job.repository.id: job.locked})
-                _run(job, endpoint)
-    except Timeout:
-        raise CheckpointError(
-            f"another fetch into {folder} is running; let it finish, or stop it"
-        ) from None
-    say(f"all is in {folder}, checked; loading needs no network from now on")
+        if not offline:
+            return Job(order, listing(repository, endpoint)), ""
+    except Unreachable as error:
+        if not dry_run:
+            raise
+        offline = str(error)
+    return Job(order, Locked(repository.revision, ())), offline
 
 
-def _plan(repository: Repository, folder: Path, endpoint: str | None) -> Job:
-    locked = read_lock(folder).get(repository.id)
-    # What an earlier fetch pinned stays pinned.
-    if locked is None or (repository.pinned and locked.revision != repository.revision):
-        locked = _listing(repository, endpoint)
-    return Job(repository, locked, place(repository, locked.revision, folder))
-
-
-def _listing(repository: Repository, endpoint: str | None) -> Locked:
-    """Ask the hub for the commit, and the wanted files at its top level with their digests."""
-    from huggingface_hub import HfApi
-
-    with _explained(repository):
-        info = HfApi(endpoint=endpoint).model_info(
-            repository.id, revision=repository.revision, files_metadata=True
-        )
-    files = [
-        _entry(file)
-        for file in info.siblings
-        if file.rfilename.endswith(WANTED)
-        and "/" not in file.rfilename
-        and file.rfilename not in LEFT_OUT
-    ]
-    if not any(file.name.endswith(".safetensors") for file in files):
-        raise CheckpointError(
-            f"{repository.id} at {repository.revision} has no safetensors; pickled weights (.bin) "
-            "can run any code when they are opened and are not fetched. Look for a revision with "
-            "safetensors, or convert a copy that you trust and give its folder"
-        )
-    return Locked(info.sha, tuple(files))
-
-
-def _entry(file: Any) -> FileEntry:
-    if file.lfs is not None:
-        return FileEntry(file.rfilename, file.lfs["size"], "sha256", file.lfs["sha256"])
-    return FileEntry(file.rfilename, file.size, "git", file.blob_id)
+def _tell(stocks: Sequence[Stock], jobs: dict[Order, Job], each: bool, say: Say) -> None:
+    told: set[Order] = set()
+    for stock in stocks:
+        for note in stock.notes:
+            say(note)
+        for order in stock.orders:
+            if order not in told:
+                say(str(jobs[order]))
+                for line in jobs[order].files() if each else ():
+                    say(line)
+            told.add(order)
 
 
 def _adopt(job: Job, source: Path) -> None:
     """Take the files that a folder has as the hub states them."""
     if not source.is_dir():
         raise CheckpointError(f"--from {source} is no folder")
-    job.place.mkdir(parents=True, exist_ok=True)
     for file in job.todo:
         if not fault(source, file):
             there = job.place / file.name
+            there.parent.mkdir(parents=True, exist_ok=True)
             there.unlink(missing_ok=True)
             try:
                 os.link((source / file.name).resolve(), there)
@@ -178,35 +156,28 @@ def _adopt(job: Job, source: Path) -> None:
                 shutil.copyfile(source / file.name, there)
 
 
-def _require_space(needed: int, folder: Path) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed and needed + SPARE > free:
-        raise CheckpointError(
-            f"{needed / GB:.2f} GB are to be fetched into {folder} and {SPARE / GB:.0f} GB should "
-            f"stay free, but only {free / GB:.2f} GB are; free some space, name another disk with "
-            "--folder, or fetch fewer checkpoints (nothing was fetched)"
-        )
+def _require_space(stocks: Sequence[Stock], jobs: dict[Order, Job]) -> None:
+    disks: dict[int, tuple[int, Path]] = {}
+    needs = [(job.left * (2 if job.order.unpacked else 1), o.folder) for o, job in jobs.items()]
+    for size, folder in [*needs, *((s.about_bytes, s.folder) for s in stocks if s.about_bytes)]:
+        disk = folder.stat().st_dev
+        disks[disk] = (disks.get(disk, (0, folder))[0] + size, folder)
+    for needed, folder in disks.values():
+        free = shutil.disk_usage(folder).free
+        if needed and needed + SPARE > free:
+            raise CheckpointError(
+                f"{needed / GB:.2f} GB are to be fetched into {folder} and {SPARE / GB:.0f} GB "
+                f"should stay free, but only {free / GB:.2f} GB are; free some space, name another "
+                "disk with --folder or --data, or fetch fewer (nothing was fetched)"
+            )
 
 
 def _run(job: Job, endpoint: str | None) -> None:
-    """Download what is missing and check it; huggingface_hub takes up a lost connection."""
-    from huggingface_hub import snapshot_download
-
+    """Download what is missing and check it."""
     if not (todo := job.todo):
         return
-    try:
-        with _explained(job.repository):
-            snapshot_download(
-                job.repository.id,
-                revision=job.locked.revision,
-                local_dir=job.place,
-                allow_patterns=[file.name for file in todo],
-                endpoint=endpoint,
-            )
-    except OSError as error:
-        if "Consistency check failed" not in str(error):  # huggingface_hub's, of a file's size
-            raise
-        raise CheckpointError(CHANGED.format("a file", job.repository.id)) from error
+    with room_for(job.place):
+        download(job.repository, job.locked, todo, job.place, endpoint)
     # huggingface_hub does not compare contents, and returns what is there where the hub is away.
     for file in todo:
         path = job.place / file.name
@@ -217,48 +188,20 @@ def _run(job: Job, endpoint: str | None) -> None:
             raise CheckpointError(CHANGED.format(file.name, job.repository.id))
 
 
-@contextmanager
-def _explained(repository: Repository) -> Iterator[None]:
-    """Turn what the hub's client raises into one sentence that says what to do."""
-    from huggingface_hub import errors, get_session
-
-    # httpx or httpx2, whichever this release of huggingface_hub uses.
-    client = import_module(type(get_session()).__module__.partition(".")[0])
-    sentences = {
-        errors.OfflineModeIsEnabled: "the environment variable HF_HUB_OFFLINE forbids the network; "
-        "unset it to fetch",
-        errors.GatedRepoError: f"{repository.id} asks for its terms to be accepted: open its page "
-        "on the hub, accept them, and log in with `hf auth login`",
-        errors.RevisionNotFoundError: f"the hub knows {repository.id}, but not its revision "
-        f"{repository.revision}; its history may have been rewritten: give a local folder with "
-        "the files instead",
-        errors.RepositoryNotFoundError: f"the hub does not show {repository.id} (it was moved, or "
-        "needs a login: `hf auth login`)",
-    }
-    hub = (client.HTTPError, errors.HfHubHTTPError, errors.LocalEntryNotFoundError)
-    try:
-        yield
-    except (*sentences, *hub) as error:
-        known = (text for kind, text in sentences.items() if isinstance(error, kind))
-        text = next(known, LOST.format(repository.id, error or type(error).__name__))
-        raise CheckpointError(text) from error
-
-
-def check(
-    checkpoints: Sequence[Checkpoint], folder: Path, say: Callable[[str], object] = print
-) -> list[str]:
-    """Read the files of some checkpoints again; return a sentence for each that is not right.
+def check(stocks: Sequence[Stock], say: Say = print) -> list[str]:
+    """Read the files of some orders again; return a sentence for each that is not right.
 
     A file with another content is deleted, so that the next `fetch` gets it anew.
     """
     from tqdm import tqdm  # type: ignore[import-untyped]
 
-    locks, found = read_lock(folder), []
-    for repository in (r for c in checkpoints for r in c.repositories):
-        if not (locked := locks.get(repository.id)):
+    found = []
+    for order in dict.fromkeys(order for stock in stocks for order in stock.orders):
+        repository = order.repository
+        if not (locked := read_lock(order.folder).get(repository.key)):
             found.append(f"{repository.id} has not been fetched")
             continue
-        here = place(repository, locked.revision, folder)
+        here = Job(order, locked).place
         for file in tqdm(locked.files, desc=repository.id, unit="file", file=sys.stderr):
             if sentence := fault(here, file):
                 (here / file.name).unlink(missing_ok=True)

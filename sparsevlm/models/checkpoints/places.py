@@ -1,17 +1,21 @@
 """Where fetched files lie, and the lock file that says what they must be.
 
-    FOLDER/ORGANISATION--NAME/COMMIT/...   the files of one repository at one commit
+    FOLDER/ORGANISATION--NAME/COMMIT/...   the files of a checkpoint's repository at one commit
     FOLDER/checkpoints.lock.json           per repository: commit, and size and digest of each file
 
 The folder is that of the environment variable SPARSEVLM_CHECKPOINTS, else
-``~/.cache/sparsevlm/checkpoints``.
+``~/.cache/sparsevlm/checkpoints``. Data sets have the same lock file in their folder; their files
+lie where the loaders read them.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -24,7 +28,7 @@ CHUNK = 1 << 22
 
 
 class CheckpointError(OSError):
-    """A checkpoint is missing, damaged, or of a kind that is not loaded; says what to do."""
+    """What is fetched is missing, damaged, or of a kind that is not loaded; says what to do."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,7 @@ class Locked:
 
     revision: str
     files: tuple[FileEntry, ...]
+    source: str = ""  # who served it, where that was a mirror
 
 
 def default_folder() -> Path:
@@ -79,7 +84,11 @@ def read_lock(folder: Path) -> dict[str, Locked]:
         if values["format"] != FORMAT:
             raise ValueError(f"format {values['format']}, this version reads {FORMAT}")
         return {
-            name: Locked(entry["revision"], tuple(FileEntry(**file) for file in entry["files"]))
+            name: Locked(
+                entry["revision"],
+                tuple(FileEntry(**file) for file in entry["files"]),
+                entry.get("source", ""),
+            )
             for name, entry in values["repositories"].items()
         }
     except FileNotFoundError:
@@ -112,13 +121,13 @@ def locate(repository: Repository, folder: Path) -> Path:
         Nothing, another revision or only a part of it has been fetched.
     """
     again = f"run `sparsevlm fetch {repository.id}`"
-    if not (locked := read_lock(folder).get(repository.id)):
+    if not (locked := read_lock(folder).get(repository.key)):
         raise CheckpointError(
             f"{repository.id} has not been fetched into {folder}; {again} "
             f"(about {repository.about_bytes / 1e9:.1f} GB), set {VARIABLE} if it lies elsewhere, "
             "or give a local folder"
         )
-    if repository.pinned and locked.revision != repository.revision:
+    if not repository.accepts(locked.revision):
         raise CheckpointError(
             f"{repository.id} was fetched at {locked.revision[:12]}, and this version of the suite "
             f"uses {repository.revision[:12]}; {again}"
@@ -154,3 +163,17 @@ def content_digest(path: Path, kind: str = "sha256") -> str:
         while chunk := file.read(CHUNK):
             total.update(chunk)
     return total.hexdigest()
+
+
+@contextmanager
+def room_for(path: Path) -> Iterator[None]:
+    """Say in one sentence that the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise CheckpointError(
+            f"the disk is full at {path}; what was fetched is kept: free some space, then the same "
+            "command goes on"
+        ) from error

@@ -1,0 +1,115 @@
+"""The table of data sets, `data/datasets.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
+
+from sparsevlm.benchmarks.loaders.layout import Part
+from sparsevlm.models.checkpoints.declared import Repository
+
+FILE = Path(__file__).resolve().parents[3] / "data" / "datasets.yaml"
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Source:
+    """Files of one repository at one commit.
+
+    Attributes
+    ----------
+    repository, revision, licence, about_bytes, files, kind, sha256, mirrors
+        As in `Repository`.
+    strip : str
+        What the files' names lose in the benchmark's folder; only of GitHub's.
+    unpack : dict of str to str
+        For an archive: files, or folders with "/" at their end, that are made of its members of a
+        pattern, by their last names. The archive is deleted afterwards.
+    gives : tuple of str
+        For a table that is deleted afterwards: official files that are made of it.
+    """
+
+    repository: str
+    revision: str
+    licence: str
+    about_bytes: int
+    files: tuple[str, ...]
+    kind: Literal["dataset", "github"] = "dataset"
+    sha256: str = ""
+    mirrors: tuple[tuple[str, str], ...] = ()
+    strip: str = ""
+    unpack: dict[str, str] = field(default_factory=dict)
+    gives: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> Repository:
+        """What is fetched."""
+        return Repository(
+            self.repository, self.revision, self.licence, self.about_bytes, kind=self.kind,
+            files=self.files, sha256=self.sha256, mirrors=self.mirrors, strip=self.strip,
+        )  # fmt: skip
+
+    @property
+    def passing(self) -> tuple[str, ...]:
+        """What is left of it in the benchmark's folder; () where it is the files themselves."""
+        return (*self.unpack, *self.gives)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Videos:
+    """A repository that has a benchmark's videos, as files or inside zip archives.
+
+    Attributes
+    ----------
+    repository, revision, licence, about_bytes
+        As in `Repository`; the size is that of the videos that are asked about, a guess.
+    hints : tuple of str
+        Words one of which is in the path of everything that belongs to the benchmark; () for all.
+    """
+
+    repository: str
+    revision: str
+    licence: str
+    about_bytes: int
+    hints: tuple[str, ...]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Dataset:
+    """How the data of a benchmark are had.
+
+    Attributes
+    ----------
+    sources : tuple of Source
+        What is fetched, in this order.
+    videos : Videos or None
+        Where the videos are.
+    part : Part or None
+        What `part.json` must say, where not the whole benchmark can be had as it is official.
+    by_hand : str
+        What is left to do by hand, or another way.
+    """
+
+    sources: tuple[Source, ...] = ()
+    videos: Videos | None = None
+    part: Part | None = None
+    by_hand: str = ""
+
+    @property
+    def repositories(self) -> tuple[Source | Videos, ...]:
+        """All that something is fetched from."""
+        return (*self.sources, *([self.videos] if self.videos else []))
+
+
+@cache
+def datasets() -> dict[str, Dataset]:
+    """Return how the data of each benchmark are had, by its name."""
+    import yaml
+
+    rows = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return TypeAdapter(dict[str, Dataset]).validate_python(rows)

@@ -1,0 +1,126 @@
+"""What is fetched for a benchmark, and what is done with it until the loaders accept it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from sparsevlm.benchmarks.datasets.declared import Source, datasets
+from sparsevlm.benchmarks.datasets.unpack import unpack
+from sparsevlm.benchmarks.datasets.videos import collect, needs_videos, write_part
+from sparsevlm.benchmarks.loaders import layout_of, verify
+from sparsevlm.models.checkpoints.orders import Job, Order, Say, Stock, shown
+from sparsevlm.models.checkpoints.places import CheckpointError, fault, read_lock, room_for
+
+SHARED = ".fetch"  # in the data folder: archives that several benchmarks take from
+
+
+def of_benchmark(name: str, data: Path, endpoint: str | None = None) -> Stock:
+    """Return what is to be fetched for a benchmark; nothing where its data are complete.
+
+    Parameters
+    ----------
+    name : str
+        A key of `BENCHMARKS`.
+    data : Path
+        The folder that holds the benchmarks' folders.
+    endpoint : str or None
+        See `fetch`.
+
+    Raises
+    ------
+    CheckpointError
+        A package is missing that reads what would be fetched.
+    """
+    folder, dataset = data / layout_of(name).folder, datasets()[name]
+    if not verify(name, folder):
+        return Stock((), notes=(f"{name}: is complete in {folder}",))
+    _forget_damaged(name, data)
+    sources = [one for one in dataset.sources if not _is_done(one, folder)]
+    tables = any(pattern.endswith(".parquet") for one in sources for pattern in one.files)
+    if tables and find_spec("pyarrow") is None:
+        raise CheckpointError(
+            f"the data of {name} come as parquet files, which the package pyarrow reads: "
+            "pip install 'sparsevlm-repro[a100]' first (nothing was fetched)"
+        )
+    notes, about = [f"{name}:"], 0
+    if dataset.videos and needs_videos(name, folder):
+        where, about = dataset.videos, dataset.videos.about_bytes
+        notes.append(
+            f"{where.repository} @ {where.revision[:12]}: the videos of the first 1000 questions, "
+            f"about {shown(about)} by a guess ({where.licence}); we have not seen its "
+            "listing, the fetch looks for them by their names"
+        )
+    if dataset.by_hand:
+        notes.append(f"{name}, by hand: {dataset.by_hand}")
+
+    def finish(jobs: Sequence[Job], say: Say) -> None:
+        _finish(name, data, list(zip(sources, jobs, strict=True)), endpoint, say)
+
+    orders = tuple(_order(source, data, folder) for source in sources)
+    return Stock(orders, finish, tuple(notes), about, data)
+
+
+def tidied(data: Path) -> Stock:
+    """Return an order of nothing, after which no archive is left."""
+
+    def finish(jobs: Sequence[Job], say: Say) -> None:
+        shutil.rmtree(data / SHARED, ignore_errors=True)
+
+    return Stock((), finish)
+
+
+def kept(name: str, data: Path) -> Stock:
+    """Return the orders whose files stay in a benchmark's folder as they came."""
+    folder = data / layout_of(name).folder
+    lasting = [one for one in datasets()[name].sources if not one.passing]
+    locks = read_lock(data)
+    return Stock(tuple(_order(one, data, folder) for one in lasting if one.wanted.key in locks))
+
+
+def problems(names: Sequence[str], data: Path) -> list[str]:
+    """Return a sentence for each benchmark that the loaders do not accept."""
+    found = [(name, verify(name, data / layout_of(name).folder)) for name in names]
+    return [f"{name}: {wrong[0]}" for name, wrong in found if wrong]
+
+
+def _order(source: Source, data: Path, folder: Path) -> Order:
+    into = data / SHARED if source.sha256 else folder
+    return Order(source.wanted, data, into, unpacked=bool(source.passing))
+
+
+def _is_done(source: Source, folder: Path) -> bool:
+    return bool(source.passing) and all((folder / made).exists() for made in source.passing)
+
+
+def _forget_damaged(name: str, data: Path) -> None:
+    """Delete files that have the right size and another content; a fetch compares sizes only."""
+    for order in kept(name, data).orders:
+        for file in read_lock(data)[order.repository.key].files:
+            if order.into and (order.into / file.name).is_file() and fault(order.into, file):
+                (order.into / file.name).unlink()
+
+
+def _finish(
+    name: str, data: Path, fetched: list[tuple[Source, Job]], endpoint: str | None, say: Say
+) -> None:
+    layout, dataset = layout_of(name), datasets()[name]
+    folder = data / layout.folder
+    for source, job in fetched:
+        for archive in job.locked.files if source.unpack else ():
+            unpack(job.place / archive.name, folder, source.unpack)
+    if dataset.videos:
+        collect(name, data, dataset, endpoint, say)
+    elif dataset.part and not all((folder / file).exists() for file in layout.spare):
+        write_part(folder, dataset)
+    with room_for(folder):
+        wrong = verify(name, folder)
+    if wrong:
+        raise CheckpointError(f"{name} was fetched, but {wrong[0]}")
+    for source, job in fetched:
+        for file in job.locked.files if source.passing and not source.sha256 else ():
+            (job.place / file.name).unlink(missing_ok=True)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    say(f"{name}: complete in {folder}" + (f" ({dataset.part.note})" if dataset.part else ""))
