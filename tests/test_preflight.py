@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -15,15 +16,19 @@ from synthetic import write_synthetic
 from tiny import tiny_llava
 from tiny_checkpoints import as_fetched, save_tiny
 
+from sparsevlm.benchmarks.datasets.declared import datasets
 from sparsevlm.benchmarks.loaders import layout_of
-from sparsevlm.cli import preflight, preflight_estimate
+from sparsevlm.benchmarks.registry import BENCHMARKS
+from sparsevlm.cli import app as cli
+from sparsevlm.cli import preflight, preflight_estimate, preflight_machine
 from sparsevlm.cli.preflight_estimate import (
+    Needs,
     Setting,
     estimate,
     gib,
+    needs_of,
     seconds_per_answer,
     settings_of,
-    studies_of,
 )
 from sparsevlm.evaluation.backends import CheckpointBackend
 from sparsevlm.evaluation.paths import ROOT
@@ -38,10 +43,6 @@ SEVEN = find("llava-7b")
 def no_judge(monkeypatch):
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
-
-
-def table_4_of_llava(monkeypatch):
-    monkeypatch.setattr(preflight_estimate, "studies", lambda: {"table_4": get_study("table_4")})
 
 
 @pytest.fixture(scope="module")
@@ -62,9 +63,9 @@ def complete(checkpoint, tmp_path):
     return CheckpointBackend(str(data), str(folder), None, complete=False)
 
 
-def run(source, profile="a100", **changes):
-    said = []
-    code = preflight.main(replace(get_profile(profile), **changes), source, said.append)
+def run(source, *only, **changes):
+    said, profile = [], replace(get_profile("a100"), **changes)
+    code = preflight.main(profile, needs_of(profile, only), source, said.append)
     return code, said
 
 
@@ -86,9 +87,8 @@ def test_nothing_is_there(tmp_path):
         assert "MISSING" not in line or "->" in line  # and always what to do
 
 
-def test_all_is_there(complete, monkeypatch):
-    table_4_of_llava(monkeypatch)
-    code, said = run(complete, device="cpu")
+def test_all_is_there(complete):
+    code, said = run(complete, "table_4", device="cpu")
     assert code == 0 and said[-1] == "check: ready to start"
     assert any(line.startswith("OK      llava-hf/llava-1.5-7b-hf: complete in") for line in said)
     assert (
@@ -116,49 +116,141 @@ def swapped(text):
         (lambda text: text[:90_000], "cannot be made -> the tokenizer in "),
     ],
 )
-def test_another_tokenizer(checkpoint, complete, tmp_path, monkeypatch, damage, said):
-    table_4_of_llava(monkeypatch)
+def test_another_tokenizer(checkpoint, complete, tmp_path, damage, said):
     other = tmp_path / "other"
     shutil.copytree(checkpoint, other)
     text = (other / "tokenizer.json").read_text(encoding="utf-8")
     (other / "tokenizer.json").write_text(damage(text), encoding="utf-8")
     folder = as_fetched("llava-7b", other, tmp_path / "kept")
-    code, lines = run(replace(complete, checkpoints=str(folder)), device="cpu")
+    code, lines = run(replace(complete, checkpoints=str(folder)), "table_4", device="cpu")
     (line,) = [line for line in lines if "prompts of llava-7b" in line]
     assert code == 1 and line.startswith("MISSING") and said in line
 
 
-def test_a_part_of_a_checkpoint(checkpoint, complete, tmp_path, monkeypatch):
-    table_4_of_llava(monkeypatch)
+def test_a_part_of_a_checkpoint(complete, tmp_path):
     copy = tmp_path / "copy"
     save_tiny("llava", copy)
     folder = as_fetched("llava-7b", copy, tmp_path / "kept")
     (copy / "model.safetensors").write_bytes(b"x")
-    code, said = run(replace(complete, checkpoints=str(folder)), device="cpu")
+    code, said = run(replace(complete, checkpoints=str(folder)), "table_4", device="cpu")
     (line,) = [line for line in said if line.startswith("MISSING")]
     assert code == 1 and "model.safetensors has 1 bytes instead of" in line
 
 
-def test_a_small_disk(complete, monkeypatch):
-    big = replace(SEVEN.repositories[0], about_bytes=10**18)
-    models = {SEVEN.name: replace(SEVEN, repositories=(big,))}
-    empty = replace(complete, checkpoints=complete.data)
-    found = list(preflight.disk(estimate([], models), models, empty))
-    assert found[0].state == "missing" and "about 1000000000 needed" in found[0].what
-    assert found[1].state == "ok"
+def missing(said):
+    """What is missing, without the machine's own."""
+    areas = [line.removeprefix("MISSING ").partition(": ")[0] for line in said if "MISSING" in line]
+    machine = ("gpu", "av", "sentencepiece", "protobuf", "disk of ")
+    return {area.removeprefix("data of ") for area in areas if not area.startswith(machine)}
 
 
-def test_old_packages(monkeypatch, complete):
-    monkeypatch.setitem(preflight.LEAST, "torch", "99.0")
-    monkeypatch.setitem(preflight.LEAST, "no-such-package", "1.2")
-    found = {f.area: f for f in preflight.software({}, complete)}
+TABLE_1 = {"gqa", "mmbench", "mme", "pope", "scienceqa", "seed", "textvqa", "mmvet"}
+VIDEOS = {"tgif", "msvd", "msrvtt", "activitynet"}
+LLAVA, VIDEO = "llava-hf/llava-1.5-7b-hf", "LanguageBind/Video-LLaVA-7B-hf"
+
+
+@pytest.mark.parametrize(
+    ("only", "model", "lacking", "tables"),
+    [
+        (["table_1"], "", {LLAVA, *TABLE_1}, ["table_1"]),
+        (["figure_8", "table_4"], "", {LLAVA, *TABLE_1}, ["figure_8", "table_4"]),
+        (["table_3"], "", {VIDEO, *VIDEOS}, ["table_3"]),
+        (["figure_6", "table_3"], "", {LLAVA, VIDEO, *VIDEOS}, ["table_3"]),
+        (["figure_6", "explore", "tour"], "", {LLAVA}, []),
+        (["figure_6"], "mgm-7b", {"YanweiLi/MGM-7B"}, []),
+        (["table_4"], "llava-13b", {"llava-hf/llava-1.5-13b-hf", "gqa", "pope"}, ["table_4"]),
+        (["efficiency"], "", set(), []),
+    ],
+)
+def test_only_narrows_everything(tmp_path, monkeypatch, capsys, only, model, lacking, tables):
+    monkeypatch.setenv("SPARSEVLM_CHECKPOINTS", str(tmp_path))
+    monkeypatch.setenv("SPARSEVLM_DATA", str(tmp_path))
+    assert cli.main(["check", "--profile", "a100", "--only", ",".join(only), "--model", model]) in (
+        0, 1
+    )  # fmt: skip
+    said = capsys.readouterr().out.splitlines()
+    assert missing(said) == lacking
+    text = "\n".join(said)
+    videos = bool(VIDEOS & lacking)
+    assert ("reading videos" in text) is videos
+    assert ("tokenizer.model" in text) is (model == "mgm-7b")
+    assert ("judge: " in text) is bool({"mmvet", "tgif"} & lacking)
+    assert ("gpu" in text) is bool(lacking)
+    lines = [line.split()[0] for line in said if "GPU hours  " in line]
+    assert lines == ([*tables, "total"] if tables else [])
+    to_fetch = {find(name).short if "/" in name else name for name in lacking}
+    named = [line.partition(" sparsevlm fetch ")[2] for line in said if line.startswith("To get")]
+    assert set(" ".join(named).split()) == to_fetch
+    for line in said:
+        if line.startswith("MISSING") and any(f" {name}: " in line for name in lacking):
+            (named,) = re.findall(r"`sparsevlm fetch ([^`]+)`", line)
+            assert named in BENCHMARKS or find(named)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--profile", "a100", "--only", "table_9"], "unknown notebook 'table_9'; known: "),
+        (["--profile", "a100", "--only", "miniature"], "belongs to profile 'mini', not 'a100'"),
+        (["--only", "table_1"], "are for a profile that runs a checkpoint"),
+        (["--profile", "a100", "--model", "mini-llava"], "mini-llava comes with the repository"),
+        (["--profile", "a100", "--model", "llava-8b"], "unknown model 'llava-8b'"),
+    ],
+)
+def test_what_cannot_be_checked(capsys, arguments, message):
+    assert cli.main(["check", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
+def test_a_folder_of_ones_own(checkpoint, complete, capsys):
+    """Its sizes are read from its files; nothing is to be fetched for it."""
+    code, said = run(complete, "table_4", model=str(checkpoint), chosen_model=True, device="cpu")
+    assert code == 0 and not any("sparsevlm fetch" in line for line in said)
+    assert any(line.startswith("  table_4") for line in said)
+    assert cli.main(["check", "--profile", "a100", "--model", str(checkpoint.parent)]) == 1
+    assert "no config.json in" in capsys.readouterr().err
+
+
+def test_what_is_on_one_disk_is_added_up(tmp_path, monkeypatch):
+    found = SimpleNamespace(free=10e9)
+    monkeypatch.setattr(preflight_machine.shutil, "disk_usage", lambda _: found)
+    parts = ("checkpoints", tmp_path / "not" / "yet", 6e9), ("data", tmp_path, 3e9)
+    (fits,) = preflight_machine.disk(*parts)
+    assert (
+        fits.state == "ok" and "10 GB free, about 9 needed (checkpoints 6.0, data 3.0)" in fits.what
+    )
+    (small,) = preflight_machine.disk(*parts, ("results", tmp_path, 2e9), ("nothing", tmp_path, 0))
+    assert small.state == "missing" and "about 11 needed" in small.what and small.todo
+    assert "nothing" not in small.what
+
+
+def test_the_disk_counts_what_is_to_be_fetched(complete, tmp_path):
+    """The missing checkpoint, and missing data twice: archives and tables, and what is in them."""
+    whole = [line for line in run(complete, "table_4")[1] if " disk of " in line]
+    assert all("checkpoints" not in line and "data" not in line for line in whole)
+    shutil.rmtree(tmp_path / "data" / "pope")
+    (line,) = [line for line in run(complete, "table_4")[1] if " disk of " in line]
+    size = 2 * sum(part.about_bytes for part in datasets()["pope"].repositories)
+    assert f"(data with what is unpacked {size / 1e9:.1f}, results 0.4)" in line
+    (line,) = [
+        line for line in run(replace(complete, checkpoints=str(tmp_path)), "table_4")[1]
+        if " disk of " in line
+    ]  # fmt: skip
+    assert "(checkpoints 14.1, data" in line
+
+
+def test_old_packages(monkeypatch):
+    monkeypatch.setitem(preflight_machine.LEAST, "torch", "99.0")
+    monkeypatch.setitem(preflight_machine.LEAST, "no-such-package", "1.2")
+    found = {f.area: f for f in preflight_machine.software(Needs({}, {}), None)}
     assert found["torch"].state == "missing" and found["torch"].todo == "install 99.0 or later"
     assert found["no-such-package"].what == "not there"
     assert found["transformers"].state == "ok"
 
 
-def test_packages_for_four_bits(complete):
-    areas = {f.area for f in preflight.software({}, replace(complete, quantization="4bit"))}
+def test_packages_for_four_bits():
+    areas = {f.area for f in preflight_machine.software(Needs({}, {}), "4bit")}
     assert {"accelerate", "bitsandbytes"} <= areas
 
 
@@ -208,13 +300,18 @@ def test_memory():
     assert 26 < gib(setting, thirteen) < 28
 
 
-def test_a_cell_of_two_studies_counts_once():
-    studies = studies_of(get_profile("a100"))
-    models = {c.name: c for c in CHECKPOINTS}
-    one, two = studies["table_1"], studies["controls"]
-    both = estimate([*one, *two], models)
-    assert both.runs == len({*one, *two}) < len(one) + len(two)
-    assert both.hours < estimate(one, models).hours + estimate(two, models).hours
+def test_a_run_that_several_notebooks_share_is_paid_for_once(tmp_path):
+    profile = get_profile("a100")
+    needs = needs_of(profile, ["table_1", "controls"])
+    one, two = (estimate(settings, needs.models) for settings in needs.notebooks.values())
+    both = estimate(needs.settings, needs.models)
+    assert both.runs == len(needs.settings) < one.runs + two.runs
+    assert max(one.hours, two.hours) < both.hours < one.hours + two.hours
+    # and figure_8 is drawn from the runs of table_1
+    shared = needs_of(profile, ["table_1", "figure_8"])
+    assert estimate(shared.settings, shared.models) == one
+    said = run(CheckpointBackend(str(tmp_path), str(tmp_path), None), "table_1", "controls")[1]
+    assert f"In total {both.hours:.1f} GPU hours are paid for" in "\n".join(said)
 
 
 def test_the_number_of_answers():
@@ -254,10 +351,14 @@ def test_the_page_names_the_checkpoints_of_the_table():
 
 
 def test_the_page_has_the_estimates_of_the_check():
-    models = {c.name: c for c in CHECKPOINTS}
-    studies = studies_of(get_profile("a100"))
-    for name, answers, hours, memory in rows_of("| table | answers"):
-        found = estimate(studies[name], models)
+    needs = needs_of(get_profile("a100"))
+    total = estimate(needs.settings, needs.models)
+    rows = {name: cells for name, *cells in rows_of("| table | answers")}
+    assert set(rows) == {name for name, settings in needs.notebooks.items() if settings} - {
+        "study", "figure_8"
+    } | {"total"}  # fmt: skip
+    for name, (answers, hours, memory) in rows.items():
+        found = total if name == "total" else estimate(needs.notebooks[name], needs.models)
         assert int(answers.replace(",", "")) == pytest.approx(found.answers, rel=0.01)
         assert int(hours.removeprefix("about ")) == pytest.approx(found.hours, abs=1)
-        assert int(memory) == pytest.approx(found.gib, abs=1)
+        assert int(memory) == pytest.approx(max(found.gib, needs.gib() * (name == "total")), abs=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import json
 import os
 import shutil
@@ -271,6 +273,19 @@ def test_another_run_is_not_locked(store):
     other = replace(RUN, method="fastv", tokens=64)
     with store.writing(RUN, IDS), store.writing(other, IDS) as writer:
         assert writer.rows == {}
+
+
+@pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_refused(store, monkeypatch, code):
+    """A lock file that only stands there would outlive a killed job, and all others would wait."""
+
+    def refuse(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(RunError, match=r"runs is on a file system without file locks \(.+\)"):
+        fill(store, IDS)
+    assert not store.has(RUN) and not store.path(RUN.id, "jsonl").exists()
 
 
 def test_a_damaged_or_misplaced_record_is_said_to_be_so(store):

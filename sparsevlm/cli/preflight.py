@@ -1,4 +1,4 @@
-"""`sparsevlm check --profile a100`: is everything there, and what will it take?
+"""`sparsevlm check --profile a100 --only table_1`: is everything there, and what will it take?
 
 Looks at versions, GPU, disk, checkpoints, data and judge, and estimates every table, before
 anything long starts. Reads sizes and, of the tokenizers, contents; `fetch --check` reads weights.
@@ -7,82 +7,86 @@ anything long starts. Reads sizes and, of the tokenizers, contents; `fetch --che
 from __future__ import annotations
 
 import os
-import platform
-import shutil
 import socket
-import subprocess
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from packaging.version import Version
-
+from sparsevlm.benchmarks.datasets.declared import datasets
 from sparsevlm.benchmarks.loaders import layout_of, verify
-from sparsevlm.cli.preflight_estimate import GIB, Setting, TimeEstimate, estimate, studies_of
+from sparsevlm.cli.preflight_estimate import Needs, TimeEstimate, estimate
+from sparsevlm.cli.preflight_machine import GB, Finding, disk, gpu, software
 from sparsevlm.evaluation.backends import CheckpointBackend
 from sparsevlm.evaluation.judges.endpoint import KEY_VARIABLE, default_address, is_local
+from sparsevlm.evaluation.judges.prompts import TASKS
 from sparsevlm.evaluation.paths import RESULTS
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.models.checkpoints.declared import Checkpoint, find
+from sparsevlm.models.checkpoints.declared import Checkpoint
 from sparsevlm.models.checkpoints.places import CheckpointError, locate
 
-GB = 1e9
-LEAST = {"torch": "2.11", "transformers": "5.17"}
 
+def main(
+    profile: Profile, needs: Needs, source: CheckpointBackend | None = None, say: Callable = print
+) -> int:
+    """Print what is there, then estimates; 0 if nothing is missing, else 1.
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the check.
-
-    Attributes
+    Parameters
     ----------
-    area, what : str
-        What was looked at, and what was found.
-    state : str
-        "ok"; "missing", without which the profile does not run; "note", which costs something.
-    todo : str
-        What to do about it; "" for "ok".
+    profile : Profile
+        With model and limit.
+    needs : Needs
+        Of the notebooks that are asked for.
+    source : CheckpointBackend, optional
+        Where checkpoints and data are.
+    say : callable
+        Gets the lines.
     """
-
-    area: str
-    what: str
-    state: str = "ok"
-    todo: str = ""
-
-    def __str__(self) -> str:
-        mark = {"ok": "OK     ", "missing": "MISSING", "note": "NOTE   "}[self.state]
-        return f"{mark} {self.area}: {self.what}" + (f" -> {self.todo}" if self.todo else "")
-
-
-def main(profile: Profile, source: CheckpointBackend | None = None, say: Callable = print) -> int:
-    """Print what is there, then estimates; 0 if nothing is missing, else 1."""
     source = source or CheckpointBackend()
-    studies = studies_of(profile)
-    settings = [setting for study in studies.values() for setting in study]
-    models = {name: find(name) for name in dict.fromkeys(s.model for s in settings)}
-    whole = estimate(settings, models, source.quantization)
-    lacking = 0
-    for finding in chain(
-        software(models, source), gpu(profile, whole), checkpoints(models, source),
-        data(settings, source), disk(whole, models, source), [judge()],
-    ):  # fmt: skip
+    whole = estimate(needs.settings, needs.models, source.quantization)
+    found = list(software(needs, source.quantization))
+    if needs.models:
+        found += gpu(profile, needs.gib(source.quantization))
+    weights = list(checkpoints(needs.models.values(), source))
+    tables = list(data(needs.benchmarks, source))
+    found += weights + tables
+    found += disk(
+        ("checkpoints", Path(source.checkpoints), sum(finding.size for finding in weights)),
+        ("data with what is unpacked", Path(source.data), sum(finding.size for finding in tables)),
+        ("results", RESULTS, whole.disk),
+    )
+    if TASKS.keys() & set(needs.benchmarks):
+        found.append(judge())
+    for finding in found:
         say(str(finding))
-        lacking += finding.state == "missing"
     say("")
+    _say_hours(profile, needs, whole, source, say)
+    say("")
+    lacking = sum(finding.state == "missing" for finding in found)
+    names = dict.fromkeys(finding.fetch for finding in found if finding.fetch)
+    if names:
+        say(f"To get what can be fetched: sparsevlm fetch {' '.join(names)}")
+    say("check: ready to start" if not lacking else f"check: {lacking} thing(s) missing")
+    return 1 if lacking else 0
+
+
+def _say_hours(
+    profile: Profile, needs: Needs, whole: TimeEstimate, source: CheckpointBackend, say: Callable
+) -> None:
+    """Print what every notebook will take, and all together."""
+    if not whole.runs:
+        say("No benchmark is asked, so this takes minutes of a GPU, not hours.")
+        return
     say(
         "Estimates for one A100-80G at batch 1, not measurements (preflight_estimate.py says from "
         f"what), profile {profile.slug}:"
     )
-    for name, study in studies.items():
-        say(_line(name, estimate(study, models, source.quantization)))
-    say(_line("all", whole))
-    say("Runs that several tables share are run once, so all is less than the sum.")
-    say("")
-    say("check: ready to start" if not lacking else f"check: {lacking} thing(s) missing")
-    return 1 if lacking else 0
+    for name, settings in needs.notebooks.items():
+        if settings:
+            say(_line(name, estimate(settings, needs.models, source.quantization)))
+    say(_line("total", whole))
+    say(
+        f"In total {whole.hours:.1f} GPU hours are paid for: runs that several of these share are "
+        "run once, and counted once."
+    )
 
 
 def _line(name: str, e: TimeEstimate) -> str:
@@ -92,81 +96,9 @@ def _line(name: str, e: TimeEstimate) -> str:
     )
 
 
-def software(models: dict[str, Checkpoint], source: CheckpointBackend) -> Iterator[Finding]:
-    """Look at Python and the packages."""
-    yield Finding("python", platform.python_version())
-    for package, least in LEAST.items():
-        text = _version(package)
-        if text and Version(text) >= Version(least):
-            yield Finding(package, text)
-        else:
-            yield Finding(package, text or "not there", "missing", f"install {least} or later")
-    families = {model.family for model in models.values()}
-    if "video_llava" in families:
-        yield _package("av", "reading videos", "pip install 'sparsevlm-repro[a100]'")
-    if "mini_gemini" in families:
-        for package in ("sentencepiece", "google.protobuf"):
-            todo = "pip install 'sparsevlm-repro[a100]'"
-            yield _package(package, "reading MGM's tokenizer.model", todo)
-    if source.quantization:
-        for package in ("accelerate", "bitsandbytes"):
-            yield _package(package, "4 bits", "pip install 'sparsevlm-repro[quantised]'")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _package(name: str, needed: str, todo: str) -> Finding:
-    try:
-        there = find_spec(name) is not None
-    except ModuleNotFoundError:  # of the package that it is in
-        there = False
-    shown = name.removeprefix("google.")
-    if there:
-        return Finding(shown, f"there, for {needed}")
-    return Finding(shown, f"not there, needed for {needed}", "missing", todo)
-
-
-def gpu(profile: Profile, needed: TimeEstimate) -> Iterator[Finding]:
-    """Look at the GPU, its memory and its driver."""
-    import torch
-
-    driver = _driver()
-    if driver:
-        yield Finding("driver", driver)
-    if not torch.cuda.is_available():
-        why, todo = "this torch is a CPU build", "install torch for your CUDA (docs/a100.md)"
-        if cuda := torch.version.cuda:
-            why, todo = "torch sees none", f"the driver must fit CUDA {cuda}; look at nvidia-smi"
-        state = "missing" if profile.device.startswith("cuda") else "note"
-        yield Finding("gpu", why, state, todo)
-        return
-    for number in range(torch.cuda.device_count()):
-        free, total = (n / GIB for n in torch.cuda.mem_get_info(number))
-        what = f"{torch.cuda.get_device_name(number)}, {free:.0f} of {total:.0f} GiB free"
-        todo = "" if free >= needed.gib else "end other programs, or SPARSEVLM_QUANTIZATION=4bit"
-        yield _enough(f"gpu {number}", f"{what}, about {needed.gib:.0f} needed", todo)
-
-
-def _driver() -> str:
-    """Return the version of the NVIDIA driver, "" where there is none."""
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", errors="replace", timeout=30, check=True
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return done.stdout.strip().splitlines()[0] if done.stdout.strip() else ""
-
-
-def checkpoints(models: dict[str, Checkpoint], source: CheckpointBackend) -> Iterator[Finding]:
+def checkpoints(models: Iterable[Checkpoint], source: CheckpointBackend) -> Iterator[Finding]:
     """Look at every checkpoint, and whether its tokenizer puts the image where it belongs."""
-    for model in models.values():
+    for model in models:
         whole = True
         for repository in model.repositories:
             try:
@@ -175,9 +107,31 @@ def checkpoints(models: dict[str, Checkpoint], source: CheckpointBackend) -> Ite
             except CheckpointError as error:
                 whole = whole and not repository.required
                 state = "missing" if repository.required else "note"
-                yield Finding(repository.id, "not complete", state, str(error))
+                size = repository.about_bytes
+                yield Finding(repository.id, "not complete", state, str(error), model.short, size)
         if whole:
             yield from prompts(model, source)
+
+
+def data(benchmarks: Iterable[str], source: CheckpointBackend) -> Iterator[Finding]:
+    """Look at the data folder of every benchmark."""
+    for name in benchmarks:
+        folder = Path(source.data) / layout_of(name).folder
+        if wrong := verify(name, folder, complete=source.complete):
+            parts = datasets()[name].repositories
+            size, unpacked = (
+                sum(part.about_bytes for part in these)
+                for these in (parts, datasets()[name].sources)
+            )
+            ids = dict.fromkeys(f"{part.repository} @ {part.revision[:12]}" for part in parts)
+            yield Finding(
+                f"data of {name}", "not complete", "missing",
+                f"{wrong[0]}; `sparsevlm fetch {name}` gets about {size / GB:.1f} GB from "
+                f"{', '.join(ids)}",
+                name, size + unpacked,
+            )  # fmt: skip
+        else:
+            yield Finding(f"data of {name}", f"complete in {folder}")
 
 
 def prompts(model: Checkpoint, source: CheckpointBackend) -> Iterator[Finding]:
@@ -204,42 +158,6 @@ def prompts(model: Checkpoint, source: CheckpointBackend) -> Iterator[Finding]:
         benchmarks = dict.fromkeys(prompt["benchmark"] for prompt in prompts_of(family))
         what = f"those of {', '.join(benchmarks)} are the official ones, token for token"
         yield Finding(area, what)
-
-
-def data(settings: list[Setting], source: CheckpointBackend) -> Iterator[Finding]:
-    """Look at the data folder of every benchmark."""
-    for name in dict.fromkeys(setting.benchmark for setting in settings):
-        folder = Path(source.data) / layout_of(name).folder
-        if wrong := verify(name, folder, complete=source.complete):
-            yield Finding(f"data of {name}", "not complete", "missing", wrong[0])
-        else:
-            yield Finding(f"data of {name}", f"complete in {folder}")
-
-
-def disk(
-    needed: TimeEstimate, models: dict[str, Checkpoint], source: CheckpointBackend
-) -> Iterator[Finding]:
-    """Look at the space for what is still to be fetched, and for results."""
-    folder, to_fetch = Path(source.checkpoints), 0
-    for repository in (r for model in models.values() for r in model.repositories):
-        try:
-            locate(repository, folder)
-        except CheckpointError:
-            to_fetch += repository.about_bytes
-    for area, where, size in (
-        ("disk for checkpoints", folder, to_fetch),
-        ("disk for results", RESULTS, needed.disk),
-    ):
-        while not where.exists():
-            where = where.parent
-        free = shutil.disk_usage(where).free
-        todo = "" if free > size else "free some space, or keep them elsewhere"
-        yield _enough(area, f"{free / GB:.0f} GB free, about {size / GB:.0f} needed", todo)
-
-
-def _enough(area: str, what: str, todo: str) -> Finding:
-    """A finding that is ok where there is nothing to do."""
-    return Finding(area, what, "missing" if todo else "ok", todo)
 
 
 def judge() -> Finding:

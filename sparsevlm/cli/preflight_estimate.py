@@ -8,14 +8,17 @@ remaining time once it runs.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from sparsevlm.benchmarks.loaders import layout_of
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.studies import studies
-from sparsevlm.models.checkpoints.declared import Checkpoint
+from sparsevlm.evaluation.studies import studies_of
+from sparsevlm.models.checkpoints.contents import family_and_config, sizes_of
+from sparsevlm.models.checkpoints.declared import Checkpoint, declared
 from sparsevlm.models.sizes import kv_bytes, prefill_flops
+from sparsevlm.paper.notebooks import notebooks_of, source_path
 
 GIB = 1024**3
 OPERATIONS_PER_SECOND = 2 * 4.62e12 / 0.05782  # Table 1, first row
@@ -69,6 +72,37 @@ class Setting:
     method: str
     tokens: int | None
     samples: int
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What some notebooks need.
+
+    Attributes
+    ----------
+    notebooks : dict of list of Setting
+        By notebook: its evaluation runs; none where it asks no benchmark.
+    models : dict of Checkpoint
+        By the name in profiles.
+    """
+
+    notebooks: dict[str, list[Setting]]
+    models: dict[str, Checkpoint]
+
+    @property
+    def settings(self) -> list[Setting]:
+        """All runs, each once."""
+        return list(dict.fromkeys(s for settings in self.notebooks.values() for s in settings))
+
+    @property
+    def benchmarks(self) -> list[str]:
+        """All benchmarks, each once."""
+        return list(dict.fromkeys(setting.benchmark for setting in self.settings))
+
+    def gib(self, quantization: str | None = None) -> float:
+        """Return the GPU memory that the largest model takes."""
+        alone = [Setting(name, "", "dense", None, 1) for name in self.models]
+        return max(gib(s, self.models[s.model], quantization) for s in [*alone, *self.settings])
 
 
 def settings_of(profile: Profile) -> list[Setting]:
@@ -135,10 +169,37 @@ def gib(setting: Setting, model: Checkpoint, quantization: str | None = None) ->
     return (weights + cache) / GIB + GIB_RUNTIME
 
 
-def studies_of(profile: Profile) -> dict[str, list[Setting]]:
-    """Return the runs of every study of a profile, by its name."""
-    return {
-        name: settings_of(profile.for_study(name))
-        for name, study in studies().items()
-        if study.only in ("", profile.name)
+def needs_of(profile: Profile, notebooks: Sequence[str] = ()) -> Needs:
+    """Return what notebooks need; none means all of the profile.
+
+    Raises
+    ------
+    ValueError
+        There is no such notebook, or it belongs to another profile.
+    CheckpointError
+        The model is a folder that holds no checkpoint.
+    """
+    names = dict.fromkeys(notebooks or notebooks_of(profile.name))
+    asking = [name for name in names if "page.profile" in source_path(name).read_text("utf-8")]
+    settings = {
+        name: [s for study in studies_of(name) for s in settings_of(profile.for_study(study))]
+        for name in names
     }
+    used = [s.model for runs in settings.values() for s in runs]
+    used += [profile.model for name in asking if not settings[name]]
+    return Needs(settings, {name: checkpoint_of(name) for name in dict.fromkeys(used)})
+
+
+def checkpoint_of(name: str) -> Checkpoint:
+    """Return a checkpoint of the table, or of a folder as far as its files say what it is.
+
+    Raises
+    ------
+    CheckpointError
+        The folder holds no checkpoint that can be loaded.
+    """
+    if known := declared(name):
+        return known
+    weights = sum(path.stat().st_size for path in Path(name).glob("*.safetensors"))
+    family, _ = family_and_config(name)
+    return Checkpoint(name, name, family, "float16", weights // 2, sizes_of(name), ())

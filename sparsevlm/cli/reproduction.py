@@ -135,14 +135,21 @@ def provenance(
 
 
 @app.command("list")
-def list_names() -> int:
+def list_names(
+    section: Annotated[
+        str, typer.Argument(metavar="SECTION", help="only the names of this one, such as notebooks")
+    ] = "",
+    profile: Annotated[str, option("only the notebooks that belong to it")] = "",
+) -> int:
     """List methods, benchmarks, profiles, models and notebooks."""
     from sparsevlm.benchmarks import BENCHMARKS
     from sparsevlm.evaluation.profiles import profiles
     from sparsevlm.methods import METHODS
-    from sparsevlm.paper.notebooks import known_notebooks
+    from sparsevlm.paper.notebooks import known_notebooks, notebooks_of
     from sparsevlm.paper.parameters import full_model_name, registered
 
+    chosen = profile and chosen_profile(profile).name
+    notebooks = notebooks_of(chosen) if chosen else known_notebooks()
     sections = {
         "methods": {name: method.label for name, method in METHODS.items()},
         "benchmarks": {name: benchmark.label for name, benchmark in BENCHMARKS.items()},
@@ -152,8 +159,13 @@ def list_names() -> int:
             for name, profile in profiles().items()
         },
         "models": {name: full_model_name(name) for name in registered("model")},
-        "notebooks": {name: f"notebooks/{name}.ipynb" for name in known_notebooks()},
+        "notebooks": {name: f"notebooks/{name}.ipynb" for name in notebooks},
     }
+    if section:
+        if section not in sections:
+            raise UsageError(f"unknown section {section!r}; known: {', '.join(sections)}")
+        print("\n".join(sections[section]))
+        return DONE
     for title, entries in sections.items():
         print(title)
         for name, what in entries.items():
@@ -164,16 +176,28 @@ def list_names() -> int:
 @app.command()
 def check(
     profile: Annotated[str, option("a100: is this machine ready for it, and how long")] = "mini",
+    only: Only = NONE,
+    model: ModelName = "",
+    limit: Limit = 0,
     fix: Annotated[bool, flag("--fix", "generate the notebooks again")] = False,
 ) -> int:
     """Check notebooks and bundled files, or whether a machine is ready for a profile."""
     from sparsevlm.miniature.registry import MINIATURES
 
-    chosen = chosen_profile(profile)
+    chosen = chosen_profile(profile, model, limit)
     if chosen.model not in MINIATURES and not chosen.missing:
-        from sparsevlm.cli import preflight
+        from sparsevlm.cli import preflight, preflight_estimate
 
-        return preflight.main(chosen)
+        try:
+            needs = preflight_estimate.needs_of(chosen, only)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        return preflight.main(chosen, needs)
+    if only or model or limit:
+        raise UsageError(
+            "--only, --model and --limit are for a profile that runs a checkpoint, such as a100; "
+            f"{chosen.model} comes with the repository"
+        )
     from sparsevlm.cli import check as files
     from sparsevlm.evaluation.paths import relative
     from sparsevlm.paper.notebooks import write_notebooks

@@ -24,8 +24,8 @@ from sparsevlm.evaluation.results.failures import RunError
 from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.runs import execute_runs, missing_runs
-from sparsevlm.evaluation.studies import belongs, studies_of
-from sparsevlm.paper.notebooks import declared_parameters, known_notebooks, source_path
+from sparsevlm.evaluation.studies import studies_of
+from sparsevlm.paper.notebooks import declared_parameters, notebooks_of, source_path
 from sparsevlm.paper.page import Page, open_page
 from sparsevlm.paper.parameters import from_text
 
@@ -110,9 +110,7 @@ def make_plan(
     for name in ("profile", "limit", "model"):
         if name in overrides:
             raise ValueError(f"the {name} is chosen with --{name}, not with -p")
-    names = list(dict.fromkeys(names)) or [
-        name for name in known_notebooks() if belongs(name, profile.name)
-    ]
+    names = list(dict.fromkeys(names)) or notebooks_of(profile.name)
     pages = [_page(name, profile, overrides) for name in names]
     wanted = dict.fromkeys(study for name in names for study in studies_of(name))
     planned = {study: plan_runs(profile.for_study(study), store=store) for study in wanted}

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from transformers import PreTrainedModel
 
 
@@ -36,8 +37,8 @@ def place(model: PreTrainedModel, device: str, dtype: torch.dtype) -> None:
     lose digits.
     """
     for weight in model.parameters():
-        if weight.is_floating_point():
-            weight.data = weight.data.to(device, dtype)
+        there = weight.detach().to(device, dtype)
+        torch.utils.swap_tensors(weight, Parameter(there, weight.requires_grad))
     model.to(device)
     for part in model.modules():
         if isinstance(part, PreTrainedModel):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sparsevlm.evaluation.paths import NOTEBOOKS
 from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.evaluation.studies import belongs
 
 SOURCES = NOTEBOOKS / "src"
 _MARK = re.compile(r"^# %%(?P<head>.*)$", re.MULTILINE)
@@ -50,6 +51,11 @@ class Parameter:
 def known_notebooks(sources: Path = SOURCES) -> list[str]:
     """Return the names of all notebooks, in alphabetical order."""
     return sorted(path.stem for path in sources.glob("*.py"))
+
+
+def notebooks_of(profile: str) -> list[str]:
+    """Return the names of the notebooks that can be run with a profile."""
+    return [name for name in known_notebooks() if belongs(name, profile)]
 
 
 def source_path(name: str, sources: Path = SOURCES) -> Path:

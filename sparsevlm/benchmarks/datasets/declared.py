@@ -100,6 +100,11 @@ class Dataset:
     part: Part | None = None
     by_hand: str = ""
 
+    @property
+    def repositories(self) -> tuple[Source | Videos, ...]:
+        """All that something is fetched from."""
+        return (*self.sources, *([self.videos] if self.videos else []))
+
 
 @cache
 def datasets() -> dict[str, Dataset]:

@@ -8,6 +8,7 @@ everything from the first line that is not whole is cut off when the file is ope
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,8 @@ from pathlib import Path
 from sparsevlm.evaluation.results.atomic import write_all
 from sparsevlm.evaluation.results.failures import RunError, saying_when_full
 from sparsevlm.evaluation.results.run import canonical_json
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)
 
 
 class JsonLines:
@@ -123,14 +126,27 @@ def locked(path: Path, busy: Exception) -> Iterator[None]:
         The lock file.
     busy : Exception
         Raised where another process holds it.
+
+    Raises
+    ------
+    RunError
+        The file system has no such locks. Lock files that stand for themselves would outlive a
+        killed job, and every other machine would wait for it.
     """
     from filelock import FileLock, Timeout
 
-    lock = FileLock(path)
+    lock = FileLock(path, fallback_to_soft=False)
     try:
         lock.acquire(timeout=0)
     except Timeout:
         raise busy from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+        raise RunError(
+            f"{path.parent} is on a file system without file locks ({error.strerror}); mount it "
+            "with them (NFS 4, Lustre with -o flock), or make this folder a link to another one"
+        ) from None
     try:
         yield
     finally:

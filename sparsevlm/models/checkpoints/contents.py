@@ -96,5 +96,6 @@ def identity(name: str, folder: Path | None = None, quantization: str | None = N
 
 @lru_cache(maxsize=4)
 def _folder_digests(where: Path) -> list:
-    files = sorted(p for p in where.iterdir() if p.suffix in (".safetensors", ".json", ".model"))
+    kinds = (".safetensors", ".json", ".model")
+    files = sorted(p for p in where.iterdir() if p.suffix in kinds or p.name == "merges.txt")
     return [[path.name, content_digest(path, "sha256")] for path in files]

@@ -8,6 +8,7 @@ SentencePiece goes by their scores.
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,7 +86,7 @@ def _scores(path: Path) -> dict[str, float] | None:
     if not path.is_file():
         return None
     try:
-        import google.protobuf  # noqa: F401  transformers needs it for this file
+        import_module("google.protobuf")  # transformers reads the file with it
         from sentencepiece import SentencePieceProcessor
     except ImportError as error:
         raise CheckpointError(
