@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
-from synthetic_videoqa import write_synthetic_videos
+from synthetic_videoqa import Change, unchanged, write_synthetic_videos
 
 from sparsevlm.benchmarks.loaders import gqa, mmbench, mme, mmvet, pope, scienceqa, seed, textvqa
 from sparsevlm.benchmarks.loaders.layout import LETTER_ANSWER, SHORT_ANSWER
@@ -42,7 +42,7 @@ def write_synthetic(
     folder: str | Path,
     n: int = 24,
     seed: int = 0,
-    change: Callable[[Sample], Sample] = lambda sample: sample,
+    change: Change = unchanged,
 ) -> Path:
     """Write a tiny data set in the official layout and return its folder.
 

@@ -17,6 +17,13 @@ from sparsevlm.benchmarks.loaders.frames import KEY
 from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, SETS, VideoSet
 from sparsevlm.benchmarks.sample import Sample
 
+Change = Callable[[Sample], Sample]  # another sample in place of one that was drawn
+
+
+def unchanged(sample: Sample) -> Sample:
+    """Return the sample as it was drawn."""
+    return sample
+
 
 def _save_array(frames: Sequence[Image.Image], path: Path) -> None:
     np.savez_compressed(path.with_suffix(".npz"), **{KEY: np.stack([*map(np.asarray, frames)])})
@@ -52,7 +59,7 @@ def write_synthetic_videos(
     folder: str | Path,
     n: int = 24,
     seed: int = 0,
-    change: Callable[[Sample], Sample] = lambda sample: sample,
+    change: Change = unchanged,
 ) -> Path:
     """Write a tiny data set in the official layout and return its folder.
 

@@ -8,7 +8,7 @@ random, drawn so that an answer is a word or two.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import transformers
 from safetensors.torch import save_file
 from spread import spread
 from torch import Tensor, nn
-from vocabularies import write_llava, write_mgm, write_qwen2_vl, write_video_llava
+from vocabularies import WRITERS
 
 from sparsevlm.models.checkpoints import CHECKPOINTS, Checkpoint
 from sparsevlm.models.checkpoints.places import (
@@ -33,7 +33,7 @@ from sparsevlm.models.mini_gemini.names import AUX, official_name
 
 WIDTH, HEADS = 64, 16  # SparseVLM+ chooses 14 of the heads
 ANSWERS = "Yes No A B C D 1 2 red blue left right".split()
-# A word of the prompt, and the answer that it makes likelier; a later one goes before an earlier one.
+# A word of the prompt, and the answer that it makes likelier; later ones go before earlier ones.
 TAUGHT = {"phrase": "Yes", "letter": "A", "color": "red"}
 LOUD, LEAN = 100.0, 1.5  # in an embedding; gain of the last layer, per visual token
 SHARDS = 3
@@ -57,8 +57,6 @@ class Kind:
     ----------
     config : dict
         What config.json holds beside the sizes of the decoder.
-    vocabulary : folder -> None
-        Writes the files of its tokenizer.
     names : sequence of (str, str)
         Beginnings of the names of weights: of transformers 5, and in the files.
     model : str
@@ -66,7 +64,6 @@ class Kind:
     """
 
     config: dict
-    vocabulary: Callable[[Path], object]
     names: tuple[tuple[str, str], ...] = ()
     model: str = ""
 
@@ -86,7 +83,7 @@ KINDS = {
             "torch_dtype": "float16", "tie_word_embeddings": False,
             "vision_config": {**CLIP, "image_size": 336},
         },
-        write_llava, VICUNA_NAMES, "LlavaForConditionalGeneration",
+        VICUNA_NAMES, "LlavaForConditionalGeneration",
     ),
     "video_llava": Kind(
         {
@@ -97,7 +94,7 @@ KINDS = {
             "torch_dtype": "float16", "tie_word_embeddings": False,
             "vision_config": {**CLIP, "image_size": 224},
         },
-        write_video_llava, VICUNA_NAMES, "VideoLlavaForConditionalGeneration",
+        VICUNA_NAMES, "VideoLlavaForConditionalGeneration",
     ),
     "qwen2_vl": Kind(
         {
@@ -115,7 +112,6 @@ KINDS = {
                 "spatial_patch_size": 14, "temporal_patch_size": 2,
             },
         },
-        write_qwen2_vl,
         (("model.language_model.", "model."), ("model.visual.", "visual.")),
         "Qwen2VLForConditionalGeneration",
     ),
@@ -135,7 +131,6 @@ KINDS = {
             "aux_config": {"hidden_sizes": [8, 8, 16, 16], "depths": [1, 1, 1, 1],
                            "patch_size": 4},
         },
-        write_mgm,
     ),
 }  # fmt: skip
 
@@ -171,7 +166,7 @@ def write_checkpoints(folder: Path, names: tuple[str, ...] = ()) -> Path:
 def write_checkpoint(checkpoint: Checkpoint, where: Path, seed: int = 0) -> None:
     """Write the files of one repository into a folder."""
     kind = KINDS[checkpoint.family]
-    kind.vocabulary(where)
+    WRITERS[checkpoint.family](where)
     sizes = {
         **TEXT, "num_hidden_layers": checkpoint.sizes.layers,
         "vocab_size": checkpoint.sizes.vocabulary,
@@ -221,7 +216,7 @@ def _teach(model: nn.Module, tokenizer: object, gain: float) -> None:
     end = tokenizer.eos_token_id if end in (None, tokenizer.unk_token_id) else end
     with torch.no_grad():
         # 1. Nobody else writes or reads these coordinates.
-        for name, part in model.named_modules():
+        for part in model.modules():
             if isinstance(part, nn.Linear) and part.out_features == WIDTH:
                 part.weight[own] = 0
                 if part.bias is not None:

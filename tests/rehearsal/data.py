@@ -1,23 +1,21 @@
-"""Drawn data of all twelve benchmarks, in the folders that the loaders read."""
+"""Drawn data of all twelve benchmarks, in the layouts that a fetch leaves."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
-from synthetic import write_synthetic
+from dataset_hub import write_fetched
 
 from sparsevlm.benchmarks import BENCHMARKS, Sample
-from sparsevlm.benchmarks.loaders import layout_of, load
 
-NOTE = "drawn for a rehearsal, no real data"
 LETTERS = "ABCDE"
 
 
 def write_data(folder: Path, rows: int, names: Sequence[str] = tuple(BENCHMARKS)) -> Path:
-    """Write drawn data into the folder of SPARSEVLM_DATA; each set says that it is a part.
+    """Write drawn data into the folder of SPARSEVLM_DATA, as a fetch of a part leaves them.
 
     Parameters
     ----------
@@ -29,10 +27,7 @@ def write_data(folder: Path, rows: int, names: Sequence[str] = tuple(BENCHMARKS)
         Benchmarks.
     """
     for seed, name in enumerate(names):
-        where = folder / layout_of(name).folder
-        write_synthetic(name, where, rows, seed, lambda sample, name=name: answerable(name, sample))
-        count = len(load(name, where, complete=False))
-        (where / "part.json").write_text(json.dumps({"rows": count, "note": NOTE}))
+        write_fetched(name, folder, rows, seed, partial(answerable, name))
     return folder
 
 
