@@ -18,11 +18,12 @@ from sparsevlm.evaluation.runs import missing_runs, plan_runs
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims import collect as claims_collect
 from sparsevlm.paper.claims import file as claims_file
+from sparsevlm.paper.claims import measures
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims import records as claims_records
 from sparsevlm.paper.claims.claim import Claim, ClaimResult, Entry
 from sparsevlm.paper.claims.collect import collect
-from sparsevlm.paper.claims.records import NotRunError, ProfileRecords
+from sparsevlm.paper.claims.measures import MEASURES, NotRunError, ProfileRecords
 
 
 @pytest.fixture
@@ -115,8 +116,8 @@ def test_scores_and_leads_on_one_benchmark_come_from_the_answers():
 
 
 def test_the_data_of_a_figure_is_its_record(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims_records, "FIGURES", tmp_path)
-    found = ProfileRecords("mini", claims_records.MEASURES)
+    monkeypatch.setattr(measures, "FIGURES", tmp_path)
+    found = ProfileRecords("mini", MEASURES)
     with pytest.raises(NotRunError, match="figure_1.data.csv is not there"):
         claims_records.focus_lead(found, "sparsevlm", "tome")
     rows = "method,mean,low,high\nsparsevlm,16,13,19\ntome,2,1,3\n"
@@ -124,13 +125,13 @@ def test_the_data_of_a_figure_is_its_record(tmp_path, monkeypatch):
     (tmp_path / "figure_7.data.csv").write_text(
         '"holders, image","holders, words"\n' + "0.3,0.5\n0.4,0.6\n" * 5
     )
-    found = ProfileRecords("mini", claims_records.MEASURES)
+    found = ProfileRecords("mini", MEASURES)
     assert claims_records.focus_lead(found, "sparsevlm", "tome") == Estimate(14, 10, 18)
     gap = claims_records.redundancy_gap(found)
     assert gap.value == pytest.approx(20) and gap.low == pytest.approx(20)
     (tmp_path / "mini-8").mkdir()
     (tmp_path / "mini-8" / "figure_1.data.csv").write_text(rows)
-    other = ProfileRecords("mini-8", claims_records.MEASURES)
+    other = ProfileRecords("mini-8", MEASURES)
     assert claims_records.focus_lead(other, "tome", "tome") == Estimate(0, -2, 2)
 
 

@@ -34,8 +34,8 @@ from sparsevlm.models.mini_gemini.names import AUX, official_name
 WIDTH, HEADS = 64, 16  # SparseVLM+ chooses 14 of the heads
 ANSWERS = "Yes No A B C D 1 2 red blue left right".split()
 # A word of the prompt, and the answer that it makes likelier; later ones go before earlier ones.
-TAUGHT = {"phrase": "Yes", "letter": "A", "color": "red"}
-LOUD, LEAN = 100.0, 1.5  # in an embedding; gain of the last layer, per visual token
+TAUGHT = {"letter": "A", "color": "red", "phrase": "Yes"}
+LOUD, LEAN = 100.0, 8.0  # in an embedding; gain of the last layer, per visual token
 SHARDS = 3
 UNPINNED = "4dd6abe" + "0" * 33  # the commit of a repository whose revision is not known
 

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OF_MINIATURES = ("miniature",)  # notebooks that are about nothing else
 NEVER = re.compile(r"[Mm]iniature|[Bb]undled|mini-(llava|gemini|qwen|video)")  # in no other one
 JUDGE = "gpt-4.1-mini"
+NO_HUB = "http://127.0.0.1:9"  # nobody listens there: who asks the hub, fails
 
 
 class RehearsalError(Exception):
@@ -60,7 +61,8 @@ class Rehearsal:
             "SPARSEVLM_DATA": str(self.folder / "data"),
             "SPARSEVLM_DEVICE": "cpu",
             "OMP_NUM_THREADS": "1",
-            "HF_HUB_OFFLINE": "1",
+            "HF_ENDPOINT": NO_HUB,
+            "HF_HUB_OFFLINE": "0",
             "TOKENIZERS_PARALLELISM": "false",
         }
 

@@ -25,7 +25,7 @@ from sparsevlm.paper.claims.claim import (
     judge_miniature,
     last_digit,
 )
-from sparsevlm.paper.claims.records import NotJudgedError, NotRunError, ProfileRecords
+from sparsevlm.paper.claims.measures import MEASURES, NotJudgedError, NotRunError, ProfileRecords
 
 PROFILES = ("mini", "a100")
 
@@ -41,10 +41,10 @@ def collect(
     claims : sequence of Claim, optional
         Default: those that are declared.
     measures : mapping, optional
-        Default: `records.MEASURES`.
+        Default: `measures.MEASURES`.
     """
     claims = declared.load() if claims is None else claims
-    measures = records.MEASURES if measures is None else measures
+    measures = MEASURES if measures is None else measures
     found = {name: ProfileRecords(name, measures) for name in PROFILES}
     entries = []
     for claim in claims:
