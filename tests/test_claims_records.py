@@ -225,3 +225,24 @@ def test_a_part_of_a_benchmark_gives_no_verdict(monkeypatch, tmp_path):
     found = ProfileRecords("a100", {"table_1": measure})
     claims_records._results(found, "table_1", benchmark="pope")
     assert found.note == ""
+
+
+def test_tables_2_and_figure_4_have_records():
+    skill = {"dense": 1.0, ("sparsevlm", 64): 0.6, ("sparsevlm", 256): 1.0, "fastv": 0.5}
+    profile = narrowed("figure_4", methods=("sparsevlm", "fastv"), budgets=(256, 64))
+    made = fabricate(profile, skill, visual=lambda number: 570 + number % 2)
+    results = study.from_records(profile, made, SHAPE)
+    found = ProfileRecords("mini", {"figure_4": lambda profile: results})
+
+    def mean(tokens):
+        return claims_records.average_score(found, "sparsevlm", tokens, "figure_4")
+
+    lead = claims_records.mean_lead(found, "sparsevlm", "fastv", 256, "figure_4")
+    fastv = claims_records.average_score(found, "fastv", 256, "figure_4")
+    assert lead.value == pytest.approx(mean(256) - fastv) and lead.low > 0
+    slope = claims_records.slope(found, "sparsevlm", 256, 64, "figure_4")
+    assert slope == pytest.approx(100 * (mean(256) - mean(64)) / 192) and slope > 0
+    above = claims_records.budgets_above(found, "sparsevlm", "fastv", "pope", "figure_4")
+    assert above == 2
+    assert claims_records.budgets_above(found, "fastv", "fastv", "pope", "figure_4") == 0
+    assert claims_records.visual_tokens(found, "pope", "figure_4") == 570.5
