@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
+from sparsevlm.analysis.study import DENSE_SETTING, Results
+from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, figure_size, use_style
+from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.profiles import Profile
 
 if TYPE_CHECKING:
@@ -20,12 +23,97 @@ RELATIVE = "accuracy relative to dense (%)"
 
 
 def panels(rows: int, columns: int, height: float, **options: object) -> tuple[Figure, np.ndarray]:
-    """Return a figure two columns wide and its axes [rows, columns]; options as of `subplots`."""
+    """Return a figure as wide as `OUTPUT` says, and its axes [rows, columns].
+
+    In one column of a paper a single row becomes a stack of panels, two abreast from the third on,
+    and several rows stand side by side.
+
+    Parameters
+    ----------
+    rows, columns : int
+    height : float
+        In inches, for two columns of a paper.
+    **options
+        As of `subplots`.
+    """
     import matplotlib.pyplot as plt
 
     use_style()
-    return plt.subplots(
-        rows, columns, figsize=figure_size(2, height), squeeze=False, **options
+    if OUTPUT.columns == 2:
+        return plt.subplots(
+            rows, columns, figsize=figure_size(2, height), squeeze=False, **options
+        )  # fmt: skip
+    across = rows if rows > 1 else min(2, (columns + 1) // 2)
+    down = -(-rows * columns // across)
+    if rows == 1:
+        options.pop("sharex", None)
+    size = figure_size(2, 0.3 + 0.85 * down * height / rows)
+    fig, grid = plt.subplots(down, across, figsize=size, squeeze=False, **options)
+    if rows > 1:
+        return fig, grid.T
+    for axes in grid.flat[columns:]:
+        axes.remove()
+    return fig, grid.reshape(1, -1)[:, :columns]
+
+
+def y_label(row: Sequence[Axes], text: str) -> None:
+    """Name the y axis of panels that share one, wherever none of them stands to the left."""
+    named = set()
+    for axes in row:
+        if (place := axes.get_subplotspec().rowspan.start) not in named:
+            axes.set_ylabel(text)
+            named.add(place)
+
+
+def say_empty(axes: Axes, why: str) -> None:
+    """Say in a panel without data why there is none."""
+    width = axes.get_position().width * axes.figure.get_figwidth()
+    text = textwrap.fill(why, max(12, int(width / 0.065)))
+    axes.text(0.5, 0.5, text, ha="center", va="center", size=6.5, color="#666666",
+              transform=axes.transAxes)  # fmt: skip
+
+
+def why_no_percent(results: Results, benchmarks: Sequence[str] = ()) -> str:
+    """Return why there is no percent of the dense score, or "" where there is.
+
+    Parameters
+    ----------
+    results : Results
+    benchmarks : sequence of str
+        Over which; by default over all of them.
+    """
+    zero = [
+        BENCHMARKS[name].label for name in benchmarks or results.profile.benchmarks
+        if not results.value("score", DENSE_SETTING, name)
+    ]  # fmt: skip
+    return f"no relative accuracy: the dense model scores 0 on {', '.join(zero)}" if zero else ""
+
+
+def draw_relative(
+    axes: Axes, results: Results, methods: Sequence[str], step: float = 0.012, kind: str = ""
+) -> list[float]:
+    """Draw relative accuracy, or say why there is none; see `draw_methods`.
+
+    Parameters
+    ----------
+    axes : Axes
+    results : Results
+    methods : sequence of str
+    step : float
+    kind : str
+        The measure on the x axis; by default the budget.
+
+    Returns
+    -------
+    list of float
+        All places on the x axis.
+    """
+    if why := why_no_percent(results):
+        say_empty(axes, why)
+    return draw_methods(
+        axes, methods, sorted(results.profile.budgets),
+        lambda m, b: results.get("relative accuracy", (m, b)),
+        lambda m, b: results.value(kind, (m, b)) if kind else b, step,
     )  # fmt: skip
 
 
@@ -97,6 +185,13 @@ def draw_methods(
     return drawn
 
 
+def draw_published(axes: Axes, points: Mapping[float, float], label: str = "") -> None:
+    """Draw numbers of the paper's SparseVLM by their place on the x axis: hollow, dashed."""
+    look = line_style("sparsevlm") | {"label": label or None}
+    if points:
+        axes.plot(points.keys(), points.values(), linestyle="--", markerfacecolor="white", **look)
+
+
 def spread(count: int, step: float) -> list[float]:
     """Return offsets around zero that keep the intervals of several methods apart."""
     return [step * (place - (count - 1) / 2) for place in range(count)]
@@ -108,10 +203,19 @@ def level_line(axes: Axes, value: float, label: str = "") -> None:
 
 
 def legend_above(fig: Figure, axes: Axes, columns: int, title: str = "") -> None:
-    """Put the legend of one panel above the figure."""
-    handles, labels = axes.get_legend_handles_labels()
-    how = {"title": title.replace("\n", ", "), "title_fontsize": 7} if title else {}
-    fig.legend(handles, labels, loc="outside upper center", ncols=columns, **how)
+    """Put the legend of one panel above the figure, in at most so many columns as fit."""
+    fit_legend(fig, *axes.get_legend_handles_labels(), columns, title.replace("\n", ", "))
+
+
+def fit_legend(fig: Figure, handles: Sequence, labels: Sequence[str], columns: int,
+               title: str = "") -> None:  # fmt: skip
+    """Put these entries above the figure; arguments as of `legend_above`."""
+    how = {"title": title, "title_fontsize": 7} if title else {}
+    for ncols in range(columns, 0, -1):
+        legend = fig.legend(handles, labels, loc="outside upper center", ncols=ncols, **how)
+        if ncols == 1 or legend.get_window_extent().width <= fig.bbox.width:
+            return
+        legend.remove()
 
 
 def tokens_axis(axes: Axes, values: Sequence[float], name: str) -> None:
@@ -125,21 +229,37 @@ def tokens_axis(axes: Axes, values: Sequence[float], name: str) -> None:
     name : str
         Of the axis.
     """
-    low, high = 0.9 * min(values), 1.1 * max(values)
+    low, high = 0.9 * min(values), 1.12 * max(values)
     ticks = [tick for tick in ROUND_TOKENS if low <= tick <= high]
     if len(ticks) < 4:
         ticks = [tick for tick in range(32, 2049, 32) if low <= tick <= high]
     axes.set_xscale("log", base=2)
     axes.set_xticks(ticks, [str(tick) for tick in ticks])
     axes.minorticks_off()
+    axes.set_xlim(low, high)
     axes.set_xlabel(name)
     axes.grid(axis="y")
 
 
-def budget_axis(axes: Axes, budgets: Sequence[int]) -> None:
+def apart(axes: Axes, values: Sequence[int]) -> list[int]:
+    """Return those of rising values whose labels have room beside each other on a log axis."""
+    inches = axes.get_position().width * axes.figure.get_figwidth()
+    least = (1.3 * max(values) / min(values)) ** (0.2 / inches)
+    chosen = list(values[:1])
+    for value in values[1:]:
+        if value == values[-1]:
+            chosen = [one for one in chosen if value >= least * one]
+        if not chosen or value >= least * chosen[-1]:
+            chosen.append(value)
+    return chosen
+
+
+def budget_axis(axes: Axes, budgets: Sequence[int],
+                name: str = "visual tokens kept (mean over layers)") -> None:  # fmt: skip
     """Make the x axis one of budgets: doubled from tick to tick, named as the paper counts."""
-    tokens_axis(axes, budgets, "visual tokens kept (mean over layers)")
-    axes.set_xticks(budgets, [str(b) for b in budgets])
+    tokens_axis(axes, budgets, name)
+    ticks = apart(axes, sorted(budgets))
+    axes.set_xticks(ticks, [str(tick) for tick in ticks])
 
 
 def measured_title(profile: Profile) -> str:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from sparsevlm.analysis import study, tables
 from sparsevlm.analysis.study import OURS, PaperNumbers, Results
-from sparsevlm.analysis.style import folder_of, save_figure
+from sparsevlm.analysis.style import OUTPUT, folder_of, save_figure
 from sparsevlm.analysis.words import label
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.atomic import write_text
@@ -50,6 +50,18 @@ class Section:
         head = [*self.table.index.names, *self.table.columns]
         rows = [[*i, *v] for i, v in zip(self.table.index, self.table.to_numpy(), strict=True)]
         return [head, ["---"] * 2 + ["---:"] * len(self.table.columns), *rows]
+
+    @property
+    def latex(self) -> str:
+        """The table for LaTeX with booktabs, heading and text above it as comments."""
+        said = "".join(
+            f"% {line}\n" for line in f"{self.heading}\n{self.text}".splitlines() if line
+        )
+        aligned = "l" * self.table.index.nlevels + "r" * len(self.table.columns)
+        rows = self.table.reset_index()
+        repeated = rows[rows.columns[0]].eq(rows[rows.columns[0]].shift())
+        rows[rows.columns[0]] = rows[rows.columns[0]].mask(repeated, "")
+        return said + rows.to_latex(index=False, escape=True, column_format=aligned)
 
     @property
     def styled(self) -> Styler:
@@ -89,7 +101,7 @@ def write(
     sections: Sequence[Section],
     folder: str | Path = "figures",
 ) -> list[Path]:
-    """Write NAME.md, NAME.csv and NAME.html, each atomically.
+    """Write NAME.md, NAME.csv, NAME.html and NAME.tex, or those in `OUTPUT`, each atomically.
 
     Parameters
     ----------
@@ -108,13 +120,15 @@ def write(
     page = templates().get_template("page.html.j2")
     title = name.replace("_", " ").capitalize()
     written = {
-        f"{name}.md": markdown(sections),
-        f"{name}.csv": numbers.to_csv(lineterminator="\n"),
-        f"{name}.html": page.render(sections=sections, title=title),
+        "md": markdown(sections),
+        "csv": numbers.to_csv(lineterminator="\n"),
+        "html": page.render(sections=sections, title=title),
+        "tex": "\n".join(section.latex for section in sections if section.table is not None),
     }
-    for file, text in written.items():
-        write_text(target / file, text)
-    return [target / file for file in written]
+    files = {target / f"{name}.{kind}": written[kind] for kind in written if kind in OUTPUT.formats}
+    for file, text in files.items():
+        write_text(file, text)
+    return list(files)
 
 
 @dataclass(frozen=True)
@@ -157,7 +171,7 @@ class Report:
         name = self.study or self.name
         return study.measure(profile, name, self.ours, self.paper, run_missing, judge)
 
-    def save(self, results: Results, folder: str | Path = "figures") -> list[Path]:
+    def save(self, results: Results, folder: str | Path = "figures", name: str = "") -> list[Path]:
         """Draw the figure and write it with its data, then the page and its numbers.
 
         Parameters
@@ -166,19 +180,21 @@ class Report:
             From `measure`.
         folder : str or path
             Relative to the repository; a profile other than the miniature gets a folder of its own.
+        name : str
+            Of the files; by default that of the notebook.
         """
         data, place = (self.data or self.numbers)(results), place_of(results, folder)
         files = save_figure(
-            self.figure(results), self.name, results.profile, results.ids, place, data
+            self.figure(results), name or self.name, results.profile, results.ids, place, data
         )  # fmt: skip
-        return files + self.write(results, folder) if self.has_page else files
+        return files + self.write(results, folder, name) if self.has_page else files
 
-    def write(self, results: Results, folder: str | Path = "figures") -> list[Path]:
+    def write(self, results: Results, folder: str | Path = "figures", name: str = "") -> list[Path]:
         """Write the page and its numbers; arguments as of `save`."""
         table = self.numbers(results)
         table.insert(0, "model", title(results))
         place = place_of(results, folder)
-        return write(self.name, results.profile, table, self.page(results), place)
+        return write(name or self.name, results.profile, table, self.page(results), place)
 
 
 def place_of(results: Results, folder: str | Path) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -66,7 +67,8 @@ METHOD_STYLE = method_styles(METHODS)
 
 COLUMN_INCHES = {1: 3.25, 2: 6.75}
 FORMATS = ("pdf", "png", "svg")
-_MARKER_POINTS = 5.5
+TABLE_FORMATS = ("md", "csv", "html", "tex")
+SMALLEST = 6  # points; no text of a figure is smaller
 _MARKER_ID = "profile-marker"
 
 _RC = {
@@ -94,12 +96,39 @@ _RC = {
     "lines.markersize": 4,
     "figure.dpi": 150,
     "figure.constrained_layout.use": True,
-    # Type 42 keeps text as text in a PDF; in an SVG the glyphs are drawn as paths, so that no
-    # reader needs the font.
-    "pdf.fonttype": 42,
-    "svg.fonttype": "path",
+    "pdf.fonttype": 42,  # keeps text as text
     "svg.hashsalt": "sparsevlm",
 }
+
+
+@dataclass
+class Output:
+    """How figures and tables are drawn and written: set in `OUTPUT`.
+
+    Attributes
+    ----------
+    width : float
+        In inches, one of `COLUMN_INCHES`. A figure made for one column stays as wide as that.
+    formats : sequence of str
+        Of `FORMATS` and `TABLE_FORMATS`; "csv" is also the data of a figure.
+    svg_text : bool
+        Whether the text of an SVG stays text, for readers that have the font.
+    folder : Path, optional
+        Where all goes; by default where a profile's figures are.
+    """
+
+    width: float = COLUMN_INCHES[2]
+    formats: Sequence[str] = (*FORMATS, *TABLE_FORMATS)
+    svg_text: bool = False
+    folder: Path | None = None
+
+    @property
+    def columns(self) -> int:
+        """How many columns of a paper a figure may take: 1 or 2."""
+        return 2 if self.width >= COLUMN_INCHES[2] else 1
+
+
+OUTPUT = Output()
 
 
 def use_style() -> None:
@@ -115,7 +144,7 @@ def figure_size(columns: Literal[1, 2] = 1, height: float | None = None) -> tupl
     Parameters
     ----------
     columns : 1 or 2
-        3.25 or 6.75 inches wide.
+        3.25 or 6.75 inches wide, but not wider than `OUTPUT`.
     height : float, optional
         In inches; by default the width over the golden ratio.
     """
@@ -123,13 +152,13 @@ def figure_size(columns: Literal[1, 2] = 1, height: float | None = None) -> tupl
         raise ValueError(f"columns must be 1 or 2, got {columns!r}")
     if height is not None and not height > 0:
         raise ValueError(f"height must be positive inches, got {height!r}")
-    width = COLUMN_INCHES[columns]
+    width = min(COLUMN_INCHES[columns], OUTPUT.width)
     return width, height if height is not None else width / 1.618
 
 
 def folder_of(profile: Profile, folder: str | Path = "figures") -> Path:
     """Return where the figures of a profile go: those of the miniature are not in a subfolder."""
-    return ROOT / folder / ("" if profile.slug == "mini" else profile.slug)
+    return OUTPUT.folder or ROOT / folder / ("" if profile.slug == "mini" else profile.slug)
 
 
 def save_figure(
@@ -141,7 +170,7 @@ def save_figure(
     data: pd.DataFrame | None = None,
     study: str = "",
 ) -> list[Path]:
-    """Write `fig` as PDF, PNG (300 dpi) and SVG, each atomically.
+    """Write `fig` as PDF, PNG (300 dpi) and SVG, or those of them in `OUTPUT`, each atomically.
 
     Parameters
     ----------
@@ -165,13 +194,15 @@ def save_figure(
     Returns
     -------
     list of Path
-        The three files, and the sidecar.
+        The files, and the sidecar.
 
     Raises
     ------
     ValueError
         If the name carries an extension or a folder, or the profile is unknown.
     """
+    import matplotlib
+
     if not name or Path(name).name != name or Path(name).suffix:
         raise ValueError(f"name must be a file name without folder and extension, got {name!r}")
     chosen = as_profile(profile)
@@ -182,16 +213,17 @@ def save_figure(
     target = folder_of(chosen, folder)
     note = _note(name, chosen.slug, marker, sources)
     files = []
-    for kind in FORMATS:
+    for kind in (kind for kind in FORMATS if kind in OUTPUT.formats):
         path = target / f"{name}.{kind}"
-        with replacing(path) as partial:
+        text = {"svg.fonttype": "none" if OUTPUT.svg_text else "path"}
+        with replacing(path) as partial, matplotlib.rc_context(text):
             fig.savefig(partial, dpi=300, metadata=_metadata(kind, name, note))
             if kind == "svg":
                 text = Path(partial).read_text(encoding="utf-8")
                 Path(partial).write_text(with_stable_ids(text), encoding="utf-8")
         files.append(path)
     sidecar = target / f"{name}.data.csv"
-    if data is None:
+    if data is None or "csv" not in OUTPUT.formats:
         sidecar.unlink(missing_ok=True)
         return files
     write_text(sidecar, data_text(data))
@@ -253,12 +285,12 @@ def _draw_marker(fig: Figure, text: str) -> None:
     if any(artist.get_gid() == _MARKER_ID for artist in fig.texts):
         return
     # The constrained layout of the axes does not know of the line, so it gets a strip of its own.
-    strip = 1.6 * _MARKER_POINTS / 72 / fig.get_figheight()
+    strip = 1.6 * SMALLEST / 72 / fig.get_figheight()
     engine = fig.get_layout_engine()
     if engine is not None and hasattr(engine, "get") and "rect" in engine.get():
         left, bottom, width, height = engine.get()["rect"]
         engine.set(rect=(left, bottom + strip, width, height - strip))
     fig.text(
-        0.995, 0.3 * strip, text, ha="right", va="bottom", size=_MARKER_POINTS, color="#777777",
+        0.995, 0.3 * strip, text, ha="right", va="bottom", size=SMALLEST, color="#777777",
         style="italic", gid=_MARKER_ID,
     )  # fmt: skip

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
+    from sparsevlm.analysis.report import Report
+    from sparsevlm.analysis.study import Results
+
 # In the name of the folder; all others are in the names of the files.
 _OF_THE_PROFILE = ("profile", "limit", "model")
 _INJECTED = "# Parameters\n"  # papermill's cell starts with it
@@ -96,12 +99,18 @@ class Page:
         """
         from sparsevlm.analysis.style import save_figure
 
-        # It gives every profile but "mini" a folder of its own.
-        mini = self.profile.slug == "mini"
         return save_figure(
-            figure, self.stem(part), self.profile, sources,
-            self.folder if mini else FIGURES, data, study,
+            figure, self.stem(part), self.profile, sources, self._base, data, study
         )  # fmt: skip
+
+    def save_report(self, report: Report, results: Results) -> list[Path]:
+        """Write the figure, the page and the numbers of a study; see `Report.save`."""
+        return report.save(results, self._base, self.stem())
+
+    @property
+    def _base(self) -> Path:
+        """The folder in which every profile but "mini" gets one of its own."""
+        return self.folder if self.profile.slug == "mini" else FIGURES
 
 
 def _in_file_name(value: object) -> str:
@@ -133,9 +142,13 @@ def begin(name: str, namespace: Mapping[str, object]) -> Page:
     NotImplementedError
         The profile cannot run.
     """
+    from sparsevlm.analysis.style import OUTPUT, Output
+
     declared = declared_parameters(source_path(name))
     names = [*declared, *_injected(namespace.get("In", ()))]
-    return open_page(name, {key: namespace[key] for key in names if key in namespace})
+    page = open_page(name, {key: namespace[key] for key in names if key in namespace})
+    OUTPUT.width = page.parameters.get("width", Output.width)
+    return page
 
 
 def _injected(cells: Iterable[str]) -> list[str]:

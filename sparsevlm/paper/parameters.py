@@ -86,6 +86,12 @@ def _check_value(name: str, value: object) -> None:
         get_profile(value)
     elif kind == "model":
         require_model(value)
+    elif kind == "width":
+        from sparsevlm.analysis.style import COLUMN_INCHES
+
+        if value not in (known := COLUMN_INCHES.values()):
+            widths = " or ".join(map(str, known))
+            raise ValueError(f"width must be {widths} inches (one or two columns), got {value}")
     elif kind in ("method", "benchmark"):
         _require_known(kind, value, registered(kind))
     elif (kind == "token" or name.startswith("num_")) and value is not None and value < 1:

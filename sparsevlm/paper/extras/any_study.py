@@ -49,11 +49,7 @@ def page(results: Results) -> list[Section]:
 def figure(results: Results) -> Figure:
     """Return relative accuracy against the tokens left by a layer."""
     fig, ((axes,),) = drawing.panels(1, 1, 3.0)
-    drawn = drawing.draw_methods(
-        axes, results.profile.methods, sorted(results.profile.budgets),
-        lambda m, b: results.get("relative accuracy", (m, b)),
-        lambda m, b: results.value("tokens out", (m, b)),
-    )  # fmt: skip
+    drawn = drawing.draw_relative(axes, results, results.profile.methods, kind="tokens out")
     drawing.level_line(axes, 100, "Dense")
     drawing.tokens_axis(axes, drawn, "visual tokens left by a layer (the paper's budget)")
     axes.set_ylabel(drawing.RELATIVE)

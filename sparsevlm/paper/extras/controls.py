@@ -94,12 +94,12 @@ def figure(results: Results) -> Figure:
     """Return accuracy against budget, and SparseVLM minus each control with paired intervals."""
     fig, ((left, right),) = drawing.panels(1, 2, 3.0)
     budgets, methods = sorted(results.profile.budgets), (OURS, ALL_TEXT, *BLIND)
-    drawing.draw_methods(
-        left, methods, budgets, lambda m, b: results.get("relative accuracy", (m, b)), step=0.018
-    )
+    drawing.draw_relative(left, results, methods, 0.018)
     for method, shift in list(zip(methods, drawing.spread(len(methods), 0.018), strict=True))[1:]:
         ahead = [results.get("ahead", (method, b)) for b in budgets]
         drawing.draw_estimates(right, [b * (1 + shift) for b in budgets], ahead, method)
+    if why := drawing.why_no_percent(results):
+        drawing.say_empty(right, why)
     drawing.level_line(left, 100, "Dense")
     drawing.level_line(right, 0)
     for axes in (left, right):

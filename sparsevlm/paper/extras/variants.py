@@ -70,14 +70,10 @@ def figure(results: Results) -> Figure:
         "tokens in": "visual tokens entering a layer (what is computed)",
     }
     for axes, (kind, name) in zip(row, names.items(), strict=True):
-        drawn = drawing.draw_methods(
-            axes, results.profile.methods, sorted(results.profile.budgets),
-            lambda m, b: results.get("relative accuracy", (m, b)),
-            lambda m, b, kind=kind: results.value(kind, (m, b)),
-        )  # fmt: skip
+        drawn = drawing.draw_relative(axes, results, results.profile.methods, kind=kind)
         drawing.level_line(axes, 100, "Dense")
         drawing.tokens_axis(axes, drawn, name)
-    row[0].set_ylabel(drawing.RELATIVE)
+    drawing.y_label(row, drawing.RELATIVE)
     drawing.legend_above(fig, row[0], 5, drawing.measured_title(results.profile))
     return fig
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from sparsevlm.paper.figures.trade_off import PaperRow, TradeOff
+from sparsevlm.paper.figures.trade_off import TradeOff
 
 FIGURE = TradeOff(
     name="figure_10",
     benchmarks=("tgif", "msvd"),
-    costs=("tokens out", "FLOPs (%)"),
     paper_model="Video-LLaVA-7B",
-    paper_rows=(PaperRow("table3", "tokens", "visual tokens", "Table 3, judged", "_accuracy"),),
+    item="table3",
+    where="Table 3, judged",
+    suffix="_accuracy",
 )
 REPORT = FIGURE.report
 measure = REPORT.measure

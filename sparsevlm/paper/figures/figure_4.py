@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -151,10 +152,10 @@ def page(results: Results) -> list[Section]:
 
 
 def figure(results: Results) -> Figure:
-    """Return a column per benchmark: measured above, the paper's points below."""
+    """Return measured and published scores per benchmark, all on one scale."""
     names, methods = results.profile.benchmarks, results.profile.methods
     budgets = sorted(results.profile.budgets)
-    fig, (above, below) = drawing.panels(2, len(names), 4.3, sharex=True)
+    fig, (above, below) = drawing.panels(2, len(names), 4.1, sharex=True, sharey=True)
     for name, upper, lower in zip(names, above, below, strict=True):
         drawing.draw_methods(
             upper, methods, budgets,
@@ -165,20 +166,37 @@ def figure(results: Results) -> Figure:
             lower.plot(budgets, points, **drawing.line_style(method))
         _finish(upper, results.value("score", DENSE_SETTING, name), budgets)
         _finish(lower, published_score(DENSE_SETTING, name), budgets)
-        upper.set_title(BENCHMARKS[name].label)
-        upper.set_xlabel("")
-        if name != names[len(names) // 2]:
-            lower.set_xlabel("")  # it is wider than a panel
-    unit = BENCHMARKS[names[0]].unit
-    above[0].set_ylabel(f"{drawing.measured_title(results.profile)}\nscore ({unit})")
-    below[0].set_ylabel(f"published: {PAPER_MODEL}\nread off the figure\nscore ({unit})")
-    drawing.legend_above(fig, above[0], len(methods) + 1)
+        upper.set_title(f"{BENCHMARKS[name].label}, measured")
+        lower.set_title(f"{BENCHMARKS[name].label}, published")
+        at_zero = (text for key, text in reasons_for_zero(results).items() if key[1] == name)
+        for line, text in enumerate(at_zero):
+            upper.text(0.97, 0.09 + 0.09 * line, text, ha="right", size=6, color="#555555",
+                       transform=upper.transAxes)  # fmt: skip
+    drawing.y_label([*above, *below], f"score ({BENCHMARKS[names[0]].unit})")
+    where = f"{drawing.measured_title(results.profile)}\npublished: {PAPER_MODEL}, read off"
+    drawing.legend_above(fig, above[0], len(methods) + 1, where)
     return fig
+
+
+def reasons_for_zero(results: Results) -> dict[tuple[str, str], str]:
+    """Return by (method, benchmark) what is answered where the score is 0 at every budget."""
+    found = {}
+    for method in results.profile.methods:
+        for name in results.profile.benchmarks:
+            settings = [(method, tokens) for tokens in results.profile.budgets]
+            if any(results.value("score", setting, name) for setting in settings):
+                continue
+            rows = [r for s in settings for r in results.records[(*s, name)].predictions]
+            ((answer, times),) = Counter(row["prediction"] for row in rows).most_common(1)
+            share = 100 * times / len(rows)
+            found[method, name] = f"{label(method)} answers “{answer}” to {share:.0f} %"
+    return found
 
 
 def _finish(axes: Axes, dense: float, budgets: list[int]) -> None:
     drawing.level_line(axes, dense, "Dense")
-    drawing.budget_axis(axes, budgets)
+    drawing.budget_axis(axes, budgets, "visual tokens")
+    axes.set_ylim(-4, 104)
 
 
 REPORT = Report("figure_4", page, figure, data=data, paper=PAPER)

@@ -112,7 +112,7 @@ def page(results: Results) -> list[Section]:
 def figure(results: Results) -> Figure:
     """Return bars with intervals on the left, the paper's bars on the right."""
     tokens, names = budget(results), results.profile.benchmarks
-    fig, ((left, right),) = drawing.panels(1, 2, 2.8)
+    fig, ((left, right),) = drawing.panels(1, 2, 2.4, sharey=True)
     for place, method in enumerate(NAMES):
         at = [i + 0.27 * (place - 1) for i in range(len(names))]
         found = [results.get("score", (method, tokens), name) for name in names]
@@ -124,20 +124,20 @@ def figure(results: Results) -> Figure:
         axes.set_xticks(range(len(names)), [BENCHMARKS[name].label for name in names])
         axes.tick_params(axis="x", length=0)
         axes.grid(axis="y")
-        axes.set_ylim(0, 112)
+        axes.set_ylim(0, 118)
         axes.set_yticks(range(0, 101, 20))
     left.set_title(drawing.measured_title(results.profile))
     right.set_title("published: LLaVA-1.5-7B\nFigure 5 of the paper")
-    left.set_ylabel(f"score at {tokens} tokens")
+    drawing.y_label((left, right), f"score at {tokens} tokens")
     drawing.legend_above(fig, left, 3, "who rates the visual tokens")
     return fig
 
 
 def _bars(axes: Axes, at: list[float], heights: list[float], method: str, **how: object) -> None:
     axes.bar(at, heights, 0.25, color=METHOD_STYLE[method].color, label=NAMES[method], **how)
-    for x, height in zip(at, heights, strict=True):
-        inside = {"ha": "center", "va": "bottom", "size": 6, "color": "white"}
-        axes.text(x, 2, f"{height:.1f}", **inside)
+    above = how["yerr"][1] if how else [0] * len(at)  # clear of bar and interval
+    for x, height, more in zip(at, heights, above, strict=True):
+        axes.text(x, height + more + 2, f"{height:.1f}", ha="center", va="bottom", size=6)
 
 
 REPORT = Report("figure_5", page, figure, numbers, paper=PAPER, has_page=False)

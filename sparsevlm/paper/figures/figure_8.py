@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from sparsevlm.paper.figures.trade_off import PaperRow, TradeOff
+from sparsevlm.paper.figures.trade_off import TradeOff
 
 FIGURE = TradeOff(
     name="figure_8",
     benchmarks=("pope", "textvqa", "mme"),
-    costs=("FLOPs (%)",),
     paper_model="LLaVA-1.5-7B",
-    paper_rows=(
-        PaperRow("table1", "prefill_tflops", "prefill TFLOPs", "Table 1"),
-        PaperRow("table1", "latency_ms", "latency on an A100 (ms)", "Table 1"),
-    ),
+    item="table1",
+    where="Table 1",
+    has_latency=True,
 )
 REPORT = FIGURE.report
 measure = REPORT.measure

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from sparsevlm.paper.figures.trade_off import PaperRow, TradeOff
+from sparsevlm.paper.figures.trade_off import TradeOff
 
 FIGURE = TradeOff(
     name="figure_9",
     benchmarks=("pope", "textvqa", "mme"),
-    costs=("FLOPs (%)",),
     paper_model="Mini-Gemini-7B",
-    paper_rows=(PaperRow("figure4", "tokens", "visual tokens", "Figure 4, read off"),),
+    item="figure4",
+    where="Figure 4, read off",
 )
 REPORT = FIGURE.report
 measure = REPORT.measure

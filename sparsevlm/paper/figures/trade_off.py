@@ -1,15 +1,15 @@
 """Accuracy against cost as in Figures 8 to 10: SparseVLM, random tokens, the dense model.
 
 The paper draws these figures and prints no number for them. What its tables say of the same models
-is drawn in rows of its own, named as published. The cost that is measured here is analytic: the
-latency of a small model on a CPU says nothing of a GPU's.
+stands in the same panels, hollow. The cost that is measured here is analytic: the latency of a
+small model on a CPU says nothing of a GPU's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -26,50 +26,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Measures of the frame that cost something, with the name of their axis.
-COSTS = {
-    "FLOPs (%)": "prefill FLOPs (% of dense)",
-    "tokens out": "visual tokens left (mean over layers)",
-}
 PAPER_NAME = {"tgif": "TGIF-QA", "msvd": "MSVD-QA"}
-
-
-@dataclass(frozen=True)
-class PaperRow:
-    """A row of panels with numbers of the paper's tables.
-
-    Attributes
-    ----------
-    item : str
-        In data/published.csv.
-    cost : str
-        The measure on the x axis; "tokens" for the number of visual tokens.
-    axis : str
-        Name of the x axis.
-    where : str
-        The table, for the title.
-    suffix : str
-        What the name of a benchmark's measure ends in.
-    """
-
-    item: str
-    cost: str
-    axis: str
-    where: str
-    suffix: str = ""
-
-    def points(self, benchmark: str) -> dict[str, list[tuple[float, float]]]:
-        """Return the paper's points (cost, score) by method, by rising cost."""
-        measure = PAPER_NAME.get(benchmark, BENCHMARKS[benchmark].paper_column) + self.suffix
-        found: dict[str, list[tuple[float, float]]] = {}
-        for row in published.rows(self.item):
-            if row.measure != measure or row.method not in ("Dense", "SparseVLM"):
-                continue
-            cost = row.visual_tokens
-            if self.cost != "tokens":
-                cost = published.value(self.item, row.method, cost, self.cost)
-            found.setdefault(published.METHOD[row.method], []).append((float(cost), row.value))
-        return {method: sorted(points) for method, points in found.items()}
+LATENCY = "latency_ms"
 
 
 @dataclass(frozen=True)
@@ -82,19 +40,25 @@ class TradeOff:
         Of the notebook; `studies.studies_of` names its study.
     benchmarks : tuple of str
         The paper's panels.
-    costs : tuple of str
-        Rows of measured panels, keys of `COSTS`.
     paper_model : str
         As in data/published.csv.
-    paper_rows : tuple of PaperRow
-        Rows of published panels.
+    item : str
+        In data/published.csv; it holds the published points.
+    where : str
+        What readers call it.
+    suffix : str
+        What the name of a benchmark's measure ends in.
+    has_latency : bool
+        Whether `item` holds latencies; they get a panel of their own.
     """
 
     name: str
     benchmarks: tuple[str, ...]
-    costs: tuple[str, ...]
     paper_model: str
-    paper_rows: tuple[PaperRow, ...]
+    item: str
+    where: str
+    suffix: str = ""
+    has_latency: bool = False
 
     @cached_property
     def report(self) -> Report:
@@ -103,6 +67,29 @@ class TradeOff:
             self.name, self.page, self.figure, self.numbers, study=studies_of(self.name)[0],
             has_page=False,
         )  # fmt: skip
+
+    def points(self, benchmark: str) -> dict[int, float]:
+        """Return the paper's SparseVLM by visual tokens, in percent of its dense score."""
+        measure = PAPER_NAME.get(benchmark, BENCHMARKS[benchmark].paper_column) + self.suffix
+        found = {
+            (published.METHOD.get(row.method), row.visual_tokens): row.value
+            for row in published.rows(self.item)
+            if row.measure == measure
+        }
+        dense = next((value for (method, _), value in found.items() if method == DENSE), None)
+        ours = sorted((key[1], value) for key, value in found.items() if key[0] == OURS)
+        return {tokens: 100 * value / dense for tokens, value in ours}
+
+    def latencies(self) -> dict[int, tuple[float, float]]:
+        """Return by visual tokens the paper's latency, and the mean of `points`."""
+        every = [points for name in self.benchmarks if (points := self.points(name))]
+        return {
+            tokens: (
+                published.value(self.item, "SparseVLM", tokens, LATENCY),
+                fmean(points[tokens] for points in every),
+            )
+            for tokens in sorted(every[0])
+        }
 
     def panels(self, results: Results) -> list[str]:
         """Return the paper's benchmarks that were measured.
@@ -127,12 +114,14 @@ class TradeOff:
         Returns
         -------
         DataFrame
-            Columns: benchmark, method, tokens; score, low, high; SparseVLM minus this row with its
-            paired interval where this is random choice; visual tokens in and out; GFLOPs of a
-            prefill and their percent of the dense model's.
+            Columns: benchmark, method, tokens; score, low, high, and in percent of the dense one;
+            SparseVLM minus this row with its paired interval where this is random choice; visual
+            tokens in and out; GFLOPs of a prefill and their percent of the dense model's; the
+            published percent.
         """
         rows = []
         for name in self.panels(results):
+            paper = self.points(name)
             for setting in settings(results):
                 ahead = None
                 if setting[0] == RANDOM:
@@ -143,8 +132,10 @@ class TradeOff:
                     "method": setting[0],
                     "tokens": setting[1],
                     **ends("score", results.get("score", setting, name), "score"),
+                    **ends("% of dense", results.get("percent", setting, name), "%"),
                     **ends("SparseVLM ahead by", ahead, "ahead"),
                     **{kind: results.value(kind, setting) for kind in costs},
+                    "published % of dense": paper.get(setting[1]) if setting[0] == OURS else None,
                 })  # fmt: skip
         return pd.DataFrame(rows)
 
@@ -170,33 +161,52 @@ class TradeOff:
     def page(self, results: Results) -> list[Section]:
         """Return the comparison with random choice."""
         heading = f"Is SparseVLM above random choice? {results.profile.model}"
-        return [
-            Section(
-                heading,
-                text=str(results.judging),
-                sentences=self.sentences(results),
-            )
-        ]
+        text = str(results.judging)
+        return [Section(heading, text=text, sentences=self.sentences(results))]
 
     def figure(self, results: Results) -> Figure:
-        """Return a row of panels per cost, and below them a row per kind of published numbers."""
-        names, rows = self.panels(results), len(self.costs) + len(self.paper_rows)
-        fig, grid = drawing.panels(rows, len(names), 1.75 * rows + 0.35)
-        measured, printed = grid[: len(self.costs)], grid[len(self.costs) :]
-        for line, cost in zip(measured, self.costs, strict=True):
-            for axes, name in zip(line, names, strict=True):
-                _draw_measured(axes, results, name, cost)
-            judged = results.judging.of(names[0])
-            score = f"judged by {judged.model}" if judged else "score"
-            line[0].set_ylabel(f"measured:\n{results.profile.model}\n{score}")
-        for line, row in zip(printed, self.paper_rows, strict=True):
-            for axes, name in zip(line, names, strict=True):
-                _draw_published(axes, row, name)
-            line[0].set_ylabel(f"published:\n{self.paper_model}\n{row.where}")
-        for axes, name in zip(grid[0], names, strict=True):
-            axes.set_title(BENCHMARKS[name].label)
-        drawing.legend_above(fig, grid[0][0], 3)
+        """Return percent of the dense score by visual tokens and FLOPs; latency where known."""
+        names = self.panels(results)
+        fig, (row,) = drawing.panels(1, len(names) + self.has_latency, 2.5, sharey=True)
+        for axes, name in zip(row, names, strict=False):
+            self._draw_panel(axes, results, name)
+        if self.has_latency:
+            _draw_latency(row[-1], self.latencies())
+        drawing.y_label(row, "% of the dense score")
+        judged = results.judging.of(names[0])
+        by = f", judged by {judged.model}" if judged else ""
+        title = drawing.measured_title(results.profile) + by
+        drawing.legend_above(fig, row[0], 4, title)
         return fig
+
+    def _draw_panel(self, axes: Axes, results: Results, name: str) -> None:
+        budgets = sorted(results.profile.budgets)
+        drawing.draw_methods(
+            axes, (RANDOM, OURS), budgets, lambda m, b: results.get("percent", (m, b), name),
+            step=0.05,
+        )  # fmt: skip
+        paper = self.points(name)
+        drawing.draw_published(axes, paper, f"SparseVLM, {self.paper_model}, {self.where}")
+        whole = round(results.value("tokens out", DENSE_SETTING))
+        drawing.level_line(axes, 100)
+        axes.plot(whole, 100, linestyle="none", **drawing.line_style(DENSE))
+        drawing.tokens_axis(axes, [*budgets, whole], "visual tokens")
+        ticks = drawing.apart(axes, [*budgets, whole])
+        axes.set_xticks(ticks, list(map(str, ticks)))
+        settings = [(OURS, tick) if tick in budgets else DENSE_SETTING for tick in ticks]
+        costs = [f"{results.value('FLOPs (%)', setting):.0f}" for setting in settings]
+        top = axes.secondary_xaxis("top")
+        top.set_xticks(ticks, costs)
+        top.tick_params(which="both", length=0, pad=1, labelsize=6, colors="#666666")
+        top.minorticks_off()
+        top.spines["top"].set_visible(False)
+        top.set_xlabel("prefill FLOPs (% of dense)", size=6, color="#666666", labelpad=2)
+        axes.set_title(BENCHMARKS[name].label)
+        if why := drawing.why_no_percent(results, [name]):
+            drawing.say_empty(axes, why)
+        elif not paper:
+            axes.text(0.97, 0.04, "no published number", ha="right", size=6, color="#666666",
+                      transform=axes.transAxes)  # fmt: skip
 
 
 def settings(results: Results) -> list[Setting]:
@@ -205,36 +215,13 @@ def settings(results: Results) -> list[Setting]:
     return [DENSE_SETTING] + [(method, b) for method in (OURS, RANDOM) for b in budgets]
 
 
-def _draw_measured(axes: Axes, results: Results, name: str, cost: str) -> None:
-    budgets = sorted(results.profile.budgets)
-    for method, cap in ((OURS, 1.5), (RANDOM, 3.5)):  # both stand at the same costs
-        found = [results.get("score", (method, b), name) for b in budgets]
-        at = [results.value(cost, (method, b)) for b in budgets]
-        drawing.draw_estimates(axes, at, found, method, capsize=cap)
-    dense = (results.value(kind, DENSE_SETTING, on) for kind, on in ((cost, ""), ("score", name)))
-    _draw_dense(axes, [tuple(dense)])
-    axes.set_xlabel(COSTS[cost])
+def _draw_latency(axes: Axes, points: dict[int, tuple[float, float]]) -> None:
+    drawing.draw_published(axes, dict(points.values()))
+    for tokens, (latency, percent) in points.items():
+        axes.annotate(str(tokens), (latency, percent), (4, -3), textcoords="offset points",
+                      va="top", size=6)  # fmt: skip
+    drawing.level_line(axes, 100)
+    axes.set_title("mean, as published")
+    axes.set_xlabel("latency on an A100 (ms)")
+    axes.margins(x=0.2)
     axes.grid(axis="y")
-
-
-def _draw_published(axes: Axes, row: PaperRow, name: str) -> None:
-    points = row.points(name)
-    axes.set_xlabel(row.axis)
-    axes.grid(axis="y")
-    if not points:
-        axes.text(0.5, 0.5, "no published\nnumber", ha="center", va="center", size=7,
-                  color="#777777", transform=axes.transAxes)  # fmt: skip
-        axes.set_xticks([])
-        axes.set_yticks([])
-        return
-    axes.plot(*zip(*points[OURS], strict=True), **drawing.line_style(OURS), markerfacecolor="white")
-    _draw_dense(axes, points[DENSE])
-
-
-def _draw_dense(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
-    (point,) = points
-    axes.axhline(point[1], color="black", linewidth=0.8, linestyle=":", zorder=1)
-    axes.plot(*point, linestyle="none", **drawing.line_style(DENSE))
-    # A difference of zero must not fill the panel.
-    low, high = axes.get_ylim()
-    axes.set_ylim(min(low, 0.85 * point[1]), max(high, 1.02 * point[1]))

@@ -110,9 +110,7 @@ def figure(results: Results) -> Figure:
     """Return relative accuracy against budget: measured on the left, published on the right."""
     fig, ((left, right),) = drawing.panels(1, 2, 3.0, sharex=True, sharey=True)
     methods, budgets = results.profile.methods, sorted(results.profile.budgets)
-    drawing.draw_methods(
-        left, methods, budgets, lambda m, b: results.get("relative accuracy", (m, b))
-    )
+    drawing.draw_relative(left, results, methods)
     for method, shift in zip(methods, drawing.spread(len(methods), 0.012), strict=True):
         known = [b for b in budgets if (method, b) in results.paper]
         values = [results.paper[method, b][RELATIVE_MEASURE] for b in known]
@@ -123,7 +121,7 @@ def figure(results: Results) -> Figure:
     for axes in (left, right):
         drawing.level_line(axes, 100, "Dense")
         drawing.budget_axis(axes, budgets)
-    left.set_ylabel(drawing.RELATIVE)
+    drawing.y_label((left, right), drawing.RELATIVE)
     drawing.legend_above(fig, left, -(-(len(methods) + 1) // 2))
     return fig
 

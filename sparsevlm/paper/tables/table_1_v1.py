@@ -61,11 +61,7 @@ def figure(results: Results) -> Figure:
     """
     fig, ((left, right),) = drawing.panels(1, 2, 3.0, sharey=True)
     budgets, methods = sorted(results.profile.budgets), results.profile.methods
-    drawing.draw_methods(
-        left, methods, budgets,
-        lambda m, b: results.get("relative accuracy", (m, b)),
-        lambda m, b: results.value("tokens out", (m, b)),
-    )  # fmt: skip
+    counts = drawing.draw_relative(left, results, methods, kind="tokens out")
     for method in methods:
         known = [results.paper[method, budget][RELATIVE_MEASURE] for budget in budgets]
         right.plot(budgets, known, **drawing.line_style(method))
@@ -73,10 +69,9 @@ def figure(results: Results) -> Figure:
     right.set_title("published: LLaVA-1.5-7B\nTable 1 of the first preprint")
     for axes in (left, right):
         drawing.level_line(axes, 100, "Dense")
-    counts = [results.value("tokens out", (m, b)) for m in methods for b in budgets]
     drawing.tokens_axis(left, counts, "visual tokens really left (mean over layers)")
     drawing.tokens_axis(right, budgets, "visual tokens as the preprint states them")
-    left.set_ylabel(drawing.RELATIVE)
+    drawing.y_label((left, right), drawing.RELATIVE)
     drawing.legend_above(fig, left, 4)
     return fig
 

@@ -125,19 +125,15 @@ def figure(results: Results) -> Figure:
     """Return percent of the dense scores by budget: measured left, published right."""
     fig, ((left, right),) = drawing.panels(1, 2, 3.0, sharex=True, sharey=True)
     budgets, methods = sorted(results.profile.budgets), results.profile.methods
-    for method, shift in zip(methods, drawing.spread(len(methods), 6), strict=True):
-        shown = [results.get("relative accuracy", (method, budget)) for budget in budgets]
-        drawing.draw_estimates(left, [budget + shift for budget in budgets], shown, method)
+    drawing.draw_relative(left, results, methods)
     known = [budget for budget in budgets if (OURS, budget) in PAPER]
     right.plot(known, [published_retained(budget) for budget in known], **drawing.line_style(OURS))
     left.set_title(drawing.measured_title(results.profile))
     right.set_title(f"published: {PAPER_MODEL}\nTable 2 of the paper")
     for axes in (left, right):
         drawing.level_line(axes, 100)
-        axes.set_xticks(budgets, [str(b) for b in budgets])
-        axes.set_xlabel("visual tokens kept (mean over layers)")
-        axes.grid(axis="y")
-    left.set_ylabel(drawing.RELATIVE)
+        drawing.budget_axis(axes, budgets)
+    drawing.y_label((left, right), drawing.RELATIVE)
     drawing.legend_above(fig, left, len(methods))
     return fig
 

@@ -145,7 +145,9 @@ def figure(results: Results) -> Figure:
         drawing.level_line(axes, 100)
         axes.set_xticks(range(len(names)), names, rotation=20, ha="right")
         axes.grid(axis="y")
-    left.set_ylabel(drawing.RELATIVE)
+    if why := drawing.why_no_percent(results):
+        drawing.say_empty(left, why)
+    drawing.y_label((left, right), drawing.RELATIVE)
     drawing.legend_above(fig, left, len(pruned))
     return fig
 

@@ -213,22 +213,26 @@ def page(results: Results) -> list[Section]:
 
 
 def figure(results: Results) -> Figure:
-    """Return the gain of reconstruction against the budget, and the paper's, per benchmark."""
+    """Return the gain of reconstruction budget by budget, and the paper's, per benchmark."""
     names, at = results.profile.benchmarks, budgets(results)
-    fig, (row,) = drawing.panels(1, len(names), 2.9, sharex=True, sharey=True)
+    fig, (row,) = drawing.panels(1, len(names), 2.3, sharex=True, sharey=True)
     for axes, name in zip(row, names, strict=True):
-        for reading, shift in zip(READINGS, drawing.spread(len(READINGS), 0.03), strict=True):
+        for reading, shift in zip(READINGS, (-0.2, 0.2), strict=True):
             found = [gain(results, reading, name, [tokens]) for tokens in at]
-            label = f"measured, over {NAMES[reading]}"
-            drawing.draw_estimates(axes, [b * (1 + shift) for b in at], found, reading, label=label)
+            places, label = [i + shift for i in range(len(at))], f"measured, over {NAMES[reading]}"
+            drawing.draw_estimates(axes, places, found, reading, label=label, linestyle="none")
         axes.plot(
-            at, [published_gain(name, [b]) for b in at], color=METHOD_STYLE[WITH].color,
-            linestyle="--", marker="o", markerfacecolor="white", label="published, LLaVA-1.5-7B",
+            range(len(at)), [published_gain(name, [b]) for b in at], linestyle="none", marker="o",
+            color=METHOD_STYLE[WITH].color, markerfacecolor="white",
+            label="published, LLaVA-1.5-7B",
         )  # fmt: skip
         drawing.level_line(axes, 0)
-        drawing.budget_axis(axes, at)
+        axes.set_xticks(range(len(at)), list(map(str, at)))
+        axes.set(xlim=(-0.5, len(at) - 0.5), xlabel="visual tokens kept (mean over layers)")
+        axes.margins(y=0.1)
+        axes.grid(axis="y")
         axes.set_title(BENCHMARKS[name].label)
-    row[0].set_ylabel("gain of token reconstruction (points)")
+    drawing.y_label(row, "points gained by\ntoken reconstruction")
     drawing.legend_above(fig, row[0], 3, drawing.measured_title(results.profile))
     return fig
 
