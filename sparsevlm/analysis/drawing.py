@@ -204,7 +204,8 @@ def level_line(axes: Axes, value: float, label: str = "") -> None:
 
 def legend_above(fig: Figure, axes: Axes, columns: int, title: str = "") -> None:
     """Put the legend of one panel above the figure, in at most so many columns as fit."""
-    fit_legend(fig, *axes.get_legend_handles_labels(), columns, title.replace("\n", ", "))
+    title = title.replace("\n", ", ") if OUTPUT.columns == 2 else title
+    fit_legend(fig, *axes.get_legend_handles_labels(), columns, title)
 
 
 def fit_legend(fig: Figure, handles: Sequence, labels: Sequence[str], columns: int,

@@ -1,11 +1,12 @@
-"""Drawing of the efficiency figure: six panels from the formulas and the records."""
+"""Drawing of the efficiency figure: six questions, answered by the formulas and the records."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from sparsevlm.analysis.style import figure_size, use_style
+from sparsevlm.analysis.drawing import apart
+from sparsevlm.analysis.style import OUTPUT, SMALLEST, figure_size, use_style
 from sparsevlm.paper.extras.efficiency import (
     LIMIT_PERCENT,
     ONCE_PER_PROMPT,
@@ -27,10 +28,11 @@ PHASE_COLORS = {
     "hooks": "#999999", "scoring": "#D55E00", "rank": "#CC79A7", "clustering": "#56B4E9",
     "cut": "#009E73",
 }  # fmt: skip
+MODEL_COLORS = ("#D55E00", "#882255", "#0072B2", "#009E73", "#999999")
 PART_COLORS = {"vision": "#E69F00", "prefill": "#0072B2", "rest": "#BBBBBB"}
 KERNEL_COLORS = {"dense": "#999999", "oracle": "#0072B2", "method": "#D55E00"}
 BUDGET_LINES = ("-", "--", ":")
-GREY = "#555555"
+LEGEND = {"fontsize": SMALLEST, "handlelength": 1.1, "labelspacing": 0.25, "columnspacing": 0.8}
 
 
 def draw(records: Records) -> Figure:
@@ -38,37 +40,38 @@ def draw(records: Records) -> Figure:
     import matplotlib.pyplot as plt
 
     use_style()
-    fig = plt.figure(figsize=figure_size(2, 4.4))
-    grid = fig.add_gridspec(2, 6)
-    _flops(fig.add_subplot(grid[0, :2]))
-    _answer(fig.add_subplot(grid[0, 2:4]), records)
-    _overhead(fig.add_subplot(grid[0, 4:]), records)
-    _share(fig.add_subplot(grid[1, :2]), records)
-    _memory(fig.add_subplot(grid[1, 2:4]), records)
-    _kernels(fig.add_subplot(grid[1, 4:]), records)
+    down, across = (2, 3) if OUTPUT.columns == 2 else (3, 2)
+    fig, grid = plt.subplots(down, across, figsize=figure_size(2, 2.45 * down))
+    for axes, panel in zip(
+        grid.flat, (_flops, _answer, _overhead, _share, _memory, _kernels), strict=True
+    ):
+        panel(axes, records)
     timed = [one for one in records.values() if "operators" not in one]
     clocks = " and ".join(sorted({one["clock"] for one in timed}))
     fig.supxlabel(
-        f"First and last panel: calculated for full size. All others: {clocks}, random weights.",
-        size=6, color=GREY,
+        f"First and last panel: calculated for full size.\nAll others: {clocks}, random weights.",
+        size=SMALLEST, color="#555555", x=0.02, ha="left",
     )  # fmt: skip
     return fig
 
 
-def _flops(axes: Axes) -> None:
+def _ask(axes: Axes, question: str, about: str) -> None:
+    axes.set_title(f"{question}\n{about}", size=7)
+
+
+def _flops(axes: Axes, records: Records) -> None:
     table = analytic()
-    for color, (model, rows) in zip(
-        ("#D55E00", "#882255", "#0072B2", "#009E73", "#999999"), table.groupby("model", sort=False),
-        strict=True,
-    ):  # fmt: skip
-        share = rows["tokens"] / rows["tokens"].iloc[0]
-        axes.plot(share, rows["FLOPs / dense"], "o-", color=color, ms=2.5, lw=0.9, label=model)
+    for color, (model, rows) in zip(MODEL_COLORS, table.groupby("model", sort=False), strict=True):
+        share = 100 * rows["tokens"] / rows["tokens"].iloc[0]
+        axes.plot(share, 100 * rows["FLOPs / dense"], "o-", color=color, ms=2.5, lw=0.9,
+                  label=model)  # fmt: skip
     paper = table.dropna(subset="paper latency / dense")
-    axes.plot(paper["tokens"] / paper["tokens"].iloc[0], paper["paper latency / dense"], "k*",
-              ms=4, label="LLaVA-1.5-7B:\nlatency in the paper")  # fmt: skip
-    axes.set(title="FLOPs of the prefill\n(formula)", xlabel="budget / visual tokens",
-             ylabel="of the dense model", xlim=(0, 1.03), ylim=(0, 1.03))  # fmt: skip
-    axes.legend(fontsize=5, handlelength=1.2, labelspacing=0.25)
+    axes.plot(100 * paper["tokens"] / paper["tokens"].iloc[0], 100 * paper["paper latency / dense"],
+              "k*", ms=4, label="paper's latency")  # fmt: skip
+    axes.set(xlabel="visual tokens kept (%)", ylabel="FLOPs (% of dense)", xlim=(0, 103),
+             ylim=(0, 103))  # fmt: skip
+    axes.legend(loc="lower right", borderaxespad=0, **LEGEND)
+    _ask(axes, "What is left to compute?", "prefill, by formula")
 
 
 def _answer(axes: Axes, records: Records) -> None:
@@ -77,16 +80,15 @@ def _answer(axes: Axes, records: Records) -> None:
         place = range(len(table))
         left = [0.0] * len(table)
         for part, color in PART_COLORS.items():
-            width = table[part].fillna(0.0)
+            width = 100 * table[part].fillna(0.0)
             axes.barh(place, width, left=left, color=color, label=part, height=0.6)
             left = [a + b for a, b in zip(left, width, strict=True)]
-        axes.plot(table["tpot"], place, "k|", ms=7, label="one further token")
-        names = [run.replace("sparsevlm ", "") for run in table["run"]]
-        axes.set_yticks(place, names)
-        axes.invert_yaxis()
-        axes.legend(fontsize=5, handlelength=1.2, loc="lower right")
-        axes.set_title(f"Up to the first token{_of(record)}")
-    axes.set_xlabel("of the dense model's")
+        axes.plot(100 * table["tpot"], place, "k|", ms=7, label="a further token")
+        axes.set_yticks(place, [run.replace("sparsevlm ", "") for run in table["run"]])
+        axes.set_ylim(len(table) + 0.6, -0.5)  # room for the legend
+        axes.legend(loc="lower left", ncols=2, borderaxespad=0, **LEGEND)
+        _ask(axes, "Where does the time go?", f"to the first token{_of(record)}")
+    axes.set(xlabel="time (% of dense)", ylabel="visual tokens")
 
 
 def _overhead(axes: Axes, records: Records) -> None:
@@ -103,39 +105,42 @@ def _overhead(axes: Axes, records: Records) -> None:
                 bottom = [a + b for a, b in zip(bottom, height, strict=True)]
         axes.set_xticks(place, table["tokens"])
         axes.axhline(LIMIT_PERCENT, color="#333333", lw=0.7, ls=(0, (4, 2)))
-        axes.set_ylim(0, 1.45 * max(LIMIT_PERCENT, max(bottom)))
-        axes.legend(fontsize=5, ncols=2, handlelength=1.0, columnspacing=0.8, loc="upper left")
-        axes.set_title(f"Pruning's own time{_of(record)}")
-    axes.set(xlabel="budget", ylabel="% of the oracle's prefill")
+        axes.set_ylim(0, 1.5 * max(LIMIT_PERCENT, max(bottom)))
+        axes.legend(ncols=2, loc="upper left", **LEGEND)
+        _ask(axes, "What does choosing cost?", f"dashes: our limit{_of(record)}")
+    axes.set(xlabel="visual tokens", ylabel="% of the prefill without it")
 
 
 def _of(record: dict) -> str:
-    return f"\n(hidden {record['shape']['hidden']})"
+    return f", hidden {record['shape']['hidden']}"
 
 
-def _by_size(axes: Axes, records: Records, column: str, title: str) -> None:
+def _by_size(axes: Axes, records: Records, column: str, question: str, about: str) -> None:
     for record in list(having(records, "scale").values())[:1]:
         for line, (budget, rows) in zip(BUDGET_LINES, scale(record).groupby("budget", sort=False),
                                         strict=False):  # fmt: skip
-            axes.plot(rows["visual tokens"], rows[column], "o", ls=line, color="#D55E00", ms=2.5,
-                      label=f"{budget} of {record['shape']['num_visual']}")  # fmt: skip
+            share = 100 if column == "memory_to_dense" else 1
+            axes.plot(rows["visual tokens"], share * rows[column], "o", ls=line, color="#D55E00",
+                      ms=2.5, label=f"{budget} of {record['shape']['num_visual']}")  # fmt: skip
         axes.set_xscale("log", base=2)
-        ticks = _apart(sorted(int(size) for size in record["scale"]))
+        ticks = apart(axes, sorted(int(size) for size in record["scale"]))
         axes.set_xticks(ticks, ticks)
         axes.minorticks_off()
-        axes.set_title(title + _of(record))
+        _ask(axes, question, about + _of(record))
     axes.set_xlabel("visual tokens")
     axes.grid(axis="y")
-    axes.legend(fontsize=5.5)
+    axes.legend(title="kept", title_fontsize=SMALLEST, **LEGEND)
 
 
-def _apart(sizes: list[int]) -> list[int]:
-    """Those whose labels do not run into the one before."""
-    chosen = sizes[:1]
-    for size in sizes[1:]:
-        if size >= 1.9 * chosen[-1]:
-            chosen.append(size)
-    return chosen
+def _share(axes: Axes, records: Records) -> None:
+    _by_size(axes, records, "share_percent", "Does it grow with the picture?", "choosing")
+    axes.set(ylabel="% of the model's time", ylim=(0, None))
+
+
+def _memory(axes: Axes, records: Records) -> None:
+    _by_size(axes, records, "memory_to_dense", "How much memory is needed?", "peak")
+    axes.axhline(100, color="#333333", lw=0.7, ls=(0, (4, 2)))
+    axes.set(ylabel="peak memory (% of dense)", ylim=(0, 110))
 
 
 def _kernels(axes: Axes, records: Records) -> None:
@@ -148,19 +153,8 @@ def _kernels(axes: Axes, records: Records) -> None:
             axes.bar([x + shift for x in place], table[f"{run} kernels"], width=0.25, color=color,
                      label=run)  # fmt: skip
         axes.set_xticks(place, table["batch"])
-        axes.legend(fontsize=5.5, loc="upper left")
-        axes.set_title(f"Kernels of one prefill\n({record['shape']['name']}, "
-                       f"{table['tokens'].iloc[0]} tokens)")  # fmt: skip
-    axes.set(xlabel="batch", ylabel="kernels")
+        axes.legend(loc="upper left", **LEGEND)
+        tokens = table["tokens"].iloc[0]
+        _ask(axes, "How do batches fare?", f"{record['shape']['name']}, {tokens} tokens")
+    axes.set(xlabel="batch", ylabel="kernels of a prefill")
     axes.grid(axis="y")
-
-
-def _share(axes: Axes, records: Records) -> None:
-    _by_size(axes, records, "share_percent", "Own time by tokens")
-    axes.set(ylabel="% of the model's", ylim=(0, None))
-
-
-def _memory(axes: Axes, records: Records) -> None:
-    _by_size(axes, records, "memory_to_dense", "Peak memory by tokens")
-    axes.axhline(1, color="#333333", lw=0.7, ls=(0, (4, 2)))
-    axes.set(ylabel="of the dense model's", ylim=(0, 1.1))

@@ -231,12 +231,19 @@ def attention_frame(found: Sequence[Evidence]) -> pd.DataFrame:
 
 
 def draw_attention(found: Sequence[Evidence]) -> Figure:
-    """Return attention on the object that a question names, by layer; a panel per miniature."""
-    fig, (row,) = drawing.panels(1, len(found), 2.3, sharey=True)
-    for axes, one in zip(row, found, strict=True):
-        _draw_layers(axes, one.attention, one.aligned is not None)
-    row[0].set_ylabel("share")
-    _one_legend(fig, row)
+    """Return by layer where the model looks, and whether it still needs the picture."""
+    fig, (above, below) = drawing.panels(2, len(found), 3.3, sharey=True)
+    for upper, lower, one in zip(above, below, found, strict=True):
+        _draw_looks(upper, one.attention)
+        lower.step(range(len(one.attention.without)), one.attention.without, where="mid",
+                   color="black", linewidth=1)  # fmt: skip
+        for axes in (upper, lower):
+            _draw_stages(axes, one.attention, one.aligned is not None)
+        upper.set_title(one.name)
+        lower.set_xlabel("layer")
+    drawing.y_label(above, "attention on\nwhat is asked for")
+    drawing.y_label(below, "right if the picture is\nhidden from here on")
+    _one_legend(fig, above)
     return fig
 
 
@@ -245,17 +252,18 @@ def _one_legend(fig: Figure, row: Sequence[Axes]) -> None:
     entries: dict[str, object] = {}
     for axes in row:
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    columns = len(entries) if len(entries) < 6 else 3
-    fig.legend(entries.values(), entries.keys(), loc="outside upper center", ncols=columns)
+    drawing.fit_legend(fig, list(entries.values()), list(entries), 5)
 
 
-def _draw_layers(axes: Axes, one: AttentionByLayer, is_aligned: bool) -> None:
+def _draw_looks(axes: Axes, one: AttentionByLayer) -> None:
     layers, size = range(len(one.naming)), {"markersize": 2.5}
-    axes.plot(layers, one.naming, "o-", color=RATERS, label="naming word on its object", **size)
-    axes.plot(layers, one.last, "s-", color=LAST_TOKEN, label="last token on it", **size)
+    axes.plot(layers, one.naming, "o-", color=RATERS, label="of the word that names it", **size)
+    axes.plot(layers, one.last, "s-", color=LAST_TOKEN, label="of the last token", **size)
     axes.axhline(one.area, color=QUIET, linestyle=":", linewidth=0.9, label="its area")
-    axes.step(range(len(one.without)), one.without, where="mid", color="black", linewidth=0.8,
-              label="right without picture from here on")  # fmt: skip
+
+
+def _draw_stages(axes: Axes, one: AttentionByLayer, is_aligned: bool) -> None:
+    count = len(one.naming)
     for number, stage in enumerate(one.stages):
         axes.axvline(stage + 0.5, color=QUIET, linestyle="--", linewidth=0.6,
                      label="SparseVLM prunes" if number == 0 else None)  # fmt: skip
@@ -263,8 +271,8 @@ def _draw_layers(axes: Axes, one: AttentionByLayer, is_aligned: bool) -> None:
         places = [layer + 0.5 for layer in one.aligned]
         axes.plot(places, [0.02] * len(places), "^", color="black", markersize=3.5, clip_on=False,
                   label="moved stages")  # fmt: skip
-    axes.set(title=one.name, xlabel="layer", ylim=(0, 1.03), xlim=(-0.5, len(layers) + 0.3))
-    axes.set_xticks(range(0, len(layers), 4 if len(layers) > 8 else 2))
+    axes.set(ylim=(0, 1.03), xlim=(-0.5, count + 0.3))
+    axes.set_xticks(range(0, count, 4 if count > 8 else 2))
 
 
 def draw_price(found: Sequence[Evidence]) -> Figure:
@@ -276,7 +284,7 @@ def draw_price(found: Sequence[Evidence]) -> Figure:
             dashed = {"linestyle": "--", "markerfacecolor": "white"}
             _draw_price(axes, one.aligned, (OURS, RANDOM), ", moved stages", **dashed)
         axes.set_title(f"{one.name}\n{one.questions} questions")
-    row[0].set_ylabel("accuracy relative to dense (%)")
+    drawing.y_label(row, drawing.RELATIVE)
     _one_legend(fig, row)
     return fig
 
@@ -285,14 +293,14 @@ def _draw_price(
     axes: Axes, results: Results, methods: Sequence[str], suffix: str = "", **how: object
 ) -> None:
     budgets = sorted(results.profile.budgets)
-    for method, shift in zip(methods, drawing.spread(len(methods), 0.02), strict=True):
+    # A single budget would otherwise fill the panel with the offsets between the methods.
+    apart = 0.03 if len(budgets) > 1 else 0.1
+    for method, shift in zip(methods, drawing.spread(len(methods), apart), strict=True):
         estimates = [results.get("relative accuracy", (method, b)) for b in budgets]
         look = {"markersize": 3, "label": f"{label(method)}{suffix}", **how}
         drawing.draw_estimates(axes, [b * (1 + shift) for b in budgets], estimates, method, **look)
-    axes.axhline(100, color="black", linewidth=0.8, linestyle=":")
-    drawing.budget_axis(axes, budgets)
-    axes.tick_params(axis="x", labelsize=5.5)
-    axes.set_xlabel("visual tokens")
-    # A single budget would otherwise fill the panel with the offsets between the methods.
-    low, high = min(budgets), max(budgets)
-    axes.set_xlim(0.8 * low, 1.2 * high) if high > low else axes.set_xlim(low / 1.5, high * 1.5)
+    if why := drawing.why_no_percent(results):
+        drawing.say_empty(axes, why)
+    drawing.level_line(axes, 100)
+    drawing.budget_axis(axes, budgets, "visual tokens")
+    axes.set_xlim(min(budgets) / (1 + 4 * apart), max(budgets) * (1 + 4 * apart))

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis.drawing import error_bars
+from sparsevlm.analysis.drawing import error_bars, panels
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE, Results, measure
-from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
+from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks.registry import accuracy_by_kind
 from sparsevlm.evaluation.paths import DATA, relative
@@ -164,13 +164,9 @@ def source_lines(found: dict) -> str:
 
 def draw(table: pd.DataFrame) -> Figure:
     """Draw the lead of SparseVLM over every other method, one panel per miniature and rule."""
-    import matplotlib.pyplot as plt
-
-    use_style()
     groups = list(table.groupby(["miniature", "cuts"], sort=False))
-    size = figure_size(1 if len(groups) == 1 else 2, 1.9)
-    fig, panels = plt.subplots(1, len(groups), figsize=size, sharex=True, squeeze=False)
-    for axes, ((miniature, cuts), rows) in zip(panels[0], groups, strict=True):
+    fig, (row,) = panels(1, len(groups), 1.9, sharex=True)
+    for axes, ((miniature, cuts), rows) in zip(row, groups, strict=True):
         _draw_panel(axes, rows)
         first = rows.iloc[0]
         moved = ", moved stages" if cuts == "moved" else ""

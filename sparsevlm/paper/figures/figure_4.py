@@ -12,6 +12,7 @@ from sparsevlm.analysis import drawing, published, tables, words
 from sparsevlm.analysis.report import Report, Section, notes, title
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, Results, Setting
+from sparsevlm.analysis.survivors import shortened
 from sparsevlm.analysis.tables import ends, interval, number
 from sparsevlm.analysis.words import here, in_words, label, maybe_chance
 from sparsevlm.benchmarks import BENCHMARKS
@@ -189,7 +190,7 @@ def reasons_for_zero(results: Results) -> dict[tuple[str, str], str]:
             rows = [r for s in settings for r in results.records[(*s, name)].predictions]
             ((answer, times),) = Counter(row["prediction"] for row in rows).most_common(1)
             share = 100 * times / len(rows)
-            found[method, name] = f"{label(method)} answers “{answer}” to {share:.0f} %"
+            found[method, name] = f"{label(method)}: {share:.0f} % “{shortened(answer, 12)}”"
     return found
 
 
