@@ -45,14 +45,14 @@ def panels(rows: int, columns: int, height: float, **options: object) -> tuple[F
         )  # fmt: skip
     across = rows if rows > 1 else min(2, (columns + 1) // 2)
     down = -(-rows * columns // across)
-    if rows == 1:
-        options.pop("sharex", None)
     size = figure_size(2, 0.3 + 0.85 * down * height / rows)
     fig, grid = plt.subplots(down, across, figsize=size, squeeze=False, **options)
     if rows > 1:
         return fig, grid.T
-    for axes in grid.flat[columns:]:
-        axes.remove()
+    for number, axes in enumerate(grid.flat):
+        axes.tick_params(labelbottom=True)
+        if number >= columns:
+            axes.remove()
     return fig, grid.reshape(1, -1)[:, :columns]
 
 

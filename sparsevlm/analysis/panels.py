@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.analysis.style import METHOD_STYLE, use_style
+from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, SMALLEST, use_style
 from sparsevlm.analysis.survivors import (
     bare,
     draw_survivors,
@@ -37,22 +37,49 @@ class Canvas:
     Parameters
     ----------
     width, height : float
-        In inches.
+        In inches, for two columns of a paper.
+    parts : sequence of (left, top, right, bottom)
+        What stays together in one column: there the parts follow each other like words. A figure
+        that is wider than `OUTPUT` and has none is refused.
     """
 
-    def __init__(self, width: float, height: float) -> None:
+    def __init__(
+        self, width: float, height: float, parts: Sequence[tuple[float, ...]] = ()
+    ) -> None:
         import matplotlib.pyplot as plt
         from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
         use_style()
+        self._moved: list[tuple[tuple[float, ...], float, float]] = []
+        if width > OUTPUT.width:
+            width, height = OUTPUT.width, self._flow(parts)
         self.width, self.height = width, height
         self.figure: Figure = plt.figure(figsize=(width, height), layout="none")
         # A figure without an engine gets the default one when it is saved.
         engine = PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True)
         self.figure.set_layout_engine(engine)
 
+    def _flow(self, parts: Sequence[tuple[float, ...]]) -> float:
+        """Find a place for every part; returns the height of all."""
+        if not parts:
+            raise ValueError("this figure is for two columns only; leave the width at 6.75")
+        at, top, low = 0.0, 0.0, 0.0
+        for left, upper, right, lower in parts:
+            if at and at + right - left > OUTPUT.width + 0.01:
+                at, top = 0.0, low
+            self._moved.append(((left, upper, right, lower), at - left, top - upper))
+            at, low = at + right - left, max(low, top + lower - upper)
+        return low
+
+    def _place(self, x: float, y: float) -> tuple[float, float]:
+        for (left, upper, right, lower), across, down in self._moved:
+            if left <= x <= right and upper <= y <= lower:
+                return x + across, y + down
+        return x, y
+
     def panel(self, x: float, y: float, width: float, height: float) -> Axes:
         """Axes whose upper left corner lies at (x, y)."""
+        x, y = self._place(x, y)
         box = (
             x / self.width, 1 - (y + height) / self.height,
             width / self.width, height / self.height,
@@ -61,18 +88,9 @@ class Canvas:
 
     def text(self, x: float, y: float, words: str, **how: object) -> None:
         """Text whose upper left corner (by default) lies at (x, y)."""
+        x, y = self._place(x, y)
         how = {"va": "top", "ha": "left", "size": 7, **how}
         self.figure.text(x / self.width, 1 - y / self.height, words, **how)
-
-    def arrow(self, start: tuple[float, float], end: tuple[float, float], **how: object) -> None:
-        """An arrow between two points."""
-        from matplotlib.patches import FancyArrowPatch
-
-        points = [(x / self.width, 1 - y / self.height) for x, y in (start, end)]
-        how = {"arrowstyle": "-|>", "mutation_scale": 7, "lw": 0.8, "color": QUIET, **how}
-        self.figure.add_artist(
-            FancyArrowPatch(*points, transform=self.figure.transFigure, shrinkA=0, shrinkB=0, **how)
-        )
 
 
 def log_y_axis(axes: Axes) -> None:
@@ -214,82 +232,72 @@ def question_lines(one: AskedExample, characters: int, most: int = 99) -> list[l
 
 def draw_line(axes: Axes, one: AskedExample, line: Sequence[int], y: float, size: float,
               room: int = 99) -> None:  # fmt: skip
-    """Write some words of the text, raters in color; smaller if more characters than `room`."""
+    """Write some words, raters in color; smaller, then cut, if more characters than `room`."""
     words = [shortened(one.words[i]) for i in line]
-    size *= min(1, room / len(" ".join(words)))
-    draw_words(axes, words, [n for n, i in enumerate(line) if i in one.raters], 0.0, y, size)
+    smaller = max(SMALLEST, size * min(1, room / len(" ".join(words))))
+    while len(words) > 1 and len(" ".join(words)) * smaller > room * size:
+        words[-2:] = ["…"]
+    draw_words(axes, words, [n for n, i in enumerate(line) if i in one.raters], 0.0, y, smaller)
 
 
-def draw_relevance(canvas: Canvas, one: RecordedExample, left: float, top: float, width: float,
-                   height: float, size: float = 7) -> Axes:  # fmt: skip
-    """Draw the relevance of every word as a bar over it; returns the axes of the bars."""
-    bars = canvas.panel(left, top, width, height)
-    line = canvas.panel(left, top + height + 0.06, width, 0.2)
-    line.axis("off")
-    line.set_ylim(-1, 1)
-    middle = draw_sentence(line, one.words, one.relevance, one.raters, size).mean(axis=1)
-    colors = [RATERS if i in one.raters else "#c9c9c9" for i in range(len(one.words))]
-    bars.bar(middle, one.relevance, width=0.13, color=colors)
-    bars.set(xlim=(0, width), xticks=[], ylim=(0, 1), yticks=[0, 0.5, 1])
-    mean = 1 / len(one.words)
-    bars.axhline(mean, color="#333333", lw=0.7, ls=(0, (4, 2)), zorder=0.5)
-    bars.text(width, mean, "mean", size=6, ha="right", va="bottom", color="#333333")
-    bars.tick_params(labelsize=6)
-    return bars
-
-
-def draw_sentence(
-    axes: Axes, words: Sequence[str], values: Sequence[float], boxed: Sequence[int], size: float = 7
-) -> np.ndarray:
-    """Write words in one line across the axes, each on a box shaded by its value.
+def draw_relevance(
+    axes: Axes, words: Sequence[str], values: Sequence[float], boxed: Sequence[int],
+    size: float = 6.5, bar: float = 0.16,
+) -> np.ndarray:  # fmt: skip
+    """Write words in lines across the axes, on boxes shaded by value, under bars of their values.
 
     Parameters
     ----------
     axes : Axes
-        Its x axis becomes inches; the words stand at the bottom.
+        Becomes one of inches, from its upper left corner.
     words, values : sequences
-        The shade follows the value over the largest one.
+        The values add up to 1; the shade follows the value over the largest one, and dashes are
+        the mean.
     boxed : sequence of int
-        Words with a frame in the color of the raters.
+        Words with a frame in the color of the raters, and with their value in digits.
     size : float
-        In points; smaller where the sentence is too long for the axes.
+        In points.
+    bar : float
+        Height of a bar of 1, in inches.
 
     Returns
     -------
     ndarray
-        ``[words, 2]`` left and right edge of every box, in inches.
+        ``[words, 3]`` left and right edge of every box, and the foot of its bar, in inches.
     """
-    words = [shortened(word) for word in words]
-    figure = axes.figure
-    renderer = figure.canvas.get_renderer()
-    inches = axes.get_position().width * figure.get_figwidth()
-    axes.set_xlim(0, inches)
-
-    def edges(points: float) -> np.ndarray:
-        at, found = 0.0, []
-        for index, word in enumerate(words):
-            weight = "bold" if index in boxed else "normal"
-            probe = axes.text(0, 0, word, size=points, weight=weight)
-            width = probe.get_window_extent(renderer).width / figure.dpi + points * 0.008
-            probe.remove()
-            found.append((at, at + width))
-            at += width + points * 0.0035
-        return np.array(found)
-
-    places = edges(size)
-    if places[-1, 1] > inches:
-        size *= inches / places[-1, 1]
-        places = edges(size)
-    shades = ramp(RATERS)
-    for index, (word, (left, right)) in enumerate(zip(words, places, strict=True)):
-        rates = index in boxed
+    words, figure = [shortened(word) for word in words], axes.figure
+    box = axes.get_position()
+    wide, high = box.width * figure.get_figwidth(), box.height * figure.get_figheight()
+    axes.set(xlim=(0, wide), ylim=(high, 0))
+    axes.axis("off")
+    at, foot, places = 0.0, bar + 0.1, []
+    for index, word in enumerate(words):
+        probe = axes.text(0, 0, word, size=size, weight="bold" if index in boxed else "normal")
+        width = probe.get_window_extent().width / figure.dpi + size * 0.008
+        probe.remove()
+        if at and at + width > wide:
+            at, foot = 0.0, foot + bar + 0.1 + size * 0.03
+        places.append((at, at + width, foot))
+        at += width + size * 0.0035
+    places = np.array(places)
+    middle, colors = places[:, :2].mean(1), [RATERS if i in boxed else "#c9c9c9"
+                                             for i in range(len(words))]  # fmt: skip
+    axes.bar(middle, -bar * np.asarray(values), 0.13, bottom=places[:, 2], color=colors)
+    for foot in np.unique(places[:, 2]):
+        mean = foot - bar / len(words)
+        axes.plot([0, wide], [mean, mean], color="#333333", lw=0.6, ls=(0, (4, 2)), zorder=0.5)
+    for index, (word, x) in enumerate(zip(words, middle, strict=True)):
+        rates, foot = index in boxed, places[index, 2]
         share = 0.6 * values[index] / max(values)
         axes.text(
-            (left + right) / 2, 0, word, size=size, ha="center", va="center",
+            x, foot + size * 0.0135, word, size=size, ha="center", va="center",
             weight="bold" if rates else "normal", color="white" if share > 0.42 else "#333333",
             bbox={
-                "boxstyle": "round,pad=0.22", "facecolor": shades(share),
+                "boxstyle": "round,pad=0.22", "facecolor": ramp(RATERS)(share),
                 "edgecolor": RATERS if rates else "none", "linewidth": 0.8,
             },
         )  # fmt: skip
+        if rates:
+            axes.text(x, foot - bar * values[index] - 0.01, f"{values[index]:.2f}",
+                      size=SMALLEST, ha="center", va="bottom")  # fmt: skip
     return places

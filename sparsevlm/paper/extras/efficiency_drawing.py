@@ -40,8 +40,8 @@ def draw(records: Records) -> Figure:
     import matplotlib.pyplot as plt
 
     use_style()
-    down, across = (2, 3) if OUTPUT.columns == 2 else (3, 2)
-    fig, grid = plt.subplots(down, across, figsize=figure_size(2, 2.45 * down))
+    down, across, height = (2, 3, 2.45) if OUTPUT.columns == 2 else (6, 1, 1.5)
+    fig, grid = plt.subplots(down, across, figsize=figure_size(2, down * height))
     for axes, panel in zip(
         grid.flat, (_flops, _answer, _overhead, _share, _memory, _kernels), strict=True
     ):

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 ASKED = (SceneQuestion("POPE", 7, "is there a orange frame in the image ?", "yes"),)
 KEPT, RECYCLED, DROPPED, TEXT = "#D55E00", "#56B4E9", "#d9d9d9", "#555555"
-_LEFT = (0.04, 1.66, 3.62, 5.32)  # of the four panels of the middle row, in inches
+_LEFT = (0.04, 1.66, 3.54, 5.24)  # of the four panels of the middle row, in inches
 _SIDE = 1.38
 _FEW_LAYERS = 12  # every one has room for its name and its number
 
@@ -106,12 +106,15 @@ def draw(data: Figure2Data) -> Figure:
     """Who rates, P, scores, level, token status, and the visual tokens of every layer."""
     from sparsevlm.analysis.panels import Canvas, draw_relevance, draw_stage
 
-    canvas = Canvas(6.75, 5.0)
+    parts = [(0, 0, 3.25, 1.8), (3.5, 0, 6.75, 1.8)]
+    parts += [(x - 0.04, 1.8, x + 1.58, 3.7) for x in _LEFT] + [(0, 3.7, 6.75, 5.0)]
+    canvas = Canvas(6.75, 5.0, parts)
     run, number, layer = data.run, data.number, data.stage.layer
     _step(canvas, 0.04, 0.06, 1, "Which words rate?  relevance r, before layer 0")
-    bars = draw_relevance(canvas, run, 0.3, 0.24, 2.96, 0.98, 6.5)
-    note = "every patch votes for the word\nnearest to it; r: share of the votes"
-    bars.text(2.96, 0.95, note, size=6.5, ha="right", va="top", color=TEXT, linespacing=1.4)
+    words = canvas.panel(0.06, 0.24, 3.16, 1.1)
+    draw_relevance(words, run.words, run.relevance, run.raters, bar=0.5)
+    note = "every patch votes for the word nearest to it;\nr: share of the votes; dashes: mean"
+    canvas.text(0.06, 1.38, note, size=6.5, color=TEXT, linespacing=1.3)
     _step(canvas, 3.62, 0.06, 2, f"P: attention of the raters, layer {layer}")
     _draw_rating(canvas, data)
     middle = 1.82
@@ -128,7 +131,7 @@ def draw(data: Figure2Data) -> Figure:
     draw_stage(after, run, number, width=1.2)
     _count(after, run, number)
     _step(canvas, 0.04, 3.72, 6, "visual tokens that enter each layer (blue: merged ones)")
-    _draw_layers(canvas.panel(0.52, 3.92, 6.1, 0.74), data)
+    _draw_layers(canvas.panel(0.52, 3.92, canvas.width - 0.65, 0.74), data)
     return canvas.figure
 
 
@@ -156,7 +159,7 @@ def _draw_rating(canvas: Canvas, data: Figure2Data) -> None:
         axes.imshow(np.sqrt(values / np.percentile(values, 99.5)), **shown)
         bare(axes)
         axes.set_yticks(range(len(names)), names)
-        axes.tick_params(axis="y", length=0, labelsize=min(6.5, 65 * high / len(names)))
+        axes.tick_params(axis="y", length=0, labelsize=max(6, min(6.5, 65 * high / len(names))))
     count, gone = len(stage.status), int((stage.status > 0).sum())
     text = (f"{count} visual tokens, rank(P) = {stage.rank}\n{gone} go = λ ({count} − "
             f"{stage.rank}), so λ is {stage.lam:.2f}")  # fmt: skip
@@ -197,7 +200,7 @@ def _draw_level(axes: Axes, data: Figure2Data) -> None:
     log_y_axis(axes)
     axes.set(xlim=(0, len(order) + 1), ylim=(lowest, None))
     axes.set_xlabel("tokens by score", size=6.5, labelpad=1)
-    axes.tick_params(labelsize=5.5, pad=1)
+    axes.tick_params(labelsize=6, pad=1)
 
 
 def _draw_layers(axes: Axes, data: Figure2Data) -> None:
@@ -216,11 +219,12 @@ def _draw_layers(axes: Axes, data: Figure2Data) -> None:
             light = groups[layer]
             shown = "bold" if layer == data.stage.layer else "normal"
             axes.text(layer + 0.5, 40, "cut", size=6.5, ha="center", color=TEXT, weight=shown)
+    wide = axes.get_position().width * axes.figure.get_figwidth() > 4
     ticks = range(0, len(sample.tokens_in), 1 if few else 4)
-    axes.set_xticks(ticks, [f"layer {i}" for i in ticks])
+    axes.set_xticks(ticks, [f"layer {i}" if wide else str(i) for i in ticks])
     axes.tick_params(axis="x", length=0, labelsize=6.5)
     axes.set(ylim=(0, 1.2 * sample.num_visual), yticks=[0, sample.num_visual])
     mean = sum(sample.tokens_out) / len(sample.tokens_out)
     answer = shortened(data.run.answer.text)
-    axes.text(1, 1.0, f"mean left by a layer: {mean:.0f} = the budget;  answer: {answer}",
+    axes.text(1, 0.98, f"mean left by a layer: {mean:.0f}\nanswer: {answer}",
               transform=axes.transAxes, ha="right", va="top", size=6.5, color=TEXT)  # fmt: skip

@@ -70,31 +70,37 @@ def measure(
 
 
 def draw(data: Figure3Data) -> Figure:
-    """One row per prompt: image, relevance of the words, survivors with raters and without."""
+    """Two columns of prompts: words by relevance; image, survivors without and with raters."""
     from sparsevlm.analysis.panels import Canvas
 
-    step, first = 1.24, 0.42
-    canvas = Canvas(6.75, first + step * len(data.prompts) + 0.04)
-    for title, x in (("all words rate", 4.75), ("raters only", 5.76)):
-        canvas.text(x + 0.47, 0.2, title, size=7.5, ha="center")
-    canvas.text(1.36, 0.2, "relevance r of the words to the picture", size=7.5)
-    canvas.text(5.725, 0.05, "patches left after the last cut", size=7.5, ha="center", color="#555")
-    for row, prompt in enumerate(data.prompts):
-        _draw_row(canvas, prompt, first + row * step)
+    step, first = 2.12, 0.2
+    rows = -(-len(data.prompts) // 2)
+    height = first + rows * step + 0.04
+    parts = [(0, 0, 6.75, first)]
+    parts += [(3.5 * column, first + row * step, 3.5 * column + 3.25, first + (row + 1) * step)
+              for row in range(rows) for column in range(2)][: len(data.prompts)]  # fmt: skip
+    canvas = Canvas(6.75, height, parts)
+    key = "bars and shades: relevance of a word to the picture; dashes: mean"
+    canvas.text(0.03, 0.04, key, size=6.5, color="#555555")
+    for (left, top, *_), prompt in zip(parts[1:], data.prompts, strict=True):
+        _draw_prompt(canvas, prompt, left + 0.03, top)
     return canvas.figure
 
 
-def _draw_row(canvas: Canvas, prompt: RaterComparison, top: float) -> None:
+def _draw_prompt(canvas: Canvas, prompt: RaterComparison, left: float, top: float) -> None:
     from sparsevlm.analysis.panels import draw_answer, draw_relevance, draw_stage, shortened
 
-    side, seen = 0.94, prompt.raters
-    draw_stage(canvas.panel(0.03, top, side, side), seen, width=0.9)
-    canvas.text(0.03, top + side + 0.035, shortened(seen.example.kind), size=6.5, color="#555555")
-    draw_relevance(canvas, seen, 1.36, top, 3.28, 0.68)
-    for x, run in ((4.75, prompt.all_text), (5.76, seen)):
-        axes = canvas.panel(x, top, side, side)
-        draw_stage(axes, run, -1, (), width=0.9)
-        draw_answer(axes, run, -0.04, room=18, size=6.5)
+    side, seen = 1.02, prompt.raters
+    line = canvas.panel(left, top, 3.18, 0.66)
+    draw_relevance(line, seen.words, seen.relevance, seen.raters)
+    shown = ((seen, None, shortened(seen.example.kind, 16)),
+             (prompt.all_text, -1, "all words rate"), (seen, -1, "raters only"))  # fmt: skip
+    for column, (run, stage, title) in enumerate(shown):
+        axes = canvas.panel(left + 1.08 * column, top + 0.8, side, side)
+        draw_stage(axes, run, stage, None if stage is None else (), width=0.9)
+        axes.set_title(title, size=6.5, pad=2)
+        if stage is not None:
+            draw_answer(axes, run, -0.04, room=18, size=6.5)
 
 
 def table(data: Figure3Data) -> pd.DataFrame:

@@ -104,7 +104,7 @@ def draw(data: SurvivorData) -> Figure:
             draw_survivors(axes, one.image, one.grid, kept, groups, pixels=960)
             if stage:
                 label = f"{len(stage.kept)} kept + {len(stage.groups)} recycled"
-                axes.set_xlabel(label, size=5.5, labelpad=1.5, color="#555555")
+                axes.set_xlabel(label, size=6, labelpad=1.5, color="#555555")
             if row == 0:
                 axes.set_title(stage_title(stage), size=7.5, pad=4)
         x = left + (column + 1) * (side + gap) + 0.04
