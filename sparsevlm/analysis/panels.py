@@ -73,7 +73,7 @@ class Canvas:
 
     def _place(self, x: float, y: float) -> tuple[float, float]:
         for (left, upper, right, lower), across, down in self._moved:
-            if left <= x <= right and upper <= y <= lower:
+            if left <= x <= right and upper <= y < lower:
                 return x + across, y + down
         return x, y
 
@@ -244,7 +244,7 @@ def draw_relevance(
     axes: Axes, words: Sequence[str], values: Sequence[float], boxed: Sequence[int],
     size: float = 6.5, bar: float = 0.16,
 ) -> np.ndarray:  # fmt: skip
-    """Write words in lines across the axes, on boxes shaded by value, under bars of their values.
+    """Write words in lines from the bottom of the axes, on boxes shaded by value, under bars.
 
     Parameters
     ----------
@@ -270,13 +270,14 @@ def draw_relevance(
     wide, high = box.width * figure.get_figwidth(), box.height * figure.get_figheight()
     axes.set(xlim=(0, wide), ylim=(high, 0))
     axes.axis("off")
-    at, foot, places = 0.0, bar + 0.1, []
+    at, foot, places = 0.0, high - size * 0.03, []
     for index, word in enumerate(words):
         probe = axes.text(0, 0, word, size=size, weight="bold" if index in boxed else "normal")
         width = probe.get_window_extent().width / figure.dpi + size * 0.008
         probe.remove()
         if at and at + width > wide:
-            at, foot = 0.0, foot + bar + 0.1 + size * 0.03
+            at = 0.0
+            places = [(*edges, low - bar - 0.1 - size * 0.03) for *edges, low in places]
         places.append((at, at + width, foot))
         at += width + size * 0.0035
     places = np.array(places)

@@ -110,31 +110,37 @@ def focus(sample: SampleTrace, target: Sequence[int]) -> float:
 
 
 def draw(data: Figure1Data) -> Figure:
-    """Image and measure on the left; guided survivors above, text-agnostic ones below."""
+    """The image; guided survivors; the measure; text-agnostic survivors."""
     from sparsevlm.analysis.panels import Canvas, draw_survivors
+    from sparsevlm.analysis.style import OUTPUT
 
-    side, gap, left = 1.5, 0.16, 0.04
-    canvas = Canvas(6.75, 4.55)
     guided, agnostic = data.asked[GUIDED], data.asked[AGNOSTIC[0]]
-    columns = [left + (side + gap) * (1 + i) + 0.1 for i in range(len(guided))]
+    big, left = 1.5, 0.04
+    if OUTPUT.columns == 2:
+        side, step, first, height = big, 1.66, left + 1.76, 4.55
+        rows, own = (0.07, 2.49), (left, 2.49)  # tops of (b) and (d), corner of (c)
+    else:
+        side, step, first, height = 1.02, 1.07, left, 6.0
+        rows, own = (2.5, 4.4), (1.72, 0.07)
+    canvas = Canvas(OUTPUT.width, height)
     canvas.text(left, 0.07, "(a) the picture", weight="bold")
-    draw_survivors(canvas.panel(left, 0.56, side, side), guided[0].image, guided[0].grid)
-    key = "bold line: what is asked for\nthin line: kept; tinted: recycled"
+    draw_survivors(canvas.panel(left, 0.56, big, big), guided[0].image, guided[0].grid)
+    key = "bold line: what is asked for (count:\nits patches kept); tinted: recycled"
     if not any(one.target for one in guided):
         key = "lines: kept; tinted: recycled"
-    canvas.text(left, 0.6 + side, key, size=6, color="#555555", linespacing=1.3)
-    canvas.text(columns[0], 0.07, f"(b) SparseVLM, {data.tokens} tokens: the question decides",
-                weight="bold", color=_color(GUIDED))  # fmt: skip
-    canvas.text(columns[0], 2.49, f"(c) {_label(AGNOSTIC[0])}, {data.tokens} tokens: the question "
-                "is not looked at", weight="bold", color=_color(AGNOSTIC[0]))  # fmt: skip
-    for x, one, merged in zip(columns, guided, agnostic, strict=True):
-        _draw_question(canvas.panel(x, 0.26, side, 0.26), one)
-        _draw_kept(canvas.panel(x, 0.56, side, side), one)
-        _draw_merged(canvas.panel(x, 2.69, side, side), merged)
+    canvas.text(left, 0.6 + big, key, size=6, color="#555555", linespacing=1.3)
+    names = {GUIDED: "the question decides", AGNOSTIC[0]: "the question is not looked at"}
+    for top, letter, (method, how) in zip(rows, "bd", names.items(), strict=True):
+        title = f"({letter}) {_label(method)}, {data.tokens} tokens: {how}"
+        canvas.text(first, top, title, weight="bold", color=_color(method))
+    for column, (one, merged) in enumerate(zip(guided, agnostic, strict=True)):
+        x = first + column * step
+        _draw_question(canvas.panel(x, rows[0] + 0.19, side, 0.26), one, round(17 * side))
+        _draw_kept(canvas.panel(x, rows[0] + 0.49, side, side), one)
+        _draw_merged(canvas.panel(x, rows[1] + 0.2, side, side), merged)
     if data.focus:
-        canvas.text(left, 2.49, "(d) tokens left that show", weight="bold")
-        canvas.text(left, 2.62, "what is asked for", weight="bold")
-        _draw_focus(canvas.panel(left + 0.62, 2.86, side - 0.66, 1.1), data)
+        canvas.text(*own, "(c) tokens left that show\nwhat is asked for", weight="bold")
+        _draw_focus(canvas.panel(own[0] + 0.62, own[1] + 0.45, big - 0.7, 1.1), data)
     return canvas.figure
 
 
@@ -150,14 +156,13 @@ def _label(method: str) -> str:
     return METHOD_STYLE[method].label
 
 
-def _draw_question(axes: Axes, one: AskedExample) -> None:
+def _draw_question(axes: Axes, one: AskedExample, room: int) -> None:
     """The question in two lines, or in smaller ones where it is long."""
     from sparsevlm.analysis.panels import draw_line, question_lines
 
     axes.axis("off")
-    half = sum(len(one.words[i]) + 1 for i in one.asked) // 2
-    for line, y in zip(question_lines(one, max(18, half), most=2), (0.5, 0.0), strict=False):
-        draw_line(axes, one, line, y, 7, room=26)
+    for line, y in zip(question_lines(one, min(room, 18), most=2), (0.5, 0.0), strict=False):
+        draw_line(axes, one, line, y, 7, room=room)
 
 
 def _draw_kept(axes: Axes, one: AskedExample) -> None:
@@ -165,7 +170,7 @@ def _draw_kept(axes: Axes, one: AskedExample) -> None:
 
     draw_stage(axes, one, -1)
     draw_answer(axes, one)
-    count_of_target(axes, one, -1, "{left} of {all} patches")
+    count_of_target(axes, one, -1, "{left} of {all}")
 
 
 def _draw_merged(axes: Axes, one: AskedExample) -> None:
@@ -184,8 +189,8 @@ def _draw_merged(axes: Axes, one: AskedExample) -> None:
     outline(axes, one.grid, one.target, "#111111", 1.1)
     draw_answer(axes, one)
     y = -0.03 if one.example.answer else -0.11  # an answer that is not judged may be long
-    axes.text(1, y, f"{last.num_left} tokens, all merged" if not last.kept else
-              f"{len(last.kept)} kept, {len(last.groups)} merged", transform=axes.transAxes,
+    merged = f"{len(last.groups)} merged"
+    axes.text(1, y, f"{len(last.kept)} kept, {merged}" if last.kept else merged, transform=axes.transAxes,
               va="top", ha="right", size=6.5, color="#555555")  # fmt: skip
 
 

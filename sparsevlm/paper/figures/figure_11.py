@@ -39,9 +39,6 @@ ASKED = (
     SceneQuestion("MMBench", 8, "which side is the black card on ? A left B middle C right", "C"),
 )  # fmt: skip
 
-_SIDE, _GAP, _HEADER, _STEP = 0.76, 0.04, 0.27, 1.31
-_LEFT = (0.03, 3.56)  # of the two columns, in inches
-
 
 def measure(
     profile: Profile | str, tokens: int = 64, image: str = "", question: str = ""
@@ -52,63 +49,7 @@ def measure(
 
 def draw(data: SurvivorData) -> Figure:
     """Two columns of examples: question, input, and what is left after every stage."""
-    from sparsevlm.analysis.panels import Canvas
-
-    rows, top = -(-len(data.pruned) // 2), 0.42
-    canvas = Canvas(6.75, top + rows * _STEP + 0.04)
-    _draw_key(canvas, data)
-    for number, one in enumerate(data.pruned):
-        column, row = divmod(number, rows)
-        _draw_example(canvas, one, _LEFT[column], top + row * _STEP)
-    return canvas.figure
-
-
-def _draw_example(canvas: Canvas, one: AskedExample, left: float, top: float) -> None:
-    from sparsevlm.analysis.panels import count_of_target, draw_answer, draw_stage, shortened
-
-    width = 4 * _SIDE + 3 * _GAP
-    _draw_question(canvas.panel(left, top, width, _HEADER - 0.03), one)
-    kind = shortened(one.example.kind)
-    canvas.text(left + width, top + 0.14, kind, size=6, ha="right", color="#777777")
-    for number in range(1 + len(one.sample.stages)):
-        axes = canvas.panel(left + number * (_SIDE + _GAP), top + _HEADER, _SIDE, _SIDE)
-        stage = number - 1 if number else None
-        draw_stage(axes, one, stage, width=0.9, pixels=190)
-        if stage is None:
-            draw_answer(axes, one, -0.04, size=6)
-        else:
-            count_of_target(axes, one, stage, "{left} of {all}", y=-0.04, size=5.5, color="#777777")
-
-
-def _draw_question(axes: Axes, one: AskedExample) -> None:
-    """The question, and over the panels its options where it has any."""
-    from sparsevlm.analysis.panels import draw_line
-
-    axes.axis("off")
-    asked = list(one.asked)
-    marks = [place for place, index in enumerate(asked, start=1) if one.words[index] == "?"]
-    end = marks[0] if marks else len(asked)
-    if end < len(asked):
-        draw_line(axes, one, asked[:end], 0.5, 6.5)
-    draw_line(axes, one, asked[end:] or asked, 0.0, 6.5, room=62)
-
-
-def _draw_key(canvas: Canvas, data: SurvivorData) -> None:
-    from matplotlib.patches import Patch
-
-    entries = figure_6.survivor_key()
-    if any(one.target for one in data.pruned):
-        label = "asked for (count: its patches kept)"
-        entries.insert(3, Patch(facecolor="none", edgecolor="#111111", lw=1.1, label=label))
-    canvas.figure.legend(
-        handles=entries, loc="upper left", ncols=5, bbox_to_anchor=(0.0, 1.0), fontsize=6,
-        handlelength=1.0, handleheight=0.8, columnspacing=1.2, borderaxespad=0.2,
-    )  # fmt: skip
-    for left in _LEFT[: len(data.pruned)]:
-        for number, stage in enumerate((None, *data.pruned[0].sample.stages)):
-            x = left + number * (_SIDE + _GAP) + _SIDE / 2
-            canvas.text(x, 0.24, figure_6.stage_title(stage), size=6.5, ha="center",
-                        color="#555555")  # fmt: skip
+    return figure_6.draw_examples(data)
 
 
 def table(data: SurvivorData) -> pd.DataFrame:

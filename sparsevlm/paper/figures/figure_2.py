@@ -118,7 +118,7 @@ def draw(data: Figure2Data) -> Figure:
     _step(canvas, 3.62, 0.06, 2, f"P: attention of the raters, layer {layer}")
     _draw_rating(canvas, data)
     middle = 1.82
-    titles = ("before the cut", "scores: column mean of P", "level: how many stay",
+    titles = ("before the cut", "scores: mean of P", "level: how many stay",
               "keep, recycle, drop")  # fmt: skip
     for place, (x, title) in enumerate(zip(_LEFT, titles, strict=True)):
         _step(canvas, x, middle, place + 2, title, shown=place > 0)
@@ -126,11 +126,11 @@ def draw(data: Figure2Data) -> Figure:
     draw_stage(before, run, number - 1 if number else None, width=1.2, color="#111111")
     _count(before, run, number - 1)
     _draw_scores(canvas.panel(_LEFT[1], middle + 0.2, _SIDE, _SIDE), data)
-    _draw_level(canvas.panel(_LEFT[2] + 0.1, middle + 0.2, 1.34, _SIDE), data)
+    _draw_level(canvas.panel(_LEFT[2] + 0.27, middle + 0.2, 1.17, _SIDE), data)
     after = canvas.panel(_LEFT[3], middle + 0.2, _SIDE, _SIDE)
     draw_stage(after, run, number, width=1.2)
     _count(after, run, number)
-    _step(canvas, 0.04, 3.72, 6, "visual tokens that enter each layer (blue: merged ones)")
+    _step(canvas, 0.04, 3.72, 6, "visual tokens by layer (blue: merged; dashes: cuts)")
     _draw_layers(canvas.panel(0.52, 3.92, canvas.width - 0.65, 0.74), data)
     return canvas.figure
 
@@ -217,8 +217,8 @@ def _draw_layers(axes: Axes, data: Figure2Data) -> None:
             written = entering
         if layer in groups:
             light = groups[layer]
-            shown = "bold" if layer == data.stage.layer else "normal"
-            axes.text(layer + 0.5, 40, "cut", size=6.5, ha="center", color=TEXT, weight=shown)
+            width = 1.4 if layer == data.stage.layer else 0.7
+            axes.axvline(layer + 0.5, color=TEXT, lw=width, ls=(0, (4, 2)))
     wide = axes.get_position().width * axes.figure.get_figwidth() > 4
     ticks = range(0, len(sample.tokens_in), 1 if few else 4)
     axes.set_xticks(ticks, [f"layer {i}" if wide else str(i) for i in ticks])

@@ -73,7 +73,7 @@ def draw(data: Figure3Data) -> Figure:
     """Two columns of prompts: words by relevance; image, survivors without and with raters."""
     from sparsevlm.analysis.panels import Canvas
 
-    step, first = 2.12, 0.2
+    step, first = 2.22, 0.2
     rows = -(-len(data.prompts) // 2)
     height = first + rows * step + 0.04
     parts = [(0, 0, 6.75, first)]
@@ -91,12 +91,12 @@ def _draw_prompt(canvas: Canvas, prompt: RaterComparison, left: float, top: floa
     from sparsevlm.analysis.panels import draw_answer, draw_relevance, draw_stage, shortened
 
     side, seen = 1.02, prompt.raters
-    line = canvas.panel(left, top, 3.18, 0.66)
+    line = canvas.panel(left, top, 3.18, 0.86)
     draw_relevance(line, seen.words, seen.relevance, seen.raters)
     shown = ((seen, None, shortened(seen.example.kind, 16)),
              (prompt.all_text, -1, "all words rate"), (seen, -1, "raters only"))  # fmt: skip
     for column, (run, stage, title) in enumerate(shown):
-        axes = canvas.panel(left + 1.08 * column, top + 0.8, side, side)
+        axes = canvas.panel(left + 1.08 * column, top + 1.0, side, side)
         draw_stage(axes, run, stage, None if stage is None else (), width=0.9)
         axes.set_title(title, size=6.5, pad=2)
         if stage is not None:

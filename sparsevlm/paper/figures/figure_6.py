@@ -55,6 +55,9 @@ class SurvivorData:
     dense: list[str]
 
 
+_SIDE, _GAP, _HEADER, _STEP = 0.76, 0.04, 0.27, 1.26  # of an example, in inches
+
+
 def measure(
     profile: Profile | str,
     tokens: int = 64,
@@ -90,11 +93,16 @@ def measure(
 
 
 def draw(data: SurvivorData) -> Figure:
-    """One row per question: the input, the survivors of every stage, the answers."""
-    from sparsevlm.analysis.panels import Canvas, draw_survivors
-    from sparsevlm.analysis.style import figure_size
+    """One row per question: the input, the survivors of every stage, the answers.
 
-    canvas = Canvas(*figure_size(2, 1.36 * len(data.pruned) + 0.45))
+    In one column of a paper as `draw_examples`.
+    """
+    from sparsevlm.analysis.panels import Canvas, draw_survivors
+    from sparsevlm.analysis.style import OUTPUT
+
+    if OUTPUT.columns == 1:
+        return draw_examples(data)
+    canvas = Canvas(6.75, 1.36 * len(data.pruned) + 0.45)
     side, gap, left = 1.16, 0.09, 0.05
     for row, (one, dense) in enumerate(zip(data.pruned, data.dense, strict=True)):
         top = 0.42 + row * 1.36
@@ -158,11 +166,7 @@ def survivor_key() -> list:
 
 def _draw_key(canvas: Canvas, data: SurvivorData) -> None:
     """The line above the panels that says how to read them."""
-    canvas.figure.legend(
-        handles=survivor_key(), loc="upper left", ncols=4,
-        bbox_to_anchor=(0.0, 1.0 - 0.02 / canvas.height), fontsize=6, handlelength=1.0,
-        handleheight=0.8, columnspacing=1.2, borderaxespad=0.2,
-    )  # fmt: skip
+    draw_key(canvas, survivor_key())
     out, entering = (
         sum(sum(counts) / len(counts) for counts in every) / len(every)
         for every in (
@@ -172,6 +176,73 @@ def _draw_key(canvas: Canvas, data: SurvivorData) -> None:
     )
     note = f"budget {data.tokens}: tokens out {out:.1f}, tokens in {entering:.1f}"
     canvas.text(canvas.width * 0.995, 0.07, note, ha="right", size=6, color="#555555")
+
+
+def draw_key(canvas: Canvas, entries: Sequence) -> None:
+    """Draw a key in the upper left corner, in one line for two columns of a paper."""
+    canvas.figure.legend(
+        handles=entries, loc="upper left", ncols=len(entries) if canvas.width > 4 else 2,
+        bbox_to_anchor=(0.0, 1.0 - 0.02 / canvas.height), fontsize=6, handlelength=1.0,
+        handleheight=0.8, columnspacing=1.2, borderaxespad=0.2,
+    )  # fmt: skip
+
+
+def draw_examples(data: SurvivorData) -> Figure:
+    """Draw examples in two columns: question, input, and what is left after every stage."""
+    from matplotlib.patches import Patch
+
+    from sparsevlm.analysis.panels import Canvas
+    from sparsevlm.analysis.style import OUTPUT
+
+    top = 0.42 if OUTPUT.columns == 2 else 0.66
+    count, lefts = len(data.pruned), (0.03, 3.56)[: len(data.pruned)]
+    parts = [(0, 0, 3.25, top)]
+    parts += [(x - 0.03, top + row * _STEP, x + 3.2, top + (row + 1) * _STEP)
+              for row in range(-(-count // 2)) for x in lefts][:count]  # fmt: skip
+    canvas = Canvas(6.75, parts[-1][3] + 0.04, parts)
+    entries = survivor_key()
+    if any(one.target for one in data.pruned):
+        label = "asked for (count: its patches kept)"
+        entries.insert(3, Patch(facecolor="none", edgecolor="#111111", lw=1.1, label=label))
+    draw_key(canvas, entries)
+    for left in lefts[: OUTPUT.columns]:
+        for number, stage in enumerate((None, *data.pruned[0].sample.stages)):
+            x = left + number * (_SIDE + _GAP) + _SIDE / 2
+            canvas.text(x, top - 0.18, stage_title(stage), size=6.5, ha="center",
+                        color="#555555")  # fmt: skip
+    for one, (left, upper, *_) in zip(data.pruned, parts[1:], strict=True):
+        _draw_example(canvas, one, left + 0.03, upper)
+    return canvas.figure
+
+
+def _draw_example(canvas: Canvas, one: AskedExample, left: float, top: float) -> None:
+    from sparsevlm.analysis.panels import count_of_target, draw_answer, draw_stage, shortened
+
+    width = 4 * _SIDE + 3 * _GAP
+    _draw_question(canvas.panel(left, top, width, _HEADER - 0.03), one)
+    kind = shortened(one.example.kind, 14)
+    canvas.text(left + width, top, kind, size=6, ha="right", color="#777777")
+    for number in range(1 + len(one.sample.stages)):
+        axes = canvas.panel(left + number * (_SIDE + _GAP), top + _HEADER, _SIDE, _SIDE)
+        stage = number - 1 if number else None
+        draw_stage(axes, one, stage, width=0.9, pixels=190)
+        if stage is None:
+            draw_answer(axes, one, -0.04, size=6)
+        else:
+            count_of_target(axes, one, stage, "{left} of {all}", y=-0.04, size=6, color="#777777")
+
+
+def _draw_question(axes: Axes, one: AskedExample) -> None:
+    """The question, and over the panels its options where it has any."""
+    from sparsevlm.analysis.panels import draw_line
+
+    axes.axis("off")
+    asked = list(one.asked)
+    marks = [place for place, index in enumerate(asked, start=1) if one.words[index] == "?"]
+    end = marks[0] if marks else len(asked)
+    if end < len(asked):
+        draw_line(axes, one, asked[:end], 0.5, 6.5, room=50)
+    draw_line(axes, one, asked[end:] or asked, 0.0, 6.5, room=62)
 
 
 def overlap_table(data: SurvivorData) -> pd.DataFrame:

@@ -32,16 +32,15 @@ def draw(data: Figure7Data, example: int = 0) -> Figure:
     """Three panels: one question, the shares that hold the attention, answers after deletion."""
     from sparsevlm.analysis.panels import Canvas
 
-    canvas = Canvas(6.75, 2.6)
+    canvas = Canvas(6.75, 2.6, [(0, 0, 1.82, 2.6), (2.1, 0, 3.5, 2.6), (3.7, 0, 6.7, 2.6)])
     percent = f"{100 * HELD:.0f} %"
     canvas.text(0.04, 0.05, f"(a) tokens that hold {percent}", weight="bold")
     canvas.text(0.04, 0.175, "of the attention of the answer", weight="bold")
     _draw_example(canvas, data.questions[example])
-    canvas.text(2.2, 0.05, "(b) share of tokens that", weight="bold")
-    canvas.text(2.2, 0.175, f"hold {percent} of it", weight="bold")
-    _draw_shares(canvas.panel(2.58, 0.42, 1.2, 1.66), data)
-    canvas.text(4.1, 0.05, "(c) same answer after tokens are deleted", weight="bold")
-    _draw_deletion(canvas.panel(4.5, 0.42, 2.1, 1.66), data)
+    canvas.text(2.1, 0.05, "(b) share of them", weight="bold")
+    _draw_shares(canvas.panel(2.48, 0.42, 1.0, 1.66), data)
+    canvas.text(3.8, 0.05, "(c) same answer after tokens are deleted", weight="bold")
+    _draw_deletion(canvas.panel(4.2, 0.42, 2.4, 1.66), data)
     return canvas.figure
 
 
