@@ -24,6 +24,7 @@ layers: list[int] = []  # whose maps are drawn, up to eight; [] for all, or eigh
 words: str = ""  # words to look at closely, such as "cat eyes"; those that rate if empty
 image: str = ""  # a file, a name in data/samples, or scene_7 for a model that draws scenes
 question: str = ""  # your own
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from IPython.display import Markdown

@@ -21,6 +21,7 @@
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.paper.extras import controls
@@ -56,7 +57,7 @@ differences
 answers
 
 # %%
-files = controls.REPORT.save(results)
+files = page.save_report(controls.REPORT, results)
 
 # %%
 remarks("controls", results)

@@ -25,6 +25,7 @@ profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
 judge: str = ""  # model or id, where several judges have judged; "match" for none
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.paper.figures import figure_10
@@ -36,7 +37,7 @@ results = figure_10.measure(page.profile, judge=judge)
 (compared,) = figure_10.REPORT.page(results)
 
 # %%
-files = figure_10.REPORT.save(results)
+files = page.save_report(figure_10.REPORT, results)
 
 # %%
 compared

@@ -24,6 +24,7 @@ model: str = ""  # another model than the profile's own
 tokens: int = 64  # budget, mean over layers of the visual tokens left
 image: str = ""  # a file, a name in data/samples, or scene_7 for a model that draws scenes
 question: str = ""  # your own; up to 4 of them, separated by |
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from IPython.display import Markdown

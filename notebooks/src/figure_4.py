@@ -20,6 +20,7 @@
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.paper.figures import figure_4
@@ -37,7 +38,7 @@ measured, published, ranking, leads, splits = figure_4.page(results)
 # of the paper's figure, read off the image (±0.3). The scales may differ.
 
 # %%
-files = figure_4.REPORT.save(results)
+files = page.save_report(figure_4.REPORT, results)
 
 # %%
 measured

@@ -22,6 +22,7 @@
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.paper.figures import figure_5
@@ -39,7 +40,7 @@ measured
 compared
 
 # %%
-files = figure_5.REPORT.save(results)
+files = page.save_report(figure_5.REPORT, results)
 
 # %% [markdown]
 # **How to read it.** Error bars are 95 % intervals of single scores from a bootstrap over

@@ -30,6 +30,7 @@ layers: list[int] = []  # whose attention; [] for all
 words: str = ""  # whose attention, such as "ring cat"; the last token if empty
 image: str = ""  # a file, a name in data/samples, or scene_7 for a model that draws scenes
 question: str = ""  # your own; up to 16 of them, separated by |
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from IPython.display import Markdown

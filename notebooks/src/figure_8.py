@@ -22,6 +22,7 @@
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.analysis import accounting
@@ -34,7 +35,7 @@ results = figure_8.measure(page.profile)
 (compared,) = figure_8.REPORT.page(results)
 
 # %%
-files = figure_8.REPORT.save(results)
+files = page.save_report(figure_8.REPORT, results)
 
 # %%
 compared

@@ -22,6 +22,7 @@
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.paper.figures import figure_9
@@ -33,7 +34,7 @@ results = figure_9.measure(page.profile)
 (compared,) = figure_9.REPORT.page(results)
 
 # %%
-files = figure_9.REPORT.save(results)
+files = page.save_report(figure_9.REPORT, results)
 
 # %%
 compared

@@ -26,6 +26,7 @@ limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
 judge: str = ""  # model or id, where several judges have judged; "match" for none
 study: str = "controls"  # a name in data/studies.yaml
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.analysis import tables

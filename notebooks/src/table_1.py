@@ -22,6 +22,7 @@ profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
 judge: str = ""  # model or id, where several judges have judged; "match" for none
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.analysis import accounting
@@ -68,7 +69,7 @@ accounting.section()
 ranking
 
 # %%
-files = table_1.REPORT.save(results)
+files = page.save_report(table_1.REPORT, results)
 
 # %%
 remarks("table_1", results)

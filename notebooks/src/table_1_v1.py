@@ -23,6 +23,7 @@
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.paper.page import begin
@@ -61,7 +62,7 @@ ranking
 # Against the tokens really left, which is how methods compare that do not meet one budget.
 
 # %%
-files = table_1_v1.REPORT.save(results)
+files = page.save_report(table_1_v1.REPORT, results)
 
 # %%
 remarks("table_1_v1", results)

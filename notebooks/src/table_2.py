@@ -20,6 +20,7 @@
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.paper.page import begin
@@ -53,7 +54,7 @@ published
 claim
 
 # %%
-files = table_2.REPORT.save(results)
+files = page.save_report(table_2.REPORT, results)
 
 # %% [markdown]
 # **What the rows are.** The paper gives neither layers nor counts for Qwen2-VL, and no code.

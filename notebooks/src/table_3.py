@@ -23,6 +23,7 @@ profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
 judge: str = ""  # model or id, where several judges have judged; "match" for none
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.paper.page import begin
@@ -62,7 +63,7 @@ published
 claim
 
 # %%
-files = table_3.REPORT.save(results)
+files = page.save_report(table_3.REPORT, results)
 
 # %% [markdown]
 # **What the rows are.** *SparseVLM* has the counts of the image release, solved for 194 tokens;

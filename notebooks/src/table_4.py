@@ -21,6 +21,7 @@
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.paper.page import begin
@@ -60,7 +61,7 @@ published
 gain
 
 # %%
-files = table_4.REPORT.save(results)
+files = page.save_report(table_4.REPORT, results)
 
 # %% [markdown]
 # **What this does not show.** Reconstruction can only win back what was dropped wrongly: where a

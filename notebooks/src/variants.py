@@ -20,6 +20,7 @@
 profile: str = "mini"
 limit: int = 0  # samples of each benchmark; 0 for all
 model: str = ""  # another model than the profile's own
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
 from sparsevlm.paper.extras import variants
@@ -54,7 +55,7 @@ analytic
 compared
 
 # %%
-files = variants.REPORT.save(results)
+files = page.save_report(variants.REPORT, results)
 
 # %% [markdown]
 # **What this does not show.** The authors set v1.0's scales for LLaVA-1.5-7B, and the 14 heads that

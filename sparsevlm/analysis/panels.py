@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-    from sparsevlm.analysis.observe import AskedExample, RecordedExample
+    from sparsevlm.analysis.observe import AskedExample
 
 RIGHT, WRONG = "#00795A", "#B00020"
 QUIET = "#666666"
@@ -69,7 +69,7 @@ class Canvas:
                 at, top = 0.0, low
             self._moved.append(((left, upper, right, lower), at - left, top - upper))
             at, low = at + right - left, max(low, top + lower - upper)
-        return low
+        return low + 0.1  # for the marker of the profile
 
     def _place(self, x: float, y: float) -> tuple[float, float]:
         for (left, upper, right, lower), across, down in self._moved:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate, McNemar
@@ -46,6 +48,27 @@ def verdict(estimate: Estimate) -> str:
 def here(estimate: Estimate) -> str:
     """Return the verdict as a clause: "the measurement agrees"."""
     return HERE[verdict(estimate)]
+
+
+def cell(estimate: Estimate | None, names: Sequence[str] = ("agrees", "contradicts")) -> str:
+    """Return the verdict on a difference as a cell of a table: "agrees +4.2", "cannot tell +0.1".
+
+    `names` are those of a difference above zero and of one below it.
+    """
+    if estimate is None or not estimate.exists:
+        return "–"
+    known = dict(zip((AGREES, CONTRADICTS), names, strict=True))
+    return f"{known.get(verdict(estimate), CANNOT_TELL)} {estimate.value:+.1f}"
+
+
+def grid(
+    found: Mapping[tuple[str, str, int], str], names: tuple[str, str], budgets: Sequence[int]
+) -> pd.DataFrame:
+    """Return cells by two names and a budget as a table with a column per budget."""
+    pairs = dict.fromkeys((first, second) for first, second, _ in found)
+    rows = {pair: [found.get((*pair, tokens), "–") for tokens in budgets] for pair in pairs}
+    index = pd.MultiIndex.from_tuples(list(rows), names=names)
+    return pd.DataFrame(list(rows.values()), index=index, columns=list(map(str, budgets)))
 
 
 def maybe_chance(estimate: Estimate) -> str:

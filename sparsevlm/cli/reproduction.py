@@ -18,12 +18,14 @@ from sparsevlm.cli.base import (
     ProfileName,
     Shard,
     UsageError,
+    Words,
     app,
     chosen_profile,
     count,
     flag,
     option,
     plan_of,
+    words,
 )
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="NOTEBOOK", help="default: all")]
@@ -86,6 +88,37 @@ def run(
 
     plan = plan_of(chosen_profile(profile, model, limit), names or (), parameters)
     return _report(plan, run_plan(plan, jobs=1, force=True, runs=False))
+
+
+@app.command()
+def export(
+    name: Annotated[str, typer.Argument(metavar="NOTEBOOK", help="such as figure_6 or table_1")],
+    profile: ProfileName = "mini",
+    model: ModelName = "",
+    limit: Limit = 0,
+    parameters: Parameters = None,
+    width: Annotated[str, option("inches: 6.75 or 3.25", "INCHES")] = "",
+    formats: Annotated[
+        Words, option("of pdf,png,svg,tex,csv,md,html; default: all", "A,B", "--format",
+                      parser=words)] = NONE,
+    svg_text: Annotated[bool, flag("--svg-text", "keep the text of an SVG as text")] = False,
+    to: Annotated[str, option("where to write (default: artifacts/export)", "FOLDER")] = "",
+) -> int:  # fmt: skip
+    """Draw a notebook's figures and tables for a paper, from the results at hand."""
+    from pathlib import Path
+
+    from sparsevlm.evaluation.paths import ARTIFACTS
+    from sparsevlm.paper.export import export as write
+
+    given = [*(parameters or ()), *([f"width={width}"] if width else ())]
+    plan = plan_of(chosen_profile(profile, model, limit), [name], given)
+    folder = Path(to) if to else ARTIFACTS / "export"
+    try:
+        written = write(plan.notebooks[0].page, folder, formats, svg_text)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    print("\n".join(f"wrote {path}" for path in written))
+    return DONE
 
 
 @app.command()

@@ -17,7 +17,7 @@ from sparsevlm.evaluation.studies import belongs
 
 SOURCES = NOTEBOOKS / "src"
 _MARK = re.compile(r"^# %%(?P<head>.*)$", re.MULTILINE)
-_PARAMETERS_TAG = 'tags=["parameters"]'
+PARAMETERS_TAG = 'tags=["parameters"]'
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ def source_cells(text: str) -> list[SourceCell]:
 
 def parameters_cell(text: str) -> SourceCell:
     """Return the cell that declares the parameters; ValueError unless there is exactly one."""
-    cells = [cell for cell in source_cells(text) if _PARAMETERS_TAG in cell.head]
+    cells = [cell for cell in source_cells(text) if PARAMETERS_TAG in cell.head]
     if len(cells) != 1:
         raise ValueError(
-            f"a notebook needs exactly one cell marked `# %% {_PARAMETERS_TAG}`, found {len(cells)}"
+            f"a notebook needs exactly one cell marked `# %% {PARAMETERS_TAG}`, found {len(cells)}"
         )
     return cells[0]
 

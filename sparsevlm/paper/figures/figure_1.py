@@ -117,26 +117,26 @@ def draw(data: Figure1Data) -> Figure:
     guided, agnostic = data.asked[GUIDED], data.asked[AGNOSTIC[0]]
     big, left = 1.5, 0.04
     if OUTPUT.columns == 2:
-        side, step, first, height = big, 1.66, left + 1.76, 4.55
-        rows, own = (0.07, 2.49), (left, 2.49)  # tops of (b) and (d), corner of (c)
+        side, step, first, height = big, 1.66, left + 1.76, 4.7
+        rows, own = (0.07, 2.62), (left, 2.62)  # tops of (b) and (d), corner of (c)
     else:
-        side, step, first, height = 1.02, 1.07, left, 6.0
-        rows, own = (2.5, 4.4), (1.72, 0.07)
+        side, step, first, height = 1.02, 1.07, left, 6.1
+        rows, own = (2.5, 4.5), (1.72, 0.07)
     canvas = Canvas(OUTPUT.width, height)
     canvas.text(left, 0.07, "(a) the picture", weight="bold")
-    draw_survivors(canvas.panel(left, 0.56, big, big), guided[0].image, guided[0].grid)
+    draw_survivors(canvas.panel(left, 0.69, big, big), guided[0].image, guided[0].grid)
     key = "bold line: what is asked for (count:\nits patches kept); tinted: recycled"
     if not any(one.target for one in guided):
         key = "lines: kept; tinted: recycled"
-    canvas.text(left, 0.6 + big, key, size=6, color="#555555", linespacing=1.3)
+    canvas.text(left, 0.73 + big, key, size=6, color="#555555", linespacing=1.3)
     names = {GUIDED: "the question decides", AGNOSTIC[0]: "the question is not looked at"}
     for top, letter, (method, how) in zip(rows, "bd", names.items(), strict=True):
         title = f"({letter}) {_label(method)}, {data.tokens} tokens: {how}"
         canvas.text(first, top, title, weight="bold", color=_color(method))
     for column, (one, merged) in enumerate(zip(guided, agnostic, strict=True)):
         x = first + column * step
-        _draw_question(canvas.panel(x, rows[0] + 0.19, side, 0.26), one, round(17 * side))
-        _draw_kept(canvas.panel(x, rows[0] + 0.49, side, side), one)
+        _draw_question(canvas.panel(x, rows[0] + 0.19, side, 0.39), one, round(17.5 * side))
+        _draw_kept(canvas.panel(x, rows[0] + 0.62, side, side), one)
         _draw_merged(canvas.panel(x, rows[1] + 0.2, side, side), merged)
     if data.focus:
         canvas.text(*own, "(c) tokens left that show\nwhat is asked for", weight="bold")
@@ -157,12 +157,13 @@ def _label(method: str) -> str:
 
 
 def _draw_question(axes: Axes, one: AskedExample, room: int) -> None:
-    """The question in two lines, or in smaller ones where it is long."""
+    """The question in three lines, or in smaller ones where it is long."""
     from sparsevlm.analysis.panels import draw_line, question_lines
 
     axes.axis("off")
-    for line, y in zip(question_lines(one, min(room, 18), most=2), (0.5, 0.0), strict=False):
-        draw_line(axes, one, line, y, 7, room=room)
+    lines = question_lines(one, min(room, 18), most=3)
+    for number, line in enumerate(lines):
+        draw_line(axes, one, line, (len(lines) - 1 - number) / 3, 7, room=room)
 
 
 def _draw_kept(axes: Axes, one: AskedExample) -> None:
@@ -188,10 +189,11 @@ def _draw_merged(axes: Axes, one: AskedExample) -> None:
     bare(axes)
     outline(axes, one.grid, one.target, "#111111", 1.1)
     draw_answer(axes, one)
-    y = -0.03 if one.example.answer else -0.11  # an answer that is not judged may be long
+    wide = axes.get_position().width * axes.figure.get_figwidth() > 1.2
+    y = -0.03 if one.example.answer and wide else -0.13  # clear of a long answer
     merged = f"{len(last.groups)} merged"
-    axes.text(1, y, f"{len(last.kept)} kept, {merged}" if last.kept else merged, transform=axes.transAxes,
-              va="top", ha="right", size=6.5, color="#555555")  # fmt: skip
+    axes.text(1, y, f"{len(last.kept)} kept, {merged}" if last.kept else merged, va="top",
+              ha="right", size=6.5, color="#555555", transform=axes.transAxes)  # fmt: skip
 
 
 def _draw_focus(axes: Axes, data: Figure1Data) -> None:
@@ -204,7 +206,7 @@ def _draw_focus(axes: Axes, data: Figure1Data) -> None:
     axes.set_yticks(range(len(METHODS)), [_label(m) for m in METHODS])
     axes.invert_yaxis()
     axes.set_xlim(0, 100 * max(mean_and_interval(data.focus[m])[2] for m in METHODS) * 1.3)
-    axes.set_xlabel(f"mean of {len(data.area)} drawn\nquestions; dashes: chance", size=6)
+    axes.set_xlabel(f"%, mean of {len(data.area)} drawn\nquestions; dashes:\nchance", size=6)
     axes.spines["left"].set_visible(False)
     axes.tick_params(axis="y", length=0)
 

@@ -13,11 +13,8 @@ from sparsevlm.paper.figures import figure_6
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from sparsevlm.analysis.observe import AskedExample
-    from sparsevlm.analysis.panels import Canvas
     from sparsevlm.evaluation.profiles import Profile
     from sparsevlm.paper.figures.figure_6 import SurvivorData
 

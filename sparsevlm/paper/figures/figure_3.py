@@ -73,30 +73,33 @@ def draw(data: Figure3Data) -> Figure:
     """Two columns of prompts: words by relevance; image, survivors without and with raters."""
     from sparsevlm.analysis.panels import Canvas
 
-    step, first = 2.22, 0.2
-    rows = -(-len(data.prompts) // 2)
-    height = first + rows * step + 0.04
-    parts = [(0, 0, 6.75, first)]
-    parts += [(3.5 * column, first + row * step, 3.5 * column + 3.25, first + (row + 1) * step)
-              for row in range(rows) for column in range(2)][: len(data.prompts)]  # fmt: skip
-    canvas = Canvas(6.75, height, parts)
+    parts = [(0, 0, 6.75, 0.2)]
+    for number in range(len(data.prompts)):
+        if number % 2 == 0:  # a new row, as high as the longer of its two questions wants
+            top = parts[-1][3]
+            pair = [one.raters.words for one in data.prompts[number : number + 2]]
+            low = top + 1.42 + 0.4 * max(-(-len(" ".join(words)) // 56) for words in pair)
+        left = 3.5 * (number % 2)
+        parts.append((left, top, left + 3.25, low))
+    canvas = Canvas(6.75, low + 0.1, parts)
     key = "bars and shades: relevance of a word to the picture; dashes: mean"
     canvas.text(0.03, 0.04, key, size=6.5, color="#555555")
-    for (left, top, *_), prompt in zip(parts[1:], data.prompts, strict=True):
-        _draw_prompt(canvas, prompt, left + 0.03, top)
+    for (left, top, _, low), prompt in zip(parts[1:], data.prompts, strict=True):
+        _draw_prompt(canvas, prompt, left + 0.03, top, low - top - 1.36)
     return canvas.figure
 
 
-def _draw_prompt(canvas: Canvas, prompt: RaterComparison, left: float, top: float) -> None:
+def _draw_prompt(canvas: Canvas, prompt: RaterComparison, left: float, top: float,
+                 room: float) -> None:  # fmt: skip
     from sparsevlm.analysis.panels import draw_answer, draw_relevance, draw_stage, shortened
 
     side, seen = 1.02, prompt.raters
-    line = canvas.panel(left, top, 3.18, 0.86)
+    line = canvas.panel(left, top, 3.18, room)
     draw_relevance(line, seen.words, seen.relevance, seen.raters)
     shown = ((seen, None, shortened(seen.example.kind, 16)),
              (prompt.all_text, -1, "all words rate"), (seen, -1, "raters only"))  # fmt: skip
     for column, (run, stage, title) in enumerate(shown):
-        axes = canvas.panel(left + 1.08 * column, top + 1.0, side, side)
+        axes = canvas.panel(left + 1.08 * column, top + room + 0.14, side, side)
         draw_stage(axes, run, stage, None if stage is None else (), width=0.9)
         axes.set_title(title, size=6.5, pad=2)
         if stage is not None:

@@ -14,7 +14,7 @@ from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, Results, Setting
 from sparsevlm.analysis.survivors import shortened
 from sparsevlm.analysis.tables import ends, interval, number
-from sparsevlm.analysis.words import here, in_words, label, maybe_chance
+from sparsevlm.analysis.words import in_words, label, maybe_chance
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.benchmarks.registry import accuracy_by_kind
 
@@ -33,36 +33,34 @@ def published_score(setting: Setting, benchmark: str) -> float | None:
     return PAPER.get(setting, {}).get(BENCHMARKS[benchmark].paper_column)
 
 
-def orderings(results: Results) -> list[tuple[str, Estimate]]:
-    """Return (sentence, difference) of every comparison that the figure shows.
+def orderings(results: Results) -> dict[tuple[str, str, int], Estimate]:
+    """Return SparseVLM's lead by (benchmark, rival, tokens) of every comparison of the figure.
 
-    SparseVLM against each rival, benchmark by benchmark, budget by budget. The intervals are of
-    single comparisons; nothing is corrected for their number.
+    By labels, in points of the score. In all of them the paper has SparseVLM ahead. The intervals
+    are of single comparisons; nothing is corrected for their number.
     """
-    found = []
-    known = {method for method, _ in PAPER}
-    for rival in (m for m in results.profile.methods if m in known - {OURS}):
-        for name in results.profile.benchmarks:
-            for tokens in (b for b in results.profile.budgets if (rival, b) in PAPER):
-                ours, other = (OURS, tokens), (rival, tokens)
-                apart = results.score_difference(name, ours, other)
-                paper = published_score(ours, name) - published_score(other, name)
-                sentence = (
-                    f"{BENCHMARKS[name].label} at {tokens} tokens, SparseVLM minus "
-                    f"{label(rival)}: {paper:+.1f} in the paper; {here(apart)}: {in_words(apart)}."
-                )
-                found.append((sentence, apart))
-    return found
+    known = {method for method, _ in PAPER} - {OURS}
+    return {
+        (BENCHMARKS[name].label, label(rival), tokens): results.score_difference(
+            name, (OURS, tokens), (rival, tokens)
+        )
+        for name in results.profile.benchmarks
+        for rival in results.profile.methods if rival in known
+        for tokens in results.profile.budgets if (rival, tokens) in PAPER
+    }  # fmt: skip
 
 
-def counted(results: Results) -> str:
-    """Return how many of the paper's orderings hold here, in one sentence."""
-    found = [apart for _, apart in orderings(results)]
-    agree, contradict, open_ = words.count_verdicts(found)
-    return (
+def ranking(results: Results) -> Section:
+    """Return for every comparison of the figure whether it holds here, and how many of them do."""
+    found = orderings(results)
+    agree, contradict, open_ = words.count_verdicts(list(found.values()))
+    cells = {key: words.cell(apart) for key, apart in found.items()}
+    return Section(
+        "Does the ranking hold?",
+        words.grid(cells, ("benchmark", "SparseVLM above"), results.profile.budgets),
         f"Of the {len(found)} comparisons of the figure, in all of which the paper has "
         f"SparseVLM ahead, the measurement reproduces {agree}, contradicts {contradict}, and "
-        f"cannot tell {open_}."
+        f"cannot tell {open_}. Numbers are points of the score.",
     )
 
 
@@ -144,8 +142,7 @@ def page(results: Results) -> list[Section]:
     return [
         Section(title(results), scores, f"Dense: {dense}. {notes(results)}"),
         Section(PAPER_TITLE, tables.as_text(tables.published(results)[columns])),
-        Section("Does the ranking hold?", text=counted(results),
-                sentences=[sentence for sentence, _ in orderings(results)]),
+        ranking(results),
         Section("Mean lead over the benchmarks", sentences=leads(results)),
         Section("TextVQA by kind of text (accuracy in %, questions in brackets)",
                 tables.as_text(by_split(results))),

@@ -102,7 +102,7 @@ def draw(data: SurvivorData) -> Figure:
 
     if OUTPUT.columns == 1:
         return draw_examples(data)
-    canvas = Canvas(6.75, 1.36 * len(data.pruned) + 0.45)
+    canvas = Canvas(6.75, 1.36 * len(data.pruned) + 0.5)
     side, gap, left = 1.16, 0.09, 0.05
     for row, (one, dense) in enumerate(zip(data.pruned, data.dense, strict=True)):
         top = 0.42 + row * 1.36
@@ -199,7 +199,7 @@ def draw_examples(data: SurvivorData) -> Figure:
     parts = [(0, 0, 3.25, top)]
     parts += [(x - 0.03, top + row * _STEP, x + 3.2, top + (row + 1) * _STEP)
               for row in range(-(-count // 2)) for x in lefts][:count]  # fmt: skip
-    canvas = Canvas(6.75, parts[-1][3] + 0.04, parts)
+    canvas = Canvas(6.75, parts[-1][3] + 0.1, parts)
     entries = survivor_key()
     if any(one.target for one in data.pruned):
         label = "asked for (count: its patches kept)"

@@ -7,15 +7,14 @@ the question?
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis import drawing, published, tables, words
 from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.analysis.study import Results
-from sparsevlm.analysis.words import here, in_words, label
+from sparsevlm.analysis.study import OURS, Results
+from sparsevlm.analysis.words import label
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,50 +26,22 @@ RELATIVE_MEASURE = "relative_accuracy_percent"
 CONTROLS = ("random", "uniform", "pooled", "sparsevlm-all-text")
 
 
-@dataclass(frozen=True)
-class Ordering:
-    """Two methods as the paper ranks them at one budget, and what is measured here.
-
-    Attributes
-    ----------
-    tokens : int
-        The budget.
-    better, worse : str
-        Labels, as the paper ranks them by relative accuracy.
-    published : (float, float)
-        Their published relative accuracies, in percent.
-    measured : Estimate
-        Relative accuracy here, the paper's better one minus its worse one, in points.
-    """
-
-    tokens: int
-    better: str
-    worse: str
-    published: tuple[float, float]
-    measured: Estimate
-
-    @property
-    def sentence(self) -> str:
-        """The comparison in words."""
-        high, low = self.published
-        return (
-            f"At {self.tokens} tokens the paper puts {self.better} ({high:.1f} %) above "
-            f"{self.worse} ({low:.1f} %); {here(self.measured)}: {in_words(self.measured)}."
-        )
-
-
-def orderings(results: Results) -> list[Ordering]:
+def orderings(results: Results) -> dict[tuple[str, str, int], Estimate]:
     """Return every pair of methods that the paper ranks by relative accuracy, budget by budget.
 
-    Intervals are of single comparisons; nothing is corrected for their number.
+    Returns
+    -------
+    dict by (better, worse, tokens) of Estimate
+        Labels as the paper ranks them; relative accuracy here, better minus worse, in points.
+        Intervals are of single comparisons; nothing is corrected for their number.
     """
-    found = []
+    found = {}
     for tokens in results.profile.budgets:
         ranked = sorted(_published_at(results, tokens).items(), key=lambda pair: -pair[1])
         for (better, high), (worse, low) in combinations(ranked, 2):
             if high > low:
                 apart = results.difference((better, tokens), (worse, tokens))
-                found.append(Ordering(tokens, label(better), label(worse), (high, low), apart))
+                found[label(better), label(worse), tokens] = apart
     return found
 
 
@@ -79,31 +50,33 @@ def _published_at(results: Results, tokens: int) -> Mapping[str, float]:
     return {method: row[RELATIVE_MEASURE] for method, row in rows.items() if row}
 
 
-def agreement(results: Results) -> str:
-    """Return how many of the paper's orderings hold here, in one sentence."""
-    found = [ordering.measured for ordering in orderings(results)]
-    agree, contradict, open_ = words.count_verdicts(found)
-    return (
+def ranking(results: Results, heading: str = "Does the ranking hold?") -> Section:
+    """Return for every ordering of the paper whether it holds here, and how many of them do.
+
+    Then SparseVLM against the controls, of which the paper has no rows.
+    """
+    found = orderings(results)
+    agree, contradict, open_ = words.count_verdicts(list(found.values()))
+    cells = {key: words.cell(apart) for key, apart in found.items()}
+    for control in (name for name in CONTROLS if name in results.profile.methods):
+        for tokens in results.profile.budgets:
+            apart = results.difference((OURS, tokens), (control, tokens))
+            key = (label(OURS), f"{label(control)} (control)", tokens)
+            cells[key] = words.cell(apart, ("ahead", "behind"))
+    return Section(
+        heading,
+        words.grid(cells, ("above, in the paper", "below"), results.profile.budgets),
         f"Of the paper's {len(found)} pairwise orderings the measurement reproduces {agree}, "
-        f"contradicts {contradict}, and cannot tell {open_}."
+        f"contradicts {contradict}, and cannot tell {open_}. Numbers are points of relative "
+        "accuracy, first minus second; it is told where the paired 95 % interval excludes zero. "
+        "The paper has no controls.",
     )
-
-
-def controls(results: Results) -> list[words.ControlComparison]:
-    """Return SparseVLM against every control, budget by budget; the paper has no such rows."""
-    return words.controls(results, CONTROLS)
 
 
 def page(results: Results) -> list[Section]:
     """Return what is measured, what is published, and the comparison."""
     published_table = tables.as_text(tables.published(results), {"TFLOPs": 2})
-    compared = [*orderings(results), *controls(results)]
-    said = [agreement(results), *(one.sentence for one in compared)]
-    return [
-        measured(results),
-        Section(PAPER_TITLE, published_table),
-        Section("Does the ranking hold?", sentences=said),
-    ]
+    return [measured(results), Section(PAPER_TITLE, published_table), ranking(results)]
 
 
 def figure(results: Results) -> Figure:

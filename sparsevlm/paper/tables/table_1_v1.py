@@ -7,13 +7,14 @@ that is here. Two of its eight benchmarks, VQAv2 and ConBench, have no counterpa
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis import drawing, published, tables
 from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.study import Results
 from sparsevlm.analysis.words import label
-from sparsevlm.paper.tables.table_1 import RELATIVE_MEASURE, agreement, orderings
+from sparsevlm.paper.tables.table_1 import RELATIVE_MEASURE, ranking
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,16 +42,13 @@ def tokens_left(results: Results, budget: int) -> str:
 
 def page(results: Results) -> list[Section]:
     """Return what is measured, what is published, what is left, and the preprint's orderings."""
-    said = [
-        *(tokens_left(results, budget) for budget in results.profile.budgets),
-        agreement(results),
-        *(ordering.sentence for ordering in orderings(results)),
-    ]
+    left = [tokens_left(results, budget) for budget in results.profile.budgets]
+    ranked = ranking(results, "Does the ranking of the preprint hold?")
     published_table = tables.as_text(tables.published(results, WITHOUT_COUNTERPART))
     return [
         measured(results),
         Section(PAPER_TITLE, published_table),
-        Section("Does the ranking of the preprint hold?", sentences=said),
+        replace(ranked, sentences=left),
     ]
 
 
