@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -48,8 +49,9 @@ def draw(records: Records) -> Figure:
         panel(axes, records)
     timed = [one for one in records.values() if "operators" not in one]
     clocks = " and ".join(sorted({one["clock"] for one in timed}))
+    about = f"First and last panel: calculated for full size. Others: {clocks}, random weights."
     fig.supxlabel(
-        f"First and last panel: calculated for full size.\nAll others: {clocks}, random weights.",
+        textwrap.fill(about, 55 if OUTPUT.columns == 2 else 36),
         size=SMALLEST, color="#555555", x=0.02, ha="left",
     )  # fmt: skip
     return fig

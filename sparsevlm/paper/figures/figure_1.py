@@ -140,7 +140,7 @@ def draw(data: Figure1Data) -> Figure:
         _draw_merged(canvas.panel(x, rows[1] + 0.2, side, side), merged)
     if data.focus:
         canvas.text(*own, "(c) tokens left that show\nwhat is asked for", weight="bold")
-        _draw_focus(canvas.panel(own[0] + 0.62, own[1] + 0.45, big - 0.7, 1.1), data)
+        _draw_focus(canvas.panel(own[0] + 0.62, own[1] + 0.45, big - 0.7, 1.0), data)
     return canvas.figure
 
 

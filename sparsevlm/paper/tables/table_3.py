@@ -10,6 +10,7 @@ import pandas as pd
 from sparsevlm.analysis import drawing, published, tables
 from sparsevlm.analysis.report import Report, Section, made_at, title
 from sparsevlm.analysis.study import DENSE_SETTING, RANDOM, Results
+from sparsevlm.analysis.style import SMALLEST
 from sparsevlm.analysis.words import here, in_words, label, maybe_chance
 from sparsevlm.benchmarks import BENCHMARKS
 
@@ -143,7 +144,9 @@ def figure(results: Results) -> Figure:
     right.set_title(f"published: {PAPER_MODEL}\nTable 3 of the paper")
     for axes in (left, right):
         drawing.level_line(axes, 100)
-        axes.set_xticks(range(len(names)), names, rotation=20, ha="right")
+        lines = [name.replace("-", "-\n") for name in names]
+        axes.set_xticks(range(len(names)), lines, size=SMALLEST)
+        axes.set_xlim(-0.5, len(names) - 0.5)
         axes.grid(axis="y")
     if why := drawing.why_no_percent(results):
         drawing.say_empty(left, why)
