@@ -8,6 +8,7 @@ import pytest
 from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
+from sparsevlm.analysis.style import TABLE_FORMATS
 from sparsevlm.paper.extras import controls
 
 # The grid is better than SparseVLM, the others that look at nothing are worse.
@@ -64,7 +65,7 @@ def test_the_differences_are_shown_benchmark_by_benchmark(results):
 
 def test_the_files_begin_with_the_summary(results, tmp_path):
     files = controls.REPORT.write(results, tmp_path)
-    assert [path.name for path in files] == ["controls.md", "controls.csv", "controls.html"]
+    assert [path.name for path in files] == [f"controls.{kind}" for kind in TABLE_FORMATS]
     page = files[0].read_text(encoding="utf-8").splitlines()
     assert page[0] == "## What text guidance buys" and page[2].startswith("- Of 9 comparisons")
     assert any("miniature model, not LLaVA-1.5" in line for line in page if line.startswith("##"))

@@ -83,7 +83,7 @@ def test_any_model_is_asked_what_is_known_of_its_images(model, tmp_path):
     figure = figure_1.draw(data)
     assert sum(bool(axes.images) for axes in figure.axes) == 7
     written = {text.get_text() for text in figure.texts}
-    assert ("what is asked for" in written) is scenes  # panel (d)
+    assert ("(c) tokens left that show\nwhat is asked for" in written) is scenes
 
 
 def test_questions_of_your_own():

@@ -66,7 +66,7 @@ def test_the_map_paints_members_of_merged_tokens_and_leaves_dropped_patches_blan
 
 def test_the_figure_has_a_panel_per_step(found):
     figure = figure_2.draw(found)
-    assert len(figure.axes) == 9
+    assert len(figure.axes) == 8
     written = {text.get_text() for text in figure.texts}
     assert {"1", "2", "3", "4", "5", "6"} <= written
     layers = figure.axes[-1]
@@ -85,7 +85,7 @@ def test_any_model_is_taken_apart(model, tmp_path):
     data = figure_2.measure(profile_of(model, tmp_path), 64, stage=0)
     np.testing.assert_allclose(data.stage.rating.mean(0), data.stage.scores, rtol=1e-4)
     assert len(figure_2.table(data)) == data.run.sample.num_visual
-    assert len(figure_2.draw(data).axes) == 9
+    assert len(figure_2.draw(data).axes) == 8
     assert data.run.image.size[0] >= 96
 
 

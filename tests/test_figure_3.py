@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from other_models import profile_of
 
-from sparsevlm.analysis.panels import RATERS, Canvas, draw_sentence
+from sparsevlm.analysis.panels import RATERS, Canvas, draw_relevance
 from sparsevlm.paper.figures import figure_3
 
 matplotlib.use("Agg")
@@ -60,20 +60,24 @@ def test_bars_are_the_relevance_and_raters_stand_out(found):
     figure = figure_3.draw(replace(found, prompts=found.prompts[:1]))
     (bars,) = (axes for axes in figure.axes if axes.patches and not axes.images)
     relevance = found.prompts[0].raters.relevance
-    np.testing.assert_allclose([p.get_height() for p in bars.patches], relevance, atol=1e-6)
+    heights = [-patch.get_height() / 0.16 for patch in bars.patches]
+    np.testing.assert_allclose(heights, relevance, atol=1e-6)
     rated = [matplotlib.colors.to_hex(p.get_facecolor()) == RATERS.lower() for p in bars.patches]
-    assert np.flatnonzero(rated).tolist() == found.prompts[0].raters.raters
+    raters = found.prompts[0].raters.raters
+    assert np.flatnonzero(rated).tolist() == raters
+    digits = [text.get_text() for text in bars.texts if text.get_text().startswith("0.")]
+    assert digits == [f"{relevance[i]:.2f}" for i in raters]
 
 
-def test_a_long_sentence_is_set_smaller_and_boxes_do_not_overlap():
-    canvas = Canvas(3, 1)
-    axes = canvas.panel(0, 0, 3, 1)
-    words = ["hourglass"] * 8
-    places = draw_sentence(axes, words, [0.1] * 8, [2])
-    assert (places[1:, 0] > places[:-1, 1]).all() and places[-1, 1] <= 3.05
-    sizes = {text.get_size() for text in axes.texts}
-    assert len(sizes) == 1 and sizes.pop() < 7
-    framed = [text.get_bbox_patch().get_edgecolor()[3] > 0 for text in axes.texts]
+def test_a_long_sentence_has_several_lines_and_boxes_do_not_overlap():
+    axes = Canvas(3, 1).panel(0, 0, 3, 1)
+    places = draw_relevance(axes, ["hourglass"] * 8, [0.125] * 8, [2], size=7)
+    lines = [places[places[:, 2] == foot] for foot in np.unique(places[:, 2])]
+    assert len(lines) > 1 and places[:, 1].max() <= 3 and places[-1, 2] < 1
+    assert all((line[1:, 0] > line[:-1, 1]).all() for line in lines)
+    words = [text for text in axes.texts if text.get_text() == "hourglass"]
+    assert {text.get_size() for text in words} == {7}
+    framed = [text.get_bbox_patch().get_edgecolor()[3] > 0 for text in words]
     assert framed == [index == 2 for index in range(8)]
 
 

@@ -44,17 +44,19 @@ def test_the_papers_points_are_those_of_the_file():
     assert figure_4.published_score(("random", 64), "gqa") is None
 
 
-def test_every_comparison_of_the_figure_gets_its_sentence(results):
+def test_every_comparison_of_the_figure_gets_its_cell(results):
     found = figure_4.orderings(results)
     assert len(found) == 2 * 3 * 5, "two rivals, three benchmarks, five budgets"
-    sentence, lead = found[0]
-    assert sentence.startswith("POPE at 256 tokens, SparseVLM minus FastV: +16.0 in the paper;")
-    assert verdict(lead) == "reproduced" and "agrees" in sentence
+    assert verdict(found["POPE", "FastV", 256]) == "reproduced"
+    ranking = figure_4.ranking(results)
+    assert ranking.table.loc[("POPE", "FastV"), "256"].startswith("agrees +")
+    assert ranking.table.shape == (6, 5)
     counts = [
-        sum(verdict(lead) == kind for _, lead in found) for kind in ("reproduced", "contradicted")
+        sum(verdict(lead) == kind for lead in found.values())
+        for kind in ("reproduced", "contradicted")
     ]
     assert counts[1] == 0 and counts[0] >= 15
-    assert f"reproduces {counts[0]}, contradicts 0, and" in figure_4.counted(results)
+    assert f"reproduces {counts[0]}, contradicts 0, and" in ranking.text
 
 
 def test_mean_leads_stand_beside_those_of_the_papers_points(results):
@@ -89,9 +91,12 @@ def test_the_data_of_the_figure_keep_measured_and_published_apart(results):
 def test_the_figure_draws_a_column_per_benchmark_with_the_paper_below(results):
     figure = figure_4.figure(results)
     above, below = figure.axes[:3], figure.axes[3:]
-    assert [axes.get_title() for axes in above] == ["POPE", "TextVQA", "GQA"]
-    assert "not Mini-Gemini" in above[0].get_ylabel()
-    assert "published: Mini-Gemini-7B" in below[0].get_ylabel()
+    names = ("POPE", "TextVQA", "GQA")
+    assert [axes.get_title() for axes in above] == [f"{name}, measured" for name in names]
+    assert [axes.get_title() for axes in below] == [f"{name}, published" for name in names]
+    about = figure.legends[0].get_title().get_text()
+    assert "not Mini-Gemini" in about and "published: Mini-Gemini-7B" in about
+    assert len({axes.get_ylim() for axes in figure.axes}) == 1, "one scale"
     assert [len(axes.containers) for axes in above] == [4, 4, 4]
     curves = [line.get_label() for line in below[1].lines]
     assert curves == ["SparseVLM", "FastV", "ToMe", "Dense"]
@@ -99,9 +104,29 @@ def test_the_figure_draws_a_column_per_benchmark_with_the_paper_below(results):
     assert list(pope.get_xdata()) == [64, 96, 128, 192, 256] and pope.get_ydata()[0] == 60.3
 
 
+def test_a_method_at_zero_is_explained_by_its_answers():
+    def mute(setting, benchmark, number):
+        return 0.0 if setting[0] == "fastv" and benchmark != "gqa" else skill(setting, benchmark, 0)
+
+    def no(row, benchmark, number):
+        wrong = row["prediction"] != row["answer"]
+        return {**row, "prediction": "no"} if benchmark == "pope" and wrong else row
+
+    records = fabricate(PROFILE, mute, layers=16, change=no)
+    results = study.from_records(PROFILE, records, SHAPE, paper=figure_4.PAPER)
+    reasons = figure_4.reasons_for_zero(results)
+    assert reasons["fastv", "textvqa"] == "FastV: 100 % “wrong”"
+    assert set(reasons) == {("fastv", "pope"), ("fastv", "textvqa")}
+    assert reasons["fastv", "pope"].endswith("“no”")
+    drawn = [text.get_text() for text in figure_4.figure(results).axes[1].texts]
+    assert drawn == ["FastV: 100 % “wrong”"]
+
+
 def test_files_hold_both_tables(results, tmp_path):
     paths = figure_4.REPORT.write(results, tmp_path)
-    assert [path.name for path in paths] == ["figure_4.md", "figure_4.csv", "figure_4.html"]
+    assert [path.name for path in paths] == [
+        "figure_4.md", "figure_4.csv", "figure_4.html", "figure_4.tex",
+    ]  # fmt: skip
     page = paths[0].read_text()
     assert "mini-gemini (miniature model, not Mini-Gemini)" in page
     assert "read off the published figure" in page and "| 256 | FastV | 68.0 |" in page

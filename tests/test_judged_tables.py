@@ -105,8 +105,8 @@ def test_table_3_has_two_numbers_per_set_and_the_averages_of_both(store, videos,
     assert unread and f"{4 * unread} of 640 verdicts cannot be read and are left out" in said
     assert "by rule" not in said
     assert "judged by lenient" in table_3.figure(results).axes[0].get_title()
-    drawn = figure_10.FIGURE.figure(results).axes[0]
-    assert drawn.get_ylabel().endswith("judged by lenient")
+    (legend,) = figure_10.FIGURE.figure(results).legends
+    assert legend.get_title().get_text().endswith("judged by lenient")
     assert figure_10.FIGURE.page(results)[0].text == str(results.judging)
 
 

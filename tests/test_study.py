@@ -142,15 +142,16 @@ def test_a_section_is_shown_in_a_notebook_without_the_heading_of_its_cell(result
     ]  # fmt: skip
 
 
-def test_a_page_is_written_whole_in_three_forms(results, tmp_path):
+def test_a_page_is_written_whole_in_four_forms(results, tmp_path):
     table = tables.readable(results)
     parts = [
         report.Section("One", table, "How to read it."),
         report.Section("Two", sentences=["First.", "Second."]),
     ]
     files = report.write("probe", PROFILE, tables.numbers(results), parts, tmp_path)
-    page, numbers, html = (path.read_text(encoding="utf-8") for path in files)
-    assert [path.name for path in files] == ["probe.md", "probe.csv", "probe.html"]
+    page, numbers, html, tex = (path.read_text(encoding="utf-8") for path in files)
+    assert [path.suffix for path in files] == [".md", ".csv", ".html", ".tex"]
+    assert tex.count("\\toprule") == 1 and tex.startswith("% One\n% How to read it.\n\\begin")
     assert page.startswith("## One\n\n| budget | method |") and "\n\n## Two\n\n- First.\n" in page
     assert html.count("<table") == 1 and html.count("<li>") == 2 and "<h2>Two</h2>" in html
     assert len(pd.read_csv(files[1])) == len(results.settings) and "Acc. low" in numbers

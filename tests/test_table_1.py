@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,11 +10,11 @@ import pandas as pd
 import pytest
 from fabricated import SHAPE, fabricate, narrowed
 
-from sparsevlm.analysis import published, report, study, tables
+from sparsevlm.analysis import published, report, study, tables, words
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.analysis.words import verdict
+from sparsevlm.analysis.words import cell, in_words, verdict
 from sparsevlm.paper.tables import table_1
-from sparsevlm.paper.tables.table_1 import PAPER, Ordering, agreement, controls, orderings
+from sparsevlm.paper.tables.table_1 import CONTROLS, PAPER, orderings, ranking
 
 METHODS = ("sparsevlm", "sparsevlm-all-text", "fastv", "pdrop", "tome", "random", "uniform")
 PROFILE = narrowed("table_1", 40, methods=METHODS)
@@ -105,53 +106,56 @@ def test_the_papers_rows_are_those_of_the_file():
 def test_every_pair_that_the_paper_ranks_is_compared_once(results):
     found = orderings(results)
     assert len(found) == 3 * 6
-    assert {o.tokens for o in found} == {192, 128, 64}
-    assert all(o.published[0] > o.published[1] for o in found)
-    assert not {"Random", "Uniform grid", "Dense"} & {
-        name for o in found for name in (o.better, o.worse)
-    }
+    assert {tokens for _, _, tokens in found} == {192, 128, 64}
+    assert not {"Random", "Uniform grid", "Dense"} & {name for *pair, _ in found for name in pair}
 
 
 def test_orderings_are_reproduced_contradicted_or_undecided(results):
-    verdicts = {(o.tokens, o.better, o.worse): verdict(o.measured) for o in orderings(results)}
-    assert verdicts[64, "SparseVLM", "FastV"] == "reproduced"
-    assert verdicts[64, "SparseVLM", "ToMe"] == "contradicted"
-    assert verdicts[64, "PDrop", "FastV"] == "cannot tell"
+    verdicts = {key: verdict(apart) for key, apart in orderings(results).items()}
+    assert verdicts["SparseVLM", "FastV", 64] == "reproduced"
+    assert verdicts["SparseVLM", "ToMe", 64] == "contradicted"
+    assert verdicts["PDrop", "FastV", 64] == "cannot tell"
     counts = [
         list(verdicts.values()).count(v) for v in ("reproduced", "contradicted", "cannot tell")
     ]
-    assert agreement(results) == (
+    assert ranking(results).text.startswith(
         f"Of the paper's 18 pairwise orderings the measurement reproduces {counts[0]}, "
         f"contradicts {counts[1]}, and cannot tell {counts[2]}."
     )
 
 
+def test_the_ranking_is_a_grid_of_pairs_by_budgets(results):
+    grid = ranking(results).table
+    assert list(grid.columns) == ["192", "128", "64"]
+    apart = orderings(results)["SparseVLM", "FastV", 64].value
+    assert grid.loc[("SparseVLM", "FastV"), "64"] == f"agrees {apart:+.1f}"
+    assert grid.loc[("SparseVLM", "ToMe"), "64"].startswith("contradicts -")
+    assert grid.loc[("PDrop", "FastV"), "64"].startswith("cannot tell")
+    assert grid.loc[("SparseVLM", "Random (control)"), "64"].startswith("ahead +")
+    # Each pair once a budget, whichever of the two the paper has above there.
+    assert (grid.iloc[:-3] != "–").sum().tolist() == [6, 6, 6]
+
+
 @pytest.mark.parametrize(
-    ("estimate", "words"),
+    ("estimate", "shown", "said"),
     [
-        (
-            Estimate(5.24, 3.1, 7.4),
-            "the measurement agrees: +5.2 points, 95 % interval +3.1 to +7.4.",
-        ),
-        (Estimate(-5, -7, -3), "the measurement contradicts it: -5.0 points"),
-        (Estimate(1, -1, 3), "the measurement cannot tell: +1.0 points"),
-        (Estimate(0, 0, 0), "the measurement cannot tell"),
+        (Estimate(5.24, 3.1, 7.4), "agrees +5.2", "+5.2 points, 95 % interval +3.1 to +7.4"),
+        (Estimate(-5, -7, -3), "contradicts -5.0", "-5.0 points"),
+        (Estimate(1, -1, 3), "cannot tell +1.0", "+1.0 points"),
+        (Estimate(0, 0, 0), "cannot tell +0.0", "+0.0 points"),
         (
             Estimate(float("nan"), float("nan"), float("nan")),
-            "cannot tell: no relative accuracy, for the dense model scores 0 on a benchmark.",
+            "–",
+            "no relative accuracy, for the dense model scores 0 on a benchmark",
         ),
     ],
 )
-def test_an_ordering_is_a_plain_sentence(estimate, words):
-    sentence = Ordering(192, "SparseVLM", "FastV", (99.1, 87.9), estimate).sentence
-    assert sentence.startswith(
-        "At 192 tokens the paper puts SparseVLM (99.1 %) above FastV (87.9 %); "
-    )
-    assert words in sentence
+def test_a_difference_is_a_cell_or_a_clause(estimate, shown, said):
+    assert cell(estimate) == shown and in_words(estimate).startswith(said)
 
 
 def test_controls_compare_accuracy_and_single_answers(results):
-    found = {(c.tokens, c.control): c for c in controls(results)}
+    found = {(c.tokens, c.control): c for c in words.controls(results, CONTROLS)}
     assert len(found) == 9
     random = found[64, "Random"]
     assert random.measured.low > 0
@@ -169,11 +173,11 @@ def test_partial_credit_is_left_out_of_the_count_of_single_answers(records, resu
         rows = tuple({**row, "prediction": row["answers"][0]} for row in record.predictions)
         return replace(record, predictions=rows)
 
-    partial = controls(from_records(map(first_fact_only, records)))
-    for before, after in zip(controls(results), partial, strict=True):
+    partial = words.controls(from_records(map(first_fact_only, records)), CONTROLS)
+    for before, after in zip(words.controls(results, CONTROLS), partial, strict=True):
         assert after.answers.only_first <= before.answers.only_first
     assert sum(c.answers.only_first for c in partial) < sum(
-        c.answers.only_first for c in controls(results)
+        c.answers.only_first for c in words.controls(results, CONTROLS)
     )
 
 
@@ -199,11 +203,11 @@ def test_markdown_marks_the_miniature_and_shows_both_tables(results):
     )
     assert sum(line.startswith("| 64 | SparseVLM |") for line in lines) == 2
     widths = {line.count("|") for line in lines if line.startswith("|")}
-    assert len(widths) == 2
+    assert len(widths) == 3
     assert "| 192 | Random | – | –" in page
     assert "MME is in points, at most 1000 here and 2800 in the paper." in page
     assert "Measured at commit c0ffee." in page
-    assert sum(line.startswith("- At 64 tokens") for line in lines) == 6 + 3
+    assert sum("| agrees" in line or "| contradicts" in line for line in lines) >= 4
 
 
 def test_a_model_that_cannot_answer_at_all_gives_dashes_not_numbers(records):
@@ -219,16 +223,26 @@ def test_a_model_that_cannot_answer_at_all_gives_dashes_not_numbers(records):
 def test_the_files_are_written_whole_and_read_back(results, tmp_path):
     files = {p.name: p for p in table_1.REPORT.save(results, tmp_path)}
     drawn = {f"table_1.{kind}" for kind in ("pdf", "png", "svg", "data.csv")}
-    assert set(files) == drawn | {"table_1.md", "table_1.csv", "table_1.html"}
+    assert set(files) == drawn | {f"table_1.{kind}" for kind in ("md", "csv", "html", "tex")}
     back = pd.read_csv(files["table_1.csv"])
     assert len(back) == 1 + 7 * 3 and "miniature" in back["model"][0]
     ours = tables.numbers(results)["Acc. (%)"].to_numpy()
     np.testing.assert_allclose(back["Acc. (%)"], ours)
     page = files["table_1.html"].read_text()
-    assert page.count("<table") == 2 and "not LLaVA-1.5" in page and "as published" in page
+    assert page.count("<table") == 3 and "not LLaVA-1.5" in page and "as published" in page
     written = [p.read_bytes() for p in files.values()]
     table_1.REPORT.save(results, tmp_path)
     assert [p.read_bytes() for p in files.values()] == written, "the same results, the same files"
+
+
+def test_the_tables_for_latex_are_whole_and_escaped(results, tmp_path):
+    text = next(p for p in table_1.REPORT.save(results, tmp_path) if p.suffix == ".tex").read_text()
+    assert text.count("\\begin{tabular}") == text.count("\\toprule") == 3
+    assert text.startswith("% mini-llava (miniature model, not LLaVA-1.5), ")
+    assert "Acc. (\\%)" in text and not re.search(r"(?m)^[^%\n].*[^\\][%_#]", text)
+    first = text.split("\\midrule")[1].split("\\bottomrule")[0].strip().splitlines()
+    assert {line.count("&") for line in first} == {15} and first[0].startswith("all & Dense & ")
+    assert first[1].startswith("192 & SparseVLM &") and first[2].startswith(" & ")
 
 
 def test_the_figure_says_which_panel_is_measured_and_which_published(results):

@@ -88,7 +88,7 @@ def test_a_budget_that_the_paper_lacks_is_said_to_be_lacking(results):
 
 def test_the_files_are_written_whole_and_name_the_miniature(results, tmp_path):
     files = {p.name: p for p in table_2.REPORT.write(results, tmp_path)}
-    assert set(files) == {"table_2.md", "table_2.csv", "table_2.html"}
+    assert set(files) == {f"table_2.{kind}" for kind in ("md", "csv", "html", "tex")}
     back = pd.read_csv(files["table_2.csv"])
     assert len(back) == 1 + 3 * 3 and back["model"].str.contains("not Qwen2-VL").all()
     page = files["table_2.md"].read_text()

@@ -12,6 +12,7 @@ from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study, tables
 from sparsevlm.analysis.statistics import Estimate
+from sparsevlm.analysis.style import TABLE_FORMATS
 from sparsevlm.paper.tables import table_3
 
 PROFILE = narrowed("table_3", 40)
@@ -84,7 +85,7 @@ def test_sentences_say_what_the_paper_says_and_what_is_measured(results):
 
 def test_files_say_that_they_are_of_a_miniature_and_keep_the_paper_apart(results, tmp_path):
     paths = table_3.REPORT.write(results, tmp_path)
-    assert [p.name for p in paths] == ["table_3.md", "table_3.csv", "table_3.html"]
+    assert [p.name for p in paths] == [f"table_3.{kind}" for kind in TABLE_FORMATS]
     for path in paths:
         assert "miniature model, not Video-LLaVA" in path.read_text(), path
     page = paths[0].read_text()

@@ -8,6 +8,7 @@ import pytest
 from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import published, study
+from sparsevlm.analysis.style import TABLE_FORMATS
 from sparsevlm.paper.tables import table_4
 
 REFILLED, NOT_REFILLED = table_4.READINGS
@@ -94,7 +95,7 @@ def test_the_sentences_follow_the_numbers(results):
 
 def test_the_files_hold_every_number_once(results, tmp_path):
     files = table_4.REPORT.write(results, tmp_path)
-    assert [path.name for path in files] == ["table_4.md", "table_4.csv", "table_4.html"]
+    assert [path.name for path in files] == [f"table_4.{kind}" for kind in TABLE_FORMATS]
     back = pd.read_csv(files[1])
     assert len(back) == 2 * 3 * 4 and "miniature" in back["model"][0]
     assert back["gain"].isna().sum() == 2 * 4, "none over itself"

@@ -202,18 +202,17 @@ def level_line(axes: Axes, value: float, label: str = "") -> None:
     axes.axhline(value, color="black", linewidth=0.8, linestyle=":", zorder=1, label=label or None)
 
 
-def legend_above(fig: Figure, axes: Axes, columns: int, title: str = "") -> None:
-    """Put the legend of one panel above the figure, in at most so many columns as fit."""
+def legend_above(fig: Figure, panels: Sequence[Axes], columns: int, title: str = "") -> None:
+    """Put one legend of all panels above the figure, in at most so many columns as fit."""
+    entries: dict[str, object] = {}
+    for axes in panels:
+        entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     title = title.replace("\n", ", ") if OUTPUT.columns == 2 else title
-    fit_legend(fig, *axes.get_legend_handles_labels(), columns, title)
-
-
-def fit_legend(fig: Figure, handles: Sequence, labels: Sequence[str], columns: int,
-               title: str = "") -> None:  # fmt: skip
-    """Put these entries above the figure; arguments as of `legend_above`."""
     how = {"title": title, "title_fontsize": 7} if title else {}
     for ncols in range(columns, 0, -1):
-        legend = fig.legend(handles, labels, loc="outside upper center", ncols=ncols, **how)
+        legend = fig.legend(
+            entries.values(), entries.keys(), loc="outside upper center", ncols=ncols, **how
+        )
         if ncols == 1 or legend.get_window_extent().width <= fig.bbox.width:
             return
         legend.remove()
@@ -245,7 +244,7 @@ def tokens_axis(axes: Axes, values: Sequence[float], name: str) -> None:
 def apart(axes: Axes, values: Sequence[int]) -> list[int]:
     """Return those of rising values whose labels have room beside each other on a log axis."""
     inches = axes.get_position().width * axes.figure.get_figwidth()
-    least = (1.3 * max(values) / min(values)) ** (0.2 / inches)
+    least = (1.3 * max(values) / min(values)) ** (0.17 / inches)
     chosen = list(values[:1])
     for value in values[1:]:
         if value == values[-1]:

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, SMALLEST, use_style
-from sparsevlm.analysis.survivors import (
-    bare,
-    draw_survivors,
-    draw_words,
-    kept_outline,
-    shortened,
-)
+from sparsevlm.analysis.survivors import bare, draw_survivors, draw_words, kept_outline, shortened
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -53,5 +53,5 @@ def figure(results: Results) -> Figure:
     drawing.level_line(axes, 100, "Dense")
     drawing.tokens_axis(axes, drawn, "visual tokens left by a layer (the paper's budget)")
     axes.set_ylabel(drawing.RELATIVE)
-    drawing.legend_above(fig, axes, len(results.profile.methods) + 1)
+    drawing.legend_above(fig, [axes], len(results.profile.methods) + 1)
     return fig

@@ -107,7 +107,7 @@ def figure(results: Results) -> Figure:
     left.set_ylabel(drawing.RELATIVE)
     right.set_ylabel("SparseVLM minus the control (points)")
     right.set_title("below zero: the control is better")
-    drawing.legend_above(fig, left, 6, drawing.measured_title(results.profile))
+    drawing.legend_above(fig, [left], 6, drawing.measured_title(results.profile))
     return fig
 
 

@@ -235,24 +235,16 @@ def draw_attention(found: Sequence[Evidence]) -> Figure:
     fig, (above, below) = drawing.panels(2, len(found), 3.3, sharey=True)
     for upper, lower, one in zip(above, below, found, strict=True):
         _draw_looks(upper, one.attention)
-        lower.step(range(len(one.attention.without)), one.attention.without, where="mid",
-                   color="black", linewidth=1)  # fmt: skip
+        right = one.attention.without
+        lower.step(range(len(right)), right, where="mid", color="black", linewidth=1)
         for axes in (upper, lower):
             _draw_stages(axes, one.attention, one.aligned is not None)
         upper.set_title(one.name)
         lower.set_xlabel("layer")
     drawing.y_label(above, "attention on\nwhat is asked for")
     drawing.y_label(below, "right if the picture is\nhidden from here on")
-    _one_legend(fig, above)
+    drawing.legend_above(fig, above, 5)
     return fig
-
-
-def _one_legend(fig: Figure, row: Sequence[Axes]) -> None:
-    """One legend for all panels, an entry for whatever is in any of them."""
-    entries: dict[str, object] = {}
-    for axes in row:
-        entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    drawing.fit_legend(fig, list(entries.values()), list(entries), 5)
 
 
 def _draw_looks(axes: Axes, one: AttentionByLayer) -> None:
@@ -271,8 +263,7 @@ def _draw_stages(axes: Axes, one: AttentionByLayer, is_aligned: bool) -> None:
         places = [layer + 0.5 for layer in one.aligned]
         axes.plot(places, [0.02] * len(places), "^", color="black", markersize=3.5, clip_on=False,
                   label="moved stages")  # fmt: skip
-    axes.set(ylim=(0, 1.03), xlim=(-0.5, count + 0.3))
-    axes.set_xticks(range(0, count, 4 if count > 8 else 2))
+    axes.set(ylim=(0, 1.03), xlim=(-0.5, count + 0.3), xticks=range(0, count, count // 4))
 
 
 def draw_price(found: Sequence[Evidence]) -> Figure:
@@ -285,7 +276,7 @@ def draw_price(found: Sequence[Evidence]) -> Figure:
             _draw_price(axes, one.aligned, (OURS, RANDOM), ", moved stages", **dashed)
         axes.set_title(f"{one.name}\n{one.questions} questions")
     drawing.y_label(row, drawing.RELATIVE)
-    _one_legend(fig, row)
+    drawing.legend_above(fig, row, 5)
     return fig
 
 

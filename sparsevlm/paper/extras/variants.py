@@ -74,7 +74,7 @@ def figure(results: Results) -> Figure:
         drawing.level_line(axes, 100, "Dense")
         drawing.tokens_axis(axes, drawn, name)
     drawing.y_label(row, drawing.RELATIVE)
-    drawing.legend_above(fig, row[0], 5, drawing.measured_title(results.profile))
+    drawing.legend_above(fig, [row[0]], 5, drawing.measured_title(results.profile))
     return fig
 
 

@@ -172,7 +172,7 @@ def figure(results: Results) -> Figure:
                        transform=upper.transAxes)  # fmt: skip
     drawing.y_label([*above, *below], f"score ({BENCHMARKS[names[0]].unit})")
     where = f"{drawing.measured_title(results.profile)}\npublished: {PAPER_MODEL}, read off"
-    drawing.legend_above(fig, above[0], len(methods) + 1, where)
+    drawing.legend_above(fig, [above[0]], len(methods) + 1, where)
     return fig
 
 

@@ -129,7 +129,7 @@ def figure(results: Results) -> Figure:
     left.set_title(drawing.measured_title(results.profile))
     right.set_title("published: LLaVA-1.5-7B\nFigure 5 of the paper")
     drawing.y_label((left, right), f"score at {tokens} tokens")
-    drawing.legend_above(fig, left, 3, "who rates the visual tokens")
+    drawing.legend_above(fig, [left], 3, "who rates the visual tokens")
     return fig
 
 

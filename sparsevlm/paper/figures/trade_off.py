@@ -176,7 +176,7 @@ class TradeOff:
         judged = results.judging.of(names[0])
         by = f", judged by {judged.model}" if judged else ""
         title = drawing.measured_title(results.profile) + by
-        drawing.legend_above(fig, row[0], 4, title)
+        drawing.legend_above(fig, [row[0]], 4, title)
         return fig
 
     def _draw_panel(self, axes: Axes, results: Results, name: str) -> None:

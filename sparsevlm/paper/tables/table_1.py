@@ -95,7 +95,7 @@ def figure(results: Results) -> Figure:
         drawing.level_line(axes, 100, "Dense")
         drawing.budget_axis(axes, budgets)
     drawing.y_label((left, right), drawing.RELATIVE)
-    drawing.legend_above(fig, left, -(-(len(methods) + 1) // 2))
+    drawing.legend_above(fig, [left], -(-(len(methods) + 1) // 2))
     return fig
 
 

@@ -70,7 +70,7 @@ def figure(results: Results) -> Figure:
     drawing.tokens_axis(left, counts, "visual tokens really left (mean over layers)")
     drawing.tokens_axis(right, budgets, "visual tokens as the preprint states them")
     drawing.y_label((left, right), drawing.RELATIVE)
-    drawing.legend_above(fig, left, 4)
+    drawing.legend_above(fig, [left], 4)
     return fig
 
 

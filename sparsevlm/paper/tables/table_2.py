@@ -134,7 +134,7 @@ def figure(results: Results) -> Figure:
         drawing.level_line(axes, 100)
         drawing.budget_axis(axes, budgets)
     drawing.y_label((left, right), drawing.RELATIVE)
-    drawing.legend_above(fig, left, len(methods))
+    drawing.legend_above(fig, [left], len(methods))
     return fig
 
 

@@ -151,7 +151,7 @@ def figure(results: Results) -> Figure:
     if why := drawing.why_no_percent(results):
         drawing.say_empty(left, why)
     drawing.y_label((left, right), drawing.RELATIVE)
-    drawing.legend_above(fig, left, len(pruned))
+    drawing.legend_above(fig, [left], len(pruned))
     return fig
 
 

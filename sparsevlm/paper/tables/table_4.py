@@ -233,7 +233,7 @@ def figure(results: Results) -> Figure:
         axes.grid(axis="y")
         axes.set_title(BENCHMARKS[name].label)
     drawing.y_label(row, "points gained by\ntoken reconstruction")
-    drawing.legend_above(fig, row[0], 3, drawing.measured_title(results.profile))
+    drawing.legend_above(fig, [row[0]], 3, drawing.measured_title(results.profile))
     return fig
 
 
