@@ -58,19 +58,22 @@ def test_what_the_paper_does_not_print_is_not_drawn():
 
 
 def test_panels_that_no_run_answers_are_named(llava, video):
-    assert "missing" not in "".join(figure_8.FIGURE.sentences(llava))
+    assert "missing" not in "".join(figure_8.FIGURE.page(llava)[0].sentences)
     only = measured("figure_4", benchmarks=("pope",), budgets=(64,))
-    lines = figure_9.FIGURE.sentences(only)
+    lines = figure_9.FIGURE.page(only)[0].sentences
     assert lines[-1].startswith("The paper's panel of TextVQA, MME is missing")
     with pytest.raises(ValueError, match="figure_8 is of pope, textvqa, mme, and study 'table_3'"):
         figure_8.FIGURE.panels(video)
 
 
 def test_random_choice_is_compared_panel_by_panel(video):
-    lines = figure_10.FIGURE.sentences(video)
-    assert len(lines) == 2 * 2 + 1
-    assert lines[0].startswith("TGIF-QA at 388 tokens: SparseVLM minus random choice is +")
-    assert lines[-1].startswith("Of 4 comparisons of SparseVLM with random choice, SparseVLM is")
+    (section,) = figure_10.FIGURE.page(video)
+    assert list(section.table.columns) == ["388", "194"] and len(section.table) == 2
+    apart = video.score_difference("tgif", ("sparsevlm", 388), ("random", 388))
+    shown = section.table.loc[("TGIF-QA", "SparseVLM minus random"), "388"]
+    assert shown == f"{apart.value:+.1f} [{apart.low:+.1f}, {apart.high:+.1f}]"
+    (line,) = section.sentences
+    assert line.startswith("Of 4 comparisons of SparseVLM with random choice, SparseVLM is")
 
 
 def test_one_row_of_panels_shows_measured_and_published_on_one_scale(llava):

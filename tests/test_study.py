@@ -14,6 +14,7 @@ from sparsevlm.analysis import accounting, report, statistics, study, tables, wo
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.paper.extras import controls
 
 PROFILE = narrowed(
     "controls", benchmarks=("pope", "textvqa"), methods=("sparsevlm", "random"), budgets=(64,)
@@ -119,10 +120,11 @@ def test_signs_are_counted_only_where_they_are_certain():
 
 
 def test_controls_that_were_not_run_are_left_out(results):
-    found = words.controls(results, ("random", "uniform"))
-    assert [(c.tokens, c.control) for c in found] == [(64, "Random")]
+    found = controls.by_answer(results, ("random", "uniform"))
+    assert list(found.index) == [("64", "Random")]
     # The harder questions are answered only by the more skilled, so no answer is lost.
-    assert found[0].answers.only_first > 0 and found[0].answers.only_second == 0
+    _, only_ours, only_control, _ = found.iloc[0]
+    assert only_ours > 0 and only_control == 0
 
 
 # Pages

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from fabricated import SHAPE, fabricate, narrowed
 
-from sparsevlm.analysis import published, report, study, tables, words
+from sparsevlm.analysis import published, report, study, tables
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.words import cell, in_words, verdict
+from sparsevlm.paper.extras.controls import by_answer
 from sparsevlm.paper.tables import table_1
 from sparsevlm.paper.tables.table_1 import CONTROLS, PAPER, orderings, ranking
 
@@ -155,15 +156,13 @@ def test_a_difference_is_a_cell_or_a_clause(estimate, shown, said):
 
 
 def test_controls_compare_accuracy_and_single_answers(results):
-    found = {(c.tokens, c.control): c for c in words.controls(results, CONTROLS)}
+    found = by_answer(results, CONTROLS)
     assert len(found) == 9
-    random = found[64, "Random"]
-    assert random.measured.low > 0
+    points, only_ours, only_random, p_value = found.loc[("64", "Random")]
+    apart = results.difference(("sparsevlm", 64), ("random", 64))
+    assert points == tables.interval(apart, "+") and apart.low > 0
     # Harder questions are answered only by the more skilled, so no answer is lost.
-    assert random.answers.only_first > 50 and random.answers.only_second == 0
-    assert "Random only (McNemar p = " in random.sentence
-    assert ", which may be chance." in found[64, "Uniform grid"].sentence
-    assert ", which may be chance." not in random.sentence
+    assert only_ours > 50 and only_random == 0 and float(p_value) < 1e-9
 
 
 def test_partial_credit_is_left_out_of_the_count_of_single_answers(records, results):
@@ -173,12 +172,11 @@ def test_partial_credit_is_left_out_of_the_count_of_single_answers(records, resu
         rows = tuple({**row, "prediction": row["answers"][0]} for row in record.predictions)
         return replace(record, predictions=rows)
 
-    partial = words.controls(from_records(map(first_fact_only, records)), CONTROLS)
-    for before, after in zip(words.controls(results, CONTROLS), partial, strict=True):
-        assert after.answers.only_first <= before.answers.only_first
-    assert sum(c.answers.only_first for c in partial) < sum(
-        c.answers.only_first for c in words.controls(results, CONTROLS)
+    partial, whole = (
+        by_answer(one, CONTROLS)["right with SparseVLM only"]
+        for one in (from_records(map(first_fact_only, records)), results)
     )
+    assert (partial <= whole).all() and partial.sum() < whole.sum()
 
 
 # Views

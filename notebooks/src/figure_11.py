@@ -37,7 +37,7 @@ Markdown(data.about)
 # Where the true answer is known, a wrong one is followed by it in brackets.
 
 # %%
-figure = figure_11.draw(data)
+figure = figure_6.draw(data)
 files = page.save(figure, data=figure_11.table(data))
 
 # %% [markdown]

@@ -1,15 +1,13 @@
-"""Comparisons in words: an estimate, its verdict, SparseVLM against controls answer by answer."""
+"""Comparisons in words: an estimate, its verdict, right and wrong answer by answer."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import pandas as pd
 
-from sparsevlm.analysis import statistics
-from sparsevlm.analysis.statistics import Estimate, McNemar
-from sparsevlm.analysis.study import OURS, Results, Setting
+from sparsevlm.analysis.statistics import Estimate
+from sparsevlm.analysis.study import Results, Setting
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.methods import METHODS
 
@@ -90,60 +88,6 @@ def count_signs(estimates: Sequence[Estimate], first: str, second: str) -> str:
         f"Of {len(estimates)} comparisons of {first} with {second}, {first} is ahead by more than "
         f"chance in {ahead} and behind in {behind}; {open_} cannot tell."
     )
-
-
-@dataclass(frozen=True)
-class ControlComparison:
-    """SparseVLM against a control at the same budget.
-
-    Attributes
-    ----------
-    tokens : int
-        The budget.
-    control : str
-        Label.
-    measured : Estimate
-        Relative accuracy of SparseVLM minus that of the control, in points.
-    answers : McNemar
-        Single answers, over the benchmarks that mark them right or wrong.
-    """
-
-    tokens: int
-    control: str
-    measured: Estimate
-    answers: McNemar
-
-    @property
-    def sentence(self) -> str:
-        """The comparison in words."""
-        return (
-            f"At {self.tokens} tokens SparseVLM minus {self.control}: {in_words(self.measured)}"
-            f"{maybe_chance(self.measured)}. {self.answers.only_first} answers are right with "
-            f"SparseVLM only, {self.answers.only_second} with {self.control} only "
-            f"(McNemar p = {self.answers.p_value:.2g})."
-        )
-
-
-def controls(results: Results, names: Sequence[str]) -> list[ControlComparison]:
-    """Return SparseVLM against every control that was run, budget by budget.
-
-    Parameters
-    ----------
-    results : Results
-    names : sequence of str
-        Methods that are controls; the paper has no such rows.
-    """
-    return [
-        ControlComparison(
-            tokens,
-            label(control),
-            results.difference((OURS, tokens), (control, tokens)),
-            statistics.mcnemar(*outcomes(results, (OURS, tokens), (control, tokens))),
-        )
-        for tokens in results.profile.budgets
-        for control in names
-        if control in results.profile.methods
-    ]
 
 
 def outcomes(results: Results, *settings: Setting) -> list[list[float]]:

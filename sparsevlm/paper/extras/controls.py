@@ -7,9 +7,10 @@ with all text tokens rating is the fourth control: the same method without the s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from sparsevlm.analysis import drawing, tables, words
+from sparsevlm.analysis import drawing, statistics, tables, words
 from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import OURS, Results
@@ -50,6 +51,25 @@ def by_benchmark(results: Results) -> pd.DataFrame:
     return tables.indexed(rows, ("budget", "minus"), columns)
 
 
+def by_answer(results: Results, names: Sequence[str]) -> pd.DataFrame:
+    """Return SparseVLM against every control that was run, budget by budget, as text.
+
+    Points of relative accuracy, then how many single answers only one of the two has right, over
+    the benchmarks that mark them right or wrong, with McNemar's exact p.
+    """
+    rows = {}
+    for tokens in results.profile.budgets:
+        for control in (name for name in names if name in results.profile.methods):
+            pair = (OURS, tokens), (control, tokens)
+            answers = statistics.mcnemar(*words.outcomes(results, *pair))
+            counts = (answers.only_first, answers.only_second)
+            rows[str(tokens), label(control)] = [
+                interval(results.difference(*pair), "+"), *counts, f"{answers.p_value:.2g}",
+            ]  # fmt: skip
+    columns = ["SparseVLM ahead by", "right with SparseVLM only", "with it only", "McNemar p"]
+    return tables.indexed(rows, ("budget", "control"), columns)
+
+
 def summary(results: Results) -> list[str]:
     """Return what the comparisons say together, and what the controls cost, in words."""
     lines = [
@@ -80,13 +100,12 @@ def summary(results: Results) -> list[str]:
 
 def page(results: Results) -> list[Section]:
     """Return the tables and the comparisons."""
-    told = [one.sentence for one in words.controls(results, (*BLIND, ALL_TEXT))]
     heading = "SparseVLM minus each control, benchmark by benchmark (points)"
     return [
         Section("What text guidance buys", sentences=summary(results)),
         measured(results),
         Section(heading, by_benchmark(results)),
-        Section("Every control, answer by answer", sentences=told),
+        Section("Every control, answer by answer", by_answer(results, (*BLIND, ALL_TEXT))),
     ]
 
 

@@ -13,7 +13,6 @@ from sparsevlm.paper.figures import figure_6
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
     from sparsevlm.evaluation.profiles import Profile
     from sparsevlm.paper.figures.figure_6 import SurvivorData
@@ -44,9 +43,7 @@ def measure(
     return figure_6.measure(profile, tokens, image, question, ASKED, per_image=3)
 
 
-def draw(data: SurvivorData) -> Figure:
-    """Two columns of examples: question, input, and what is left after every stage."""
-    return figure_6.draw_examples(data)
+draw = figure_6.draw
 
 
 def table(data: SurvivorData) -> pd.DataFrame:

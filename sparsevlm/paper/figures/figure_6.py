@@ -92,62 +92,9 @@ def measure(
     )  # fmt: skip
 
 
-def draw(data: SurvivorData) -> Figure:
-    """One row per question: the input, the survivors of every stage, the answers.
-
-    In one column of a paper as `draw_examples`.
-    """
-    from sparsevlm.analysis.panels import Canvas, draw_survivors
-    from sparsevlm.analysis.style import OUTPUT
-
-    if OUTPUT.columns == 1:
-        return draw_examples(data)
-    canvas = Canvas(6.75, 1.36 * len(data.pruned) + 0.5)
-    side, gap, left = 1.16, 0.09, 0.05
-    for row, (one, dense) in enumerate(zip(data.pruned, data.dense, strict=True)):
-        top = 0.42 + row * 1.36
-        for column, stage in enumerate((None, *one.sample.stages)):
-            axes = canvas.panel(left + column * (side + gap), top, side, side)
-            kept, groups = (stage.kept, stage.groups) if stage else (None, ())
-            draw_survivors(axes, one.image, one.grid, kept, groups, pixels=960)
-            if stage:
-                label = f"{len(stage.kept)} kept + {len(stage.groups)} recycled"
-                axes.set_xlabel(label, size=6, labelpad=1.5, color="#555555")
-            if row == 0:
-                axes.set_title(stage_title(stage), size=7.5, pad=4)
-        x = left + (column + 1) * (side + gap) + 0.04
-        _draw_answers(canvas.panel(x, top, canvas.width - x - 0.02, side), one, dense)
-    _draw_key(canvas, data)
-    return canvas.figure
-
-
 def stage_title(stage: object | None) -> str:
     """Return the title of a column: of the image, or of a stage of the trace."""
     return "input" if stage is None else f"after layer {stage.layer}"
-
-
-def _draw_answers(axes: Axes, one: AskedExample, dense: str) -> None:
-    from sparsevlm.analysis.panels import draw_line, question_lines, shortened
-
-    axes.axis("off")
-    lines = question_lines(one, 20)
-    for number, line in enumerate(lines):
-        draw_line(axes, one, line, 0.86 - 0.13 * number, 7.5, room=22)
-    at, truth = 0.86 - 0.13 * len(lines) - 0.06, one.example.answer
-    rows = []
-    for name, answer in (("dense", dense), ("pruned", one.answer.text)):
-        if not truth:
-            rows.append((name, shortened(answer, 24) or "no answer", "#222222"))
-            continue
-        right = answer == truth
-        text = f"{shortened(answer)} {'✓' if right else '✗'}"
-        rows.append((name, text, "#009E73" if right else "#B00020"))
-    if truth and {dense, one.answer.text} != {truth}:
-        rows.append(("truth", shortened(truth), "#333333"))
-    for name, text, color in rows:
-        axes.text(0.0, at, name, size=6.5, color="#777777", va="bottom")
-        axes.text(0.27, at, text, size=6.5, color=color, va="bottom")
-        at -= 0.12
 
 
 def survivor_key() -> list:
@@ -164,31 +111,8 @@ def survivor_key() -> list:
     ]
 
 
-def _draw_key(canvas: Canvas, data: SurvivorData) -> None:
-    """The line above the panels that says how to read them."""
-    draw_key(canvas, survivor_key())
-    out, entering = (
-        sum(sum(counts) / len(counts) for counts in every) / len(every)
-        for every in (
-            [one.sample.tokens_out for one in data.pruned],
-            [one.sample.tokens_in for one in data.pruned],
-        )
-    )
-    note = f"budget {data.tokens}: tokens out {out:.1f}, tokens in {entering:.1f}"
-    canvas.text(canvas.width * 0.995, 0.07, note, ha="right", size=6, color="#555555")
-
-
-def draw_key(canvas: Canvas, entries: Sequence) -> None:
-    """Draw a key in the upper left corner, in one line for two columns of a paper."""
-    canvas.figure.legend(
-        handles=entries, loc="upper left", ncols=len(entries) if canvas.width > 4 else 2,
-        bbox_to_anchor=(0.0, 1.0 - 0.02 / canvas.height), fontsize=6, handlelength=1.0,
-        handleheight=0.8, columnspacing=1.2, borderaxespad=0.2,
-    )  # fmt: skip
-
-
-def draw_examples(data: SurvivorData) -> Figure:
-    """Draw examples in two columns: question, input, and what is left after every stage."""
+def draw(data: SurvivorData) -> Figure:
+    """Two columns of examples: question, input, and what is left after every stage."""
     from matplotlib.patches import Patch
 
     from sparsevlm.analysis.panels import Canvas
@@ -204,7 +128,11 @@ def draw_examples(data: SurvivorData) -> Figure:
     if any(one.target for one in data.pruned):
         label = "asked for (count: its patches kept)"
         entries.insert(3, Patch(facecolor="none", edgecolor="#111111", lw=1.1, label=label))
-    draw_key(canvas, entries)
+    canvas.figure.legend(
+        handles=entries, loc="upper left", ncols=len(entries) if OUTPUT.columns == 2 else 2,
+        bbox_to_anchor=(0.0, 1.0 - 0.02 / canvas.height), fontsize=6, handlelength=1.0,
+        handleheight=0.8, columnspacing=1.2, borderaxespad=0.2,
+    )  # fmt: skip
     for left in lefts[: OUTPUT.columns]:
         for number, stage in enumerate((None, *data.pruned[0].sample.stages)):
             x = left + number * (_SIDE + _GAP) + _SIDE / 2

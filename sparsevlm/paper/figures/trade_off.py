@@ -17,8 +17,8 @@ import pandas as pd
 from sparsevlm.analysis import drawing, published
 from sparsevlm.analysis.report import Report, Section
 from sparsevlm.analysis.study import DENSE, DENSE_SETTING, OURS, RANDOM, Results, Setting
-from sparsevlm.analysis.tables import ends
-from sparsevlm.analysis.words import count_signs, in_words, maybe_chance
+from sparsevlm.analysis.tables import ends, interval
+from sparsevlm.analysis.words import count_signs, grid
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.studies import studies_of
 
@@ -139,30 +139,25 @@ class TradeOff:
                 })  # fmt: skip
         return pd.DataFrame(rows)
 
-    def sentences(self, results: Results) -> list[str]:
-        """Return SparseVLM against random choice, panel by panel, and what is missing, in words."""
-        lines, found = [], []
-        for name in self.panels(results):
-            for tokens in sorted(results.profile.budgets, reverse=True):
-                one = results.score_difference(name, (OURS, tokens), (RANDOM, tokens))
-                found.append(one)
-                lines.append(
-                    f"{BENCHMARKS[name].label} at {tokens} tokens: SparseVLM minus random choice "
-                    f"is {in_words(one)}{maybe_chance(one)}."
-                )
-        lines.append(count_signs(found, "SparseVLM", "random choice"))
-        if missing := [n for n in self.benchmarks if n not in self.panels(results)]:
-            labels = ", ".join(BENCHMARKS[name].label for name in missing)
-            lines.append(
-                f"The paper's panel of {labels} is missing: no run of the profile asks it."
-            )
-        return lines
-
     def page(self, results: Results) -> list[Section]:
-        """Return the comparison with random choice."""
-        heading = f"Is SparseVLM above random choice? {results.profile.model}"
-        text = str(results.judging)
-        return [Section(heading, text=text, sentences=self.sentences(results))]
+        """Return SparseVLM against random choice panel by panel, and what is missing in words."""
+        names, budgets = self.panels(results), results.profile.budgets
+        found = {
+            (name, tokens): results.score_difference(name, (OURS, tokens), (RANDOM, tokens))
+            for name in names for tokens in budgets
+        }  # fmt: skip
+        cells = {
+            (BENCHMARKS[name].label, "SparseVLM minus random", tokens): interval(one, "+")
+            for (name, tokens), one in found.items()
+        }
+        lines = [count_signs(list(found.values()), "SparseVLM", "random choice")]
+        if missing := [BENCHMARKS[name].label for name in self.benchmarks if name not in names]:
+            lines.append(f"The paper's panel of {', '.join(missing)} is missing: no run of the "
+                         "profile asks it.")  # fmt: skip
+        return [Section(
+            f"Is SparseVLM above random choice? {results.profile.model}",
+            grid(cells, ("benchmark", "score"), budgets), str(results.judging), lines,
+        )]  # fmt: skip
 
     def figure(self, results: Results) -> Figure:
         """Return percent of the dense score by visual tokens and FLOPs; latency where known."""
