@@ -105,7 +105,7 @@ def build(
     from sparsevlm.paper.claims.collect import collect
 
     source = artifacts / profile.slug
-    figures = figures if profile.slug == "mini" else figures / profile.slug
+    figures = figures / profile.slug
     cards = [card(sources / f"{name}.py", source, figures) for name in known_notebooks(sources)]
     site, new = source / "site", source / "site.partial"
     shutil.rmtree(new, ignore_errors=True)

@@ -83,7 +83,7 @@ def drawn(name: str) -> Callable[[str], Rows]:
 
     def read(profile: str) -> Rows:
         get_profile(profile).require_runnable()
-        path = (FIGURES if profile == "mini" else FIGURES / profile) / f"{name}.data.csv"
+        path = FIGURES / profile / f"{name}.data.csv"
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 return list(csv.DictReader(file))
