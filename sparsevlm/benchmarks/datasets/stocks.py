@@ -12,7 +12,7 @@ from sparsevlm.benchmarks.datasets.unpack import unpack
 from sparsevlm.benchmarks.datasets.videos import collect, needs_videos, write_part
 from sparsevlm.benchmarks.loaders import layout_of, verify
 from sparsevlm.models.checkpoints.orders import Job, Order, Say, Stock, shown
-from sparsevlm.models.checkpoints.places import CheckpointError, fault, read_lock, room_for
+from sparsevlm.models.checkpoints.places import CheckpointError, fault, read_lock
 
 SHARED = ".fetch"  # in the data folder: archives that several benchmarks take from
 
@@ -36,7 +36,8 @@ def of_benchmark(name: str, data: Path, endpoint: str | None = None) -> Stock:
     """
     folder, dataset = data / layout_of(name).folder, datasets()[name]
     if not verify(name, folder):
-        return Stock((), notes=(f"{name}: is complete in {folder}",))
+        lasting = f"{name}: is complete in {folder}"
+        return Stock((), lambda jobs, say: _tidy(name, data), notes=(lasting,))
     _forget_damaged(name, data)
     sources = [one for one in dataset.sources if not _is_done(one, folder)]
     tables = any(pattern.endswith(".parquet") for one in sources for pattern in one.files)
@@ -86,6 +87,16 @@ def problems(names: Sequence[str], data: Path) -> list[str]:
     return [f"{name}: {wrong[0]}" for name, wrong in found if wrong]
 
 
+def _tidy(name: str, data: Path) -> None:
+    """Delete tables and archives that official files were made of."""
+    folder, locks = data / layout_of(name).folder, read_lock(data)
+    for source in datasets()[name].sources:
+        if source.passing and not source.sha256 and source.wanted.key in locks:
+            for file in locks[source.wanted.key].files:
+                (folder / file.name).unlink(missing_ok=True)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
 def _order(source: Source, data: Path, folder: Path) -> Order:
     into = data / SHARED if source.sha256 else folder
     return Order(source.wanted, data, into, unpacked=bool(source.passing))
@@ -110,17 +121,12 @@ def _finish(
     folder = data / layout.folder
     for source, job in fetched:
         for archive in job.locked.files if source.unpack else ():
-            unpack(job.place / archive.name, folder, source.unpack)
+            unpack(job.place, archive, folder, source.unpack)
     if dataset.videos:
         collect(name, data, dataset, endpoint, say)
     elif dataset.part and not all((folder / file).exists() for file in layout.spare):
         write_part(folder, dataset)
-    with room_for(folder):
-        wrong = verify(name, folder)
-    if wrong:
+    if wrong := verify(name, folder):
         raise CheckpointError(f"{name} was fetched, but {wrong[0]}")
-    for source, job in fetched:
-        for file in job.locked.files if source.passing and not source.sha256 else ():
-            (job.place / file.name).unlink(missing_ok=True)
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    _tidy(name, data)
     say(f"{name}: complete in {folder}" + (f" ({dataset.part.note})" if dataset.part else ""))

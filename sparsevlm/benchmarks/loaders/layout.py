@@ -18,6 +18,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as validated
 
+from sparsevlm.models.checkpoints.places import room_for
+
 SHORT_ANSWER = "Answer the question using a single word or phrase."
 LETTER_ANSWER = "Answer with the option's letter from the given choices directly."
 PICTURE_KINDS = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"RI": ".webp"}
@@ -231,13 +233,20 @@ def write_picture(content: bytes, folder: Path, images: str) -> str:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all, unless one of the same size is there."""
+    """Write a file, whole or not at all, unless one of the same size is there.
+
+    Raises
+    ------
+    CheckpointError
+        The disk is full, or the folder cannot be written.
+    """
     if path.exists() and path.stat().st_size == len(content):
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from filelock import FileLock
@@ -21,7 +21,7 @@ from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
 from sparsevlm.benchmarks.sample import Sample
 
 PICTURES = "pictures"  # folder that the images are written to
-AGAIN = "download the table again"
+AGAIN = "take the table that `sparsevlm fetch` gets"
 
 Make = Callable[[dict, str, int], Sample]  # row, image, how many rows had its name before
 
@@ -151,8 +151,8 @@ def can_complete(name: str, folder: Path, layout: Layout) -> bool:
     )
 
 
-def complete_from_copy(name: str, folder: Path) -> None:
-    """Write the official files that a folder lacks and its copy has; what is there stays.
+def complete_from_copy(name: str, folder: Path) -> list[Path]:
+    """Write the official files that a folder lacks and its copy has, and return them.
 
     Each is there whole or not at all: a folder gets its name when all its pictures are written.
 
@@ -160,7 +160,7 @@ def complete_from_copy(name: str, folder: Path) -> None:
     ------
     DataError
         The copy is damaged, or does not fit the official questions.
-    OSError
+    CheckpointError
         The files cannot be written.
     """
     module = COMPLETED[name]
@@ -173,15 +173,23 @@ def complete_from_copy(name: str, folder: Path) -> None:
         for file, content in module.from_copy(rows, folder) if made else ():
             if not content:
                 raise DataError(f"{COPIES[name].id} in {folder} has no picture for {file}; {AGAIN}")
+            if ".." in PurePosixPath(file).parts:
+                raise DataError(f"{COPIES[name].id} in {folder} names a picture {file!r}; {AGAIN}")
             whole = next((one for one in made if file == one or file.startswith(f"{one}/")), None)
             if whole and file not in written:
                 write_file(folder / f"{whole}.partial{file.removeprefix(whole)}", content)
                 written.add(file)
         for one in made:
             (folder / f"{one}.partial").rename(folder / one)
+        return [folder / one for one in made]
 
 
 def _bytes(picture: Mapping | None) -> bytes | None:
+    if not isinstance(picture, Mapping | None):
+        raise DataError(
+            f"a picture must be a structure of bytes and path, got a {type(picture).__name__}; "
+            f"{AGAIN}"
+        )
     return (picture or {}).get("bytes")
 
 
