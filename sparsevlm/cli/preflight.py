@@ -136,8 +136,8 @@ def data(benchmarks: Iterable[str], source: CheckpointBackend) -> Iterator[Findi
 
 def prompts(model: Checkpoint, source: CheckpointBackend) -> Iterator[Finding]:
     """Compare a prompt or more of every benchmark, token for token, with the official ones."""
-    from sparsevlm.models.checkpoints.contents import family_and_config
-    from sparsevlm.models.checkpoints.loading import builder_of, files_of
+    from sparsevlm.models.checkpoints.contents import family_and_config, files_of
+    from sparsevlm.models.checkpoints.loading import builder_of
     from sparsevlm.models.prompts.official import differences, prompts_of
 
     folder = Path(source.checkpoints)
