@@ -124,12 +124,11 @@ def data(benchmarks: Iterable[str], source: CheckpointBackend) -> Iterator[Findi
                 for these in (parts, datasets()[name].sources)
             )
             ids = dict.fromkeys(f"{part.repository} @ {part.revision[:12]}" for part in parts)
-            yield Finding(
-                f"data of {name}", "not complete", "missing",
-                f"{wrong[0]}; `sparsevlm fetch {name}` gets about {size / GB:.1f} GB from "
-                f"{', '.join(ids)}",
-                name, size + unpacked,
-            )  # fmt: skip
+            get = f"`sparsevlm fetch {name}` gets about {size / GB:.1f} GB from {', '.join(ids)}"
+            state, why = "not complete", f"{wrong[0]}; "
+            if not folder.is_dir():
+                state, why = f"not in {folder}", ""
+            yield Finding(f"data of {name}", state, "missing", why + get, name, size + unpacked)
         else:
             yield Finding(f"data of {name}", f"complete in {folder}")
 

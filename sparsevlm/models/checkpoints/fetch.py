@@ -79,7 +79,8 @@ def fetch(
         total = sum(job.left for job in jobs.values()) + sum(s.about_bytes for s in stocks)
         where = " and ".join(map(str, folders))
         if offline:
-            say(f"sizes and commits are those of our table; exact ones need the hub: {offline}")
+            why = offline.partition(";")[0]
+            say(f"sizes and commits are those of our table; exact ones need the hub: {why}")
         if dry_run:
             say(f"would fetch {shown(total)} into {where}")
             return
