@@ -453,8 +453,7 @@ def test_the_page_names_what_comes_of_every_benchmark():
     assert set(declared.datasets()) == set(BENCHMARKS)
     for name, folder, questions, _, size in rows[2:]:
         one, layout = declared.datasets()[name], layout_of(name)
-        parts = [*one.sources, *([one.videos] if one.videos else [])]
-        assert float(size) == round(sum(part.about_bytes for part in parts) / 1e9, 1)
+        assert float(size) == round(sum(part.about_bytes for part in one.repositories) / 1e9, 1)
         known = (one.part.rows if one.part else 0) or layout.rows or layout_of_copy(name).rows
         assert (folder, int(questions.replace(",", ""))) == (layout.folder, known)
 

@@ -104,6 +104,6 @@ def _known() -> list[str]:
     ]
     for name, one in datasets().items():
         parts = one.repositories
-        ids = ", ".join(dict.fromkeys(part.repository for part in parts))
+        ids = ", ".join(dict.fromkeys(part.id for part in parts))
         rows.append((name, sum(part.about_bytes for part in parts), ids))
     return [f"{name:<16} {size / GB:5.1f} GB  {where}" for name, size, where in rows]

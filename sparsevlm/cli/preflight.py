@@ -119,11 +119,9 @@ def data(benchmarks: Iterable[str], source: CheckpointBackend) -> Iterator[Findi
         folder = Path(source.data) / layout_of(name).folder
         if wrong := verify(name, folder, complete=source.complete):
             parts = datasets()[name].repositories
-            size, unpacked = (
-                sum(part.about_bytes for part in these)
-                for these in (parts, datasets()[name].sources)
-            )
-            ids = dict.fromkeys(f"{part.repository} @ {part.revision[:12]}" for part in parts)
+            size = sum(part.about_bytes for part in parts)
+            unpacked = sum(source.of.about_bytes for source in datasets()[name].sources)
+            ids = dict.fromkeys(f"{part.id} @ {part.revision[:12]}" for part in parts)
             get = f"`sparsevlm fetch {name}` gets about {size / GB:.1f} GB from {', '.join(ids)}"
             state, why = "not complete", f"{wrong[0]}; "
             if not folder.is_dir():

@@ -40,7 +40,7 @@ def of_benchmark(name: str, data: Path, endpoint: str | None = None) -> Stock:
         return Stock((), lambda jobs, say: _tidy(name, data), notes=(lasting,))
     _forget_damaged(name, data)
     sources = [one for one in dataset.sources if not _is_done(one, folder)]
-    tables = any(pattern.endswith(".parquet") for one in sources for pattern in one.files)
+    tables = any(pattern.endswith(".parquet") for one in sources for pattern in one.of.files)
     if tables and find_spec("pyarrow") is None:
         raise CheckpointError(
             f"the data of {name} come as parquet files, which the package pyarrow reads: "
@@ -48,9 +48,9 @@ def of_benchmark(name: str, data: Path, endpoint: str | None = None) -> Stock:
         )
     notes, about = [f"{name}:"], 0
     if dataset.videos and needs_videos(name, folder):
-        where, about = dataset.videos, dataset.videos.about_bytes
+        where, about = dataset.videos.of, dataset.videos.of.about_bytes
         notes.append(
-            f"{where.repository} @ {where.revision[:12]}: the videos of the first 1000 questions, "
+            f"{where.id} @ {where.revision[:12]}: the videos of the first 1000 questions, "
             f"about {shown(about)} by a guess ({where.licence}); we have not seen its "
             "listing, the fetch looks for them by their names"
         )
@@ -78,7 +78,7 @@ def kept(name: str, data: Path) -> Stock:
     folder = data / layout_of(name).folder
     lasting = [one for one in datasets()[name].sources if not one.passing]
     locks = read_lock(data)
-    return Stock(tuple(_order(one, data, folder) for one in lasting if one.wanted.key in locks))
+    return Stock(tuple(_order(one, data, folder) for one in lasting if one.of.key in locks))
 
 
 def problems(names: Sequence[str], data: Path) -> list[str]:
@@ -91,15 +91,15 @@ def _tidy(name: str, data: Path) -> None:
     """Delete tables and archives that official files were made of."""
     folder, locks = data / layout_of(name).folder, read_lock(data)
     for source in datasets()[name].sources:
-        if source.passing and not source.sha256 and source.wanted.key in locks:
-            for file in locks[source.wanted.key].files:
+        if source.passing and not source.of.sha256 and source.of.key in locks:
+            for file in locks[source.of.key].files:
                 (folder / file.name).unlink(missing_ok=True)
     shutil.rmtree(folder / ".cache", ignore_errors=True)
 
 
 def _order(source: Source, data: Path, folder: Path) -> Order:
-    into = data / SHARED if source.sha256 else folder
-    return Order(source.wanted, data, into, unpacked=bool(source.passing))
+    into = data / SHARED if source.of.sha256 else folder
+    return Order(source.of, data, into, unpacked=bool(source.passing))
 
 
 def _is_done(source: Source, folder: Path) -> bool:

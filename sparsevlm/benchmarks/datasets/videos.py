@@ -21,7 +21,6 @@ from sparsevlm.benchmarks.loaders.frames import KINDS, VIDEOS, read_frames
 from sparsevlm.benchmarks.loaders.layout import PART, DataError, Part, write_file
 from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
 from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, SETS
-from sparsevlm.models.checkpoints.declared import Repository
 from sparsevlm.models.checkpoints.hub import CHANGED, download, explained, listing
 from sparsevlm.models.checkpoints.orders import Say
 from sparsevlm.models.checkpoints.places import (
@@ -138,11 +137,8 @@ class _Shelf:
 
     def __init__(self, videos: Videos, data: Path, endpoint: str | None) -> None:
         self.hints, self.endpoint, self.data = videos.hints, endpoint, data
-        self.repository = Repository(
-            videos.repository, videos.revision, videos.licence, 0, kind="dataset", files=("*",)
-        )
-        locks = read_lock(data)
-        key = f"{videos.repository} videos"
+        self.repository, locks = videos.of, read_lock(data)
+        key = f"{videos.of.id} videos"
         if key in locks:  # what an earlier fetch pinned stays pinned
             self.repository = replace(self.repository, revision=locks[key].revision)
         self.locked = listing(self.repository, endpoint)
