@@ -310,6 +310,18 @@ def test_an_archive_that_cannot_be_unpacked_is_kept(hub, tmp_path, change, said)
     assert "SEED-Bench-image.zip" in files(tmp_path / "seed_bench")
 
 
+def test_a_file_out_of_an_archive_that_is_damaged_is_made_anew(hub, tmp_path):
+    get(hub, tmp_path, "scienceqa")
+    path = tmp_path / "scienceqa" / "llava_test_CQM-A.json"
+    content = path.read_bytes()
+    path.write_bytes(content[:99])
+    with pytest.raises(CheckpointError, match="not JSON .*llava_test_CQM-A.json, .*delete what is"):
+        get(hub, tmp_path, "scienceqa")
+    path.unlink()
+    get(hub, tmp_path, "scienceqa")
+    assert path.read_bytes() == content
+
+
 def test_members_that_lead_out_of_the_folder_do_not(hub, tmp_path):
     files_ = hub.repositories["AILab-CVC/SEED-Bench"]
     with zipfile.ZipFile(io.BytesIO(files_["SEED-Bench-image.zip"])) as opened:

@@ -127,6 +127,8 @@ def _finish(
     elif dataset.part and not all((folder / file).exists() for file in layout.spare):
         write_part(folder, dataset)
     if wrong := verify(name, folder):
-        raise CheckpointError(f"{name} was fetched, but {wrong[0]}")
+        made = [file for source in dataset.sources for file in source.passing]
+        anew = f" ({', '.join(made)}: delete what is damaged, and it is made anew)" if made else ""
+        raise CheckpointError(f"{name} was fetched, but {wrong[0]}{anew}")
     _tidy(name, data)
     say(f"{name}: complete in {folder}" + (f" ({dataset.part.note})" if dataset.part else ""))

@@ -67,17 +67,20 @@ class Layout:
         if part is None:
             return self
         files = {name: source for name, source in self.files.items() if name not in self.spare}
-        hint = f"{PART} there says so; delete it if the folder holds the whole benchmark"
+        hint = f"correct {PART}, or delete it if the folder holds the whole benchmark"
         return replace(self, files=files, rows=part.rows, splits=part.splits, hint=hint, owner=PART)
 
     def missing(self, folder: Path) -> list[str]:
-        """Return one sentence per file that is not there."""
+        """Return a sentence for each source of files that are not there."""
         if not folder.is_dir():
             return [f"there is no folder {folder}; it must hold {', '.join(self.files)}"]
+        absent: dict[str, list[str]] = {}
+        for name, source in self.files.items():
+            if not (folder / name).exists():
+                absent.setdefault(source, []).append(name)
         return [
-            f"{folder / name} is missing; it comes from {source}"
-            for name, source in self.files.items()
-            if not (folder / name).exists()
+            f"{folder} lacks {', '.join(names)}, which {source} has"
+            for source, names in absent.items()
         ]
 
 

@@ -36,8 +36,6 @@ class HubCopy:
         Of the data set since the move of 30 July 2026; lmms-lab/NAME, its name before, redirects.
     config, split : str
         As `datasets.load_dataset` takes them.
-    licence : str
-        As far as known; the terms on the source's own page hold.
     differs : str
         From what LLaVA's scripts read; "" where no difference is known.
     columns : tuple of str
@@ -59,7 +57,6 @@ class HubCopy:
     id: str
     config: str
     split: str
-    licence: str
     differs: str = ""
     columns: tuple[str, ...] = ()
     make: Make | None = None
@@ -74,47 +71,45 @@ class HubCopy:
 COPIES = {
     "gqa": HubCopy(
         "lmms-lab-encoder/GQA", "testdev_balanced_instructions", "testdev",
-        "CC BY 4.0; images of Visual Genome",
         columns=("id", "imageId", "question", "answer", "types"), make=gqa.copy_sample,
         name=lambda row: str(row["id"]), rows=12578,
         pictures=("testdev_balanced_images", "imageId"),
     ),
     "mmbench": HubCopy(
-        "lmms-lab-encoder/MMBench_EN", "default", "dev", "Apache-2.0 (repository)",
+        "lmms-lab-encoder/MMBench_EN", "default", "dev",
         columns=mmbench.KEYS, make=mmbench.copy_sample, name=lambda row: str(row["index"]),
         rows=4377, order=mmbench.together,
     ),
     "mme": HubCopy(
-        "lmms-lab-encoder/MME", "default", "test", "academic research only",
+        "lmms-lab-encoder/MME", "default", "test",
         columns=("question_id", "image", "question", "answer", "category"), rows=2374,
         make=mme.copy_sample,
     ),
     "pope": HubCopy(
         "lmms-lab-encoder/POPE", "default", "test",
-        "MIT (questions); COCO images under Flickr's terms",
         "9,000 rows: 3,000 random ones where LLaVA has 2,910",
         columns=("question_id", "question", "answer", "category", "image"), make=pope.copy_sample,
         name=pope.copy_name, rows=9000,
         splits={"random": 3000, "popular": 3000, "adversarial": 3000},
     ),
     "scienceqa": HubCopy(
-        "lmms-lab-encoder/ScienceQA", "ScienceQA-FULL", "test", "CC BY-NC-SA 4.0",
+        "lmms-lab-encoder/ScienceQA", "ScienceQA-FULL", "test",
         columns=("image", "question", "choices", "answer", "hint"), make=scienceqa.copy_sample,
         name=lambda row: "", rows=4241, splits={"image": 2017, "text": 2224}, optional=True,
     ),
     "seed": HubCopy(
-        "lmms-lab-encoder/SEED-Bench", "default", "test", "CC BY-NC 4.0",
+        "lmms-lab-encoder/SEED-Bench", "default", "test",
         "it has eight frames of each video in place of the middle one; `sparsevlm fetch seed` gets "
         "the questions about images from the authors' own repository",
     ),
     "textvqa": HubCopy(
-        "lmms-lab-encoder/textvqa", "default", "validation", "CC BY 4.0; images of Open Images",
+        "lmms-lab-encoder/textvqa", "default", "validation",
         "OCR tokens are in a column; lmms-eval leaves them out of the prompt by default",
         columns=("question_id", "image", "question", "answers", "ocr_tokens"), rows=5000,
         make=textvqa.copy_sample,
     ),
     "mmvet": HubCopy(
-        "lmms-lab-encoder/MMVet", "default", "test", "non-commercial research and education only",
+        "lmms-lab-encoder/MMVet", "default", "test",
         columns=("question_id", "image", "question", "answer", "capability"), rows=218,
         make=mmvet.copy_sample,
     ),
