@@ -37,9 +37,9 @@ class HubCopy:
     config, split : str
         As `datasets.load_dataset` takes them.
     differs : str
-        From what LLaVA's scripts read; "" where no difference is known.
+        Why a copy is not read.
     columns : tuple of str
-        What is used of it; () for a copy that is not read, for the reason under `differs`.
+        What is used of it; () for a copy that is not read.
     make : (row, image or "", how many rows had its name before) -> Sample
     name : (row) -> str
         A row's own name; equal ones are numbered.
@@ -87,7 +87,6 @@ COPIES = {
     ),
     "pope": HubCopy(
         "lmms-lab-encoder/POPE", "default", "test",
-        "9,000 rows: 3,000 random ones where LLaVA has 2,910",
         columns=("question_id", "question", "answer", "category", "image"), make=pope.copy_sample,
         name=pope.copy_name, rows=9000,
         splits={"random": 3000, "popular": 3000, "adversarial": 3000},
@@ -104,7 +103,6 @@ COPIES = {
     ),
     "textvqa": HubCopy(
         "lmms-lab-encoder/textvqa", "default", "validation",
-        "OCR tokens are in a column; lmms-eval leaves them out of the prompt by default",
         columns=("question_id", "image", "question", "answers", "ocr_tokens"), rows=5000,
         make=textvqa.copy_sample,
     ),
