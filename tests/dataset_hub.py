@@ -18,6 +18,7 @@ from pathlib import Path
 import av
 from synthetic import write_synthetic
 from synthetic_parquet import WRITERS, write_rows, write_synthetic_parquet
+from synthetic_videoqa import Change, unchanged
 
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.benchmarks.datasets.declared import FILE, datasets
@@ -32,21 +33,30 @@ HALVES = {"tgif": "TGIF_QA", "msvd": "MSVD_Zero_Shot_QA", "msrvtt": "MSRVTT_Zero
 VIDEOS = "DATAS/VideoQA"
 
 
-def write_fetched(name: str, data: Path, n: int = 24, seed_: int = 0) -> Path:
+def write_fetched(
+    name: str, data: Path, n: int = 24, seed_: int = 0, change: Change = unchanged
+) -> Path:
     """Write what a fetch of a benchmark leaves in the data folder, and return its folder.
 
     GQA, MME, MMBench and MM-Vet are parquet files of the hub; POPE, ScienceQA and TextVQA official
-    questions with pictures of a copy; SEED-Bench its questions about images. `part.json` says how
+    questions with pictures of a copy; SEED-Bench its questions about images; videos are .mp4.
+    `change` as in `synthetic.write_synthetic`. `part.json` says how
     many questions there are, so that the loaders take the folder for complete.
     """
     folder = data / layout_of(name).folder
     if name in WRITERS and name not in COMPLETED:
-        write_synthetic_parquet(name, data / ".official" / name, folder, n=n, seed=seed_)
-        shutil.rmtree(data / ".official")
+        official = data / ".official"
+        write_synthetic_parquet(name, official / name, folder, n=n, seed=seed_, change=change)
+        shutil.rmtree(official)
     else:
-        write_synthetic(name, folder, n, seed_)
+        write_synthetic(name, folder, n, seed_, change)
     if name == "seed":
         shutil.rmtree(folder / seed.FRAMES)
+    if name in SETS:
+        for path in sorted((folder / SETS[name].videos).iterdir()):
+            film = _mp4(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            path.with_name(f"{path.stem}.mp4").write_bytes(film)
     write_part(name, folder)
     return folder
 

@@ -18,7 +18,7 @@ from sparsevlm.evaluation.results.store import Store
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims import records as claims_records
 from sparsevlm.paper.claims.collect import collect
-from sparsevlm.paper.claims.records import NotJudgedError, ProfileRecords
+from sparsevlm.paper.claims.measures import NotJudgedError, ProfileRecords
 from sparsevlm.paper.figures import figure_10
 from sparsevlm.paper.tables import table_3
 

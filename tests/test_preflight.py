@@ -6,11 +6,13 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import vocabularies
+from dataset_hub import write_part
 from judge_server import serving
 from synthetic import write_synthetic
 from tiny import tiny_llava
@@ -96,6 +98,10 @@ def test_all_is_there(complete):
         "mmvet are the official ones, token for token" in said
     )
     assert any(line.startswith("OK      data of pope: complete in") for line in said)
+    write_part("pope", Path(complete.data) / "pope")
+    code, said = run(complete, "table_4", device="cpu")
+    (line,) = [line for line in said if "data of pope" in line]
+    assert code == 0 and line.startswith("NOTE") and "(4 questions) -> tables" in line
 
 
 def swapped(text):

@@ -13,15 +13,14 @@
 # answer. Then change it: **click a patch**, or drag over several, to force it to stay or go, and
 # **click a word** to let it rate or not. [How to read and use it](../docs/explorer.md).
 #
-# With `profile` "mini" it runs on a bundled model, on a CPU. With "a100" it runs LLaVA-1.5-7B
-# on a GPU. `model` names another model of either: a bundled one, a checkpoint of the paper or a
-# folder.
+# `profile` says which model runs, and where: "mini" on a laptop, "a100" LLaVA-1.5-7B on a GPU.
+# `model` names another one, of `sparsevlm list`, or the folder of a checkpoint.
 
 # %% tags=["parameters"]
 profile: str = "mini"
 limit: int = 0  # of samples, as in every notebook; nothing is limited here
 model: str = ""  # another model than the profile's own
-image: str = "scene_6"  # a sample in data/samples, or the file of an image or video
+image: str = ""  # a sample in data/samples, or the file of an image or video; "" for the first
 question: str = ""  # the first one listed with the sample
 method: str = "sparsevlm"
 tokens: int | None = None  # budget, mean over layers of the tokens left; None: 64 of 576

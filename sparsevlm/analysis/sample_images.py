@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from sparsevlm.evaluation.paths import DATA
+from sparsevlm.miniature.registry import marker_of
 
 FOLDER = DATA / "samples"
 
@@ -47,3 +48,9 @@ def sample_images() -> dict[str, SampleImage]:
     rows = json.loads((FOLDER / "samples.json").read_text(encoding="utf-8"))
     made = [SampleImage(**{**row, "questions": tuple(row["questions"])}) for row in rows]
     return {sample.name: sample for sample in made}
+
+
+def first_sample(model: str) -> str:
+    """Return the image that a model is asked about first: one of the kind that it was made for."""
+    kind = "scene" if marker_of(model) else "photograph"
+    return next(sample.name for sample in sample_images().values() if sample.kind == kind)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from sparsevlm.benchmarks.datasets.declared import datasets
-from sparsevlm.benchmarks.loaders import layout_of, verify
+from sparsevlm.benchmarks.loaders import layout_of, part_of, verify
 from sparsevlm.cli.preflight_estimate import Needs, TimeEstimate, estimate
 from sparsevlm.cli.preflight_machine import GB, Finding, disk, gpu, software
 from sparsevlm.evaluation.backends import CheckpointBackend
@@ -127,6 +127,11 @@ def data(benchmarks: Iterable[str], source: CheckpointBackend) -> Iterator[Findi
             if not folder.is_dir():
                 state, why = f"not in {folder}", ""
             yield Finding(f"data of {name}", state, "missing", why + get, name, size + unpacked)
+        elif part := part_of(folder):
+            yield Finding(
+                f"data of {name}", f"a part in {folder}, {part.note} ({part.rows} questions)",
+                "note", "tables and figures say so, and no claim is judged by it",
+            )  # fmt: skip
         else:
             yield Finding(f"data of {name}", f"complete in {folder}")
 

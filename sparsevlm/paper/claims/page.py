@@ -36,6 +36,7 @@ MEANING = {
     claims.WITHIN: "it differs by no more than the tolerance of the row",
     claims.DEVIATES: "it differs by more",
     claims.CANNOT_TELL: "an ordering whose interval holds zero",
+    claims.IN_PART: "a part of a benchmark was asked, so the value is not compared",
     claims.CONSISTENT: "the paper's own numbers give it; nothing was measured",
     claims.SLIP: "the paper's own numbers give something else",
     claims.NOT_TESTABLE: "the row says why",
