@@ -119,7 +119,10 @@ def judge(
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not line:
-        print("no finished run of this profile needs a judge")
+        print(
+            f"no finished run of {asked.options} needs a judge; those of `reproduce --limit N` "
+            "are found by --limit N"
+        )
     return DONE
 
 
