@@ -86,5 +86,5 @@ files = page.save(figure, data=table)
 
 # %% [markdown]
 # **What this does not show.** What a measurement on another device would say: on a GPU a prompt of
-# one image is bound by launching kernels, which thread CPU time does not see. docs/speed.md says how
-# to measure the architectures at full size with `sparsevlm bench --device cuda`.
+# one image is bound by launching kernels, which thread CPU time does not see. docs/speed.md says
+# how to measure the architectures at full size with `sparsevlm bench --device cuda`.
