@@ -18,7 +18,7 @@ SOURCE = """\
 # %% [markdown]
 # # Figure {n}: probe & <friends>
 #
-# **Claim.** The question decides, and `code` is
+# **Claim.** The [question](../docs/x.md) decides, and `code` is
 # set as *code*.
 #
 # **What would falsify it.** The same survivors.
@@ -49,7 +49,7 @@ def folders(tmp_path, monkeypatch, report):
         Image.new("RGB", (1950, 900), "white").save(shown / f"{name}.png")
     (shown / "figure_1.data.csv").write_text("a\n1\n")
     (shown / "figure_1.partial.svg").write_text("")
-    (executed / "figure_1.html").write_text("<html>executed</html>")
+    (executed / "figure_1.html").write_text("<html><body class='x'><p>executed</p></body></html>")
     return {"artifacts": tmp_path / "artifacts", "figures": figures, "sources": sources}
 
 
@@ -87,6 +87,8 @@ def test_every_link_leads_somewhere(folders):
             file, _, anchor = target.partition("#")
             assert (index.parent / (file or name)).is_file(), target
             assert not anchor or anchor in pages[file or name].ids, target
+    notebook = Links(index.parent / "notebooks" / "figure_1.html")
+    assert notebook.open == [] and notebook.targets == ["../index.html#figure_1", "../claims.html"]
     assert "figures/figure_1.data.csv" in pages["index.html"].targets
     assert not [t for t in pages["index.html"].targets if "partial" in t]
 
