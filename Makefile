@@ -33,7 +33,7 @@ help:
 	@echo "make types       check the types of core, runtime, methods and models (needs mypy)"
 	@echo "make lab         open JupyterLab; the notebooks are in notebooks/"
 	@echo "make figures     draw every table and figure again, from the results that are there"
-	@echo "make claims      write CLAIMS.md from the results that are there"
+	@echo "make claims      write artifacts/CLAIMS.md from the results that are there"
 	@echo "make site        write figures, claims and notebooks as web pages to artifacts/PROFILE/site"
 	@echo "make bench       measure what pruning costs beyond the smaller model it leaves"
 	@echo "make check       check that notebooks match their sources and bundled files are complete"

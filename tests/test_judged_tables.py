@@ -172,14 +172,6 @@ def test_verdicts_read_by_older_rules_do_not_count(store, videos, tmp_path, monk
     assert results_of(store, VIDEOS, videos).judging.of("tgif") is None
 
 
-def test_judged_numbers_of_the_miniature_replace_no_tracked_file(store, videos, tmp_path):
-    judge(store, videos, folder=tmp_path)
-    results = results_of(store, VIDEOS, videos)
-    assert results.profile.slug == "mini"
-    paths = table_3.REPORT.write(results, tmp_path / "figures")
-    assert {path.parent.name for path in paths} == {"mini-judged"}
-
-
 def test_the_papers_judged_numbers_are_compared_with_judged_ones_only(store, videos, tmp_path):
     a100 = replace(VIDEOS, name="a100")
     matched = results_of(store, a100, videos)

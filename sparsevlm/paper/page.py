@@ -58,13 +58,11 @@ class Page:
 
     @property
     def folder(self) -> Path:
-        """Where its files go: the tracked `figures/` only for what the repository shows.
+        """Where its files go: a folder of the profile in `figures/`, which git ignores.
 
-        That is the profile "mini" with every parameter at its default. All else has a folder of
-        its own in `figures/`, which git ignores.
+        What lies in `figures/` itself is what the repository shows (`sparsevlm publish`).
         """
-        shown = self.profile.slug == "mini" and not self.changed
-        return FIGURES if shown else FIGURES / self.profile.slug
+        return FIGURES / self.profile.slug
 
     def stem(self, part: str = "") -> str:
         """Return the name of a file without its ending, such as "tour_scores_tokens-128"."""
@@ -99,21 +97,17 @@ class Page:
         """
         from sparsevlm.analysis.style import save_figure
 
-        return save_figure(
-            figure, self.stem(part), self.profile, sources, self._base, data, study
-        )  # fmt: skip
+        return save_figure(figure, self.stem(part), self.profile, sources, FIGURES, data, study)
 
     def save_report(self, report: Report, results: Results) -> list[Path]:
         """Write the figure, the page and the numbers of a study; see `Report.save`."""
-        return report.save(results, self._base, self.stem())
-
-    @property
-    def _base(self) -> Path:
-        """The folder in which every profile but "mini" gets one of its own."""
-        return self.folder if self.profile.slug == "mini" else FIGURES
+        return report.save(results, FIGURES, self.stem())
 
 
 def _in_file_name(value: object) -> str:
+    """A value as a part of a file's name; of a path its last part, told apart by a digest."""
+    if isinstance(value, str) and "/" in value:
+        return f"{_in_file_name(Path(value).stem)}-{digest(value)[:8]}"
     text = re.sub(r"[^A-Za-z0-9]+", "-", str(value)).strip("-") or "none"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}-{digest(str(value))[:8]}"
 
