@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -18,6 +19,7 @@ from matplotlib.text import Text  # noqa: E402
 from matplotlib.transforms import Bbox  # noqa: E402
 
 from sparsevlm.analysis import study, style  # noqa: E402
+from sparsevlm.cli.app import main  # noqa: E402
 from sparsevlm.evaluation.profiles import get_profile  # noqa: E402
 from sparsevlm.paper.extras import efficiency, efficiency_drawing, miniature_validity, significance  # noqa: E402  # noqa: E402
 from sparsevlm.paper.figures import figure_7_drawing  # noqa: E402
@@ -157,3 +159,39 @@ def test_an_empty_panel_says_why_it_is_empty(name):
     ticks = [tick for tick in figure.axes[0].get_xticklabels() if tick.get_text()]
     boxes = [tick.get_window_extent() for tick in ticks]
     assert not any(a.overlaps(b) for a, b in combinations(boxes, 2))
+
+
+# --- sparsevlm export --------------------------------------------------------------------------
+
+
+def test_a_figure_is_exported_at_a_width_and_in_formats(tmp_path, capsys):
+    options = ("--width", "3.25", "--format", "pdf,svg", "--svg-text", "--to", str(tmp_path))
+    assert main(["export", "figure_3", *options, "-p", "tokens", "96"]) == 0
+    names = ["figure_3_tokens-96_width-3-25.pdf", "figure_3_tokens-96_width-3-25.svg"]
+    said = capsys.readouterr().out.splitlines()
+    assert said == [f"wrote {tmp_path / name}" for name in names]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+    box = re.search(rb"/MediaBox \[ 0 0 ([\d.]+) ", (tmp_path / names[0]).read_bytes())
+    assert float(box[1]) / 72 == pytest.approx(3.25)
+    svg = (tmp_path / names[1]).read_text(encoding="utf-8")
+    assert ">hourglass</text>" in svg and "DejaVu Sans" in svg
+
+
+@pytest.mark.parametrize(
+    ("options", "why", "code"),
+    [
+        (["--width", "5"], "width must be 3.25 or 6.75 inches", 2),
+        (["--format", "eps"], "unknown format 'eps'; known: pdf, png, svg", 2),
+        (["--format", "tex"], "figure_3 writes nothing as tex", 2),
+        (["-p", "token", "3"], "unknown parameter 'token' of notebook figure_3", 2),
+    ],
+)
+def test_what_cannot_be_exported_is_said(options, why, code, tmp_path, capsys):
+    assert main(["export", "figure_3", *options, "--to", str(tmp_path)]) == code
+    assert why in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_an_export_evaluates_nothing(tmp_path, capsys):
+    assert main(["export", "table_1", "--limit", "3", "--to", str(tmp_path)]) == 1
+    error = capsys.readouterr().err
+    assert "results are missing" in error and "run `sparsevlm reproduce --limit 3" in error

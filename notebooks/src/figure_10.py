@@ -14,11 +14,10 @@
 # **What would falsify it.** Random choice ahead at a budget, by a paired interval that excludes
 # zero.
 #
-# The paper measures Video-LLaVA-7B on an A100, judged by a language model that is retired. The
-# upper rows show what is measured here: accuracy (matched by rule, or judged, as the comparison
-# says), the tokens left, and cost by the paper's FLOPs formula. The paper's figure prints no
-# numbers; the lowest row draws the two settings that its Table 3 has, and no latency is published
-# for them.
+# The paper measures Video-LLaVA-7B on an A100, judged by a language model that is retired. Filled
+# marks are measured here, in percent of the dense accuracy (matched by rule, or judged, as the
+# comparison says), against the tokens left and (above) their cost by the paper's FLOPs formula. The
+# paper's figure prints no numbers; hollow marks are the one setting that its Table 3 has.
 
 # %% tags=["parameters"]
 profile: str = "mini"

@@ -35,8 +35,8 @@ data = figure_6.measure(page.profile, tokens, image, question)
 Markdown(data.about)
 
 # %% [markdown]
-# Every row is one question. Words that rate are orange. A dropped patch is white, a recycled one
-# is tinted with the color of the group it was merged into.
+# Two questions about one image stand side by side. Words that rate are orange. A dropped patch is
+# white, a recycled one is tinted with the color of the group it was merged into.
 
 # %%
 figure = figure_6.draw(data)

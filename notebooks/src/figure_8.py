@@ -14,9 +14,9 @@
 # **What would falsify it.** Random choice ahead at a budget, by a paired interval that excludes
 # zero.
 #
-# The paper measures LLaVA-1.5-7B on an A100. The upper row shows what is measured here: accuracy,
-# and cost by the paper's FLOPs formula. The paper's figure prints no numbers; the lower rows draw
-# those that its Table 1 has, which includes its latency.
+# The paper measures LLaVA-1.5-7B on an A100. Filled marks are measured here, in percent of the
+# dense score, against the tokens left and (above) their cost by the paper's FLOPs formula. The
+# paper's figure prints no numbers; hollow marks are those of its Table 1, which has latencies too.
 
 # %% tags=["parameters"]
 profile: str = "mini"

@@ -14,9 +14,10 @@
 # **What would falsify it.** Random choice ahead at a budget, by a paired interval that excludes
 # zero.
 #
-# The paper measures Mini-Gemini-7B on an A100. The upper row shows what is measured here: accuracy,
-# and cost by the paper's FLOPs formula. The paper's figure prints no numbers; the lower row draws
-# what was read off its Figure 4, which has no MME and no latency.
+# The paper measures Mini-Gemini-7B on an A100. Filled marks are measured here, in percent of the
+# dense score, against the tokens left and (above) their cost by the paper's FLOPs formula. The
+# paper's figure prints no numbers; hollow marks were read off its Figure 4, which has no MME and no
+# latency.
 
 # %% tags=["parameters"]
 profile: str = "mini"
@@ -43,9 +44,8 @@ compared
 figure_9.REPORT.numbers(results).round(1)
 
 # %% [markdown]
-# **What this does not show.** GPU latency is not measured here. The same axis in two rows is not
-# the same scale. The dense star is the measured model without pruning; the paper's dense point is
-# its baseline.
+# **What this does not show.** GPU latency is not measured here. Each model is set against its own
+# dense score: equal percentages are not equal scores.
 
 # %%
 remarks("figure_9", results)

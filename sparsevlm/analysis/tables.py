@@ -165,6 +165,15 @@ def indexed(
     return pd.DataFrame(list(rows.values()), index=index, columns=columns)
 
 
+def grid(
+    found: Mapping[tuple[str, str, int], str], names: tuple[str, str], budgets: Sequence[int]
+) -> pd.DataFrame:
+    """Return cells by two names and a budget as a table with a column per budget."""
+    pairs = dict.fromkeys((first, second) for first, second, _ in found)
+    rows = {pair: [found.get((*pair, tokens), NONE) for tokens in budgets] for pair in pairs}
+    return indexed(rows, names, list(map(str, budgets)))
+
+
 def ends(column: str, estimate: Estimate | None, short: str) -> dict[str, float | None]:
     """Return the three columns of an estimate: the value, "SHORT low" and "SHORT high"."""
     if estimate is None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-
-import pandas as pd
+from collections.abc import Sequence
 
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results, Setting
@@ -57,16 +55,6 @@ def cell(estimate: Estimate | None, names: Sequence[str] = ("agrees", "contradic
         return "–"
     known = dict(zip((AGREES, CONTRADICTS), names, strict=True))
     return f"{known.get(verdict(estimate), CANNOT_TELL)} {estimate.value:+.1f}"
-
-
-def grid(
-    found: Mapping[tuple[str, str, int], str], names: tuple[str, str], budgets: Sequence[int]
-) -> pd.DataFrame:
-    """Return cells by two names and a budget as a table with a column per budget."""
-    pairs = dict.fromkeys((first, second) for first, second, _ in found)
-    rows = {pair: [found.get((*pair, tokens), "–") for tokens in budgets] for pair in pairs}
-    index = pd.MultiIndex.from_tuples(list(rows), names=names)
-    return pd.DataFrame(list(rows.values()), index=index, columns=list(map(str, budgets)))
 
 
 def maybe_chance(estimate: Estimate) -> str:

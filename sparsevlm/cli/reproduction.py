@@ -108,14 +108,17 @@ def export(
     """Draw a notebook's figures and tables for a paper, from the results at hand."""
     from pathlib import Path
 
+    from sparsevlm.cli import runner, suite
     from sparsevlm.evaluation.paths import ARTIFACTS
-    from sparsevlm.paper.export import export as write
 
     given = [*(parameters or ()), *([f"width={width}"] if width else ())]
     plan = plan_of(chosen_profile(profile, model, limit), [name], given)
+    (notebook,) = plan.notebooks
+    if missing := suite.missing_reason(notebook, plan):
+        raise FileNotFoundError(f"{name}: {missing}")
     folder = Path(to) if to else ARTIFACTS / "export"
     try:
-        written = write(plan.notebooks[0].page, folder, formats, svg_text)
+        written = runner.export(notebook, folder, formats, svg_text)
     except ValueError as error:
         raise UsageError(str(error)) from None
     print("\n".join(f"wrote {path}" for path in written))

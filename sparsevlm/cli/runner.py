@@ -6,20 +6,23 @@ and a notebook whose inputs did not change is not run again.
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
 import time
 import warnings
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from sparsevlm.evaluation.paths import ARTIFACTS, DATA, ROOT, relative
 from sparsevlm.evaluation.plan import package_digest
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import canonical_json, digest
-from sparsevlm.paper.notebooks import SOURCES, generate
+from sparsevlm.paper.notebooks import PARAMETERS_TAG, SOURCES, generate, source_cells
 from sparsevlm.paper.page import Page
 
 
@@ -152,3 +155,47 @@ def _figures_of(page: Page) -> list[Path]:
     own = page.stem().removeprefix(page.name)
     files = [*page.folder.glob(f"{page.name}{own}.*"), *page.folder.glob(f"{page.name}_*{own}.*")]
     return sorted({path for path in files if ".partial" not in path.name})
+
+
+def export(run: NotebookRun, folder: Path, formats: Sequence[str], svg_text: bool) -> list[Path]:
+    """Execute the code of a notebook here, its files going to an author's folder.
+
+    Parameters
+    ----------
+    run : NotebookRun
+    folder : Path
+        Made where it does not exist.
+    formats : sequence of str
+        Of `FORMATS` and `TABLE_FORMATS`; none means all.
+    svg_text : bool
+        Whether the text of an SVG stays text.
+
+    Raises
+    ------
+    ValueError
+        A format is not known, or nothing of the notebook has one of these.
+    """
+    import matplotlib
+
+    from sparsevlm.analysis.style import FORMATS, OUTPUT, TABLE_FORMATS
+
+    if unknown := set(formats) - {*FORMATS, *TABLE_FORMATS}:
+        known = ", ".join((*FORMATS, *TABLE_FORMATS))
+        raise ValueError(f"unknown format {min(unknown)!r}; known: {known}")
+    matplotlib.use("Agg")
+    folder.mkdir(parents=True, exist_ok=True)
+    namespace: dict[str, object] = {}
+    with TemporaryDirectory(dir=folder) as new:
+        OUTPUT.folder, OUTPUT.svg_text = Path(new), svg_text
+        OUTPUT.formats = formats or OUTPUT.formats
+        with redirect_stdout(io.StringIO()):
+            for cell in source_cells(run.source.read_text(encoding="utf-8")):
+                if cell.is_code:
+                    exec(compile(cell.text, run.source, "exec"), namespace)
+                    if PARAMETERS_TAG in cell.head:
+                        namespace.update(run.page.parameters)
+        if not (files := sorted(Path(new).iterdir())):
+            raise ValueError(f"{run.name} writes nothing as {', '.join(formats)}")
+        for file in files:
+            os.replace(file, folder / file.name)
+    return [folder / file.name for file in files]

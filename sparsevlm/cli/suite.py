@@ -184,7 +184,7 @@ def run_plan(
         if not force and notebook.is_done():
             outcome.current.append(notebook.name)
             say(f"{notebook.name}: up to date, {relative(notebook.output('.html'))}")
-        elif reason := _missing_reason(notebook, plan):
+        elif reason := missing_reason(notebook, plan):
             outcome.failed[notebook.name] = reason
         else:
             todo.append(notebook)
@@ -192,7 +192,7 @@ def run_plan(
     return outcome
 
 
-def _missing_reason(notebook: NotebookRun, plan: Plan) -> str:
+def missing_reason(notebook: NotebookRun, plan: Plan) -> str:
     """Why a notebook that is made of evaluation runs cannot run; "" where it can."""
     own = [run for run in plan.runs if run.id in notebook.records]
     missing = missing_runs(own, plan.store)

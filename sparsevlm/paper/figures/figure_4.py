@@ -57,7 +57,7 @@ def ranking(results: Results) -> Section:
     cells = {key: words.cell(apart) for key, apart in found.items()}
     return Section(
         "Does the ranking hold?",
-        words.grid(cells, ("benchmark", "SparseVLM above"), results.profile.budgets),
+        tables.grid(cells, ("benchmark", "SparseVLM above"), results.profile.budgets),
         f"Of the {len(found)} comparisons of the figure, in all of which the paper has "
         f"SparseVLM ahead, the measurement reproduces {agree}, contradicts {contradict}, and "
         f"cannot tell {open_}. Numbers are points of the score.",
@@ -78,7 +78,7 @@ def leads(results: Results) -> Section:
             if (other, tokens) in PAPER:
                 paper = _published_lead(results, other, tokens)
                 cells[label(other), "paper", tokens] = f"{paper:+.1f}"
-    table = words.grid(cells, ("over", "from"), results.profile.budgets)
+    table = tables.grid(cells, ("over", "from"), results.profile.budgets)
     text = "Points of relative accuracy with paired 95 % intervals; the paper's from its points."
     return Section("SparseVLM's mean lead over the benchmarks", table, text)
 

@@ -17,8 +17,8 @@ import pandas as pd
 from sparsevlm.analysis import drawing, published
 from sparsevlm.analysis.report import Report, Section
 from sparsevlm.analysis.study import DENSE, DENSE_SETTING, OURS, RANDOM, Results, Setting
-from sparsevlm.analysis.tables import ends, interval
-from sparsevlm.analysis.words import count_signs, grid
+from sparsevlm.analysis.tables import ends, grid, interval
+from sparsevlm.analysis.words import count_signs
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.studies import studies_of
 

@@ -65,7 +65,7 @@ def ranking(results: Results, heading: str = "Does the ranking hold?") -> Sectio
             cells[key] = words.cell(apart, ("ahead", "behind"))
     return Section(
         heading,
-        words.grid(cells, ("above, in the paper", "below"), results.profile.budgets),
+        tables.grid(cells, ("above, in the paper", "below"), results.profile.budgets),
         f"Of the paper's {len(found)} pairwise orderings the measurement reproduces {agree}, "
         f"contradicts {contradict}, and cannot tell {open_}. Numbers are points of relative "
         "accuracy, first minus second; it is told where the paired 95 % interval excludes zero. "
