@@ -194,4 +194,7 @@ def test_what_cannot_be_exported_is_said(options, why, code, tmp_path, capsys):
 def test_an_export_evaluates_nothing(tmp_path, capsys):
     assert main(["export", "table_1", "--limit", "5", "--to", str(tmp_path)]) == 1
     error = capsys.readouterr().err
-    assert "results are missing" in error and "run `sparsevlm reproduce --profile mini --limit 5" in error
+    assert (
+        "results are missing" in error
+        and "run `sparsevlm reproduce --profile mini --limit 5" in error
+    )

@@ -57,6 +57,12 @@ def draw(records: Records) -> Figure:
     return fig
 
 
+def _legend(axes: Axes, **how: object) -> None:
+    if OUTPUT.columns == 1:  # beside the panel, which is low there
+        how |= {"loc": "upper left", "bbox_to_anchor": (1.01, 1.05), "ncols": 1}
+    axes.legend(**LEGEND, **how)
+
+
 def _ask(axes: Axes, question: str, about: str) -> None:
     axes.set_title(f"{question}\n{about}", size=7)
 
@@ -72,7 +78,7 @@ def _flops(axes: Axes, records: Records) -> None:
               "k*", ms=4, label="paper's latency")  # fmt: skip
     axes.set(xlabel="visual tokens kept (%)", ylabel="FLOPs (% of dense)", xlim=(0, 103),
              ylim=(0, 103))  # fmt: skip
-    axes.legend(loc="lower right", borderaxespad=0, **LEGEND)
+    _legend(axes, loc="lower right", borderaxespad=0)
     _ask(axes, "What is left to compute?", "prefill, by formula")
 
 
@@ -88,7 +94,7 @@ def _answer(axes: Axes, records: Records) -> None:
         axes.plot(100 * table["tpot"], place, "k|", ms=7, label="a further token")
         axes.set_yticks(place, [run.replace("sparsevlm ", "") for run in table["run"]])
         axes.set_ylim(len(table) + 0.6, -0.5)  # room for the legend
-        axes.legend(loc="lower left", ncols=2, borderaxespad=0, **LEGEND)
+        _legend(axes, loc="lower left", ncols=2, borderaxespad=0)
         _ask(axes, "Where does the time go?", f"to the first token{_of(record)}")
     axes.set(xlabel="time (% of dense)", ylabel="visual tokens")
 
@@ -108,7 +114,7 @@ def _overhead(axes: Axes, records: Records) -> None:
         axes.set_xticks(place, table["tokens"])
         axes.axhline(LIMIT_PERCENT, color="#333333", lw=0.7, ls=(0, (4, 2)))
         axes.set_ylim(0, 1.5 * max(LIMIT_PERCENT, max(bottom)))
-        axes.legend(ncols=2, loc="upper left", **LEGEND)
+        _legend(axes, ncols=2, loc="upper left")
         _ask(axes, "What does choosing cost?", f"dashes: our limit{_of(record)}")
     axes.set(xlabel="visual tokens", ylabel="% of the prefill without it")
 
@@ -131,7 +137,7 @@ def _by_size(axes: Axes, records: Records, column: str, question: str, about: st
         _ask(axes, question, about + _of(record))
     axes.set_xlabel("visual tokens")
     axes.grid(axis="y")
-    axes.legend(title="kept", title_fontsize=SMALLEST, **LEGEND)
+    _legend(axes, title="kept", title_fontsize=SMALLEST)
 
 
 def _share(axes: Axes, records: Records) -> None:
@@ -155,7 +161,7 @@ def _kernels(axes: Axes, records: Records) -> None:
             axes.bar([x + shift for x in place], table[f"{run} kernels"], width=0.25, color=color,
                      label=run)  # fmt: skip
         axes.set_xticks(place, table["batch"])
-        axes.legend(loc="upper left", **LEGEND)
+        _legend(axes, loc="upper left")
         tokens = table["tokens"].iloc[0]
         _ask(axes, "How do batches fare?", f"{record['shape']['name']}, {tokens} tokens")
     axes.set(xlabel="batch", ylabel="kernels of a prefill")
