@@ -97,7 +97,7 @@ def judge(
         str, option("further fields of a request; null leaves one out", "JSON")
     ] = "{}",
     price: Annotated[tuple[float, float] | None, option("of a million tokens", "IN OUT")] = None,
-    prompt: Annotated[str | None, option("another wording, as JSON", "FILE")] = None,
+    prompt: Annotated[str | None, option("another wording, as YAML or JSON", "FILE")] = None,
     reading: Annotated[
         Literal["official", "strict"], option("of replies about videos", "official|strict")
     ] = "official",
