@@ -49,9 +49,7 @@ def folders(tmp_path, monkeypatch, report):
         Image.new("RGB", (1950, 900), "white").save(shown / f"{name}.png")
     (shown / "figure_1.data.csv").write_text("a\n1\n")
     (shown / "figure_1.partial.svg").write_text("")
-    (executed / "figure_1.html").write_text(
-        "<html><body class='x'><p>executed</p></body></html>"
-    )
+    (executed / "figure_1.html").write_text("<html><body class='x'><p>executed</p></body></html>")
     return {"artifacts": tmp_path / "artifacts", "figures": figures, "sources": sources}
 
 
