@@ -182,22 +182,3 @@ def significance(
     for what, why in failed.items():
         print(f"failed: {what}: {why}")
     return FAILED if failed else DONE
-
-
-@app.command("lmms-task")
-def lmms_task(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="name of a task in lmms-eval")],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="its data, as on the hub")],
-    out: Annotated[Path, option("where to write", "PATH")] = Path("lmms_tasks"),
-    instruction: Annotated[str | None, option("behind every question", "TEXT")] = None,
-) -> int:
-    """Let lmms-eval read a task's data from a folder."""
-    from sparsevlm.benchmarks.loaders import DataError
-    from sparsevlm.integrations.local_task import write_task
-
-    try:
-        path = write_task(task, folder, out, instruction=instruction)
-    except DataError as error:
-        raise UsageError(str(error)) from None
-    print(f"lmms-eval --tasks {path.stem} --include_path {path.parent}")
-    return DONE
