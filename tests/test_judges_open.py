@@ -10,7 +10,9 @@ from judge_parrot import row
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sparsevlm.evaluation.judges import TASKS, JudgeError, OpenJudge, Verdict
+from sparsevlm.evaluation.judges.interface import JudgeError, Verdict
+from sparsevlm.evaluation.judges.open_model import OpenJudge
+from sparsevlm.evaluation.judges.prompts import TASKS
 
 VIDEO = TASKS["tgif"]
 WORDS = ["{'pred':'yes','score':4}", "<unk>", "<pad>", "<end>", "<user>", "<judge>"]
