@@ -2,8 +2,8 @@
 
 `explore` opens it in a notebook. What one question gave is an `Exploration` (`exploration`); a
 `session` asks and remembers; `engine` and `adjust` ask the model; `token_status`, `color_map`,
-`geometry` and `scene` say what is to be seen; `app` is the widget and `static` the same as a
-figure; `share` writes a folder to send. Looking at bundled answers needs no torch.
+`geometry` and `scene` say what is to be seen; `lesson` shows it in five steps; `app` is the widget
+and `static` the same as a figure; `share` writes a folder to send. Looking at bundled answers needs no torch.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def explore(
     profile: Profile | str = "mini",
     *,
     model: str = "",
-    image: str = "scene_6",
+    image: str = "",
     question: str = "",
     method: str = "sparsevlm",
     tokens: int | None = None,
@@ -34,11 +34,12 @@ def explore(
     Parameters
     ----------
     profile
-        "mini": a bundled model on a processor. "a100": LLaVA-1.5-7B on a GPU.
+        Which model answers, and where it runs; a name of `data/profiles.yaml`.
     model
         A bundled model, a checkpoint's name or a folder, in place of the profile's.
     image
-        Name of a sample image (`images.sample_images`), or path of an image or video.
+        Name of a sample image (`sample_images`), or path of an image or video; "" for the first
+        sample of the kind that the model was made for.
     question
         Default: the first one listed with the sample.
     method
@@ -60,6 +61,7 @@ def explore(
     FileNotFoundError
         For an image or session that does not exist.
     """
+    from sparsevlm.analysis.sample_images import first_sample
     from sparsevlm.explorer.app import Explorer
     from sparsevlm.explorer.exploration import Query
     from sparsevlm.explorer.session import ExplorerSession
@@ -70,7 +72,7 @@ def explore(
     opened = ExplorerSession(profile, model)
     if session:
         return Explorer.resumed(opened, [one.query for one in opened.load(session).explorations])
-    sample = opened.put(image).sample
+    sample = opened.put(image or first_sample(opened.profile.model)).sample
     if not question and sample is None:
         raise ValueError(f"give a question to ask about {image}")
     if tokens is None:

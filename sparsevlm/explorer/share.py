@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 SHARED = ARTIFACTS / "explorer"
 
-_CODE = '''"""Get this session of the explorer back; run it from the repository."""
+_CODE = '''"""Get this session of the explorer back; run it from the repository.
+
+{about}
+"""
 
 from pathlib import Path
 
@@ -56,7 +61,8 @@ def save_share(
     profile
         With which the explorer was opened.
     folder
-        In which a folder of its own is made, named after method, budget and content.
+        In which a folder of its own is made, named after method, budget, changes by hand and
+        content.
 
     Returns
     -------
@@ -74,7 +80,8 @@ def save_share(
     found = session.explorations[0]
     query = found.query
     shown = (session.image.title, *(frame.tobytes() for frame in session.image.frames))
-    name = f"{query.method}-{query.tokens or 'all'}-{digest(repr(query), *shown)[:8]}"
+    changed = "" if query.is_plain else "-by-hand"
+    name = f"{query.method}-{query.tokens or 'all'}{changed}-{digest(repr(query), *shown)[:8]}"
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
     session.save(target / "session.json.gz")
@@ -83,5 +90,15 @@ def save_share(
     # The checkpoint may be a folder of this machine; its name is all that is written down.
     model = session.model.name if profile.chosen_model else ""
     names = {"profile": profile.name, "model": model, "name": session.model.name}
-    write_text(target / "again.py", _CODE.format(**names, query=repr(query)))
+    about = found.about.replace("\\", "\\\\").replace('"', "'")  # inside a docstring
+    write_text(target / "again.py", _CODE.format(**names, query=repr(query), about=about))
     return target
+
+
+def zipped(folder: Path) -> bytes:
+    """Everything in a shared folder as one file, to be downloaded."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(folder.iterdir()):
+            file.write(path, f"{folder.name}/{path.name}")
+    return buffer.getvalue()

@@ -1,0 +1,164 @@
+"""A lesson of five pictures and four clicks: a success, its limits, a failure and two repairs.
+
+Nothing is recorded for it: every step is asked of the bundled model, and every number and answer
+in its sentences is that of this model, now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from sparsevlm.explorer.exploration import Exploration, Query
+
+if TYPE_CHECKING:
+    from sparsevlm.explorer.session import ExplorerSession
+    from sparsevlm.explorer.state import ExplorerState
+
+MODEL, IMAGE, SEED = "mini-llava", "scene_6", 6
+WHITE = "what letter is on the white card ?"
+BROWN = "what letter is on the brown card ?"
+RING = "what color is the ring ?"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One picture of the lesson.
+
+    Attributes
+    ----------
+    question, second
+        What is asked; with a second question both are compared.
+    word
+        One more word that rates, or "".
+    thing
+        The object whose patches are forced to stay, or "".
+    text
+        What is to be seen, in HTML, from all answers of the step.
+    """
+
+    question: str
+    text: Callable[[list[Exploration]], str]
+    second: str = ""
+    word: str = ""
+    thing: str = ""
+
+    def query(self, session: ExplorerSession) -> Query:
+        """What is asked, with the changes by hand."""
+        query = Query(self.question)
+        if self.thing:
+            query = query.forced(patches_of(self.thing), "keep")
+        if self.word:
+            found = session.answer(query)
+            query = replace(query, raters=(*found.raters, found.words.index(self.word)))
+            query = replace(query, raters=tuple(sorted(query.raters)))
+        return query
+
+
+def patches_of(thing: str) -> tuple[int, ...]:
+    """Visual tokens of an object of the lesson's picture, such as "brown card"."""
+    from sparsevlm.miniature.scenes import make_scene
+
+    scene = make_scene(SEED)
+    found = next(one for one in scene.objects if str(one) == thing)
+    return tuple(int(token) for token in scene.patches_of(found))
+
+
+def left_of(thing: str, found: Exploration) -> int:
+    """How many patches of an object are kept after the last stage."""
+    return len(set(patches_of(thing)) & set(found.trace.stages[-1].kept))
+
+
+def said(found: Exploration) -> str:
+    """The pruned answer."""
+    return " ".join(token.text for token in found.pruned)
+
+
+def _raters(found: Exploration) -> str:
+    words = [f"<b>{found.words[index]}</b>" for index in found.raters]
+    return " and ".join(words) + (" rates" if len(words) == 1 else " rate")
+
+
+def _success(found: list[Exploration]) -> str:
+    (one,) = found
+    return (
+        f"<b>Few tokens are enough.</b> {_raters(one)} the {one.trace.num_visual} patches. Each "
+        f"layer leaves {one.query.tokens} on average, {len(one.trace.stages[-1].kept)} of them as "
+        f"themselves to the end, {left_of('white card', one)} on the white card. The answer is "
+        f"still <b>{said(one)}</b>."
+    )
+
+
+def _two_questions(found: list[Exploration]) -> str:
+    one, two = (set(one.trace.stages[-1].kept) for one in found)
+    return (
+        f"<b>The question decides.</b> Same picture, another question: {_raters(found[1])}, and of "
+        f"the {len(one)} patches kept for the card only {len(one & two)} are kept for the ring. "
+        f"Both answers are right: <b>{said(found[0])}</b> and <b>{said(found[1])}</b>."
+    )
+
+
+def _failure(found: list[Exploration]) -> str:
+    (one,) = found
+    dense = " ".join(token.text for token in one.dense)
+    return (
+        f"<b>It can fail.</b> Only {_raters(one)}, and there are two cards: "
+        f"{left_of('brown card', one) or 'none'} of the {len(patches_of('brown card'))} patches of "
+        f"the brown one are left. The answer is <b>{said(one)}</b> in place of {dense}. "
+        "Click the word “brown”."
+    )
+
+
+def _by_word(found: list[Exploration]) -> str:
+    (one,) = found
+    return (
+        f"<b>A word repairs it.</b> Now {_raters(one)}: {left_of('brown card', one)} patches of the "
+        f"brown card are left, and the answer is <b>{said(one)}</b>. “brown” had been less relevant "
+        "to the picture than the mean word, so the method passed over it."
+    )
+
+
+def _by_patches(found: list[Exploration]) -> str:
+    (one,) = found
+    return (
+        f"<b>So do patches.</b> “brown” is off again, and the {len(one.query.keep)} patches of the "
+        f"brown card (+) were forced to stay: <b>{said(one)}</b>. Now try it: drag over patches, "
+        "click words, ask something else."
+    )
+
+
+STEPS = (
+    Step(WHITE, _success),
+    Step(WHITE, _two_questions, second=RING),
+    Step(BROWN, _failure),
+    Step(BROWN, _by_word, word="brown"),
+    Step(BROWN, _by_patches, thing="brown card"),
+)
+
+
+def is_offered(session: ExplorerSession) -> bool:
+    """Whether the lesson's model is the one that answers."""
+    return session.profile.model == MODEL
+
+
+def go_to(state: ExplorerState, number: int) -> None:
+    """Bring the explorer to a step, from 0."""
+    step = STEPS[number]
+    if state.session.image is None or state.session.image.name != IMAGE:
+        state.session.put(IMAGE)
+    state.compare = "question" if step.second else "nothing"
+    state.second = step.second or state.second
+    state.query = step.query(state.session)
+
+
+def step_at(state: ExplorerState) -> int | None:
+    """The step that is seen, however one came to it; ``None`` if it is none."""
+    if state.session.image is None or state.session.image.name != IMAGE:
+        return None
+    for number, step in enumerate(STEPS):
+        second = state.second if state.compare == "question" else ""
+        is_near = (state.query.plain(), second) == (Query(step.question), step.second)
+        if is_near and state.compare != "methods" and state.query == step.query(state.session):
+            return number
+    return None
