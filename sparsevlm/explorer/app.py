@@ -90,9 +90,9 @@ class Controls:
         self.lesson = widgets.HBox([self.told, self.back, self.next])
         self.box = widgets.VBox([
             self.lesson,
-            widgets.HBox([self.question, self.go, self.hint]),
-            self.second, self.message, self.view,
-            widgets.HBox([self.mode, self.word, self.head]),
+            widgets.HBox([self.question, self.second, self.go, self.hint]),
+            self.message, self.view,
+            widgets.HBox([widgets.Label("look at"), self.mode, self.word, self.head]),
             widgets.HBox([self.image, self.upload, self.method, self.variant, self.tokens]),
             widgets.HBox([self.compare, self.padding, self.release, self.share]),
         ])  # fmt: skip
@@ -108,11 +108,11 @@ class Controls:
         self.next = widgets.Button(button_style="primary")
         self.image = _dropdown("image", [*samples, ("own image", OWN)], "15em")
         self.upload = widgets.FileUpload(
-            accept="image/*", multiple=True, description="open",
+            accept="image/*", multiple=True, description="open image",
             tooltip="one image, or the frames of a video in the order of their names",
         )  # fmt: skip
         self.hint = _dropdown("", [], "13em")
-        self.question, self.second = _text("question"), _text("question 2")
+        self.question, self.second = _text("question"), _text("and")
         self.go = widgets.Button(description="ask", button_style="primary")
         methods = [("SparseVLM", "sparsevlm"), *((METHOD_STYLE[m].label, m) for m in BASELINES)]
         self.method = _dropdown("method", methods, "12em")
@@ -122,7 +122,7 @@ class Controls:
             "compare with", list(zip(COMPARE_LABELS, COMPARISONS, strict=True)), "17em"
         )
         self.mode = widgets.ToggleButtons(
-            description="look at", options=list(zip(MODE_LABELS, MODES, strict=True)),
+            options=list(zip(MODE_LABELS, MODES, strict=True)),
             style={"button_width": "auto"},
         )  # fmt: skip
         self.head, self.word = _dropdown("head", [], "8em"), _dropdown("of", [], "13em")
@@ -131,6 +131,7 @@ class Controls:
         self.share = widgets.Button(
             description="share", icon="download", tooltip="trace, session, figure and code, to send"
         )
+        self.upload.add_class("sv-open")
         for button in (self.go, self.back, self.upload, self.release, self.share, self.next):
             button.layout.width = "auto"
         self.tokens.layout.width, self.padding.layout.width = "8.5em", "9em"
@@ -189,12 +190,12 @@ class Controls:
         if self._quiet:
             return
         state = self.state
-        before = (state.query, state.second, state.choice)
+        before = (state.query, state.second, state.choice, state.compare)
         try:
             act(value)
             self.show()
         except Exception as error:  # noqa: BLE001 - a message in the widget in place of a log
-            state.query, state.second, state.choice = before
+            state.query, state.second, state.choice, state.compare = before
             self.say(str(error) or type(error).__name__, "alert")
             self._follow()
 
@@ -228,7 +229,8 @@ class Controls:
         role = "status" if kind == "status" else "alert"
         known = f"<details><summary>It knows {len(details)} words</summary>" if details else ""
         known += escape(", ".join(details)) + "</details>" if details else ""
-        self.message.value = f'<div role="{role}" class="sv-{kind}">{escape(text)} {link}{known}</div>'
+        line = f'<div role="{role}" class="sv-{kind}">{escape(text)} {link}{known}</div>'
+        self.message.value = line if text else ""
         self.message.layout.display = "flex" if text else "none"
 
     def _share(self) -> None:
@@ -259,7 +261,9 @@ class Controls:
             self.variant.disabled = not is_variant
             self.tokens.value, self.tokens.disabled = query.tokens or 1, query.method == "dense"
             self.compare.value, self.second.value = state.compare, state.second
-            self.second.layout.display = "flex" if state.compare == "question" else "none"
+            compares = state.compare == "question"
+            self.second.layout.display = "flex" if compares else "none"
+            self.hint.layout.display = "none" if compares else "flex"
             self.release.disabled = query.is_plain
             self._follow_attention()
             self._follow_lesson()

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from sparsevlm.analysis.survivors import GROUP_COLORS, rgb
 from sparsevlm.explorer import token_status as status
+from sparsevlm.explorer.attention import DECADES
 from sparsevlm.explorer.exploration import Exploration
 
 MODES = ("status", "lost", "score", "attention")
@@ -83,7 +84,7 @@ def lost_styles(num_stages: int) -> tuple[TokenStyle, ...]:
     styles = [OUTLINED]
     for stage in range(num_stages):
         # The longer it was worth keeping, the louder.
-        color = mixed(FIRST_LOST, LAST_LOST, (stage + 1) / num_stages if num_stages > 1 else 1.0)
+        color = mixed(FIRST_LOST, LAST_LOST, (stage + 1) / max(3, num_stages))
         styles += [TokenStyle(color, 0.82), TokenStyle(color, 0.82, "#ffffff")]
     return tuple(styles)
 
@@ -179,7 +180,7 @@ def plain_map(found: Exploration) -> ColorMap:
 def legend(found: Exploration, choice: ColorChoice) -> list[tuple[TokenStyle | str, str]]:
     """What the colors mean: (style or CSS gradient, text); the exact quantity for a heat map."""
     if choice.mode == "status":
-        texts = ("kept as itself", "recycled: patches of one color that touch became one token",
+        texts = ("kept as itself", "recycled: each group became one token; groups that touch differ in color",
                  "dropped at this stage", "dropped before")  # fmt: skip
         return list(zip((OUTLINED, GROUPS[0], JUST_DROPPED, PALE), texts, strict=True))
     if choice.mode == "lost":
@@ -267,15 +268,20 @@ def _attention(found: Exploration, position: int, choice: ColorChoice) -> Heat:
     layer = max(position - 1, 0)
     values = found.attention.values(layer, choice.head, choice.words(found))
     if not values:
-        return {}, "", (
-            f"The attention of layer {layer} is not recorded: it decides nothing, since no stage "
-            "comes after it. Move the slider to an earlier layer."
+        return (
+            {},
+            "",
+            (
+                f"The attention of layer {layer} is not recorded: it decides nothing, since no stage "
+                "comes after it. Move the slider to an earlier layer."
+            ),
         )
     logs = {identity: math.log10(value) for identity, value in values.items()}
     low, high = min(logs.values()), max(logs.values())
     step = (high - low) / LEVELS or 1.0
     levels = {i: min(LEVELS - 1, int((value - low) / step)) for i, value in logs.items()}
-    return levels, (f"{10**low:.2g}", f"{10**high:.2g}"), ""
+    least = "≤ " if low <= -DECADES else ""
+    return levels, (f"{least}{10**low:.2g}", f"{10**high:.2g}"), ""
 
 
 def _heat_codes(levels: dict[int, int], found: Exploration) -> tuple[int, ...]:

@@ -174,7 +174,9 @@ class Exploration:
     def title(self) -> str:
         """Method and budget, and all that was changed by hand."""
         query = self.query
-        budget = "" if query.tokens is None or query.method == "dense" else f", {query.tokens}"
+        budget = (
+            "" if query.tokens is None or query.method == "dense" else f", {query.tokens} tokens"
+        )
         changed = "" if query.is_plain else f" · by hand: {self.by_hand()}"
         return METHOD_STYLE[query.method].label + budget + changed
 
@@ -267,7 +269,15 @@ class SavedSession:
             return found
         except FileNotFoundError:
             raise
-        except (OSError, EOFError, zlib.error, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (
+            OSError,
+            EOFError,
+            zlib.error,
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise ValueError(
                 f"{path} is not a complete explorer session ({FORMAT}); share it again"
             ) from error

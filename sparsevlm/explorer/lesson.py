@@ -94,7 +94,7 @@ def _two_questions(found: list[Exploration]) -> str:
     one, two = (set(one.trace.stages[-1].kept) for one in found)
     return (
         f"<b>The question decides.</b> Same picture, another question: {_raters(found[1])}, and of "
-        f"the {len(one)} patches kept for the card only {len(one & two)} are kept for the ring. "
+        f"the {len(one)} patches kept for the card {len(one & two) or 'none'} is kept for the ring. "
         f"Both answers are right: <b>{said(found[0])}</b> and <b>{said(found[1])}</b>."
     )
 
@@ -114,8 +114,8 @@ def _by_word(found: list[Exploration]) -> str:
     (one,) = found
     return (
         f"<b>A word repairs it.</b> Now {_raters(one)}: {left_of('brown card', one)} patches of the "
-        f"brown card are left, and the answer is <b>{said(one)}</b>. “brown” had been less relevant "
-        "to the picture than the mean word, so the method passed over it."
+        f"brown card are left, and the answer is <b>{said(one)}</b>. The method had passed “brown” "
+        "over: it is less relevant to the picture than the mean word."
     )
 
 

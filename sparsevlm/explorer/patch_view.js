@@ -112,13 +112,13 @@ class Panel {
     });
     this.outline(kept, [["#1a1a1a", Math.max(1, width / 300)]]);
     spec.sinks[position].forEach((token) => this.sign(this.pixels(token), "◎", "#d55e00", 1.3));
-    spec.keep.forEach((token) => this.sign(this.pixels(token), "+", "#007a57", 0.9));
-    spec.drop.forEach((token) => this.sign(this.pixels(token), "×", "#b00020", 0.9));
+    this.forced(spec.keep, "+", "#007a57");
+    this.forced(spec.drop, "×", "#b00020");
     const groups = spec.groups[spec.snapshot[position]], group = groups[view.hover];
-    if (group !== undefined) {
-      const companions = Object.keys(groups).filter((token) => groups[token] === group).map(Number);
-      this.outline(companions, [["#ffffff", 5], ["#000000", 2.5]]);
-      companions.forEach((token) => this.sign(this.pixels(token), String(group), "#000000", 0.75));
+    if (group !== undefined && view.from === null) {
+      this.outline(Object.keys(groups).filter((token) => groups[token] === group).map(Number), [["#ffffff", 5], ["#000000", 2.5]]);
+      const [x, y, w, h] = this.pixels(view.hover);
+      this.sign([Math.max(2.2 * w, Math.min(x, width - 3.2 * w)), y < 2 * h ? y + 1.3 * h : y - 1.3 * h, w, h], `group ${group}`, "#000000", Math.max(0.9, 13 / h));
     }
     if (view.hover !== null) this.outline([view.hover], [["#ffffff", 5], ["#0072b2", 2.5]]);
     if (view.from !== null && view.hover !== null && spec.editable) this.outline(this.between(view.from, view.hover), [["#ffffff", 5], ["#d55e00", 3]]);
@@ -137,6 +137,14 @@ class Panel {
     this.context.beginPath();
     for (const [a, b, c, d] of [...edges.values()].filter(Boolean)) { this.context.moveTo(a, b); this.context.lineTo(c, d); }
     for (const [strokeStyle, lineWidth] of strokes) { Object.assign(this.context, { strokeStyle, lineWidth, lineCap: "square" }); this.context.stroke(); }
+  }
+
+  // Forced patches are framed; a sign says how at the upper left corner of each region of them.
+  forced(tokens, text, color) {
+    this.outline(tokens, [["#ffffff", 5], [color, 2.5]]);
+    const places = tokens.map((token) => this.pixels(token)).filter(Boolean);
+    const ends = new Set(places.flatMap(([x, y, w, h]) => [[x + w, y].join(), [x, y + h].join()]));
+    for (const [x, y, w, h] of places) if (!ends.has([x, y].join())) this.sign([x - w / 2, y - h / 2, w, h], text, color, 1.6);
   }
 
   sign(place, text, fillStyle, share) {
@@ -171,7 +179,7 @@ class View {
     const last = this.scene.positions - 1;
     this.slider = make("input", { type: "range", min: 0, max: last, value: this.model.get("position"), "aria-label": "layer", "data-key": "slider", oninput: () => this.step(0, Number(this.slider.value)) });
     this.output = make("output");
-    const stages = this.scene.stages.map((p) => make("span", { style: `left: ${(100 * p) / last}%`, title: `tokens are pruned ${this.scene.labels[p]}` }, "✂"));
+    const stages = this.scene.stages.map((p) => make("span", { style: `left: ${(100 * p) / last}%`, title: `tokens are pruned ${this.scene.labels[p].split(":")[0]}` }, "✂"));
     this.panels = this.scene.panels.map((spec, number) => new Panel(this, spec, number));
     this.status = make("div", { class: "sv-status", "aria-live": "polite" });
     const keys = this.scene.legend.map(([fill, dot, text, outlined]) => make("span", {}, !fill ? "" :

@@ -92,7 +92,7 @@ def scene(
         "size": list(shown.image.size),
         "rectangles": [box and list(box) for box in shown.rectangles],
         "positions": positions,
-        "labels": ["input", *(f"after layer {layer}" for layer in range(positions - 1))],
+        "labels": [_layer(own, position) for position in range(positions)],
         "stages": sorted({p for one in found for p in stage_positions(one.trace)}),
         "panels": panels,
         "legend": [_key(style, text) for style, text in keys] + _signs(own, choice),
@@ -144,8 +144,7 @@ def _panel(
         found, title, color_map(found, choice),
         color=METHOD_STYLE[query.method].color, words=_words(found), editable=is_own,
         switchable=is_own and found.pruner["name"] == "sparsevlm",
-        captions=[_caption(found, through[index], position)
-                  for position, index in zip(positions, at, strict=True)],
+        captions=[through[index].caption for index in at],
         totals=[list(line) for line in PrefillCost.of(found, model).lines()],
         info=token_histories(found, geometry), keep=list(query.keep), drop=list(query.drop),
         groups=[_groups(shot) for shot in through], snapshot=at,
@@ -154,13 +153,13 @@ def _panel(
     )  # fmt: skip
 
 
-def _caption(found: Exploration, shot: Snapshot, position: int) -> str:
-    """What is there, and what this layer makes of it."""
+def _layer(found: Exploration, position: int) -> str:
+    """Where the slider is, and what the layer before it made of its tokens."""
+    trace, layer = found.trace, position - 1
     if not position:
-        return shot.caption
-    entering, left = (tokens[position - 1] for tokens in (found.trace.tokens_in,
-                                                          found.trace.tokens_out))  # fmt: skip
-    return f"{shot.caption}; layer {position - 1}: {entering} tokens in, {left} out"
+        return f"input: {trace.tokens_in[0]} tokens"
+    counts = f"{trace.tokens_in[layer]} tokens in, {trace.tokens_out[layer]} out"
+    return f"after layer {layer}: {counts}"
 
 
 def _difference_panel(first: Exploration, second: Exploration) -> dict:
@@ -257,8 +256,8 @@ def verdict(found: Exploration) -> str:
 
 def _as_sure(change: float) -> str:
     if abs(change) < 0.005:
-        return "and as sure of it"
-    return f"{100 * abs(change):.0f} points {'more' if change > 0 else 'less'} sure of it"
+        return "just as sure"
+    return f"{100 * abs(change):.0f} points {'more' if change > 0 else 'less'} sure"
 
 
 def _answer_row(kind: str, name: str, tokens: Sequence[AnswerToken], other: str) -> str:
@@ -273,4 +272,6 @@ def _answer_row(kind: str, name: str, tokens: Sequence[AnswerToken], other: str)
 
 def percent(share: float) -> str:
     """A probability in few characters."""
-    return "<0.1 %" if share < 0.001 else f"{share:.1%}".replace("100.0%", "100%").replace("%", " %")
+    return (
+        "<0.1 %" if share < 0.001 else f"{share:.1%}".replace("100.0%", "100%").replace("%", " %")
+    )

@@ -111,7 +111,9 @@ class ExplorerSession:
         if self.image is None:
             raise RuntimeError("there is no image to ask about; put() one first")
         known = self._known.get(query)
-        if known is None or (whole and not known.attention.is_whole(len(known.words)) and self._is_at_hand()):
+        if known is None or (
+            whole and not known.attention.is_whole(len(known.words)) and self._is_at_hand()
+        ):
             engine = self.engine()
             if self.model is not None and engine.info.name != self.model.name:
                 raise ValueError(
