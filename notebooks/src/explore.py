@@ -8,7 +8,8 @@
 # %% [markdown]
 # # Explore: which patches survive, and why
 #
-# **Run ▸ Run All Cells**, then follow the lesson or ask. [How to read and use it](../docs/explorer.md).
+# **Run ▸ Run All Cells**, then follow the lesson or ask.
+# [How to read and use it](../docs/explorer.md).
 
 # %% tags=["parameters"] jupyter={"source_hidden": true}
 profile: str = "mini"

@@ -14,8 +14,8 @@ import traitlets
 
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.evaluation.paths import relative
-from sparsevlm.explorer import lesson
 from sparsevlm.explorer.color_map import MODES, ColorChoice
+from sparsevlm.explorer.lesson import LessonBar
 from sparsevlm.explorer.share import zipped
 from sparsevlm.explorer.state import COMPARISONS, ExplorerState
 from sparsevlm.models.images import load_image
@@ -30,7 +30,6 @@ VARIANTS = {
 BASELINES = ("fastv", "pdrop", "tome", "random", "uniform", "dense")
 COMPARE_LABELS = ("nothing", "a second question", "the other methods")
 MODE_LABELS = ("the picture", "when it was lost", "score", "attention")
-INVITATION = "A lesson of four clicks shows what pruning does, and how it can fail."
 
 
 class Explorer(ExplorerState):
@@ -84,10 +83,9 @@ class Controls:
 
     def __init__(self, state: ExplorerState) -> None:
         self.state, self._quiet = state, False
-        self.view, self.message = PatchView(), widgets.HTML()
+        self.view, self.message, self.lesson = PatchView(), widgets.HTML(), LessonBar()
         self._make()
         self._wire()
-        self.lesson = widgets.HBox([self.told, self.back, self.next])
         self.box = widgets.VBox([
             self.lesson,
             widgets.HBox([self.question, self.second, self.go, self.hint]),
@@ -98,14 +96,10 @@ class Controls:
         ])  # fmt: skip
         self.box.add_class("sv-controls")
         self.view.add_class("sv-view")
-        self.lesson.add_class("sv-lesson")
         self.show()
 
     def _make(self) -> None:
         samples = self.state.session.offered()
-        self.told = widgets.HTML()
-        self.back = widgets.Button(icon="chevron-left", tooltip="the step before")
-        self.next = widgets.Button(button_style="primary")
         self.image = _dropdown("image", [*samples, ("own image", OWN)], "15em")
         self.upload = widgets.FileUpload(
             accept="image/*", multiple=True, description="open image",
@@ -154,18 +148,10 @@ class Controls:
             on(widget, lambda _: self._choose_colors())
         on(self.padding, lambda shown: setattr(state, "show_padding", shown))
         self.go.on_click(lambda _: self._do(lambda _: None))
-        self.back.on_click(lambda _: self._do(self._turn, -1))
-        self.next.on_click(lambda _: self._do(self._turn, 1))
+        self.lesson.on_turn(lambda by: self._do(lambda by: self.lesson.turn(state, by), by))
         self.release.on_click(lambda _: self._do(lambda _: state.release()))
         self.share.on_click(lambda _: self._share())
         self.view.on_msg(lambda _, content, buffers: self._do(self._clicked, content))
-
-    def _turn(self, by: int) -> None:
-        """To another step of the lesson, or to its first one."""
-        now = lesson.step_at(self.state)
-        last = len(lesson.STEPS) - 1
-        lesson.go_to(self.state, 0 if now is None else max(0, min(last, now + by)))
-        self.state.choice = ColorChoice()
 
     def _open(self, files: tuple) -> None:
         if files:
@@ -266,7 +252,7 @@ class Controls:
             self.hint.layout.display = "none" if compares else "flex"
             self.release.disabled = query.is_plain
             self._follow_attention()
-            self._follow_lesson()
+            self.lesson.follow(state)
         finally:
             self._quiet = False
 
@@ -284,18 +270,6 @@ class Controls:
         words = ((f"{found.words[word]} ({word + 1})", word) for word in found.attention.words)
         named = [("the raters" if found.raters else "the last word", MEAN), *words]
         _refill(self.word, named, choice.word)
-
-    def _follow_lesson(self) -> None:
-        state = self.state
-        self.lesson.layout.display = "flex" if lesson.is_offered(state.session) else "none"
-        now, many = lesson.step_at(state), len(lesson.STEPS)
-        self.back.layout.display = "none" if now in (None, 0) else "flex"
-        self.next.layout.display = "none" if now == many - 1 else "flex"
-        self.next.description = "lesson" if now is None else "next"
-        text, number = INVITATION, ""
-        if now is not None:
-            text, number = lesson.STEPS[now].text(state.answers()), f"<i>{now + 1} of {many}</i>"
-        self.told.value = f'<div role="status">{number}<span>{text}</span></div>'
 
 
 def _dropdown(name: str, options: list, width: str) -> widgets.Dropdown:

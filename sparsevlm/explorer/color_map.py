@@ -180,8 +180,11 @@ def plain_map(found: Exploration) -> ColorMap:
 def legend(found: Exploration, choice: ColorChoice) -> list[tuple[TokenStyle | str, str]]:
     """What the colors mean: (style or CSS gradient, text); the exact quantity for a heat map."""
     if choice.mode == "status":
-        texts = ("kept as itself", "recycled: each group became one token; groups that touch differ in color",
-                 "dropped at this stage", "dropped before")  # fmt: skip
+        texts = (
+            "kept as itself",
+            "recycled: each group became one token; groups that touch differ in color",
+            "dropped at this stage", "dropped before",
+        )  # fmt: skip
         return list(zip((OUTLINED, GROUPS[0], JUST_DROPPED, PALE), texts, strict=True))
     if choice.mode == "lost":
         stages = found.trace.stages
@@ -268,14 +271,11 @@ def _attention(found: Exploration, position: int, choice: ColorChoice) -> Heat:
     layer = max(position - 1, 0)
     values = found.attention.values(layer, choice.head, choice.words(found))
     if not values:
-        return (
-            {},
-            "",
-            (
-                f"The attention of layer {layer} is not recorded: it decides nothing, since no stage "
-                "comes after it. Move the slider to an earlier layer."
-            ),
-        )
+        recorded = [rows.layer for rows in found.attention.layers]
+        why = "it decides nothing, for no stage comes after it" if layer > max(recorded) else (
+            "this method reads that of later ones"
+        )  # fmt: skip
+        return {}, "", f"The attention of layer {layer} is not recorded: {why}. Move the slider."
     logs = {identity: math.log10(value) for identity, value in values.items()}
     low, high = min(logs.values()), max(logs.values())
     step = (high - low) / LEVELS or 1.0

@@ -10,6 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import ipywidgets as widgets
+
+from sparsevlm.explorer.color_map import ColorChoice
 from sparsevlm.explorer.exploration import Exploration, Query
 
 if TYPE_CHECKING:
@@ -20,6 +23,7 @@ MODEL, IMAGE, SEED = "mini-llava", "scene_6", 6
 WHITE = "what letter is on the white card ?"
 BROWN = "what letter is on the brown card ?"
 RING = "what color is the ring ?"
+INVITATION = "A lesson of four clicks shows what pruning does, and how it can fail."
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,8 @@ def _two_questions(found: list[Exploration]) -> str:
     one, two = (set(one.trace.stages[-1].kept) for one in found)
     return (
         f"<b>The question decides.</b> Same picture, another question: {_raters(found[1])}, and of "
-        f"the {len(one)} patches kept for the card {len(one & two) or 'none'} is kept for the ring. "
-        f"Both answers are right: <b>{said(found[0])}</b> and <b>{said(found[1])}</b>."
+        f"the {len(one)} patches kept for the card {len(one & two) or 'none'} is kept for the "
+        f"ring. Both answers are right: <b>{said(found[0])}</b> and <b>{said(found[1])}</b>."
     )
 
 
@@ -113,8 +117,8 @@ def _failure(found: list[Exploration]) -> str:
 def _by_word(found: list[Exploration]) -> str:
     (one,) = found
     return (
-        f"<b>A word repairs it.</b> Now {_raters(one)}: {left_of('brown card', one)} patches of the "
-        f"brown card are left, and the answer is <b>{said(one)}</b>. The method had passed “brown” "
+        f"<b>A word repairs it.</b> Now {_raters(one)}: {left_of('brown card', one)} patches of "
+        f"the brown card are left, and the answer is <b>{said(one)}</b>. The method had passed “brown” "
         "over: it is less relevant to the picture than the mean word."
     )
 
@@ -137,11 +141,6 @@ STEPS = (
 )
 
 
-def is_offered(session: ExplorerSession) -> bool:
-    """Whether the lesson's model is the one that answers."""
-    return session.profile.model == MODEL
-
-
 def go_to(state: ExplorerState, number: int) -> None:
     """Bring the explorer to a step, from 0."""
     step = STEPS[number]
@@ -150,6 +149,7 @@ def go_to(state: ExplorerState, number: int) -> None:
     state.compare = "question" if step.second else "nothing"
     state.second = step.second or state.second
     state.query = step.query(state.session)
+    state.choice = ColorChoice()
 
 
 def step_at(state: ExplorerState) -> int | None:
@@ -162,3 +162,40 @@ def step_at(state: ExplorerState) -> int | None:
         if is_near and state.compare != "methods" and state.query == step.query(state.session):
             return number
     return None
+
+
+class LessonBar(widgets.HBox):
+    """The sentence of the step that is seen, and buttons to the others; hidden for other models."""
+
+    def __init__(self) -> None:
+        self.told = widgets.HTML()
+        self.back = widgets.Button(icon="chevron-left", tooltip="the step before")
+        self.next = widgets.Button(button_style="primary")
+        super().__init__([self.told, self.back, self.next])
+        self.add_class("sv-lesson")
+
+    def on_turn(self, act: Callable[[int], None]) -> None:
+        """Call ``act`` with -1 or 1 when a button is pressed."""
+        self.back.on_click(lambda _: act(-1))
+        self.next.on_click(lambda _: act(1))
+
+    def turn(self, state: ExplorerState, by: int) -> None:
+        """Bring the explorer to the step before or after, or to the first one."""
+        now = step_at(state)
+        go_to(state, 0 if now is None else max(0, min(len(STEPS) - 1, now + by)))
+
+    def follow(self, state: ExplorerState) -> None:
+        """Say what is to be seen now."""
+        model = state.session.model
+        is_offered = state.session.profile.model == MODEL and (not model or model.name == MODEL)
+        self.layout.display = "flex" if is_offered else "none"
+        if not is_offered:
+            return
+        now = step_at(state)
+        self.back.layout.display = "none" if now in (None, 0) else "flex"
+        self.next.layout.display = "none" if now == len(STEPS) - 1 else "flex"
+        self.next.description = "lesson" if now is None else "next"
+        text, number = INVITATION, ""
+        if now is not None:
+            text, number = STEPS[now].text(state.answers()), f"<i>{now + 1} of {len(STEPS)}</i>"
+        self.told.value = f'<div role="status">{number}<span>{text}</span></div>'

@@ -161,8 +161,10 @@ class ExplorerSession:
         A clip is left out for the other bundled models, which take no videos.
         """
         kind = kind_for(self.profile.model)
-        strange = {"photograph": "a photograph: means nothing to a miniature", "scene": "a drawn scene",
-                   "clip": "a drawn clip"}  # fmt: skip
+        strange = {
+            "photograph": "a photograph: means nothing to a miniature",
+            "scene": "a drawn scene", "clip": "a drawn clip",
+        }  # fmt: skip
         known = sorted(sample_images().values(), key=lambda sample: sample.kind != kind)
         return [
             (s.title if s.kind == kind else f"{s.title} ({strange[s.kind]})", s.name)

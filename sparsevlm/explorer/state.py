@@ -180,8 +180,9 @@ class ExplorerState:
         unknown, _ = self.spelling()
         if unknown:
             words = ", ".join(f"“{word}”" for word in unknown)
-            found.append(f"This model does not know {words}: it reads <unk>, and what it says means "
-                         "nothing.")  # fmt: skip
+            found.append(
+                f"This model does not know {words}: it reads <unk>, and what it says means nothing."
+            )
         return " ".join(found)
 
     def spelling(self) -> tuple[list[str], list[str]]:

@@ -194,15 +194,17 @@ class PrefillCost:
     def lines(self) -> list[tuple[str, str, str]]:
         """Name, value and explanation of what Table 1 counts."""
         flops, kv = self.flops / self.dense_flops, self.kv / self.dense_kv
+        text = "text tokens included"
         return [
-            ("tokens out", f"{self.mean_out:.1f}", "visual tokens that a layer leaves, recycled ones "
-             "included, mean over layers: the budget of the paper"),
-            ("tokens in", f"{self.mean_in:.1f}", "visual tokens that enter a layer, mean over layers: "
-             "what is computed and stored"),
-            ("FLOPs", f"{flops:.0%}", f"of the dense prefill: {_si(self.flops)}FLOPs in place of "
-             f"{_si(self.dense_flops)}FLOPs, text tokens included"),
-            ("KV cache", f"{kv:.0%}", f"of the dense model's after the prefill: {_si(self.kv)}B in "
-             f"place of {_si(self.dense_kv)}B, text tokens included"),
+            ("tokens out", f"{self.mean_out:.1f}",
+             "visual tokens that a layer leaves, recycled ones included, mean over layers: the "
+             "budget of the paper"),
+            ("tokens in", f"{self.mean_in:.1f}",
+             "visual tokens that enter a layer, mean over layers: what is computed and stored"),
+            ("FLOPs", f"{flops:.0%}",
+             f"of the dense prefill: {_si(self.flops)}FLOPs of {_si(self.dense_flops)}FLOPs, {text}"),
+            ("KV cache", f"{kv:.0%}",
+             f"of the dense one after the prefill: {_si(self.kv)}B of {_si(self.dense_kv)}B, {text}"),
         ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from sparsevlm.core.interface import Groups, Selection
 from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.recording import RecordingPruner
 from sparsevlm.explorer.adjust import AdjustedPruner, _regrouped
-from sparsevlm.explorer.attention import LayerRows, RaterAttention, decode, encode
+from sparsevlm.explorer.attention import LayerRows, WordAttention, decode, encode
 
 EVERY_LAYER = range(NUM_LAYERS - 1)
 METHODS = ("sparsevlm", "sparsevlm-paper", "fastv", "pdrop", "tome", "random", "uniform")
@@ -148,7 +148,7 @@ def test_attention_is_that_of_the_model(sdpa_model, single):
 
     recorder = RecordingPruner(Dense(), EVERY_LAYER)
     ran(sdpa_model, recorder, single)
-    found = RaterAttention.of(recorder.samples[0], [2, 5])
+    found = WordAttention.of(recorder.samples[0], [2, 5])
     with torch.no_grad():
         maps = tiny_llava(attention="eager")(**single, output_attentions=True).attentions
     assert [rows.layer for rows in found.layers] == list(range(NUM_LAYERS - 1))
@@ -165,7 +165,7 @@ def test_attention_is_that_of_the_model(sdpa_model, single):
 def test_attention_to_tokens_that_are_left(sdpa_model, single):
     recorder = RecordingPruner(make("pdrop"), EVERY_LAYER)
     _, sample = ran(sdpa_model, recorder, single)
-    found = RaterAttention.of(recorder.samples[0], [])
+    found = WordAttention.of(recorder.samples[0], [])
     assert found.words == (10,), "without raters the last word"
     for rows in found.layers:
         left = [c for c in sample.stages if c.layer + 1 < rows.layer]
@@ -174,7 +174,7 @@ def test_attention_to_tokens_that_are_left(sdpa_model, single):
 
 
 def through_file(attention):
-    file = TypeAdapter(RaterAttention)
+    file = TypeAdapter(WordAttention)
     return file.validate_json(file.dump_json(attention))
 
 
@@ -182,7 +182,7 @@ def test_attention_survives_a_file_and_shrinks_where_it_must(monkeypatch):
     import numpy as np
 
     codes = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3) * 20
-    found = RaterAttention((1, 4), (LayerRows(0, (0, 5, 9), codes),), ((5,),), single_heads=True)
+    found = WordAttention((1, 4), (LayerRows(0, (0, 5, 9), codes),), ((5,),), single_heads=True)
     again = through_file(found)
     assert again.values(0) == found.values(0) and again.num_heads == 2
     assert again.values(0, head=1, word=4) == found.values(0, head=1, word=4)

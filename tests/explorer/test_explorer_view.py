@@ -20,7 +20,7 @@ from sparsevlm.analysis.survivors import rgb  # noqa: E402
 from sparsevlm.explorer import color_map as colors  # noqa: E402
 from sparsevlm.explorer import scene, static  # noqa: E402
 from sparsevlm.explorer import token_status as status  # noqa: E402
-from sparsevlm.explorer.attention import LayerRows, RaterAttention, encode  # noqa: E402
+from sparsevlm.explorer.attention import LayerRows, WordAttention, encode  # noqa: E402
 from sparsevlm.explorer.color_map import ColorChoice  # noqa: E402
 from sparsevlm.explorer.exploration import (  # noqa: E402
     AnswerToken,
@@ -42,7 +42,7 @@ FIRST = StageTrace(0, [0, 4, 5], [[2, 3]], [6], [0.6, 0.1, 0.2, 0.2, 0.5, 0.4], 
 SECOND = StageTrace(2, [0], [[4]], [7], [0.9, 0.3, 0.01, 0.2], [0, 4, 5, 6], [1], 2)
 TRACE = SampleTrace(6, (2, 3), [FIRST, SECOND], [6, 4, 4, 2], [4, 4, 2, 2])
 CODES = encode(np.array([[[0.5, 1e-3, 0, 1e-5, 0.1, 1e-6]]]))
-ROWS = RaterAttention((1,), (LayerRows(0, (0, 1, 2, 3, 4, 5), CODES),), ((4,),), single_heads=True)
+ROWS = WordAttention((1,), (LayerRows(0, (0, 1, 2, 3, 4, 5), CODES),), ((4,),), single_heads=True)
 FOUND = Exploration(
     Query("what <b> ?", keep=(0,), drop=(1,)), {"name": "sparsevlm"}, ("what", "<b>", "?"),
     (0.1, 0.8, 0.1), TRACE, 10, (AnswerToken("a<b", 0.9, 0.2),), (AnswerToken("c", 0.7, 0.0001),),
