@@ -126,7 +126,7 @@ class Controls:
             description="share", icon="download", tooltip="trace, session, figure and code, to send"
         )
         self.upload.add_class("sv-open")
-        for button in (self.go, self.back, self.upload, self.release, self.share, self.next):
+        for button in (self.go, self.upload, self.release, self.share):
             button.layout.width = "auto"
         self.tokens.layout.width, self.padding.layout.width = "8.5em", "9em"
 

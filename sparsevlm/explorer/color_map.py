@@ -271,10 +271,9 @@ def _attention(found: Exploration, position: int, choice: ColorChoice) -> Heat:
     layer = max(position - 1, 0)
     values = found.attention.values(layer, choice.head, choice.words(found))
     if not values:
-        recorded = [rows.layer for rows in found.attention.layers]
-        why = "it decides nothing, for no stage comes after it" if layer > max(recorded) else (
-            "this method reads that of later ones"
-        )  # fmt: skip
+        last = max((rows.layer for rows in found.attention.layers), default=-1)
+        why = ("it decides nothing, for no stage comes after it" if layer > last
+               else "this method reads that of later ones")  # fmt: skip
         return {}, "", f"The attention of layer {layer} is not recorded: {why}. Move the slider."
     logs = {identity: math.log10(value) for identity, value in values.items()}
     low, high = min(logs.values()), max(logs.values())

@@ -118,8 +118,8 @@ def _by_word(found: list[Exploration]) -> str:
     (one,) = found
     return (
         f"<b>A word repairs it.</b> Now {_raters(one)}: {left_of('brown card', one)} patches of "
-        f"the brown card are left, and the answer is <b>{said(one)}</b>. The method had passed “brown” "
-        "over: it is less relevant to the picture than the mean word."
+        f"the brown card are left, and the answer is <b>{said(one)}</b>. The method had passed "
+        "“brown” over: it is less relevant to the picture than the mean word."
     )
 
 
@@ -171,6 +171,7 @@ class LessonBar(widgets.HBox):
         self.told = widgets.HTML()
         self.back = widgets.Button(icon="chevron-left", tooltip="the step before")
         self.next = widgets.Button(button_style="primary")
+        self.back.layout.width = self.next.layout.width = "auto"
         super().__init__([self.told, self.back, self.next])
         self.add_class("sv-lesson")
 

@@ -261,12 +261,15 @@ def _as_sure(change: float) -> str:
 
 
 def _answer_row(kind: str, name: str, tokens: Sequence[AnswerToken], other: str) -> str:
-    cells = "".join(
-        f'<span class="tok" title="{escape(name)} gives this token {percent(t.probability)}, '
-        f'{escape(other)} after the same words {percent(t.other)}">'
-        f"<b>{escape(t.text) or '␣'}</b> <small>{percent(t.probability)}</small></span>"
-        for t in tokens
-    )
+    def cell(token: AnswerToken) -> str:
+        own, others = (escape(percent(value)) for value in (token.probability, token.other))
+        hint = (
+            f"{escape(name)} gives this token {own}, {escape(other)} after the same words {others}"
+        )
+        text = escape(token.text) or "␣"
+        return f'<span class="tok" title="{hint}"><b>{text}</b> <small>{own}</small></span>'
+
+    cells = "".join(map(cell, tokens))
     return f'<div class="ans {kind}"><em>{escape(name)}</em>{cells or "(nothing)"}</div>'
 
 

@@ -194,7 +194,6 @@ class PrefillCost:
     def lines(self) -> list[tuple[str, str, str]]:
         """Name, value and explanation of what Table 1 counts."""
         flops, kv = self.flops / self.dense_flops, self.kv / self.dense_kv
-        text = "text tokens included"
         return [
             ("tokens out", f"{self.mean_out:.1f}",
              "visual tokens that a layer leaves, recycled ones included, mean over layers: the "
@@ -202,9 +201,9 @@ class PrefillCost:
             ("tokens in", f"{self.mean_in:.1f}",
              "visual tokens that enter a layer, mean over layers: what is computed and stored"),
             ("FLOPs", f"{flops:.0%}",
-             f"of the dense prefill: {_si(self.flops)}FLOPs of {_si(self.dense_flops)}FLOPs, {text}"),
+             f"of the dense prefill, text included: {_si(self.flops)} of {_si(self.dense_flops)}"),
             ("KV cache", f"{kv:.0%}",
-             f"of the dense one after the prefill: {_si(self.kv)}B of {_si(self.dense_kv)}B, {text}"),
+             f"of the dense one, text included: {_si(self.kv)}B of {_si(self.dense_kv)}B"),
         ]  # fmt: skip
 
 

@@ -42,7 +42,7 @@ def test_bundled_traces_are_of_the_bundled_weights(sample):
 
 
 def test_a_bundled_answer_is_what_the_model_says(session, image):
-    query = Query("what letter is on the brown card ?", "pdrop", 64)
+    query = Query("what letter is on the white card ?", "pdrop", 64)
     recorded, now = session.answer(query), session.engine().explore(image, query)[0]
     assert recorded.trace.stages[0].kept == now.trace.stages[0].kept
     assert texts(recorded.pruned) == texts(now.pruned)
