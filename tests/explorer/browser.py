@@ -66,7 +66,7 @@ class Lab:
         )  # fmt: skip
 
     def url(self, notebook: str) -> str:
-        return f"http://127.0.0.1:{self.port}/doc/tree/{notebook}"
+        return f"http://127.0.0.1:{self.port}/lab/tree/{notebook}"
 
     def wait(self) -> None:
         def answers() -> bool:
@@ -104,7 +104,7 @@ class Browser:
         pages = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json"))
         address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
         self.socket = create_connection(address, timeout=60)
-        self.number, self.failures = 0, []
+        self.number, self.failures, self.chooser = 0, [], None
         self.call("Page.enable")
         self.call("Runtime.enable")
 
@@ -117,9 +117,16 @@ class Browser:
             if answer.get("method") == "Runtime.exceptionThrown":
                 details = answer["params"]["exceptionDetails"]
                 self.failures.append(details.get("exception", {}).get("description", str(details)))
+            if answer.get("method") == "Page.fileChooserOpened":
+                self.chooser = answer["params"]
             if answer.get("id") == self.number:
                 assert "error" not in answer, answer
                 return answer["result"]
+
+    def size(self, width: int, height: int) -> None:
+        """Of the window, in CSS pixels."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                  deviceScaleFactor=1, mobile=False)  # fmt: skip
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
@@ -148,7 +155,7 @@ class Browser:
                       windowsVirtualKeyCode=code, **said)  # fmt: skip
 
     def screenshot(self, path: Path) -> None:
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
+        data = self.call("Page.captureScreenshot", format="png")["data"]
         path.write_bytes(base64.b64decode(data))
 
     def close(self) -> None:
