@@ -55,7 +55,7 @@ types: $(STAMP)
 	$(MYPY) --python-executable $(PY)
 
 lab: $(STAMP)
-	$(PY) -m jupyterlab --notebook-dir=. --LabApp.news_url=None notebooks/explore.ipynb
+	$(PY) -m jupyterlab --notebook-dir=. notebooks/explore.ipynb
 
 figures: $(STAMP)
 	$(SPARSEVLM) run --profile $(PROFILE)

@@ -118,10 +118,10 @@ class Engine:
         return [w for w in dict.fromkeys(self._spelled(question).split()) if self._is_unknown(w)]
 
     def known_words(self) -> list[str]:
-        """All words of a word-level vocabulary, in the order in which it has them."""
+        """Words and letters of a word-level vocabulary, in the order in which it has them."""
         tokenizer = self.loaded.builder.tokenizer
         words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
-        return [word for word in words if word not in tokenizer.all_special_tokens]
+        return [word for word in words if word.isalnum() and (len(word) == 1 or word.islower())]
 
     def _spelled(self, question: str) -> str:
         """The question as a word-level vocabulary has it; others take every word as it is typed.

@@ -214,6 +214,8 @@ class View {
   say(text) { this.status.textContent = text || "Point at a patch to read what became of it; click or drag to force it to stay or go."; }
 
   draw() {
+    // Jupyter's own keys stay out: Enter would open the cell.
+    (this.root.closest(".sv-controls") ?? this.root).setAttribute("data-lm-suppress-shortcuts", "");
     this.output.textContent = this.scene.labels[this.model.get("position")];
     this.panels.forEach((panel) => panel.draw());
     if (!this.status.textContent) this.say("");

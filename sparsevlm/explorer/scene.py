@@ -245,7 +245,7 @@ def verdict(found: Exploration) -> str:
     if found.same_answer:
         changes = [own.other - own.probability for own in found.dense]
         most = max(changes, key=abs, default=0.0)
-        return f"✓ Same answer, {_as_sure(most)}."
+        return f"✓ Same answer{_as_sure(most)}."
     pairs = zip(found.dense, found.pruned, strict=False)
     first = next(((own, other) for own, other in pairs if own.text != other.text), None)
     if first is None:
@@ -256,8 +256,8 @@ def verdict(found: Exploration) -> str:
 
 def _as_sure(change: float) -> str:
     if abs(change) < 0.005:
-        return "just as sure"
-    return f"{100 * abs(change):.0f} points {'more' if change > 0 else 'less'} sure"
+        return ""
+    return f", {100 * abs(change):.0f} points {'more' if change > 0 else 'less'} sure"
 
 
 def _answer_row(kind: str, name: str, tokens: Sequence[AnswerToken], other: str) -> str:

@@ -56,11 +56,14 @@ class Lab:
             "JUPYTER_RUNTIME_DIR": str(home), "HF_HUB_OFFLINE": "1",
             "JUPYTERLAB_SETTINGS_DIR": str(home), "JUPYTERLAB_WORKSPACES_DIR": str(home),
         }  # fmt: skip
+        settings = home / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text('{"fetchNews": "false"}')  # else a question hides a corner of the page
         self.log = open(folder / "lab.log", "w")  # noqa: SIM115 - open as long as the server
         self.process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
              f"--port={self.port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
-             "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
+             "--LabApp.expose_app_in_browser=True",
              f"--ServerApp.root_dir={folder}"],
             cwd=folder, env=environment, stdout=self.log, stderr=self.log,
         )  # fmt: skip

@@ -102,7 +102,8 @@ class Page:
         )
 
     def text(self, selector: str) -> str:
-        return self.browser.js(f"document.querySelector({json.dumps(selector)}).textContent")
+        found = f"document.querySelector({json.dumps(selector)})?.textContent ?? ''"
+        return self.browser.js(found)
 
     def until_text(self, selector: str, part: str, seconds: float = 60) -> None:
         wait_for(lambda: part in self.text(selector), seconds)
@@ -151,7 +152,8 @@ class Page:
 
     def until_option(self, text: str) -> None:
         """Wait until a choice is offered."""
-        found = f"[...document.querySelectorAll('option')].some((o) => o.text === {text!r})"
+        plain = "o.text.replace(/\\u00a0/g, ' ')"
+        found = f"[...document.querySelectorAll('option')].some((o) => {plain} === {text!r})"
         self.browser.until(found, 60)
 
     def keep(self, name: str, sizes: tuple[str, ...] = ("small", "large")) -> None:
@@ -319,6 +321,8 @@ def test_the_keyboard_moves_forces_and_goes_on(page):
     page.browser.key("Enter", 13, text="\r")
     page.until_text(".sv-panels figure:last-child h4", "“what”", 60)
     assert page.browser.js("document.activeElement.dataset.key") == "word 1 0"
+    folded = "document.querySelectorAll('.jp-CodeCell .jp-Placeholder').length"
+    assert page.browser.js(folded) == 2, "Enter was for the explorer, not for the cell"
     page.plain()
 
 
@@ -378,8 +382,8 @@ def test_a_broken_file_gives_a_sentence(page, tmp_path, content):
     page.set("question", lesson.WHITE)
     (tmp_path / "broken.png").write_bytes(content)
     upload(page, tmp_path / "broken.png")
-    page.browser.until("!!document.querySelector('.sv-alert')", 60)
-    assert "broken.png" in page.text(".sv-alert") and "of 576" in page.text(".sv-explorer")
+    page.until_text(".sv-alert", "broken.png", 60)
+    assert "of 576" in page.text(".sv-explorer"), "what was there is still to be seen"
 
 
 @pytest.mark.parametrize("size", [(40, 2000), (2000, 40)])
