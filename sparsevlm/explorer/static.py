@@ -68,7 +68,7 @@ def draw(
     width = figure_size(2)[0]
     wide = (width - TEXT - GAP * columns) / columns
     high = min(TALLEST, wide * shown.image.height / shown.image.width)
-    row = max(high, 1.0) + FOOT
+    row = max(high, 1.0, *map(_text_inches, found)) + FOOT
     height = HEAD + row * len(found)
     fig = plt.figure(figsize=(width, height), layout="none")
     # Placed by hand, and a figure without an engine gets the default one when saved.
@@ -155,6 +155,12 @@ def outline(boxes: Sequence[Box]) -> list:
     return [edges[0] for edges in seen.values() if len(edges) == 1]
 
 
+def _text_inches(found: Exploration) -> float:
+    """The height that `_draw_text` needs above the foot of a row."""
+    lines = 8.5 * len(textwrap.wrap(found.title, 32)) + 10 * len(lines_of(found.words))
+    return (lines + 40) / 72
+
+
 def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
     axes.axis("off")
     axes.set_xlim(0, 1)
@@ -168,7 +174,7 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
     for line in textwrap.wrap(found.title, 32):
         write(0, down, line, size=7, weight="bold", color=color)
         down += 8.5
-    down -= 8.5
+    down -= 7
     for line in lines_of(found.words):
         down += 10
         rated = [place for place, index in enumerate(line) if index in found.raters]
