@@ -119,9 +119,11 @@ def _lens(found: Exploration, geometry: Geometry, choice: ColorChoice) -> dict:
     colors = plain_map(found) if choice.mode == "status" else color_map(found, choice)
     positions = range(len(found.trace.tokens_in) + 1)
     layers = [f"in layer {max(position - 1, 0)}" for position in positions]
-    own = LENSES[choice.mode]
+    title = LENSES[choice.mode]
+    if choice.mode == "attention":
+        title += " of " + ", ".join(f"“{found.words[word]}”" for word in choice.words(found))
     return _base(
-        found, own, colors, editable=True, info=token_histories(found, geometry),
+        found, title, colors, editable=True, info=token_histories(found, geometry),
         keep=list(found.query.keep), drop=list(found.query.drop),
         sinks=[_sinks(found, position, choice) for position in positions],
         captions=layers if choice.mode == "attention" else [""] * len(positions),

@@ -337,7 +337,7 @@ def test_attention_beside_what_is_left(page):
     page.until_text(".sv-legend", "attention of mean of “white”, “card”", 120)
     page.until_option("letter (2)")
     page.set("of", "letter (2)")
-    page.until_text(".sv-legend", "attention of “letter”")
+    page.until_text(".sv-panels h4", "attention of “letter”")
     page.set("head", "2")
     page.until_text(".sv-legend", "head 2")
     assert page.browser.js("document.querySelector('.sv-scale').children.length") == 1
@@ -370,6 +370,7 @@ def test_an_error_is_shown_in_the_widget(page):
 
     wait_for(refused, 60)
     assert not page.browser.js("!!document.querySelector('[data-mime-type*=stderr]')")
+    page.browser.until("document.querySelector('input[type=number]').value === '64'")
 
 
 def upload(page, path):
@@ -397,7 +398,7 @@ def test_a_long_picture_leaves_the_legend_where_it_is(page, tmp_path, size):
     Image.new("RGB", size, "#2060a0").save(tmp_path / "long.png")
     upload(page, tmp_path / "long.png")
     page.until_text(".sv-warning", "drawn scenes", 60)
-    (seen,) = page.browser.js(f"{BOXES}(['.sv-explorer canvas, .sv-legend'])")
+    (seen,) = page.browser.js(f"{BOXES}(['.sv-canvas, .sv-legend'])")
     assert seen == [True, True, True], "both pictures and the legend, without scrolling"
     page.keep(f"12_long_{size[0]}")
     page.set("image", "Miniature scene 6")

@@ -244,7 +244,8 @@ def test_beside_what_is_left_is_what_was_chosen(mode):
     """The picture, scores or attention, and beside them the survivors of the same stage."""
     made = scene.scene([FOUND], MODEL, PLACE, _plain(), ColorChoice(mode))
     lens, own = made["panels"]
-    assert lens["title"] == scene.LENSES[mode] and own["title"] == FOUND.title
+    assert lens["title"] == scene.LENSES[mode] + (" of “<b>”" if mode == "attention" else "")
+    assert own["title"] == FOUND.title
     survivors = colors.color_map(FOUND, ColorChoice())
     assert own["codes"] == [list(codes) for codes in survivors.codes]
     if mode != "status":
