@@ -24,7 +24,7 @@ MYPY ?= mypy
 reproduce test bench: export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help reproduce test lint types lab train figures claims site bench check lock clean distclean
+.PHONY: help reproduce rehearse test lint types lab train figures claims site bench check lock clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,10 +33,11 @@ help:
 	@echo "make types       check the types of core, runtime, methods and models (needs mypy)"
 	@echo "make lab         open JupyterLab here, with notebooks/explore.ipynb"
 	@echo "make figures     draw every table and figure again, from the results that are there"
-	@echo "make claims      write CLAIMS.md from the results that are there"
+	@echo "make claims      write artifacts/CLAIMS.md from the results that are there"
 	@echo "make site        write figures, claims and notebooks as web pages to artifacts/PROFILE/site"
 	@echo "make bench       measure what pruning costs beyond the smaller model it leaves"
 	@echo "make check       check that notebooks match their sources and bundled files are complete"
+	@echo "make rehearse    run the whole a100 profile on tiny checkpoints and drawn data, on a processor"
 	@echo "make train       train a bundled model and write its card; it resumes (MINIATURE=mini-llava)"
 	@echo "make lock        solve requirements.lock again (needs uv)"
 	@echo "make clean       delete artifacts/; results/ stays. make distclean deletes .venv as well"
@@ -59,6 +60,9 @@ lab: $(STAMP)
 
 figures: $(STAMP)
 	$(SPARSEVLM) run --profile $(PROFILE)
+
+rehearse: $(STAMP)
+	PYTHONPATH=tests $(PY) -m rehearsal
 
 train: $(STAMP)
 	$(PY) -m training.train --name $(MINIATURE)

@@ -18,6 +18,7 @@ from pathlib import Path
 import av
 from synthetic import write_synthetic
 from synthetic_parquet import WRITERS, write_rows, write_synthetic_parquet
+from synthetic_videoqa import Change, unchanged
 
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.benchmarks.datasets.declared import FILE, datasets
@@ -32,21 +33,30 @@ HALVES = {"tgif": "TGIF_QA", "msvd": "MSVD_Zero_Shot_QA", "msrvtt": "MSRVTT_Zero
 VIDEOS = "DATAS/VideoQA"
 
 
-def write_fetched(name: str, data: Path, n: int = 24, seed_: int = 0) -> Path:
+def write_fetched(
+    name: str, data: Path, n: int = 24, seed_: int = 0, change: Change = unchanged
+) -> Path:
     """Write what a fetch of a benchmark leaves in the data folder, and return its folder.
 
     GQA, MME, MMBench and MM-Vet are parquet files of the hub; POPE, ScienceQA and TextVQA official
-    questions with pictures of a copy; SEED-Bench its questions about images. `part.json` says how
+    questions with pictures of a copy; SEED-Bench its questions about images; videos are .mp4.
+    `change` as in `synthetic.write_synthetic`. `part.json` says how
     many questions there are, so that the loaders take the folder for complete.
     """
     folder = data / layout_of(name).folder
     if name in WRITERS and name not in COMPLETED:
-        write_synthetic_parquet(name, data / ".official" / name, folder, n=n, seed=seed_)
-        shutil.rmtree(data / ".official")
+        official = data / ".official"
+        write_synthetic_parquet(name, official / name, folder, n=n, seed=seed_, change=change)
+        shutil.rmtree(official)
     else:
-        write_synthetic(name, folder, n, seed_)
+        write_synthetic(name, folder, n, seed_, change)
     if name == "seed":
         shutil.rmtree(folder / seed.FRAMES)
+    if name in SETS:
+        for path in sorted((folder / SETS[name].videos).iterdir()):
+            film = _mp4(path)
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            path.with_name(f"{path.stem}.mp4").write_bytes(film)
     write_part(name, folder)
     return folder
 
@@ -82,12 +92,12 @@ def repositories(root: Path, names: Iterable[str] = BENCHMARKS, n: int = 8) -> d
         if name in SETS:
             _add_videos(name, official, found)
         for source in datasets()[name].sources:
-            for file in source.unpack if source.sha256 else ():
+            for file in source.unpack if source.of.sha256 else ():
                 questions[f"{official.name}/{file}"] = (official / file).read_bytes()
-            if source.kind == "github":
-                files = {f: (official / f.removeprefix(source.strip)).read_bytes()
-                         for f in source.files}  # fmt: skip
-                found[source.repository] = {**files, "README.md": b"code"}
+            if source.of.kind == "github":
+                files = {f: (official / f.removeprefix(source.of.strip)).read_bytes()
+                         for f in source.of.files}  # fmt: skip
+                found[source.of.id] = {**files, "README.md": b"code"}
     if "seed" in names:
         pictures = _read(root / "seed" / seed.IMAGES)
         found["AILab-CVC/SEED-Bench"] = {
@@ -161,9 +171,9 @@ def commits(repositories: Iterable[str]) -> dict[str, list[str]]:
     """Return commits of repositories, such that all declared revisions are among them."""
     found: dict[str, list[str]] = {name: [] for name in repositories}
     for one in datasets().values():
-        for source in [*one.sources, *([one.videos] if one.videos else [])]:
-            if source.revision != "main" and source.repository in found:
-                found[source.repository].append(source.revision.ljust(40, "0"))
+        for repository in one.repositories:
+            if repository.revision != "main" and repository.id in found:
+                found[repository.id].append(repository.revision.ljust(40, "0"))
     return {name: list(dict.fromkeys(known)) or ["b" * 40] for name, known in found.items()}
 
 

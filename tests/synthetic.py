@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
-from synthetic_videoqa import write_synthetic_videos
+from synthetic_videoqa import Change, unchanged, write_synthetic_videos
 
 from sparsevlm.benchmarks.loaders import gqa, mmbench, mme, mmvet, pope, scienceqa, seed, textvqa
 from sparsevlm.benchmarks.loaders.layout import LETTER_ANSWER, SHORT_ANSWER
@@ -37,7 +37,13 @@ VIDEO_ABILITY = "Action Recognition"
 VIDEO = 4  # every fourth question of SEED-Bench shows a frame of a video
 
 
-def write_synthetic(name: str, folder: str | Path, n: int = 24, seed: int = 0) -> Path:
+def write_synthetic(
+    name: str,
+    folder: str | Path,
+    n: int = 24,
+    seed: int = 0,
+    change: Change = unchanged,
+) -> Path:
     """Write a tiny data set in the official layout and return its folder.
 
     Parameters
@@ -48,6 +54,8 @@ def write_synthetic(name: str, folder: str | Path, n: int = 24, seed: int = 0) -
         Made if it is not there; files of a former set are replaced.
     n, seed : int
         At most so many samples, whole groups; which scenes.
+    change : callable
+        Makes another sample of each.
 
     Raises
     ------
@@ -55,13 +63,13 @@ def write_synthetic(name: str, folder: str | Path, n: int = 24, seed: int = 0) -
         There is no such benchmark.
     """
     if name in SETS:
-        return write_synthetic_videos(name, folder, n, seed)
+        return write_synthetic_videos(name, folder, n, seed, change)
     if name not in WRITERS:
         known = [*WRITERS, *SETS]
         raise ValueError(f"no synthetic fixtures for {name!r}; known: {', '.join(known)}")
     from sparsevlm.miniature.questions import benchmark_samples
 
-    WRITERS[name](benchmark_samples(name, n, seed), Path(folder))
+    WRITERS[name]([change(one) for one in benchmark_samples(name, n, seed)], Path(folder))
     return Path(folder)
 
 

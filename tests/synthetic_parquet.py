@@ -9,6 +9,7 @@ from zlib import crc32
 
 import pytest
 from synthetic import write_synthetic
+from synthetic_videoqa import Change, unchanged
 
 from sparsevlm.benchmarks.loaders import mmbench, scienceqa
 from sparsevlm.benchmarks.loaders.loading import load
@@ -24,8 +25,9 @@ PICTURE = {"_type": "Image"}
 
 
 def write_synthetic_parquet(
-    name: str, official: Path, folder: Path, *, n: int = 24, seed: int = 0, parts: int = 1
-) -> Path:
+    name: str, official: Path, folder: Path, *, n: int = 24, seed: int = 0, parts: int = 1,
+    change: Change = unchanged,
+) -> Path:  # fmt: skip
     """Write drawn data in the official layout, and a parquet copy of the same; return the copy.
 
     Parameters
@@ -34,7 +36,7 @@ def write_synthetic_parquet(
         A key of `WRITERS`.
     official, folder : Path
         For the official layout, and for the copy.
-    n, seed : int
+    n, seed, change
         See `synthetic.write_synthetic`.
     parts : int
         Files that the copy's table is cut into.
@@ -46,7 +48,7 @@ def write_synthetic_parquet(
     """
     if name not in WRITERS:
         raise ValueError(f"no parquet fixtures for {name!r}; known: {', '.join(WRITERS)}")
-    samples = load(name, write_synthetic(name, official, n, seed), complete=False)
+    samples = load(name, write_synthetic(name, official, n, seed, change), complete=False)
     copy = COPIES[name]
     rows = [WRITERS[name](sample, official) for sample in samples]
     place = folder / (copy.config if copy.config != "default" else "data")

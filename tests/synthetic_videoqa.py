@@ -7,7 +7,7 @@ several kinds, the prefix of ActivityNet) are those of the real data.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,13 @@ from PIL import Image
 from sparsevlm.benchmarks.loaders.frames import KEY
 from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, SETS, VideoSet
 from sparsevlm.benchmarks.sample import Sample
+
+Change = Callable[[Sample], Sample]  # another sample in place of one that was drawn
+
+
+def unchanged(sample: Sample) -> Sample:
+    """Return the sample as it was drawn."""
+    return sample
 
 
 def _save_array(frames: Sequence[Image.Image], path: Path) -> None:
@@ -47,7 +54,13 @@ def _write(videos: VideoSet, samples: Sequence[Sample], folder: Path) -> None:
     (folder / ANSWERS).write_text(json.dumps(answers[::-1]), encoding="utf-8")
 
 
-def write_synthetic_videos(name: str, folder: str | Path, n: int = 24, seed: int = 0) -> Path:
+def write_synthetic_videos(
+    name: str,
+    folder: str | Path,
+    n: int = 24,
+    seed: int = 0,
+    change: Change = unchanged,
+) -> Path:
     """Write a tiny data set in the official layout and return its folder.
 
     Parameters
@@ -58,8 +71,10 @@ def write_synthetic_videos(name: str, folder: str | Path, n: int = 24, seed: int
         Made if it is not there; files of a former set are replaced.
     n, seed : int
         How many samples; which clips.
+    change : callable
+        Makes another sample of each.
     """
     from sparsevlm.miniature.video_llava.questions import samples
 
-    _write(SETS[name], samples(name, n, seed), Path(folder))
+    _write(SETS[name], [change(one) for one in samples(name, n, seed)], Path(folder))
     return Path(folder)

@@ -18,11 +18,12 @@ from sparsevlm.evaluation.runs import missing_runs, plan_runs
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims import collect as claims_collect
 from sparsevlm.paper.claims import file as claims_file
+from sparsevlm.paper.claims import measures
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims import records as claims_records
 from sparsevlm.paper.claims.claim import Claim, ClaimResult, Entry
 from sparsevlm.paper.claims.collect import collect
-from sparsevlm.paper.claims.records import NotRunError, ProfileRecords
+from sparsevlm.paper.claims.measures import MEASURES, NotRunError, ProfileRecords
 
 
 @pytest.fixture
@@ -115,22 +116,23 @@ def test_scores_and_leads_on_one_benchmark_come_from_the_answers():
 
 
 def test_the_data_of_a_figure_is_its_record(tmp_path, monkeypatch):
-    monkeypatch.setattr(claims_records, "FIGURES", tmp_path)
-    found = ProfileRecords("mini", claims_records.MEASURES)
+    monkeypatch.setattr(measures, "FIGURES", tmp_path)
+    found = ProfileRecords("mini", MEASURES)
     with pytest.raises(NotRunError, match="figure_1.data.csv is not there"):
         claims_records.focus_lead(found, "sparsevlm", "tome")
     rows = "method,mean,low,high\nsparsevlm,16,13,19\ntome,2,1,3\n"
-    (tmp_path / "figure_1.data.csv").write_text(rows)
-    (tmp_path / "figure_7.data.csv").write_text(
+    (tmp_path / "mini").mkdir()
+    (tmp_path / "mini" / "figure_1.data.csv").write_text(rows)
+    (tmp_path / "mini" / "figure_7.data.csv").write_text(
         '"holders, image","holders, words"\n' + "0.3,0.5\n0.4,0.6\n" * 5
     )
-    found = ProfileRecords("mini", claims_records.MEASURES)
+    found = ProfileRecords("mini", MEASURES)
     assert claims_records.focus_lead(found, "sparsevlm", "tome") == Estimate(14, 10, 18)
     gap = claims_records.redundancy_gap(found)
     assert gap.value == pytest.approx(20) and gap.low == pytest.approx(20)
     (tmp_path / "mini-8").mkdir()
     (tmp_path / "mini-8" / "figure_1.data.csv").write_text(rows)
-    other = ProfileRecords("mini-8", claims_records.MEASURES)
+    other = ProfileRecords("mini-8", MEASURES)
     assert claims_records.focus_lead(other, "tome", "tome") == Estimate(0, -2, 2)
 
 
@@ -172,7 +174,7 @@ def test_the_file_is_written_when_something_changed(bare, tmp_path, monkeypatch)
     inputs = claims_file.inputs_id()
     assert not claims_file.is_current(page, stamp)
     claims_file.write(bare, inputs, page, stamp)
-    assert page.read_text() == claims_page.page(bare)
+    assert page.read_text() == claims_page.page(bare, "../")
     assert claims_file.is_current(page, stamp)
     page.write_text("edited by hand")
     assert not claims_file.is_current(page, stamp)
@@ -191,14 +193,14 @@ def test_check_compares_and_says_what_is_missing(bare, tmp_path, monkeypatch, ca
     monkeypatch.setattr(claims_collect, "collect", lambda: bare)
     page = tmp_path / "CLAIMS.md"
     assert not claims_file.check(page)
-    assert "(without records of mini, a100); run `sparsevlm claims`" in (capsys.readouterr().out)
+    assert "(without records of mini, a100); a maintainer runs" in capsys.readouterr().out
     page.write_text(claims_page.page(bare))
     assert claims_file.check(page)
 
 
 def test_the_committed_page_names_the_declared_claims():
-    named = re.findall(r"^\| `([^`]+)` \|", claims_file.PAGE.read_text(), re.MULTILINE)
-    assert sorted(named) == sorted(BY_ID), "run `sparsevlm claims`"
+    named = re.findall(r"^\| `([^`]+)` \|", claims_file.PUBLISHED.read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(BY_ID), "run `sparsevlm publish`"
 
 
 def test_the_committed_page_is_what_the_records_give():
@@ -206,3 +208,42 @@ def test_the_committed_page_is_what_the_records_give():
     if missing:
         pytest.skip(f"{len(missing)} results of the miniature are not at hand")
     assert claims_file.check()
+
+
+def test_a_part_of_a_benchmark_gives_no_verdict(monkeypatch, tmp_path):
+    monkeypatch.setenv("SPARSEVLM_DATA", str(tmp_path))
+    (tmp_path / "seed_bench").mkdir()
+    part = '{"rows": 9, "note": "questions about images only"}'
+    (tmp_path / "seed_bench" / "part.json").write_text(part)
+
+    def measure(profile):
+        return table(11.2, profile) if profile == "a100" else no_records(profile)
+
+    (entry,) = collect([BY_ID["lead.fastv.192"]], {"table_1": measure}).entries
+    assert entry.a100.value.value == pytest.approx(11.2)
+    assert entry.verdict == claims.IN_PART
+    assert entry.reason == "SEED-Bench: questions about images only"
+    found = ProfileRecords("a100", {"table_1": measure})
+    claims_records._results(found, "table_1", benchmark="pope")
+    assert found.note == ""
+
+
+def test_tables_2_and_figure_4_have_records():
+    skill = {"dense": 1.0, ("sparsevlm", 64): 0.6, ("sparsevlm", 256): 1.0, "fastv": 0.5}
+    profile = narrowed("figure_4", methods=("sparsevlm", "fastv"), budgets=(256, 64))
+    made = fabricate(profile, skill, visual=lambda number: 570 + number % 2)
+    results = study.from_records(profile, made, SHAPE)
+    found = ProfileRecords("mini", {"figure_4": lambda profile: results})
+
+    def mean(tokens):
+        return claims_records.average_score(found, "sparsevlm", tokens, "figure_4")
+
+    lead = claims_records.mean_lead(found, "sparsevlm", "fastv", 256, "figure_4")
+    fastv = claims_records.average_score(found, "fastv", 256, "figure_4")
+    assert lead.value == pytest.approx(mean(256) - fastv) and lead.low > 0
+    slope = claims_records.slope(found, "sparsevlm", 256, 64, "figure_4")
+    assert slope == pytest.approx(100 * (mean(256) - mean(64)) / 192) and slope > 0
+    above = claims_records.budgets_above(found, "sparsevlm", "fastv", "pope", "figure_4")
+    assert above == 2
+    assert claims_records.budgets_above(found, "fastv", "fastv", "pope", "figure_4") == 0
+    assert claims_records.visual_tokens(found, "pope", "figure_4") == 570.5

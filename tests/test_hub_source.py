@@ -12,12 +12,13 @@ from synthetic_videoqa import write_synthetic_videos
 from tiny_checkpoints import FAMILIES, as_fetched, save_tiny
 
 from sparsevlm.benchmarks.loaders import DataError, layout_of
-from sparsevlm.evaluation.backends import CheckpointBackend, _file_digest, gpu_of
+from sparsevlm.evaluation.backends import CheckpointBackend, _all_samples, _file_digest
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.workers import execute_run
 from sparsevlm.models.checkpoints.places import CheckpointError
+from sparsevlm.models.placement import gpu_of
 
 VISUAL = {"llava": 576, "video_llava": 4 * 37, "qwen2_vl": 1320, "mini_gemini": 256}
 
@@ -172,3 +173,18 @@ def test_workers_go_round_the_gpus():
     assert {gpu_of(name, 8) for name in found} <= {f"cuda:{n}" for n in range(8)}
     assert {gpu_of(name, count) for name in found for count in (0, 1)} == {"cuda"}
     assert gpu_of("MainProcess", 4) == "cuda"
+
+
+def test_a_plan_for_a_part_of_the_data_is_not_one_for_the_whole(checkpoints, tmp_path):
+    folder = write_synthetic("pope", tmp_path / "pope", n=8)
+    part = folder / "part.json"
+    part.write_text('{"rows": 8, "note": "drawn"}')
+    source = CheckpointBackend(str(tmp_path), quantization=None)
+    assert source.note(["gqa", "pope"]) == "POPE: drawn"
+    profile = replace(get_profile("mini"), model=str(checkpoints["llava"]), benchmarks=("pope",))
+    store = Store(tmp_path / "results")
+    assert plan_runs(profile, backend=source, store=store)[0].num_samples == 8
+    part.unlink()
+    _all_samples.cache_clear()  # another process
+    with pytest.raises(DataError, match="8"):
+        plan_runs(profile, backend=CheckpointBackend(str(tmp_path), quantization=None), store=store)

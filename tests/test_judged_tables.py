@@ -18,7 +18,7 @@ from sparsevlm.evaluation.results.store import Store
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims import records as claims_records
 from sparsevlm.paper.claims.collect import collect
-from sparsevlm.paper.claims.records import NotJudgedError, ProfileRecords
+from sparsevlm.paper.claims.measures import NotJudgedError, ProfileRecords
 from sparsevlm.paper.figures import figure_10
 from sparsevlm.paper.tables import table_3
 
@@ -170,14 +170,6 @@ def test_verdicts_read_by_older_rules_do_not_count(store, videos, tmp_path, monk
     monkeypatch.setattr("sparsevlm.evaluation.judges.chat.FORMAT", 3)
     judge(store, videos, folder=tmp_path)
     assert results_of(store, VIDEOS, videos).judging.of("tgif") is None
-
-
-def test_judged_numbers_of_the_miniature_replace_no_tracked_file(store, videos, tmp_path):
-    judge(store, videos, folder=tmp_path)
-    results = results_of(store, VIDEOS, videos)
-    assert results.profile.slug == "mini"
-    paths = table_3.REPORT.write(results, tmp_path / "figures")
-    assert {path.parent.name for path in paths} == {"mini-judged"}
 
 
 def test_the_papers_judged_numbers_are_compared_with_judged_ones_only(store, videos, tmp_path):

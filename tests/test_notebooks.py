@@ -75,10 +75,16 @@ def test_an_edited_source_is_out_of_step_until_it_is_generated_again(sources):
     assert problems(sources) == [] and write_notebooks(sources) == []
 
 
-def test_a_notebook_with_outputs_is_out_of_step(sources):
+def test_a_saved_executed_notebook_is_in_step_and_an_edited_one_is_not(sources):
     path = sources.parent / "good.ipynb"
     executed = json.loads(path.read_text())
+    executed["metadata"]["kernelspec"]["display_name"] = "another"
     executed["cells"][-1]["execution_count"] = 3
+    text = {"output_type": "stream", "name": "stdout", "text": ["mini"]}
+    executed["cells"][-1]["outputs"] = [text]
+    path.write_text(json.dumps(executed))
+    assert problems(sources) == []
+    executed["cells"][-1]["source"] = ["print(1)"]
     path.write_text(json.dumps(executed))
     assert ["differs" in problem for problem in problems(sources)] == [True]
 

@@ -29,10 +29,10 @@ def opened(tmp_path):
     return lambda **given: open_page("probe", given, tmp_path)
 
 
-def test_the_tracked_folder_is_for_what_the_repository_shows(opened):
-    page = opened()
-    assert (page.folder, page.stem(), page.stem("scores")) == (FIGURES, "probe", "probe_scores")
-    assert opened(profile="mini", tokens=64, limit=0, model="").folder == FIGURES
+def test_no_run_writes_to_the_tracked_folder(opened):
+    page, own = opened(), FIGURES / "mini"
+    assert (page.folder, page.stem(), page.stem("scores")) == (own, "probe", "probe_scores")
+    assert opened(profile="mini", tokens=64, limit=0, model="").folder == own
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,8 @@ from tiny_checkpoints import FAMILIES, save_every
 from tiny_mini_gemini import aux_config, small_config
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from sparsevlm.models.checkpoints.loading import KINDS, load
+from sparsevlm.models.checkpoints.contents import KINDS
+from sparsevlm.models.checkpoints.loading import load
 from sparsevlm.models.mini_gemini import MiniGeminiConfig, MiniGeminiForConditionalGeneration
 from sparsevlm.models.mini_gemini.checkpoint import load_official
 from sparsevlm.models.placement import place, stored_dtype

@@ -6,11 +6,13 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 import vocabularies
+from dataset_hub import write_part
 from judge_server import serving
 from synthetic import write_synthetic
 from tiny import tiny_llava
@@ -78,7 +80,7 @@ def test_nothing_is_there(tmp_path):
         asked = f"MISSING {checkpoint.name}: not complete -> {checkpoint.name} has not been fetched"
         assert (asked in text) is used
     for name in ("gqa", "mmvet", "tgif", "activitynet"):
-        assert f"MISSING data of {name}: not complete -> {name}: there is no folder" in text
+        assert f"MISSING data of {name}: not in {tmp_path}" in text
     assert "NOTE    laion/" in text and "NOTE    judge: OPENAI_API_KEY is not set" in text
     assert "Estimates for one A100-80G at batch 1, not measurements" in text
     if not torch.cuda.is_available():
@@ -96,6 +98,10 @@ def test_all_is_there(complete):
         "mmvet are the official ones, token for token" in said
     )
     assert any(line.startswith("OK      data of pope: complete in") for line in said)
+    write_part("pope", Path(complete.data) / "pope")
+    code, said = run(complete, "table_4", device="cpu")
+    (line,) = [line for line in said if "data of pope" in line]
+    assert code == 0 and line.startswith("NOTE") and "(4 questions) -> tables" in line
 
 
 def swapped(text):

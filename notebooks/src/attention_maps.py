@@ -30,6 +30,7 @@ from IPython.display import Markdown
 
 from sparsevlm.paper.extras import attention_maps
 from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 
 page = begin("attention_maps", globals())
 data = attention_maps.measure(page.profile, layers, words, image, question)
@@ -64,6 +65,6 @@ attention_maps.table(data)
 
 # %% [markdown]
 # **What this does not show.** That attention is what matters: `figure_7` deletes tokens instead.
-# Nor that LLaVA looks as a miniature does: look-ups, in which the naming word itself must read the
-# attribute, are part of a miniature's training, so that its words look early; and a model trained
-# for a few hours need not have the sinks of a large one.
+
+# %%
+remarks("attention_maps", page)

@@ -31,6 +31,7 @@ from IPython.display import Markdown
 
 from sparsevlm.paper.figures import figure_1
 from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 
 page = begin("figure_1", globals())
 data = figure_1.measure(page.profile, tokens, image, question)
@@ -61,5 +62,7 @@ figure_1.summary(data)
 
 # %% [markdown]
 # **What this does not show.** That focus buys accuracy: `table_1` measures it, beside text-agnostic
-# controls. Nor how often it goes well: the questions about drawn scenes were picked because
-# SparseVLM answers them right; `figure_3` and `figure_11` hold some that do not.
+# controls.
+
+# %%
+remarks("figure_1", page)

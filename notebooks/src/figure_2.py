@@ -32,6 +32,7 @@ from IPython.display import Markdown
 
 from sparsevlm.paper.figures import figure_2
 from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 
 page = begin("figure_2", globals())
 data = figure_2.measure(page.profile, tokens, stage, image, question)
@@ -50,6 +51,7 @@ files = page.save(figure, data=figure_2.table(data))
 figure_2.summary(data.run)
 
 # %% [markdown]
-# **What this does not show.** That the steps are good ones: one example says nothing of that. And a
-# miniature's votes are nearly all or nothing, because it was trained to match patches and words;
-# those of a large model are softer.
+# **What this does not show.** That the steps are good ones: one example says nothing of that.
+
+# %%
+remarks("figure_2", page)

@@ -30,6 +30,7 @@ from IPython.display import Markdown
 
 from sparsevlm.paper.figures import figure_3
 from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 
 page = begin("figure_3", globals())
 data = figure_3.measure(page.profile, tokens, image, question)
@@ -47,12 +48,6 @@ files = page.save(figure, data=figure_3.table(data))
 # %%
 figure_3.summary(data)
 
-# %% [markdown]
-# Where the raters go wrong in these prompts. **A color can be outvoted by its noun**: two cards
-# raise *card* and the mean with it, so *brown* falls below and either card will do. **Options can
-# rate**: every patch lies at the left, in the middle or at the right, so these words share all
-# votes and the object that is asked for gets none. Both are in the rule and not in the model.
-
 # %%
 Markdown(figure_3.findings(data))
 
@@ -60,6 +55,8 @@ Markdown(figure_3.findings(data))
 # An answer can be right without its patches: until a stage prunes, the words have read the whole
 # image.
 #
-# **What this does not show.** How often the rule fails: prompts about scenes were picked to show
-# both sides; `table_1` has the row *SparseVLM, all text*. Nor that LLaVA's words behave as a
-# miniature's, whose patches and words were aligned on purpose (its model card says how).
+# **What this does not show.** How often the rule fails: `controls` has the row *SparseVLM, all
+# text*.
+
+# %%
+remarks("figure_3", page)

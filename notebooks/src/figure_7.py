@@ -36,6 +36,7 @@ from IPython.display import Markdown
 
 from sparsevlm.paper.figures import figure_7, figure_7_drawing
 from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 
 page = begin("figure_7", globals())
 data = figure_7.measure(page.profile, layers, words, image, question)
@@ -56,6 +57,8 @@ figure_7.summary(data)
 Markdown(figure_7.findings(data))
 
 # %% [markdown]
-# **What this does not show.** The shares of the paper, whose image and question are not known; a
-# drawn scene has an empty background, and its questions have six to nine words. Nor the paper's
-# claim about classification and detection, which have no counterpart here.
+# **What this does not show.** The shares of the paper, whose image and question are not known. Nor
+# the paper's claim about classification and detection, which have no counterpart here.
+
+# %%
+remarks("figure_7", page)

@@ -140,8 +140,7 @@ def measure(
         Whole; it is narrowed here.
     study : str
         Name in `data/studies.yaml`.
-    ours, paper
-        As of `Results`.
+    ours, paper : see `Results`
     run_missing : bool
         False to read finished records only.
     judge : str
@@ -154,8 +153,9 @@ def measure(
     """
     chosen = as_profile(profile).for_study(study)
     records = (ensure_records if run_missing else load_records)(chosen)
-    sizes, judging = backend_of(chosen.model).sizes(chosen.model), judgings(chosen, records, judge)
-    return from_records(chosen, records, sizes, ours, paper, judging)
+    judging, backend = judgings(chosen, records, judge), backend_of(chosen.model)
+    noted, sizes = chosen.noted(backend.note(chosen.benchmarks)), backend.sizes(chosen.model)
+    return from_records(noted, records, sizes, ours, paper, judging)
 
 
 def from_records(

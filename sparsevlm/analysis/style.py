@@ -128,8 +128,8 @@ def figure_size(columns: Literal[1, 2] = 1, height: float | None = None) -> tupl
 
 
 def folder_of(profile: Profile, folder: str | Path = "figures") -> Path:
-    """Return where the figures of a profile go: those of the miniature are not in a subfolder."""
-    return ROOT / folder / ("" if profile.slug == "mini" else profile.slug)
+    """Return where the figures of a profile go, which git ignores."""
+    return ROOT / folder / profile.slug
 
 
 def save_figure(
@@ -151,8 +151,8 @@ def save_figure(
     name : str
         The file name without an extension.
     profile : Profile or str
-        The profile whose results it shows. Its marker is drawn on the figure, and what is not of
-        the bundled miniature goes to a folder of its own inside `folder`.
+        The profile whose results it shows. Its marker is drawn on the figure, and its files go to
+        a folder of its own inside `folder`.
     sources : sequence of str
         Ids of the runs it was drawn from, written into the files' metadata.
     folder : str or path

@@ -10,7 +10,7 @@ from sparsevlm.paper.notebooks import (
     SOURCES,
     Parameter,
     declared_parameters,
-    generate,
+    is_current,
     known_notebooks,
     parameters_cell,
     source_cells,
@@ -36,7 +36,7 @@ def notebook_problems(sources: Path = SOURCES) -> list[str]:
         source, target = sources / f"{name}.py", sources.parent / f"{name}.ipynb"
         text = source.read_text(encoding="utf-8")
         found += [f"{name}: {fault}" for fault in _limit_faults(text) + _parameter_faults(source)]
-        if not target.exists() or target.read_text(encoding="utf-8") != generate(source):
+        if not is_current(target, source):
             found.append(
                 f"{name}: {target.name} differs from its source; run `sparsevlm check --fix`"
             )

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from sparsevlm.benchmarks.datasets.declared import datasets
-from sparsevlm.benchmarks.loaders import layout_of, verify
+from sparsevlm.benchmarks.loaders import layout_of, part_of, verify
 from sparsevlm.cli.preflight_estimate import Needs, TimeEstimate, estimate
 from sparsevlm.cli.preflight_machine import GB, Finding, disk, gpu, software
 from sparsevlm.evaluation.backends import CheckpointBackend
@@ -119,16 +119,18 @@ def data(benchmarks: Iterable[str], source: CheckpointBackend) -> Iterator[Findi
         folder = Path(source.data) / layout_of(name).folder
         if wrong := verify(name, folder, complete=source.complete):
             parts = datasets()[name].repositories
-            size, unpacked = (
-                sum(part.about_bytes for part in these)
-                for these in (parts, datasets()[name].sources)
-            )
-            ids = dict.fromkeys(f"{part.repository} @ {part.revision[:12]}" for part in parts)
+            size = sum(part.about_bytes for part in parts)
+            unpacked = sum(source.of.about_bytes for source in datasets()[name].sources)
+            ids = dict.fromkeys(f"{part.id} @ {part.revision[:12]}" for part in parts)
+            get = f"`sparsevlm fetch {name}` gets about {size / GB:.1f} GB from {', '.join(ids)}"
+            state, why = "not complete", f"{wrong[0]}; "
+            if not folder.is_dir():
+                state, why = f"not in {folder}", ""
+            yield Finding(f"data of {name}", state, "missing", why + get, name, size + unpacked)
+        elif part := part_of(folder):
             yield Finding(
-                f"data of {name}", "not complete", "missing",
-                f"{wrong[0]}; `sparsevlm fetch {name}` gets about {size / GB:.1f} GB from "
-                f"{', '.join(ids)}",
-                name, size + unpacked,
+                f"data of {name}", f"a part in {folder}, {part.note} ({part.rows} questions)",
+                "note", "tables and figures say so, and no claim is judged by it",
             )  # fmt: skip
         else:
             yield Finding(f"data of {name}", f"complete in {folder}")
@@ -136,8 +138,8 @@ def data(benchmarks: Iterable[str], source: CheckpointBackend) -> Iterator[Findi
 
 def prompts(model: Checkpoint, source: CheckpointBackend) -> Iterator[Finding]:
     """Compare a prompt or more of every benchmark, token for token, with the official ones."""
-    from sparsevlm.models.checkpoints.contents import family_and_config
-    from sparsevlm.models.checkpoints.loading import builder_of, files_of
+    from sparsevlm.models.checkpoints.contents import family_and_config, files_of
+    from sparsevlm.models.checkpoints.loading import builder_of
     from sparsevlm.models.prompts.official import differences, prompts_of
 
     folder = Path(source.checkpoints)

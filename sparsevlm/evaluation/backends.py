@@ -54,6 +54,9 @@ class EvalBackend(Protocol):
     def version(self, model: str, samples: Sequence[Sample]) -> str:
         """Return the digest of questions and images."""
 
+    def note(self, benchmarks: Sequence[str]) -> str:
+        """Return what readers must know of these benchmarks' data; "" for nothing."""
+
     def load(
         self, model: str, *, dtype: str | None, attention: str, device: str
     ) -> tuple[PreTrainedModel, PromptBuilder]:
@@ -130,6 +133,10 @@ class MiniatureBackend:
     def version(self, model: str, samples: Sequence[Sample]) -> str:
         """Return the digest of questions and pixels together."""
         return samples_digest(samples, self.media(model, samples))
+
+    def note(self, benchmarks: Sequence[str]) -> str:
+        """Return "": the model's own marker says what they are."""
+        return ""
 
     def load(
         self, model: str, *, dtype: str | None, attention: str, device: str
@@ -238,16 +245,28 @@ class CheckpointBackend:
                 parts.append(_file_digest(Path(self.data) / sample.media))
         return digest(*parts)
 
+    def note(self, benchmarks: Sequence[str]) -> str:
+        """Return which of the benchmarks are there in part only: "SEED-Bench: images only"."""
+        from sparsevlm.benchmarks.loaders import layout_of, part_of
+
+        parts = {name: part_of(Path(self.data) / layout_of(name).folder) for name in benchmarks}
+        named: dict[str, list[str]] = {}
+        for name, part in parts.items():
+            if part is not None:
+                named.setdefault(part.note, []).append(get_benchmark(name).label)
+        return "; ".join(f"{', '.join(names)}: {note}" for note, names in named.items())
+
     def load(
         self, model: str, *, dtype: str | None, attention: str, device: str
     ) -> tuple[PreTrainedModel, PromptBuilder]:
         """Return the checkpoint and its prompt builder; CheckpointError where it cannot be loaded.
 
-        For "cuda" every worker takes a GPU of its own, see `gpu_of`.
+        For "cuda" every worker takes a GPU of its own, see `placement.gpu_of`.
         """
         import torch
 
         from sparsevlm.models.checkpoints.loading import load
+        from sparsevlm.models.placement import gpu_of
 
         if device == "cuda":
             device = gpu_of(current_process().name, torch.cuda.device_count())
@@ -255,25 +274,6 @@ class CheckpointBackend:
             model, dtype=dtype, device=device, attention=attention,
             quantization=self.quantization, folder=Path(self.checkpoints),
         )  # fmt: skip
-
-
-def gpu_of(worker: str, count: int) -> str:
-    """Return the device of a worker process: several workers go round all GPUs.
-
-    Parameters
-    ----------
-    worker : str
-        Name of the process; multiprocessing numbers the workers of a command: "SpawnProcess-3".
-    count : int
-        GPUs that torch sees.
-
-    Returns
-    -------
-    str
-        "cuda:N", or "cuda" where there is no choice, or no worker.
-    """
-    number = worker.rpartition("-")[2]
-    return f"cuda:{(int(number) - 1) % count}" if count > 1 and number.isdigit() else "cuda"
 
 
 @lru_cache(maxsize=16)

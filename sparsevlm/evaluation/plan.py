@@ -86,6 +86,7 @@ def _plan_path(profile: Profile, backend: EvalBackend, revision: str, store: Sto
         "profile": asdict(profile),
         "source": repr(backend),
         "revision": revision,
+        "data": backend.note(profile.benchmarks),
         "code": package_digest(),
         "versions": provenance.versions(),
     }

@@ -145,6 +145,10 @@ class Profile:
         most = min(limit, self.samples_per_benchmark or limit)
         return replace(self, limit=limit, samples_per_benchmark=most)
 
+    def noted(self, note: str) -> Profile:
+        """Return the profile with one more thing to say of its numbers; "" changes nothing."""
+        return replace(self, note="; ".join(part for part in (self.note, note) if part))
+
     def with_model(self, model: str) -> Profile:
         """Return the profile with another model in place of its own; "" changes nothing."""
         if model in ("", self.model):

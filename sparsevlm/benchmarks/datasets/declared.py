@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import field
 from functools import cache
 from pathlib import Path
-from typing import Literal
 
 from pydantic import ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
@@ -23,10 +22,8 @@ class Source:
 
     Attributes
     ----------
-    repository, revision, licence, about_bytes, files, kind, sha256, mirrors
-        As in `Repository`.
-    strip : str
-        What the files' names lose in the benchmark's folder; only of GitHub's.
+    of : Repository
+        What is fetched.
     unpack : dict of str to str
         For an archive: files, or folders with "/" at their end, that are made of its members of a
         pattern, by their last names. The archive is deleted afterwards.
@@ -34,25 +31,9 @@ class Source:
         For a table that is deleted afterwards: official files that are made of it.
     """
 
-    repository: str
-    revision: str
-    licence: str
-    about_bytes: int
-    files: tuple[str, ...]
-    kind: Literal["dataset", "github"] = "dataset"
-    sha256: str = ""
-    mirrors: tuple[tuple[str, str], ...] = ()
-    strip: str = ""
+    of: Repository
     unpack: dict[str, str] = field(default_factory=dict)
     gives: tuple[str, ...] = ()
-
-    @property
-    def wanted(self) -> Repository:
-        """What is fetched."""
-        return Repository(
-            self.repository, self.revision, self.licence, self.about_bytes, kind=self.kind,
-            files=self.files, sha256=self.sha256, mirrors=self.mirrors, strip=self.strip,
-        )  # fmt: skip
 
     @property
     def passing(self) -> tuple[str, ...]:
@@ -66,16 +47,13 @@ class Videos:
 
     Attributes
     ----------
-    repository, revision, licence, about_bytes
-        As in `Repository`; the size is that of the videos that are asked about, a guess.
+    of : Repository
+        Its size is that of the videos that are asked about, a guess.
     hints : tuple of str
         Words one of which is in the path of everything that belongs to the benchmark; () for all.
     """
 
-    repository: str
-    revision: str
-    licence: str
-    about_bytes: int
+    of: Repository
     hints: tuple[str, ...]
 
 
@@ -101,9 +79,9 @@ class Dataset:
     by_hand: str = ""
 
     @property
-    def repositories(self) -> tuple[Source | Videos, ...]:
+    def repositories(self) -> tuple[Repository, ...]:
         """All that something is fetched from."""
-        return (*self.sources, *([self.videos] if self.videos else []))
+        return tuple(one.of for one in (*self.sources, self.videos) if one)
 
 
 @cache

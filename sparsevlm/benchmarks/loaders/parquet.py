@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from filelock import FileLock
@@ -21,7 +21,7 @@ from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
 from sparsevlm.benchmarks.sample import Sample
 
 PICTURES = "pictures"  # folder that the images are written to
-AGAIN = "download the table again"
+AGAIN = "take the table that `sparsevlm fetch` gets"
 
 Make = Callable[[dict, str, int], Sample]  # row, image, how many rows had its name before
 
@@ -36,12 +36,10 @@ class HubCopy:
         Of the data set since the move of 30 July 2026; lmms-lab/NAME, its name before, redirects.
     config, split : str
         As `datasets.load_dataset` takes them.
-    licence : str
-        As far as known; the terms on the source's own page hold.
     differs : str
-        From what LLaVA's scripts read; "" where no difference is known.
+        Why a copy is not read.
     columns : tuple of str
-        What is used of it; () for a copy that is not read, for the reason under `differs`.
+        What is used of it; () for a copy that is not read.
     make : (row, image or "", how many rows had its name before) -> Sample
     name : (row) -> str
         A row's own name; equal ones are numbered.
@@ -59,7 +57,6 @@ class HubCopy:
     id: str
     config: str
     split: str
-    licence: str
     differs: str = ""
     columns: tuple[str, ...] = ()
     make: Make | None = None
@@ -74,47 +71,43 @@ class HubCopy:
 COPIES = {
     "gqa": HubCopy(
         "lmms-lab-encoder/GQA", "testdev_balanced_instructions", "testdev",
-        "CC BY 4.0; images of Visual Genome",
         columns=("id", "imageId", "question", "answer", "types"), make=gqa.copy_sample,
         name=lambda row: str(row["id"]), rows=12578,
         pictures=("testdev_balanced_images", "imageId"),
     ),
     "mmbench": HubCopy(
-        "lmms-lab-encoder/MMBench_EN", "default", "dev", "Apache-2.0 (repository)",
+        "lmms-lab-encoder/MMBench_EN", "default", "dev",
         columns=mmbench.KEYS, make=mmbench.copy_sample, name=lambda row: str(row["index"]),
         rows=4377, order=mmbench.together,
     ),
     "mme": HubCopy(
-        "lmms-lab-encoder/MME", "default", "test", "academic research only",
+        "lmms-lab-encoder/MME", "default", "test",
         columns=("question_id", "image", "question", "answer", "category"), rows=2374,
         make=mme.copy_sample,
     ),
     "pope": HubCopy(
         "lmms-lab-encoder/POPE", "default", "test",
-        "MIT (questions); COCO images under Flickr's terms",
-        "9,000 rows: 3,000 random ones where LLaVA has 2,910",
         columns=("question_id", "question", "answer", "category", "image"), make=pope.copy_sample,
         name=pope.copy_name, rows=9000,
         splits={"random": 3000, "popular": 3000, "adversarial": 3000},
     ),
     "scienceqa": HubCopy(
-        "lmms-lab-encoder/ScienceQA", "ScienceQA-FULL", "test", "CC BY-NC-SA 4.0",
+        "lmms-lab-encoder/ScienceQA", "ScienceQA-FULL", "test",
         columns=("image", "question", "choices", "answer", "hint"), make=scienceqa.copy_sample,
         name=lambda row: "", rows=4241, splits={"image": 2017, "text": 2224}, optional=True,
     ),
     "seed": HubCopy(
-        "lmms-lab-encoder/SEED-Bench", "default", "test", "CC BY-NC 4.0",
+        "lmms-lab-encoder/SEED-Bench", "default", "test",
         "it has eight frames of each video in place of the middle one; `sparsevlm fetch seed` gets "
         "the questions about images from the authors' own repository",
     ),
     "textvqa": HubCopy(
-        "lmms-lab-encoder/textvqa", "default", "validation", "CC BY 4.0; images of Open Images",
-        "OCR tokens are in a column; lmms-eval leaves them out of the prompt by default",
+        "lmms-lab-encoder/textvqa", "default", "validation",
         columns=("question_id", "image", "question", "answers", "ocr_tokens"), rows=5000,
         make=textvqa.copy_sample,
     ),
     "mmvet": HubCopy(
-        "lmms-lab-encoder/MMVet", "default", "test", "non-commercial research and education only",
+        "lmms-lab-encoder/MMVet", "default", "test",
         columns=("question_id", "image", "question", "answer", "capability"), rows=218,
         make=mmvet.copy_sample,
     ),
@@ -151,8 +144,8 @@ def can_complete(name: str, folder: Path, layout: Layout) -> bool:
     )
 
 
-def complete_from_copy(name: str, folder: Path) -> None:
-    """Write the official files that a folder lacks and its copy has; what is there stays.
+def complete_from_copy(name: str, folder: Path) -> list[Path]:
+    """Write the official files that a folder lacks and its copy has, and return them.
 
     Each is there whole or not at all: a folder gets its name when all its pictures are written.
 
@@ -160,7 +153,7 @@ def complete_from_copy(name: str, folder: Path) -> None:
     ------
     DataError
         The copy is damaged, or does not fit the official questions.
-    OSError
+    CheckpointError
         The files cannot be written.
     """
     module = COMPLETED[name]
@@ -173,15 +166,23 @@ def complete_from_copy(name: str, folder: Path) -> None:
         for file, content in module.from_copy(rows, folder) if made else ():
             if not content:
                 raise DataError(f"{COPIES[name].id} in {folder} has no picture for {file}; {AGAIN}")
+            if ".." in PurePosixPath(file).parts:
+                raise DataError(f"{COPIES[name].id} in {folder} names a picture {file!r}; {AGAIN}")
             whole = next((one for one in made if file == one or file.startswith(f"{one}/")), None)
             if whole and file not in written:
                 write_file(folder / f"{whole}.partial{file.removeprefix(whole)}", content)
                 written.add(file)
         for one in made:
             (folder / f"{one}.partial").rename(folder / one)
+        return [folder / one for one in made]
 
 
 def _bytes(picture: Mapping | None) -> bytes | None:
+    if not isinstance(picture, Mapping | None):
+        raise DataError(
+            f"a picture must be a structure of bytes and path, got a {type(picture).__name__}; "
+            f"{AGAIN}"
+        )
     return (picture or {}).get("bytes")
 
 

@@ -12,13 +12,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as validated
 
 from sparsevlm.models.sizes import ModelSizes
 
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
-@dataclass(frozen=True)
+@validated(frozen=True, config=ConfigDict(extra="forbid"))
 class Repository:
     """One repository on the hub or on GitHub, and what is fetched of it.
 
@@ -33,7 +37,7 @@ class Repository:
         Size of what is fetched.
     required : bool
         Whether the checkpoint can be used without it.
-    kind : str
+    kind
         "model" or "dataset" of the hub, or "github".
     files : tuple of str
         Patterns of the files that are fetched; () for weights and the texts beside them.
@@ -50,7 +54,7 @@ class Repository:
     licence: str
     about_bytes: int
     required: bool = True
-    kind: str = "model"
+    kind: Literal["model", "dataset", "github"] = "model"
     files: tuple[str, ...] = ()
     sha256: str = ""
     mirrors: tuple[tuple[str, str], ...] = ()

@@ -112,7 +112,8 @@ def official_config(
     raw
         The contents.
     vision_config, aux_config
-        Sizes of the towers, which an official file does not have; `None`: those of the release.
+        Sizes of the towers, which an official file does not have; `None`: those under these names
+        in the file, else of the release.
 
     Raises
     ------
@@ -138,8 +139,8 @@ def official_config(
         raise ValueError("config.json has no image_size_aux; the release's own says 768, HD 1536")
     return MiniGeminiConfig(
         text_config=text(**{key: value for key, value in raw.items() if key in known}),
-        vision_config=vision_config or clip_large_336(),
-        aux_config=aux_config,
+        vision_config=vision_config or raw.get("vision_config") or clip_large_336(),
+        aux_config=aux_config or raw.get("aux_config"),
         vision_feature_layer=raw.get("mm_vision_select_layer", -2),
         **own,
     )

@@ -14,11 +14,14 @@ from sparsevlm.analysis.statistics import Estimate
 REPRODUCED, WITHIN, DEVIATES = "reproduced", "within tolerance", "deviates"
 NOT_RUN, NOT_TESTABLE = "not run", "not testable here"
 CANNOT_TELL = "cannot tell"
+IN_PART = "measured in part"
 CONSISTENT, SLIP = "consistent in itself", "slip of the paper"
 HOLDS, HOLDS_NOT = "holds on the miniature", "does not hold on the miniature"
 MINI_CANNOT_TELL = "the miniature cannot tell"
 ON_MINIATURE = (HOLDS, HOLDS_NOT, MINI_CANNOT_TELL)
-VERDICTS = (REPRODUCED, WITHIN, DEVIATES, CANNOT_TELL, CONSISTENT, SLIP, NOT_TESTABLE, NOT_RUN)
+VERDICTS = (
+    REPRODUCED, WITHIN, DEVIATES, CANNOT_TELL, IN_PART, CONSISTENT, SLIP, NOT_TESTABLE, NOT_RUN,
+)  # fmt: skip
 POSITIVE = "> 0"
 COUNTS = ("scores", "budgets")  # units that are counted, not rounded
 ROUNDING = 1e-6
@@ -84,7 +87,7 @@ class ClaimResult:
     verdict : str
         "" where a value of the miniature stands beside a number of LLaVA: they are not compared.
     why : str
-        Why there is no value.
+        Why there is no value, or of which part of the data it is.
     """
 
     value: float | Estimate | None
@@ -132,9 +135,9 @@ class Entry:
         """Why there is no verdict yet; "" where there is one."""
         if self.verdict == NOT_TESTABLE:
             return self.claim.untestable
-        if self.verdict == NOT_RUN:
-            return f"needs {self.claim.needs}" if self.claim.needs else self.a100.why
-        return ""
+        if self.verdict == NOT_RUN and self.claim.needs:
+            return f"needs {self.claim.needs}"
+        return self.a100.why if self.verdict in (NOT_RUN, IN_PART) else ""
 
 
 def judge(expected: str, value: float | Estimate, tolerance: float | None) -> str:

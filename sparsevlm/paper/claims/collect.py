@@ -13,6 +13,7 @@ from sparsevlm.paper.claims.claim import (
     CONSISTENT,
     COUNTS,
     DEVIATES,
+    IN_PART,
     NOT_RUN,
     NOTHING,
     SLIP,
@@ -24,7 +25,7 @@ from sparsevlm.paper.claims.claim import (
     judge_miniature,
     last_digit,
 )
-from sparsevlm.paper.claims.records import NotJudgedError, NotRunError, ProfileRecords
+from sparsevlm.paper.claims.measures import MEASURES, NotJudgedError, NotRunError, ProfileRecords
 
 PROFILES = ("mini", "a100")
 
@@ -40,10 +41,10 @@ def collect(
     claims : sequence of Claim, optional
         Default: those that are declared.
     measures : mapping, optional
-        Default: `records.MEASURES`.
+        Default: `measures.MEASURES`.
     """
     claims = declared.load() if claims is None else claims
-    measures = records.MEASURES if measures is None else measures
+    measures = MEASURES if measures is None else measures
     found = {name: ProfileRecords(name, measures) for name in PROFILES}
     entries = []
     for claim in claims:
@@ -73,6 +74,7 @@ def _from_formula(claim: Claim) -> ClaimResult:
 def _from_records(claim: Claim, found: ProfileRecords) -> ClaimResult:
     if not claim.records:
         return NOTHING
+    found.note = ""
     try:
         value = evaluate(claim.records, records, found)
     except NotJudgedError as error:
@@ -81,6 +83,8 @@ def _from_records(claim: Claim, found: ProfileRecords) -> ClaimResult:
         return ClaimResult(None, NOT_RUN, str(error))
     if found.profile == "mini":
         return ClaimResult(value, judge_miniature(value))
+    if found.note:
+        return ClaimResult(value, IN_PART, found.note)
     return ClaimResult(value, judge(claim.expected, value, claim.tolerance))
 
 

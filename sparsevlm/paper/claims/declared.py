@@ -34,12 +34,7 @@ ITEMS = {
     ("table2", "v1"): ("table_3", "preprint v1, Table 2"),
 }
 BENCHMARK = {benchmark.paper_column: name for name, benchmark in BENCHMARKS.items()}
-NEEDS = {
-    "table_1": "the latency of LLaVA-1.5-7B on an A100",
-    "table_2": "Qwen2-VL-7B on its benchmarks, with a schedule that the authors have not released",
-    "figure_4": "Mini-Gemini-7B on the benchmarks",
-    "table_1_v1": "LLaVA-1.5-7B on the benchmarks, with the schedule of the first preprint",
-}
+NEEDS_LATENCY = "the latency of LLaVA-1.5-7B on an A100"
 # Printed digits, tolerance and unit of a measure by what its name ends in.
 PRECISION = {
     "MME": (0, 20.0, "points"),
@@ -49,6 +44,8 @@ PRECISION = {
     "percent": (1, 1.0, "%"),
 }
 JUDGE_RETIRED = "the judge, a snapshot of gpt-3.5-turbo, is retired"
+NO_COUNTERPART = "VQAv2 and ConBench, of the first preprint, have no counterpart here"
+TOKENS = "_mean_visual_tokens"
 JUDGE_UNKNOWN = "GPT-4 judges, in a version that the paper does not name"
 
 
@@ -184,18 +181,26 @@ def _source(row: published.Row, notebook: str) -> tuple[str, str, str]:
     """Records, what is needed, and why it is not testable: at least one of the three is given."""
     if notebook == "table_3":
         return _of_videos(row), "", JUDGE_RETIRED
-    if notebook in ("table_4", "figure_5"):
-        method, benchmark = METHOD[row.method], BENCHMARK[row.measure]
-        if row.visual_tokens == "average":
-            return f'mean_score("{method}", "{benchmark}", "{notebook}")', "", ""
-        return f'score("{method}", {row.visual_tokens}, "{benchmark}", "{notebook}")', "", ""
-    if notebook != "table_1" or row.measure == "latency_ms":
-        return "", NEEDS[notebook], ""
+    if row.measure == "latency_ms":
+        return "", NEEDS_LATENCY, ""
     method, tokens = METHOD[row.method], _budget(row)
+    if notebook == "table_1_v1" and method == "sparsevlm":
+        method = "sparsevlm-v1.0"
+    if row.measure.endswith(TOKENS):
+        benchmark = BENCHMARK[row.measure.removesuffix(TOKENS)]
+        return f'visual_tokens("{benchmark}", "{notebook}")', "", ""
+    if row.measure == "average":
+        return f'average_score("{method}", {tokens}, "{notebook}")', "", ""
     if row.measure == "relative_accuracy_percent":
-        return f'accuracy("{method}", {tokens})', "", ""
-    judged = JUDGE_UNKNOWN if row.measure == "MMVet" else ""
-    return f'score("{method}", {tokens}, "{BENCHMARK[row.measure]}")', "", judged
+        call = f'accuracy("{method}", {tokens}, "{notebook}")'
+        return call, "", NO_COUNTERPART if notebook == "table_1_v1" else ""
+    if row.measure not in BENCHMARK:
+        return "", "", NO_COUNTERPART
+    benchmark = BENCHMARK[row.measure]
+    if row.visual_tokens == "average":
+        return f'mean_score("{method}", "{benchmark}", "{notebook}")', "", ""
+    judged = JUDGE_UNKNOWN if benchmark == "mmvet" else ""
+    return f'score("{method}", {tokens}, "{benchmark}", "{notebook}")', "", judged
 
 
 def _of_videos(row: published.Row) -> str:

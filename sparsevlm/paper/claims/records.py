@@ -5,124 +5,32 @@ first. A difference of methods comes back as an `Estimate` with its paired inter
 as a number. Methods and benchmarks are spelled as in `METHODS` and `BENCHMARKS`; the table is
 Table 1 unless the last argument names another.
 
-To claim something about another table or figure: what measures it in `MEASURES`, a function here,
-rows in data/claims.csv. A figure that computes what it shows has its data beside it (see
-`style.save_figure`), which is its record.
+To claim something about another table or figure: what measures it in `measures.MEASURES`, a
+function here, rows in data/claims.csv. A figure that computes what it shows has its data beside it
+(see `style.save_figure`), which is its record.
 """
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from functools import partial
 from statistics import fmean
 
 import numpy as np
 
 from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.analysis.study import Results, Setting
-from sparsevlm.benchmarks.loaders.layout import DataError
+from sparsevlm.analysis.study import DENSE_SETTING, Results, Setting
+from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.judges.prompts import TASKS
-from sparsevlm.evaluation.paths import FIGURES, relative
-from sparsevlm.evaluation.profiles import get_profile
-from sparsevlm.models.checkpoints.places import CheckpointError
-from sparsevlm.paper.extras import controls, variants
-from sparsevlm.paper.figures import figure_5, figure_8, figure_9, figure_10
-from sparsevlm.paper.tables import table_1, table_1_v1, table_3, table_4
+from sparsevlm.paper.claims.measures import NotJudgedError, NotRunError, ProfileRecords
 
-
-class NotRunError(RuntimeError):
-    """The records that a claim needs are not there; the message says which."""
-
-
-class NotJudgedError(NotRunError):
-    """The paper's number is a judge's, and the answers are not judged."""
-
-
-@dataclass
-class ProfileRecords:
-    """The records of one profile, read once and only when a claim asks for them.
-
-    Attributes
-    ----------
-    profile : str
-        Its name.
-    measures : mapping of str to callable
-        By table: profile name -> results. See `MEASURES`.
-    """
-
-    profile: str
-    measures: Mapping[str, Callable[[str], object]] = field(repr=False)
-    _cache: dict = field(default_factory=dict, repr=False)
-
-    def results(self, table: str) -> object:
-        """Return the results of a table, or raise `NotRunError` saying why there are none."""
-        if table not in self._cache:
-            try:
-                self._cache[table] = self.measures[table](self.profile)
-            except (FileNotFoundError, NotImplementedError) as error:
-                self._cache[table] = NotRunError(str(error))
-            except (CheckpointError, DataError):
-                # Their sentences name folders of this machine, which a committed page must not.
-                self._cache[table] = NotRunError(
-                    f"no checkpoints or data of {self.profile} here; see docs/a100.md"
-                )
-        found = self._cache[table]
-        if isinstance(found, NotRunError):
-            raise found
-        return found
-
-    @property
-    def missing(self) -> str:
-        """Why results could not be read; "" where all that was asked for is there."""
-        reasons = {str(one) for one in self._cache.values() if isinstance(one, NotRunError)}
-        return "; ".join(sorted(reasons))
-
-    @property
-    def judges(self) -> str:
-        """Who judged the open answers of the results that were read; "" for nobody."""
-        results = [one for one in self._cache.values() if isinstance(one, Results)]
-        judged = {str(j) for one in results for j in one.judging.by_task.values() if j.used}
-        return " ".join(sorted(judged))
-
-
-Rows = list[dict[str, str]]
-
-
-def drawn(name: str) -> Callable[[str], Rows]:
-    """Return what reads the data of a figure of a profile, as rows of text."""
-
-    def read(profile: str) -> Rows:
-        get_profile(profile).require_runnable()
-        path = (FIGURES if profile == "mini" else FIGURES / profile) / f"{name}.data.csv"
-        try:
-            with path.open(newline="", encoding="utf-8") as file:
-                return list(csv.DictReader(file))
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{relative(path)} is not there") from None
-
-    return read
-
-
-MEASURES: dict[str, Callable[[str], object]] = {
-    **{
-        module.REPORT.name: partial(module.REPORT.measure, run_missing=False)
-        for module in (
-            table_1, table_1_v1, table_3, table_4, figure_5, figure_8, figure_9, figure_10,
-            variants, controls,
-        )
-    },
-    "figure_1": drawn("figure_1"),
-    "figure_7": drawn("figure_7"),
-}  # fmt: skip
 TABLE_1 = "table_1"
 
 
-def _results(found: ProfileRecords, table: str, *settings: Setting) -> Results:
-    """A table, if it has these methods at these budgets."""
+def _results(found: ProfileRecords, table: str, *settings: Setting, benchmark: str = "") -> Results:
+    """A table, if it has these methods at these budgets; all its benchmarks, or one."""
     results = found.results(table)
+    asked = [benchmark] if benchmark else results.profile.benchmarks
+    found.note = backend_of(results.profile.model).note(asked)
     for method, tokens in settings:
         if (method, tokens) not in results.relative:
             budget = "" if tokens is None else f" at {tokens} tokens"
@@ -135,7 +43,7 @@ def _comparable(found: ProfileRecords, table: str, benchmark: str, *settings: Se
 
     Those of a miniature are not compared with the paper's, so matches will do.
     """
-    results = _results(found, table, *settings)
+    results = _results(found, table, *settings, benchmark=benchmark)
     if benchmark in TASKS and found.profile != "mini" and not results.judging.of(benchmark):
         raise NotJudgedError(str(results.judging))
     return results
@@ -159,6 +67,8 @@ def _of_judge(
     if found.profile == "mini":
         raise NotJudgedError("a miniature's answers are not judged")
     results = _comparable(found, "table_3", benchmark or "tgif", setting)
+    if not benchmark:
+        _results(found, "table_3")  # all of them
     return results.value(one if benchmark else mean, setting, benchmark)
 
 
@@ -187,6 +97,48 @@ def accuracy(found: ProfileRecords, method: str, tokens: int | None, table: str 
     if percent != percent:
         raise NotRunError(f"the dense model of {found.profile!r} scores 0 on a benchmark")
     return percent
+
+
+def average_score(found: ProfileRecords, method: str, tokens: int | None, table: str) -> float:
+    """The mean of the scores over the benchmarks of a table."""
+    setting = (method, tokens)
+    return _results(found, table, setting).value("mean score", setting)
+
+
+def slope(found: ProfileRecords, method: str, many: int, few: int, table: str) -> float:
+    """What every 100 tokens fewer cost of the mean score, in points."""
+    ends = [average_score(found, method, tokens, table) for tokens in (many, few)]
+    return 100 * (ends[0] - ends[1]) / (many - few)
+
+
+def mean_lead(found: ProfileRecords, first: str, second: str, tokens: int, table: str) -> Estimate:
+    """The mean over the benchmarks of a table of how far the first score is ahead, paired."""
+    settings = (first, tokens), (second, tokens)
+    results = _results(found, table, *settings)
+    scores = [
+        np.mean([results.scores[(*one, name)] for name in results.profile.benchmarks], axis=0)
+        for one in settings
+    ]
+    return statistics.estimate(scores[0] - scores[1])
+
+
+def budgets_above(
+    found: ProfileRecords, first: str, second: str, benchmark: str, table: str
+) -> int:
+    """At how many budgets of a table the first method scores higher."""
+    budgets = found.results(table).profile.budgets
+    pairs = [
+        [score(found, method, tokens, benchmark, table) for method in (first, second)]
+        for tokens in budgets
+    ]
+    return sum(ours > other for ours, other in pairs)
+
+
+def visual_tokens(found: ProfileRecords, benchmark: str, table: str) -> float:
+    """The mean number of visual tokens of a benchmark's images, before any is pruned."""
+    results = _results(found, table, DENSE_SETTING, benchmark=benchmark)
+    rows = results.records[(*DENSE_SETTING, benchmark)].predictions
+    return fmean(row["tokens_in"][0] for row in rows)
 
 
 def loss(found: ProfileRecords, method: str, tokens: int) -> float:
@@ -236,6 +188,8 @@ def focus_lead(found: ProfileRecords, first: str, second: str) -> Estimate:
     The ends are those of the two intervals at their worst, which is wider than a paired interval.
     """
     rows = {row["method"]: row for row in found.results("figure_1")}
+    if not rows.keys() >= {first, second}:
+        raise NotRunError(f"in the images of {found.profile!r} nobody marked what is asked for")
     ours, other = (
         {key: float(rows[name][key]) for key in ("mean", "low", "high")} for name in (first, second)
     )

@@ -1,7 +1,7 @@
 """What has to be said of the model that answered, notebook by notebook: NAME.md.j2 beside this.
 
 A notebook's own text holds for every profile; what holds for a bundled miniature only is here, in
-an `if profile.marker`.
+an `if miniature`, and what holds for the examples that come with a figure in an `if not own`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 from sparsevlm.analysis.report import templates, title
 from sparsevlm.analysis.study import Results
+from sparsevlm.miniature.registry import marker_of
+from sparsevlm.paper.page import Page
 
 if TYPE_CHECKING:
     from IPython.display import Markdown
@@ -18,14 +20,19 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent
 
 
-def text(name: str, results: Results) -> str:
-    """Return the remarks of a notebook on its results, as Markdown."""
+def text(name: str, of: Results | Page) -> str:
+    """Return the remarks of a notebook on its results, or on its examples, as Markdown."""
     template = templates(FOLDER).get_template(f"{name}.md.j2")
-    return template.render(profile=results.profile, title=title(results)).strip()
+    about = {"miniature": bool(marker_of(of.profile.model))}
+    if isinstance(of, Results):
+        about["title"] = title(of)
+    else:
+        about["own"] = bool(of.parameters["image"] or of.parameters["question"])
+    return template.render(about).strip()
 
 
-def remarks(name: str, results: Results) -> Markdown:
-    """Show the remarks of a notebook on its results."""
+def remarks(name: str, of: Results | Page) -> Markdown:
+    """Show the remarks of a notebook on its results or examples."""
     from IPython.display import Markdown
 
-    return Markdown(text(name, results))
+    return Markdown(text(name, of))
