@@ -68,14 +68,14 @@ def save_share(
     -------
     Path
         The folder: ``trace.json.gz`` (`sparsevlm.Trace.load`), ``session.json.gz``, ``again.py``
-        and ``figure.png``, ``.pdf`` and ``.svg`` (in a folder of the profile, but for "mini").
+        and ``figure.png``, ``.pdf`` and ``.svg``.
 
     Raises
     ------
     ValueError
         If the trace, or the session without its picture, would be larger than 1 MB.
     """
-    from sparsevlm.analysis.style import save_figure
+    from sparsevlm.analysis.style import folder_of, save_figure
 
     found = session.explorations[0]
     query = found.query
@@ -86,7 +86,9 @@ def save_share(
     target.mkdir(parents=True, exist_ok=True)
     session.save(target / "session.json.gz")
     Trace(found.pruner, [found.trace]).save(target / "trace.json.gz")
-    save_figure(figure, "figure", profile, folder=target)
+    for path in save_figure(figure, "figure", profile, folder=target):
+        path.replace(target / path.name)  # out of the profile's folder: there is only one here
+    folder_of(profile, target).rmdir()
     # The checkpoint may be a folder of this machine; its name is all that is written down.
     model = session.model.name if profile.chosen_model else ""
     names = {"profile": profile.name, "model": model, "name": session.model.name}
