@@ -190,6 +190,7 @@ def test_an_unknown_repository(hub, tmp_path):
 def test_a_dry_run(hub, tmp_path):
     assert get(hub, tmp_path, dry_run=True)[-1].startswith("would fetch 2.1 MB into")
     assert downloads(hub) == []
+    assert f"fetching 2.1 MB into {tmp_path}" in get(hub, tmp_path)
 
 
 def test_files_that_are_there_already(hub, tmp_path):

@@ -45,6 +45,7 @@ def test_no_run_writes_to_the_tracked_folder(opened):
         ({"profile": "a100", "tokens": 128}, "a100", "probe_part_tokens-128"),
         ({"model": "llava-13b", "profile": "a100"}, "a100+llava-hf_llava-1.5-13b-hf", "probe_part"),
         ({"question": "is it red ?"}, "mini", "probe_part_question-is-it-red"),
+        ({"question": "/home/me/a photo.jpg"}, "mini", "probe_part_question-a-photo-d2e522f0"),
     ],
 )
 def test_what_differs_from_it_has_a_folder_and_a_name_of_its_own(opened, given, folder, name):

@@ -83,10 +83,11 @@ def _say_hours(
         if settings:
             say(_line(name, estimate(settings, needs.models, source.quantization)))
     say(_line("total", whole))
-    say(
-        f"In total {whole.hours:.1f} GPU hours are paid for: runs that several of these share are "
-        "run once, and counted once."
-    )
+    if len(needs.notebooks) > 1:
+        say(
+            f"In total {whole.hours:.1f} GPU hours are paid for: runs that several of these share "
+            "are run once, and counted once."
+        )
 
 
 def _line(name: str, e: TimeEstimate) -> str:

@@ -69,7 +69,8 @@ def _report(plan, outcome) -> int:
         done = f"{len(outcome.executed) + len(outcome.current)} of {len(plan.notebooks)} notebooks"
         print(f"{where}: {done} done, {len(outcome.failed)} failed (reasons above)")
         return FAILED
-    print(f"{where}: {len(plan.runs)} evaluation runs, {len(plan.notebooks)} notebooks done")
+    there = f"; tables and figures are in figures/{where}" if plan.notebooks else ""
+    print(f"{where}: {len(plan.runs)} evaluation runs, {len(plan.notebooks)} notebooks done{there}")
     return DONE
 
 

@@ -45,7 +45,7 @@ def upload(
 
     plan = plan_of(chosen_profile(profile), only)
     written = write_uploads(plan.runs, plan.store, folder, Path(default_data()))
-    print("\n".join(map(str, written)) or "no finished run of this profile has such a file")
+    print("\n".join(map(str, written)) or "no finished run without --limit has such a file")
     return DONE
 
 
@@ -119,7 +119,10 @@ def judge(
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not line:
-        print("no finished run of this profile needs a judge")
+        print(
+            f"no finished run of {asked.options} needs a judge; those of `reproduce --limit N` "
+            "are found by --limit N"
+        )
     return DONE
 
 

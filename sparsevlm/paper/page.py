@@ -98,6 +98,9 @@ class Page:
 
 
 def _in_file_name(value: object) -> str:
+    """A value as a part of a file's name; of a path its last part, told apart by a digest."""
+    if isinstance(value, str) and "/" in value:
+        return f"{_in_file_name(Path(value).stem)}-{digest(value)[:8]}"
     text = re.sub(r"[^A-Za-z0-9]+", "-", str(value)).strip("-") or "none"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}-{digest(str(value))[:8]}"
 

@@ -22,7 +22,9 @@ from rehearsal.data import write_data
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_MINIATURES = ("miniature",)  # notebooks that are about nothing else
-NEVER = re.compile(r"[Mm]iniature|[Bb]undled|mini-(llava|gemini|qwen|video)")  # in no other one
+NEVER = re.compile(  # in no other one; nor a bar of transformers
+    r"[Mm]iniature|[Bb]undled|mini-(llava|gemini|qwen|video)|Loading weights"
+)
 JUDGE = "gpt-4.1-mini"
 NO_HUB = "http://127.0.0.1:9"  # nobody listens there: who asks the hub, fails
 

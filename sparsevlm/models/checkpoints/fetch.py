@@ -81,8 +81,9 @@ def fetch(
         if offline:
             why = offline.partition(";")[0]
             say(f"sizes and commits are those of our table; exact ones need the hub: {why}")
+        if total or dry_run:
+            say(f"{'would fetch' if dry_run else 'fetching'} {shown(total)} into {where}")
         if dry_run:
-            say(f"would fetch {shown(total)} into {where}")
             return
         for stock in stocks:
             mine = [jobs[order] for order in stock.orders]

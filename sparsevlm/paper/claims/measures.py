@@ -64,8 +64,10 @@ class ProfileRecords:
     @property
     def missing(self) -> str:
         """Why results could not be read; "" where all that was asked for is there."""
-        reasons = {str(one) for one in self._cache.values() if isinstance(one, NotRunError)}
-        return "; ".join(sorted(reasons))
+        lacking = {name: one for name, one in self._cache.items() if isinstance(one, NotRunError)}
+        if len(reasons := list(dict.fromkeys(map(str, lacking.values())))) < 2:
+            return "".join(reasons)
+        return f"results of {', '.join(lacking)} are not whole; of the first: {reasons[0]}"
 
     @property
     def judges(self) -> str:
