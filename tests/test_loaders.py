@@ -318,9 +318,9 @@ def test_parquet_files_of_the_hub_are_refused_with_the_reason(data):
 
 @pytest.mark.skipif(find_spec("pyarrow") is not None, reason="pyarrow is installed")
 def test_without_pyarrow_a_copy_of_the_hub_says_what_to_install(data):
-    folder = data("mme")
-    (folder / "llava_mme.jsonl").rename(folder / "test-00000-of-00001.parquet")
-    assert "pip install 'sparsevlm-repro[a100]'" in fault("mme", folder)
+    folder = data("pope")
+    (folder / "llava_pope_test.jsonl").rename(folder / "test-00000-of-00001.parquet")
+    assert "pip install 'sparsevlm-repro[a100]'" in fault("pope", folder)
 
 
 def test_an_unknown_benchmark_is_answered_with_the_known_ones():

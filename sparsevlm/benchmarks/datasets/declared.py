@@ -76,7 +76,7 @@ class Part:
 
 @dataclass(frozen=True, config=_STRICT)
 class HubCopy:
-    """A copy of a benchmark in parquet files of the hub, and how it is read alone.
+    """A copy of a benchmark in parquet files of the hub, and how it is read.
 
     Attributes
     ----------
@@ -87,11 +87,11 @@ class HubCopy:
     differs : str
         Why a copy is not read.
     key : str
-        The column that names a row; equal names are numbered.
+        The column that names a row; equal names are numbered. "" where there is none.
     columns : tuple of str
-        What is used of it; () for a copy that is not read alone.
-    rows : int
-        As in `Layout`.
+        What is used of it; () for a copy that is not read.
+    rows, splits
+        As in `Layout`: those of the copy, which may differ from the official ones.
     pictures : tuple of str
         Configuration that has the images apart and the column that names them; () where
         an image is in its row.
@@ -104,6 +104,7 @@ class HubCopy:
     key: str = "question_id"
     columns: tuple[str, ...] = ()
     rows: int = 0
+    splits: dict[str, int] = field(default_factory=dict)
     pictures: tuple[str, ...] = ()
 
 
@@ -118,7 +119,7 @@ class Dataset:
     videos : Videos or None
         Where the videos are.
     copy : HubCopy or None
-        What the loaders take of the hub's copy where official files are not there.
+        A copy that the loaders read where the official files are not there.
     part : Part or None
         What `part.json` must say, where not the whole benchmark can be had as it is official.
     by_hand : str

@@ -15,8 +15,8 @@ from sparsevlm.benchmarks.loaders.layout import DataError, Layout, part_of
 from sparsevlm.benchmarks.loaders.parquet import (
     about_parquet,
     can_complete,
-    can_read,
     complete_from_copy,
+    has_parquet,
     layout_of_copy,
     read_copy,
 )
@@ -76,13 +76,13 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
     (layout, read), folder, made = _loader(name), Path(folder), []
     part = part_of(folder)
     if missing := layout.of_part(part).missing(folder):
-        if can_complete(name, folder, layout):
-            made = _read(partial(complete_from_copy, name), folder)
-        elif can_read(name, folder):
-            layout, read = layout_of_copy(name), partial(read_copy, name)
-        else:
+        if not has_parquet(name, folder):
             parquet = about_parquet(name, folder)
             raise DataError(f"{name}: " + "; ".join(missing + [parquet] * bool(parquet)))
+        if can_complete(name, folder, layout):
+            made = _read(partial(complete_from_copy, name), folder)
+        else:
+            layout, read = layout_of_copy(name), partial(read_copy, name)
     samples = _read(read, folder)
     faults = _faults(name, samples)
     if complete:

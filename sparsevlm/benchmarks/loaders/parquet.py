@@ -1,8 +1,8 @@
 """Benchmarks from a folder of parquet files, as the lmms-lab organisation keeps them on the hub.
 
 Two ways. Where the official questions lie beside a copy (`sparsevlm fetch` gets both), the copy
-gives what else is missing, such as pictures, and everything after is the official way. A copy that
-has the official questions is read itself; those of POPE, ScienceQA and TextVQA have others.
+gives what else is missing, such as pictures, and everything after is the official way. Where a copy
+is alone and has all that the official prompt needs, it is read itself.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
 from sparsevlm.benchmarks.sample import Sample
 
 PICTURES = "pictures"  # folder that the images are written to
+WITHOUT_PICTURES = ("scienceqa",)  # whose rows may have none
 AGAIN = "take the table that `sparsevlm fetch` gets"
 
 COPIES = {name: one.copy for name, one in datasets().items() if one.copy}
@@ -30,8 +31,8 @@ READABLE = tuple(name for name, copy in COPIES.items() if copy.columns)
 COMPLETED: Mapping[str, ModuleType] = {"pope": pope, "scienceqa": scienceqa, "textvqa": textvqa}
 
 
-def can_read(name: str, folder: Path) -> bool:
-    """Return whether a folder holds a benchmark's parquet files, and they are read alone."""
+def has_parquet(name: str, folder: Path) -> bool:
+    """Return whether a folder holds a benchmark's parquet files, and they can be read."""
     return name in READABLE and bool(_files(name, folder))
 
 
@@ -40,9 +41,10 @@ def about_parquet(name: str, folder: Path) -> str:
     if name not in COPIES or not folder.is_dir() or not any(folder.rglob("*.parquet")):
         return ""
     copy = COPIES[name]
-    if copy.differs:
-        held = f"{folder} holds parquet files of the hub ({copy.id})"
-        return f"{held}, which are not read alone: {copy.differs}"
+    if not copy.columns:
+        return f"{folder} holds parquet files of the hub ({copy.id}), which are not read: " + (
+            copy.differs
+        )
     return (
         f"{folder} holds parquet files, but none of {copy.id}, {copy.config}, {copy.split}: "
         f"`sparsevlm fetch {name}` gets them"
@@ -50,11 +52,10 @@ def about_parquet(name: str, folder: Path) -> str:
 
 
 def can_complete(name: str, folder: Path, layout: Layout) -> bool:
-    """Return whether all official files are there but those that the copy beside them gives."""
-    if name not in COMPLETED:
-        return False
-    needed = [file for file in layout.files if file not in COMPLETED[name].FROM_COPY]
-    return all((folder / file).exists() for file in needed) and bool(_files(name, folder))
+    """Return whether all official files are there but those that the copy gives."""
+    return name in COMPLETED and all(
+        (folder / file).exists() for file in layout.files if file not in COMPLETED[name].FROM_COPY
+    )
 
 
 def complete_from_copy(name: str, folder: Path) -> list[Path]:
@@ -103,7 +104,7 @@ def layout_of_copy(name: str) -> Layout:
     """Return the counts that the copy of a benchmark must have."""
     copy = COPIES[name]
     owner = f"{copy.id} on the hub"
-    return Layout(folder="", files={}, rows=copy.rows, owner=owner)
+    return Layout(folder="", files={}, rows=copy.rows, splits=copy.splits, owner=owner)
 
 
 def _files(name: str, folder: Path) -> list[Path]:
@@ -114,8 +115,9 @@ def _files(name: str, folder: Path) -> list[Path]:
 def read_copy(name: str, folder: Path) -> list[Sample]:
     """Return the samples of a benchmark in the order of its parquet files.
 
-    They are those of the official files in another order; MMVet's abilities stay as the copy orders
-    them.
+    Their questions, answers and groups are those of the official files. Different are the names of
+    POPE's, ScienceQA's and TextVQA's samples and the order; MMVet's abilities stay as the copy
+    orders them.
 
     Parameters
     ----------
@@ -134,8 +136,10 @@ def read_copy(name: str, folder: Path) -> list[Sample]:
     apart = _pictures_apart(name, folder) if copy.pictures else {}
     samples = []
     for row in read_rows(_files(name, folder), copy.columns):
-        own = str(row[copy.key])
-        if not copy.pictures:
+        own = str(row[copy.key]) if copy.key else ""
+        if name in WITHOUT_PICTURES and not _bytes(row["image"]):
+            media = ""
+        elif not copy.pictures:
             media = _write(row["image"], folder, own)
         elif (image := row[copy.pictures[1]]) in apart:
             media = apart[image]

@@ -12,6 +12,7 @@ from pathlib import Path
 from sparsevlm.benchmarks.loaders.layout import (
     ASKED,
     EVAL_ZIP,
+    SHORT_ANSWER,
     DataError,
     Layout,
     read_jsonl,
@@ -86,6 +87,20 @@ def _sample(row: dict, label: dict) -> Sample:
         media=f"{IMAGES}/{row['image']}",
         question=row["text"],
         answer=label["label"],
+        split=row["category"],
+    )
+
+
+def copy_sample(row: dict, media: str, before: int) -> Sample:
+    """Return the sample of a row of the hub's copy.
+
+    It is named with its split: some versions of the copy count the questions within one.
+    """
+    return Sample(
+        id=f"{row['category']}.{row['question_id']}",
+        media=media,
+        question=f"{row['question'].strip()}\n{SHORT_ANSWER}",
+        answer=row["answer"].strip().lower(),
         split=row["category"],
     )
 

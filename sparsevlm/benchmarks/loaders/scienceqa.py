@@ -105,3 +105,28 @@ def from_copy(rows: Iterable[dict], folder: Path) -> Iterator[tuple[str, bytes]]
 def _content(row: dict, has_picture: bool) -> tuple:
     texts = [row["question"], row["hint"] or "", *row["choices"]]
     return (*(" ".join(text.split()) for text in texts), row["answer"], has_picture)
+
+
+def copy_sample(row: dict, media: str, before: int) -> Sample:
+    """Return the sample of a row of the hub's copy, named by its place: the copy has no ids.
+
+    Source
+    ------
+    The form of the question: LLaVA `scripts/convert_sqa_to_llava_base_prompt.py`, CQM-A.
+    """
+    options = zip(string.ascii_uppercase, row["choices"], strict=False)
+    lines = [
+        f"Context: {(row['hint'] or '').strip() or 'N/A'}",
+        f"Question: {row['question']}",
+        "Options: " + " ".join(f"({letter}) {choice}" for letter, choice in options),
+    ]
+    known = range(len(row["choices"]))
+    answer = require_one_of(row["answer"], known, f"row {before} of the table")
+    return Sample(
+        id=str(before),
+        media=media,
+        question="\n".join(lines).replace("  ", " ").strip() + f"\n{LETTER_ANSWER}",
+        answer=string.ascii_uppercase[answer],
+        split="image" if media else "text",
+        options=tuple(row["choices"]),
+    )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import (
     EVAL_ZIP,
+    SHORT_ANSWER,
     DataError,
     Layout,
     numbered,
@@ -76,6 +77,18 @@ def _sample(row: dict, name: str, answers: dict) -> Sample:
         question=row["text"],
         answer=Counter(answers[key]).most_common(1)[0][0],
         answers=tuple(answers[key]),
+    )
+
+
+def copy_sample(row: dict, media: str, before: int) -> Sample:
+    """Return the sample of a row of the hub's copy, with the OCR tokens of that copy."""
+    tokens = OCR_LINE + ", ".join(row["ocr_tokens"])
+    return Sample(
+        id=str(row["question_id"]),
+        media=media,
+        question="\n".join([row["question"].strip(), tokens, SHORT_ANSWER]),
+        answer=Counter(row["answers"]).most_common(1)[0][0],
+        answers=tuple(row["answers"]),
     )
 
 
