@@ -175,7 +175,8 @@ def save_figure(
     Parameters
     ----------
     fig : matplotlib.figure.Figure
-        Saved at its own size: make it with `figure_size`.
+        Saved at its own size: make it with `figure_size`. Its label, where it has one, goes into
+        the metadata as "about".
     name : str
         The file name without an extension.
     profile : Profile or str
@@ -211,7 +212,7 @@ def save_figure(
         _draw_marker(fig, marker)
     make_drawable(fig)
     target = folder_of(chosen, folder)
-    note = _note(name, chosen.slug, marker, sources)
+    note = _note(name, chosen.slug, marker, sources, str(fig.get_label()))
     files = []
     for kind in (kind for kind in FORMATS if kind in OUTPUT.formats):
         path = target / f"{name}.{kind}"
@@ -253,7 +254,7 @@ def data_text(data: pd.DataFrame) -> str:
     return data.to_csv(index=named, lineterminator="\n", float_format="%.6g")
 
 
-def _note(name: str, profile: str, marker: str, sources: Sequence[str]) -> str:
+def _note(name: str, profile: str, marker: str, sources: Sequence[str], about: str) -> str:
     """Provenance as one line of JSON. No time: the same results give the same file."""
     commit, dirty = provenance.git_state()
     return json.dumps(
@@ -265,6 +266,7 @@ def _note(name: str, profile: str, marker: str, sources: Sequence[str]) -> str:
             "commit": commit,
             "dirty": dirty,
             "versions": provenance.versions(),
+            **({"about": about} if about else {}),
         },
         sort_keys=True,
     )

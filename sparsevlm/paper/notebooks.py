@@ -32,12 +32,6 @@ class SourceCell:
         """Whether the cell is code, not Markdown."""
         return "[markdown]" not in self.head
 
-    @property
-    def code_lines(self) -> int:
-        """Lines that are neither blank nor only a comment."""
-        lines = (line.strip() for line in self.text.splitlines())
-        return sum(1 for line in lines if line and not line.startswith("#"))
-
 
 @dataclass(frozen=True)
 class Parameter:

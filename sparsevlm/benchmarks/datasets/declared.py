@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import field
 from functools import cache
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from sparsevlm.benchmarks.loaders.layout import Part
 from sparsevlm.models.checkpoints.declared import Repository
 
 FILE = Path(__file__).resolve().parents[3] / "data" / "datasets.yaml"
@@ -58,6 +58,57 @@ class Videos:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Part:
+    """What the file `part.json` in a benchmark's folder says: only a part of it is there.
+
+    Attributes
+    ----------
+    rows, splits : int and dict of str to int
+        As in `Layout`, of the part.
+    note : str
+        Which part it is, for tables: "questions about images only".
+    """
+
+    rows: PositiveInt
+    note: Annotated[str, Field(min_length=1)]
+    splits: dict[str, PositiveInt] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class HubCopy:
+    """A copy of a benchmark in parquet files of the hub, and how it is read.
+
+    Attributes
+    ----------
+    id : str
+        Of the data set since the move of 30 July 2026; lmms-lab/NAME, its name before, redirects.
+    config, split : str
+        As `datasets.load_dataset` takes them.
+    differs : str
+        Why a copy is not read.
+    key : str
+        The column that names a row; equal names are numbered. "" where there is none.
+    columns : tuple of str
+        What is used of it; () for a copy that is not read.
+    rows, splits
+        As in `Layout`: those of the copy, which may differ from the official ones.
+    pictures : tuple of str
+        Configuration that has the images apart and the column that names them; () where
+        an image is in its row.
+    """
+
+    id: str
+    split: str
+    config: str = "default"
+    differs: str = ""
+    key: str = "question_id"
+    columns: tuple[str, ...] = ()
+    rows: int = 0
+    splits: dict[str, int] = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, config=_STRICT)
 class Dataset:
     """How the data of a benchmark are had.
 
@@ -67,6 +118,8 @@ class Dataset:
         What is fetched, in this order.
     videos : Videos or None
         Where the videos are.
+    copy : HubCopy or None
+        A copy that the loaders read where the official files are not there.
     part : Part or None
         What `part.json` must say, where not the whole benchmark can be had as it is official.
     by_hand : str
@@ -75,6 +128,7 @@ class Dataset:
 
     sources: tuple[Source, ...] = ()
     videos: Videos | None = None
+    copy: HubCopy | None = None
     part: Part | None = None
     by_hand: str = ""
 

@@ -13,11 +13,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as validated
+from pydantic import TypeAdapter, ValidationError
 
+from sparsevlm.benchmarks.datasets.declared import Part
 from sparsevlm.models.checkpoints.places import room_for
 
 SHORT_ANSWER = "Answer the question using a single word or phrase."
@@ -82,23 +81,6 @@ class Layout:
             f"{folder} lacks {', '.join(names)}, which {source} has"
             for source, names in absent.items()
         ]
-
-
-@validated(frozen=True, config=ConfigDict(extra="forbid"))
-class Part:
-    """What the file `part.json` in a benchmark's folder says: only a part of it is there.
-
-    Attributes
-    ----------
-    rows, splits : int and dict of str to int
-        As in `Layout`, of the part.
-    note : str
-        Which part it is, for tables: "questions about images only".
-    """
-
-    rows: PositiveInt
-    note: Annotated[str, Field(min_length=1)]
-    splits: dict[str, PositiveInt] = field(default_factory=dict)
 
 
 def part_of(folder: str | Path) -> Part | None:

@@ -73,7 +73,7 @@ class ProfileRecords:
     def judges(self) -> str:
         """Who judged the open answers of the results that were read; "" for nobody."""
         results = [one for one in self._cache.values() if isinstance(one, Results)]
-        judged = {str(j) for one in results for j in one.judging.by_task.values() if j.used}
+        judged = {str(one.judging) for one in results if one.judging.used}
         return " ".join(sorted(judged))
 
 
