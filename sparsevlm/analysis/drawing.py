@@ -244,7 +244,8 @@ def tokens_axis(axes: Axes, values: Sequence[float], name: str) -> None:
 def apart(axes: Axes, values: Sequence[int]) -> list[int]:
     """Return those of rising values whose labels have room beside each other on a log axis."""
     inches = axes.get_position().width * axes.figure.get_figwidth()
-    least = (1.3 * max(values) / min(values)) ** (0.17 / inches)
+    label = 0.05 * len(str(max(values))) + 0.02
+    least = (1.3 * max(values) / min(values)) ** (label / inches)
     chosen = list(values[:1])
     for value in values[1:]:
         if value == values[-1]:
