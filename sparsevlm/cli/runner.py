@@ -151,10 +151,14 @@ def _html(notebook: Path) -> str:
 
 
 def _figures_of(page: Page) -> list[Path]:
-    """Return the files that bear the name of the notebook, and its changed parameters."""
+    """Return the files that bear the name of the notebook, and its changed parameters alone."""
     own = page.stem().removeprefix(page.name)
-    files = [*page.folder.glob(f"{page.name}{own}.*"), *page.folder.glob(f"{page.name}_*{own}.*")]
-    return sorted({path for path in files if ".partial" not in path.name})
+    files = {*page.folder.glob(f"{page.name}{own}.*"), *page.folder.glob(f"{page.name}_*{own}.*")}
+    others = tuple(f"_{name}-" for name in page.parameters if name not in page.changed)
+    return sorted(
+        path for path in files
+        if ".partial" not in path.name and not any(other in path.name for other in others)
+    )  # fmt: skip
 
 
 def export(run: NotebookRun, folder: Path, formats: Sequence[str], svg_text: bool) -> list[Path]:

@@ -141,8 +141,8 @@ class Rehearsal:
 def _verdict(body: dict) -> tuple:
     """A judge's reply to one question: of a video a verdict, of MM-Vet a number."""
     text = body["messages"][-1]["content"]
-    chosen = sum(text.encode()) % 3  # some right, some wrong, the same for the same answer
-    reply = {"pred": "yes" if chosen else "no", "score": 2 * chosen}
+    chosen = 1 + sum(text.encode()) % 2  # the same for the same answer
+    reply = {"pred": "yes", "score": 2 * chosen}
     of_video = "pred" in json.dumps(body["messages"])
     return ("json", 200, said(str(reply) if of_video else f"{chosen / 2}"), {})
 
