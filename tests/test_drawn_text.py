@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import matplotlib
 import pytest
+import torch
 
 matplotlib.use("Agg")
 
@@ -150,17 +151,23 @@ def spoil_all(data):
         return type(data)(spoil_all(part) for part in data)
     if isinstance(data, dict):
         return {key: spoil_all(part) for key, part in data.items()}
-    if hasattr(data, "__dataclass_fields__") and not hasattr(data, "tokens_in"):
+    if hasattr(data, "__dataclass_fields__") and not {"tokens_in", "select"} & {*dir(data)}:
         fields = {name: spoil_all(getattr(data, name)) for name in data.__dataclass_fields__}
         return replace(data, **fields)
     return data
+
+
+def draw_rating(data):
+    """P of the tour, whose rows are named by the raters."""
+    rating = torch.from_numpy(data.run.breakdowns[0].rating)
+    return tour_drawing.draw_rating(data, rating, rating.mean(0))
 
 
 FIGURES = {
     figure_2: [figure_2.draw],
     figure_3: [figure_3.draw],
     figure_6: [figure_6.draw],
-    tour: [tour_drawing.draw_scores, tour_drawing.draw_groups, tour_drawing.draw_life],
+    tour: [tour_drawing.draw_question, tour_drawing.draw_life, draw_rating],
 }
 
 

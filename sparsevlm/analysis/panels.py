@@ -13,13 +13,15 @@ from sparsevlm.analysis.survivors import (
     draw_survivors,
     draw_words,
     kept_outline,
+    shadow,
     shortened,
-)
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
     from sparsevlm.analysis.observe import AskedExample, RecordedExample
 
@@ -134,10 +136,11 @@ def draw_map(
     grid: tuple[int, int],
     color: str,
     target: Sequence[int] | None = None,
-) -> None:
+    image: Image | None = None,
+) -> float:
     """Draw one value per visual token; the shade follows the square root of the value.
 
-    The darkest shade is the 99.5th percentile, so that one sink does not bleach all others.
+    The darkest shade is the 99.5th percentile, which is returned: one sink bleaches no other.
 
     Parameters
     ----------
@@ -149,16 +152,20 @@ def draw_map(
         Of the ramp.
     target : sequence of int, optional
         Raster indices to outline.
+    image : PIL image, optional
+        As the model saw it, drawn as a shadow on the map.
     """
     rows, columns = grid
-    largest = np.nanpercentile(values, 99.5)
+    largest = max(float(np.nanpercentile(values, 99.5)), np.finfo(float).tiny)
+    where = {"extent": (0, columns, rows, 0), "interpolation": "nearest"}
     shades = ramp(color).with_extremes(bad="#dddddd")
-    axes.imshow(
-        np.sqrt(np.asarray(values) / largest).reshape(rows, columns), cmap=shades, vmin=0, vmax=1,
-        extent=(0, columns, rows, 0), interpolation="nearest",
-    )  # fmt: skip
+    shown = np.sqrt(np.asarray(values) / largest).reshape(rows, columns)
+    axes.imshow(shown, cmap=shades, vmin=0, vmax=1, **where)
+    if image is not None:  # a shadow on the map, so that the colors are those of the scale
+        axes.imshow(shadow(image), **where)
     outline(axes, grid, target)
     bare(axes)
+    return largest
 
 
 def outline(axes: Axes, grid: tuple[int, int], patches: Sequence[int] | None,
