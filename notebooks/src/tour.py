@@ -61,7 +61,7 @@ from sparsevlm.core import scoring
 P = scoring.mean_over_heads(data.attention[:, rating])  # [raters, visual tokens]
 scores = scoring.score(P)  # [visual tokens]: the mean of every column
 display(tour.say("scores", data, P, scores))
-files = page.save(tour_drawing.draw_rating(data, P, scores), "scores")
+files = page.save(tour_drawing.draw_rating(data, P, scores), "scores", data.table())
 
 # %% [markdown]
 # ## 3. How many stay, and which?
@@ -111,8 +111,8 @@ files = page.save(tour_drawing.draw_sequence(data, len(keep), len(left)), "seque
 # %% [markdown]
 # ## 6. And again, deeper in the model
 #
-# The deeper the layer, the less of the picture is needed. A merged token is a token like any other:
-# it can be kept or merged again.
+# What the text has read in one layer it carries to the next, so ever less of the picture has to
+# stay. A merged token is a token like any other: it can be kept or merged again.
 
 # %%
 display(tour.say("stages", data))

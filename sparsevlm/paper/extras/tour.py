@@ -19,10 +19,12 @@ from sparsevlm.analysis.report import templates
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.models.sizes import ModelSizes, kv_bytes, prefill_flops
+from sparsevlm.paper.figures import figure_2
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     from IPython.display import HTML, Markdown
     from torch import Tensor
 
@@ -79,6 +81,10 @@ class TourData:
     def keep(self) -> int:
         """How many tokens the budget leaves at the first stage, merged ones not counted."""
         return self.pruner.keep_at(self.run.stages[0].layer)
+
+    def table(self) -> pd.DataFrame:
+        """Every visual token before the first stage, see `figure_2.table`."""
+        return figure_2.table(figure_2.Figure2Data(self.about, self.run, 0))
 
     def word(self, place: int) -> str:
         """A word after the picture, for a sentence."""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from sparsevlm.paper.extras.tour import TourData
 
 QUESTION = "#0072B2"
-_MOST_STAGES = 3
+_FEWEST_COLUMNS = 3
 
 
 def draw_question(data: TourData) -> Figure:
@@ -165,16 +165,17 @@ def draw_life(data: TourData) -> Figure:
     from sparsevlm.analysis.survivors import draw_scale
 
     run = data.run
-    side = 6.69 / max(_MOST_STAGES, len(run.stages)) - 0.06
-    canvas = Canvas(6.75, 2 * side + 1.05)
+    side = 6.69 / max(_FEWEST_COLUMNS, len(run.stages)) - 0.06
+    tall = side * min(1.4, run.grid[0] / run.grid[1])
+    canvas = Canvas(6.75, 2 * tall + 1.05)
     for number, (stage, traced) in enumerate(zip(run.breakdowns, run.sample.stages, strict=True)):
-        x, low = 0.03 + number * (side + 0.06), 0.52 + side
+        x, low = 0.03 + number * (side + 0.06), 0.52 + tall
         canvas.text(x + side / 2, 0.04, stage_title(traced), ha="center", size=8)
-        axes = canvas.panel(x, 0.22, side, side)
+        axes = canvas.panel(x, 0.22, side, tall)
         values = run.on_grid(number, stage.scores)
         largest = draw_map(axes, values, run.grid, KEPT, run.target, run.image)
-        draw_scale(canvas.panel(x, 0.27 + side, side, 0.07), largest, ramp(KEPT), "score before it")
-        axes = canvas.panel(x, low, side, side)
+        draw_scale(canvas.panel(x, 0.27 + tall, side, 0.07), largest, ramp(KEPT), "score before it")
+        axes = canvas.panel(x, low, side, tall)
         draw_stage(axes, run, number, width=1.0)
         label = f"{len(traced.kept)} patches + {len(traced.groups)} merged tokens"
         if run.target:
@@ -190,7 +191,7 @@ def draw_answers(dense: AskedExample, pruned: AskedExample) -> Figure:
     canvas, side = Canvas(6.75, 2.75), 2.0
     for x, title, one, stage in ((0.03, "dense", dense, None), (2.15, "SparseVLM", pruned, -1)):
         left = one.sample.stages[stage].num_left if stage else one.sample.num_visual
-        canvas.text(x, 0.05, f"{title}: {left} visual tokens in the end", weight="bold")
+        canvas.text(x, 0.05, f"{title}: {left} visual tokens", weight="bold")
         axes = canvas.panel(x, 0.24, side, side)
         draw_stage(axes, one, stage, width=1.2)
         draw_answer(axes, one, y=-0.05, size=10)
