@@ -99,7 +99,7 @@ files = page.save(figure, "groups")
 # %% [markdown]
 # ## 5. What does the next layer read?
 #
-# The kept tokens in their order, then the merged ones, then the text, unchanged.
+# The kept and the merged tokens in place of the picture; all other tokens stay as they are.
 
 # %%
 import torch

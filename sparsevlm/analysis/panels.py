@@ -59,7 +59,7 @@ class Canvas:
             x / self.width, 1 - (y + height) / self.height,
             width / self.width, height / self.height,
         )  # fmt: skip
-        return self.figure.add_axes(box)
+        return self.figure.add_axes(box, anchor="N")
 
     def text(self, x: float, y: float, words: str, **how: object) -> None:
         """Text whose upper left corner (by default) lies at (x, y)."""

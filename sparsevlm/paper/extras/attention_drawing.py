@@ -110,5 +110,5 @@ def draw_layers(data: AttentionData) -> Figure:
     axes.set_xticks(layers[:: 1 + len(layers) // 12])
     axes.set_ylabel(label)
     axes.grid(axis="y")
-    axes.legend(loc="upper right")
+    axes.legend(loc="best")
     return figure

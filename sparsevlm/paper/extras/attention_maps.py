@@ -181,7 +181,7 @@ def table(data: AttentionData) -> pd.DataFrame:
     frame["on sinks"] = [
         100 * mean[where].sum() / mean.sum() for mean, where in zip(looked_at, found, strict=True)
     ]
-    return frame.astype(float).round(1)
+    return frame.astype({name: float for name in frame if name != "sinks"}).round(1)
 
 
 def lost_patches(data: AttentionData, number: int) -> list[int]:

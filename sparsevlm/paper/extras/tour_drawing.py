@@ -68,7 +68,8 @@ def draw_rating(data: TourData, rating: Tensor, scores: Tensor) -> Figure:
         (0.26, high, rating, names), (below, 0.3, scores[None], ["mean"]),
     ):  # fmt: skip
         axes = canvas.panel(left, y, width, tall)
-        shades = np.sqrt(values.numpy() / np.percentile(values.numpy(), 99.5))
+        largest = max(np.percentile(values, 99.5), np.finfo(float).tiny)
+        shades = np.sqrt(values.numpy() / largest)
         axes.imshow(shades, aspect="auto", cmap=colors, vmin=0, vmax=1,
                     extent=(0, values.shape[1], len(values), 0))  # fmt: skip
         bare(axes)
@@ -86,9 +87,10 @@ def draw_rating(data: TourData, rating: Tensor, scores: Tensor) -> Figure:
         canvas.text(left + width / 2, below + 0.36, "ticks: what is asked for", size=6, ha="center",
                     color=TEXT)  # fmt: skip
     canvas.text(4.7, 0.06, "the same scores on the picture", weight="bold")
-    axes = canvas.panel(4.7, 0.26, side, side)
+    tall = side * min(1.0, run.grid[0] / run.grid[1])
+    axes = canvas.panel(4.7, 0.26, side, tall)
     largest = draw_map(axes, scores.numpy(), run.grid, KEPT, run.target, run.image)
-    draw_scale(canvas.panel(4.7, 0.33 + side, side, 0.08), largest, colors, "score")
+    draw_scale(canvas.panel(4.7, 0.33 + tall, side, 0.08), largest, colors, "score")
     return canvas.figure
 
 
