@@ -31,9 +31,9 @@ help:
 	@echo "make reproduce   compute the missing results, then draw every table and figure (PROFILE=mini)"
 	@echo "make test        run the linter and the tests"
 	@echo "make types       check the types of core, runtime, methods and models (needs mypy)"
-	@echo "make lab         open JupyterLab; the notebooks are in notebooks/"
+	@echo "make lab         open JupyterLab here, with notebooks/explore.ipynb"
 	@echo "make figures     draw every table and figure again, from the results that are there"
-	@echo "make claims      write CLAIMS.md from the results that are there"
+	@echo "make claims      write artifacts/CLAIMS.md from the results that are there"
 	@echo "make site        write figures, claims and notebooks as web pages to artifacts/PROFILE/site"
 	@echo "make bench       measure what pruning costs beyond the smaller model it leaves"
 	@echo "make check       check that notebooks match their sources and bundled files are complete"
@@ -56,7 +56,7 @@ types: $(STAMP)
 	$(MYPY) --python-executable $(PY)
 
 lab: $(STAMP)
-	$(PY) -m jupyterlab --notebook-dir=.
+	$(PY) -m jupyterlab --notebook-dir=. notebooks/explore.ipynb
 
 figures: $(STAMP)
 	$(SPARSEVLM) run --profile $(PROFILE)

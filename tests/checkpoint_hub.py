@@ -37,6 +37,8 @@ class Hub:
         Files ("tree": the listing) that give a server error; repositories that ask for their terms.
     ranges : bool
         Whether a download can be continued.
+    says : (int, dict, bytes) or ()
+        What it answers to everything: status, headers, body.
     sizes : dict
         File name to a size that is stated instead of the true one.
     asked : list of (str, str)
@@ -53,6 +55,7 @@ class Hub:
     broken: set = field(default_factory=set)
     gated: set = field(default_factory=set)
     ranges: bool = True
+    says: tuple = ()
     sizes: dict = field(default_factory=dict)
     asked: list = field(default_factory=list)
     address: str = ""
@@ -117,6 +120,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
         def do_GET(self):
             parts = self.parts()
             hub.asked.append(("/" + "/".join(parts), self.headers.get("Range", "")))
+            if hub.says:
+                return self.reply(hub.says[0], hub.says[2], hub.says[1])
             name = "/".join(parts[2:4] if parts[0] == "api" else parts[1:3])
             if name in hub.moved:
                 to = self.path.replace(name, hub.moved[name])

@@ -92,12 +92,12 @@ def repositories(root: Path, names: Iterable[str] = BENCHMARKS, n: int = 8) -> d
         if name in SETS:
             _add_videos(name, official, found)
         for source in datasets()[name].sources:
-            for file in source.unpack if source.sha256 else ():
+            for file in source.unpack if source.of.sha256 else ():
                 questions[f"{official.name}/{file}"] = (official / file).read_bytes()
-            if source.kind == "github":
-                files = {f: (official / f.removeprefix(source.strip)).read_bytes()
-                         for f in source.files}  # fmt: skip
-                found[source.repository] = {**files, "README.md": b"code"}
+            if source.of.kind == "github":
+                files = {f: (official / f.removeprefix(source.of.strip)).read_bytes()
+                         for f in source.of.files}  # fmt: skip
+                found[source.of.id] = {**files, "README.md": b"code"}
     if "seed" in names:
         pictures = _read(root / "seed" / seed.IMAGES)
         found["AILab-CVC/SEED-Bench"] = {
@@ -171,9 +171,9 @@ def commits(repositories: Iterable[str]) -> dict[str, list[str]]:
     """Return commits of repositories, such that all declared revisions are among them."""
     found: dict[str, list[str]] = {name: [] for name in repositories}
     for one in datasets().values():
-        for source in [*one.sources, *([one.videos] if one.videos else [])]:
-            if source.revision != "main" and source.repository in found:
-                found[source.repository].append(source.revision.ljust(40, "0"))
+        for repository in one.repositories:
+            if repository.revision != "main" and repository.id in found:
+                found[repository.id].append(repository.revision.ljust(40, "0"))
     return {name: list(dict.fromkeys(known)) or ["b" * 40] for name, known in found.items()}
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from sparsevlm.benchmarks.sample import Sample
-from sparsevlm.evaluation.judges import TASKS
 from sparsevlm.evaluation.judges.chat import ChatJudge
+from sparsevlm.evaluation.judges.prompts import TASKS
 
 GOOD = "{'pred': 'yes', 'score': 4}"
 VIDEO, MM_VET = TASKS["tgif"], TASKS["mmvet"]

@@ -15,8 +15,9 @@ from pathlib import Path
 
 from judge_parrot import row
 
-from sparsevlm.evaluation.judges import TASKS, EndpointJudge
 from sparsevlm.evaluation.judges.client import RetryPolicy
+from sparsevlm.evaluation.judges.endpoint import EndpointJudge
+from sparsevlm.evaluation.judges.prompts import TASKS
 
 KEY = "sk-test-0123456789abcdef"
 GOOD = "{'pred': 'yes', 'score': 4}"

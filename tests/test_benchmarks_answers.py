@@ -156,7 +156,7 @@ def test_mmvet_by_ability_and_by_judge():
     result = score("mmvet", rows)
     assert result["score"] == pytest.approx(100 * (1 + 0.5 + 0 + 1) / 4)
     assert result["parts"] == pytest.approx({"ocr": 75.0, "math": 25.0})
-    judge = {"score": pytest.approx(65.0), "judged": 2, "broken": 1, "missing": 1}
+    judge = {"score": pytest.approx(100 * 1.3 / 3), "judged": 2, "broken": 1, "missing": 1}
     assert result["judge"] == judge
     with pytest.raises(ValueError, match="a score from 0 to 1"):
         score("mmvet", [rows[0] | {"verdict": {"score": 4}}])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import resource
 import socket
 import subprocess
 import sys
@@ -15,7 +17,8 @@ from filelock import FileLock
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.models.checkpoints.declared import CHECKPOINTS, Repository, find
 from sparsevlm.models.checkpoints.fetch import check, fetch, of_checkpoint
-from sparsevlm.models.checkpoints.places import CheckpointError, locate, place, read_lock
+from sparsevlm.models.checkpoints.orders import Order, Stock
+from sparsevlm.models.checkpoints.places import LOCK, CheckpointError, locate, place, read_lock
 
 WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
 NAME = "some/model"
@@ -64,7 +67,7 @@ def test_all_that_is_needed_and_nothing_else(hub, tmp_path):
     for name in WANTED:
         assert (found / name).read_bytes() == FILES[name]
     assert said[0].startswith("some/model @ 0123456789ab: 2.1 MB to fetch (a licence)")
-    assert check([of_checkpoint(checkpoint(), tmp_path)], say=said.append) == []
+    assert check([of_checkpoint(checkpoint(), tmp_path)]) == []
 
 
 def test_a_second_fetch_asks_the_hub_for_nothing(hub, tmp_path):
@@ -138,7 +141,7 @@ def test_a_file_that_changed_on_its_way(hub, tmp_path, name):
         get(hub, tmp_path)
     hub.altered = set()
     get(hub, tmp_path)  # nothing of the bad one is left in the way
-    assert check([of_checkpoint(checkpoint(), tmp_path)], say=list) == []
+    assert check([of_checkpoint(checkpoint(), tmp_path)]) == []
 
 
 def test_a_file_that_is_shorter_than_stated(hub, tmp_path):
@@ -152,7 +155,7 @@ def test_damage_on_the_disk_is_found(hub, tmp_path, name):
     get(hub, tmp_path)
     path = place(NAME, COMMIT, tmp_path) / name
     path.write_bytes(b"?" * len(FILES[name]))
-    (found,) = check([of_checkpoint(checkpoint(), tmp_path)], say=list)
+    (found,) = check([of_checkpoint(checkpoint(), tmp_path)])
     assert found == (
         f"some/model: {name} has another content than the hub says (damaged); fetch it again"
     )
@@ -187,6 +190,7 @@ def test_an_unknown_repository(hub, tmp_path):
 def test_a_dry_run(hub, tmp_path):
     assert get(hub, tmp_path, dry_run=True)[-1].startswith("would fetch 2.1 MB into")
     assert downloads(hub) == []
+    assert f"fetching 2.1 MB into {tmp_path}" in get(hub, tmp_path)
 
 
 def test_files_that_are_there_already(hub, tmp_path):
@@ -198,7 +202,7 @@ def test_files_that_are_there_already(hub, tmp_path):
     get(hub, tmp_path / "kept", source=have)
     asked = {name for name, _ in downloads(hub)}
     assert asked == WANTED - {"model-1.safetensors", "empty.txt"}  # empty ones need not come
-    assert check([of_checkpoint(checkpoint(), tmp_path / "kept")], say=list) == []
+    assert check([of_checkpoint(checkpoint(), tmp_path / "kept")]) == []
     assert len(list(have.iterdir())) == 2
     with pytest.raises(CheckpointError, match="nowhere is no folder"):
         get(hub, tmp_path / "other", source=tmp_path / "nowhere")
@@ -238,11 +242,84 @@ def test_the_command_takes_the_address_from_the_environment(tmp_path):
 
 
 def test_what_is_not_there_is_found_by_a_check(tmp_path):
-    said = []
-    assert check([of_checkpoint(find("mgm-7b"), tmp_path)], said.append)
-    assert "YanweiLi/MGM-7B has not been fetched" in said and said[-1] == "check: 2 problem(s)"
+    said = check([of_checkpoint(find("mgm-7b"), tmp_path)])
+    assert said[0] == "YanweiLi/MGM-7B has not been fetched" and len(said) == 2
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones():
     with pytest.raises(ValueError, match="unknown checkpoint 'llava'; known: llava-hf/"):
         find("llava")
+
+
+@pytest.mark.parametrize(("says", "said"), [
+    ((200, {"Content-Type": "text/html"}, b"<html>log in</html>"), "log in where your network"),
+    ((200, {"Content-Type": "application/json"}, b"[]"), "in place of the hub or GitHub about"),
+    ((302, {"Location": "/loop"}, b""), "connection to the hub failed .*redirects"),
+    ((401, {}, b""), "wants a login .*`hf auth login`"),
+    ((429, {"Retry-After": "7"}, b""), "too many requests .* again in 7 seconds"),
+    ((429, {}, b""), "too many requests .* again in an hour"),
+])  # fmt: skip
+@pytest.mark.parametrize("kind", ["model", "github"])
+def test_an_answer_that_is_none_is_one_sentence(hub, tmp_path, monkeypatch, kind, says, said):
+    hub.says = says
+    monkeypatch.setenv("SPARSEVLM_GITHUB", hub.address)
+    repository = replace(find("llava-7b").repositories[0], kind=kind)
+    with pytest.raises(CheckpointError, match=said) as raised:
+        fetch([Stock((Order(repository, tmp_path),))], endpoint=hub.address)
+    assert "\n" not in str(raised.value)
+
+
+def set_all(values: dict, **fields) -> dict:
+    for one in values["repositories"].values():
+        one.update(fields)
+    return values
+
+
+def set_files(values: dict, **fields) -> dict:
+    for one in values["repositories"].values():
+        one["files"] = [{**file, **fields} for file in one["files"]]
+    return values
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda values: [], "the file: Input should be an object"),
+    (lambda values: {**values, "format": 9}, "format: Input should be 1"),
+    (lambda values: {**values, "repositories": []}, "repositories: Input should be an object"),
+    (lambda values: set_all(values, files="x"), "files: Input should be a valid array"),
+    (lambda values: set_all(values, revision=None), "revision: Input should be a valid string"),
+    (lambda values: set_all(values, revision=""), "a revision is empty"),
+    (lambda values: set_files(values, size="12"), "size: Input should be a valid integer"),
+    (lambda values: set_files(values, kind="md5"), "kind: Input should be 'sha256' or 'git'"),
+    (lambda values: set_files(values, name="../x"), "'../x' leads out of its folder"),
+    (lambda values: set_files(values, name="/x"), "'/x' leads out of its folder"),
+])  # fmt: skip
+def test_a_lock_file_edited_by_hand(hub, tmp_path, change, said):
+    get(hub, tmp_path)
+    path = tmp_path / LOCK
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+    with pytest.raises(CheckpointError, match=f"cannot be read .*{said}.*; delete it and run"):
+        get(hub, tmp_path)
+
+
+def test_a_folder_that_is_a_file(hub, tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(CheckpointError, match="file.* cannot be used .File exists.*--folder"):
+        get(hub, tmp_path / "file")
+
+
+def test_a_dry_run_writes_nothing(hub, tmp_path):
+    get(hub, tmp_path / "not" / "there", dry_run=True)
+    assert not list(tmp_path.iterdir())
+
+
+def test_files_that_the_system_lets_grow_no_more(hub, tmp_path):
+    command = [sys.executable, "-m", "sparsevlm", "fetch", "llava-7b", "--folder", str(tmp_path)]
+    repository = find("llava-7b").repositories[0]
+    hub.commit = repository.revision
+    hub.repositories = {repository.id: {"a.safetensors": b"x" * 9999}}
+    done = subprocess.run(
+        command, env={**os.environ, "HF_ENDPOINT": hub.address, "HF_HUB_OFFLINE": "0"}, cwd=ROOT,
+        capture_output=True, text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000)),
+    )  # fmt: skip
+    assert done.returncode == 1 and "the disk is full at" in done.stderr.splitlines()[-1]

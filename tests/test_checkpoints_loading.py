@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 from importlib.util import find_spec
 
@@ -19,7 +20,8 @@ from tiny_checkpoints import (
 
 import sparsevlm as sv
 from sparsevlm.models.checkpoints import CHECKPOINTS, find
-from sparsevlm.models.checkpoints.loading import check_files, files_of, load
+from sparsevlm.models.checkpoints.contents import check_files, files_of
+from sparsevlm.models.checkpoints.loading import load
 from sparsevlm.models.checkpoints.places import CheckpointError
 from sparsevlm.models.prompts.llava import LlavaPromptBuilder
 
@@ -157,6 +159,43 @@ def test_no_folder_of_a_checkpoint(tmp_path):
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match="config.json is not JSON"):
         load(tmp_path, device="cpu")
+
+
+def in_config(**fields):
+    def change(folder):
+        values = json.loads((folder / "config.json").read_text())
+        values["text_config"] |= {k: v for k, v in fields.items() if k in values["text_config"]}
+        values |= {k: v for k, v in fields.items() if k not in values["text_config"]}
+        (folder / "config.json").write_text(json.dumps(values))
+
+    return change
+
+
+def of_weights(change):
+    def changed(folder):
+        path = folder / "model.safetensors"
+        path.write_bytes(change(path.read_bytes()))
+
+    return changed
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (in_config(num_hidden_layers=2), "weights are too many in .*do not belong together"),
+    (in_config(num_hidden_layers=9), "weights are missing in .*do not belong together"),
+    (in_config(vocab_size=200), "2 weights are of another shape in .*do not belong together"),
+    (in_config(image_token_index=None), "config.json cannot be used .*image_token_index"),
+    (in_config(image_token_index=99999), "no placeholder with the id 99999"),
+    (lambda folder: (folder / "config.json").write_text("[]"), "config.json must hold a JSON obj"),
+    (of_weights(lambda content: content[: len(content) // 2]), "safetensors is cut off or damaged"),
+    (of_weights(lambda _: b"<html>"), "safetensors is cut off or damaged"),
+    (of_weights(lambda _: b""), "safetensors is cut off or damaged"),
+])  # fmt: skip
+def test_files_that_do_not_belong_together(folders, tmp_path, change, said):
+    shutil.copytree(folders["llava"][0], tmp_path, dirs_exist_ok=True)
+    change(tmp_path)
+    with pytest.raises(CheckpointError, match=said) as raised:
+        load(tmp_path, device="cpu")
+    assert "\n" not in str(raised.value)
 
 
 def test_missing_weights_are_not_made_up(tmp_path):

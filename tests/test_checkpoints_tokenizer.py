@@ -9,7 +9,8 @@ import pytest
 import vocabularies
 from transformers import LlamaConfig, LlavaConfig, Qwen2VLConfig
 
-from sparsevlm.models.checkpoints.loading import builder_of, check_files
+from sparsevlm.models.checkpoints.contents import check_files
+from sparsevlm.models.checkpoints.loading import builder_of
 from sparsevlm.models.checkpoints.places import CheckpointError
 from sparsevlm.models.mini_gemini import MiniGeminiConfig
 

@@ -121,8 +121,9 @@ def test_the_data_of_a_figure_is_its_record(tmp_path, monkeypatch):
     with pytest.raises(NotRunError, match="figure_1.data.csv is not there"):
         claims_records.focus_lead(found, "sparsevlm", "tome")
     rows = "method,mean,low,high\nsparsevlm,16,13,19\ntome,2,1,3\n"
-    (tmp_path / "figure_1.data.csv").write_text(rows)
-    (tmp_path / "figure_7.data.csv").write_text(
+    (tmp_path / "mini").mkdir()
+    (tmp_path / "mini" / "figure_1.data.csv").write_text(rows)
+    (tmp_path / "mini" / "figure_7.data.csv").write_text(
         '"holders, image","holders, words"\n' + "0.3,0.5\n0.4,0.6\n" * 5
     )
     found = ProfileRecords("mini", MEASURES)
@@ -173,7 +174,7 @@ def test_the_file_is_written_when_something_changed(bare, tmp_path, monkeypatch)
     inputs = claims_file.inputs_id()
     assert not claims_file.is_current(page, stamp)
     claims_file.write(bare, inputs, page, stamp)
-    assert page.read_text() == claims_page.page(bare)
+    assert page.read_text() == claims_page.page(bare, "../")
     assert claims_file.is_current(page, stamp)
     page.write_text("edited by hand")
     assert not claims_file.is_current(page, stamp)
@@ -192,14 +193,14 @@ def test_check_compares_and_says_what_is_missing(bare, tmp_path, monkeypatch, ca
     monkeypatch.setattr(claims_collect, "collect", lambda: bare)
     page = tmp_path / "CLAIMS.md"
     assert not claims_file.check(page)
-    assert "(without records of mini, a100); run `sparsevlm claims`" in (capsys.readouterr().out)
+    assert "(without records of mini, a100); a maintainer runs" in capsys.readouterr().out
     page.write_text(claims_page.page(bare))
     assert claims_file.check(page)
 
 
 def test_the_committed_page_names_the_declared_claims():
-    named = re.findall(r"^\| `([^`]+)` \|", claims_file.PAGE.read_text(), re.MULTILINE)
-    assert sorted(named) == sorted(BY_ID), "run `sparsevlm claims`"
+    named = re.findall(r"^\| `([^`]+)` \|", claims_file.PUBLISHED.read_text(), re.MULTILINE)
+    assert sorted(named) == sorted(BY_ID), "run `sparsevlm publish`"
 
 
 def test_the_committed_page_is_what_the_records_give():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -97,7 +100,7 @@ def test_what_is_fetched_is_what_the_official_scripts_ask(name, hub, made, tmp_p
     assert not [file for file in left if file.endswith((".zip", ".partial"))]
     assert not [file for file in left if "never_asked" in file or ".cache" in file]
     assert problems([name], tmp_path) == []
-    assert check([kept(name, tmp_path)], say=list) == []
+    assert check([kept(name, tmp_path)]) == []
 
 
 def test_a_second_fetch_asks_for_nothing(hub, tmp_path):
@@ -255,12 +258,112 @@ def test_an_interrupt_while_unpacking(hub, tmp_path, monkeypatch):
     assert verify("seed", tmp_path / "seed_bench") == []
 
 
-def test_an_archive_that_is_cut(hub, tmp_path):
-    whole = hub.repositories["AILab-CVC/SEED-Bench"]["SEED-Bench-image.zip"]
-    hub.repositories["AILab-CVC/SEED-Bench"]["SEED-Bench-image.zip"] = whole[: len(whole) // 2]
+def test_an_archive_that_is_damaged_on_the_disk_comes_anew(hub, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(zipfile.ZipFile, "extract", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            get(hub, tmp_path, "seed")
+    archive = tmp_path / "seed_bench" / "SEED-Bench-image.zip"
+    archive.write_bytes(bytes(archive.stat().st_size))
     with pytest.raises(CheckpointError, match="image.zip cannot be unpacked .*thrown away"):
         get(hub, tmp_path, "seed")
-    assert "SEED-Bench-image.zip" not in files(tmp_path / "seed_bench")
+    get(hub, tmp_path, "seed")
+
+
+def cut(whole):
+    return whole[: len(whole) // 2]
+
+
+def encrypted(whole):
+    """Set the flag of encryption in all headers."""
+    changed = bytearray(whole)
+    for mark, flag in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        for found in re.finditer(re.escape(mark), whole):
+            changed[found.start() + flag] |= 1
+    return bytes(changed)
+
+
+def packed_otherwise(whole):
+    changed = bytearray(whole)
+    for found in re.finditer(re.escape(b"PK\x01\x02"), whole):
+        changed[found.start() + 10] = 99
+    return bytes(changed)
+
+
+def twice(whole):
+    with zipfile.ZipFile(io.BytesIO(whole)) as opened:
+        files_ = {name: opened.read(name) for name in opened.namelist()}
+    return zipped(files_ | {f"other/{Path(name).name}": b"another" for name in files_})
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (cut, "cannot be unpacked .* it is kept in"),
+    (encrypted, "cannot be unpacked .*encrypted.* it is kept in"),
+    (packed_otherwise, "cannot be unpacked .*compression.* it is kept in"),
+    (twice, "has both SEED-Bench-image/.* and other/.*one of which would be lost"),
+])  # fmt: skip
+def test_an_archive_that_cannot_be_unpacked_is_kept(hub, tmp_path, change, said):
+    files_ = hub.repositories["AILab-CVC/SEED-Bench"]
+    files_["SEED-Bench-image.zip"] = change(files_["SEED-Bench-image.zip"])
+    with pytest.raises(CheckpointError, match=said):
+        get(hub, tmp_path, "seed")
+    assert "SEED-Bench-image.zip" in files(tmp_path / "seed_bench")
+
+
+def test_a_file_out_of_an_archive_that_is_damaged_is_made_anew(hub, tmp_path):
+    get(hub, tmp_path, "scienceqa")
+    path = tmp_path / "scienceqa" / "llava_test_CQM-A.json"
+    content = path.read_bytes()
+    path.write_bytes(content[:99])
+    with pytest.raises(CheckpointError, match="not JSON .*llava_test_CQM-A.json, .*delete what is"):
+        get(hub, tmp_path, "scienceqa")
+    path.unlink()
+    get(hub, tmp_path, "scienceqa")
+    assert path.read_bytes() == content
+
+
+def test_members_that_lead_out_of_the_folder_do_not(hub, tmp_path):
+    files_ = hub.repositories["AILab-CVC/SEED-Bench"]
+    with zipfile.ZipFile(io.BytesIO(files_["SEED-Bench-image.zip"])) as opened:
+        members = {name: opened.read(name) for name in opened.namelist()}
+    members |= {
+        "../../../out.jpg": b"x",
+        "/absolute.jpg": b"x",
+        "a/.DS_Store": b"1",
+        ".DS_Store": b"2",
+    }
+    files_["SEED-Bench-image.zip"] = zipped(members)
+    get(hub, tmp_path / "data", "seed")
+    here = {path for path in files(tmp_path) if "out.jpg" in path or "absolute" in path}
+    pictures = "data/seed_bench/SEED-Bench-image"
+    assert here == {f"{pictures}/out.jpg", f"{pictures}/absolute.jpg"}
+
+
+def test_tables_go_also_where_their_pictures_were_written_later(hub, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr("sparsevlm.benchmarks.loaders.parquet.write_file", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            get(hub, tmp_path, "pope")
+    assert verify("pope", tmp_path / "pope") == []
+    assert get(hub, tmp_path, "pope")[-1] == "nothing had to be fetched"
+    assert not [
+        path for path in files(tmp_path) if path.endswith((".parquet", ".zip", ".metadata"))
+    ]
+
+
+@pytest.mark.parametrize("content", [b"<html>", b"[{}]", b"{}"])
+def test_questions_that_cannot_be_read(hub, tmp_path, content):
+    videos = hub.repositories["ermu2001/PLLaVATesting"]
+    name = next(n for n in videos if "MSVD" in n and n.endswith("test_q.json"))
+    whole, videos[name] = videos[name], content
+    with pytest.raises(CheckpointError, match="questions of msvd cannot be read .*delete test_q"):
+        get(hub, tmp_path, "msvd")
+    videos[name] = whole
+    with pytest.raises(CheckpointError, match="questions of msvd cannot be read .*delete test_q"):
+        get(hub, tmp_path, "msvd")
+    for file in ("test_q.json", "test_a.json"):
+        (tmp_path / layout_of("msvd").folder / file).unlink()
+    get(hub, tmp_path, "msvd")
 
 
 def test_seed_is_the_half_about_images_and_says_so(hub, tmp_path):
@@ -362,8 +465,7 @@ def test_the_page_names_what_comes_of_every_benchmark():
     assert set(declared.datasets()) == set(BENCHMARKS)
     for name, folder, questions, _, size in rows[2:]:
         one, layout = declared.datasets()[name], layout_of(name)
-        parts = [*one.sources, *([one.videos] if one.videos else [])]
-        assert float(size) == round(sum(part.about_bytes for part in parts) / 1e9, 1)
+        assert float(size) == round(sum(part.about_bytes for part in one.repositories) / 1e9, 1)
         known = (one.part.rows if one.part else 0) or layout.rows or layout_of_copy(name).rows
         assert (folder, int(questions.replace(",", ""))) == (layout.folder, known)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -42,6 +43,15 @@ def test_a_record_says_what_it_is(records):
         assert record["weights"] == "random" and record["provenance"]["versions"]["torch"]
         if record["clock"] != "CUDA events":
             assert "seconds" not in json.dumps(record), "a CPU record holds ratios only"
+
+
+def test_how_far_the_measurements_carry_follows_the_records(records):
+    measured, kind = efficiency.scope(records)
+    assert measured.startswith("Measured on: ") and kind.startswith("All are ratios of thread CPU")
+    gpu = {"clock": "wall clock", "provenance": {"device": "NVIDIA A100"}}
+    both = efficiency.scope({**records, "gpu": gpu})
+    assert "NVIDIA A100" in both[0] and re.match(r"\d of \d records hold ratios", both[1])
+    assert efficiency.scope({"gpu": gpu}) == ["Measured on: NVIDIA A100; all weights are random."]
 
 
 def test_overhead_is_taken_from_the_record(records):

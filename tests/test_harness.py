@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,16 +11,8 @@ from PIL import Image
 from tiny_checkpoints import picture, save_tiny
 
 import sparsevlm as sv
-from sparsevlm.benchmarks.loaders.layout import DataError
-from sparsevlm.cli.app import main
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.integrations.answering import Answerer, pictures_of
-from sparsevlm.integrations.local_task import (
-    find_task,
-    installed_tasks,
-    settings_of,
-    write_task,
-)
 from sparsevlm.integrations.settings import cut_at, generation_of, size_of
 from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.scenes import make_scene
@@ -123,73 +113,6 @@ def test_a_batch_size_is_a_number(size):
     assert size_of("4") == size_of(4) == 4
     with pytest.raises(ValueError, match="must be a positive number"):
         size_of(size)
-
-
-# Tasks with local data
-
-
-@pytest.fixture
-def tasks(tmp_path):
-    """A folder of tasks as lmms-eval has them, one including another."""
-    folder = tmp_path / "tasks" / "pope"
-    folder.mkdir(parents=True)
-    (folder / "pope.yaml").write_text(
-        'dataset_path: somebody/POPE\ntask: "pope"\ntest_split: test\n'
-        "doc_to_text: !function utils.text\n"
-    )
-    (folder / "pope_adv.yaml").write_text(
-        "include: pope.yaml\ntask: pope_adv\ndataset_name: Full\ntest_split: adversarial \n"
-    )
-    (folder / "full.yaml").write_text("group: pope_full\ntask:\n  - pope\n  - pope_adv\n")
-    return folder.parent
-
-
-def shard(folder: Path, name: str) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / name).touch()
-    return folder / name
-
-
-def test_a_local_task_is_theirs_with_other_data(tasks, tmp_path):
-    file = shard(tmp_path / "POPE" / "Full", "adversarial-00000-of-00001-ab12.parquet")
-    shard(tmp_path / "POPE" / "Full", "random-00000-of-00001.parquet")
-    path = write_task("pope_adv", tmp_path / "POPE", tmp_path / "out", tasks=tasks, instruction="")
-    import yaml
-
-    said = yaml.safe_load(path.read_text())
-    assert path.name == "pope_adv_local.yaml" and said["task"] == "pope_adv_local"
-    assert said["include"] == str(tasks / "pope" / "pope_adv.yaml")
-    assert (said["dataset_path"], said["dataset_name"]) == ("parquet", None)
-    assert said["dataset_kwargs"] == {"data_files": {"adversarial": [str(file)]}}
-    assert said["lmms_eval_specific_kwargs"]["default"]["post_prompt"] == ""
-    assert settings_of(path)["task"] == "pope_adv_local"
-    assert settings_of(find_task("pope_adv", tasks))["dataset_path"] == "somebody/POPE"
-    plain = write_task("pope_adv", tmp_path / "POPE", tmp_path / "plain", tasks=tasks)
-    assert "lmms_eval_specific_kwargs" not in plain.read_text()
-
-
-def test_what_has_no_local_task(tasks, tmp_path):
-    for task, match in [
-        ("vqa", "has no task 'vqa'"),
-        ("pope_full", "has no task 'pope_full'"),
-        ("pope", "no test-.*parquet in .* a copy of somebody/POPE"),
-    ]:
-        with pytest.raises(DataError, match=match):
-            write_task(task, tmp_path / "POPE", tmp_path, tasks=tasks)
-    (tasks / "loose.yaml").write_text("task: loose\n")
-    with pytest.raises(DataError, match="names no data set and split"):
-        write_task("loose", tmp_path / "POPE", tmp_path, tasks=tasks)
-    shard(tmp_path / "POPE" / "data", "test-00000-of-00002.parquet")
-    with pytest.raises(DataError, match="has 1 files like .*; a whole split has 00002"):
-        write_task("pope", tmp_path / "POPE", tmp_path, tasks=tasks)
-
-
-@pytest.mark.skipif(find_spec("lmms_eval") is not None, reason="lmms-eval is installed")
-def test_without_lmms_eval_the_command_says_what_to_install(tmp_path, capsys):
-    with pytest.raises(DataError, match="not installed"):
-        installed_tasks()
-    assert main(["lmms-task", "pope", str(tmp_path)]) == 2
-    assert "pip install 'sparsevlm-repro[lmms-eval]'" in capsys.readouterr().err
 
 
 def test_lmms_eval_finds_the_model_by_an_entry_point():

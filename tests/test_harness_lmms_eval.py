@@ -17,7 +17,6 @@ from synthetic_parquet import write_synthetic_parquet
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.benchmarks.loaders import load
-from sparsevlm.integrations.local_task import write_task
 
 if not find_spec("lmms_eval"):
     needs = "needs lmms-eval: pip install 'sparsevlm-repro[lmms-eval]'"
@@ -37,14 +36,30 @@ def lmms_eval(folder: Path, *arguments: str) -> str:
     return done.stdout + done.stderr
 
 
+def local_task(copy: Path, folder: Path) -> Path:
+    """The file of docs/lmms_eval.md; without the instruction, whose words the miniature lacks."""
+    import lmms_eval
+
+    asked = {"default": {"pre_prompt": "", "post_prompt": ""}}
+    task = {
+        "include": f"{lmms_eval.__path__[0]}/tasks/pope/pope.yaml", "task": "pope_local",
+        "dataset_path": "parquet", "dataset_name": None,
+        "dataset_kwargs": {"data_files": {"test": f"{copy}/data/test-*.parquet"}},
+        "lmms_eval_specific_kwargs": asked,
+    }  # fmt: skip
+    folder.mkdir()
+    path = folder / "pope_local.yaml"
+    path.write_text(json.dumps(task))  # which is YAML too
+    return path
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """What lmms-eval printed, its numbers, its answers by question, and our samples."""
     folder = tmp_path_factory.mktemp("lmms")
     official = folder / "pope"
     copy = write_synthetic_parquet("pope", official, folder / "POPE", n=SAMPLES)
-    # Without the instruction, whose words the miniature does not know.
-    task = write_task("pope", copy, folder / "tasks", instruction="")
+    task = local_task(copy, folder / "tasks")
     said = lmms_eval(
         folder, "--model", "sparsevlm",
         "--model_args", f"pretrained=mini-llava,method=sparsevlm,tokens={TOKENS}",

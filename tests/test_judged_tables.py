@@ -11,8 +11,10 @@ from test_claims import BY_ID
 
 from sparsevlm.analysis import report, study, tables
 from sparsevlm.analysis.study import DENSE_SETTING
-from sparsevlm.evaluation.judges import TASKS, JudgeError, MatchJudge, Verdict
-from sparsevlm.evaluation.judges.judgements import judgings
+from sparsevlm.evaluation.judges.interface import JudgeError, Verdict
+from sparsevlm.evaluation.judges.judgements import judging_of
+from sparsevlm.evaluation.judges.match import MatchJudge
+from sparsevlm.evaluation.judges.prompts import TASKS
 from sparsevlm.evaluation.judges.records import judge_rows, verdict_path
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.paper.claims import page as claims_page
@@ -74,7 +76,7 @@ def judge(store, records, make=Lenient, **settings):
 
 
 def results_of(store, profile, records, choice=""):
-    judging = judgings(profile, records, choice, store)
+    judging = judging_of(profile, records, choice, store)
     return study.from_records(profile, records, SHAPE, judging=judging)
 
 
@@ -117,7 +119,7 @@ def test_without_a_judgement_the_page_says_so_and_which_command_judges(store, vi
     assert "matched by rule, not judged; after `sparsevlm judge endpoint --profile mini" in said
     assert "--only table_3` the judged scores stand here" in said
     limited = replace(VIDEOS, limit=8, model="llava-7b", chosen_model=True)
-    said = str(judgings(limited, videos, "", store))
+    said = str(judging_of(limited, videos, "", store))
     assert "--profile mini --answered-by llava-7b --limit 8 --only table_3`" in said
 
 
@@ -170,14 +172,6 @@ def test_verdicts_read_by_older_rules_do_not_count(store, videos, tmp_path, monk
     monkeypatch.setattr("sparsevlm.evaluation.judges.chat.FORMAT", 3)
     judge(store, videos, folder=tmp_path)
     assert results_of(store, VIDEOS, videos).judging.of("tgif") is None
-
-
-def test_judged_numbers_of_the_miniature_replace_no_tracked_file(store, videos, tmp_path):
-    judge(store, videos, folder=tmp_path)
-    results = results_of(store, VIDEOS, videos)
-    assert results.profile.slug == "mini"
-    paths = table_3.REPORT.write(results, tmp_path / "figures")
-    assert {path.parent.name for path in paths} == {"mini-judged"}
 
 
 def test_the_papers_judged_numbers_are_compared_with_judged_ones_only(store, videos, tmp_path):

@@ -18,8 +18,9 @@ from pathlib import Path
 import pytest
 from judge_server import GOOD, KEY, QUICK, endpoint_judge, rows, said, serving, set_key
 
-from sparsevlm.evaluation.judges import TASKS, JudgeError, Verdict
 from sparsevlm.evaluation.judges.client import RetryPolicy
+from sparsevlm.evaluation.judges.interface import JudgeError, Verdict
+from sparsevlm.evaluation.judges.prompts import TASKS
 
 ROOT = Path(__file__).parents[1]
 
@@ -257,7 +258,8 @@ ASK = """
 import sys
 sys.path.insert(0, "tests")
 from judge_server import rows
-from sparsevlm.evaluation.judges import TASKS, EndpointJudge
+from sparsevlm.evaluation.judges.endpoint import EndpointJudge
+from sparsevlm.evaluation.judges.prompts import TASKS
 judge = EndpointJudge(task=TASKS["tgif"], folder=sys.argv[1], model="judge", address=sys.argv[2],
                       key_variable="JUDGE_KEY", parallel=1)
 print(len(judge.verdicts(rows(30))))

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 from judge_server import GOOD, KEY, endpoint_judge, rows, said, serving, set_key
 
-from sparsevlm.evaluation.judges import JudgeError, Verdict
+from sparsevlm.evaluation.judges.interface import JudgeError, Verdict
 
 
 @pytest.fixture

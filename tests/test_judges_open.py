@@ -10,7 +10,9 @@ from judge_parrot import row
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from sparsevlm.evaluation.judges import TASKS, JudgeError, OpenJudge, Verdict
+from sparsevlm.evaluation.judges.interface import JudgeError, Verdict
+from sparsevlm.evaluation.judges.open_model import OpenJudge
+from sparsevlm.evaluation.judges.prompts import TASKS
 
 VIDEO = TASKS["tgif"]
 WORDS = ["{'pred':'yes','score':4}", "<unk>", "<pad>", "<end>", "<user>", "<judge>"]
@@ -74,8 +76,7 @@ def greedy(model, tokenizer, messages, longest):
     return tokenizer.decode(ids[0, start:], skip_special_tokens=True).strip()
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_replies_are_greedy_and_do_not_depend_on_the_others_in_a_batch(folder, make, batch):
+def test_replies_are_greedy_and_do_not_depend_on_the_others(folder, make):
     model = save(folder)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     conversations = [VIDEO.prompt.messages(row) for row in rows(4)]
@@ -84,7 +85,7 @@ def test_replies_are_greedy_and_do_not_depend_on_the_others_in_a_batch(folder, m
     def keep(index, text, details):
         kept[index] = text
 
-    assert make(batch=batch, max_tokens=6).ask(conversations, keep) == {}
+    assert make(max_tokens=6).ask(conversations, keep) == {}
     texts = [greedy(model, tokenizer, messages, 6) for messages in conversations]
     assert [kept[i] for i in range(4)] == texts
     assert len(set(texts)) > 1
@@ -122,7 +123,7 @@ def test_a_folder_is_known_by_its_contents_not_its_place(folder, make, tmp_path)
 
 def test_settings_identify_the_judge(folder, make):
     save(folder)
-    judges = [make(), make(batch=2), make(dtype="bfloat16"), make(max_tokens=3)]
+    judges = [make(), make(dtype="bfloat16"), make(max_tokens=3)]
     assert len({str(judge.identity()) for judge in judges}) == len(judges)
     assert make(device="cuda").identity() == make().identity()
 
@@ -140,8 +141,6 @@ def test_a_model_of_the_hub_needs_a_full_revision(make, folder):
     save(folder)
     with pytest.raises(ValueError, match="a local folder has no revision"):
         make(revision="0" * 40)
-    with pytest.raises(ValueError, match="batch must be"):
-        make(batch=0)
 
 
 def test_a_model_that_is_no_chat_model_or_not_whole_is_refused(folder, make):

@@ -8,9 +8,9 @@ from functools import partial
 import pytest
 from judge_parrot import MM_VET, VIDEO, Parrot, row
 
-from sparsevlm.evaluation.judges import TASKS, Prompt, Verdict
 from sparsevlm.evaluation.judges.chat import key_of
-from sparsevlm.evaluation.judges.prompts import reference
+from sparsevlm.evaluation.judges.interface import Verdict
+from sparsevlm.evaluation.judges.prompts import TASKS, Prompt, reference
 from sparsevlm.evaluation.judges.replies import (
     ReplyError,
     read_fraction,

@@ -11,8 +11,8 @@ import sys
 
 import pytest
 
-from sparsevlm.evaluation.judges import JudgeError
 from sparsevlm.evaluation.judges.chat import Transcript, key_of
+from sparsevlm.evaluation.judges.interface import JudgeError
 from sparsevlm.evaluation.results.failures import RunError
 
 WHO = {"kind": "parrot"}

@@ -190,6 +190,29 @@ def test_a_copy_without_one_of_its_pictures(beside, nothing):
     assert "has no picture for val2014/COCO" in fault(name, folder)
 
 
+PICTURE = {"bytes": b"GIF89a", "path": "a.gif"}
+
+
+@pytest.mark.parametrize("beside", ["pope"], indirect=True)
+@pytest.mark.parametrize(("change", "said"), [
+    ({"image": [PICTURE, PICTURE]}, "a picture must be a structure of bytes and path, got a list"),
+    ({"image": "a.jpg"}, "a picture must be a structure of bytes and path, got a str"),
+    ({"image_source": None}, "damaged or of another version"),
+    ({"image_source": "../../../out"}, "names a picture 'val2014/../../../out.jpg'"),
+    ({"image_source": "elsewhere"}, "12 of 12 pictures are missing"),
+])  # fmt: skip
+def test_a_copy_with_odd_values(beside, change, said, tmp_path):
+    name, folder = beside
+    (table,) = files_of(folder, "default", "test")
+    rows = list(read_rows([table], ("image", "image_source")))
+    whole = table.read_bytes()
+    write_rows(table, [{**row, **change} for row in rows], ["image"] * ("image" not in change))
+    assert said in fault(name, folder)
+    assert not (tmp_path / "out.jpg").exists() and not (folder / "val2014").exists()
+    table.write_bytes(whole)  # as the next fetch brings it
+    assert len(load(name, folder, complete=False)) == 12
+
+
 def test_scienceqa_may_have_questions_without_a_picture(tmp_path):
     row = {"question": "Which is  colder?", "choices": ["ice", "steam"], "answer": 0, "hint": None}
     rows = [{**row, "image": None}, {**row, "image": {"bytes": None, "path": None}}]

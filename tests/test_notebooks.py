@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from notebook_rules import faults_of
 
 from sparsevlm.cli.check import notebook_problems as problems
 from sparsevlm.paper import notebooks
@@ -47,6 +48,9 @@ def sources(tmp_path):
 def test_the_notebooks_of_the_repository_have_no_problem():
     assert known_notebooks(), "no notebook was found"
     assert problems() == []
+    assert {name: faults_of(source_path(name)) for name in known_notebooks()} == dict.fromkeys(
+        known_notebooks(), []
+    )
 
 
 @pytest.mark.parametrize("name", known_notebooks())
@@ -57,7 +61,7 @@ def test_committed_notebooks_carry_no_output(name):
 
 
 def test_a_good_notebook_has_no_problem(sources):
-    assert problems(sources) == []
+    assert problems(sources) == faults_of(sources / "good.py") == []
 
 
 def test_generation_is_byte_stable_and_keeps_the_parameters_tag(sources):
@@ -75,10 +79,16 @@ def test_an_edited_source_is_out_of_step_until_it_is_generated_again(sources):
     assert problems(sources) == [] and write_notebooks(sources) == []
 
 
-def test_a_notebook_with_outputs_is_out_of_step(sources):
+def test_a_saved_executed_notebook_is_in_step_and_an_edited_one_is_not(sources):
     path = sources.parent / "good.ipynb"
     executed = json.loads(path.read_text())
+    executed["metadata"]["kernelspec"]["display_name"] = "another"
     executed["cells"][-1]["execution_count"] = 3
+    text = {"output_type": "stream", "name": "stdout", "text": ["mini"]}
+    executed["cells"][-1]["outputs"] = [text]
+    path.write_text(json.dumps(executed))
+    assert problems(sources) == []
+    executed["cells"][-1]["source"] = ["print(1)"]
     path.write_text(json.dumps(executed))
     assert ["differs" in problem for problem in problems(sources)] == [True]
 
@@ -104,15 +114,14 @@ LONG_DEF = "def f():\n" + "    x = 1\n" * 5
 )
 def test_a_limit_that_is_passed_is_named(sources, extra, what):
     (sources / "good.py").write_text(GOOD + extra)
-    write_notebooks(sources)
-    assert [problem for problem in problems(sources) if what in problem], problems(sources)
+    found = faults_of(sources / "good.py")
+    assert [fault for fault in found if what in fault], found
 
 
 @pytest.mark.parametrize("extra", ["\n# %%\nx = 1\n" * 17, f"\n# %%\n{LONG_DEF[:-10]}"])
 def test_a_limit_that_is_just_met_is_no_problem(sources, extra):
     (sources / "good.py").write_text(GOOD + extra)
-    write_notebooks(sources)
-    assert problems(sources) == []
+    assert faults_of(sources / "good.py") == []
 
 
 @pytest.mark.parametrize(
@@ -131,8 +140,8 @@ def test_a_limit_that_is_just_met_is_no_problem(sources, extra):
 )
 def test_a_badly_declared_parameter_is_named(sources, old, new, what):
     (sources / "good.py").write_text(GOOD.replace(old, new))
-    write_notebooks(sources)
-    assert [problem for problem in problems(sources) if what in problem], problems(sources)
+    found = faults_of(sources / "good.py")
+    assert [fault for fault in found if what in fault], found
 
 
 def test_parameters_are_read_with_their_types_and_defaults(sources):

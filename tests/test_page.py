@@ -29,10 +29,10 @@ def opened(tmp_path):
     return lambda **given: open_page("probe", given, tmp_path)
 
 
-def test_the_tracked_folder_is_for_what_the_repository_shows(opened):
-    page = opened()
-    assert (page.folder, page.stem(), page.stem("scores")) == (FIGURES, "probe", "probe_scores")
-    assert opened(profile="mini", tokens=64, limit=0, model="").folder == FIGURES
+def test_no_run_writes_to_the_tracked_folder(opened):
+    page, own = opened(), FIGURES / "mini"
+    assert (page.folder, page.stem(), page.stem("scores")) == (own, "probe", "probe_scores")
+    assert opened(profile="mini", tokens=64, limit=0, model="").folder == own
 
 
 @pytest.mark.parametrize(
@@ -45,6 +45,7 @@ def test_the_tracked_folder_is_for_what_the_repository_shows(opened):
         ({"profile": "a100", "tokens": 128}, "a100", "probe_part_tokens-128"),
         ({"model": "llava-13b", "profile": "a100"}, "a100+llava-hf_llava-1.5-13b-hf", "probe_part"),
         ({"question": "is it red ?"}, "mini", "probe_part_question-is-it-red"),
+        ({"question": "/home/me/a photo.jpg"}, "mini", "probe_part_question-a-photo-d2e522f0"),
     ],
 )
 def test_what_differs_from_it_has_a_folder_and_a_name_of_its_own(opened, given, folder, name):

@@ -11,12 +11,13 @@ import pytest
 import torch
 import transformers
 import vocabularies
-from test_mini_gemini_checkpoint import official_weights, raw_config, write
+from test_mini_gemini_checkpoint import official_weights, raw_config, small_towers, write
 from tiny_checkpoints import FAMILIES, save_every
 from tiny_mini_gemini import aux_config, small_config
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from sparsevlm.models.checkpoints.loading import KINDS, load
+from sparsevlm.models.checkpoints.contents import KINDS
+from sparsevlm.models.checkpoints.loading import load
 from sparsevlm.models.mini_gemini import MiniGeminiConfig, MiniGeminiForConditionalGeneration
 from sparsevlm.models.mini_gemini.checkpoint import load_official
 from sparsevlm.models.placement import place, stored_dtype
@@ -88,12 +89,13 @@ def test_no_copy_of_the_weights_of_mini_gemini_either(tmp_path, half_precision):
     config = MiniGeminiConfig(text_config=text, vision_config=vision, aux_config=aux_config(),
                               image_size_aux=64)  # fmt: skip
     model = MiniGeminiForConditionalGeneration(config)
-    write(tmp_path, raw_config(model), official_weights(model, torch.bfloat16))
+    raw = raw_config(model, **small_towers(config))
+    write(tmp_path, raw, official_weights(model, torch.bfloat16))
     size = size_of(model)
     del model
     torch.set_default_dtype(torch.float32)
     with peak_of_own_memory() as peak:
-        found = load_official(tmp_path, vision_config=vision, aux_config=aux_config())
+        found = load_official(tmp_path)
         place(found, "meta", torch.float16)
     assert found.device.type == "meta" and found.dtype is torch.float16
     assert size > 80e6 and peak[-1] < size / 3, (peak[-1], size)

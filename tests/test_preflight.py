@@ -80,7 +80,7 @@ def test_nothing_is_there(tmp_path):
         asked = f"MISSING {checkpoint.name}: not complete -> {checkpoint.name} has not been fetched"
         assert (asked in text) is used
     for name in ("gqa", "mmvet", "tgif", "activitynet"):
-        assert f"MISSING data of {name}: not complete -> {name}: there is no folder" in text
+        assert f"MISSING data of {name}: not in {tmp_path}" in text
     assert "NOTE    laion/" in text and "NOTE    judge: OPENAI_API_KEY is not set" in text
     assert "Estimates for one A100-80G at batch 1, not measurements" in text
     if not torch.cuda.is_available():

@@ -43,6 +43,8 @@ def test_a_clean_checkout_a_new_figure_and_a_changed_source(checkout):
 
     (checkout / "figures" / "f.svg").write_text("<svg>new</svg>")
     assert provenance.git_state() == (commit, False)  # what a run writes is no change of source
+    git(checkout, "commit", "-a", "-m", "a new figure")
+    assert provenance.git_state() == (commit, False)  # nor is it another commit
 
     (checkout / "sparsevlm" / "code.py").write_text("x = 2\n")
     assert provenance.git_state() == (commit, True)

@@ -31,7 +31,7 @@ number: int = 1
 # %%
 from pathlib import Path
 
-Path("{figures}").mkdir(exist_ok=True)
+Path("{figures}").mkdir(exist_ok=True, parents=True)
 _ = Path("{figures}/probe.svg").write_text("<svg/>")
 
 # %%
@@ -43,7 +43,7 @@ print("one over it is", 1 / number)
 def run(tmp_path, monkeypatch):
     """A notebook that writes a figure, then divides one by its parameter."""
     monkeypatch.setattr(pages, "FIGURES", tmp_path / "figures")
-    (tmp_path / "probe.py").write_text(SOURCE.format(figures=tmp_path / "figures"))
+    (tmp_path / "probe.py").write_text(SOURCE.format(figures=tmp_path / "figures" / "mini"))
     return NotebookRun(page_with(4), ("run-a",), tmp_path, tmp_path / "artifacts")
 
 

@@ -18,7 +18,7 @@ SOURCE = """\
 # %% [markdown]
 # # Figure {n}: probe & <friends>
 #
-# **Claim.** The question decides, and `code` is
+# **Claim.** The [question](../docs/x.md) decides, and `code` is
 # set as *code*.
 #
 # **What would falsify it.** The same survivors.
@@ -39,16 +39,17 @@ def folders(tmp_path, monkeypatch, report):
     monkeypatch.setattr(claims_collect, "collect", lambda: report)
     sources, figures = tmp_path / "src", tmp_path / "figures"
     executed = tmp_path / "artifacts" / "mini"
-    for folder in (sources, figures, executed):
+    shown = figures / "mini"
+    for folder in (sources, shown, executed):
         folder.mkdir(parents=True)
     for number in (10, 1, 2):
         (sources / f"figure_{number}.py").write_text(SOURCE.format(n=number))
     (sources / "table_1.py").write_text(SOURCE.format(n=0).replace("Figure 0", "Table 1"))
     for name in ("figure_1", "figure_10"):
-        Image.new("RGB", (1950, 900), "white").save(figures / f"{name}.png")
-    (figures / "figure_1.data.csv").write_text("a\n1\n")
-    (figures / "figure_1.partial.svg").write_text("")
-    (executed / "figure_1.html").write_text("<html>executed</html>")
+        Image.new("RGB", (1950, 900), "white").save(shown / f"{name}.png")
+    (shown / "figure_1.data.csv").write_text("a\n1\n")
+    (shown / "figure_1.partial.svg").write_text("")
+    (executed / "figure_1.html").write_text("<html><body class='x'><p>executed</p></body></html>")
     return {"artifacts": tmp_path / "artifacts", "figures": figures, "sources": sources}
 
 
@@ -86,6 +87,8 @@ def test_every_link_leads_somewhere(folders):
             file, _, anchor = target.partition("#")
             assert (index.parent / (file or name)).is_file(), target
             assert not anchor or anchor in pages[file or name].ids, target
+    notebook = Links(index.parent / "notebooks" / "figure_1.html")
+    assert notebook.open == [] and notebook.targets == ["../index.html#figure_1", "../claims.html"]
     assert "figures/figure_1.data.csv" in pages["index.html"].targets
     assert not [t for t in pages["index.html"].targets if "partial" in t]
 
@@ -116,7 +119,7 @@ def test_thumbnails_are_small_and_figures_whole(folders):
     with Image.open(index.parent / "thumbnails" / "figure_1.png") as small:
         assert small.width == site.THUMBNAIL_WIDTH
     copied = index.parent / "figures" / "figure_1.png"
-    assert copied.read_bytes() == (folders["figures"] / "figure_1.png").read_bytes()
+    assert copied.read_bytes() == (folders["figures"] / "mini" / "figure_1.png").read_bytes()
 
 
 def test_every_claim_is_there(folders, report):

@@ -46,7 +46,7 @@ def note_in_png(path) -> dict:
 def test_three_files_and_nothing_else(figure, tmp_path):
     files = style.save_figure(figure, "probe", "mini", ["b", "a"], folder=tmp_path)
     assert [path.name for path in files] == ["probe.pdf", "probe.png", "probe.svg"]
-    assert sorted(tmp_path.iterdir()) == files
+    assert sorted((tmp_path / "mini").iterdir()) == files
 
 
 def test_provenance_is_in_all_three(figure, tmp_path):
@@ -149,7 +149,7 @@ def test_a_named_index_is_data_and_an_unnamed_one_is_not(figure, tmp_path):
 def test_no_sidecar_of_an_earlier_figure_is_left(figure, tmp_path):
     style.save_figure(figure, "probe", "mini", folder=tmp_path, data=DATA)
     files = style.save_figure(figure, "probe", "mini", folder=tmp_path)
-    assert sorted(tmp_path.iterdir()) == sorted(files) and len(files) == 3
+    assert sorted((tmp_path / "mini").iterdir()) == sorted(files) and len(files) == 3
 
 
 def test_the_ids_of_clip_paths_do_not_depend_on_chance():
@@ -227,6 +227,6 @@ def test_a_committed_figure_is_what_the_records_give(name, tmp_path):
         style.save_figure(_redrawn(name), name, "mini", folder=tmp_path, study=study)
     drawn, committed = (
         re.sub(r"<metadata>.*?</metadata>", "", (folder / f"{name}.svg").read_text(), flags=re.S)
-        for folder in (tmp_path, FIGURES)
+        for folder in (tmp_path / "mini", FIGURES)
     )
     assert drawn == committed, "run `make figures`"

@@ -15,9 +15,8 @@
 # own time far above 2 % of an *oracle* that prunes at the same stages without deciding anything, a
 # share that grows with the number of tokens, or a peak of memory above the dense model's.
 #
-# The formulas and counts hold for the models at full size. The measurements shown here are **ratios
-# of thread CPU time on small models with random weights**; no GPU has been measured. They bound
-# what pruning adds; they are no speed-ups.
+# The formulas and counts hold for the models at full size. What was measured, on which model and
+# device, is printed first.
 
 # %% tags=["parameters"]
 profile: str = "mini"
@@ -33,6 +32,7 @@ from sparsevlm.paper.page import begin
 page = begin("efficiency", globals())
 records = efficiency.load()
 print("\n".join(f"{name}: {efficiency.about(one)}" for name, one in records.items()))
+Section("", sentences=efficiency.scope(records))
 
 # %% [markdown]
 # ## On paper
@@ -85,6 +85,6 @@ figure = efficiency_drawing.draw(records)
 files = page.save(figure, data=table)
 
 # %% [markdown]
-# **What this does not show.** The speed of a GPU. There a prompt of one image is bound by launching
-# kernels, which thread CPU time does not see. `sparsevlm bench --device cuda --shape
-# llava-1.5-7b` measures the architectures at full size; docs/speed.md says how, and what is open.
+# **What this does not show.** What a measurement on another device would say: on a GPU a prompt of
+# one image is bound by launching kernels, which thread CPU time does not see. docs/speed.md says
+# how to measure the architectures at full size with `sparsevlm bench --device cuda`.

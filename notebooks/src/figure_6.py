@@ -43,7 +43,7 @@ files = page.save(figure)
 
 # %% [markdown]
 # How much two questions about one image share: 1 is the same survivors, and two random choices of
-# that many tokens would share about as much as the last column says.
+# that many tokens would share about as much as the last column says. A single question has no rows.
 
 # %%
 figure_6.overlap_table(data)

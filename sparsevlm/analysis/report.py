@@ -102,7 +102,7 @@ def write(
     sections : sequence of Section
         The page.
     folder : str or path
-        Relative to the repository; a profile other than the miniature gets a folder of its own.
+        Relative to the repository; every profile has a folder of its own in it.
     """
     target = folder_of(profile, folder)
     page = templates().get_template("page.html.j2")
@@ -165,11 +165,11 @@ class Report:
         results : Results
             From `measure`.
         folder : str or path
-            Relative to the repository; a profile other than the miniature gets a folder of its own.
+            Relative to the repository; every profile has a folder of its own in it.
         """
-        data, place = (self.data or self.numbers)(results), place_of(results, folder)
+        data = (self.data or self.numbers)(results)
         files = save_figure(
-            self.figure(results), self.name, results.profile, results.ids, place, data
+            self.figure(results), self.name, results.profile, results.ids, folder, data
         )  # fmt: skip
         return files + self.write(results, folder) if self.has_page else files
 
@@ -177,14 +177,7 @@ class Report:
         """Write the page and its numbers; arguments as of `save`."""
         table = self.numbers(results)
         table.insert(0, "model", title(results))
-        place = place_of(results, folder)
-        return write(self.name, results.profile, table, self.page(results), place)
-
-
-def place_of(results: Results, folder: str | Path) -> Path:
-    """Return where results go: what was judged of the miniature replaces no tracked file."""
-    judged = any(one.used for one in results.judging.by_task.values())
-    return Path(folder) / ("mini-judged" if judged and results.profile.slug == "mini" else "")
+        return write(self.name, results.profile, table, self.page(results), folder)
 
 
 def title(results: Results) -> str:

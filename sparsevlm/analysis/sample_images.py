@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.miniature.registry import marker_of
+from sparsevlm.miniature.registry import MINIATURES
 
 FOLDER = DATA / "samples"
 
@@ -50,7 +50,14 @@ def sample_images() -> dict[str, SampleImage]:
     return {sample.name: sample for sample in made}
 
 
+def kind_for(model: str) -> str:
+    """Return the kind of image that a model was made for; a film's miniature sees clips alone."""
+    if model not in MINIATURES:
+        return "photograph"
+    return "clip" if MINIATURES[model].architecture == "video_llava" else "scene"
+
+
 def first_sample(model: str) -> str:
     """Return the image that a model is asked about first: one of the kind that it was made for."""
-    kind = "scene" if marker_of(model) else "photograph"
+    kind = kind_for(model)
     return next(sample.name for sample in sample_images().values() if sample.kind == kind)

@@ -20,7 +20,7 @@ from sparsevlm.analysis import statistics
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.backends import backend_of
-from sparsevlm.evaluation.judges.judgements import MATCHED, Judgings, judgings
+from sparsevlm.evaluation.judges.judgements import MATCHED, Judging, judging_of
 from sparsevlm.evaluation.plan import DENSE
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results.run import Record
@@ -66,7 +66,7 @@ class Results:
         The paper's numbers (`published.by_setting`).
     ours : str
         The method whose lead over the others is shown.
-    judging : Judgings
+    judging : Judging
         Who judged open answers; as text, what a page says of it.
     """
 
@@ -77,7 +77,7 @@ class Results:
     records: dict[tuple[str, int | None, str], Record] = field(default_factory=dict)
     paper: PaperNumbers = field(default_factory=dict)
     ours: str = OURS
-    judging: Judgings = MATCHED
+    judging: Judging = MATCHED
 
     @property
     def ids(self) -> list[str]:
@@ -144,7 +144,7 @@ def measure(
     run_missing : bool
         False to read finished records only.
     judge : str
-        See `judgings`.
+        See `judging_of`.
 
     Raises
     ------
@@ -153,7 +153,7 @@ def measure(
     """
     chosen = as_profile(profile).for_study(study)
     records = (ensure_records if run_missing else load_records)(chosen)
-    judging, backend = judgings(chosen, records, judge), backend_of(chosen.model)
+    judging, backend = judging_of(chosen, records, judge), backend_of(chosen.model)
     noted, sizes = chosen.noted(backend.note(chosen.benchmarks)), backend.sizes(chosen.model)
     return from_records(noted, records, sizes, ours, paper, judging)
 
@@ -164,7 +164,7 @@ def from_records(
     sizes: ModelSizes,
     ours: str = OURS,
     paper: PaperNumbers | None = None,
-    judging: Judgings = MATCHED,
+    judging: Judging = MATCHED,
 ) -> Results:
     """Return a study from records.
 

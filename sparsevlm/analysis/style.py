@@ -128,8 +128,8 @@ def figure_size(columns: Literal[1, 2] = 1, height: float | None = None) -> tupl
 
 
 def folder_of(profile: Profile, folder: str | Path = "figures") -> Path:
-    """Return where the figures of a profile go: those of the miniature are not in a subfolder."""
-    return ROOT / folder / ("" if profile.slug == "mini" else profile.slug)
+    """Return where the figures of a profile go, which git ignores."""
+    return ROOT / folder / profile.slug
 
 
 def save_figure(
@@ -146,12 +146,13 @@ def save_figure(
     Parameters
     ----------
     fig : matplotlib.figure.Figure
-        Saved at its own size: make it with `figure_size`.
+        Saved at its own size: make it with `figure_size`. Its label, where it has one, goes into
+        the metadata as "about".
     name : str
         The file name without an extension.
     profile : Profile or str
-        The profile whose results it shows. Its marker is drawn on the figure, and what is not of
-        the bundled miniature goes to a folder of its own inside `folder`.
+        The profile whose results it shows. Its marker is drawn on the figure, and its files go to
+        a folder of its own inside `folder`.
     sources : sequence of str
         Ids of the runs it was drawn from, written into the files' metadata.
     folder : str or path
@@ -180,7 +181,7 @@ def save_figure(
         _draw_marker(fig, marker)
     make_drawable(fig)
     target = folder_of(chosen, folder)
-    note = _note(name, chosen.slug, marker, sources)
+    note = _note(name, chosen.slug, marker, sources, str(fig.get_label()))
     files = []
     for kind in FORMATS:
         path = target / f"{name}.{kind}"
@@ -221,7 +222,7 @@ def data_text(data: pd.DataFrame) -> str:
     return data.to_csv(index=named, lineterminator="\n", float_format="%.6g")
 
 
-def _note(name: str, profile: str, marker: str, sources: Sequence[str]) -> str:
+def _note(name: str, profile: str, marker: str, sources: Sequence[str], about: str) -> str:
     """Provenance as one line of JSON. No time: the same results give the same file."""
     commit, dirty = provenance.git_state()
     return json.dumps(
@@ -233,6 +234,7 @@ def _note(name: str, profile: str, marker: str, sources: Sequence[str]) -> str:
             "commit": commit,
             "dirty": dirty,
             "versions": provenance.versions(),
+            **({"about": about} if about else {}),
         },
         sort_keys=True,
     )

@@ -54,9 +54,9 @@ def fetch(
     wanted = [fetching.of_checkpoint(one, folder) for one in CHECKPOINTS if one.name in models]
     if check:
         wanted += [stocks.kept(name, data) for name in benchmarks]
-        wrong = stocks.problems(benchmarks, data)
-        print("\n".join(wrong), end="\n" if wrong else "")
-        wrong += fetching.check(wanted)
+        wrong = stocks.problems(benchmarks, data) + fetching.check(wanted)
+        last = f"check: {len(wrong)} problem(s)" if wrong else "check: all is well"
+        print("\n".join([*wrong, last]))
         return FAILED if wrong else DONE
     wanted += [stocks.of_benchmark(name, data) for name in benchmarks]
     fetching.fetch([*wanted, stocks.tidied(data)], source=source, dry_run=dry_run)
@@ -104,6 +104,6 @@ def _known() -> list[str]:
     ]
     for name, one in datasets().items():
         parts = one.repositories
-        ids = ", ".join(dict.fromkeys(part.repository for part in parts))
+        ids = ", ".join(dict.fromkeys(part.id for part in parts))
         rows.append((name, sum(part.about_bytes for part in parts), ids))
     return [f"{name:<16} {size / GB:5.1f} GB  {where}" for name, size, where in rows]

@@ -83,10 +83,11 @@ def _say_hours(
         if settings:
             say(_line(name, estimate(settings, needs.models, source.quantization)))
     say(_line("total", whole))
-    say(
-        f"In total {whole.hours:.1f} GPU hours are paid for: runs that several of these share are "
-        "run once, and counted once."
-    )
+    if len(needs.notebooks) > 1:
+        say(
+            f"In total {whole.hours:.1f} GPU hours are paid for: runs that several of these share "
+            "are run once, and counted once."
+        )
 
 
 def _line(name: str, e: TimeEstimate) -> str:
@@ -119,17 +120,14 @@ def data(benchmarks: Iterable[str], source: CheckpointBackend) -> Iterator[Findi
         folder = Path(source.data) / layout_of(name).folder
         if wrong := verify(name, folder, complete=source.complete):
             parts = datasets()[name].repositories
-            size, unpacked = (
-                sum(part.about_bytes for part in these)
-                for these in (parts, datasets()[name].sources)
-            )
-            ids = dict.fromkeys(f"{part.repository} @ {part.revision[:12]}" for part in parts)
-            yield Finding(
-                f"data of {name}", "not complete", "missing",
-                f"{wrong[0]}; `sparsevlm fetch {name}` gets about {size / GB:.1f} GB from "
-                f"{', '.join(ids)}",
-                name, size + unpacked,
-            )  # fmt: skip
+            size = sum(part.about_bytes for part in parts)
+            unpacked = sum(source.of.about_bytes for source in datasets()[name].sources)
+            ids = dict.fromkeys(f"{part.id} @ {part.revision[:12]}" for part in parts)
+            get = f"`sparsevlm fetch {name}` gets about {size / GB:.1f} GB from {', '.join(ids)}"
+            state, why = "not complete", f"{wrong[0]}; "
+            if not folder.is_dir():
+                state, why = f"not in {folder}", ""
+            yield Finding(f"data of {name}", state, "missing", why + get, name, size + unpacked)
         elif part := part_of(folder):
             yield Finding(
                 f"data of {name}", f"a part in {folder}, {part.note} ({part.rows} questions)",
@@ -141,8 +139,8 @@ def data(benchmarks: Iterable[str], source: CheckpointBackend) -> Iterator[Findi
 
 def prompts(model: Checkpoint, source: CheckpointBackend) -> Iterator[Finding]:
     """Compare a prompt or more of every benchmark, token for token, with the official ones."""
-    from sparsevlm.models.checkpoints.contents import family_and_config
-    from sparsevlm.models.checkpoints.loading import builder_of, files_of
+    from sparsevlm.models.checkpoints.contents import family_and_config, files_of
+    from sparsevlm.models.checkpoints.loading import builder_of
     from sparsevlm.models.prompts.official import differences, prompts_of
 
     folder = Path(source.checkpoints)

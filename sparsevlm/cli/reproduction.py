@@ -69,7 +69,8 @@ def _report(plan, outcome) -> int:
         done = f"{len(outcome.executed) + len(outcome.current)} of {len(plan.notebooks)} notebooks"
         print(f"{where}: {done} done, {len(outcome.failed)} failed (reasons above)")
         return FAILED
-    print(f"{where}: {len(plan.runs)} evaluation runs, {len(plan.notebooks)} notebooks done")
+    there = f"; tables and figures are in figures/{where}" if plan.notebooks else ""
+    print(f"{where}: {len(plan.runs)} evaluation runs, {len(plan.notebooks)} notebooks done{there}")
     return DONE
 
 
@@ -89,11 +90,20 @@ def run(
 
 
 @app.command()
+def publish() -> int:
+    """For maintainers: let the repository show what `reproduce` has made of profile mini."""
+    from sparsevlm.cli.publish import publish as replace
+
+    replace(plan_of(chosen_profile("mini"), ()))
+    return DONE
+
+
+@app.command()
 def claims(
     ids: Ids = None,
-    check: Annotated[bool, flag("--check", "fail if CLAIMS.md is outdated")] = False,
+    check: Annotated[bool, flag("--check", "fail if the published CLAIMS.md is outdated")] = False,
 ) -> int:
-    """Write CLAIMS.md, or show single claims."""
+    """Write the claims page, artifacts/CLAIMS.md, or show single claims."""
     from sparsevlm.paper.claims import file as claims_file
 
     if check and ids:

@@ -31,7 +31,7 @@ from sparsevlm.paper.notebooks import SOURCES, known_notebooks, source_cells
 HERE = Path(__file__).parent
 PAPER = "https://arxiv.org/abs/2410.04417"
 THUMBNAIL_WIDTH = 960  # pixels; two columns of cards on a screen of twice the usual density
-SHOWN_FILES = (".pdf", ".png", ".svg", ".csv", ".md", ".html")
+SHOWN_FILES = (".pdf", ".png", ".svg", ".csv", ".tex", ".html")
 # Verdicts that share a color: something agrees, something does not, nothing can be said.
 TONES = {
     claims.REPRODUCED: "good",
@@ -105,7 +105,7 @@ def build(
     from sparsevlm.paper.claims.collect import collect
 
     source = artifacts / profile.slug
-    figures = figures if profile.slug == "mini" else figures / profile.slug
+    figures = figures / profile.slug
     cards = [card(sources / f"{name}.py", source, figures) for name in known_notebooks(sources)]
     site, new = source / "site", source / "site.partial"
     shutil.rmtree(new, ignore_errors=True)
@@ -150,8 +150,9 @@ def _templates() -> Environment:
 
 
 def inline(markdown: str) -> Markup:
-    """Return bold, emphasis and code of a notebook's paragraph as HTML."""
+    """Return bold, emphasis and code of a notebook's paragraph as HTML; of a link its text."""
     text = str(escape(" ".join(markdown.split())))
+    text = re.sub(r"\[([^]]+)\]\(([^)]+)\)", r"\1", text)
     text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
     text = re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", text)
     return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text))
@@ -203,11 +204,18 @@ def _copy(one: NotebookCard, source: Path, figures: Path, site: Path) -> None:
     for folder in ("notebooks", "figures", "thumbnails"):
         (site / folder).mkdir(parents=True, exist_ok=True)
     if one.executed:
-        shutil.copyfile(source / f"{one.name}.html", site / one.page)
+        text = (source / f"{one.name}.html").read_text(encoding="utf-8")
+        write_text(site / one.page, with_way_back(text, one.name))
     for name in one.files:
         shutil.copyfile(figures / name, site / "figures" / name)
     if one.image:
         _thumbnail(figures / one.image, site / "thumbnails" / one.image)
+
+
+def with_way_back(html: str, name: str) -> str:
+    """Return an executed notebook with links to the index and the claims, its tables scrollable."""
+    bar = _templates().get_template("way_back.html.j2").render(name=name)
+    return re.sub(r"(<body[^>]*>)", lambda found: f"{found[1]}\n{bar}", html, count=1)
 
 
 def _thumbnail(figure: Path, target: Path) -> None:

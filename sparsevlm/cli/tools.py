@@ -45,7 +45,7 @@ def upload(
 
     plan = plan_of(chosen_profile(profile), only)
     written = write_uploads(plan.runs, plan.store, folder, Path(default_data()))
-    print("\n".join(map(str, written)) or "no finished run of this profile has such a file")
+    print("\n".join(map(str, written)) or "no finished run without --limit has such a file")
     return DONE
 
 
@@ -97,7 +97,7 @@ def judge(
         str, option("further fields of a request; null leaves one out", "JSON")
     ] = "{}",
     price: Annotated[tuple[float, float] | None, option("of a million tokens", "IN OUT")] = None,
-    prompt: Annotated[str | None, option("another wording, as JSON", "FILE")] = None,
+    prompt: Annotated[str | None, option("another wording, as YAML or JSON", "FILE")] = None,
     reading: Annotated[
         Literal["official", "strict"], option("of replies about videos", "official|strict")
     ] = "official",
@@ -119,7 +119,10 @@ def judge(
     except ValueError as error:
         raise UsageError(str(error)) from None
     if not line:
-        print("no finished run of this profile needs a judge")
+        print(
+            f"no finished run of {asked.options} needs a judge; those of `reproduce --limit N` "
+            "are found by --limit N"
+        )
     return DONE
 
 
@@ -182,22 +185,3 @@ def significance(
     for what, why in failed.items():
         print(f"failed: {what}: {why}")
     return FAILED if failed else DONE
-
-
-@app.command("lmms-task")
-def lmms_task(
-    task: Annotated[str, typer.Argument(metavar="TASK", help="name of a task in lmms-eval")],
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="its data, as on the hub")],
-    out: Annotated[Path, option("where to write", "PATH")] = Path("lmms_tasks"),
-    instruction: Annotated[str | None, option("behind every question", "TEXT")] = None,
-) -> int:
-    """Let lmms-eval read a task's data from a folder."""
-    from sparsevlm.benchmarks.loaders import DataError
-    from sparsevlm.integrations.local_task import write_task
-
-    try:
-        path = write_task(task, folder, out, instruction=instruction)
-    except DataError as error:
-        raise UsageError(str(error)) from None
-    print(f"lmms-eval --tasks {path.stem} --include_path {path.parent}")
-    return DONE

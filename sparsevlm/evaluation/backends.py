@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from multiprocessing import current_process
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.benchmarks.counting import groups_of
@@ -31,41 +31,6 @@ if TYPE_CHECKING:
     from sparsevlm.models.prompt_builder import PromptBuilder
 
 DATA_VARIABLE, QUANTIZATION_VARIABLE = "SPARSEVLM_DATA", "SPARSEVLM_QUANTIZATION"
-
-
-class EvalBackend(Protocol):
-    """Supplies models, questions and images; picklable: it is sent to worker processes."""
-
-    def revision(self, model: str) -> str:
-        """Return the digest of everything of the model's files that can change an answer."""
-
-    def sizes(self, model: str) -> ModelSizes:
-        """Return the sizes of the model, without loading its weights."""
-
-    def modules(self, model: str) -> tuple[str, ...]:
-        """Return the modules of code that make the model's inputs and find its visual tokens."""
-
-    def samples(self, model: str, benchmark: str, n: int, seed: int) -> list[Sample]:
-        """Return at most `n` samples, whole groups; asking for as many as came gives the same."""
-
-    def media(self, model: str, samples: Sequence[Sample]) -> Iterable[list[Image]]:
-        """Return the images of each sample: none, one, or the frames of a clip."""
-
-    def version(self, model: str, samples: Sequence[Sample]) -> str:
-        """Return the digest of questions and images."""
-
-    def note(self, benchmarks: Sequence[str]) -> str:
-        """Return what readers must know of these benchmarks' data; "" for nothing."""
-
-    def load(
-        self, model: str, *, dtype: str | None, attention: str, device: str
-    ) -> tuple[PreTrainedModel, PromptBuilder]:
-        """Return the model and its prompt builder; without a dtype in the model's usual one."""
-
-
-def backend_of(model: str) -> EvalBackend:
-    """Return where a model and its questions come from."""
-    return MiniatureBackend() if model in MINIATURES else CheckpointBackend()
 
 
 def _modules(builder: PromptBuilder, classes: Sequence[str]) -> tuple[str, ...]:
@@ -274,6 +239,14 @@ class CheckpointBackend:
             model, dtype=dtype, device=device, attention=attention,
             quantization=self.quantization, folder=Path(self.checkpoints),
         )  # fmt: skip
+
+
+EvalBackend = MiniatureBackend | CheckpointBackend  # picklable: it is sent to worker processes
+
+
+def backend_of(model: str) -> EvalBackend:
+    """Return where a model and its questions come from."""
+    return MiniatureBackend() if model in MINIATURES else CheckpointBackend()
 
 
 @lru_cache(maxsize=16)

@@ -89,8 +89,11 @@ def load_model(profile: Profile) -> LoadedModel:
 
 @lru_cache(maxsize=2)
 def _load(name: str, dtype: str, attention: str, device: str) -> LoadedModel:
+    from sparsevlm.models.placement import no_progress_bar
+
     backend = backend_of(name)
-    model, builder = backend.load(name, dtype=dtype, attention=attention, device=device)
+    with no_progress_bar():
+        model, builder = backend.load(name, dtype=dtype, attention=attention, device=device)
     return LoadedModel(
         name, model, builder, backend.sizes(name), backend.revision(name), marker_of(name)
     )

@@ -7,6 +7,7 @@ pool.py (many of them at a time), workers.py (one of them).
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Iterable, Sequence
 
@@ -150,7 +151,9 @@ def execute_runs(
     failed: dict[str, str] = {}
     unfinished = []
     samples = sum(run.num_samples for run in todo)
-    with tqdm(total=samples, unit="samples", disable=not progress, mininterval=1) as bar:
+    # In a file, of a run of days, every update is a line.
+    often = 1 if sys.stderr.isatty() else 10
+    with tqdm(total=samples, unit="samples", disable=not progress, mininterval=often) as bar:
         while todo:
             outcome = run_all(todo, store, min(jobs, len(todo)), backend, bar)
             failed |= outcome.failed

@@ -2,8 +2,9 @@
 
 `explore` opens it in a notebook. What one question gave is an `Exploration` (`exploration`); a
 `session` asks and remembers; `engine` and `adjust` ask the model; `token_status`, `color_map`,
-`geometry` and `scene` say what is to be seen; `app` is the widget and `static` the same as a
-figure; `share` writes a folder to send. Looking at bundled answers needs no torch.
+`geometry` and `scene` say what is to be seen; `lesson` shows it in five steps; `app` is the
+widget and `static` the same as a figure; `share` writes a folder to send. Looking at bundled
+answers needs no torch.
 """
 
 from __future__ import annotations

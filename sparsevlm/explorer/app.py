@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import base64
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -11,10 +12,11 @@ import anywidget
 import ipywidgets as widgets
 import traitlets
 
-from sparsevlm.analysis.sample_images import sample_images
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.evaluation.paths import relative
-from sparsevlm.explorer.color_map import MODES, WRONG, ColorChoice
+from sparsevlm.explorer.color_map import MODES, ColorChoice
+from sparsevlm.explorer.lesson import LessonBar
+from sparsevlm.explorer.share import zipped
 from sparsevlm.explorer.state import COMPARISONS, ExplorerState
 from sparsevlm.models.images import load_image
 
@@ -27,7 +29,7 @@ VARIANTS = {
 }  # fmt: skip
 BASELINES = ("fastv", "pdrop", "tome", "random", "uniform", "dense")
 COMPARE_LABELS = ("nothing", "a second question", "the other methods")
-MODE_LABELS = ("what it is now", "when it was lost", "score", "attention")
+MODE_LABELS = ("the picture", "when it was lost", "score", "attention")
 
 
 class Explorer(ExplorerState):
@@ -81,51 +83,52 @@ class Controls:
 
     def __init__(self, state: ExplorerState) -> None:
         self.state, self._quiet = state, False
-        self.view, self.message = PatchView(), widgets.HTML()
+        self.view, self.message, self.lesson = PatchView(), widgets.HTML(), LessonBar()
         self._make()
         self._wire()
         self.box = widgets.VBox([
-            widgets.HBox([self.image, self.upload, self.hint]),
-            widgets.HBox([self.question, self.go]),
-            widgets.HBox([self.method, self.variant, self.tokens, self.compare]),
-            self.second,
-            widgets.HBox([self.mode, self.padding, self.release, self.share]),
-            widgets.HBox([self.head, self.word]),
+            self.lesson,
+            widgets.HBox([self.question, self.second, self.go, self.hint]),
             self.message, self.view,
+            widgets.HBox([widgets.Label("look at"), self.mode, self.word, self.head]),
+            widgets.HBox([self.image, self.upload, self.method, self.variant, self.tokens]),
+            widgets.HBox([self.compare, self.padding, self.release, self.share]),
         ])  # fmt: skip
         self.box.add_class("sv-controls")
+        self.view.add_class("sv-view")
         self.show()
 
     def _make(self) -> None:
-        samples = [(f"{s.title} ({s.kind})", s.name) for s in sample_images().values()]
-        self.image = _dropdown("image", [*samples, ("own image", OWN)], "330px")
+        samples = self.state.session.offered()
+        self.image = _dropdown("image", [*samples, ("own image", OWN)], "15em")
         self.upload = widgets.FileUpload(
-            accept="image/*", multiple=True, description="open an image",
+            accept="image/*", multiple=True, description="open image",
             tooltip="one image, or the frames of a video in the order of their names",
         )  # fmt: skip
-        self.hint = _dropdown("suggestions", [], "420px")
-        self.question = _text("question")
+        self.hint = _dropdown("", [], "13em")
+        self.question, self.second = _text("question"), _text("and")
         self.go = widgets.Button(description="ask", button_style="primary")
         methods = [("SparseVLM", "sparsevlm"), *((METHOD_STYLE[m].label, m) for m in BASELINES)]
-        self.method = _dropdown("method", methods, "230px")
-        self.variant = _dropdown("variant", list(VARIANTS.items()), "230px")
-        self.tokens = widgets.BoundedIntText(
-            description="budget", min=1, max=4096, layout={"width": "170px"}
-        )
+        self.method = _dropdown("method", methods, "12em")
+        self.variant = _dropdown("variant", list(VARIANTS.items()), "13em")
+        self.tokens = widgets.BoundedIntText(description="tokens", min=1, max=4096)
         self.compare = _dropdown(
-            "compare", list(zip(COMPARE_LABELS, COMPARISONS, strict=True)), "270px"
+            "compare with", list(zip(COMPARE_LABELS, COMPARISONS, strict=True)), "17em"
         )
-        self.second = _text("question 2")
         self.mode = widgets.ToggleButtons(
             options=list(zip(MODE_LABELS, MODES, strict=True)),
-            style={"button_width": "auto"}, layout={"margin": "2px 24px 2px 90px"},
+            style={"button_width": "auto"},
         )  # fmt: skip
-        self.head, self.word = _dropdown("head", [], "190px"), _dropdown("word", [], "230px")
-        self.padding = widgets.Checkbox(
-            description="show padding", indent=False, layout={"width": "130px"}
+        self.head, self.word = _dropdown("head", [], "8em"), _dropdown("of", [], "13em")
+        self.padding = widgets.Checkbox(description="show padding", indent=False)
+        self.release = widgets.Button(description="undo my changes", icon="undo")
+        self.share = widgets.Button(
+            description="share", icon="download", tooltip="trace, session, figure and code, to send"
         )
-        self.release = widgets.Button(description="undo my changes")
-        self.share = widgets.Button(description="share", tooltip="trace, figure and code")
+        self.upload.add_class("sv-open")
+        for button in (self.go, self.upload, self.release, self.share):
+            button.layout.width = "auto"
+        self.tokens.layout.width, self.padding.layout.width = "8.5em", "9em"
 
     def _wire(self) -> None:
         def on(widget: widgets.Widget, act: Callable) -> None:
@@ -145,6 +148,7 @@ class Controls:
             on(widget, lambda _: self._choose_colors())
         on(self.padding, lambda shown: setattr(state, "show_padding", shown))
         self.go.on_click(lambda _: self._do(lambda _: None))
+        self.lesson.on_turn(lambda by: self._do(lambda by: self.lesson.turn(state, by), by))
         self.release.on_click(lambda _: self._do(lambda _: state.release()))
         self.share.on_click(lambda _: self._share())
         self.view.on_msg(lambda _, content, buffers: self._do(self._clicked, content))
@@ -172,46 +176,69 @@ class Controls:
         if self._quiet:
             return
         state = self.state
-        before = (state.query, state.second, state.choice)
+        before = (state.query, state.second, state.choice, state.compare)
         try:
             act(value)
             self.show()
         except Exception as error:  # noqa: BLE001 - a message in the widget in place of a log
-            state.query, state.second, state.choice = before
-            self.say(str(error) or type(error).__name__, is_error=True)
+            state.query, state.second, state.choice, state.compare = before
+            self.say(str(error) or type(error).__name__, "alert")
             self._follow()
 
     def show(self) -> None:
         """Answer what is asked and draw it."""
         state, first = self.state, not self.view.scene
         if not all(map(state.session.is_known, state.queries())):
-            self.say("asking the model … (the first time it is loaded)")
+            self.say("Asking the model (the first time it is loaded) …")
         scene = state.scene()
         self.view.scene = scene
         if first:
             self.view.position = max(scene["stages"], default=0)  # where most is to be seen
         self.view.position = min(self.view.position, scene["positions"] - 1)
         self._follow()
-        self.say(state.caution())
+        self.say(state.caution(), "warning", details=state.spelling()[1])
 
-    def say(self, text: str, is_error: bool = False) -> None:
-        """Put a line above the patches; it is read aloud by a screen reader."""
-        color, role = (WRONG, "alert") if is_error else ("#555555", "status")
-        self.message.value = f'<div role="{role}" style="color:{color}">{escape(text)}</div>'
+    def say(self, text: str, kind: str = "status", link: str = "", details: Sequence = ()) -> None:
+        """Put a line above the patches; it is read aloud by a screen reader.
+
+        Parameters
+        ----------
+        text
+            Plain.
+        kind
+            "status", "warning" or "alert".
+        link
+            HTML that follows.
+        details
+            Words that the model knows.
+        """
+        role = "status" if kind == "status" else "alert"
+        known = f"<details><summary>It knows {len(details)} words</summary>" if details else ""
+        known += escape(", ".join(details)) + "</details>" if details else ""
+        line = f'<div role="{role}" class="sv-{kind}">{escape(text)} {link}{known}</div>'
+        self.message.value = line if text else ""
+        self.message.layout.display = "flex" if text else "none"
 
     def _share(self) -> None:
-        self.say("writing …")
+        self.say("Writing …")
         try:
-            self.say(f"written to {relative(self.state.share())}")
+            folder = self.state.share()
+            data = base64.b64encode(zipped(folder)).decode()
         except Exception as error:  # noqa: BLE001 - as above
-            self.say(str(error), is_error=True)
+            self.say(str(error), "alert")
+            return
+        name = f"{folder.name}.zip"
+        link = f'<a download="{name}" href="data:application/zip;base64,{data}">Download {name}</a>'
+        self.say(f"Written to {relative(folder)}.", link=link)
 
     def _follow(self) -> None:
         """Set every widget to what the state has, without asking again."""
         state, query, self._quiet = self.state, self.state.query, True
         try:
-            self.image.value = state.session.image.name or OWN
-            found = [("questions worth asking", ""), *((q, q) for q in state.suggestions())]
+            offered = [name for _, name in self.image.options]
+            name = state.session.image.name
+            self.image.value = name if name in offered else OWN
+            found = [("or choose one", ""), *((q, q) for q in state.suggestions())]
             _refill(self.hint, found, query.question)
             self.question.value = query.question
             is_variant = query.method in VARIANTS.values()
@@ -220,9 +247,12 @@ class Controls:
             self.variant.disabled = not is_variant
             self.tokens.value, self.tokens.disabled = query.tokens or 1, query.method == "dense"
             self.compare.value, self.second.value = state.compare, state.second
-            self.second.layout.display = "flex" if state.compare == "question" else "none"
+            compares = state.compare == "question"
+            self.second.layout.display = "flex" if compares else "none"
+            self.hint.layout.display = "none" if compares else "flex"
             self.release.disabled = query.is_plain
             self._follow_attention()
+            self.lesson.follow(state)
         finally:
             self._quiet = False
 
@@ -230,16 +260,16 @@ class Controls:
         state = self.state
         for widget in (self.head, self.word):
             widget.layout.display = "flex" if state.choice.mode == "attention" else "none"
+        self.mode.value = state.choice.mode
         if not state.session.is_known(state.query):
             return
         found = state.session.answer(state.query)
         choice = state.choice.fitting(found)
         heads = range(found.attention.num_heads)
         _refill(self.head, [("mean", MEAN), *((str(h), h) for h in heads)], choice.head)
-        words = ((found.words[word], word) for word in found.attention.words)
-        named = [("mean of the raters", MEAN), *words]
+        words = ((f"{found.words[word]} ({word + 1})", word) for word in found.attention.words)
+        named = [("the raters" if found.raters else "the last word", MEAN), *words]
         _refill(self.word, named, choice.word)
-        self.mode.value = choice.mode
 
 
 def _dropdown(name: str, options: list, width: str) -> widgets.Dropdown:
@@ -248,9 +278,8 @@ def _dropdown(name: str, options: list, width: str) -> widgets.Dropdown:
 
 def _text(name: str) -> widgets.Text:
     return widgets.Text(
-        description=name, continuous_update=False, layout={"width": "720px"},
-        placeholder="type a question and press Enter",
-    )  # fmt: skip
+        description=name, continuous_update=False, placeholder="type a question and press Enter"
+    )
 
 
 def _refill(dropdown: widgets.Dropdown, options: list, value: object) -> None:

@@ -1,4 +1,4 @@
-"""Attention of the raters to the visual tokens, by layer and head, small enough for a file."""
+"""Attention of the words to the visual tokens, by layer and head, small enough for a file."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 # One byte per value: logarithmic from 1e-6 to 1, steps of 5.6 %.
 DECADES = 6
-# A file holds at most this many values; beyond it the mean over heads only.
-MAX_VALUES = 400_000
+# A file holds at most this many values of all its answers together; see `WordAttention.for_file`.
+MAX_VALUES = 100_000
 # A token is a sink where words that do not rate attend to it this many times the mean.
 SINK_FACTOR = 10.0
 
@@ -51,7 +51,7 @@ class LayerRows:
     source
         Whose the columns are: original visual tokens, or ``num_visual + j`` for recycled ones.
     codes
-        uint8 ``[heads, raters, columns]``, see `encode`.
+        uint8 ``[heads, words, columns]``, see `encode`.
     """
 
     layer: int
@@ -60,13 +60,13 @@ class LayerRows:
 
 
 @dataclass(frozen=True)
-class RaterAttention:
-    """Softmax attention of the rating words to the visual tokens.
+class WordAttention:
+    """Softmax attention of words of the question to the visual tokens.
 
     Attributes
     ----------
     words
-        Positions in the text after the image: one per row.
+        Positions in the text after the image: one per row. All of them, or in a file the raters.
     layers
         In order. The last layer of a model is missing where attention is read from the layer just
         run, because nothing can be pruned after it.
@@ -83,38 +83,42 @@ class RaterAttention:
     single_heads: bool
 
     @classmethod
-    def of(cls, recording: Recording, raters: Sequence[int]) -> RaterAttention:
-        """Take the rows of some words from what was recorded.
+    def of(cls, recording: Recording, raters: Sequence[int]) -> WordAttention:
+        """Take the rows of all words from what was recorded.
 
         Parameters
         ----------
         recording
             Of every layer.
         raters
-            Positions in the text; without any, the last word, from which the answer is read.
+            Positions in the text: words that see no sinks, for these are found by the others.
         """
-        num_text = len(recording.relevance)
-        words = tuple(raters) or (num_text - 1,)
-        others = [index for index in range(num_text) if index not in words] or list(words)
+        every = tuple(range(len(recording.relevance)))
+        words = tuple(raters) or every[-1:]
+        others = [index for index in every if index not in words] or list(words)
         layers, sinks = [], []
         for stage in recording.stages:
-            ids, codes = stage.source.tolist(), encode(stage.rows[:, list(words)])
+            ids, codes = stage.source.tolist(), encode(stage.rows)
             layers.append(LayerRows(stage.attention_layer, tuple(ids), codes))
             mean = stage.rows[:, others].mean((0, 1))
             is_sink = mean > SINK_FACTOR * mean.mean()
             sinks.append(tuple(stage.source[is_sink].tolist()))
-        return cls(words, tuple(layers), tuple(sinks), single_heads=True)
+        return cls(every, tuple(layers), tuple(sinks), single_heads=True)
 
     @property
     def num_heads(self) -> int:
         """Heads that can be shown one by one; 0 where only the mean is known."""
         return self.layers[0].codes.shape[0] if self.single_heads and self.layers else 0
 
+    def is_whole(self, num_words: int) -> bool:
+        """Whether it has the rows of this many words, which are all, and of every head."""
+        return self.single_heads and len(self.words) == num_words
+
     def index_of(self, layer: int) -> int | None:
         """Place of a layer in `layers`; ``None`` for one that was not recorded."""
         return next((i for i, rows in enumerate(self.layers) if rows.layer == layer), None)
 
-    def values(self, layer: int, head: int | None = None, word: int | None = None) -> dict:
+    def values(self, layer: int, head: int | None, words: Sequence[int]) -> dict[int, float]:
         """Attention of a layer to every token that is there, ``{id: value}``.
 
         Parameters
@@ -123,8 +127,8 @@ class RaterAttention:
             A recorded layer; others give an empty dictionary.
         head
             One head, or ``None``: the mean over heads.
-        word
-            One of `words`, or ``None``: the mean over the raters.
+        words
+            Some of `self.words`; the mean over them is taken.
 
         Raises
         ------
@@ -136,20 +140,36 @@ class RaterAttention:
             return {}
         if head is not None and not 0 <= head < self.num_heads:
             raise ValueError(f"head {head} was not recorded; heads: {self.num_heads}, or the mean")
-        if word is not None and word not in self.words:
-            raise ValueError(f"word {word} did not rate; rows were recorded for {self.words}")
-        rows = decode(self.layers[index].codes)
-        by_word = rows.mean(0) if head is None else rows[head]
-        chosen = by_word.mean(0) if word is None else by_word[self.words.index(word)]
+        lacking = sorted(set(words) - set(self.words))
+        if lacking or not words:
+            raise ValueError(f"no rows of words {lacking} were recorded; there are {self.words}")
+        rows = self.layers[index].codes[:, [self.words.index(word) for word in words]]
+        chosen = decode(rows if head is None else rows[[head]]).mean((0, 1))
         return dict(zip(self.layers[index].source, chosen.tolist(), strict=True))
 
-    def for_file(self) -> RaterAttention:
-        """The same, reduced to the mean over heads where single heads would be too large."""
-        size = sum(rows.codes.size for rows in self.layers)
-        if size <= MAX_VALUES or not self.single_heads:
-            return self
-        means = tuple(
-            replace(rows, codes=encode(decode(rows.codes).mean(0, keepdims=True)))
-            for rows in self.layers
+    def for_file(self, raters: Sequence[int], most: int = MAX_VALUES) -> WordAttention:
+        """The same, or as much of it as fits into ``most`` values.
+
+        First single heads are given up for their mean, then the words that do not rate (the last
+        word stays where none does), then both.
+        """
+        some = tuple(word for word in raters if word in self.words) or self.words[-1:]
+        for words, single in ((self.words, True), (self.words, False), (some, True)):
+            found = self._reduced(words, single)
+            if sum(rows.codes.size for rows in found.layers) <= most:
+                return found
+        return self._reduced(some, single_heads=False)
+
+    def _reduced(self, words: tuple[int, ...], single_heads: bool) -> WordAttention:
+        rows = [self.words.index(word) for word in words]
+
+        def codes(all_codes: np.ndarray) -> np.ndarray:
+            chosen = all_codes[:, rows]
+            if single_heads or not self.single_heads:
+                return chosen
+            return encode(decode(chosen).mean(0, keepdims=True))
+
+        layers = tuple(replace(layer, codes=codes(layer.codes)) for layer in self.layers)
+        return replace(
+            self, words=words, layers=layers, single_heads=single_heads and self.single_heads
         )
-        return replace(self, layers=means, single_heads=False)

@@ -14,18 +14,19 @@ from typing import NamedTuple
 
 from sparsevlm.analysis.survivors import GROUP_COLORS, rgb
 from sparsevlm.explorer import token_status as status
+from sparsevlm.explorer.attention import DECADES
 from sparsevlm.explorer.exploration import Exploration
 
 MODES = ("status", "lost", "score", "attention")
 RIGHT, WRONG = "#00795A", "#B00020"
 GRAY = "#8c8c8c"  # of an average image
-ONLY_FIRST, ONLY_SECOND = "#D55E00", "#0072B2"
 # Cividis (Nunez, Anderton and Renslow 2018): the same order for common color-vision deficiencies.
 CIVIDIS = ("#00224E", "#123570", "#3B496C", "#575D6D", "#707173", "#8A8678", "#A59C74", "#C3B369",
            "#E1CC55", "#FEE838")  # fmt: skip
 LEVELS = 28
-# Fixed for every map of attention, so that two panels can be compared: 1e-6 to 1e-1, logarithmic.
-LOWEST, HIGHEST = -6.0, -1.0
+# Those of the figures and two more: with eight, groups that touch have differed in every trace.
+HUES = (*GROUP_COLORS, "#882255", "#999933")
+FIRST_LOST, LAST_LOST = "#f4f1ea", "#D55E00"
 
 
 def mixed(first: str, second: str, share: float) -> str:
@@ -73,22 +74,18 @@ class TokenStyle(NamedTuple):
 
 OUTLINED, PALE = TokenStyle(outlined=True), TokenStyle(share=0.90)
 JUST_DROPPED = TokenStyle(share=0.78)
-GROUPS = tuple(TokenStyle(mixed("#ffffff", c, 0.5), 0.72, c) for c in GROUP_COLORS)
+GROUPS = tuple(TokenStyle(mixed("#ffffff", c, 0.5), 0.72, c) for c in HUES)
 STATUS = (OUTLINED, JUST_DROPPED, PALE, *GROUPS)
 HEAT = (PALE, *(TokenStyle(heat_color(level), 0.8) for level in range(LEVELS)))
-DIFFERENCE = (
-    OUTLINED, PALE, TokenStyle(ONLY_FIRST, 0.62, ONLY_FIRST),
-    TokenStyle(ONLY_SECOND, 0.62, ONLY_SECOND),
-)  # fmt: skip
 
 
 def lost_styles(num_stages: int) -> tuple[TokenStyle, ...]:
     """Kept to the end; then for every stage: dropped there, and recycled there (with a dot)."""
     styles = [OUTLINED]
     for stage in range(num_stages):
-        # The earlier the paler.
-        color = heat_color(round((LEVELS - 1) * (1 - stage / max(1, num_stages - 1))))
-        styles += [TokenStyle(color, 0.78), TokenStyle(color, 0.78, "#ffffff")]
+        # The longer it was worth keeping, the louder.
+        color = mixed(FIRST_LOST, LAST_LOST, (stage + 1) / max(3, num_stages))
+        styles += [TokenStyle(color, 0.82), TokenStyle(color, 0.82, "#ffffff")]
     return tuple(styles)
 
 
@@ -104,11 +101,17 @@ class ColorMap:
         Lists of indices into `styles`, one per original token.
     at
         For every position of the slider, which list of codes.
+    scales
+        For every position the lowest and the highest value of a heat map, as text; or "".
+    notes
+        For every position, why there is nothing to see; or "".
     """
 
     styles: tuple[TokenStyle, ...]
     codes: tuple[tuple[int, ...], ...]
     at: tuple[int, ...]
+    scales: tuple[tuple[str, str] | str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -119,9 +122,10 @@ class ColorChoice:
     ----------
     mode
         "status": what every token is at this layer; "lost": at which stage it lost its place;
-        "score": by what it was judged; "attention": the rows of the raters.
+        "score": by what it was judged; "attention": how much words attend to it.
     head, word
-        For "attention": one head, one rating word; ``None``: the mean.
+        For "attention": one head, or ``None`` for the mean; one word, or ``None`` for the raters,
+        and without raters the last word, from which the answer is read.
 
     Raises
     ------
@@ -144,39 +148,43 @@ class ColorChoice:
             self.mode, head, self.word if self.word in found.attention.words else None
         )
 
+    def words(self, found: Exploration) -> tuple[int, ...]:
+        """The words whose attention is shown."""
+        known = found.attention.words
+        raters = tuple(word for word in found.raters if word in known)
+        return (raters or known[-1:]) if self.word is None else (self.word,)
+
 
 def color_map(found: Exploration, choice: ColorChoice) -> ColorMap:
     """Color one panel."""
+    positions = range(len(found.trace.tokens_in) + 1)
     if choice.mode == "lost":
         return _lost_map(found)
     if choice.mode == "status":
-        codes = tuple(_status_codes(shot) for shot in status.snapshots(found.trace))
-        return ColorMap(STATUS, codes, _snapshot_at(found))
-    levels = _score_levels if choice.mode == "score" else _attention_levels
-    positions = range(len(found.trace.tokens_in) + 1)
-    codes = tuple(_heat_codes(levels(found, position, choice), found) for position in positions)
-    return ColorMap(HEAT, codes, tuple(positions))
+        hues = status.group_hues(found.trace, len(HUES))
+        codes = tuple(_status_codes(shot, hues) for shot in status.snapshots(found.trace))
+        return ColorMap(STATUS, codes, snapshot_at(found))
+    make = _scores if choice.mode == "score" else _attention
+    levels, scales, notes = zip(*(make(found, position, choice) for position in positions),
+                                strict=True)  # fmt: skip
+    codes = tuple(_heat_codes(one, found) for one in levels)
+    return ColorMap(HEAT, codes, tuple(positions), scales, notes)
 
 
-def difference_map(first: Exploration, second: Exploration) -> ColorMap:
-    """Who keeps what: both, neither, only the first, only the second."""
-    one, two = status.snapshots(first.trace), status.snapshots(second.trace)
-    pairs = list(zip(_snapshot_at(first), _snapshot_at(second), strict=True))
-    known = sorted(set(pairs))
-    code = {(True, True): 0, (False, False): 1, (True, False): 2, (False, True): 3}
-    codes = []
-    for a, b in known:
-        in_one, in_two = set(one[a].kept), set(two[b].kept)
-        tokens = range(first.trace.num_visual)
-        codes.append(tuple(code[token in in_one, token in in_two] for token in tokens))
-    return ColorMap(DIFFERENCE, tuple(codes), tuple(known.index(pair) for pair in pairs))
+def plain_map(found: Exploration) -> ColorMap:
+    """The image as it is."""
+    return ColorMap((TokenStyle(),), ((0,) * found.trace.num_visual,),
+                    (0,) * (len(found.trace.tokens_in) + 1))  # fmt: skip
 
 
 def legend(found: Exploration, choice: ColorChoice) -> list[tuple[TokenStyle | str, str]]:
     """What the colors mean: (style or CSS gradient, text); the exact quantity for a heat map."""
     if choice.mode == "status":
-        texts = ("kept as itself", "recycled (a color per group)", "dropped at the last stage",
-                 "dropped before")  # fmt: skip
+        texts = (
+            "kept as itself",
+            "recycled: each group became one token; groups that touch differ in color",
+            "dropped at this stage", "dropped before",
+        )  # fmt: skip
         return list(zip((OUTLINED, GROUPS[0], JUST_DROPPED, PALE), texts, strict=True))
     if choice.mode == "lost":
         stages = found.trace.stages
@@ -189,14 +197,7 @@ def legend(found: Exploration, choice: ColorChoice) -> list[tuple[TokenStyle | s
             (recycled, "recycled at the end"),
         ]
     bar = "linear-gradient(90deg," + ",".join(CIVIDIS) + ")"
-    scale = "0 to 1" if choice.mode == "score" else "1e-6 to 1e-1, logarithmic"
-    return [(bar, f"{scale}: {quantity(found, choice)}"), (PALE, "no longer there")]
-
-
-def difference_legend(first: str, second: str) -> list[tuple[TokenStyle | str, str]]:
-    """The same for `difference_map`."""
-    texts = ("kept by both", "kept by neither", f"only by {first}", f"only by {second}")
-    return list(zip(DIFFERENCE, texts, strict=True))
+    return [(bar, quantity(found, choice)), (PALE, "no longer there")]
 
 
 def quantity(found: Exploration, choice: ColorChoice) -> str:
@@ -209,25 +210,26 @@ def quantity(found: Exploration, choice: ColorChoice) -> str:
             "share of tokens with a lower score at the latest stage; score is the softmax attention"
             f"{corrected}, mean over heads and raters"
         )
-    words = found.attention.words if choice.word is None else (choice.word,)
+    words = choice.words(found)
     named = ", ".join(f"“{found.words[word]}”" for word in words)
     mean = "mean of " if len(words) > 1 else ""
     head = "mean over heads" if choice.head is None else f"head {choice.head}"
-    return f"softmax attention of {mean}{named} in this layer of the pruned model, {head}"
+    return f"attention of {mean}{named} in this layer of the pruned model, {head}, logarithmic"
 
 
-def _snapshot_at(found: Exploration) -> tuple[int, ...]:
+def snapshot_at(found: Exploration) -> tuple[int, ...]:
+    """For every position of the slider, which of `snapshots` is seen."""
     positions = range(len(found.trace.tokens_in) + 1)
     return tuple(status.stages_before(found.trace, position) for position in positions)
 
 
-def _status_codes(shot: status.Snapshot) -> tuple[int, ...]:
+def _status_codes(shot: status.Snapshot, hues: dict[int, int]) -> tuple[int, ...]:
     def code(token: status.TokenStatus) -> int:
         if token.state == status.KEPT:
             return 0
         if token.state == status.DROPPED:
             return 1 if token.since == shot.layer else 2
-        return 3 + token.group % len(GROUPS)
+        return 3 + hues[token.group]
 
     return tuple(map(code, shot.tokens))
 
@@ -242,25 +244,43 @@ def _lost_map(found: Exploration) -> ColorMap:
     return ColorMap(lost_styles(len(layers)), (codes,), (0,) * (len(found.trace.tokens_in) + 1))
 
 
-def _score_levels(found: Exploration, position: int, choice: ColorChoice) -> dict[int, int]:
-    """Levels by rank at the latest stage, or before any at the first; nothing without scores."""
+Heat = tuple[dict[int, int], tuple[str, str] | str, str]  # levels by token, scale, note
+
+
+def _scores(found: Exploration, position: int, choice: ColorChoice) -> Heat:
+    """Levels by rank at the latest stage, or before any at the first."""
     stages = [stage for stage in found.trace.stages if stage.scores]
     done = [stage for stage in stages if stage.layer < position]
     if not stages:
-        return {}
+        return {}, "", "This method has no scores."
     stage = done[-1] if done else stages[0]
     order = sorted(stage.scores)
     most = max(1, len(order) - 1)
-    return {
+    levels = {
         identity: min(LEVELS - 1, int(bisect_left(order, score) / most * LEVELS))
         for identity, score in zip(stage.score_ids, stage.scores, strict=True)
     }
+    return levels, ("lowest", "highest"), ""
 
 
-def _attention_levels(found: Exploration, position: int, choice: ColorChoice) -> dict[int, int]:
-    """Levels by attention in the layer before a position; before any, in layer 0."""
-    values = found.attention.values(max(position - 1, 0), choice.head, choice.word)
-    return {identity: attention_level(value) for identity, value in values.items()}
+def _attention(found: Exploration, position: int, choice: ColorChoice) -> Heat:
+    """Levels by attention in the layer before a position; before any, in layer 0.
+
+    They run from the lowest to the highest value of this layer.
+    """
+    layer = max(position - 1, 0)
+    values = found.attention.values(layer, choice.head, choice.words(found))
+    if not values:
+        last = max((rows.layer for rows in found.attention.layers), default=-1)
+        why = ("it decides nothing, for no stage comes after it" if layer > last
+               else "this method reads that of later ones")  # fmt: skip
+        return {}, "", f"The attention of layer {layer} is not recorded: {why}. Move the slider."
+    logs = {identity: math.log10(value) for identity, value in values.items()}
+    low, high = min(logs.values()), max(logs.values())
+    step = (high - low) / LEVELS or 1.0
+    levels = {i: min(LEVELS - 1, int((value - low) / step)) for i, value in logs.items()}
+    least = "≤ " if low <= -DECADES else ""
+    return levels, (f"{least}{10**low:.2g}", f"{10**high:.2g}"), ""
 
 
 def _heat_codes(levels: dict[int, int], found: Exploration) -> tuple[int, ...]:
@@ -273,11 +293,3 @@ def _heat_codes(levels: dict[int, int], found: Exploration) -> tuple[int, ...]:
         for token in members.get(identity, (identity,)):
             codes[token] = 1 + level
     return tuple(codes)
-
-
-def attention_level(value: float) -> int:
-    """Color level of a value on the fixed scale."""
-    if value <= 0:
-        return 0
-    share = (math.log10(value) - LOWEST) / (HIGHEST - LOWEST)
-    return max(0, min(LEVELS - 1, int(share * LEVELS)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 from sparsevlm.evaluation.loaded import LoadedModel, load_model
 from sparsevlm.evaluation.recording import RecordingPruner
 from sparsevlm.explorer.adjust import AdjustedPruner
-from sparsevlm.explorer.attention import RaterAttention
+from sparsevlm.explorer.attention import WordAttention
 from sparsevlm.explorer.exploration import AnswerToken, Exploration, ModelInfo, Query
 from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.images import ImageInput
@@ -92,7 +93,7 @@ class Engine:
             pruned.num_text,
             self._compared(image, question, dense, pruned, adjusted),
             self._compared(image, question, pruned, dense, _dense_pruner()),
-            RaterAttention.of(recording, trace.stages[0].raters if trace.stages else ()),
+            WordAttention.of(recording, trace.stages[0].raters if trace.stages else ()),
         )
         grid = trace.grid or (1, trace.num_visual)
         fit = self.loaded.builder.fit
@@ -116,13 +117,31 @@ class Engine:
         """Words of a question that a word-level vocabulary lacks, each once."""
         return [w for w in dict.fromkeys(self._spelled(question).split()) if self._is_unknown(w)]
 
+    def known_words(self) -> list[str]:
+        """Words and letters of a word-level vocabulary, in the order in which it has them."""
+        tokenizer = self.loaded.builder.tokenizer
+        words = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
+        return [word for word in words if word.isalnum() and (len(word) == 1 or word.islower())]
+
     def _spelled(self, question: str) -> str:
-        """The question; a word that the vocabulary has in lower case only is written so."""
-        words = question.split(" ")
-        lower = [self._is_unknown(word) and not self._is_unknown(word.lower()) for word in words]
-        return " ".join(
-            word.lower() if is_lower else word for word, is_lower in zip(words, lower, strict=True)
-        )
+        """The question as a word-level vocabulary has it; others take every word as it is typed.
+
+        Punctuation is split off its word, and left out where the vocabulary has none of its kind.
+        A word that is unknown is tried in lower case and in the singular.
+        """
+        if not self._is_unknown(question):
+            return question
+        parts = re.findall(r"'s\b|\w+|[^\w\s]", question.replace("’", "'"))
+        words = [self._known_form(part) for part in parts]
+        if words[0] == "A":
+            words[0] = "a"  # the article, not the option of this name
+        return " ".join(word for word in words if word[0].isalnum() or not self._is_unknown(word))
+
+    def _known_form(self, word: str) -> str:
+        lower = word.lower()
+        forms = [word, lower, {"'s": "is", "colour": "color", "colours": "color"}.get(lower, lower)]
+        forms += [lower[: -len(end)] for end in ("s", "es") if lower.endswith(end)]
+        return next((form for form in forms if form and not self._is_unknown(form)), word)
 
     def _is_unknown(self, word: str) -> bool:
         tokenizer = self.loaded.builder.tokenizer

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.evaluation.results.atomic import replacing
-from sparsevlm.explorer.attention import RaterAttention
+from sparsevlm.explorer.attention import MAX_VALUES, WordAttention
 from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.images import ImageInput
 from sparsevlm.models.sizes import ModelSizes
@@ -150,7 +152,7 @@ class Exploration:
     dense, pruned
         The answers of the dense model and under the method.
     attention
-        Of the raters, or of the last word for a method without raters.
+        Of the words to the visual tokens; a file may have room for the raters' alone.
     """
 
     query: Query
@@ -161,12 +163,42 @@ class Exploration:
     num_text: int
     dense: tuple[AnswerToken, ...]
     pruned: tuple[AnswerToken, ...]
-    attention: RaterAttention
+    attention: WordAttention
 
     @property
     def raters(self) -> tuple[int, ...]:
         """Words that rated; none for a method without raters."""
         return tuple(self.trace.stages[0].raters) if self.trace.stages else ()
+
+    @property
+    def title(self) -> str:
+        """Method and budget, and all that was changed by hand."""
+        query = self.query
+        budget = (
+            "" if query.tokens is None or query.method == "dense" else f", {query.tokens} tokens"
+        )
+        changed = "" if query.is_plain else f" · by hand: {self.by_hand()}"
+        return METHOD_STYLE[query.method].label + budget + changed
+
+    def by_hand(self, every: bool = False) -> str:
+        """What was changed by hand, in words; with ``every`` patch by its number."""
+        query, parts = self.query, []
+        if query.raters is not None:
+            words = " and ".join(f"“{self.words[index]}”" for index in query.raters)
+            parts.append(f"{words} rate" + ("s" if len(query.raters) == 1 else ""))
+        for tokens, verb in ((query.keep, "stay"), (query.drop, "go")):
+            if tokens:
+                patches = f"{len(tokens)} patch" + ("" if len(tokens) == 1 else "es")
+                numbers = f" ({', '.join(map(str, tokens))})" if every else ""
+                parts.append(f"{patches} forced to {verb}{numbers}")
+        return ", ".join(parts)
+
+    @property
+    def about(self) -> str:
+        """Question, method, budget and every change, for a file that is found alone."""
+        plain = replace(self, query=self.query.plain()).title
+        changed = self.by_hand(every=True) or "nothing"
+        return f"“{self.query.question}” · {plain} · changed by hand: {changed}"
 
     @property
     def same_answer(self) -> bool:
@@ -194,10 +226,13 @@ class SavedSession:
         ValueError
             If the answers alone would be larger than 1 MB.
         """
+        many = len(self.explorations)
         small = tuple(
-            replace(found, attention=found.attention.for_file()) for found in self.explorations
+            replace(found, attention=found.attention.for_file(found.raters, MAX_VALUES // many))
+            for found in self.explorations
         )
-        content = _FILE.dump_python(replace(self, explorations=small), exclude={"image"})
+        content = {"about": [found.about for found in self.explorations]}
+        content |= _FILE.dump_python(replace(self, explorations=small), exclude={"image"})
         alone = len(_file_bytes(content))
         for image in self.image.for_file():
             rows = [*image["frames"], *image.get("asked", ())]
@@ -228,10 +263,21 @@ class SavedSession:
             content = json.loads(gzip.decompress(Path(path).read_bytes()))
             if content.pop("format") != FORMAT:
                 raise ValueError("another format")
-            return _FILE.validate_python(content)
+            found = _FILE.validate_python(content)
+            if not found.explorations:
+                raise ValueError("it holds no answer")
+            return found
         except FileNotFoundError:
             raise
-        except (OSError, EOFError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (
+            OSError,
+            EOFError,
+            zlib.error,
+            AttributeError,
+            KeyError,
+            TypeError,
+            ValueError,
+        ) as error:
             raise ValueError(
                 f"{path} is not a complete explorer session ({FORMAT}); share it again"
             ) from error

@@ -3,85 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from html import escape
-from statistics import fmean
 
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.explorer.color_map import (
-    RIGHT,
-    WRONG,
+    OUTLINED,
+    PALE,
     ColorChoice,
     ColorMap,
     TokenStyle,
     color_map,
-    difference_legend,
-    difference_map,
     legend,
+    plain_map,
+    snapshot_at,
 )
 from sparsevlm.explorer.exploration import AnswerToken, Exploration, ModelInfo
 from sparsevlm.explorer.geometry import Geometry, Montage
 from sparsevlm.explorer.token_status import (
+    PrefillCost,
     Snapshot,
     snapshots,
     stage_positions,
     stages_before,
     token_histories,
 )
-from sparsevlm.models.sizes import kv_bytes, prefill_flops
 
-
-@dataclass(frozen=True)
-class PrefillCost:
-    """What a prefill costs on paper, and what the dense model's would.
-
-    Attributes
-    ----------
-    mean_in, mean_out
-        Visual tokens entering a layer (what is computed and paid for) and left by it (the paper's
-        budget), mean over layers, recycled ones included.
-    flops, dense_flops
-        Operations of the prefill, as the paper counts them.
-    kv, dense_kv
-        Bytes of keys and values after it.
-    """
-
-    mean_in: float
-    mean_out: float
-    flops: float
-    dense_flops: float
-    kv: float
-    dense_kv: float
-
-    @classmethod
-    def of(cls, found: Exploration, model: ModelInfo) -> PrefillCost:
-        """Count; text tokens are in operations and bytes, not in the means of tokens."""
-        trace = found.trace
-        entering = [tokens + found.num_text for tokens in trace.tokens_in]
-        whole = [trace.num_visual + found.num_text] * len(entering)
-        size = {"bytes_per_value": model.bytes_per_value}
-        return cls(
-            fmean(trace.tokens_in),
-            fmean(trace.tokens_out),
-            prefill_flops(entering, model.sizes),
-            prefill_flops(whole, model.sizes),
-            kv_bytes(entering, model.sizes, **size),
-            kv_bytes(whole, model.sizes, **size),
-        )
-
-    def __str__(self) -> str:
-        return (
-            f"mean over layers: {self.mean_out:.1f} out (the paper's budget), {self.mean_in:.1f} "
-            f"in (what is computed) · {_si(self.flops)}FLOPs, {self.flops / self.dense_flops:.0%} "
-            f"of dense · KV {_si(self.kv)}B, {self.kv / self.dense_kv:.0%} of dense"
-        )
-
-
-def _si(value: float) -> str:
-    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if value >= size:
-            return f"{value / size:.3g} {unit}"
-    return f"{value:.0f} "
+ONLY_FIRST, ONLY_SECOND = "#D55E00", "#0072B2"
+DIFFERENCE = (
+    OUTLINED, PALE, TokenStyle(ONLY_FIRST, 0.62, ONLY_FIRST),
+    TokenStyle(ONLY_SECOND, 0.62, ONLY_SECOND),
+)  # fmt: skip
+LENSES = {
+    "status": "the picture", "lost": "when a patch lost its place", "score": "score",
+    "attention": "attention",
+}  # fmt: skip
 
 
 def scene(
@@ -93,6 +48,9 @@ def scene(
     compare: str = "nothing",
 ) -> dict:
     """Describe what is to be drawn.
+
+    The first panel is the picture. Where nothing is compared it shows what was chosen by color,
+    and the second one what every patch is at the same stage.
 
     Parameters
     ----------
@@ -114,37 +72,62 @@ def scene(
         ``image``, ``size``, ``rectangles``; ``positions`` of the layer slider with ``labels``
         and ``stages``; ``panels``; ``legend``; ``marker``.
     """
-    positions = len(found[0].trace.tokens_in) + 1
-    # A scale of heat is that of all panels: a single head or word of one is not in another.
-    choices = [choice] + [ColorChoice(choice.mode)] * (len(found) - 1)
-    panels = [
-        _panel(one, model, geometry, own, title(one, index, compare), editable=index == 0)
-        for index, (one, own) in enumerate(zip(found, choices, strict=True))
-    ]
-    keys = legend(found[0], choice)
-    if compare == "question" and len(found) == 2:
+    own = found[0]
+    positions = len(own.trace.tokens_in) + 1
+    alone = compare == "nothing"
+    # A single head or word of one exploration is none of another.
+    choices = [ColorChoice() if alone else choice, *[ColorChoice(choice.mode)] * (len(found) - 1)]
+    panels = [_lens(own, geometry, choice if alone else ColorChoice())]
+    for index, (one, chosen) in enumerate(zip(found, choices, strict=True)):
+        title = f"{index + 1}: {one.title}" if compare == "question" else one.title
+        panels.append(_panel(one, model, geometry, chosen, title, is_own=index == 0))
+    keys = legend(own, choice)
+    if alone and choice.mode != "status":
+        keys = [*keys[:-1], *legend(own, ColorChoice())]
+    if compare == "question":
         panels.append(_difference_panel(found[0], found[1]))
-        keys += difference_legend("question 1", "question 2")[2:]
+        keys += list(zip(DIFFERENCE[2:], ("only by 1", "only by 2"), strict=True))
     return {
         "image": shown.data_url(),
         "size": list(shown.image.size),
         "rectangles": [box and list(box) for box in shown.rectangles],
         "positions": positions,
-        "labels": ["input", *(f"after layer {layer}" for layer in range(positions - 1))],
+        "labels": [_layer(own, position) for position in range(positions)],
         "stages": sorted({p for one in found for p in stage_positions(one.trace)}),
         "panels": panels,
-        "legend": [_key(style, text) for style, text in keys] + _signs(found[0], choice),
+        "legend": [_key(style, text) for style, text in keys] + _signs(own, choice),
         "marker": model.marker or model.name,
     }
 
 
-def title(found: Exploration, index: int, compare: str) -> str:
-    """What stands above a panel."""
-    query = found.query
-    if compare == "question":
-        return f"question {index + 1}"
-    budget = "" if query.tokens is None or query.method == "dense" else f", {query.tokens}"
-    return METHOD_STYLE[query.method].label + budget
+def _base(found: Exploration, title: str, colors: ColorMap, **more: object) -> dict:
+    """A panel with all keys; a heat map needs a scale and may need a note at each position."""
+    many = len(found.trace.tokens_in) + 1
+    return {
+        "title": title, "color": "#777777", "words": [], "editable": False, "switchable": False,
+        "codes": [list(codes) for codes in colors.codes], "at": list(colors.at),
+        "palette": [style.css() for style in colors.styles],
+        "scales": [list(scale) for scale in colors.scales or [""] * many],
+        "notes": list(colors.notes or [""] * many), "captions": [""] * many, "totals": [],
+        "info": [], "keep": [], "drop": [], "groups": [{}], "snapshot": [0] * many,
+        "sinks": [[]] * many, "answer": "", **more,
+    }  # fmt: skip
+
+
+def _lens(found: Exploration, geometry: Geometry, choice: ColorChoice) -> dict:
+    """The picture, or what was chosen to be seen on it."""
+    colors = plain_map(found) if choice.mode == "status" else color_map(found, choice)
+    positions = range(len(found.trace.tokens_in) + 1)
+    layers = [f"in layer {max(position - 1, 0)}" for position in positions]
+    title = LENSES[choice.mode]
+    if choice.mode == "attention":
+        title += " of " + ", ".join(f"“{found.words[word]}”" for word in choice.words(found))
+    return _base(
+        found, title, colors, editable=True, info=token_histories(found, geometry),
+        keep=list(found.query.keep), drop=list(found.query.drop),
+        sinks=[_sinks(found, position, choice) for position in positions],
+        captions=layers if choice.mode == "attention" else [""] * len(positions),
+    )  # fmt: skip
 
 
 def _panel(
@@ -153,60 +136,53 @@ def _panel(
     geometry: Geometry,
     choice: ColorChoice,
     title: str,
-    editable: bool,
+    is_own: bool,
 ) -> dict:
     trace, query = found.trace, found.query
     through = snapshots(trace)
     positions = range(len(trace.tokens_in) + 1)
     at = [stages_before(trace, position) for position in positions]
-    counts = zip(trace.tokens_in, trace.tokens_out, strict=True)
-    return {
-        "title": title,
-        "color": METHOD_STYLE[query.method].color,
-        "words": _words(found),
-        "editable": editable,
-        "switchable": editable and found.pruner["name"] == "sparsevlm",
-        **_colored(color_map(found, choice)),
-        "captions": [through[index].caption for index in at],
-        "layers": [
-            f"input: {trace.tokens_in[0]} visual tokens",
-            *(
-                f"layer {layer}: {entering} visual tokens in, {left} counted out"
-                for layer, (entering, left) in enumerate(counts)
-            ),
-        ],
-        "totals": str(PrefillCost.of(found, model)),
-        "info": token_histories(found, geometry),
-        "keep": list(query.keep),
-        "drop": list(query.drop),
-        "groups": [_groups(shot) for shot in through],
-        "snapshot": at,
-        "sinks": [_sinks(found, position, choice) for position in positions],
-        "answer": answer_html(found),
-    }
+    return _base(
+        found, title, color_map(found, choice),
+        color=METHOD_STYLE[query.method].color, words=_words(found), editable=is_own,
+        switchable=is_own and found.pruner["name"] == "sparsevlm",
+        captions=[through[index].caption for index in at],
+        totals=[list(line) for line in PrefillCost.of(found, model).lines()],
+        info=token_histories(found, geometry), keep=list(query.keep), drop=list(query.drop),
+        groups=[_groups(shot) for shot in through], snapshot=at,
+        sinks=[_sinks(found, position, choice) for position in positions],
+        answer=answer_html(found),
+    )  # fmt: skip
 
 
-def _colored(colors: ColorMap) -> dict:
-    return {
-        "codes": [list(codes) for codes in colors.codes],
-        "at": list(colors.at),
-        "palette": [style.css() for style in colors.styles],
-    }
+def _layer(found: Exploration, position: int) -> str:
+    """Where the slider is, and what the layer before it made of its tokens."""
+    trace, layer = found.trace, position - 1
+    if not position:
+        return f"input: {trace.tokens_in[0]} tokens"
+    counts = f"{trace.tokens_in[layer]} tokens in, {trace.tokens_out[layer]} out"
+    return f"after layer {layer}: {counts}"
 
 
 def _difference_panel(first: Exploration, second: Exploration) -> dict:
-    colors = difference_map(first, second)
-    counts = [[colors.codes[index].count(code) for code in (0, 2, 3)] for index in colors.at]
-    names = ("kept by both", "kept by neither", "kept by question 1 only", "by question 2 only")
-    last = colors.codes[colors.at[-1]]
-    many = len(colors.at)
-    return {
-        "title": "difference", "color": "#333333", "editable": False, "switchable": False,
-        "totals": "", "answer": "", "words": [], "keep": [], "drop": [], "groups": [{}],
-        "layers": [""] * many, "snapshot": [0] * many, "sinks": [[]] * many, **_colored(colors),
-        "captions": [f"kept by both: {a}, only 1: {b}, only 2: {c}" for a, b, c in counts],
-        "info": [f"patch {i} · at the end {names[code]}" for i, code in enumerate(last)],
-    }  # fmt: skip
+    """Who keeps what: both, neither, only the first, only the second."""
+    one, two = snapshots(first.trace), snapshots(second.trace)
+    pairs = list(zip(snapshot_at(first), snapshot_at(second), strict=True))
+    known = sorted(set(pairs))
+    code = {(True, True): 0, (False, False): 1, (True, False): 2, (False, True): 3}
+    codes = []
+    for a, b in known:
+        in_one, in_two = set(one[a].kept), set(two[b].kept)
+        tokens = range(first.trace.num_visual)
+        codes.append(tuple(code[token in in_one, token in in_two] for token in tokens))
+    colors = ColorMap(DIFFERENCE, tuple(codes), tuple(known.index(pair) for pair in pairs))
+    counts = [[codes[index].count(kind) for kind in (0, 2, 3)] for index in colors.at]
+    names = ("kept by both", "kept by neither", "kept by 1 only", "kept by 2 only")
+    return _base(
+        first, "difference", colors,
+        captions=[f"kept by both: {a}, only by 1: {b}, only by 2: {c}" for a, b, c in counts],
+        info=[f"patch {i} · at the end {names[c]}" for i, c in enumerate(codes[colors.at[-1]])],
+    )  # fmt: skip
 
 
 def _groups(shot: Snapshot) -> dict[str, int]:
@@ -231,7 +207,8 @@ def _words(found: Exploration) -> list[dict]:
             "text": word,
             "share": round(relevance / most, 3),
             "rates": index in found.raters,
-            "hint": f"relevance {relevance:.3f}" + (", rates" if index in found.raters else ""),
+            "hint": f"relevance to the image {relevance:.3f}, "
+            + ("rates" if index in found.raters else "does not rate"),
         }
         for index, (word, relevance) in enumerate(zip(found.words, found.relevance, strict=True))
     ]
@@ -255,32 +232,51 @@ def _signs(found: Exploration, choice: ColorChoice) -> list[list[str]]:
 
 
 def answer_html(found: Exploration) -> str:
-    """Both answers token by token, with the change of probability; text is escaped."""
-    rows = [_answer_row("dense", found.dense, "pruned")]
+    """Both answers, each token with its probability in both models, and what that means."""
+    method = METHOD_STYLE[found.query.method].label
+    rows = [_answer_row("dense", "Dense", found.dense, method)]
     if found.query.method != "dense":
-        color, verdict = (
-            (RIGHT, "✓ same answer") if found.same_answer else (WRONG, "✗ another answer")
-        )
-        rows.append(_answer_row("pruned", found.pruned, "dense"))
-        rows.append(f'<div style="color:{color}">{verdict}</div>')
+        rows.append(_answer_row("pruned", method, found.pruned, "the dense model"))
+        kind = "same" if found.same_answer else "other"
+        rows.append(f'<p class="{kind}">{escape(verdict(found))}</p>')
     return "".join(rows)
 
 
-def _answer_row(name: str, tokens: Sequence[AnswerToken], other: str) -> str:
-    cells = "".join(
-        f'<span class="tok" title="{name} {t.probability:.2%}, {other} {t.other:.2%}">'
-        f"<b>{escape(t.text) or '␣'}</b><small>{percent(t.probability)} "
-        f"<i>{_arrow(t)} {percent(t.other)} {other}</i></small></span>"
-        for t in tokens
-    )
-    return f'<div class="ans"><em>{name}</em>{cells or "(nothing)"}</div>'
+def verdict(found: Exploration) -> str:
+    """A sentence that compares both answers."""
+    if found.same_answer:
+        changes = [own.other - own.probability for own in found.dense]
+        most = max(changes, key=abs, default=0.0)
+        return f"✓ Same answer{_as_sure(most)}."
+    pairs = zip(found.dense, found.pruned, strict=False)
+    first = next(((own, other) for own, other in pairs if own.text != other.text), None)
+    if first is None:
+        return "✗ Another answer: one of the two goes on where the other ends."
+    return f"✗ Another answer: “{first[1].text}” in place of “{first[0].text}”, to which pruning " \
+           f"leaves {percent(first[0].other)}."  # fmt: skip
+
+
+def _as_sure(change: float) -> str:
+    if abs(change) < 0.005:
+        return ""
+    return f", {100 * abs(change):.0f} points {'more' if change > 0 else 'less'} sure"
+
+
+def _answer_row(kind: str, name: str, tokens: Sequence[AnswerToken], other: str) -> str:
+    def cell(token: AnswerToken) -> str:
+        own, others = (escape(percent(value)) for value in (token.probability, token.other))
+        hint = (
+            f"{escape(name)} gives this token {own}, {escape(other)} after the same words {others}"
+        )
+        text = escape(token.text) or "␣"
+        return f'<span class="tok" title="{hint}"><b>{text}</b> <small>{own}</small></span>'
+
+    cells = "".join(map(cell, tokens))
+    return f'<div class="ans {kind}"><em>{escape(name)}</em>{cells or "(nothing)"}</div>'
 
 
 def percent(share: float) -> str:
     """A probability in few characters."""
-    return "<0.1%" if share < 0.001 else f"{share:.1%}".replace("100.0%", "100%")
-
-
-def _arrow(token: AnswerToken) -> str:
-    change = token.other - token.probability
-    return "≈" if abs(change) < 0.005 else "▼" if change < 0 else "▲"
+    return (
+        "<0.1 %" if share < 0.001 else f"{share:.1%}".replace("100.0%", "100%").replace("%", " %")
+    )

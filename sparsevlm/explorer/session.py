@@ -8,7 +8,7 @@ from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
 
-from sparsevlm.analysis.sample_images import SampleImage, sample_images
+from sparsevlm.analysis.sample_images import SampleImage, kind_for, sample_images
 from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.evaluation.profiles import Profile, as_profile
@@ -89,8 +89,16 @@ class ExplorerSession:
         """Sizes of the profile's model, known without loading it."""
         return backend_of(self.profile.model).sizes(self.profile.model)
 
-    def answer(self, query: Query) -> Exploration:
+    def answer(self, query: Query, whole: bool = False) -> Exploration:
         """What a question gave: recorded, remembered or new.
+
+        Parameters
+        ----------
+        query
+            What is asked.
+        whole
+            Whether the attention of every word and head is wanted: a recorded answer may have
+            that of the raters alone, and is then asked for again if the model is at hand.
 
         Raises
         ------
@@ -102,7 +110,10 @@ class ExplorerSession:
         """
         if self.image is None:
             raise RuntimeError("there is no image to ask about; put() one first")
-        if query not in self._known:
+        known = self._known.get(query)
+        if known is None or (
+            whole and not known.attention.is_whole(len(known.words)) and self._is_at_hand()
+        ):
             engine = self.engine()
             if self.model is not None and engine.info.name != self.model.name:
                 raise ValueError(
@@ -135,13 +146,39 @@ class ExplorerSession:
         thread.start()
         return thread
 
+    def _is_at_hand(self) -> bool:
+        """Whether the model that gave the recorded answers is loaded, or bundled."""
+        loaded = self._engine is not None and self._engine.info.name == self.model.name
+        return loaded or self.is_bundled
+
     def is_known(self, query: Query) -> bool:
         """Whether an answer needs no model."""
         return query in self._known
 
-    def unknown_words(self, question: str) -> list[str]:
-        """Words that the model's vocabulary lacks; empty while no model was needed."""
-        return self._engine.unknown_words(question) if self._engine else []
+    def offered(self) -> list[tuple[str, str]]:
+        """Title and name of the samples, first those that the model was made for.
+
+        A clip is left out for the other bundled models, which take no videos.
+        """
+        kind = kind_for(self.profile.model)
+        strange = {
+            "photograph": "a photograph: means nothing to a miniature",
+            "scene": "a drawn scene", "clip": "a drawn clip",
+        }  # fmt: skip
+        known = sorted(sample_images().values(), key=lambda sample: sample.kind != kind)
+        return [
+            (s.title if s.kind == kind else f"{s.title} ({strange[s.kind]})", s.name)
+            for s in known
+            if kind == "photograph" or s.kind in (kind, "photograph")
+        ]
+
+    def spelling(self, question: str) -> tuple[list[str], list[str]]:
+        """Words that the model's vocabulary lacks, and if there are any, all that it has.
+
+        Nothing is lacking while no model was needed.
+        """
+        unknown = self._engine.unknown_words(question) if self._engine else []
+        return unknown, self._engine.known_words() if unknown else []
 
     def saved(self, explorations: Sequence[Exploration]) -> SavedSession:
         """Some of the answers with image and model, to be saved."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
 SHARED = ARTIFACTS / "explorer"
 
-_CODE = '''"""Get this session of the explorer back; run it from the repository."""
+_CODE = '''"""Get this session of the explorer back; run it from the repository.
+
+{about}
+"""
 
 from pathlib import Path
 
@@ -56,32 +61,46 @@ def save_share(
     profile
         With which the explorer was opened.
     folder
-        In which a folder of its own is made, named after method, budget and content.
+        In which a folder of its own is made, named after method, budget, changes by hand and
+        content.
 
     Returns
     -------
     Path
         The folder: ``trace.json.gz`` (`sparsevlm.Trace.load`), ``session.json.gz``, ``again.py``
-        and ``figure.png``, ``.pdf`` and ``.svg`` (in a folder of the profile, but for "mini").
+        and ``figure.png``, ``.pdf`` and ``.svg``.
 
     Raises
     ------
     ValueError
         If the trace, or the session without its picture, would be larger than 1 MB.
     """
-    from sparsevlm.analysis.style import save_figure
+    from sparsevlm.analysis.style import folder_of, save_figure
 
     found = session.explorations[0]
     query = found.query
     shown = (session.image.title, *(frame.tobytes() for frame in session.image.frames))
-    name = f"{query.method}-{query.tokens or 'all'}-{digest(repr(query), *shown)[:8]}"
+    changed = "" if query.is_plain else "-by-hand"
+    name = f"{query.method}-{query.tokens or 'all'}{changed}-{digest(repr(query), *shown)[:8]}"
     target = folder / name
     target.mkdir(parents=True, exist_ok=True)
     session.save(target / "session.json.gz")
     Trace(found.pruner, [found.trace]).save(target / "trace.json.gz")
-    save_figure(figure, "figure", profile, folder=target)
+    for path in save_figure(figure, "figure", profile, folder=target):
+        path.replace(target / path.name)  # out of the profile's folder: there is only one here
+    folder_of(profile, target).rmdir()
     # The checkpoint may be a folder of this machine; its name is all that is written down.
     model = session.model.name if profile.chosen_model else ""
     names = {"profile": profile.name, "model": model, "name": session.model.name}
-    write_text(target / "again.py", _CODE.format(**names, query=repr(query)))
+    about = found.about.replace("\\", "\\\\").replace('"', "'")  # inside a docstring
+    write_text(target / "again.py", _CODE.format(**names, query=repr(query), about=about))
     return target
+
+
+def zipped(folder: Path) -> bytes:
+    """Everything in a shared folder as one file, to be downloaded."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for path in sorted(folder.iterdir()):
+            file.write(path, f"{folder.name}/{path.name}")
+    return buffer.getvalue()

@@ -72,8 +72,12 @@ class ExplorerState:
         return [self.query]
 
     def answers(self) -> list[Exploration]:
-        """The answers; the model is loaded where one is new. See `ExplorerSession.answer`."""
-        return [self.session.answer(query) for query in self.queries()]
+        """The answers; the model is loaded where one is new. See `ExplorerSession.answer`.
+
+        To choose from all words and heads, attention needs the answers whole.
+        """
+        whole = self.choice.mode == "attention"
+        return [self.session.answer(query, whole) for query in self.queries()]
 
     def _montage(self) -> Montage:
         return montage(self.session.image, self.session.geometry, self.show_padding)
@@ -90,7 +94,9 @@ class ExplorerState:
 
         found = self.answers()
         choice = self.choice.fitting(found[0])
-        return static.draw(found, self.session.model, self._montage(), choice, self.caution())
+        drawn = static.draw(found, self.session.model, self._montage(), choice, self.caution())
+        drawn.set_label("; ".join(one.about for one in found))  # into the files' metadata
+        return drawn
 
     def comparison(self) -> Figure:
         """The figure of this question under all compared methods."""
@@ -163,19 +169,26 @@ class ExplorerState:
         sample = session.image.sample
         if session.model and session.model.marker and (sample is None or sample.is_photograph):
             found.append(
-                "This small model has only ever seen drawn scenes: what it says about another "
-                "image means nothing."
+                "This miniature has only ever seen drawn scenes: what it says about another image "
+                "means nothing."
             )
         if not session.image.exact:
             found.append(
                 "This picture was made smaller to be shared, so new answers may not be those that "
                 "the original would get; recorded ones are of the original."
             )
-        unknown = session.unknown_words(self.query.question)
+        unknown, _ = self.spelling()
         if unknown:
             words = ", ".join(f"“{word}”" for word in unknown)
-            found.append(f"The model does not know {words} and reads <unk>.")
+            found.append(
+                f"This model does not know {words}: it reads <unk>, and what it says means nothing."
+            )
         return " ".join(found)
+
+    def spelling(self) -> tuple[list[str], list[str]]:
+        """Unknown words of what is asked, and if there are any, all that the model knows."""
+        asked = " ".join(dict.fromkeys(query.question for query in self.queries()))
+        return self.session.spelling(asked)
 
     def share(self, folder: Path = SHARED) -> Path:
         """Write trace, session, figure and code; see `share.save_share`."""

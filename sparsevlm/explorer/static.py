@@ -23,8 +23,8 @@ from sparsevlm.explorer.color_map import (
 )
 from sparsevlm.explorer.exploration import Exploration, ModelInfo
 from sparsevlm.explorer.geometry import Box, Montage
-from sparsevlm.explorer.scene import PrefillCost, percent, title
-from sparsevlm.explorer.token_status import snapshots, stage_positions
+from sparsevlm.explorer.scene import percent
+from sparsevlm.explorer.token_status import PrefillCost, snapshots, stage_positions
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,7 +68,7 @@ def draw(
     width = figure_size(2)[0]
     wide = (width - TEXT - GAP * columns) / columns
     high = min(TALLEST, wide * shown.image.height / shown.image.width)
-    row = max(high, 1.0) + FOOT
+    row = max(high, 1.0, *map(_text_inches, found)) + FOOT
     height = HEAD + row * len(found)
     fig = plt.figure(figsize=(width, height), layout="none")
     # Placed by hand, and a figure without an engine gets the default one when saved.
@@ -85,7 +85,9 @@ def draw(
         for column, position in enumerate(stage_positions(one.trace), start=1):
             axes = place(0.03 + column * (wide + GAP), top - high, wide, high)
             draw_panel(axes, shown, colors, position, one)
-            axes.set_xlabel(through[column].caption, size=5.5, labelpad=2, color="#555555")
+            scale = colors.scales[position] if colors.scales else ""
+            caption = f"{scale[0]} to {scale[1]}" if scale else through[column].caption
+            axes.set_xlabel(caption, size=5.5, labelpad=2, color="#555555")
             name = f"after layer {position - 1}" if position else "input"
             axes.set_title(name, size=6.5, pad=2.5)
         x = 0.03 + columns * (wide + GAP)
@@ -153,6 +155,12 @@ def outline(boxes: Sequence[Box]) -> list:
     return [edges[0] for edges in seen.values() if len(edges) == 1]
 
 
+def _text_inches(found: Exploration) -> float:
+    """The height that `_draw_text` needs above the foot of a row."""
+    lines = 8.5 * len(textwrap.wrap(found.title, 32)) + 10 * len(lines_of(found.words))
+    return (lines + 40) / 72
+
+
 def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
     axes.axis("off")
     axes.set_xlim(0, 1)
@@ -163,7 +171,10 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
 
     down = 8.0
     color = METHOD_STYLE[found.query.method].color
-    write(0, down, title(found, 0, "methods"), size=7, weight="bold", color=color)
+    for line in textwrap.wrap(found.title, 32):
+        write(0, down, line, size=7, weight="bold", color=color)
+        down += 8.5
+    down -= 7
     for line in lines_of(found.words):
         down += 10
         rated = [place for place, index in enumerate(line) if index in found.raters]

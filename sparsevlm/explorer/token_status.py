@@ -1,11 +1,15 @@
-"""What became of every visual token, from a trace."""
+"""What became of every visual token, and what that costs, from a trace."""
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
+from statistics import fmean
 
-from sparsevlm.explorer.exploration import Exploration
+from sparsevlm.explorer.exploration import Exploration, ModelInfo
 from sparsevlm.explorer.geometry import Geometry
+from sparsevlm.methods.grids import token_cells
+from sparsevlm.models.sizes import kv_bytes, prefill_flops
 from sparsevlm.runtime.trace import SampleTrace, StageTrace
 
 KEPT, DROPPED, RECYCLED = "kept", "dropped", "recycled"
@@ -88,6 +92,44 @@ def _lost(before: TokenStatus, stage: StageTrace, group: int | None) -> TokenSta
     return TokenStatus(state, group, before.since if before.state == state else stage.layer)
 
 
+def group_hues(trace: SampleTrace, number: int) -> dict[int, int]:
+    """A hue for every group, from 0, so that groups which ever lie side by side differ.
+
+    Groups are colored one by one, first those with the most hues beside them already (DSATUR). One
+    that has all ``number`` hues beside it takes the one that it touches least.
+    """
+    beside = _touching_groups(trace)
+    hues: dict[int, int] = {}
+    used: Counter[int] = Counter()
+    while left := [group for group in beside if group not in hues]:
+        group = max(left, key=lambda one: (len({hues.get(other) for other in beside[one]} - {None}),
+                                           len(beside[one]), -one))  # fmt: skip
+        touched: Counter[int] = Counter()
+        for other, times in beside[group].items():
+            if other in hues:
+                touched[hues[other]] += times
+        hues[group] = min(range(number), key=lambda hue: (touched[hue], used[hue], hue))
+        used[hues[group]] += 1
+    return hues
+
+
+def _touching_groups(trace: SampleTrace) -> dict[int, Counter[int]]:
+    """For every group, how often patches of another lie beside or at a corner of its own."""
+    cells = token_cells(trace.grid or (1, trace.num_visual), trace.num_visual)
+    beside: dict[int, Counter[int]] = {}
+    for shot in snapshots(trace)[1:]:
+        at = {cells[token]: group for group, tokens in shot.groups.items() for token in tokens}
+        for group in shot.groups:
+            beside.setdefault(group, Counter())
+        for (frame, row, column), group in ((c, g) for c, g in at.items() if c):
+            for y, x in ((row, column + 1), *((row + 1, column + step) for step in (-1, 0, 1))):
+                other = at.get((frame, y, x), group)
+                if other != group:
+                    beside[group][other] += 1
+                    beside[other][group] += 1
+    return beside
+
+
 def stages_before(trace: SampleTrace, position: int) -> int:
     """How many stages lie before a position of the layer slider: an index into `snapshots`.
 
@@ -109,6 +151,67 @@ def stage_positions(trace: SampleTrace) -> list[int]:
 def stage_name(layer: int) -> str:
     """Where a stage is, in words."""
     return "at the input" if layer < 0 else f"after layer {layer}"
+
+
+@dataclass(frozen=True)
+class PrefillCost:
+    """What a prefill costs on paper, and what the dense model's would.
+
+    Attributes
+    ----------
+    mean_in, mean_out
+        Visual tokens entering a layer (what is computed and paid for) and left by it (the paper's
+        budget), mean over layers, recycled ones included.
+    flops, dense_flops
+        Operations of the prefill, as the paper counts them.
+    kv, dense_kv
+        Bytes of keys and values after it.
+    """
+
+    mean_in: float
+    mean_out: float
+    flops: float
+    dense_flops: float
+    kv: float
+    dense_kv: float
+
+    @classmethod
+    def of(cls, found: Exploration, model: ModelInfo) -> PrefillCost:
+        """Count; text tokens are in operations and bytes, not in the means of tokens."""
+        trace = found.trace
+        entering = [tokens + found.num_text for tokens in trace.tokens_in]
+        whole = [trace.num_visual + found.num_text] * len(entering)
+        size = {"bytes_per_value": model.bytes_per_value}
+        return cls(
+            fmean(trace.tokens_in),
+            fmean(trace.tokens_out),
+            prefill_flops(entering, model.sizes),
+            prefill_flops(whole, model.sizes),
+            kv_bytes(entering, model.sizes, **size),
+            kv_bytes(whole, model.sizes, **size),
+        )
+
+    def lines(self) -> list[tuple[str, str, str]]:
+        """Name, value and explanation of what Table 1 counts."""
+        flops, kv = self.flops / self.dense_flops, self.kv / self.dense_kv
+        return [
+            ("tokens out", f"{self.mean_out:.1f}",
+             "visual tokens that a layer leaves, recycled ones included, mean over layers: the "
+             "budget of the paper"),
+            ("tokens in", f"{self.mean_in:.1f}",
+             "visual tokens that enter a layer, mean over layers: what is computed and stored"),
+            ("FLOPs", f"{flops:.0%}",
+             f"of the dense prefill, text included: {_si(self.flops)} of {_si(self.dense_flops)}"),
+            ("KV cache", f"{kv:.0%}",
+             f"of the dense one, text included: {_si(self.kv)}B of {_si(self.dense_kv)}B"),
+        ]  # fmt: skip
+
+
+def _si(value: float) -> str:
+    for unit, size in (("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}"
+    return f"{value:.0f} "
 
 
 def token_histories(found: Exploration, geometry: Geometry) -> list[str]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from transformers import PreTrainedModel
-from transformers.utils import logging
 
 from sparsevlm.miniature.registry import get_miniature
+from sparsevlm.models.placement import no_progress_bar
 from sparsevlm.models.prompt_builder import PromptBuilder
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "miniature"
@@ -71,18 +69,6 @@ def load_miniature(
     spec = get_miniature(name)
     place = folder or DATA / name
     verify(place)
-    with _quiet():
+    with no_progress_bar():
         model = spec.load(place)
     return model, spec.builder(model.config)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """No progress bar for a load of milliseconds; the user's setting comes back afterwards."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

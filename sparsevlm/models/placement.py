@@ -7,12 +7,14 @@ their own, and what was read of the file is the system's cache, which all proces
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 from torch.nn import Parameter
 from transformers import PreTrainedModel
+from transformers.utils import logging
 
 
 def stored_dtype(weights: Iterable[Tensor]) -> torch.dtype:
@@ -43,6 +45,18 @@ def place(model: PreTrainedModel, device: str, dtype: torch.dtype) -> None:
     for part in model.modules():
         if isinstance(part, PreTrainedModel):
             part.config.dtype = dtype
+
+
+@contextmanager
+def no_progress_bar() -> Iterator[None]:
+    """No bar of transformers, which stays in a notebook; the user's setting comes back after it."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def gpu_of(worker: str, count: int) -> str:

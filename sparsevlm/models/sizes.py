@@ -1,7 +1,7 @@
 """The sizes of a decoder, and what a prefill costs on paper: operations and KV cache.
 
 One class for planning, accounting and timing. The sizes of the paper's checkpoints stand in
-`checkpoints/declared.py` and nowhere else. The costs are analytic counts from the tokens that each
+data/checkpoints.yaml and nowhere else. The costs are analytic counts from the tokens that each
 layer processes, no measurements; `sparsevlm.speed` measures.
 """
 

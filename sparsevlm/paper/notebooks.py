@@ -32,12 +32,6 @@ class SourceCell:
         """Whether the cell is code, not Markdown."""
         return "[markdown]" not in self.head
 
-    @property
-    def code_lines(self) -> int:
-        """Lines that are neither blank nor only a comment."""
-        lines = (line.strip() for line in self.text.splitlines())
-        return sum(1 for line in lines if line and not line.startswith("#"))
-
 
 @dataclass(frozen=True)
 class Parameter:
@@ -117,10 +111,26 @@ def declared_parameters(source: Path) -> dict[str, Parameter]:
 def generate(source: Path) -> str:
     """Return the stripped notebook of a source, as the text of its `.ipynb`; byte-stable."""
     import jupytext
+
+    return _stripped(jupytext.read(source, fmt="py:percent"))
+
+
+def is_current(target: Path, source: Path) -> bool:
+    """Whether a notebook is that of its source, executed or not."""
+    import nbformat
+
+    try:
+        found = nbformat.read(target, as_version=4)
+    except (OSError, nbformat.reader.NotJSONError, nbformat.ValidationError):
+        return False
+    return _stripped(found) == generate(source)
+
+
+def _stripped(notebook) -> str:
+    """Return the text of a notebook without outputs, counts and what an editor notes."""
     import nbformat
     from nbstripout import strip_output
 
-    notebook = jupytext.read(source, fmt="py:percent")
     notebook.metadata = nbformat.from_dict(
         {
             "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

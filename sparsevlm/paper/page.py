@@ -55,13 +55,11 @@ class Page:
 
     @property
     def folder(self) -> Path:
-        """Where its files go: the tracked `figures/` only for what the repository shows.
+        """Where its files go: a folder of the profile in `figures/`, which git ignores.
 
-        That is the profile "mini" with every parameter at its default. All else has a folder of
-        its own in `figures/`, which git ignores.
+        What lies in `figures/` itself is what the repository shows (`sparsevlm publish`).
         """
-        shown = self.profile.slug == "mini" and not self.changed
-        return FIGURES if shown else FIGURES / self.profile.slug
+        return FIGURES / self.profile.slug
 
     def stem(self, part: str = "") -> str:
         """Return the name of a file without its ending, such as "tour_scores_tokens-128"."""
@@ -96,15 +94,13 @@ class Page:
         """
         from sparsevlm.analysis.style import save_figure
 
-        # It gives every profile but "mini" a folder of its own.
-        mini = self.profile.slug == "mini"
-        return save_figure(
-            figure, self.stem(part), self.profile, sources,
-            self.folder if mini else FIGURES, data, study,
-        )  # fmt: skip
+        return save_figure(figure, self.stem(part), self.profile, sources, FIGURES, data, study)
 
 
 def _in_file_name(value: object) -> str:
+    """A value as a part of a file's name; of a path its last part, told apart by a digest."""
+    if isinstance(value, str) and "/" in value:
+        return f"{_in_file_name(Path(value).stem)}-{digest(value)[:8]}"
     text = re.sub(r"[^A-Za-z0-9]+", "-", str(value)).strip("-") or "none"
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}-{digest(str(value))[:8]}"
 

@@ -56,17 +56,20 @@ class Lab:
             "JUPYTER_RUNTIME_DIR": str(home), "HF_HUB_OFFLINE": "1",
             "JUPYTERLAB_SETTINGS_DIR": str(home), "JUPYTERLAB_WORKSPACES_DIR": str(home),
         }  # fmt: skip
+        settings = home / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
+        settings.parent.mkdir(parents=True)
+        settings.write_text('{"fetchNews": "false"}')  # else a question hides a corner of the page
         self.log = open(folder / "lab.log", "w")  # noqa: SIM115 - open as long as the server
         self.process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1",
              f"--port={self.port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=",
-             "--LabApp.expose_app_in_browser=True", "--LabApp.news_url=None",
+             "--LabApp.expose_app_in_browser=True",
              f"--ServerApp.root_dir={folder}"],
             cwd=folder, env=environment, stdout=self.log, stderr=self.log,
         )  # fmt: skip
 
     def url(self, notebook: str) -> str:
-        return f"http://127.0.0.1:{self.port}/doc/tree/{notebook}"
+        return f"http://127.0.0.1:{self.port}/lab/tree/{notebook}"
 
     def wait(self) -> None:
         def answers() -> bool:
@@ -104,7 +107,7 @@ class Browser:
         pages = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/json"))
         address = next(page["webSocketDebuggerUrl"] for page in pages if page["type"] == "page")
         self.socket = create_connection(address, timeout=60)
-        self.number, self.failures = 0, []
+        self.number, self.failures, self.chooser = 0, [], None
         self.call("Page.enable")
         self.call("Runtime.enable")
 
@@ -117,9 +120,16 @@ class Browser:
             if answer.get("method") == "Runtime.exceptionThrown":
                 details = answer["params"]["exceptionDetails"]
                 self.failures.append(details.get("exception", {}).get("description", str(details)))
+            if answer.get("method") == "Page.fileChooserOpened":
+                self.chooser = answer["params"]
             if answer.get("id") == self.number:
                 assert "error" not in answer, answer
                 return answer["result"]
+
+    def size(self, width: int, height: int) -> None:
+        """Of the window, in CSS pixels."""
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                  deviceScaleFactor=1, mobile=False)  # fmt: skip
 
     def open(self, url: str) -> None:
         self.call("Page.navigate", url=url)
@@ -148,7 +158,7 @@ class Browser:
                       windowsVirtualKeyCode=code, **said)  # fmt: skip
 
     def screenshot(self, path: Path) -> None:
-        data = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
+        data = self.call("Page.captureScreenshot", format="png")["data"]
         path.write_bytes(base64.b64decode(data))
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from sparsevlm.core.interface import Groups, Selection
 from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.recording import RecordingPruner
 from sparsevlm.explorer.adjust import AdjustedPruner, _regrouped
-from sparsevlm.explorer.attention import LayerRows, RaterAttention, decode, encode
+from sparsevlm.explorer.attention import LayerRows, WordAttention, decode, encode
 
 EVERY_LAYER = range(NUM_LAYERS - 1)
 METHODS = ("sparsevlm", "sparsevlm-paper", "fastv", "pdrop", "tome", "random", "uniform")
@@ -148,25 +148,28 @@ def test_attention_is_that_of_the_model(sdpa_model, single):
 
     recorder = RecordingPruner(Dense(), EVERY_LAYER)
     ran(sdpa_model, recorder, single)
-    found = RaterAttention.of(recorder.samples[0], [2, 5])
+    found = WordAttention.of(recorder.samples[0], [2, 5])
+    assert found.words == tuple(range(11)), "any word can be looked at, also one that does not rate"
     with torch.no_grad():
         maps = tiny_llava(attention="eager")(**single, output_attentions=True).attentions
     assert [rows.layer for rows in found.layers] == list(range(NUM_LAYERS - 1))
     for rows, whole in zip(found.layers, maps, strict=False):
         text = 3 + NUM_VISUAL
-        wanted = whole[0][:, [text + 2, text + 5], 3:text].numpy()
+        wanted = whole[0][:, text : text + 11, 3:text].numpy()
         assert rows.source == tuple(range(NUM_VISUAL))
         exact = decode(encode(wanted))
         assert abs(decode(rows.codes) / exact - 1).max() < 0.06  # one step of the code
-    mean = found.values(4, head=1, word=5)
-    assert abs(mean[7] / float(maps[4][0, 1, text + 5, 3 + 7]) - 1) < 0.06
+    for word in (5, 9):
+        one = found.values(4, 1, [word])
+        assert abs(one[7] / float(maps[4][0, 1, text + word, 3 + 7]) - 1) < 0.06
+    both = found.values(4, None, [2, 5])[7]
+    assert abs(both / float(maps[4][0, :, [text + 2, text + 5], 3 + 7].mean()) - 1) < 0.06
 
 
 def test_attention_to_tokens_that_are_left(sdpa_model, single):
     recorder = RecordingPruner(make("pdrop"), EVERY_LAYER)
     _, sample = ran(sdpa_model, recorder, single)
-    found = RaterAttention.of(recorder.samples[0], [])
-    assert found.words == (10,), "without raters the last word"
+    found = WordAttention.of(recorder.samples[0], [])
     for rows in found.layers:
         left = [c for c in sample.stages if c.layer + 1 < rows.layer]
         expected = left[-1].num_left if left and left[-1].layer >= 0 else NUM_VISUAL
@@ -174,27 +177,43 @@ def test_attention_to_tokens_that_are_left(sdpa_model, single):
 
 
 def through_file(attention):
-    file = TypeAdapter(RaterAttention)
+    file = TypeAdapter(WordAttention)
     return file.validate_json(file.dump_json(attention))
 
 
-def test_attention_survives_a_file_and_shrinks_where_it_must(monkeypatch):
+def test_attention_survives_a_file():
     import numpy as np
 
     codes = np.arange(2 * 2 * 3, dtype=np.uint8).reshape(2, 2, 3) * 20
-    found = RaterAttention((1, 4), (LayerRows(0, (0, 5, 9), codes),), ((5,),), single_heads=True)
+    found = WordAttention((1, 4), (LayerRows(0, (0, 5, 9), codes),), ((5,),), single_heads=True)
     again = through_file(found)
-    assert again.values(0) == found.values(0) and again.num_heads == 2
-    assert again.values(0, head=1, word=4) == found.values(0, head=1, word=4)
-    assert again.sinks == ((5,),) and again.values(3) == {}
-    for wrong in ({"head": 2}, {"word": 2}):
+    for wanted in ((0, None, (1, 4)), (0, 1, (4,))):
+        assert again.values(*wanted) == found.values(*wanted)
+    assert again.num_heads == 2 and again.sinks == ((5,),) and again.values(3, None, (1,)) == {}
+    for wrong in ((0, 2, (1,)), (0, None, (2,)), (0, None, ())):
         with pytest.raises(ValueError, match="recorded"):
-            again.values(0, **wrong)
-    monkeypatch.setattr("sparsevlm.explorer.attention.MAX_VALUES", 5)
-    small = through_file(found.for_file())
-    assert small.num_heads == 0 and small.layers[0].codes.shape == (1, 2, 3)
-    for token, value in small.values(0).items():
-        assert abs(value / found.values(0)[token] - 1) < 0.06
+            again.values(*wrong)
+
+
+@pytest.mark.parametrize(
+    ("most", "words", "heads"),
+    [(24, (1, 4, 6, 7), 2), (12, (1, 4, 6, 7), 0), (11, (4,), 2), (5, (4,), 0), (1, (4,), 0)],
+)
+def test_a_file_takes_as_much_attention_as_it_has_room_for(most, words, heads):
+    """Single heads are given up first, then the words that do not rate, then both."""
+    import numpy as np
+
+    codes = np.arange(2 * 4 * 3, dtype=np.uint8).reshape(2, 4, 3) * 10
+    rows = (LayerRows(0, (0, 5, 9), codes),)
+    found = WordAttention((1, 4, 6, 7), rows, ((),), single_heads=True)
+    small = through_file(found.for_file([4], most))
+    assert (small.words, small.num_heads) == (words, heads)
+    assert small.is_whole(4) is (most == 24)
+    assert small.for_file([4], most).words == words, "again, and nothing more is lost"
+    before = found.values(0, None, (4,))
+    for token, value in small.values(0, None, (4,)).items():
+        assert abs(value / before[token] - 1) < 0.06
+    assert found.for_file([], 1).words == (7,), "without raters the last word"
 
 
 def test_the_code_of_a_value_is_close_to_it():

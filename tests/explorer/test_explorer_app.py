@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import io
+import json
+import re
 import runpy
+import shutil
 import subprocess
 import sys
+import zipfile
 from datetime import datetime
+from pathlib import Path
 
 import matplotlib
 import pytest
@@ -17,6 +24,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
 import sparsevlm as sv  # noqa: E402
+from sparsevlm.analysis.sample_images import first_sample, sample_images  # noqa: E402
 from sparsevlm.analysis.style import METHOD_STYLE  # noqa: E402
 from sparsevlm.evaluation.paths import ROOT  # noqa: E402
 from sparsevlm.explorer import explore, is_live  # noqa: E402
@@ -24,8 +32,10 @@ from sparsevlm.explorer.app import VARIANTS, Controls  # noqa: E402
 from sparsevlm.explorer.color_map import ColorChoice  # noqa: E402
 from sparsevlm.explorer.exploration import Query  # noqa: E402
 from sparsevlm.explorer.geometry import Geometry  # noqa: E402
+from sparsevlm.explorer.session import ExplorerSession  # noqa: E402
 
-CARD = "what letter is on the brown card ?"
+WHITE, BROWN = (f"what letter is on the {color} card ?" for color in ("white", "brown"))
+RING = "what color is the ring ?"
 
 
 @pytest.fixture
@@ -58,12 +68,41 @@ print([name for name in ("torch", "transformers", "matplotlib", "pandas") if nam
     assert run_python(code) == "[]"
 
 
-def test_it_opens_with_the_first_question_of_the_sample(explorer, controls):
-    assert explorer.query == Query(CARD) and explorer.second == "what shape is the pink thing ?"
-    assert controls.question.value == CARD and controls.tokens.value == 64
-    assert controls.view.position == 4 and len(controls.view.scene["panels"]) == 1
+def own(controls):
+    """The panel of what is left: the picture, or what is looked at, is at its left."""
+    return controls.view.scene["panels"][1]
+
+
+def test_it_opens_on_a_success_with_the_picture_beside_it(explorer, controls):
+    assert explorer.query == Query(WHITE) and explorer.second == RING
+    assert controls.question.value == WHITE and controls.tokens.value == 64
+    assert controls.view.position == 4
+    titles = [panel["title"] for panel in controls.view.scene["panels"]]
+    assert titles == ["the picture", "SparseVLM, 64 tokens"]
+    assert "✓ Same answer" in own(controls)["answer"]
     bundle = explorer._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
+
+
+@pytest.mark.parametrize(
+    ("model", "image", "first"),
+    [("", "scene_6", "Miniature scene 6"), ("mini-video-llava", "clip_2", "Miniature clip 2")],
+)
+def test_it_opens_on_what_the_model_was_made_for(model, image, first):
+    assert first_sample(model or "mini-llava") == image
+    offered = ExplorerSession("mini", model).offered()
+    assert offered[0][0] == first
+    for title, name in offered:
+        is_photograph = sample_images()[name].is_photograph
+        assert ("means nothing to a miniature" in title) == is_photograph, "not without that word"
+    kinds = {sample_images()[name].kind for _, name in offered}
+    assert kinds == {sample_images()[image].kind, "photograph"}, "others would be refused"
+
+
+def test_a_real_checkpoint_opens_on_a_photograph():
+    real = ExplorerSession("a100")
+    assert sample_images()[first_sample(real.profile.model)].is_photograph
+    assert "nothing" not in str(real.offered()) and len(real.offered()) == len(sample_images())
 
 
 @pytest.mark.parametrize(
@@ -90,8 +129,8 @@ def test_a_file_of_ones_own_needs_a_question(tmp_path):
 
 def test_asking_by_typing(explorer, controls):
     controls.question.value = "what shape is the blue thing ?"
-    assert controls.view.scene["panels"][0]["words"][4]["text"] == "blue"
-    assert "ring" in controls.view.scene["panels"][0]["answer"]
+    assert own(controls)["words"][4]["text"] == "blue"
+    assert "ring" in own(controls)["answer"]
     assert controls.hint.value == "", "it is none of the suggestions"
     controls.hint.value = "what shape is the pink thing ?"
     assert controls.question.value == explorer.query.question == controls.hint.value
@@ -99,15 +138,15 @@ def test_asking_by_typing(explorer, controls):
 
 def test_methods_and_variants(controls, explorer):
     controls.method.value = "fastv"
-    assert controls.view.scene["panels"][0]["title"] == "FastV, 64" and controls.variant.disabled
+    assert own(controls)["title"] == "FastV, 64 tokens" and controls.variant.disabled
     controls.method.value = "sparsevlm"
     controls.variant.value = "sparsevlm-paper"
-    assert controls.view.scene["panels"][0]["title"] == "SparseVLM (paper), 64"
+    assert own(controls)["title"] == "SparseVLM (paper), 64 tokens"
     assert not controls.variant.disabled and controls.method.value == "sparsevlm"
     controls.tokens.value = 128
-    assert explorer.query == Query(CARD, "sparsevlm-paper", 128)
+    assert explorer.query == Query(WHITE, "sparsevlm-paper", 128)
     controls.method.value = "dense"
-    assert controls.view.scene["panels"][0]["title"] == "Dense" and controls.tokens.disabled
+    assert own(controls)["title"] == "Dense" and controls.tokens.disabled
     offered = {value for _, value in controls.method.options} | set(VARIANTS.values())
     # Ablations and the pooled grid belong to the tables; nobody needs them at hand here.
     apart = {"pooled", "sparsevlm-all-tokens", "sparsevlm-no-recycling", "sparsevlm-not-refilled"}
@@ -116,14 +155,14 @@ def test_methods_and_variants(controls, explorer):
 
 def test_comparing(controls):
     controls.compare.value = "methods"
-    assert [panel["title"] for panel in controls.view.scene["panels"]] == [
-        "SparseVLM, 64", "FastV, 64", "PDrop, 64", "ToMe, 64", "Random, 64", "Uniform grid, 64"
-    ]  # fmt: skip
+    names = ("SparseVLM", "FastV", "PDrop", "ToMe", "Random", "Uniform grid")
+    titles = [panel["title"] for panel in controls.view.scene["panels"]]
+    assert titles == ["the picture", *(f"{name}, 64 tokens" for name in names)]
     controls.compare.value = "question"
-    assert len(controls.view.scene["panels"]) == 3 and controls.second.layout.display == "flex"
+    assert len(controls.view.scene["panels"]) == 4 and controls.second.layout.display == "flex"
     controls.second.value = ""
     assert 'role="alert"' in controls.message.value and "second question" in controls.message.value
-    assert controls.second.value == "what shape is the pink thing ?", "what is shown is asked"
+    assert controls.second.value == RING, "what is shown is asked"
 
 
 def test_a_click_turns_what_is_seen_into_its_opposite(controls, explorer):
@@ -131,7 +170,7 @@ def test_a_click_turns_what_is_seen_into_its_opposite(controls, explorer):
     lost, kept = next(i for i in range(576) if i not in last.kept), last.kept[0]
     controls._do(controls._clicked, {"type": "patches", "first": lost, "tokens": [lost, kept]})
     assert explorer.query.keep == tuple(sorted((lost, kept)))
-    assert controls.view.scene["panels"][0]["keep"] == list(explorer.query.keep)
+    assert own(controls)["keep"] == list(explorer.query.keep)
     controls._do(controls._clicked, {"type": "patches", "first": kept, "tokens": [kept]})
     assert explorer.query.keep == (lost,)
     controls._do(controls._clicked, {"type": "patches", "first": kept, "tokens": [kept]})
@@ -151,29 +190,38 @@ def test_a_click_goes_by_the_layer_on_the_slider(controls, explorer):
 
 
 def test_a_word_is_switched(controls, explorer):
+    controls.question.value = BROWN
     controls._do(controls._clicked, {"type": "word", "index": 5})
     assert explorer.query.raters == (5, 6)
-    words = controls.view.scene["panels"][0]["words"]
+    words = own(controls)["words"]
     assert [word["text"] for word in words if word["rates"]] == ["brown", "card"]
+    assert own(controls)["title"].endswith("by hand: “brown” and “card” rate")
     controls._do(controls._clicked, {"type": "word", "index": 5})
     controls._do(controls._clicked, {"type": "word", "index": 6})
     assert "one word at least" in controls.message.value and explorer.query.raters is None
     controls._do(controls._clicked, {"type": "word", "index": 5})
-    controls.question.value = "what color is the ring ?"
+    controls.question.value = RING
     assert explorer.query.raters is None, "they were those of the other question"
 
 
-def test_the_attention_by_head_and_word(controls, explorer):
+def test_the_attention_of_any_word_and_head(controls, explorer):
+    controls.question.value = BROWN
     controls.mode.value = "attention"
+    lens = controls.view.scene["panels"][0]
     assert controls.head.layout.display == "flex" and len(controls.head.options) == 5
-    mean = controls.view.scene["panels"][0]["codes"]
+    assert len(controls.word.options) == 1 + len(own(controls)["words"]), "also those of no rater"
     controls.head.value = 2
-    assert controls.view.scene["panels"][0]["codes"] != mean
+    assert controls.view.scene["panels"][0]["codes"] != lens["codes"]
+    assert "“card”" in controls.view.scene["legend"][0][2]
     assert "head 2" in controls.view.scene["legend"][0][2]
-    controls.word.value = controls.word.options[1][1]
-    assert explorer.choice == ColorChoice("attention", 2, 6)
-    controls.question.value = "what shape is the pink thing ?"
-    assert controls.word.value == -1, "another question has other raters"
+    controls.word.value = 5
+    assert (
+        explorer.choice == ColorChoice("attention", 2, 5) and 5 not in explorer.query.plain().keep
+    )
+    assert "“brown”" in controls.view.scene["legend"][0][2], "which does not rate"
+    assert own(controls)["palette"][0] == ["", "", 1], "beside it what is left of the same stage"
+    controls.question.value = "what letter ?"
+    assert controls.word.value == -1, "another question has other words"
 
 
 def test_an_error_is_a_message_and_nothing_is_lost(controls, explorer):
@@ -183,7 +231,7 @@ def test_an_error_is_a_message_and_nothing_is_lost(controls, explorer):
     assert controls.tokens.value == 64 and explorer.query.tokens == 64
     assert controls.view.scene == before
     controls.question.value = "  "
-    assert "question is empty" in controls.message.value and explorer.query.question == CARD
+    assert "question is empty" in controls.message.value and explorer.query.question == WHITE
     controls.say("<script>")
     assert "<script>" not in controls.message.value
 
@@ -199,11 +247,14 @@ def test_opening_an_image_of_ones_own(controls, explorer):
     assert "drawn scenes" in controls.message.value
     assert any("drawn scenes" in text.get_text() for text in explorer.figure().texts)
     controls.upload.value = ({**file, "content": memoryview(b"no image")},)
-    assert 'role="alert"' in controls.message.value
+    assert "a.png" in controls.message.value and 'role="alert"' in controls.message.value
     controls.image.value = "scene_5"
-    assert controls.view.scene["panels"][0]["words"][1]["text"] == "side"
+    assert own(controls)["words"][1]["text"] == "side"
     controls.question.value = "what zebra ?"
-    assert "does not know “zebra”" in controls.message.value
+    assert "does not know “zebra”" in controls.message.value and "alert" in controls.message.value
+    assert "hourglass" in controls.message.value, "it lists the words that it knows"
+    controls.question.value = RING
+    assert controls.message.value == ""
 
 
 def test_the_figure_and_the_comparison(explorer):
@@ -225,17 +276,48 @@ def test_sharing_and_coming_back(explorer, tmp_path, capsys):
     again = explore(session=str(folder / "session.json.gz"))
     assert (again.query, again.second) == (explorer.query, explorer.second)
     assert again.compare == "question"
-    assert again.scene()["panels"][0]["answer"] == explorer.scene()["panels"][0]["answer"]
+    assert again.scene()["panels"][1]["answer"] == explorer.scene()["panels"][1]["answer"]
     found_again = runpy.run_path(str(folder / "again.py"))["found"]
     assert found_again.pruned[0].text == found.pruned[0].text
     assert str(ROOT) not in (folder / "again.py").read_text()
     assert "dense:" in capsys.readouterr().out
 
 
-def test_the_share_button_says_where(controls, monkeypatch, explorer):
-    monkeypatch.setattr(explorer, "share", lambda: ROOT / "artifacts" / "explorer" / "x")
+def test_what_is_shared_names_every_change_by_hand(explorer, tmp_path):
+    """Otherwise a picture that was helped passes for the method's own."""
+    explorer.change(question=BROWN)
+    explorer.switch(5)
+    explorer.query = explorer.query.forced([3, 4], "drop")
+    folder = explorer.share(tmp_path)
+    wanted = ("“brown” and “card” rate", "2 patches forced to go (3, 4)", BROWN, "SparseVLM, 64")
+    assert folder.name.startswith("sparsevlm-64-by-hand-")
+    with Image.open(folder / "figure.png") as picture:
+        png = json.loads(picture.info["Description"])["about"]
+    content = json.loads(gzip.decompress((folder / "session.json.gz").read_bytes()))
+    (session,) = content["about"]
+    code = (folder / "again.py").read_text(encoding="utf-8")
+    for text in (png, session, code):
+        assert all(part in text for part in wanted), text
+    for kind in ("svg", "pdf"):
+        content = (folder / f"figure.{kind}").read_bytes()
+        assert b"2 patches forced to go" in content and BROWN.encode() in content
+    figure = explorer.figure()
+    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
+    plt.close(figure)
+    assert "by hand: “brown” and “card” rate, 2 patches forced to go" in " ".join(texts)
+
+
+def test_the_share_button_says_where_and_offers_a_download(controls, explorer, monkeypatch):
+    share = explorer.share
+    monkeypatch.setattr(explorer, "share", lambda: share(ROOT / "artifacts" / "explorer" / "test"))
     controls.share.click()
-    assert "artifacts/explorer/x" in controls.message.value
+    (name, data) = re.search(r'download="(.*?)" href="data:application/zip;base64,(.*?)"',
+                             controls.message.value).groups()  # fmt: skip
+    assert "artifacts/explorer/test" in controls.message.value and name.startswith("sparsevlm-64-")
+    with zipfile.ZipFile(io.BytesIO(base64.b64decode(data))) as file:
+        names = {Path(path).name for path in file.namelist()}
+    assert {"session.json.gz", "figure.png", "again.py"} <= names
+    shutil.rmtree(ROOT / "artifacts" / "explorer" / "test")
 
     def fail():
         raise ValueError("no room")
@@ -263,7 +345,7 @@ def test_where_a_widget_can_be_used(monkeypatch):
 
 def test_our_javascript_is_short():
     source = (ROOT / "sparsevlm" / "explorer" / "patch_view.js").read_text()
-    assert len(source.splitlines()) <= 200
+    assert len(source.splitlines()) <= 240
     assert [path.name for path in (ROOT / "sparsevlm").rglob("*.js")] == ["patch_view.js"]
 
 

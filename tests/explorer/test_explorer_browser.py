@@ -7,23 +7,27 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 from browser import Browser, Lab, find_chromium, wait_for
+from PIL import Image
+
+from sparsevlm.evaluation.paths import NOTEBOOKS, ROOT
+from sparsevlm.explorer import lesson
 
 pytest.importorskip("websocket", reason="websocket-client, which comes with JupyterLab, is missing")
 pytestmark = pytest.mark.skipif(find_chromium() is None, reason="there is no chromium here")
 
-CELL = """\
-from sparsevlm.explorer import explore
+SHARED = """\
 from pathlib import Path
 from sparsevlm.explorer.app import Explorer
-explorer = explore()
 Explorer.share.__defaults__ = (Path("shared"),)
-explorer
 """
+SIZES = {"small": (1280, 720), "large": (1400, 900)}  # a laptop's, and a window on a screen
 SET = """((name, value) => {
   const label = [...document.querySelectorAll('.jp-OutputArea label')]
     .find((label) => label.textContent.trim() === name);
@@ -31,14 +35,19 @@ SET = """((name, value) => {
   const plain = (text) => text.replace(/\\u00a0/g, ' ');
   if (input.tagName === 'SELECT')
     input.selectedIndex = [...input.options].findIndex((o) => plain(o.textContent).includes(value));
-  else input.value = value;
+  else { input.focus(); input.value = value; }
   for (const kind of ['input', 'change']) input.dispatchEvent(new Event(kind, {bubbles: true}));
   input.dispatchEvent(new KeyboardEvent('keydown', {key: 'Enter', keyCode: 13, bubbles: true}));
   return true;
 })"""
+FOCUSED = "document.activeElement.parentElement?.querySelector('label')?.textContent"
 STATUS = "document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status"
-PRESS = """((text) => [...document.querySelectorAll('.jp-OutputArea button')]
-  .find((button) => button.textContent.includes(text)).click())"""
+PRESS = """((text) => {
+  const button = [...document.querySelectorAll('.jp-OutputArea button')]
+    .find((button) => button.textContent.includes(text));
+  button?.click();
+  return !!button && !button.disabled;
+})"""
 
 
 class Page:
@@ -46,12 +55,12 @@ class Page:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        cell = {"cell_type": "code", "id": "a", "metadata": {}, "execution_count": None,
-                "outputs": [], "source": CELL}  # fmt: skip
-        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        notebook = {"cells": [cell], "metadata": {"kernelspec": kernel}, "nbformat": 4,
-                    "nbformat_minor": 5}  # fmt: skip
-        (folder / "t.ipynb").write_text(json.dumps(notebook))
+        # The notebook itself as far as the explorer; what follows would write tracked figures.
+        notebook = json.loads((NOTEBOOKS / "explore.ipynb").read_text(encoding="utf-8"))
+        notebook["cells"] = notebook["cells"][:3]
+        notebook["cells"][2]["source"].insert(0, SHARED)
+        (folder / "notebooks").mkdir()
+        (folder / "notebooks" / "t.ipynb").write_text(json.dumps(notebook))
         self.lab = Lab(folder)
         try:
             self.browser = Browser(folder)
@@ -61,7 +70,8 @@ class Page:
 
     def open(self) -> None:
         self.lab.wait()
-        self.browser.open(self.lab.url("t.ipynb"))
+        self.browser.open(self.lab.url("notebooks/t.ipynb"))
+        self.browser.size(*SIZES["large"])
         self.browser.until("!!window.jupyterapp && !!document.querySelector('.jp-Cell')", 90)
 
     def run(self) -> None:
@@ -73,12 +83,12 @@ class Page:
             self.browser.js("jupyterapp.commands.execute('notebook:run-all-cells'), true")
             self.browser.js("document.querySelector('.jp-Dialog .jp-mod-accept')?.click()")
             return self.browser.js(
-                "/[*1]/.test(document.querySelector('.jp-InputPrompt').textContent)"
+                f"({STATUS} !== 'idle' || !!document.querySelector('.sv-explorer'))"
                 " && !document.querySelector('.jp-Dialog')"
             )
 
         wait_for(started, 60, gap=2)
-        self.panels(1, 90)
+        self.panels(2, 90)
 
     def close(self) -> None:
         self.browser.close()
@@ -88,7 +98,8 @@ class Page:
         assert self.browser.js(f"{SET}({json.dumps(name)}, {json.dumps(value)})")
 
     def press(self, text: str) -> None:
-        self.browser.js(f"{PRESS}({json.dumps(text)})")
+        """Press a button, as soon as it can be pressed."""
+        wait_for(lambda: self.browser.js(f"{PRESS}({json.dumps(text)})"), 30)
 
     def panels(self, number: int, seconds: float = 60) -> None:
         self.browser.until(
@@ -96,7 +107,8 @@ class Page:
         )
 
     def text(self, selector: str) -> str:
-        return self.browser.js(f"document.querySelector({json.dumps(selector)}).textContent")
+        found = f"document.querySelector({json.dumps(selector)})?.textContent ?? ''"
+        return self.browser.js(found)
 
     def until_text(self, selector: str, part: str, seconds: float = 60) -> None:
         wait_for(lambda: part in self.text(selector), seconds)
@@ -105,18 +117,57 @@ class Page:
         """What is drawn on the first canvas, as a data URL."""
         return self.browser.js("document.querySelector('.sv-explorer canvas').toDataURL()")
 
-    def patch(self, row: float, column: float) -> tuple[float, float]:
+    def patch(self, row: float, column: float, panel: int = 0) -> tuple[float, float]:
         """Where the middle of a patch is on the screen, for 24 x 24 patches."""
         left, top, width = self.browser.js(
-            "(() => { const box = document.querySelector('.sv-explorer canvas')"
+            f"(() => {{ const box = document.querySelectorAll('.sv-explorer canvas')[{panel}]"
             ".getBoundingClientRect(); return [box.left, box.top, box.width]; })()"
         )
         return left + (column + 0.5) * width / 24, top + (row + 0.5) * width / 24
 
-    def keep(self, name: str) -> None:
+    def drag(self, start: tuple[float, float], end: tuple[float, float], drop: bool = True) -> None:
+        steps = [("mouseMoved", start), ("mousePressed", start), ("mouseMoved", end)]
+        for kind, place in [*steps, ("mouseReleased", end)] if drop else steps:
+            self.browser.mouse(kind, *place)
+
+    def slide(self, position: int) -> None:
+        self.browser.js(
+            "(() => { const s = document.querySelector('.sv-slider input');"
+            f"s.value = {position}; s.dispatchEvent(new Event('input')); }})()"
+        )
+
+    def lesson(self, number: int) -> str:
+        """Go on to a step of the lesson; what it says."""
+        if f"{number} of 5" not in self.text(".sv-lesson"):
+            self.press("next" if number > 1 else "lesson")
+        self.until_text(".sv-lesson", f"{number} of 5", 120)
+        return self.text(".sv-lesson")
+
+    def plain(self) -> None:
+        """The lesson's first step, which is how the notebook opens."""
+        self.set("question", lesson.WHITE)
+        self.set("compare with", "nothing")
+        self.press("the picture")
+        if "by hand" in self.text(".sv-panels"):
+            self.press("undo my changes")
+        self.until_text(".sv-lesson", "1 of 5", 120)
+        self.panels(2)
+        self.browser.js("document.activeElement.blur()")
+        self.browser.mouse("mouseMoved", 2, 2)
+        self.slide(4)
+
+    def until_option(self, text: str) -> None:
+        """Wait until a choice is offered."""
+        plain = "o.text.replace(/\\u00a0/g, ' ')"
+        found = f"[...document.querySelectorAll('option')].some((o) => {plain} === {text!r})"
+        self.browser.until(found, 60)
+
+    def keep(self, name: str, sizes: tuple[str, ...] = ("small", "large")) -> None:
         folder = os.environ.get("SPARSEVLM_SCREENSHOTS")
-        if folder:
-            self.browser.screenshot(Path(folder) / f"{name}.png")
+        for size in sizes if folder else ():
+            self.browser.size(*SIZES[size])
+            time.sleep(0.5)
+            self.browser.screenshot(Path(folder) / f"{name}_{size}.png")
 
 
 @pytest.fixture(scope="module")
@@ -131,107 +182,177 @@ def page(tmp_path_factory):
         page.close()
 
 
-def test_it_opens_and_draws(page):
-    assert page.text(".sv-panels figcaption").endswith("of 576")
-    assert "dense" in page.text(".sv-answer") and page.text(".sv-slider output") == "after layer 3"
+BOXES = """((selectors) => {
+  const view = document.querySelector('.jp-WindowedPanel-outer').getBoundingClientRect();
+  return selectors.map((selector) => [...document.querySelectorAll(selector)].map((node) => {
+    const box = node.getBoundingClientRect();
+    return box.width > 0 && box.height > 0 && box.top >= view.top && box.bottom <= view.bottom
+      && box.left >= view.left && box.right <= view.right;
+  }));
+})"""
+
+
+def test_nothing_has_to_be_scrolled(page):
+    """The lesson, the whole picture, what is left of it, the words and both answers."""
+    wanted = [".sv-lesson", ".sv-explorer canvas", ".sv-word", ".sv-answer .ans", ".sv-answer p"]
+    for size in SIZES.values():
+        page.browser.size(*size)
+        time.sleep(1)
+        boxes = page.browser.js(f"{BOXES}({json.dumps(wanted)})")
+        assert [len(found) for found in boxes] == [1, 2, 10, 2, 1]
+        assert all(all(found) for found in boxes), dict(zip(wanted, boxes, strict=True))
+    folded = (
+        "document.querySelectorAll('.jp-CodeCell .jp-Cell-inputWrapper .jp-Placeholder').length"
+    )
+    assert page.browser.js(folded) == 2, "both code cells are folded"
+    page.keep("1_open")
+
+
+def test_it_opens_on_a_success(page):
+    assert page.text(".sv-panels figcaption") == "" and "of 576" in page.text(".sv-explorer")
+    assert "Same answer" in page.text(".sv-answer") and "1 of 5" in page.text(".sv-lesson")
+    assert page.text(".sv-slider output") == "after layer 3: 58 tokens in, 29 out"
+    hints = page.browser.js("[...document.querySelectorAll('.sv-totals span')].map((x) => x.title)")
+    assert len(hints) == 4 and all(hints), "every number says what it is"
     colours = page.browser.js(
         "(() => { const c = document.querySelector('.sv-explorer canvas');"
         "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
         "return new Set(Array.from(new Uint32Array(d.buffer))).size; })()"
     )
-    assert colours > 100, "the picture and the washes over it"
-    page.keep("open")
+    assert colours > 100, "the picture"
+
+
+def test_the_lesson_in_four_clicks(page):
+    assert "the question decides" in page.lesson(2).lower()
+    page.panels(4)
+    page.keep("2_two_questions")
+    assert "in place of Z" in page.lesson(3)
+    page.until_text(".sv-answer p", "Another answer: “none” in place of “Z”")
+    page.keep("3_failure")
+    page.press("brown")
+    page.until_text(".sv-lesson", "4 of 5", 60)
+    page.until_text(".sv-answer p", "Same answer")
+    assert "by hand: “brown” and “card” rate" in page.text(".sv-panels figure:last-child h4")
+    page.keep("4_word")
+    assert "forced to stay" in page.lesson(5)
+    page.until_text(".sv-panels figure:last-child h4", "by hand: 9 patches forced to stay")
+    page.until_text(".sv-answer p", "Same answer")
+    page.keep("5_patches")
+    page.plain()
 
 
 def test_the_slider_redraws_at_once(page):
-    before, caption = page.picture(), page.text(".sv-panels figcaption")
+    before = page.browser.js("document.querySelectorAll('.sv-explorer canvas')[1].toDataURL()")
     milliseconds = page.browser.js(
         "(() => { const s = document.querySelector('.sv-slider input'), start = performance.now();"
         "s.value = 1; s.dispatchEvent(new Event('input')); return performance.now() - start; })()"
     )
-    assert page.text(".sv-slider output") == "after layer 0"
-    assert page.picture() != before and page.text(".sv-panels figcaption") != caption
+    assert page.text(".sv-slider output").startswith("after layer 0: 576 tokens in")
+    after = page.browser.js("document.querySelectorAll('.sv-explorer canvas')[1].toDataURL()")
+    assert after != before
     print(f"slider: {milliseconds:.1f} ms")
-    page.keep("slider")
+    page.slide(4)
 
 
-def test_hovering_tells_the_life_of_a_patch(page):
+def test_hovering_tells_the_history_and_shows_the_group(page):
     page.browser.mouse("mouseMoved", *page.patch(4, 7))
     page.until_text(".sv-status", "row 4, column 7")
     assert "after layer 0: score" in page.text(".sv-status")
-    page.keep("hover")
-
-
-def test_comparing_with_methods_and_with_a_question(page):
-    page.set("compare", "the other methods")
-    page.panels(6)
-    page.keep("methods")
-    page.set("compare", "a second question")
-    page.panels(3)
-    assert page.text(".sv-panels figure:last-child h4") == "difference"
-    page.keep("question")
-    page.set("compare", "nothing")
-    page.panels(1)
-
-
-def test_asking_something_new(page):
-    page.set("question", "what shape is the blue thing ?")
-    page.until_text(".sv-words", "blue", 120)
-    assert "ring" in page.text(".sv-answer")
-    page.keep("ask")
-
-
-def test_a_word_is_switched_by_a_click(page):
-    page.set("question", "what letter is on the brown card ?")
-    page.until_text(".sv-words", "brown")
-    page.press("brown")
-    page.browser.until("document.querySelectorAll('.sv-word.rates').length === 2", 60)
-    page.keep("word")
-    page.press("undo my changes")
-    page.browser.until("document.querySelectorAll('.sv-word.rates').length === 1", 60)
-
-
-def test_patches_are_forced_by_dragging_over_them(page):
-    page.browser.js(
-        "(() => { const s = document.querySelector('.sv-slider input');"
-        "s.value = 4; s.dispatchEvent(new Event('input')); })()"
+    status = page.browser.js(
+        "(() => { const canvas = document.querySelectorAll('.sv-explorer canvas')[1];"
+        "const before = canvas.toDataURL(), box = canvas.getBoundingClientRect();"
+        "for (let i = 0; i < 576; i++) {"
+        "  const [x, y] = [i % 24, Math.floor(i / 24)].map((v) => (v + 0.5) * box.width / 24);"
+        "  canvas.dispatchEvent(new PointerEvent('pointermove',"
+        "    {clientX: box.left + x, clientY: box.top + y}));"
+        "  const said = document.querySelector('.sv-status').textContent;"
+        "  if (/after layer 3: .*recycled into group/.test(said))"
+        "    return [said, before !== canvas.toDataURL()];"
+        "} })()"
     )
-    start, end = page.patch(11, 6), page.patch(13, 8)
-    for kind, place in (("mouseMoved", start), ("mousePressed", start), ("mouseMoved", end),
-                        ("mouseReleased", end)):  # fmt: skip
-        page.browser.mouse(kind, *place)
+    assert "into group" in status[0] and status[1], "outlined, with its number"
+    page.keep("6_group")
+    page.browser.mouse("mouseMoved", 2, 2)
+
+
+def test_comparing_with_the_other_methods(page):
+    page.set("compare with", "the other methods")
+    page.panels(7, 120)
+    page.keep("7_methods")
+    page.set("compare with", "nothing")
+    page.panels(2)
+
+
+def test_words_typed_as_people_type_them(page):
+    page.set("question", "What color is the Ring?")
+    page.until_text(".sv-words", "ring", 120)
+    assert "<unk>" not in page.text(".sv-words") and "blue" in page.text(".sv-answer")
+    assert page.browser.js(FOCUSED) == "question", "the next question can be typed at once"
+    page.set("question", "What is the zebra?")
+    page.browser.until("!!document.querySelector('.sv-warning')", 60)
+    assert "does not know “zebra”" in page.text(".sv-warning")
+    assert "hourglass" in page.text(".sv-warning details")
+    page.browser.js("document.querySelector('.sv-warning details').open = true")
+    page.keep("8_unknown_word")
+    page.plain()
+
+
+def test_a_drag_shows_its_rectangle_and_forces(page):
+    before = page.picture()
+    page.drag(page.patch(11, 6), page.patch(13, 8), drop=False)
+    page.until_text(".sv-status", "release to force 9 patches")
+    assert page.picture() != before
+    page.keep("9_drag", sizes=("large",))
+    page.browser.mouse("mouseReleased", *page.patch(13, 8))
     page.until_text(".sv-legend", "forced to stay")
-    page.keep("force")
-
-
-def test_the_keyboard_moves_and_forces(page):
     page.press("undo my changes")
     wait_for(lambda: "forced" not in page.text(".sv-legend"), 60)
-    page.browser.js("document.querySelector('.sv-explorer canvas').focus()")
-    page.browser.mouse("mouseMoved", 2, 2)
+
+
+def test_the_keyboard_moves_forces_and_goes_on(page):
+    page.browser.js("document.querySelectorAll('.sv-explorer canvas')[1].focus()")
     page.browser.key("ArrowRight", 39)
     first = page.text(".sv-status")
     page.browser.key("ArrowDown", 40)
-    assert page.text(".sv-status") != first and "row" in first
+    second = page.text(".sv-status")
+    assert second != first and "row" in first
     page.browser.key("[", 219)
     page.until_text(".sv-slider output", "after layer 2")
     page.browser.key("Enter", 13)
     page.until_text(".sv-legend", "forced to")
-    page.keep("keyboard")
-    page.press("undo my changes")
+    assert page.browser.js("document.activeElement.dataset.key") == "canvas 1", "the focus stays"
+    page.browser.key("ArrowUp", 38)
+    page.until_text(".sv-status", first[:10])
+    page.browser.js("document.querySelector('.sv-word').focus()")
+    page.browser.key("Enter", 13, text="\r")
+    page.until_text(".sv-panels figure:last-child h4", "“what”", 60)
+    assert page.browser.js("document.activeElement.dataset.key") == "word 1 0"
+    folded = "document.querySelectorAll('.jp-CodeCell .jp-Placeholder').length"
+    assert page.browser.js(folded) == 2, "Enter was for the explorer, not for the cell"
+    page.plain()
 
 
-def test_the_attention_has_its_own_choices(page):
+def test_attention_beside_what_is_left(page):
     page.press("attention")
-    page.until_text(".sv-legend", "softmax attention")
+    page.until_text(".sv-legend", "attention of mean of “white”, “card”", 120)
+    page.until_option("letter (2)")
+    page.set("of", "letter (2)")
+    page.until_text(".sv-panels h4", "attention of “letter”")
     page.set("head", "2")
     page.until_text(".sv-legend", "head 2")
-    page.keep("attention")
+    assert page.browser.js("document.querySelector('.sv-scale').children.length") == 1
+    numbers = page.text(".sv-scale")
+    page.slide(2)
+    assert page.text(".sv-scale") != numbers, "every layer has its own scale"
+    page.keep("10_attention")
+    page.slide(8)
+    assert "is not recorded: it decides nothing" in page.text(".sv-note")
+    page.slide(4)
+    assert page.text(".sv-note") == ""
     page.press("when it was lost")
     page.until_text(".sv-legend", "lost its place")
-    page.keep("life")
-    page.press("what it is now")
-    page.until_text(".sv-legend", "recycled")
+    page.keep("11_lost")
+    page.plain()
 
 
 def test_an_error_is_shown_in_the_widget(page):
@@ -239,7 +360,7 @@ def test_an_error_is_shown_in_the_widget(page):
 
     def refused() -> bool:
         # Asked again: on a busy machine the answer to the test before may come late and clear it.
-        page.set("budget", "4000")
+        page.set("tokens", "4000")
         end = time.monotonic() + 10
         while time.monotonic() < end:
             if "4000" in page.browser.js(alert):
@@ -249,13 +370,54 @@ def test_an_error_is_shown_in_the_widget(page):
 
     wait_for(refused, 60)
     assert not page.browser.js("!!document.querySelector('[data-mime-type*=stderr]')")
-    page.keep("error")
+    page.browser.until("document.querySelector('input[type=number]').value === '64'")
 
 
-def test_sharing_writes_a_folder(page):
+def upload(page, path):
+    """Choose a file in the dialog behind "open image"."""
+    page.browser.call("Page.setInterceptFileChooserDialog", enabled=True)
+    page.browser.chooser = None
+    press = f"{PRESS}('open image')"
+    page.browser.call("Runtime.evaluate", expression=press, userGesture=True)
+    wait_for(lambda: page.browser.js("true") and page.browser.chooser, 30)
+    node = page.browser.chooser["backendNodeId"]
+    page.browser.call("DOM.setFileInputFiles", files=[str(path)], backendNodeId=node)
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n and no more"])
+def test_a_broken_file_gives_a_sentence(page, tmp_path, content):
+    page.set("question", lesson.WHITE)
+    (tmp_path / "broken.png").write_bytes(content)
+    upload(page, tmp_path / "broken.png")
+    page.until_text(".sv-alert", "broken.png", 60)
+    assert "of 576" in page.text(".sv-explorer"), "what was there is still to be seen"
+
+
+@pytest.mark.parametrize("size", [(40, 2000), (2000, 40)])
+def test_a_long_picture_leaves_the_legend_where_it_is(page, tmp_path, size):
+    Image.new("RGB", size, "#2060a0").save(tmp_path / "long.png")
+    upload(page, tmp_path / "long.png")
+    page.until_text(".sv-warning", "drawn scenes", 60)
+    (seen,) = page.browser.js(f"{BOXES}(['.sv-canvas, .sv-legend'])")
+    assert seen == [True, True, True], "both pictures and the legend, without scrolling"
+    page.keep(f"12_long_{size[0]}")
+    page.set("image", "Miniature scene 6")
+    page.until_text(".sv-lesson", "1 of 5", 60)
+
+
+def test_what_is_shared_can_be_downloaded(page):
     page.press("share")
-    done = wait_for(lambda: list(page.folder.glob("shared/*/again.py")), 120)
-    assert (done[0].parent / "session.json.gz").exists()
+    page.browser.until("!!document.querySelector('a[download]')", 120)
+    name = page.browser.js("document.querySelector('a[download]').download")
+    assert (page.folder / "notebooks" / "shared" / name.removesuffix(".zip") / "again.py").exists()
+    page.browser.call(
+        "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(page.folder)
+    )
+    page.browser.js("document.querySelector('a[download]').click()")
+    wait_for((page.folder / name).exists, 30)
+    with zipfile.ZipFile(page.folder / name) as file:
+        assert any(path.endswith("session.json.gz") for path in file.namelist())
+    page.keep("13_share")
 
 
 def test_it_survives_a_reload(page):
@@ -263,8 +425,30 @@ def test_it_survives_a_reload(page):
     page.until_text(".sv-words", "pink", 60)
     page.browser.js("jupyterapp.commands.execute('docmanager:save').then(() => true)")
     page.open()
-    page.panels(1, 90)
+    page.panels(2, 90)
     page.until_text(".sv-words", "pink", 60)
     page.set("question", "is there a blue ring in the image ?")
     page.until_text(".sv-words", "ring", 120)
-    page.keep("reload")
+
+
+def test_it_is_at_home_in_a_dark_theme(page):
+    page.browser.js(
+        "jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})"
+        ".then(() => true)"
+    )
+    page.browser.until("document.body.dataset.jpThemeLight === 'false'", 30)
+    time.sleep(1)
+    light = (
+        "((node) => { const c = getComputedStyle(node).color.match(/\\d+/g).map(Number);"
+        "return (c[0] + c[1] + c[2]) / 3; })(document.querySelector('SELECTOR'))"
+    )
+    for selector in (".sv-word", ".sv-answer b", ".sv-legend span", ".sv-lesson span"):
+        assert page.browser.js(light.replace("SELECTOR", selector)) > 150, selector
+    page.keep("14_dark")
+
+
+def test_make_lab_opens_the_explorer_at_the_root():
+    done = subprocess.run(["make", "-n", "lab"], cwd=ROOT, capture_output=True, text=True)
+    (line,) = (line for line in done.stdout.splitlines() if "jupyterlab" in line)
+    assert "--notebook-dir=." in line and line.endswith(" notebooks/explore.ipynb")
+    assert (ROOT / "notebooks" / "explore.ipynb").exists()

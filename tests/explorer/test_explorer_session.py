@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from sparsevlm.evaluation.backends import MiniatureBackend
+from sparsevlm.explorer import explore
 from sparsevlm.explorer.engine import Engine
 from sparsevlm.explorer.exploration import Query, SavedSession
 from sparsevlm.explorer.images import ImageInput
@@ -42,7 +46,7 @@ def test_bundled_traces_are_of_the_bundled_weights(sample):
 
 
 def test_a_bundled_answer_is_what_the_model_says(session, image):
-    query = Query("what letter is on the brown card ?", "pdrop", 64)
+    query = Query("what letter is on the white card ?", "pdrop", 64)
     recorded, now = session.answer(query), session.engine().explore(image, query)[0]
     assert recorded.trace.stages[0].kept == now.trace.stages[0].kept
     assert texts(recorded.pruned) == texts(now.pruned)
@@ -59,13 +63,37 @@ def test_a_session_survives_a_file(session, image, tmp_path):
     assert np.array_equal(again.image.frames[0], session.image.frames[0])
 
 
-def test_files_that_are_no_session(tmp_path, monkeypatch, session):
+def damaged():
+    """Files that are no session, by what is wrong."""
+    good = (TRACES / "scene_6.json.gz").read_bytes()
+    content = json.loads(gzip.decompress(good))
+
+    def packed(**changes):
+        return gzip.compress(json.dumps({**content, **changes}).encode())
+
+    broken = {**content["image"], "frames": [base64.b64encode(b"no image").decode()]}
+    return {
+        "empty": b"", "text": b"hello", "a half": good[: len(good) // 2],
+        "a flipped bit": good[:3000] + bytes([good[3000] ^ 255]) + good[3001:],
+        "no JSON": gzip.compress(b"hello"), "a list": gzip.compress(b"[1]"),
+        "no UTF-8": gzip.compress(b"\xff\xfe"), "another format": packed(format="x-9"),
+        "no answers": packed(explorations=[]), "a broken picture": packed(image=broken),
+        "no geometry": packed(geometry=None),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", damaged())
+def test_files_that_are_no_session(name, tmp_path):
     path = tmp_path / "s.json.gz"
+    path.write_bytes(damaged()[name])
+    with pytest.raises(ValueError, match="not a complete explorer session.*share it again") as told:
+        explore(session=str(path))
+    assert str(path) in str(told.value)
+
+
+def test_sessions_that_are_not_there_or_too_large(tmp_path, monkeypatch, session):
     with pytest.raises(FileNotFoundError):
-        SavedSession.load(path)
-    path.write_bytes((TRACES / "scene_6.json.gz").read_bytes()[:900])
-    with pytest.raises(ValueError, match="not a complete explorer session"):
-        SavedSession.load(path)
+        SavedSession.load(tmp_path / "s.json.gz")
     monkeypatch.setattr("sparsevlm.explorer.exploration.MAX_BYTES", 1000)
     found = session.answer(Query("what letter is on the brown card ?"))
     with pytest.raises(ValueError, match="more than 1000"):
@@ -140,3 +168,24 @@ def test_compared_methods(method):
     found = [query.method for query in Query("q", method, 128).compared()]
     assert found[0] == method and len(found) == 6
     assert found[1:] == [name for name in known if name != method.removesuffix("-plus")]
+
+
+def test_attention_that_was_not_saved_is_asked_for_again():
+    """A bundled file has room for the raters' alone; any word can be looked at all the same."""
+    session = ExplorerSession("mini")
+    session.put("scene_6")
+    query = Query("what letter is on the white card ?")
+    recorded = session.answer(query)
+    assert not recorded.attention.is_whole(len(recorded.words))
+    whole = session.answer(query, whole=True)
+    assert whole.attention.is_whole(len(whole.words)) and whole.trace == recorded.trace
+    assert session.answer(query) is whole
+
+
+def test_attention_of_another_model_is_not_asked_for(session, tmp_path):
+    found = session.answer(Query("what letter is on the white card ?", "pdrop"))
+    saved = session.saved([found])
+    fresh = ExplorerSession("mini")
+    other = replace(saved, model=replace(saved.model, name="another"))
+    fresh.load(other.save(tmp_path / "s.json.gz"))
+    assert fresh.answer(found.query, whole=True).trace == found.trace

@@ -20,7 +20,7 @@ from sparsevlm.analysis.survivors import rgb  # noqa: E402
 from sparsevlm.explorer import color_map as colors  # noqa: E402
 from sparsevlm.explorer import scene, static  # noqa: E402
 from sparsevlm.explorer import token_status as status  # noqa: E402
-from sparsevlm.explorer.attention import LayerRows, RaterAttention, encode  # noqa: E402
+from sparsevlm.explorer.attention import LayerRows, WordAttention, encode  # noqa: E402
 from sparsevlm.explorer.color_map import ColorChoice  # noqa: E402
 from sparsevlm.explorer.exploration import (  # noqa: E402
     AnswerToken,
@@ -41,8 +41,9 @@ FIRST = StageTrace(0, [0, 4, 5], [[2, 3]], [6], [0.6, 0.1, 0.2, 0.2, 0.5, 0.4], 
                  [1], 4)  # fmt: skip
 SECOND = StageTrace(2, [0], [[4]], [7], [0.9, 0.3, 0.01, 0.2], [0, 4, 5, 6], [1], 2)
 TRACE = SampleTrace(6, (2, 3), [FIRST, SECOND], [6, 4, 4, 2], [4, 4, 2, 2])
-CODES = encode(np.array([[[0.5, 1e-3, 0, 1e-5, 0.1, 1e-6]]]))
-ROWS = RaterAttention((1,), (LayerRows(0, (0, 1, 2, 3, 4, 5), CODES),), ((4,),), single_heads=True)
+CODES = encode(np.array([[[0.2] * 6, [0.5, 1e-3, 0, 1e-5, 0.1, 1e-6], [0.3] * 5 + [0.4]]]))
+ROWS = WordAttention((0, 1, 2), (LayerRows(0, (0, 1, 2, 3, 4, 5), CODES),), ((4,),),
+                     single_heads=True)  # fmt: skip
 FOUND = Exploration(
     Query("what <b> ?", keep=(0,), drop=(1,)), {"name": "sparsevlm"}, ("what", "<b>", "?"),
     (0.1, 0.8, 0.1), TRACE, 10, (AnswerToken("a<b", 0.9, 0.2),), (AnswerToken("c", 0.7, 0.0001),),
@@ -112,15 +113,18 @@ def test_padding_is_named():
 
 
 def test_the_cost_follows_the_formulas_of_the_paper():
-    found = scene.PrefillCost.of(FOUND, MODEL)
+    found = status.PrefillCost.of(FOUND, MODEL)
     d, m = 8, 16
     expected = sum(4 * n * d**2 + 2 * n**2 * d + 3 * n * d * m for n in (16, 14, 14, 12))
     assert found.flops == expected and found.kv == 2 * (16 + 14 + 14 + 12) * 8 * 4
     assert (found.mean_out, found.mean_in) == (3.0, 4.0)
-    (panel,) = scene.scene([FOUND], MODEL, PLACE, _plain(), ColorChoice())["panels"]
-    assert panel["layers"][0] == "input: 6 visual tokens"
-    assert panel["layers"][3] == "layer 2: 4 visual tokens in, 2 counted out"
-    assert "3.0 out (the paper's budget), 4.0 in" in panel["totals"] == str(found)
+    made = scene.scene([FOUND], MODEL, PLACE, _plain(), ColorChoice())
+    assert made["labels"][0] == "input: 6 tokens"
+    assert made["labels"][3] == "after layer 2: 4 tokens in, 2 out"
+    totals = {name: (value, hint) for name, value, hint in made["panels"][1]["totals"]}
+    assert totals["tokens out"][0] == "3.0" and "the budget of the paper" in totals["tokens out"][1]
+    assert totals["tokens in"][0] == "4.0" and "computed and stored" in totals["tokens in"][1]
+    assert totals["FLOPs"][0] == f"{found.flops / found.dense_flops:.0%}"
 
 
 def test_colors_of_the_status():
@@ -134,6 +138,9 @@ def test_colors_of_when_it_was_lost():
     found = colors.color_map(FOUND, ColorChoice("lost"))
     assert set(found.at) == {0} and found.codes[0] == (0, 1, 3, 3, 4, 3)
     assert len(found.styles) == 5 and found.styles[4].dot
+    # The longer a patch was worth keeping, the louder its color: further from white.
+    first, last = (rgb(found.styles[code].color) for code in (1, 3))
+    assert sum(first) > sum(last) and max(last) - min(last) > max(first) - min(first)
 
 
 def test_colors_of_the_score_are_ranks():
@@ -148,29 +155,53 @@ def test_colors_of_the_score_are_ranks():
     )
 
 
-def test_colors_of_the_attention_have_a_fixed_scale():
+def test_every_panel_of_attention_has_its_own_scale():
     found = colors.color_map(FOUND, ColorChoice("attention"))
     assert found.codes[0] == found.codes[1], "before any layer that of layer 0"
     assert found.codes[1][0] == colors.LEVELS and found.codes[1][5] == 1
-    assert set(found.codes[4]) == {0}, "a layer that was not recorded"
-    assert (
-        colors.attention_level(1e-6) == colors.attention_level(0) == 0
-        and colors.attention_level(1e-1) == colors.LEVELS - 1
-    )
+    assert found.scales[1] == ("≤ 1e-06", "0.49"), "the lowest and the highest value of this layer"
+    assert set(found.codes[4]) == {0} and not found.scales[4], "a layer that was not recorded"
+    assert found.notes[4].startswith("The attention of layer 3 is not recorded: it decides nothing")
+    assert found.notes[1] == ""
+    other = colors.color_map(FOUND, ColorChoice("attention", word=2))
+    assert other.scales[1] == ("0.3", "0.4") and other.codes[1][5] == colors.LEVELS
     text = colors.quantity(FOUND, ColorChoice("attention", head=0, word=1))
-    assert text == "softmax attention of “<b>” in this layer of the pruned model, head 0"
+    assert text == "attention of “<b>” in this layer of the pruned model, head 0, logarithmic"
     with pytest.raises(ValueError, match="unknown mode"):
         ColorChoice("heat")
 
 
-def test_the_difference_of_two_questions(session):
-    one, two = (next(r for r in session.explorations if r.query.question == q) for q in
-                dict.fromkeys(one.query.question for one in session.explorations))  # fmt: skip
-    found = colors.difference_map(one, two)
-    codes = found.codes[found.at[-1]]
-    first, second = set(one.trace.stages[-1].kept), set(two.trace.stages[-1].kept)
-    assert codes.count(0) == len(first & second) and codes.count(2) == len(first - second)
-    assert codes.count(3) == len(second - first) and set(found.codes[found.at[0]]) == {0}
+def test_attention_that_a_method_reads_later_only():
+    later = replace(ROWS, layers=(replace(ROWS.layers[0], layer=2),))
+    found = colors.color_map(replace(FOUND, attention=later), ColorChoice("attention"))
+    assert "this method reads that of later ones" in found.notes[1] and not found.notes[3]
+
+
+@pytest.mark.parametrize("name", ["scene_3", "scene_5", "scene_6"])
+def test_groups_that_touch_differ_in_color(name):
+    saved = SavedSession.load(TRACES / f"{name}.json.gz")
+    touching = 0
+    for one in saved.explorations:
+        hues = status.group_hues(one.trace, len(colors.HUES))
+        for shot in status.snapshots(one.trace):
+            grid = np.full(576, -1)
+            for group, tokens in shot.groups.items():
+                grid[list(tokens)] = group
+            grid = grid.reshape(24, 24)
+            pairs = [(grid[:, 1:], grid[:, :-1]), (grid[1:], grid[:-1]),
+                     (grid[1:, 1:], grid[:-1, :-1]), (grid[1:, :-1], grid[:-1, 1:])]  # fmt: skip
+            for a, b in pairs:
+                apart = (a != b) & (a >= 0) & (b >= 0)
+                touching += apart.sum()
+                assert all(hues[x] != hues[y] for x, y in zip(a[apart], b[apart], strict=True))
+    assert touching > 1000, "else this shows nothing"
+
+
+def test_more_groups_than_hues_share_where_they_touch_least():
+    stage = StageTrace(0, [], [[0], [1], [2]], [6, 7, 8], [], [], [], 3)
+    trace = SampleTrace(6, (2, 3), [stage], [6], [3])
+    hues = status.group_hues(trace, 2)
+    assert set(hues.values()) == {0, 1} and hues[0] != hues[1] != hues[2]
 
 
 def test_styles_differ_without_color():
@@ -193,17 +224,34 @@ def test_the_browser_gets_plain_values(session):
     made = scene.scene(
         found, session.model, session.geometry, shown(session), ColorChoice(), "methods"
     )
-    assert json.loads(json.dumps(made)) == made and len(made["panels"]) == 6
+    assert json.loads(json.dumps(made)) == made and len(made["panels"]) == 7
+    picture, *panels = made["panels"]
+    assert picture["title"] == "the picture" and picture["palette"] == [["", "", 0]]
     assert made["positions"] == 9 and made["stages"] == [0, 1, 2, 4]
     assert made["marker"] == "miniature model, not LLaVA-1.5"
-    for panel, one in zip(made["panels"], found, strict=True):
+    for panel, one in zip(panels, found, strict=True):
         assert panel["color"] == METHOD_STYLE[one.query.method].color
         assert len(panel["at"]) == len(panel["captions"]) == len(panel["sinks"]) == 9
         assert all(len(codes) == len(panel["info"]) == 576 for codes in panel["codes"])
         assert max(map(max, panel["codes"])) < len(panel["palette"])
         assert panel["captions"][-1].startswith(f"{len(one.trace.stages[-1].kept)} kept")
-    assert [panel["editable"] for panel in made["panels"]] == [True] + [False] * 5
-    assert not made["panels"][1]["switchable"]
+    assert [panel["editable"] for panel in made["panels"]] == [True] * 2 + [False] * 5
+    assert panels[0]["switchable"] and not panels[1]["switchable"]
+
+
+@pytest.mark.parametrize("mode", colors.MODES)
+def test_beside_what_is_left_is_what_was_chosen(mode):
+    """The picture, scores or attention, and beside them the survivors of the same stage."""
+    made = scene.scene([FOUND], MODEL, PLACE, _plain(), ColorChoice(mode))
+    lens, own = made["panels"]
+    assert lens["title"] == scene.LENSES[mode] + (" of “<b>”" if mode == "attention" else "")
+    assert own["title"] == FOUND.title
+    survivors = colors.color_map(FOUND, ColorChoice())
+    assert own["codes"] == [list(codes) for codes in survivors.codes]
+    if mode != "status":
+        chosen = colors.color_map(FOUND, ColorChoice(mode))
+        assert lens["codes"] == [list(codes) for codes in chosen.codes]
+    assert lens["editable"] and own["editable"], "a patch can be forced in either"
 
 
 def test_the_browser_gets_what_it_reads(session):
@@ -227,17 +275,48 @@ def test_two_questions_and_their_difference(session):
         [one, two], session.model, session.geometry, shown(session), ColorChoice(), "question"
     )
     titles = [panel["title"] for panel in made["panels"]]
-    assert titles == ["question 1", "question 2", "difference"]
-    assert [key[2] for key in made["legend"]][-2:] == ["only by question 1", "only by question 2"]
+    assert titles == ["the picture", "1: SparseVLM, 64 tokens", "2: SparseVLM, 64 tokens",
+                      "difference"]  # fmt: skip
+    assert [key[2] for key in made["legend"]][-2:] == ["only by 1", "only by 2"]
+    panel = made["panels"][-1]
+    codes = panel["codes"][panel["at"][-1]]
+    first, second = set(one.trace.stages[-1].kept), set(two.trace.stages[-1].kept)
+    assert codes.count(0) == len(first & second) and codes.count(2) == len(first - second)
+    assert codes.count(3) == len(second - first) and set(panel["codes"][panel["at"][0]]) == {0}
 
 
 def test_text_of_user_and_model_is_escaped():
     html = scene.answer_html(FOUND)
     assert "a&lt;b" in html and "a<b" not in html
-    assert "90.0%" in html and "▼ 20.0% pruned" in html and "&lt;0.1%" not in html
-    assert "✗ another answer" in html
-    same = scene.answer_html(replace(FOUND, pruned=FOUND.dense))
-    assert "✓ same answer" in same
+
+
+def test_the_answers_are_compared_in_a_sentence():
+    dense = (AnswerToken("Z", 0.998, 0.0001),)
+    found = replace(FOUND, dense=dense, pruned=(AnswerToken("none", 0.975, 0.001),))
+    assert scene.verdict(found) == (
+        "✗ Another answer: “none” in place of “Z”, to which pruning leaves <0.1 %."
+    )
+    assert "SparseVLM after the same words &lt;0.1 %" in scene.answer_html(found)
+    for other, expected in ((0.997, ""), (0.7, ", 30 points less sure")):
+        same = (AnswerToken("Z", 0.998, other),)
+        found = replace(FOUND, dense=same, pruned=same)
+        assert scene.verdict(found) == f"✓ Same answer{expected}."
+    longer = replace(FOUND, dense=dense, pruned=(*dense, *dense))
+    assert "goes on where the other ends" in scene.verdict(longer)
+
+
+def test_every_change_by_hand_is_named():
+    assert FOUND.title == (
+        "SparseVLM, 64 tokens · by hand: 1 patch forced to stay, 1 patch forced to go"
+    )
+    rated = replace(FOUND, query=Query("q", keep=(1, 2), raters=(0, 1)))
+    assert rated.title.endswith("by hand: “what” and “<b>” rate, 2 patches forced to stay")
+    assert rated.about == (
+        "“q” · SparseVLM, 64 tokens · changed by hand: “what” and “<b>” rate, 2 patches forced to "
+        "stay (1, 2)"
+    )
+    plain = replace(FOUND, query=Query("q", "dense", None))
+    assert plain.title == "Dense" and plain.about.endswith("changed by hand: nothing")
 
 
 def test_signs_and_sinks_are_in_the_legend():
@@ -245,7 +324,6 @@ def test_signs_and_sinks_are_in_the_legend():
     texts = [key[2] for key in made["legend"]]
     assert texts[-3] == "+ forced to stay" and texts[-2] == "× forced to go"
     assert texts[-1].startswith("◎ sink") and made["panels"][0]["sinks"][1] == [4]
-    assert "1e-6 to 1e-1" in texts[0]
     plain = scene.scene([replace(FOUND, query=Query("q"))], MODEL, PLACE, _plain(), ColorChoice())
     assert not any("forced" in key[2] for key in plain["legend"])
     assert plain["panels"][0]["sinks"] == [[]] * 5
@@ -264,11 +342,14 @@ def test_the_static_twin_shows_the_same(mode):
     )
     texts = [text.get_text() for axes in fig.axes for text in axes.texts]
     assert fig.get_figwidth() == 6.75
-    assert "SparseVLM, 64" in texts and "FastV, 64" in texts
-    assert "a<b (90.0%)" in texts and "c (70.0%) ✗" in texts
+    assert "FastV, 64 tokens" in texts
+    assert " ".join(texts).startswith(FOUND.title), "with all that was changed by hand"
+    assert "a<b (90.0 %)" in texts and "c (70.0 %) ✗" in texts
     assert "tokens out 3.0, in 4.0" in texts
     labels = [axes.get_xlabel() for axes in fig.axes if axes.get_xlabel()]
-    assert labels[:2] == ["3 kept + 1 recycled of 6", "1 kept + 1 recycled of 6"]
+    wanted = ["3 kept + 1 recycled of 6", "1 kept + 1 recycled of 6"]
+    assert labels[:2] == (["≤ 1e-06 to 0.49", *wanted[1:]] if mode == "attention" else
+                          ["lowest to highest"] * 2 if mode == "score" else wanted)  # fmt: skip
     plt.close(fig)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import re
@@ -21,7 +22,9 @@ from rehearsal.data import write_data
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_MINIATURES = ("miniature",)  # notebooks that are about nothing else
-NEVER = re.compile(r"[Mm]iniature|[Bb]undled|mini-(llava|gemini|qwen|video)")  # in no other one
+NEVER = re.compile(  # in no other one; nor a bar of transformers
+    r"[Mm]iniature|[Bb]undled|mini-(llava|gemini|qwen|video)|Loading weights"
+)
 JUDGE = "gpt-4.1-mini"
 NO_HUB = "http://127.0.0.1:9"  # nobody listens there: who asks the hub, fails
 
@@ -159,6 +162,17 @@ def faults(notebook: dict) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def unfilled(folder: Path) -> list[str]:
+    """Return the columns of tables, and of what figures plot, that hold no value at all."""
+    found = []
+    for path in sorted(folder.glob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        empty = [name for name in (rows[0] if rows else ()) if not any(row[name] for row in rows)]
+        found += [f"{path.name} has nothing in the column {name!r}" for name in empty]
+    return found
+
+
 def rehearse(folder: Path, rows: int = 4) -> None:
     """Rehearse the whole profile.
 
@@ -189,5 +203,7 @@ def rehearse(folder: Path, rows: int = 4) -> None:
     it.say(f"{len(names) - len(wrong)} of {len(names)} notebooks are as they should be")
     print(it.sparsevlm("claims"))
     it.say("wrote CLAIMS.md")
-    if wrong:
-        raise RehearsalError("\n".join(f"{name}: {why}" for name, why in wrong.items()))
+    problems = [f"{name}: {why}" for name, why in wrong.items()]
+    problems += unfilled(it.suite / "figures" / "a100")
+    if problems:
+        raise RehearsalError("\n".join(problems))

@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import field
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated
 
-from pydantic import ConfigDict, TypeAdapter
+from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from sparsevlm.benchmarks.loaders.layout import Part
 from sparsevlm.models.checkpoints.declared import Repository
 
 FILE = Path(__file__).resolve().parents[3] / "data" / "datasets.yaml"
@@ -23,10 +22,8 @@ class Source:
 
     Attributes
     ----------
-    repository, revision, licence, about_bytes, files, kind, sha256, mirrors
-        As in `Repository`.
-    strip : str
-        What the files' names lose in the benchmark's folder; only of GitHub's.
+    of : Repository
+        What is fetched.
     unpack : dict of str to str
         For an archive: files, or folders with "/" at their end, that are made of its members of a
         pattern, by their last names. The archive is deleted afterwards.
@@ -34,25 +31,9 @@ class Source:
         For a table that is deleted afterwards: official files that are made of it.
     """
 
-    repository: str
-    revision: str
-    licence: str
-    about_bytes: int
-    files: tuple[str, ...]
-    kind: Literal["dataset", "github"] = "dataset"
-    sha256: str = ""
-    mirrors: tuple[tuple[str, str], ...] = ()
-    strip: str = ""
+    of: Repository
     unpack: dict[str, str] = field(default_factory=dict)
     gives: tuple[str, ...] = ()
-
-    @property
-    def wanted(self) -> Repository:
-        """What is fetched."""
-        return Repository(
-            self.repository, self.revision, self.licence, self.about_bytes, kind=self.kind,
-            files=self.files, sha256=self.sha256, mirrors=self.mirrors, strip=self.strip,
-        )  # fmt: skip
 
     @property
     def passing(self) -> tuple[str, ...]:
@@ -66,17 +47,65 @@ class Videos:
 
     Attributes
     ----------
-    repository, revision, licence, about_bytes
-        As in `Repository`; the size is that of the videos that are asked about, a guess.
+    of : Repository
+        Its size is that of the videos that are asked about, a guess.
     hints : tuple of str
         Words one of which is in the path of everything that belongs to the benchmark; () for all.
     """
 
-    repository: str
-    revision: str
-    licence: str
-    about_bytes: int
+    of: Repository
     hints: tuple[str, ...]
+
+
+@dataclass(frozen=True, config=_STRICT)
+class Part:
+    """What the file `part.json` in a benchmark's folder says: only a part of it is there.
+
+    Attributes
+    ----------
+    rows, splits : int and dict of str to int
+        As in `Layout`, of the part.
+    note : str
+        Which part it is, for tables: "questions about images only".
+    """
+
+    rows: PositiveInt
+    note: Annotated[str, Field(min_length=1)]
+    splits: dict[str, PositiveInt] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, config=_STRICT)
+class HubCopy:
+    """A copy of a benchmark in parquet files of the hub, and how it is read.
+
+    Attributes
+    ----------
+    id : str
+        Of the data set since the move of 30 July 2026; lmms-lab/NAME, its name before, redirects.
+    config, split : str
+        As `datasets.load_dataset` takes them.
+    differs : str
+        Why a copy is not read.
+    key : str
+        The column that names a row; equal names are numbered. "" where there is none.
+    columns : tuple of str
+        What is used of it; () for a copy that is not read.
+    rows, splits
+        As in `Layout`: those of the copy, which may differ from the official ones.
+    pictures : tuple of str
+        Configuration that has the images apart and the column that names them; () where
+        an image is in its row.
+    """
+
+    id: str
+    split: str
+    config: str = "default"
+    differs: str = ""
+    key: str = "question_id"
+    columns: tuple[str, ...] = ()
+    rows: int = 0
+    splits: dict[str, int] = field(default_factory=dict)
+    pictures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -89,6 +118,8 @@ class Dataset:
         What is fetched, in this order.
     videos : Videos or None
         Where the videos are.
+    copy : HubCopy or None
+        A copy that the loaders read where the official files are not there.
     part : Part or None
         What `part.json` must say, where not the whole benchmark can be had as it is official.
     by_hand : str
@@ -97,13 +128,14 @@ class Dataset:
 
     sources: tuple[Source, ...] = ()
     videos: Videos | None = None
+    copy: HubCopy | None = None
     part: Part | None = None
     by_hand: str = ""
 
     @property
-    def repositories(self) -> tuple[Source | Videos, ...]:
+    def repositories(self) -> tuple[Repository, ...]:
         """All that something is fetched from."""
-        return (*self.sources, *([self.videos] if self.videos else []))
+        return tuple(one.of for one in (*self.sources, self.videos) if one)
 
 
 @cache

@@ -12,7 +12,7 @@ from sparsevlm.benchmarks.datasets.unpack import unpack
 from sparsevlm.benchmarks.datasets.videos import collect, needs_videos, write_part
 from sparsevlm.benchmarks.loaders import layout_of, verify
 from sparsevlm.models.checkpoints.orders import Job, Order, Say, Stock, shown
-from sparsevlm.models.checkpoints.places import CheckpointError, fault, read_lock, room_for
+from sparsevlm.models.checkpoints.places import CheckpointError, fault, read_lock
 
 SHARED = ".fetch"  # in the data folder: archives that several benchmarks take from
 
@@ -36,10 +36,11 @@ def of_benchmark(name: str, data: Path, endpoint: str | None = None) -> Stock:
     """
     folder, dataset = data / layout_of(name).folder, datasets()[name]
     if not verify(name, folder):
-        return Stock((), notes=(f"{name}: is complete in {folder}",))
+        lasting = f"{name}: is complete in {folder}"
+        return Stock((), lambda jobs, say: _tidy(name, data), notes=(lasting,))
     _forget_damaged(name, data)
     sources = [one for one in dataset.sources if not _is_done(one, folder)]
-    tables = any(pattern.endswith(".parquet") for one in sources for pattern in one.files)
+    tables = any(pattern.endswith(".parquet") for one in sources for pattern in one.of.files)
     if tables and find_spec("pyarrow") is None:
         raise CheckpointError(
             f"the data of {name} come as parquet files, which the package pyarrow reads: "
@@ -47,9 +48,9 @@ def of_benchmark(name: str, data: Path, endpoint: str | None = None) -> Stock:
         )
     notes, about = [f"{name}:"], 0
     if dataset.videos and needs_videos(name, folder):
-        where, about = dataset.videos, dataset.videos.about_bytes
+        where, about = dataset.videos.of, dataset.videos.of.about_bytes
         notes.append(
-            f"{where.repository} @ {where.revision[:12]}: the videos of the first 1000 questions, "
+            f"{where.id} @ {where.revision[:12]}: the videos of the first 1000 questions, "
             f"about {shown(about)} by a guess ({where.licence}); we have not seen its "
             "listing, the fetch looks for them by their names"
         )
@@ -77,7 +78,7 @@ def kept(name: str, data: Path) -> Stock:
     folder = data / layout_of(name).folder
     lasting = [one for one in datasets()[name].sources if not one.passing]
     locks = read_lock(data)
-    return Stock(tuple(_order(one, data, folder) for one in lasting if one.wanted.key in locks))
+    return Stock(tuple(_order(one, data, folder) for one in lasting if one.of.key in locks))
 
 
 def problems(names: Sequence[str], data: Path) -> list[str]:
@@ -86,9 +87,19 @@ def problems(names: Sequence[str], data: Path) -> list[str]:
     return [f"{name}: {wrong[0]}" for name, wrong in found if wrong]
 
 
+def _tidy(name: str, data: Path) -> None:
+    """Delete tables and archives that official files were made of."""
+    folder, locks = data / layout_of(name).folder, read_lock(data)
+    for source in datasets()[name].sources:
+        if source.passing and not source.of.sha256 and source.of.key in locks:
+            for file in locks[source.of.key].files:
+                (folder / file.name).unlink(missing_ok=True)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+
+
 def _order(source: Source, data: Path, folder: Path) -> Order:
-    into = data / SHARED if source.sha256 else folder
-    return Order(source.wanted, data, into, unpacked=bool(source.passing))
+    into = data / SHARED if source.of.sha256 else folder
+    return Order(source.of, data, into, unpacked=bool(source.passing))
 
 
 def _is_done(source: Source, folder: Path) -> bool:
@@ -110,17 +121,14 @@ def _finish(
     folder = data / layout.folder
     for source, job in fetched:
         for archive in job.locked.files if source.unpack else ():
-            unpack(job.place / archive.name, folder, source.unpack)
+            unpack(job.place, archive, folder, source.unpack)
     if dataset.videos:
         collect(name, data, dataset, endpoint, say)
     elif dataset.part and not all((folder / file).exists() for file in layout.spare):
         write_part(folder, dataset)
-    with room_for(folder):
-        wrong = verify(name, folder)
-    if wrong:
-        raise CheckpointError(f"{name} was fetched, but {wrong[0]}")
-    for source, job in fetched:
-        for file in job.locked.files if source.passing and not source.sha256 else ():
-            (job.place / file.name).unlink(missing_ok=True)
-    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    if wrong := verify(name, folder):
+        made = [file for source in dataset.sources for file in source.passing]
+        anew = f" ({', '.join(made)}: delete what is damaged, and it is made anew)" if made else ""
+        raise CheckpointError(f"{name} was fetched, but {wrong[0]}{anew}")
+    _tidy(name, data)
     say(f"{name}: complete in {folder}" + (f" ({dataset.part.note})" if dataset.part else ""))

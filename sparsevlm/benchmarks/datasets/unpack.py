@@ -10,37 +10,46 @@ from copy import copy
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
-from sparsevlm.models.checkpoints.places import CheckpointError, room_for
+from sparsevlm.models.checkpoints.places import CheckpointError, FileEntry, fault, room_for
 
 JUNK = "__MACOSX"
-DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError)
+# Damaged; or encrypted, or packed in a way that zipfile does not know.
+UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 
 
-def unpack(archive: Path, folder: Path, wanted: Mapping[str, str]) -> None:
+def unpack(place: Path, archive: FileEntry, folder: Path, wanted: Mapping[str, str]) -> None:
     """Make files and folders of the members of an archive; what is there already stays.
 
     Parameters
     ----------
-    archive, folder : Path
-        The archive, and where to.
+    place, archive : Path and FileEntry
+        The folder of the archive, and what is known of it.
+    folder : Path
+        Where to.
     wanted : dict of str to str
         See `declared.Source.unpack`.
 
     Raises
     ------
     CheckpointError
-        The archive is damaged, and then deleted; it lacks a member; or the disk is full.
+        The archive is damaged on this disk, and then deleted; it came as it is and cannot be read,
+        and is kept; it lacks a member; or the disk is full.
     """
     try:
-        with zipfile.ZipFile(archive) as opened:
+        with zipfile.ZipFile(place / archive.name) as opened:
             for target, pattern in wanted.items():
                 if not (folder / target).exists():
                     _unpack(opened, folder / target, pattern, is_folder=target.endswith("/"))
-    except DAMAGED as error:
-        archive.unlink()
+    except UNREADABLE as error:
+        said = f"{archive.name} cannot be unpacked ({error})"
+        if fault(place, archive):
+            (place / archive.name).unlink()
+            raise CheckpointError(
+                f"{said}; it was thrown away, run the same command again"
+            ) from error
         raise CheckpointError(
-            f"{archive.name} cannot be unpacked ({error}); it was thrown away, run the same "
-            "command again"
+            f"{said}, though it is what the hub states; it is kept in {place}: get "
+            f"{', '.join(wanted)} from the authors and put it into {folder}"
         ) from error
 
 
@@ -50,6 +59,7 @@ def _unpack(opened: zipfile.ZipFile, to: Path, pattern: str, is_folder: bool) ->
         for member in opened.infolist()
         if not member.is_dir()
         and not member.filename.startswith(JUNK)
+        and not PurePosixPath(member.filename).name.startswith(".")
         and fnmatch(f"/{member.filename}", pattern)
     ]
     if not members:
@@ -60,10 +70,18 @@ def _unpack(opened: zipfile.ZipFile, to: Path, pattern: str, is_folder: bool) ->
     if not is_folder:
         extract(opened, members[0], to)
         return
+    by_name = {PurePosixPath(member.filename).name: member for member in members}
+    for member in members:
+        other = by_name[PurePosixPath(member.filename).name]
+        if member.CRC != other.CRC:
+            raise CheckpointError(
+                f"{opened.filename} has both {member.filename} and {other.filename}, one of which "
+                f"would be lost; unpack it by hand into {to}"
+            )
     partial = to.with_name(f"{to.name}.partial")
     try:
-        for member in members:
-            extract(opened, member, partial / PurePosixPath(member.filename).name)
+        for name, member in by_name.items():
+            extract(opened, member, partial / name)
     except CheckpointError:  # no room: what an interrupt leaves is used again
         shutil.rmtree(partial, ignore_errors=True)
         raise

@@ -15,13 +15,12 @@ from zipfile import ZipFile
 
 from pydantic import TypeAdapter
 
-from sparsevlm.benchmarks.datasets.declared import Dataset, Videos
-from sparsevlm.benchmarks.datasets.unpack import DAMAGED, extract
+from sparsevlm.benchmarks.datasets.declared import Dataset, Part, Videos
+from sparsevlm.benchmarks.datasets.unpack import UNREADABLE, extract
 from sparsevlm.benchmarks.loaders.frames import KINDS, VIDEOS, read_frames
-from sparsevlm.benchmarks.loaders.layout import PART, DataError, Part, write_file
+from sparsevlm.benchmarks.loaders.layout import PART, DataError, write_file
 from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
 from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, SETS
-from sparsevlm.models.checkpoints.declared import Repository
 from sparsevlm.models.checkpoints.hub import CHANGED, download, explained, listing
 from sparsevlm.models.checkpoints.orders import Say
 from sparsevlm.models.checkpoints.places import (
@@ -100,7 +99,13 @@ def _questions_of_table(folder: Path, dataset: Dataset) -> None:
 
 def _missing(name: str, folder: Path) -> list[str]:
     """Names, prefix included, of the videos that are asked about and not there."""
-    samples = SETS[name].read(folder)
+    try:
+        samples = SETS[name].read(folder)
+    except (DataError, LookupError, TypeError) as error:
+        raise CheckpointError(
+            f"the questions of {name} cannot be read ({error}); delete {QUESTIONS} and {ANSWERS} "
+            f"in {folder}, then `sparsevlm fetch {name}` gets them again"
+        ) from error
     media = dict.fromkeys(sample.media for sample in samples)
     return [Path(one).stem for one in media if not (folder / one).exists()]
 
@@ -118,7 +123,8 @@ def _require_decodable(name: str, folder: Path, way_out: str) -> None:
             read_frames(path)
         except DataError as error:
             bad.append(str(error))
-            path.unlink()
+            if path.is_file():
+                path.unlink()
     if bad:
         raise CheckpointError(
             f"{len(bad)} videos of {name} cannot be decoded and were thrown away ({bad[0]}); run "
@@ -131,11 +137,8 @@ class _Shelf:
 
     def __init__(self, videos: Videos, data: Path, endpoint: str | None) -> None:
         self.hints, self.endpoint, self.data = videos.hints, endpoint, data
-        self.repository = Repository(
-            videos.repository, videos.revision, videos.licence, 0, kind="dataset", files=("*",)
-        )
-        locks = read_lock(data)
-        key = f"{videos.repository} videos"
+        self.repository, locks = videos.of, read_lock(data)
+        key = f"{videos.of.id} videos"
         if key in locks:  # what an earlier fetch pinned stays pinned
             self.repository = replace(self.repository, revision=locks[key].revision)
         self.locked = listing(self.repository, endpoint)
@@ -187,7 +190,7 @@ class _Shelf:
                         if self._fits(f"{archive}/{member.filename}", wanted, kinds):
                             path = PurePosixPath(member.filename)
                             extract(opened, member, wanted[path.stem] / path.name)
-        except DAMAGED as error:
+        except UNREADABLE as error:
             raise CheckpointError(
                 f"{archive} of {self} cannot be read ({error}); run the same command again"
             ) from error

@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
 
-from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as validated
+from pydantic import TypeAdapter, ValidationError
+
+from sparsevlm.benchmarks.datasets.declared import Part
+from sparsevlm.models.checkpoints.places import room_for
 
 SHORT_ANSWER = "Answer the question using a single word or phrase."
 LETTER_ANSWER = "Answer with the option's letter from the given choices directly."
@@ -65,35 +66,21 @@ class Layout:
         if part is None:
             return self
         files = {name: source for name, source in self.files.items() if name not in self.spare}
-        hint = f"{PART} there says so; delete it if the folder holds the whole benchmark"
+        hint = f"correct {PART}, or delete it if the folder holds the whole benchmark"
         return replace(self, files=files, rows=part.rows, splits=part.splits, hint=hint, owner=PART)
 
     def missing(self, folder: Path) -> list[str]:
-        """Return one sentence per file that is not there."""
+        """Return a sentence for each source of files that are not there."""
         if not folder.is_dir():
             return [f"there is no folder {folder}; it must hold {', '.join(self.files)}"]
+        absent: dict[str, list[str]] = {}
+        for name, source in self.files.items():
+            if not (folder / name).exists():
+                absent.setdefault(source, []).append(name)
         return [
-            f"{folder / name} is missing; it comes from {source}"
-            for name, source in self.files.items()
-            if not (folder / name).exists()
+            f"{folder} lacks {', '.join(names)}, which {source} has"
+            for source, names in absent.items()
         ]
-
-
-@validated(frozen=True, config=ConfigDict(extra="forbid"))
-class Part:
-    """What the file `part.json` in a benchmark's folder says: only a part of it is there.
-
-    Attributes
-    ----------
-    rows, splits : int and dict of str to int
-        As in `Layout`, of the part.
-    note : str
-        Which part it is, for tables: "questions about images only".
-    """
-
-    rows: PositiveInt
-    note: Annotated[str, Field(min_length=1)]
-    splits: dict[str, PositiveInt] = field(default_factory=dict)
 
 
 def part_of(folder: str | Path) -> Part | None:
@@ -231,13 +218,20 @@ def write_picture(content: bytes, folder: Path, images: str) -> str:
 
 
 def write_file(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all, unless one of the same size is there."""
+    """Write a file, whole or not at all, unless one of the same size is there.
+
+    Raises
+    ------
+    CheckpointError
+        The disk is full, or the folder cannot be written.
+    """
     if path.exists() and path.stat().st_size == len(content):
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with room_for(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            partial.write_bytes(content)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)

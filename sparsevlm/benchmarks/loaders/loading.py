@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -72,32 +73,38 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
         Files are missing or wrong, samples are too few, too many or there twice, a pair or a
         circular question is not whole, or an image is missing. The message says where to get it.
     """
-    (layout, read), folder = _loader(name), Path(folder)
+    (layout, read), folder, made = _loader(name), Path(folder), []
     part = part_of(folder)
     if missing := layout.of_part(part).missing(folder):
         if not has_parquet(name, folder):
             parquet = about_parquet(name, folder)
             raise DataError(f"{name}: " + "; ".join(missing + [parquet] * bool(parquet)))
         if can_complete(name, folder, layout):
-            complete_from_copy(name, folder)
+            made = _read(partial(complete_from_copy, name), folder)
         else:
             layout, read = layout_of_copy(name), partial(read_copy, name)
     samples = _read(read, folder)
     faults = _faults(name, samples)
     if complete:
         faults += _wrong_counts(layout.of_part(part), samples)
-    if faults := faults or _missing_media(samples, folder):
+    if not faults and (faults := _missing_media(samples, folder)):
+        for path in made:  # of a copy that lacks some; another one is to be used whole
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if faults:
         raise DataError(f"{name} in {folder}: " + "; ".join(faults))
     return samples
 
 
-def _read(read: Read, folder: Path) -> list[Sample]:
+def _read(read: Callable[[Path], list], folder: Path) -> list:
     try:
         return read(folder)
     except DataError:
         raise
     except (ValueError, TypeError, LookupError, AttributeError) as error:  # values of odd types
-        raise DataError(f"the files in {folder} are damaged: {error!r}") from error
+        raise DataError(
+            f"the files in {folder} are damaged or of another version ({error!r}); take those that "
+            "`sparsevlm fetch` gets"
+        ) from error
 
 
 def _faults(name: str, samples: Sequence[Sample]) -> list[str]:

@@ -8,117 +8,24 @@ is alone and has all that the official prompt needs, it is read itself.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from filelock import FileLock
 
-from sparsevlm.benchmarks.loaders import gqa, mmbench, mme, mmvet, pope, scienceqa, textvqa
+from sparsevlm.benchmarks.datasets.declared import datasets
+from sparsevlm.benchmarks.loaders import pope, scienceqa, textvqa
 from sparsevlm.benchmarks.loaders.layout import DataError, Layout, write_file, write_picture
 from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
 from sparsevlm.benchmarks.sample import Sample
 
 PICTURES = "pictures"  # folder that the images are written to
-AGAIN = "download the table again"
+WITHOUT_PICTURES = ("scienceqa",)  # whose rows may have none
+AGAIN = "take the table that `sparsevlm fetch` gets"
 
-Make = Callable[[dict, str, int], Sample]  # row, image, how many rows had its name before
-
-
-@dataclass(frozen=True)
-class HubCopy:
-    """A copy of a benchmark on the hub, and how it is read.
-
-    Attributes
-    ----------
-    id : str
-        Of the data set since the move of 30 July 2026; lmms-lab/NAME, its name before, redirects.
-    config, split : str
-        As `datasets.load_dataset` takes them.
-    licence : str
-        As far as known; the terms on the source's own page hold.
-    differs : str
-        From what LLaVA's scripts read; "" where no difference is known.
-    columns : tuple of str
-        What is used of it; () for a copy that is not read, for the reason under `differs`.
-    make : (row, image or "", how many rows had its name before) -> Sample
-    name : (row) -> str
-        A row's own name; equal ones are numbered.
-    rows, splits
-        As in `Layout`: those of the copy, which may differ from the official ones.
-    pictures : tuple of str
-        Configuration that has the images apart and the column that names them; () where
-        an image is in its row.
-    optional : bool
-        Whether a row may have no image.
-    order : (samples) -> samples
-        Into the official order.
-    """
-
-    id: str
-    config: str
-    split: str
-    licence: str
-    differs: str = ""
-    columns: tuple[str, ...] = ()
-    make: Make | None = None
-    name: Callable[[dict], str] = lambda row: str(row["question_id"])
-    rows: int = 0
-    splits: Mapping[str, int] = field(default_factory=dict)
-    pictures: tuple[str, ...] = ()
-    optional: bool = False
-    order: Callable[[list[Sample]], list[Sample]] = list
-
-
-COPIES = {
-    "gqa": HubCopy(
-        "lmms-lab-encoder/GQA", "testdev_balanced_instructions", "testdev",
-        "CC BY 4.0; images of Visual Genome",
-        columns=("id", "imageId", "question", "answer", "types"), make=gqa.copy_sample,
-        name=lambda row: str(row["id"]), rows=12578,
-        pictures=("testdev_balanced_images", "imageId"),
-    ),
-    "mmbench": HubCopy(
-        "lmms-lab-encoder/MMBench_EN", "default", "dev", "Apache-2.0 (repository)",
-        columns=mmbench.KEYS, make=mmbench.copy_sample, name=lambda row: str(row["index"]),
-        rows=4377, order=mmbench.together,
-    ),
-    "mme": HubCopy(
-        "lmms-lab-encoder/MME", "default", "test", "academic research only",
-        columns=("question_id", "image", "question", "answer", "category"), rows=2374,
-        make=mme.copy_sample,
-    ),
-    "pope": HubCopy(
-        "lmms-lab-encoder/POPE", "default", "test",
-        "MIT (questions); COCO images under Flickr's terms",
-        "9,000 rows: 3,000 random ones where LLaVA has 2,910",
-        columns=("question_id", "question", "answer", "category", "image"), make=pope.copy_sample,
-        name=pope.copy_name, rows=9000,
-        splits={"random": 3000, "popular": 3000, "adversarial": 3000},
-    ),
-    "scienceqa": HubCopy(
-        "lmms-lab-encoder/ScienceQA", "ScienceQA-FULL", "test", "CC BY-NC-SA 4.0",
-        columns=("image", "question", "choices", "answer", "hint"), make=scienceqa.copy_sample,
-        name=lambda row: "", rows=4241, splits={"image": 2017, "text": 2224}, optional=True,
-    ),
-    "seed": HubCopy(
-        "lmms-lab-encoder/SEED-Bench", "default", "test", "CC BY-NC 4.0",
-        "it has eight frames of each video in place of the middle one; `sparsevlm fetch seed` gets "
-        "the questions about images from the authors' own repository",
-    ),
-    "textvqa": HubCopy(
-        "lmms-lab-encoder/textvqa", "default", "validation", "CC BY 4.0; images of Open Images",
-        "OCR tokens are in a column; lmms-eval leaves them out of the prompt by default",
-        columns=("question_id", "image", "question", "answers", "ocr_tokens"), rows=5000,
-        make=textvqa.copy_sample,
-    ),
-    "mmvet": HubCopy(
-        "lmms-lab-encoder/MMVet", "default", "test", "non-commercial research and education only",
-        columns=("question_id", "image", "question", "answer", "capability"), rows=218,
-        make=mmvet.copy_sample,
-    ),
-}  # fmt: skip
+COPIES = {name: one.copy for name, one in datasets().items() if one.copy}
 READABLE = tuple(name for name, copy in COPIES.items() if copy.columns)
 # Modules that name what of the official files a copy can give, and make it.
 COMPLETED: Mapping[str, ModuleType] = {"pope": pope, "scienceqa": scienceqa, "textvqa": textvqa}
@@ -151,8 +58,8 @@ def can_complete(name: str, folder: Path, layout: Layout) -> bool:
     )
 
 
-def complete_from_copy(name: str, folder: Path) -> None:
-    """Write the official files that a folder lacks and its copy has; what is there stays.
+def complete_from_copy(name: str, folder: Path) -> list[Path]:
+    """Write the official files that a folder lacks and its copy has, and return them.
 
     Each is there whole or not at all: a folder gets its name when all its pictures are written.
 
@@ -160,7 +67,7 @@ def complete_from_copy(name: str, folder: Path) -> None:
     ------
     DataError
         The copy is damaged, or does not fit the official questions.
-    OSError
+    CheckpointError
         The files cannot be written.
     """
     module = COMPLETED[name]
@@ -173,15 +80,23 @@ def complete_from_copy(name: str, folder: Path) -> None:
         for file, content in module.from_copy(rows, folder) if made else ():
             if not content:
                 raise DataError(f"{COPIES[name].id} in {folder} has no picture for {file}; {AGAIN}")
+            if ".." in PurePosixPath(file).parts:
+                raise DataError(f"{COPIES[name].id} in {folder} names a picture {file!r}; {AGAIN}")
             whole = next((one for one in made if file == one or file.startswith(f"{one}/")), None)
             if whole and file not in written:
                 write_file(folder / f"{whole}.partial{file.removeprefix(whole)}", content)
                 written.add(file)
         for one in made:
             (folder / f"{one}.partial").rename(folder / one)
+        return [folder / one for one in made]
 
 
 def _bytes(picture: Mapping | None) -> bytes | None:
+    if not isinstance(picture, Mapping | None):
+        raise DataError(
+            f"a picture must be a structure of bytes and path, got a {type(picture).__name__}; "
+            f"{AGAIN}"
+        )
     return (picture or {}).get("bytes")
 
 
@@ -217,11 +132,12 @@ def read_copy(name: str, folder: Path) -> list[Sample]:
         Files are missing or damaged, a column is not there, or an image has no bytes.
     """
     copy, seen = COPIES[name], Counter()
+    module = import_module(f"{__package__}.{name}")
     apart = _pictures_apart(name, folder) if copy.pictures else {}
     samples = []
     for row in read_rows(_files(name, folder), copy.columns):
-        own = copy.name(row)
-        if copy.optional and not _bytes(row["image"]):
+        own = str(row[copy.key]) if copy.key else ""
+        if name in WITHOUT_PICTURES and not _bytes(row["image"]):
             media = ""
         elif not copy.pictures:
             media = _write(row["image"], folder, own)
@@ -229,9 +145,9 @@ def read_copy(name: str, folder: Path) -> list[Sample]:
             media = apart[image]
         else:
             raise DataError(f"{copy.pictures[0]} in {folder} has no picture {image!r}")
-        samples.append(copy.make(row, media, seen[own]))
+        samples.append(module.copy_sample(row, media, seen[own]))
         seen[own] += 1
-    return copy.order(samples)
+    return module.together(samples) if name == "mmbench" else samples
 
 
 def _pictures_apart(name: str, folder: Path) -> dict[str, str]:

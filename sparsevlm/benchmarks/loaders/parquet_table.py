@@ -81,7 +81,10 @@ def read_rows(files: Sequence[Path], columns: Sequence[str]) -> Iterator[dict]:
             with arrow.parquet.ParquetFile(path) as table:
                 if lacking := [c for c in columns if c not in table.schema_arrow.names]:
                     has = ", ".join(table.schema_arrow.names)
-                    raise DataError(f"{path} has no column {', '.join(lacking)}; it has {has}")
+                    raise DataError(
+                        f"{path} has no column {', '.join(lacking)}; it has {has}. "
+                        "Take the table that `sparsevlm fetch` gets"
+                    )
                 for batch in table.iter_batches(batch_size=64, columns=list(columns)):
                     yield from batch.to_pylist()
         except (arrow.ArrowInvalid, OSError) as error:

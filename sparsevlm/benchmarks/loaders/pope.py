@@ -92,19 +92,17 @@ def _sample(row: dict, label: dict) -> Sample:
 
 
 def copy_sample(row: dict, media: str, before: int) -> Sample:
-    """Return the sample of a row of the hub's copy."""
+    """Return the sample of a row of the hub's copy.
+
+    It is named with its split: some versions of the copy count the questions within one.
+    """
     return Sample(
-        id=copy_name(row),
+        id=f"{row['category']}.{row['question_id']}",
         media=media,
         question=f"{row['question'].strip()}\n{SHORT_ANSWER}",
         answer=row["answer"].strip().lower(),
         split=row["category"],
     )
-
-
-def copy_name(row: dict) -> str:
-    """Return the name of a row: some versions of the copy count its questions within a split."""
-    return f"{row['category']}.{row['question_id']}"
 
 
 def from_copy(rows: Iterable[dict], folder: Path) -> Iterator[tuple[str, bytes]]:

@@ -54,38 +54,50 @@ class Judgement:
         """For people: model, where it is, reading and id."""
         return name_of(self.judge)
 
-    def rows(self, record: Record) -> list[dict]:
-        """Return the predictions of a record, each with its "verdict"."""
-        verdicts = self.verdicts[record.id]
-        return [{**row, "verdict": verdicts[row["id"]]} for row in record.predictions]
-
 
 @dataclass(frozen=True)
 class Judging:
-    """How the answers of one kind of benchmark in a study are judged.
+    """How the open answers of a study are judged, if there are any.
 
     Attributes
     ----------
-    task : Task
-        Video questions or MM-Vet.
-    profile : Profile
+    task : Task or None
+        Video questions or MM-Vet; None where nothing is open, or verdicts do not matter.
+    profile : Profile or None
         Narrowed to the study.
     runs : dict of str
-        Titles of the runs by id.
+        Titles of the runs that can be judged, by id.
     used : Judgement or None
         The judge of all these runs; None where they are matched by rule.
     others : sequence of Judgement
         Where there is none: judges of some of them, or several judges of all.
     """
 
-    task: Task
-    profile: Profile
-    runs: Mapping[str, str]
+    task: Task | None = None
+    profile: Profile | None = None
+    runs: Mapping[str, str] = field(default_factory=dict)
     used: Judgement | None = None
     others: Sequence[Judgement] = ()
 
+    def of(self, benchmark: str) -> Judgement | None:
+        """Return the verdicts that the scores of a benchmark are made of; None for a match."""
+        return self.used if benchmark in TASKS else None
+
+    def rows(self, record: Record) -> Sequence[Mapping]:
+        """Return the predictions of a record, each with its "verdict" where there are any."""
+        if not self.of(record.run.benchmark):
+            return record.predictions
+        verdicts = self.used.verdicts[record.id]
+        return [{**row, "verdict": verdicts[row["id"]]} for row in record.predictions]
+
+    def aggregate(self, benchmark: str) -> Callable:
+        """Return how the counts of such rows become a score."""
+        return (TASKS if self.of(benchmark) else BENCHMARKS)[benchmark].aggregate
+
     def __str__(self) -> str:
-        """Who judged, or that a rule did and which command has the answers judged."""
+        """Who judged, or that a rule did and which command judges; "" where nothing is open."""
+        if self.task is None:
+            return ""
         names = self.profile.benchmarks
         labels = [BENCHMARKS[name].label for name in names if TASKS.get(name) is self.task]
         subject = f"{', '.join(labels)}: answers are"
@@ -112,38 +124,7 @@ class Judging:
         return " ".join(said)
 
 
-@dataclass(frozen=True)
-class Judgings:
-    """Who judged the open answers of a study, if anybody.
-
-    Attributes
-    ----------
-    by_task : mapping of Judging
-        By the name of the task; empty where nothing is open.
-    """
-
-    by_task: Mapping[str, Judging] = field(default_factory=dict)
-
-    def of(self, benchmark: str) -> Judgement | None:
-        """Return the verdicts that the scores of a benchmark are made of; None for a match."""
-        task = TASKS.get(benchmark)
-        return self.by_task[task.name].used if task and task.name in self.by_task else None
-
-    def rows(self, record: Record) -> Sequence[Mapping]:
-        """Return the predictions of a record, each with its "verdict" where there are any."""
-        used = self.of(record.run.benchmark)
-        return used.rows(record) if used else record.predictions
-
-    def aggregate(self, benchmark: str) -> Callable:
-        """Return how the counts of such rows become a score."""
-        return (TASKS if self.of(benchmark) else BENCHMARKS)[benchmark].aggregate
-
-    def __str__(self) -> str:
-        """Who judged, or that nobody did and how to have it done; "" where nothing is open."""
-        return " ".join(map(str, self.by_task.values()))
-
-
-MATCHED = Judgings()  # by rule, whatever verdicts there are
+MATCHED = Judging()  # by rule, whatever verdicts there are
 
 
 def command(profile: Profile) -> str:
@@ -161,15 +142,15 @@ def name_of(judge: Mapping) -> str:
     return f"{judge['model']} {where} ({judge['reading']} reading, judge {judge_id(judge)})"
 
 
-def judgings(
+def judging_of(
     profile: Profile, records: Sequence[Record], choice: str = "", store: Store | None = None
-) -> Judgings:
+) -> Judging:
     """Return how the answers of a study are judged.
 
     Parameters
     ----------
     profile : Profile
-        Narrowed to the study.
+        Narrowed to the study, whose open questions are all about videos, or all MM-Vet's.
     records : sequence of Record
         All of the study.
     choice : str
@@ -183,19 +164,11 @@ def judgings(
     JudgeError
         Not just one judge of the chosen name has judged all runs.
     """
-    by_task: dict[Task, list[Record]] = {}
-    for record in records:
-        if task := TASKS.get(record.run.benchmark):
-            by_task.setdefault(task, []).append(record)
-    return Judgings({
-        task.name: _chosen(Judging(task, profile, {one.id: one.run.title for one in own}),
-                           [] if choice == MATCH else _found(own, store or Store()), choice)
-        for task, own in by_task.items()
-    })  # fmt: skip
-
-
-def _chosen(judging: Judging, found: Sequence[Judgement], choice: str) -> Judging:
-    runs = judging.runs
+    if not (own := [record for record in records if record.run.benchmark in TASKS]):
+        return MATCHED
+    runs = {record.id: record.run.title for record in own}
+    judging = Judging(TASKS[own[0].run.benchmark], profile, runs)
+    found = [] if choice == MATCH else _found(own, store or Store())
     whole = [one for one in found if len(one.verdicts) == len(runs)]
     chosen = [one for one in whole if choice in ("", one.id, one.model)]
     if len(chosen) == 1:

@@ -33,16 +33,12 @@ class OpenJudge(ChatJudge):
         are hashed instead.
     device, dtype : str
         As torch names them.
-    batch : int
-        Conversations in one forward pass. 1 is the reference: with more, padding changes the last
-        digits, and the same question may get another reply in another batch.
     """
 
     model: str = MODEL
     revision: str = REVISION
     device: str = "cpu"
     dtype: str = "bfloat16"
-    batch: int = 1
     price_in: float | None = 0.0  # it runs here and costs nothing
     price_out: float | None = 0.0
 
@@ -50,8 +46,6 @@ class OpenJudge(ChatJudge):
         if self.max_tokens is None:
             object.__setattr__(self, "max_tokens", family_of(self.model).max_tokens)
         super().__post_init__()
-        if self.batch < 1:
-            raise ValueError(f"batch must be at least 1, got {self.batch}")
         if self._folder and self.revision:
             raise ValueError(f'a local folder has no revision, leave it ""; got {self.revision!r}')
         if not self._folder and not _SHA1.fullmatch(self.revision):
@@ -82,7 +76,6 @@ class OpenJudge(ChatJudge):
             "model": self._folder.resolve().name if self._folder else self.model,
             "revision": self._contents if self._folder else self.revision,
             "dtype": self.dtype,
-            "batch": self.batch,
             "max_tokens": self.max_tokens,
         }
 
@@ -110,21 +103,19 @@ class OpenJudge(ChatJudge):
 
     def ask(self, conversations: Sequence[Messages], keep: Keep) -> dict[int, str]:
         tokenizer = self._pipeline.tokenizer
-        for start in range(0, len(conversations), self.batch):
-            answered = self._pipeline(
-                [list(messages) for messages in conversations[start : start + self.batch]],
-                batch_size=self.batch,
+        for index, messages in enumerate(conversations):  # one by one: padding changes last digits
+            (one,) = self._pipeline(
+                list(messages),
                 max_new_tokens=self.max_tokens,
                 do_sample=False,
                 return_full_text=False,
             )
-            for index, (one,) in enumerate(answered, start):
-                text = one["generated_text"].strip()
-                words = len(tokenizer(text, add_special_tokens=False)["input_ids"])
-                prompt = tokenizer.apply_chat_template(
-                    list(conversations[index]), add_generation_prompt=True, tokenize=False
-                )
-                opened = "<think>" if prompt.rstrip().endswith("<think>") else ""
-                details = {"end": "length"} if words >= self.max_tokens else {}
-                keep(index, opened + text, details)
+            text = one["generated_text"].strip()
+            words = len(tokenizer(text, add_special_tokens=False)["input_ids"])
+            prompt = tokenizer.apply_chat_template(
+                list(messages), add_generation_prompt=True, tokenize=False
+            )
+            opened = "<think>" if prompt.rstrip().endswith("<think>") else ""
+            details = {"end": "length"} if words >= self.max_tokens else {}
+            keep(index, opened + text, details)
         return {}

@@ -1,23 +1,25 @@
 """What a judge is asked, per kind of benchmark, and how its replies are read.
 
-The wording is this repository's own and asks for what the official prompts ask for. To judge with
-an official wording, put it into a file and load it with `Prompt.from_file`; the prompt is part of
-the judge's identity, so verdicts of the two are never mixed.
+The wording is this repository's own (data/judges) and asks for what the official prompts ask for.
+To judge with an official wording, put it into a file and load it with `Prompt.from_file`; the
+prompt is part of the judge's identity, so verdicts of the two are never mixed.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import yaml
 
 from sparsevlm.benchmarks import mmvet, videoqa
 from sparsevlm.benchmarks.mmvet import EITHER
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.evaluation.judges.interface import Row, Verdict
 from sparsevlm.evaluation.judges.replies import read_fraction, read_strictly, read_video_reply
+from sparsevlm.evaluation.paths import DATA
 
 BOTH = "<AND>"  # MM-Vet's own mark between facts that must all be there
 _FIELD = re.compile(r"\{(question|answer|prediction)\}")
@@ -80,7 +82,7 @@ class Prompt:
 
     @classmethod
     def from_file(cls, path: str | Path) -> Prompt:
-        """Return the prompt of a JSON file with the keys "system", "user" and "reminder".
+        """Return the prompt of a YAML or JSON file: "system", "user" and "reminder".
 
         Raises
         ------
@@ -90,9 +92,12 @@ class Prompt:
             It is no such file.
         """
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"{path} must be JSON with {', '.join(_KEYS)}; {error}") from None
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (ValueError, yaml.YAMLError) as error:
+            why = " ".join(str(error).split())
+            raise ValueError(
+                f"{path} must be JSON or YAML with {', '.join(_KEYS)}; {why}"
+            ) from None
         if not isinstance(values, dict) or set(values) != set(_KEYS):
             raise ValueError(f"{path} must have exactly the keys {', '.join(_KEYS)}")
         return cls(**values)
@@ -128,23 +133,7 @@ class Task:
 
 VIDEO_QA = Task(
     "videoqa",
-    Prompt(
-        system=(
-            "You grade short answers to questions about videos. You are given a question, the "
-            "correct answer and the answer to grade, and decide whether the two answers mean the "
-            "same. A synonym or another way of saying it is as good as the correct answer itself."
-        ),
-        user=(
-            "Question: {question}\n"
-            "Correct answer: {answer}\n"
-            "Answer to grade: {prediction}\n\n"
-            "Reply with a Python dictionary and nothing else. Its key 'pred' is 'yes' if the "
-            "answer is right and 'no' if it is not; its key 'score' is a whole number from 0 "
-            "(nothing in common) to 5 (the same meaning). A reply looks like "
-            "{'pred': 'no', 'score': 1}."
-        ),
-        reminder="Only the dictionary, with 'pred' ('yes' or 'no') and 'score' (0 to 5).",
-    ),
+    Prompt.from_file(DATA / "judges" / "videoqa.yaml"),
     {"official": read_video_reply, "strict": read_strictly},
     max_tokens=64,
     aggregate=videoqa.judged_accuracy,
@@ -153,28 +142,7 @@ VIDEO_QA = Task(
 
 MM_VET = Task(
     "mmvet",
-    Prompt(
-        system="",
-        user=(
-            "Grade an answer by how much of the reference it contains, with a number from 0.0 "
-            "(nothing) to 1.0 (everything) in steps of 0.1. In a reference, all elements joined by "
-            "<AND> are required, each with an equal share of the grade; of elements joined by <OR> "
-            "one is enough. A long reference asks for its meaning, not its words. Examples:\n\n"
-            "Question | Reference | Answer | Grade\n"
-            "Which two fruits are on the plate? | apple <AND> pear | a banana | 0.0\n"
-            "Which two fruits are on the plate? | apple <AND> pear | An apple. | 0.5\n"
-            "Which two fruits are on the plate? | apple <AND> pear | apples or bananas | 0.5\n"
-            "Which two fruits are on the plate? | apple <AND> pear | a pear and an apple | 1.0\n"
-            "What sport is it? | football <OR> soccer | They play soccer. | 1.0\n"
-            "Why is the sign funny? | It forbids reading signs, so whoever obeys it has already "
-            "broken it. | It is a sign that says not to read something. | 0.4\n"
-            "Why is the sign funny? | It forbids reading signs, so whoever obeys it has already "
-            "broken it. | You can only learn of the ban by breaking it. | 1.0\n\n"
-            "Grade this one; reply with the number only.\n\n"
-            "{question} | {answer} | {prediction} |"
-        ),
-        reminder="Only the number, from 0.0 to 1.0.",
-    ),
+    Prompt.from_file(DATA / "judges" / "mmvet.yaml"),
     {"number": read_fraction},
     max_tokens=8,
     aggregate=mmvet.judged_score,

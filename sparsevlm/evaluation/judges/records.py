@@ -158,8 +158,12 @@ def read_verdicts(path: Path, rows: Sequence[Row], identity: Mapping | None = No
             raise ValueError("it lacks a field, or has one too many")
         differing = [key for key in about if values[key] != about[key]]
         broken = sum(bool(Verdict(**v).broken) for v in values["verdicts"].values())
-        if not differing and (values["verdicts"].keys() != ids or broken != values["broken"]):
-            raise ValueError("a verdict is missing")
+        if not differing and (
+            values["verdicts"].keys() != ids
+            or broken != values["broken"]
+            or not all(values["verdicts"].values())
+        ):
+            raise ValueError("a verdict is missing, or wrongly counted")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise JudgeError(f"{path} is damaged ({error!r}); delete it and judge again") from error
     if differing:

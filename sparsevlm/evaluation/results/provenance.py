@@ -26,9 +26,9 @@ def collect() -> dict[str, object]:
     Returns
     -------
     dict
-        `commit` (None outside a git checkout), `dirty` (True if a source differs from the
-        commit, None if that is unknown), `versions` (Python and the packages that numbers depend
-        on), `device`, `platform`, `time` (UTC, ISO 8601).
+        `commit` (the last that changed a source; None outside a git checkout), `dirty` (True if a
+        source differs from it, None if that is unknown), `versions` (Python and the packages that
+        numbers depend on), `device`, `platform`, `time` (UTC, ISO 8601).
     """
     commit, dirty = git_state()
     return {
@@ -42,9 +42,12 @@ def collect() -> dict[str, object]:
 
 
 def git_state() -> tuple[str | None, bool | None]:
-    """Return the commit and whether a source differs from it; (None, None) without git."""
-    commit = _git("rev-parse", "HEAD")
-    if commit is None:
+    """Return the commit and whether a source differs from it; (None, None) without git.
+
+    The commit is the last one that changed a source, so that prose and figures do not change it.
+    """
+    commit = _git("log", "-1", "--format=%H", "--", *SOURCES)
+    if not commit:
         return None, None
     changes = _git("status", "--porcelain", "--", *SOURCES)
     return commit, None if changes is None else bool(changes)

@@ -9,11 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from sparsevlm.models.checkpoints.declared import declared, find
-from sparsevlm.models.checkpoints.loading import KINDS, check_files, files_of
-from sparsevlm.models.checkpoints.places import content_digest, default_folder, read_lock
+from sparsevlm.models.checkpoints.places import (
+    CheckpointError,
+    content_digest,
+    default_folder,
+    locate,
+    read_lock,
+)
+from sparsevlm.models.checkpoints.tokenizer import check_vocabulary
 from sparsevlm.models.sizes import ModelSizes
 
 NOMINAL_QWEN = find("qwen2-vl-7b").sizes.num_visual
+
+# model_type in config.json to (family, class in transformers; None: models/mini_gemini).
+KINDS = {
+    "llava": ("llava", "LlavaForConditionalGeneration"),
+    "video_llava": ("video_llava", "VideoLlavaForConditionalGeneration"),
+    "qwen2_vl": ("qwen2_vl", "Qwen2VLForConditionalGeneration"),
+    "qwen2_5_vl": ("qwen2_vl", "Qwen2_5_VLForConditionalGeneration"),
+    "mgm": ("mini_gemini", None),
+    "mini_gemini": ("mini_gemini", None),
+}
 
 
 def sizes_of(name: str, folder: Path | None = None) -> ModelSizes:
@@ -51,19 +67,130 @@ def family_and_config(name: str, folder: Path | None = None) -> tuple[str, Any]:
     Raises
     ------
     ValueError, CheckpointError
-        As `loading.files_of` and `loading.check_files`.
+        As `files_of`, `check_files` and `config_of`.
     """
     where, _, _ = files_of(name, folder)
-    raw = check_files(where)
+    return config_of(where, check_files(where))
+
+
+def files_of(name: str | Path, folder: Path | None = None) -> tuple[Path, Path | None, str]:
+    """Return where the files of a checkpoint are, those of its second tower, and its dtype.
+
+    Raises
+    ------
+    ValueError
+        The name is neither in the table nor a folder.
+    CheckpointError
+        It is in the table, and not fetched or not complete.
+    """
+    if not declared(str(name)) and Path(name).is_dir():
+        return Path(name), None, "float16"
+    checkpoint = find(str(name))
+    folder = folder or default_folder()
+    main, *towers = checkpoint.repositories
+    aux = None
+    for tower in towers:
+        try:
+            aux = locate(tower, folder)
+        except CheckpointError:
+            if tower.required:
+                raise
+    return locate(main, folder), aux, checkpoint.dtype
+
+
+def check_files(where: Path) -> dict:
+    """Return the contents of config.json, or refuse what would not be loaded as it should.
+
+    Raises
+    ------
+    CheckpointError
+        No config.json, an architecture that is not loaded here, code to be run, weights that are
+        pickled, shards that are missing, or no vocabulary.
+    """
+    raw = _json(where / "config.json")
+    if raw is None:
+        raise CheckpointError(f"no config.json in {where}; give the folder of a checkpoint")
+    if str(raw.get("model_type")) not in KINDS:
+        raise CheckpointError(
+            f"{where} is a model of type {raw.get('model_type')!r}; loaded here: {', '.join(KINDS)}"
+        )
+    for name in ("config.json", "tokenizer_config.json", "processor_config.json"):
+        if "auto_map" in (_json(where / name) or {}):
+            raise CheckpointError(
+                f"{where / name} asks to run code that comes with the checkpoint (auto_map); that "
+                "is not done here. Use the conversion that transformers has a class for"
+            )
+    _check_weights(where)
+    check_vocabulary(where)
+    return raw
+
+
+def config_of(where: Path, raw: dict) -> tuple[str, Any]:
+    """Return the family (see `prompts.prompt_builder`) and configuration of a checkpoint.
+
+    Parameters
+    ----------
+    where, raw
+        The folder, and the contents of its config.json (`check_files`).
+
+    Raises
+    ------
+    CheckpointError
+        A field has a value that it cannot have.
+    """
     family, kind = KINDS[raw["model_type"]]
-    if kind is None:
-        from sparsevlm.models.mini_gemini.checkpoint import official_config
-        from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig
+    try:
+        if kind is None:
+            from sparsevlm.models.mini_gemini.checkpoint import official_config
+            from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig
 
-        return family, MiniGeminiConfig(**raw) if "text_config" in raw else official_config(raw)
-    from transformers import AutoConfig
+            flat = "text_config" not in raw
+            return family, official_config(raw) if flat else MiniGeminiConfig(**raw)
+        from transformers import AutoConfig
 
-    return family, AutoConfig.from_pretrained(where, trust_remote_code=False, local_files_only=True)
+        return family, AutoConfig.from_pretrained(
+            where, trust_remote_code=False, local_files_only=True
+        )
+    except CheckpointError:
+        raise
+    except Exception as error:  # huggingface_hub's own errors of fields, and others by the class
+        reason = " ".join(str(error).split())
+        raise CheckpointError(
+            f"{where / 'config.json'} cannot be used ({reason}); fetch or copy it again"
+        ) from error
+
+
+def _check_weights(where: Path) -> None:
+    index = _json(where / "model.safetensors.index.json") or {}
+    wanted = sorted(set(index.get("weight_map", {}).values()))
+    if lacking := [name for name in wanted if not (where / name).is_file()]:
+        raise CheckpointError(
+            f"{len(lacking)} of {len(wanted)} files of weights are missing in {where}: "
+            f"{', '.join(lacking[:3])}; fetch or copy them again"
+        )
+    if not any(where.glob("*.safetensors")):
+        pickled = any(where.glob("*.bin"))
+        raise CheckpointError(
+            f"no safetensors in {where}"
+            + (
+                ": only pickled weights (.bin), which can run any code when they are opened and "
+                "are not loaded. Convert a copy that you trust with save_pretrained"
+                if pickled
+                else "; copy the weights there"
+            )
+        )
+
+
+def _json(path: Path) -> dict | None:
+    if not path.is_file():
+        return None
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON ({error}); fetch or copy it again") from error
+    if not isinstance(values, dict):
+        raise CheckpointError(f"{path} must hold a JSON object; fetch or copy it again")
+    return values
 
 
 def identity(name: str, folder: Path | None = None, quantization: str | None = None) -> str:
@@ -80,7 +207,7 @@ def identity(name: str, folder: Path | None = None, quantization: str | None = N
     Raises
     ------
     ValueError, CheckpointError
-        As `loading.files_of`.
+        As `files_of`.
     """
     where, aux, _ = files_of(name, folder)
     if known := declared(name):

@@ -1,24 +1,25 @@
-"""The table of the paper's checkpoints: revisions, licences, sizes.
-
-Revisions were found in public projects that load the same checkpoints, at least two independent
-ones for each; where none was found the revision is "main", and the first fetch writes the commit
-that it got into the lock file (places.py), which later fetches and loads keep to. Sizes are those
-that the hub shows for the weights, or, where we have not seen that page, the number of parameters
-of the architecture times two bytes; `fetch` asks the hub for the exact ones before it starts.
-"""
+"""The table of the paper's checkpoints, `data/checkpoints.yaml`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter
+from pydantic.dataclasses import dataclass
 
 from sparsevlm.models.sizes import ModelSizes
 
+FILE = Path(__file__).resolve().parents[3] / "data" / "checkpoints.yaml"
+_STRICT = ConfigDict(extra="forbid")
 _COMMIT = re.compile(r"[0-9a-f]{7,40}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Repository:
     """One repository on the hub or on GitHub, and what is fetched of it.
 
@@ -33,7 +34,7 @@ class Repository:
         Size of what is fetched.
     required : bool
         Whether the checkpoint can be used without it.
-    kind : str
+    kind
         "model" or "dataset" of the hub, or "github".
     files : tuple of str
         Patterns of the files that are fetched; () for weights and the texts beside them.
@@ -50,7 +51,7 @@ class Repository:
     licence: str
     about_bytes: int
     required: bool = True
-    kind: str = "model"
+    kind: Literal["model", "dataset", "github"] = "model"
     files: tuple[str, ...] = ()
     sha256: str = ""
     mirrors: tuple[tuple[str, str], ...] = ()
@@ -77,7 +78,7 @@ class Repository:
             yield replace(self, id=name, revision=revision, mirrors=())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_STRICT)
 class Checkpoint:
     """A model that the paper reports numbers of.
 
@@ -109,51 +110,12 @@ class Checkpoint:
     repositories: tuple[Repository, ...]
 
 
-LLAMA2 = "Llama 2 Community License"
-_VICUNA_7B = ModelSizes(layers=32, hidden=4096, intermediate=11008, heads=32)
+def _table() -> tuple[Checkpoint, ...]:
+    rows = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+    return TypeAdapter(tuple[Checkpoint, ...]).validate_python(rows)
 
-CHECKPOINTS: tuple[Checkpoint, ...] = (
-    Checkpoint(
-        "llava-hf/llava-1.5-7b-hf", "llava-7b", "llava", "float16", 7_063_427_072,
-        _VICUNA_7B,
-        (Repository("llava-hf/llava-1.5-7b-hf", "b234b804b114d9e37bb655e11cbbb5f5e971b7a9",
-                    LLAMA2, 14_130_000_000),),
-    ),
-    Checkpoint(
-        "llava-hf/llava-1.5-13b-hf", "llava-13b", "llava", "float16", 13_351_494_656,
-        ModelSizes(layers=40, hidden=5120, intermediate=13824, heads=40),
-        (Repository("llava-hf/llava-1.5-13b-hf", "5dda2880bda009266dda7c4baff660b95ca64540",
-                    LLAMA2, 26_700_000_000),),
-    ),
-    Checkpoint(
-        "Qwen/Qwen2-VL-7B-Instruct", "qwen2-vl-7b", "qwen2_vl", "bfloat16", 8_291_375_616,
-        ModelSizes(layers=28, hidden=3584, intermediate=18944, heads=28, kv_heads=4,
-                   vocabulary=152064, num_visual=1320, has_mrope=True),
-        (Repository("Qwen/Qwen2-VL-7B-Instruct", "eed13092ef92e448dd6875b2a00151bd3f7db0ac",
-                    "Apache 2.0", 16_600_000_000),),
-    ),
-    Checkpoint(
-        "LanguageBind/Video-LLaVA-7B-hf", "video-llava-7b", "video_llava", "float16", 7_366_279_168,
-        replace(_VICUNA_7B, num_visual=2056),  # 8 frames of 257: the class token of each is kept
-        (Repository("LanguageBind/Video-LLaVA-7B-hf", "4cf9d8cfc76a54f46a4cb43be5368b46b7f0d736",
-                    "Apache 2.0; research preview for non-commercial use, under LLaMA's terms",
-                    14_740_000_000),),
-    ),
-    Checkpoint(
-        "YanweiLi/MGM-7B", "mgm-7b", "mini_gemini", "float16", 7_266_093_504,
-        replace(_VICUNA_7B, vocabulary=32000),
-        (
-            Repository("YanweiLi/MGM-7B", "main",
-                       f"{LLAMA2}; weights CC BY-NC 4.0, research use only",
-                       14_540_000_000),
-            # The official loader takes ConvNeXt from here. The release holds the same weights,
-            # rounded to bfloat16, and CLIP too; CLIP's own repository has only pickled weights.
-            Repository("laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup",
-                       "39918dfbdf69ccd2172e6510a430e92337ee23e1",
-                       "MIT", 1_410_000_000, required=False),
-        ),
-    ),
-)  # fmt: skip
+
+CHECKPOINTS = _table()
 
 
 def find(name: str) -> Checkpoint:

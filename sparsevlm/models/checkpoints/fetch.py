@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 from sparsevlm.models.checkpoints.declared import Checkpoint
@@ -66,7 +66,7 @@ def fetch(
     """
     orders = dict.fromkeys(order for stock in stocks for order in stock.orders)
     folders = list(dict.fromkeys(order.folder for order in orders))
-    with _alone(folders):
+    with nullcontext() if dry_run else _alone(folders):
         jobs, offline = {}, ""
         for order in orders:
             jobs[order], reason = _plan(order, endpoint, dry_run, offline)
@@ -79,9 +79,11 @@ def fetch(
         total = sum(job.left for job in jobs.values()) + sum(s.about_bytes for s in stocks)
         where = " and ".join(map(str, folders))
         if offline:
-            say(f"sizes and commits are those of our table; exact ones need the hub: {offline}")
+            why = offline.partition(";")[0]
+            say(f"sizes and commits are those of our table; exact ones need the hub: {why}")
+        if total or dry_run:
+            say(f"{'would fetch' if dry_run else 'fetching'} {shown(total)} into {where}")
         if dry_run:
-            say(f"would fetch {shown(total)} into {where}")
             return
         for stock in stocks:
             mine = [jobs[order] for order in stock.orders]
@@ -91,7 +93,10 @@ def fetch(
                 write_lock(job.order.folder, {**lock, job.repository.key: job.locked})
                 _run(job, endpoint)
             stock.finish(mine, say)
-    say(f"all is in {where}, checked; loading needs no network from now on")
+    if orders:
+        say(f"all is in {where}, checked; loading needs no network from now on")
+    else:
+        say("nothing had to be fetched")
 
 
 @contextmanager
@@ -100,9 +105,10 @@ def _alone(folders: Sequence[Path]) -> Iterator[None]:
 
     with ExitStack() as locks:
         for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
             try:
-                locks.enter_context(FileLock(folder / "fetch.lock", timeout=0))
+                with room_for(folder):
+                    folder.mkdir(parents=True, exist_ok=True)
+                    locks.enter_context(FileLock(folder / "fetch.lock", timeout=0))
             except Timeout:
                 raise CheckpointError(
                     f"another fetch into {folder} is running; let it finish, or stop it"
@@ -160,6 +166,8 @@ def _require_space(stocks: Sequence[Stock], jobs: dict[Order, Job]) -> None:
     disks: dict[int, tuple[int, Path]] = {}
     needs = [(job.left * (2 if job.order.unpacked else 1), o.folder) for o, job in jobs.items()]
     for size, folder in [*needs, *((s.about_bytes, s.folder) for s in stocks if s.about_bytes)]:
+        while not folder.exists():
+            folder = folder.parent
         disk = folder.stat().st_dev
         disks[disk] = (disks.get(disk, (0, folder))[0] + size, folder)
     for needed, folder in disks.values():
@@ -188,7 +196,7 @@ def _run(job: Job, endpoint: str | None) -> None:
             raise CheckpointError(CHANGED.format(file.name, job.repository.id))
 
 
-def check(stocks: Sequence[Stock], say: Say = print) -> list[str]:
+def check(stocks: Sequence[Stock]) -> list[str]:
     """Read the files of some orders again; return a sentence for each that is not right.
 
     A file with another content is deleted, so that the next `fetch` gets it anew.
@@ -206,7 +214,4 @@ def check(stocks: Sequence[Stock], say: Say = print) -> list[str]:
             if sentence := fault(here, file):
                 (here / file.name).unlink(missing_ok=True)
                 found.append(f"{repository.id}: {sentence}; fetch it again")
-    for sentence in found:
-        say(sentence)
-    say("check: all is well" if not found else f"check: {len(found)} problem(s)")
     return found

@@ -18,14 +18,15 @@ from typing import Any
 import httpx
 
 from sparsevlm.models.checkpoints.declared import Repository
-from sparsevlm.models.checkpoints.places import CheckpointError, FileEntry, Locked
+from sparsevlm.models.checkpoints.places import LOCK, CheckpointError, FileEntry, Locked
 
 # Weights, and texts that the loaders read. Pickles, code and training states are not fetched.
 WANTED = (".safetensors", ".json", ".model", ".txt", ".jinja")
 LEFT_OUT = {"trainer_state.json", "pytorch_model.bin.index.json"}
 CHANGED = (
     "{} of {} came with another content than the hub states; it was thrown away. Run the same "
-    "command again; if it happens again, a proxy or a mirror on the way changes files"
+    "command again; if it happens again, a proxy or a mirror on the way changes files, or "
+    f"{LOCK} was changed: delete that"
 )
 LOST = (
     "the connection to the hub failed at {} ({}); whole files are kept, the same command goes on "
@@ -69,8 +70,9 @@ def _listing(repository: Repository, endpoint: str | None) -> Locked:
     if repository.kind == "github":
         return _of_github(repository)
     info = repo_info(repository, endpoint)
-    files = [_entry(file) for file in info.siblings if _is_wanted(repository, file.rfilename)]
-    return Locked(info.sha, tuple(files), repository.id)
+    with explained(repository):
+        files = [_entry(file) for file in info.siblings if _is_wanted(repository, file.rfilename)]
+        return Locked(info.sha, tuple(files), repository.id)
 
 
 def repo_info(repository: Repository, endpoint: str | None) -> Any:
@@ -152,12 +154,12 @@ def _of_github(repository: Repository) -> Locked:
         tree = client.get(_github(GITHUB_API, f"{about}/git/trees/{sha}?recursive=1"))
         tree.raise_for_status()
         rows = [row for row in tree.json()["tree"] if row["type"] == "blob"]
-    files = [
-        FileEntry(row["path"].removeprefix(repository.strip), row["size"], "git", row["sha"])
-        for row in rows
-        if _is_wanted(repository, row["path"])
-    ]
-    return Locked(sha, tuple(files), repository.id)
+        files = [
+            FileEntry(row["path"].removeprefix(repository.strip), row["size"], "git", row["sha"])
+            for row in rows
+            if _is_wanted(repository, row["path"])
+        ]
+        return Locked(sha, tuple(files), repository.id)
 
 
 def download(
@@ -235,14 +237,34 @@ def explained(repository: Repository) -> Iterator[None]:
         yield
     except (*sentences, *hub) as error:
         known = (text for kind, text in sentences.items() if isinstance(error, kind))
-        if isinstance(error, httpx.HTTPStatusError) and error.response.status_code == 404:
-            text = (
-                f"GitHub does not show {repository.id} at {repository.revision}; it was moved: "
-                f"look for {', '.join(repository.files)} there and put them into the benchmark's "
-                "folder by hand"
-            )
-        else:
-            first = next(iter(str(error).splitlines()), type(error).__name__)
-            text = next(known, LOST.format(repository.id, first))
+        first = next(iter(str(error).splitlines()), type(error).__name__)
+        text = next(known, _of_status(repository, error) or LOST.format(repository.id, first))
         kind = Unreachable if isinstance(error, unreachable) else CheckpointError
         raise kind(text) from error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"what answers in place of the hub or GitHub about {repository.id} says what neither "
+            f"does ({error}); log in where your network asks for it, or look at HF_ENDPOINT"
+        ) from error
+
+
+def _of_status(repository: Repository, error: Exception) -> str:
+    """What to do about the status of an answer, "" for what the same command may cure."""
+    reply = getattr(error, "response", None)
+    status = getattr(reply, "status_code", 0)
+    if status == 404 and repository.kind == "github":
+        return (
+            f"GitHub does not show {repository.id} at {repository.revision}; it was moved: look "
+            f"for {', '.join(repository.files)} there and put them into the benchmark's folder by "
+            "hand"
+        )
+    if status == 401:
+        return f"the hub wants a login for {repository.id}: `hf auth login`, then the same command"
+    if status == 429 or (status == 403 and repository.kind == "github"):
+        wait = reply.headers.get("Retry-After", "")
+        wait = f"{wait} seconds" if wait.isdecimal() else "an hour"
+        return (
+            f"too many requests were made for {repository.id} from this address (HTTP {status}); "
+            f"run the same command again in {wait}; whole files are kept"
+        )
+    return ""

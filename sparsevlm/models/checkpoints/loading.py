@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import re
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sparsevlm.models.checkpoints.declared import declared, find
-from sparsevlm.models.checkpoints.places import CheckpointError, default_folder, locate
-from sparsevlm.models.checkpoints.tokenizer import check_vocabulary, tokenizer_of
+from sparsevlm.models.checkpoints.contents import KINDS, check_files, config_of, files_of
+from sparsevlm.models.checkpoints.places import CheckpointError
+from sparsevlm.models.checkpoints.tokenizer import tokenizer_of
 
 if TYPE_CHECKING:
     import torch
@@ -18,17 +18,9 @@ if TYPE_CHECKING:
 
     from sparsevlm.models.prompt_builder import PromptBuilder
 
-# model_type in config.json to (family, class in transformers; None: models/mini_gemini).
-KINDS = {
-    "llava": ("llava", "LlavaForConditionalGeneration"),
-    "video_llava": ("video_llava", "VideoLlavaForConditionalGeneration"),
-    "qwen2_vl": ("qwen2_vl", "Qwen2VLForConditionalGeneration"),
-    "qwen2_5_vl": ("qwen2_vl", "Qwen2_5_VLForConditionalGeneration"),
-    "mgm": ("mini_gemini", None),
-    "mini_gemini": ("mini_gemini", None),
-}
 SPREAD = ("auto", "balanced", "balanced_low_0", "sequential")  # accelerate's placements
 QUANTIZATIONS = ("4bit",)
+LAYER = re.compile(r"(language_model|model)\.layers\.\d+\..*weight$")  # of a language model
 # What stays in half precision under 4 bits, by the beginning of its name.
 HALF = [
     *(f"model.{part}" for part in ("vision_tower", "image_tower", "video_tower", "visual")),
@@ -94,102 +86,35 @@ def load(
         )
     where, aux, preset = files_of(name, folder)
     raw = check_files(where)
+    _check_headers(where)
     if not isinstance(dtype, torch.dtype):
         dtype = getattr(torch, dtype or preset)
     assert isinstance(dtype, torch.dtype), f"torch has no dtype {dtype!r}"
     options = _placement(device, quantization, dtype)
-    family, kind = KINDS[raw["model_type"]]
+    family, config = config_of(where, raw)
+    kind = KINDS[raw["model_type"]][1]
     # Here as they are stored, so that they stay in the mapped file; converted one by one below.
     stored = dtype if options else stored_dtype(_weights(where))
     if kind is None:
         model = _mini_gemini(where, raw, aux, stored, attention, options)
     else:
-        model = _from_transformers(where, kind, stored, attention, options)
+        model = _from_transformers(where, kind, config, stored, attention, options)
     if not options:
         place(model, device, dtype)
     return model.eval(), builder_of(family, model.config, where)
 
 
-def files_of(name: str | Path, folder: Path | None = None) -> tuple[Path, Path | None, str]:
-    """Return where the files of a checkpoint are, those of its second tower, and its dtype.
+def _check_headers(where: Path) -> None:
+    """Refuse files of weights that do not have the length that their headers say."""
+    from safetensors import SafetensorError, safe_open
 
-    Raises
-    ------
-    ValueError
-        The name is neither in the table nor a folder.
-    CheckpointError
-        It is in the table, and not fetched or not complete.
-    """
-    if not declared(str(name)) and Path(name).is_dir():
-        return Path(name), None, "float16"
-    checkpoint = find(str(name))
-    folder = folder or default_folder()
-    main, *towers = checkpoint.repositories
-    aux = None
-    for tower in towers:
+    for path in where.glob("*.safetensors"):
         try:
-            aux = locate(tower, folder)
-        except CheckpointError:
-            if tower.required:
-                raise
-    return locate(main, folder), aux, checkpoint.dtype
-
-
-def check_files(where: Path) -> dict:
-    """Return the contents of config.json, or refuse what would not be loaded as it should.
-
-    Raises
-    ------
-    CheckpointError
-        No config.json, an architecture that is not loaded here, code to be run, weights that are
-        pickled, shards that are missing, or no vocabulary.
-    """
-    raw = _json(where / "config.json")
-    if raw is None:
-        raise CheckpointError(f"no config.json in {where}; give the folder of a checkpoint")
-    if raw.get("model_type") not in KINDS:
-        raise CheckpointError(
-            f"{where} is a model of type {raw.get('model_type')!r}; loaded here: {', '.join(KINDS)}"
-        )
-    for name in ("config.json", "tokenizer_config.json", "processor_config.json"):
-        if "auto_map" in (_json(where / name) or {}):
+            safe_open(path, "pt")
+        except SafetensorError as error:
             raise CheckpointError(
-                f"{where / name} asks to run code that comes with the checkpoint (auto_map); that "
-                "is not done here. Use the conversion that transformers has a class for"
-            )
-    _check_weights(where)
-    check_vocabulary(where)
-    return raw
-
-
-def _check_weights(where: Path) -> None:
-    index = _json(where / "model.safetensors.index.json")
-    wanted = sorted(set(index["weight_map"].values())) if index else []
-    if lacking := [name for name in wanted if not (where / name).is_file()]:
-        raise CheckpointError(
-            f"{len(lacking)} of {len(wanted)} files of weights are missing in {where}: "
-            f"{', '.join(lacking[:3])}; fetch or copy them again"
-        )
-    if not any(where.glob("*.safetensors")):
-        pickled = any(where.glob("*.bin"))
-        raise CheckpointError(
-            f"no safetensors in {where}"
-            + (
-                ": only pickled weights (.bin), which can run any code when they are opened and "
-                "are not loaded. Convert a copy that you trust with save_pretrained"
-                if pickled
-                else "; copy the weights there"
-            )
-        )
-
-
-def _json(path: Path) -> dict | None:
-    if not path.is_file():
-        return None
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON ({error}); fetch or copy it again") from error
+                f"{path} is cut off or damaged ({error}); fetch or copy it again"
+            ) from error
 
 
 def _weights(where: Path) -> Iterator[torch.Tensor]:
@@ -200,20 +125,31 @@ def _weights(where: Path) -> Iterator[torch.Tensor]:
 
 
 def _from_transformers(
-    where: Path, kind: str, dtype: torch.dtype, attention: str, options: dict
+    where: Path,
+    kind: str,
+    config: PreTrainedConfig,
+    dtype: torch.dtype,
+    attention: str,
+    options: dict,
 ) -> PreTrainedModel:
     import transformers
 
     model, report = getattr(transformers, kind).from_pretrained(
-        where, dtype=dtype, attn_implementation=attention, use_safetensors=True,
+        where, config=config, ignore_mismatched_sizes=True, dtype=dtype,
+        attn_implementation=attention, use_safetensors=True,
         trust_remote_code=False, local_files_only=True, output_loading_info=True, **options,
     )  # fmt: skip
-    # transformers only warns, and fills the gap with random numbers.
-    if lacking := sorted(report["missing_keys"]):
-        raise CheckpointError(
-            f"{len(lacking)} weights are missing in {where} (the first: {lacking[0]}); config.json "
-            "and weights do not belong together"
-        )
+    # transformers only warns: it fills gaps with random numbers, and leaves out layers too many.
+    spare = [key for key in report["unexpected_keys"] if LAYER.search(key)]
+    other = [key for key, *_ in report["mismatched_keys"]]
+    for what, keys in (
+        ("missing", report["missing_keys"]), ("of another shape", other), ("too many", spare)
+    ):  # fmt: skip
+        if keys:
+            raise CheckpointError(
+                f"{len(keys)} weights are {what} in {where} (the first: {min(keys)}); config.json "
+                "and weights do not belong together: fetch or copy both again"
+            )
     return model
 
 

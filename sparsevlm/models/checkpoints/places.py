@@ -17,14 +17,18 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
 from sparsevlm.models.checkpoints.declared import Repository
 
 VARIABLE = "SPARSEVLM_CHECKPOINTS"
 LOCK = "checkpoints.lock.json"
-FORMAT = 1
 CHUNK = 1 << 22
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 
 
 class CheckpointError(OSError):
@@ -41,12 +45,22 @@ class FileEntry:
         Path inside the repository, and bytes.
     kind, digest : str
         "sha256" (large files) or "git" (small ones), see `content_digest`; and hexadecimal digits.
+
+    Raises
+    ------
+    ValueError
+        The path leads out of the repository.
     """
 
     name: str
-    size: int
-    kind: str
+    size: NonNegativeInt
+    kind: Literal["sha256", "git"]
     digest: str
+
+    def __post_init__(self) -> None:
+        path = PurePosixPath(self.name)
+        if path.is_absolute() or ".." in path.parts:
+            raise ValueError(f"{self.name!r} leads out of its folder")
 
 
 @dataclass(frozen=True)
@@ -56,6 +70,18 @@ class Locked:
     revision: str
     files: tuple[FileEntry, ...]
     source: str = ""  # who served it, where that was a mirror
+
+    def __post_init__(self) -> None:
+        if not self.revision:
+            raise ValueError("a revision is empty")
+
+
+@dataclass(frozen=True)
+class _Lock:
+    """The lock file."""
+
+    format: Literal[1]
+    repositories: dict[str, Locked]
 
 
 def default_folder() -> Path:
@@ -80,23 +106,17 @@ def read_lock(folder: Path) -> dict[str, Locked]:
     """
     path = folder / LOCK
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values["format"] != FORMAT:
-            raise ValueError(f"format {values['format']}, this version reads {FORMAT}")
-        return {
-            name: Locked(
-                entry["revision"],
-                tuple(FileEntry(**file) for file in entry["files"]),
-                entry.get("source", ""),
-            )
-            for name, entry in values["repositories"].items()
-        }
+        with room_for(path):
+            content = path.read_bytes()
+        return TypeAdapter(_Lock).validate_json(content, strict=True).repositories
     except FileNotFoundError:
         return {}
-    except (ValueError, KeyError, TypeError) as error:
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = " ".join(map(str, first["loc"])) or "the file"
         raise CheckpointError(
-            f"{path} cannot be read ({error}); delete it and run `sparsevlm fetch` "
-            "again, which checks the files that are there and keeps the good ones"
+            f"{path} cannot be read ({where}: {first['msg']}); delete it and run `sparsevlm fetch` "
+            "again, which keeps the files that are there with their right size"
         ) from error
 
 
@@ -105,7 +125,7 @@ def write_lock(folder: Path, repositories: dict[str, Locked]) -> None:
     locks = {name: asdict(locked) for name, locked in sorted(repositories.items())}
     folder.mkdir(parents=True, exist_ok=True)
     partial = folder / f"{LOCK}.partial"
-    text = json.dumps({"format": FORMAT, "repositories": locks}, indent=1)
+    text = json.dumps({"format": 1, "repositories": locks}, indent=1)
     partial.write_text(f"{text}\n", encoding="utf-8")
     partial.replace(folder / LOCK)
 
@@ -167,13 +187,18 @@ def content_digest(path: Path, kind: str = "sha256") -> str:
 
 @contextmanager
 def room_for(path: Path) -> Iterator[None]:
-    """Say in one sentence that the disk is full."""
+    """Say in one sentence that a file or folder cannot be written or used."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise CheckpointError(
-            f"the disk is full at {path}; what was fetched is kept: free some space, then the same "
-            "command goes on"
-        ) from error
+        if error.errno in FULL:
+            raise CheckpointError(
+                f"the disk is full at {path}, or this user may write no more; what was fetched is "
+                "kept: free some space, then the same command goes on"
+            ) from error
+        if error.errno in FORBIDDEN:
+            raise CheckpointError(
+                f"{path} cannot be used ({error.strerror}: {error.filename}); what was fetched is "
+                "kept: change that, or name another folder with --folder or --data"
+            ) from error
+        raise

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
-from transformers import CLIPVisionConfig, ConvNextConfig, GemmaConfig, LlamaConfig
+from transformers import LlamaConfig
 
 from sparsevlm.models.mini_gemini import names
 from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig, clip_large_336
@@ -17,12 +16,7 @@ from sparsevlm.models.mini_gemini.modeling import MiniGeminiForConditionalGenera
 from sparsevlm.models.placement import stored_dtype
 
 # Files from before the release was renamed carry the old name.
-TEXT_CONFIGS = {
-    "mgm": LlamaConfig,
-    "mini_gemini": LlamaConfig,
-    "mgm_gemma": GemmaConfig,
-    "mini_gemini_gemma": GemmaConfig,
-}
+MODEL_TYPES = ("mgm", "mini_gemini")
 OWN_FIELDS = ("image_size_aux", "image_grid", "image_global", "image_aspect_ratio")
 # What this implementation can do, where the official code has a choice.
 EXPECTED = {
@@ -36,30 +30,22 @@ EXPECTED = {
 def load_official(
     folder: str | Path,
     *,
-    vision_tower: str | Path | None = None,
     aux_tower: str | Path | None = None,
-    vision_config: CLIPVisionConfig | None = None,
-    aux_config: ConvNextConfig | None = None,
     attn_implementation: str | None = None,
 ) -> MiniGeminiForConditionalGeneration:
     """Load a model in the layout of the official release (``YanweiLi/MGM-7B`` and the like).
 
-    A tower comes from the release's own files, or from a file of its own where one is given. The
-    official loader takes CLIP from the release if it is there, and ConvNeXt always from its own
-    file; the release's copies are the same weights rounded to bfloat16, as the towers are not
-    trained. To load as it does, give ``aux_tower``, and ``vision_tower`` only if it is needed.
+    The official loader takes CLIP from the release, and ConvNeXt always from its own file; the
+    release's copy is the same weights rounded to bfloat16, as the tower is not trained. To load as
+    it does, give ``aux_tower``.
 
     Parameters
     ----------
     folder
-        With ``config.json`` and weights (``*.safetensors``, else ``pytorch_model*.bin``).
-    vision_tower
-        CLIP in transformers' format (``openai/clip-vit-large-patch14-336``): folder or file.
+        With ``config.json`` and weights (``*.safetensors``).
     aux_tower
-        ConvNeXt in open_clip's format
-        (``laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup``): folder or file.
-    vision_config, aux_config
-        Sizes of the towers; those of the release if not given.
+        A folder with ConvNeXt in open_clip's format
+        (``laion/CLIP-convnext_large_d_320.laion2B-s29B-b131K-ft-soup``); `None`: from the release.
     attn_implementation
         For CLIP and the language model.
 
@@ -79,18 +65,19 @@ def load_official(
     """
     folder = Path(folder)
     raw = _read_config(folder)
-    config = official_config(raw, vision_config, aux_config)
-    _refuse_replacing(raw, vision_tower, aux_tower)
+    config = official_config(raw)
+    if aux_tower is not None and raw.get("optimize_vision_tower_aux"):
+        raise ValueError(
+            "optimize_vision_tower_aux is true: this release has a tower of its own training, "
+            "which aux_tower would replace; leave aux_tower out"
+        )
     with torch.device("meta"):
         wanted = MiniGeminiForConditionalGeneration(config).state_dict()
     state = _read(folder, names.own_name)
-    if vision_tower is not None:
-        _replace(state, names.CLIP, _read(Path(vision_tower), names.own_name_of_clip))
     if aux_tower is not None:
-        _replace(state, names.AUX, _read(Path(aux_tower), names.own_name_of_open_clip))
-    if config.tie_word_embeddings:
-        _tie(state)
-    _check(state, wanted, config, raw)
+        state = {name: weight for name, weight in state.items() if not name.startswith(names.AUX)}
+        state |= _read(Path(aux_tower), names.own_name_of_open_clip)
+    _check(state, wanted, raw)
     model = MiniGeminiForConditionalGeneration.from_pretrained(
         None, config=config, state_dict=state, dtype=stored_dtype(state.values()),
         attn_implementation=attn_implementation,
@@ -100,47 +87,39 @@ def load_official(
     return model
 
 
-def official_config(
-    raw: dict,
-    vision_config: CLIPVisionConfig | None = None,
-    aux_config: ConvNextConfig | None = None,
-) -> MiniGeminiConfig:
+def official_config(raw: dict) -> MiniGeminiConfig:
     """Configuration from the contents of an official ``config.json``.
 
     Parameters
     ----------
     raw
-        The contents.
-    vision_config, aux_config
-        Sizes of the towers, which an official file does not have; `None`: those under these names
-        in the file, else of the release.
+        The contents. Sizes of the towers are those under ``vision_config`` and ``aux_config``; an
+        official file has neither, and then they are the release's.
 
     Raises
     ------
     ValueError
         For a kind of model, or a choice, that is not implemented here.
     """
-    kind = raw.get("model_type")
-    if kind not in TEXT_CONFIGS:
+    if raw.get("model_type") not in MODEL_TYPES:
         raise ValueError(
-            f"model_type must be one of {', '.join(TEXT_CONFIGS)}, got {kind!r}; this loads "
-            "official MGM-2B, 7B and 13B folders (for a folder written by save_pretrained use "
-            "MiniGeminiForConditionalGeneration.from_pretrained)"
+            f"model_type must be one of {', '.join(MODEL_TYPES)}, got {raw.get('model_type')!r}; "
+            "this loads official MGM-7B and 13B folders (for a folder written by save_pretrained "
+            "use MiniGeminiForConditionalGeneration.from_pretrained)"
         )
     for key, want in EXPECTED.items():
         if raw.get(key, want) != want:
             raise ValueError(f"{key}={raw[key]!r} is not supported, only {want!r}")
-    text = TEXT_CONFIGS[kind]
     # Not all of the file: keys of the towers and of training would become keys of the text model.
-    known = text().to_dict().keys() | {"rope_theta", "rope_scaling"}
+    known = LlamaConfig().to_dict().keys() | {"rope_theta", "rope_scaling"}
     known -= {"model_type", "architectures", "transformers_version", "dtype"}
     own = {key: raw[key] for key in OWN_FIELDS if key in raw}
     if "image_size_aux" not in own:
         raise ValueError("config.json has no image_size_aux; the release's own says 768, HD 1536")
     return MiniGeminiConfig(
-        text_config=text(**{key: value for key, value in raw.items() if key in known}),
-        vision_config=vision_config or raw.get("vision_config") or clip_large_336(),
-        aux_config=aux_config or raw.get("aux_config"),
+        text_config=LlamaConfig(**{key: value for key, value in raw.items() if key in known}),
+        vision_config=raw.get("vision_config") or clip_large_336(),
+        aux_config=raw.get("aux_config"),
         vision_feature_layer=raw.get("mm_vision_select_layer", -2),
         **own,
     )
@@ -153,22 +132,13 @@ def _read_config(folder: Path) -> dict:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _refuse_replacing(raw: dict, vision_tower: object, aux_tower: object) -> None:
-    towers = {"vision_tower": vision_tower, "aux_tower": aux_tower}
-    keys = {"vision_tower": "optimize_vision_tower", "aux_tower": "optimize_vision_tower_aux"}
-    for name, given in towers.items():
-        if given is not None and raw.get(keys[name]):
-            raise ValueError(
-                f"{keys[name]} is true: this release has a tower of its own training, which "
-                f"{name} would replace; leave {name} out"
-            )
-
-
 def _read(place: Path, rename: Callable[[str], str | None]) -> dict:
-    """All weights of a file or folder, under our names."""
+    """All weights of a folder, under our names."""
     state = {}
-    for path in _files(place):
-        for name, weight in _tensors(path):
+    if not (paths := sorted(place.glob("*.safetensors"))):
+        raise FileNotFoundError(f"no *.safetensors in {place}")
+    for path in paths:
+        for name, weight in load_file(path).items():
             own = rename(name)
             if own in state:
                 raise ValueError(
@@ -179,53 +149,11 @@ def _read(place: Path, rename: Callable[[str], str | None]) -> dict:
     return state
 
 
-def _files(place: Path) -> list[Path]:
-    """Weight files of a folder: safetensors if there are any, else PyTorch's."""
-    if place.is_file():
-        return [place]
-    for pattern in ("*.safetensors", "*pytorch_model*.bin"):
-        if found := sorted(place.glob(pattern)):
-            return found
-    raise FileNotFoundError(f"no *.safetensors and no *pytorch_model*.bin in {place}")
-
-
-def _tensors(path: Path) -> Iterator[tuple[str, Tensor]]:
-    if path.suffix == ".safetensors":
-        yield from load_file(path).items()
-    else:
-        # Only tensors: a pickle may otherwise run any code.
-        yield from torch.load(path, map_location="cpu", weights_only=True).items()
-
-
-def _replace(state: dict, prefix: str, tower: dict) -> None:
-    for name in [name for name in state if name.startswith(prefix)]:
-        del state[name]
-    state.update(tower)
-
-
-def _tie(state: dict) -> None:
-    """Drop a head that is the embedding; the model has one weight for both."""
-    head = state.get("lm_head.weight")
-    embedding = state.get("model.language_model.embed_tokens.weight")
-    if head is None or embedding is None:
-        return
-    if not torch.equal(head, embedding):
-        raise ValueError(
-            "config.json says that head and embedding are one weight, but the file has two "
-            "different ones; set tie_word_embeddings to false in config.json"
-        )
-    del state["lm_head.weight"]
-
-
-def _check(state: dict, wanted: dict, config: MiniGeminiConfig, raw: dict) -> None:
-    tied = {"lm_head.weight"} if config.tie_word_embeddings else set()
-    missing = wanted.keys() - state.keys() - tied
-    for prefix, name, key in ((names.AUX, "aux_tower", "mm_vision_tower_aux"),
-                              (names.CLIP, "vision_tower", "mm_vision_tower")):  # fmt: skip
-        if missing >= {want for want in wanted if want.startswith(prefix)}:
-            raise ValueError(
-                f"the weights have no {name}; give {name}=, a copy of {raw.get(key, 'it')}"
-            )
+def _check(state: dict, wanted: dict, raw: dict) -> None:
+    missing = wanted.keys() - state.keys()
+    if missing >= {want for want in wanted if want.startswith(names.AUX)}:
+        tower = raw.get("mm_vision_tower_aux", "it")
+        raise ValueError(f"the weights have no aux_tower; give aux_tower=, a copy of {tower}")
     if missing:
         raise ValueError(f"missing weights: {_listed(map(names.official_name, missing))}")
     if unknown := state.keys() - wanted.keys():

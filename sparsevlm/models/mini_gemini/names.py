@@ -1,4 +1,4 @@
-"""Names of weights: here, in the official files, and in the files of both towers."""
+"""Names of weights: here, in the official files, and in the file of the second tower."""
 
 from __future__ import annotations
 
@@ -32,11 +32,7 @@ AUX, CLIP = "model.vision_tower_aux.", "model.vision_tower."
 # transformers saved, ...
 DROPPED_OFFICIAL = (f"{CLIP}vision_tower.vision_model.embeddings.position_ids",)
 DROPPED_SUFFIX = ".rotary_emb.inv_freq"
-# ... the text side of the towers' own files, and what comes after ConvNeXt's stages.
-DROPPED_CLIP = (
-    "text_model.", "text_projection.", "visual_projection.", "logit_scale",
-    "vision_model.embeddings.position_ids",
-)  # fmt: skip
+# ... the text side of the tower's own file, and what comes after ConvNeXt's stages.
 DROPPED_OPEN_CLIP = (
     "visual.trunk.norm_pre.", "visual.trunk.head.", "visual.head.", "text.", "transformer.",
     "token_embedding.", "positional_embedding", "ln_final.", "text_projection", "logit_scale",
@@ -74,13 +70,6 @@ def own_name(official: str) -> str | None:
             rest = official.removeprefix(prefix)
             return here + (_aux_from_timm(rest) if here == AUX else rest)
     raise ValueError(f"{official} is no weight of an official Mini-Gemini file")
-
-
-def own_name_of_clip(name: str) -> str | None:
-    """Name here of a weight of a CLIP file in transformers' format; `None` to drop it."""
-    if name.startswith(DROPPED_CLIP):
-        return None
-    return CLIP + name.removeprefix("vision_model.")
 
 
 def own_name_of_open_clip(name: str) -> str | None:

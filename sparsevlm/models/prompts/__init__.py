@@ -31,7 +31,7 @@ def prompt_builder(
     Parameters
     ----------
     architecture
-        A key of `checkpoints.loading.KINDS`'s values: llava, video_llava, qwen2_vl, mini_gemini.
+        A key of `checkpoints.contents.KINDS`'s values: llava, video_llava, qwen2_vl, mini_gemini.
     config, tokenizer
         Of the model.
     **options

@@ -1,4 +1,8 @@
-"""CLAIMS.md as a file: written when formulas, records or notebooks changed."""
+"""The claims page as a file: written when formulas, records or notebooks changed.
+
+A run writes `artifacts/CLAIMS.md`. The CLAIMS.md of the repository shows the maintainers' results
+(`sparsevlm publish`).
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,8 @@ from sparsevlm.evaluation.results.run import digest
 from sparsevlm.paper.claims.claim import ClaimReport
 from sparsevlm.paper.notebooks import known_notebooks
 
-PAGE = ROOT / "CLAIMS.md"
+PUBLISHED = ROOT / "CLAIMS.md"
+PAGE = ARTIFACTS / "CLAIMS.md"
 STAMP = ARTIFACTS / "claims.stamp.json"
 
 
@@ -49,34 +54,34 @@ def write(report: ClaimReport, inputs: str, page: Path = PAGE, stamp: Path = STA
     """
     from sparsevlm.paper.claims import page as claims_page
 
-    write_text(page, claims_page.page(report))
+    write_text(page, claims_page.page(report, "../"))
     noted = {"inputs": inputs, "page": digest(page.read_bytes())}
     write_text(stamp, json.dumps(noted, indent=1) + "\n")
 
 
 def update() -> None:
-    """Collect all claims, write CLAIMS.md, and say what is in it."""
+    """Collect all claims, write the page, and say what is in it."""
     from sparsevlm.paper.claims.collect import collect
 
     inputs = inputs_id()
     report = collect()
     write(report, inputs)
     counts = ", ".join(f"{count} {name}" for name, count in report.counts.items())
-    print(f"CLAIMS.md: {len(report.entries)} claims: {counts}")
+    print(f"{relative(PAGE)}: {len(report.entries)} claims: {counts}")
     for profile, reason in report.missing.items():
         print(f"  {profile}: {reason}")
 
 
 def refresh() -> None:
-    """Write CLAIMS.md if anything that it depends on has changed."""
+    """Write the page if anything that it depends on has changed."""
     if is_current():
-        print("CLAIMS.md: up to date")
+        print(f"{relative(PAGE)}: up to date")
     else:
         update()
 
 
-def check(page: Path = PAGE) -> bool:
-    """Whether the page is what formulas and records at hand give; say so."""
+def check(page: Path = PUBLISHED) -> bool:
+    """Whether the published page is what formulas and records at hand give; say so."""
     from sparsevlm.paper.claims import page as claims_page
     from sparsevlm.paper.claims.collect import collect
 
@@ -85,7 +90,7 @@ def check(page: Path = PAGE) -> bool:
         print("CLAIMS.md: up to date")
         return True
     lacking = f" (without records of {', '.join(report.missing)})" if report.missing else ""
-    print(f"CLAIMS.md is not what is at hand{lacking}; run `sparsevlm claims`")
+    print(f"CLAIMS.md is not what is at hand{lacking}; a maintainer runs `sparsevlm publish`")
     return False
 
 

@@ -64,14 +64,16 @@ class ProfileRecords:
     @property
     def missing(self) -> str:
         """Why results could not be read; "" where all that was asked for is there."""
-        reasons = {str(one) for one in self._cache.values() if isinstance(one, NotRunError)}
-        return "; ".join(sorted(reasons))
+        lacking = {name: one for name, one in self._cache.items() if isinstance(one, NotRunError)}
+        if len(reasons := list(dict.fromkeys(map(str, lacking.values())))) < 2:
+            return "".join(reasons)
+        return f"results of {', '.join(lacking)} are not whole; of the first: {reasons[0]}"
 
     @property
     def judges(self) -> str:
         """Who judged the open answers of the results that were read; "" for nobody."""
         results = [one for one in self._cache.values() if isinstance(one, Results)]
-        judged = {str(j) for one in results for j in one.judging.by_task.values() if j.used}
+        judged = {str(one.judging) for one in results if one.judging.used}
         return " ".join(sorted(judged))
 
 
@@ -83,7 +85,7 @@ def drawn(name: str) -> Callable[[str], Rows]:
 
     def read(profile: str) -> Rows:
         get_profile(profile).require_runnable()
-        path = (FIGURES if profile == "mini" else FIGURES / profile) / f"{name}.data.csv"
+        path = FIGURES / profile / f"{name}.data.csv"
         try:
             with path.open(newline="", encoding="utf-8") as file:
                 return list(csv.DictReader(file))

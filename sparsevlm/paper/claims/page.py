@@ -122,8 +122,9 @@ def sections_of(report: ClaimReport) -> list[ClaimSection]:
     ]  # fmt: skip
 
 
-def page(report: ClaimReport) -> str:
-    """Return CLAIMS.md; the same findings give the same text."""
+def page(report: ClaimReport, root: str = "") -> str:
+    """Return CLAIMS.md, which lies where `root` leads to the repository; the same findings give
+    the same text."""
     names = [name for name in claims.VERDICTS if name in report.counts]
     sections, overview = sections_of(report), []
     for section in sections:
@@ -132,7 +133,8 @@ def page(report: ClaimReport) -> str:
         counts += [sum(e.mini.verdict == name for e in entries) for name in report.on_miniature]
         overview.append([_link(section.title), len(entries), *(n or "" for n in counts)])
     text = templates(TEMPLATES).get_template("CLAIMS.md.j2").render(
-        report=report, sections=sections, overview=overview, head=HEAD, line=_line, row=_row,
+        report=report, root=root, sections=sections, overview=overview, head=HEAD, line=_line,
+        row=_row,
         columns=["", "claims", *names, *report.on_miniature],
         verdicts=[(f"**{name}**", n, MEANING[name]) for name, n in report.counts.items()],
     )  # fmt: skip

@@ -69,6 +69,21 @@ def about(record: dict) -> str:
     )
 
 
+def scope(records: Mapping[str, dict]) -> list[str]:
+    """How far the measurements carry, in words."""
+    timed = [record for record in records.values() if "calculated" not in record["clock"]]
+    on_cpu = [record for record in timed if "CPU time" in record["clock"]]
+    devices = ", ".join(sorted({record["provenance"]["device"] for record in timed}))
+    lines = [f"Measured on: {devices}; all weights are random."]
+    if on_cpu:
+        few = "" if len(on_cpu) == len(timed) else f"{len(on_cpu)} of {len(timed)} records hold "
+        lines.append(
+            f"{few or 'All are '}ratios of thread CPU time: they bound what pruning adds, and are "
+            "no speed-ups."
+        )
+    return lines if timed else []
+
+
 def analytic(text_tokens: int = PAPER_TEXT_TOKENS) -> pd.DataFrame:
     """FLOPs and KV cache of the full-size models, from the schedules alone.
 

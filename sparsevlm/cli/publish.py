@@ -1,0 +1,56 @@
+"""What the repository shows, taken from a finished run of the profile "mini": for maintainers.
+
+A run writes to `figures/mini/`, `artifacts/` and `results/`, which git ignores. `sparsevlm publish`
+copies figures and tables to `figures/` and writes CLAIMS.md.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from sparsevlm.cli.suite import Plan
+from sparsevlm.evaluation.paths import FIGURES, ROOT
+from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.paper.claims import page as claims_page
+from sparsevlm.paper.claims.collect import collect
+from sparsevlm.paper.claims.file import PUBLISHED
+
+
+def publish(plan: Plan, say: Callable[[str], object] = print) -> None:
+    """Replace the figures and the claims that the repository shows.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the whole profile "mini", every parameter at its default.
+    say : callable
+        Gets what was done.
+
+    Raises
+    ------
+    RuntimeError
+        Something of the profile is not done, so that nothing was changed.
+    """
+    if due := [one.name for one in plan.notebooks if not one.is_done()]:
+        raise RuntimeError(
+            f"{len(due)} of {len(plan.notebooks)} notebooks of profile 'mini' are not done (the "
+            f"first: {due[0]}); run `sparsevlm reproduce` before they are published"
+        )
+    written = [path for one in plan.notebooks for path in _outputs(one.output(".stamp.json"))]
+    own = FIGURES / plan.profile.slug
+    shown = {FIGURES / path.name: path for path in written if path.parent == own}
+    for old in FIGURES.iterdir():
+        if old.is_file() and old not in shown:
+            old.unlink()
+    for target, source in shown.items():
+        shutil.copyfile(source, target)
+    write_text(PUBLISHED, claims_page.page(collect()))
+    say(f"figures/: {len(shown)} files; CLAIMS.md")
+
+
+def _outputs(stamp: Path) -> list[Path]:
+    """Return what a finished notebook wrote."""
+    return [ROOT / path for path in json.loads(stamp.read_text(encoding="utf-8"))["outputs"]]
