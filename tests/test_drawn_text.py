@@ -26,7 +26,8 @@ from sparsevlm.explorer import static  # noqa: E402
 from sparsevlm.explorer.exploration import AnswerToken  # noqa: E402
 from sparsevlm.explorer.geometry import montage  # noqa: E402
 from sparsevlm.explorer.images import ImageInput  # noqa: E402
-from sparsevlm.paper.extras import tour, tour_drawing  # noqa: E402
+from sparsevlm.paper.extras import attention_drawing, tour, tour_drawing  # noqa: E402
+from sparsevlm.paper.extras.attention_maps import StageAttention  # noqa: E402
 from sparsevlm.paper.figures import figure_2, figure_3, figure_6  # noqa: E402
 
 NAN = "\u4f60\u597d"  # Chinese, which DejaVu lacks
@@ -163,11 +164,16 @@ def draw_rating(data):
     return tour_drawing.draw_rating(data, rating, rating.mean(0))
 
 
+def draw_life(data):
+    """The stages of the tour, whose question, words and answer are written above them."""
+    return attention_drawing.draw_stages(StageAttention(data.run, data.run.raters))
+
+
 FIGURES = {
     figure_2: [figure_2.draw],
     figure_3: [figure_3.draw],
     figure_6: [figure_6.draw],
-    tour: [tour_drawing.draw_question, tour_drawing.draw_life, draw_rating],
+    tour: [tour_drawing.draw_question, draw_rating, draw_life],
 }
 
 

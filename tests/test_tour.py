@@ -23,15 +23,16 @@ TICK = "✓ the same in the model's own run."
 
 def walk(data, loaded):
     """What the cells of the notebook say and draw, by step; and what they computed."""
-    relevance = raters.text_relevance(data.visual, data.text)
-    rating = raters.select_raters(data.visual, data.text)
-    P = scoring.mean_over_heads(data.attention[:, rating])
+    visual, words, attention, hidden = data.inputs
+    relevance = raters.text_relevance(visual, words)
+    rating = raters.select_raters(visual, words)
+    P = scoring.mean_over_heads(attention[:, rating])
     scores = scoring.score(P)
     rank = sparsity.numerical_rank(P)
     kept = schedule.kept_count(data.keep, len(scores))
     recycled, groups = schedule.recycled_counts(len(scores) - kept)
     keep, best = recycling.select_top(scores, kept, recycled)
-    hidden = data.hidden[best]
+    hidden = hidden[best]
     squared = recycling.squared_distance(hidden)
     density = recycling.knn_density(squared, groups, hidden.shape[1])
     centers = recycling.density_peaks(squared, density, groups)
@@ -50,7 +51,7 @@ def walk(data, loaded):
         "choice": draw.draw_choice(data, scores, keep, best),
         "groups": draw.draw_groups(data, best, squared, density, centers, labels),
         "sequence": draw.draw_sequence(data, len(keep), len(keep) + len(merged)),
-        "life": draw.draw_life(data), "answers": draw.draw_answers(dense, pruned),
+        "answers": draw.draw_answers(dense, pruned),
     }  # fmt: skip
     text = {step: " ".join(tour.say(step, data, *of).data.split()) for step, of in said.items()}
     return text, figures, said
@@ -100,7 +101,7 @@ def test_another_result_than_the_models_is_an_error(found):
     assert "99.5 % the same" in tour.same(range(199), range(200))
 
 
-@pytest.mark.parametrize("name, axes", [("rating", 4), ("groups", 2), ("life", 9), ("answers", 3)])
+@pytest.mark.parametrize("name, axes", [("rating", 4), ("groups", 2), ("answers", 3)])
 def test_every_drawing_has_its_panels(found, name, axes):
     assert len(found[2][name].axes) == axes
 
@@ -152,4 +153,3 @@ def test_any_model_is_toured(model, tmp_path):
     assert ("asked for" in text["choice"]) is scenes and ("truth" in text["answers"]) is scenes
     assert "miniature" not in " ".join(text.values())
     assert ("counted anew" in text["sequence"]) is (model != "mini-qwen2-vl")
-    assert len(figures["life"].axes) == 3 * len(run.stages)

@@ -28,7 +28,7 @@ layers: list[int] = []  # after which to look, up to eight; [] for those where t
 words: str = ""  # whose attention, such as "ring cat"; those that the method looks at if empty
 
 # %%
-from IPython.display import Markdown, display
+from IPython.display import Markdown
 
 from sparsevlm.paper.extras import attention_drawing, attention_maps
 from sparsevlm.paper.page import begin
@@ -36,7 +36,7 @@ from sparsevlm.paper.remarks import remarks
 
 page = begin("attention_maps", globals())
 data = attention_maps.measure(page.profile, method, tokens, layers, words, image, question)
-display(Markdown(data.about), Markdown(attention_maps.summary(data)))
+Markdown(data.about)
 
 # %% [markdown]
 # A row per stage: what is there before it, where the words in color look (mean over heads and
@@ -45,8 +45,8 @@ display(Markdown(data.about), Markdown(attention_maps.summary(data)))
 # patches that are dropped. A merged token is drawn on all patches that are in it.
 
 # %%
-figure = attention_drawing.draw_stages(data)
-files = page.save(figure, "stages", data=attention_maps.stage_table(data))
+figure = attention_drawing.draw_stages(data.stages)
+files = page.save(figure, "stages", data=attention_maps.stage_table(data.stages))
 
 # %% [markdown]
 # ## Over drawn questions, without pruning

@@ -32,6 +32,7 @@ from sparsevlm.paper.remarks import remarks
 
 page = begin("tour", globals())
 data = tour.measure(page.profile, tokens, image, question)
+visual, text, attention, hidden = data.inputs  # what the method is given
 display(Markdown(data.about), remarks("tour", page), tour.say("question", data))
 files = page.save(tour_drawing.draw_question(data), "question")
 
@@ -45,8 +46,8 @@ files = page.save(tour_drawing.draw_question(data), "question")
 # %%
 from sparsevlm.core import raters
 
-relevance = raters.text_relevance(data.visual, data.text)  # [words], sums to 1
-rating = raters.select_raters(data.visual, data.text)  # where it is above its mean
+relevance = raters.text_relevance(visual, text)  # [words], sums to 1
+rating = raters.select_raters(visual, text)  # where it is above its mean
 display(tour.shaded_words(data, relevance, rating), tour.say("raters", data, relevance, rating))
 
 # %% [markdown]
@@ -58,7 +59,7 @@ display(tour.shaded_words(data, relevance, rating), tour.say("raters", data, rel
 # %%
 from sparsevlm.core import scoring
 
-P = scoring.mean_over_heads(data.attention[:, rating])  # [raters, visual tokens]
+P = scoring.mean_over_heads(attention[:, rating])  # [raters, visual tokens]
 scores = scoring.score(P)  # [visual tokens]: the mean of every column
 display(tour.say("scores", data, P, scores))
 files = page.save(tour_drawing.draw_rating(data, P, scores), "scores", data.table())
@@ -86,12 +87,11 @@ files = page.save(tour_drawing.draw_choice(data, scores, keep, best), "choice")
 # states around **density peaks**, and each group goes on as one token.
 
 # %%
-hidden = data.hidden[best]
-squared = recycling.squared_distance(hidden)
+squared = recycling.squared_distance(hidden[best])
 density = recycling.knn_density(squared, groups, hidden.shape[1])
 centers = recycling.density_peaks(squared, density, groups)  # dense, and far from denser ones
-labels = recycling.assign(hidden, squared, centers)  # the nearest center
-merged = recycling.merge(hidden, labels, groups)  # the mean of every group
+labels = recycling.assign(hidden[best], squared, centers)  # the nearest center
+merged = recycling.merge(hidden[best], labels, groups)  # the mean of every group
 display(tour.say("groups", data, best, labels))
 figure = tour_drawing.draw_groups(data, best, squared, density, centers, labels)
 files = page.save(figure, "groups")
@@ -104,7 +104,7 @@ files = page.save(figure, "groups")
 # %%
 import torch
 
-left = torch.cat([data.hidden[keep], merged])  # in place of all visual tokens
+left = torch.cat([hidden[keep], merged])  # in place of all visual tokens
 display(tour.say("sequence", data, keep, merged))
 files = page.save(tour_drawing.draw_sequence(data, len(keep), len(left)), "sequence")
 
@@ -115,8 +115,11 @@ files = page.save(tour_drawing.draw_sequence(data, len(keep), len(left)), "seque
 # stay. A merged token is a token like any other: it can be kept or merged again.
 
 # %%
+from sparsevlm.paper.extras import attention_drawing, attention_maps
+
 display(tour.say("stages", data))
-files = page.save(tour_drawing.draw_life(data), "life")
+looked = attention_maps.StageAttention(data.run, data.run.raters)
+files = page.save(attention_drawing.draw_stages(looked), "life", attention_maps.stage_table(looked))
 
 # %% [markdown]
 # ## 7. The same question, dense and pruned, end to end

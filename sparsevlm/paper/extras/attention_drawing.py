@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsevlm.analysis.statistics import mean_and_interval
-from sparsevlm.paper.extras.attention_maps import WHO, AttentionData, lost_patches, stage_table
+from sparsevlm.paper.extras.attention_maps import (
+    WHO,
+    AttentionData,
+    StageAttention,
+    lost_patches,
+    stage_table,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,9 +23,9 @@ if TYPE_CHECKING:
 _GAP = 0.09  # between panels, in inches
 
 
-def draw_stages(data: AttentionData) -> Figure:
+def draw_stages(data: StageAttention) -> Figure:
     """A row per stage: the picture before it, the attention, the survivors, and what is lost."""
-    from sparsevlm.analysis.panels import Canvas, draw_words, question_lines, shortened
+    from sparsevlm.analysis.panels import Canvas, draw_answer, draw_words, question_lines, shortened
     from sparsevlm.analysis.style import use_style
     from sparsevlm.paper.figures.figure_2 import KEPT
 
@@ -28,8 +34,8 @@ def draw_stages(data: AttentionData) -> Figure:
     side = (6.75 - 0.06 - 3 * _GAP) / 4
     tall = side * min(1.4, rows / columns)
     lines, top = question_lines(run, 70), 0.1
-    step = tall + 0.78
-    canvas = Canvas(6.75, top + 0.22 * len(lines) + step * len(data.shown) + 0.32)
+    step, shown = tall + 0.78, data.shown or range(len(run.stages))
+    canvas = Canvas(6.75, top + 0.22 * len(lines) + step * len(shown) + 0.32)
     for line in lines:
         axes = canvas.panel(0.03, top, 6.6, 0.2)
         axes.axis("off")
@@ -37,15 +43,18 @@ def draw_stages(data: AttentionData) -> Figure:
         draw_words(axes, [run.words[i] for i in line], chosen, 0.0, 0.1, 10)
         top += 0.22
     who = ", ".join(shortened(run.words[i]) for i in data.chosen)
-    canvas.text(0.03, top - 0.02, f"attention of: {shortened(who, 100)}", color="#555555")
+    canvas.text(0.03, top - 0.02, f"attention of: {shortened(who, 90)}", color="#555555")
+    corner = canvas.panel(6.7, top - 0.04, 0.01, 0.2)
+    corner.axis("off")
+    draw_answer(corner, run, 0.9, ha="right", size=9)
     top += 0.12
-    for number in data.shown:
+    for number in shown:
         _draw_stage(canvas, data, number, top + 0.08, side, tall, KEPT)
         top += step
     return canvas.figure
 
 
-def _draw_stage(canvas: Canvas, data: AttentionData, number: int, top: float, side: float,
+def _draw_stage(canvas: Canvas, data: StageAttention, number: int, top: float, side: float,
                 tall: float, color: str) -> None:  # fmt: skip
     from sparsevlm.analysis.panels import WRONG, draw_map, draw_stage, outline, ramp
     from sparsevlm.analysis.survivors import draw_scale, draw_survivors

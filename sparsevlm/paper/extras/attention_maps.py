@@ -16,7 +16,7 @@ from sparsevlm.analysis.observe import RecordedExample, record
 from sparsevlm.analysis.statistics import mean_and_interval
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
-from sparsevlm.paper.extras.tour import ASKED, plain
+from sparsevlm.paper.figures import figure_3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,33 @@ MOST_LOST = 10  # patches that are shown where nobody marked what is asked for
 
 
 @dataclass(frozen=True)
+class StageAttention:
+    """Where some words look at every stage of a method.
+
+    Attributes
+    ----------
+    run : RecordedExample
+        A question under the method.
+    chosen : list of int
+        Positions of the words.
+    shown : list of int, optional
+        Which of the stages are drawn; None for all.
+    """
+
+    run: RecordedExample
+    chosen: list[int]
+    shown: list[int] | None = None
+
+    def rating(self, number: int) -> np.ndarray:
+        """Attention of the words to the tokens before a stage, mean over heads and words."""
+        return self.run.stages[number].rows[:, self.chosen].mean((0, 1))
+
+    def values(self, number: int) -> np.ndarray:
+        """The same on the patches they stand for; NaN where there is none."""
+        return self.run.on_grid(number, self.rating(number))
+
+
+@dataclass(frozen=True)
 class AttentionData:
     """What the figures show.
 
@@ -39,14 +66,10 @@ class AttentionData:
     ----------
     about : str
         What the reader has to know of the images.
-    run : RecordedExample
-        The question under the method, with every stage and every layer that was asked for.
+    stages : StageAttention
+        Of the question under the method: of the raters, or of the user's words.
     maps : AttentionMaps
         The same question without pruning, every layer and head.
-    shown : list of int
-        Which of the stages are drawn.
-    chosen : list of int
-        Positions of the words that are looked at: the raters, or those of the user.
     mass, image_mass : ndarray
         ``[questions, layers, 3]``, for the rows of `WHO`: share of the attention to the image that
         lies on what the question names (no questions where no targets are known), and share of all
@@ -56,21 +79,11 @@ class AttentionData:
     """
 
     about: str
-    run: RecordedExample
+    stages: StageAttention
     maps: AttentionMaps
-    shown: list[int]
-    chosen: list[int]
     mass: np.ndarray
     image_mass: np.ndarray
     area: np.ndarray
-
-    def rating(self, number: int) -> np.ndarray:
-        """Attention of the chosen words to the tokens before a stage, mean over heads and words."""
-        return self.run.stages[number].rows[:, self.chosen].mean((0, 1))
-
-    def values(self, number: int) -> np.ndarray:
-        """The same on the patches they stand for; NaN where there is none."""
-        return self.run.on_grid(number, self.rating(number))
 
 
 def measure(
@@ -106,7 +119,7 @@ def measure(
     profile = as_profile(profile)
     loaded = load_model(profile)
     examples = examples_of(loaded)
-    (example,) = choose_examples(examples, ASKED, image, question)
+    (example,) = choose_examples(examples, figure_3.ASKED[:1], image, question)
     maps = look(loaded, example)
     if len(layers) > MOST_LAYERS:
         raise ValueError(f"there is room for {MOST_LAYERS} layers, got {len(layers)}: {layers}")
@@ -130,7 +143,7 @@ def measure(
             mass.append(np.stack([on_target(part.mean(1), one.target) for part in rows], axis=1))
             area.append(len(one.target) / seen.visual.shape[-1])
     return AttentionData(
-        examples.about([example]), run, maps, shown, chosen,
+        examples.about([example]), StageAttention(run, chosen, shown), maps,
         np.array(mass), np.array(image_mass), np.array(area),
     )  # fmt: skip
 
@@ -184,7 +197,7 @@ def table(data: AttentionData) -> pd.DataFrame:
     return frame.astype({name: float for name in frame if name != "sinks"}).round(1)
 
 
-def lost_patches(data: AttentionData, number: int) -> list[int]:
+def lost_patches(data: StageAttention, number: int) -> list[int]:
     """Patches of the target that are neither kept nor merged after a stage.
 
     Where no target is known: the `MOST_LOST` that the chosen words attended to most of those that
@@ -199,7 +212,7 @@ def lost_patches(data: AttentionData, number: int) -> list[int]:
     return sorted(dropped, key=lambda i: -values[i])[:MOST_LOST]
 
 
-def stage_table(data: AttentionData) -> pd.DataFrame:
+def stage_table(data: StageAttention) -> pd.DataFrame:
     """Every stage that was looked at: tokens, and the attention of the chosen words in percent."""
     import pandas as pd
 
@@ -219,18 +232,3 @@ def stage_table(data: AttentionData) -> pd.DataFrame:
         rows.append(row)
         before = alive
     return pd.DataFrame(rows).round(1)
-
-
-def summary(data: AttentionData) -> str:
-    """Who looks, and what the method did with it: one sentence in Markdown."""
-    frame, run = stage_table(data), data.run
-    who = ", ".join(plain(run.words[i]) for i in data.chosen)
-    left = " → ".join(str(n) for n in (run.sample.num_visual, *frame["tokens after"]))
-    text = f"Whose attention: {who}. Visual tokens: {left}. Answer: {plain(run.answer.text)}"
-    if run.example.answer:
-        text += f"; the truth is {plain(run.example.answer)}"
-    if run.target:
-        on = ", ".join(f"{share:.0f} %" for share in frame["on the target"])
-        area = 100 * len(run.target) / run.sample.num_visual
-        text += f". What is asked for covers {area:.1f} % of the picture and gets {on} of it"
-    return f"{text}."

@@ -7,19 +7,18 @@ enters it; `say` puts into words what came out (`tour.md.j2`) and compares it wi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
+from sparsevlm.analysis.examples import choose_examples, examples_of
 from sparsevlm.analysis.observe import AskedExample, RecordedExample, record
 from sparsevlm.analysis.report import templates
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.models.sizes import ModelSizes, kv_bytes, prefill_flops
-from sparsevlm.paper.figures import figure_2
+from sparsevlm.paper.figures import figure_2, figure_3
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     from sparsevlm.core.sparsevlm import SparseVLM
 
-ASKED = (SceneQuestion("GQA", 4, "which side is the green hourglass on ?", "left"),)
 AGREES = 0.99  # of the tokens: in half precision rounding may swap some of equal score
 NAMED = 6  # words that a sentence names
 
@@ -57,25 +55,22 @@ class TourData:
     tokens: int
     sizes: ModelSizes
 
-    @cached_property
-    def visual(self) -> Tensor:
-        """The picture at the input of layer 0, ``[visual tokens, hidden]``."""
-        return _tensor(self.run.recording.visual)
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the method is given: embeddings, and what the layer before the first stage made.
 
-    @cached_property
-    def text(self) -> Tensor:
-        """The words after the picture at the input of layer 0, ``[words, hidden]``."""
-        return _tensor(self.run.recording.text)
+        Returns
+        -------
+        visual, text
+            At the input of layer 0, ``[visual tokens, hidden]`` and ``[words, hidden]``.
+        attention, hidden
+            Of the words to the picture, ``[heads, words, visual tokens]``; of the picture,
+            ``[visual tokens, hidden]``.
+        """
+        import torch
 
-    @cached_property
-    def attention(self) -> Tensor:
-        """Of the words to the picture before the first stage, ``[heads, words, visual tokens]``."""
-        return _tensor(self.run.stages[0].rows)
-
-    @cached_property
-    def hidden(self) -> Tensor:
-        """The picture as the first stage gets it, ``[visual tokens, hidden]``."""
-        return _tensor(self.run.stages[0].hidden)
+        seen, first = self.run.recording, self.run.stages[0]
+        return tuple(map(torch.from_numpy, (seen.visual, seen.text, first.rows, first.hidden)))
 
     @property
     def keep(self) -> int:
@@ -86,18 +81,10 @@ class TourData:
         """Every visual token before the first stage, see `figure_2.table`."""
         return figure_2.table(figure_2.Figure2Data(self.about, self.run, 0))
 
-    def word(self, place: int) -> str:
-        """A word after the picture, for a sentence."""
-        return plain(self.run.words[place])
-
     def listed(self, places: Sequence[int]) -> str:
         """Words after the picture, the first `NAMED` of them, for a sentence."""
         more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
-        return ", ".join(map(self.word, places[:NAMED])) + more
-
-    def mean(self, counts: Sequence[int]) -> float:
-        """Mean over the layers."""
-        return float(np.mean(counts))
+        return ", ".join(plain(self.run.words[i]) for i in places[:NAMED]) + more
 
     def costs(self, pruned: AskedExample) -> list[float]:
         """Operations and KV cache of the prefill over those of the dense model, text included."""
@@ -123,7 +110,7 @@ def measure(
     """
     loaded = load_model(as_profile(profile))
     examples = examples_of(loaded)
-    (example,) = choose_examples(examples, ASKED, image, question)
+    (example,) = choose_examples(examples, figure_3.ASKED[:1], image, question)
     run = record(loaded, example, tokens)
     pruner = loaded.pruner("sparsevlm", tokens)
     return TourData(examples.about([example]), run, pruner, tokens, loaded.sizes)
@@ -201,9 +188,3 @@ def plain(text: str, tag: str = "code") -> str:
     """Text that is neither HTML nor Markdown nor a formula, in a tag."""
     inside = "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in text)
     return f"<{tag}>{inside or 'nothing'}</{tag}>"
-
-
-def _tensor(values: np.ndarray) -> Tensor:
-    import torch
-
-    return torch.from_numpy(values)

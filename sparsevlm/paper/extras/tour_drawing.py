@@ -7,21 +7,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsevlm.paper.extras.tour import TourData, members
 from sparsevlm.paper.figures.figure_2 import DROPPED, KEPT, RECYCLED, TEXT
-from sparsevlm.paper.figures.figure_6 import stage_title
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from matplotlib.figure import Figure
     from torch import Tensor
 
     from sparsevlm.analysis.observe import AskedExample
     from sparsevlm.analysis.panels import Canvas
-    from sparsevlm.paper.extras.tour import TourData
-
-QUESTION = "#0072B2"
-_FEWEST_COLUMNS = 3
 
 
 def draw_question(data: TourData) -> Figure:
@@ -39,15 +33,12 @@ def draw_question(data: TourData) -> Figure:
     size = min(14.0, max(6.0, 14 * (90 / max(1, len(words))) ** 0.5))
     lines = textwrap.wrap(words, int(34 * 14 / size), max_lines=9, placeholder=" …")
     canvas.text(2.8, 0.05, "\n".join(lines), size=size, linespacing=1.3)
-    total = run.answer.num_before + run.sample.num_visual + len(run.words)
     last = run.sample.stages[-1]
-    for top, title, visual in (
-        (1.25, "what the model reads, to scale", [(run.sample.num_visual, "visual tokens", KEPT)]),
-        (1.95, f"and what is left in the end, at a budget of {data.tokens}",
-         [(len(last.kept), "kept", KEPT), (len(last.groups), "merged", RECYCLED)]),
-    ):  # fmt: skip
-        canvas.text(2.8, top, title, size=7.5, weight="bold")
-        _draw_sequence(canvas, _parts(data, visual), top + 0.17, total, 2.8, 3.9)
+    _draw_sequences(canvas, data, 1.25, 0.7, 2.8, 3.9, {
+        "what the model reads, to scale": (run.sample.num_visual,),
+        f"and what is left in the end, at a budget of {data.tokens}":
+        (len(last.kept), len(last.groups)),
+    })  # fmt: skip
     return canvas.figure
 
 
@@ -127,11 +118,8 @@ def draw_groups(data: TourData, best: Tensor, squared: Tensor, density: Tensor,
 
     canvas = Canvas(6.75, 2.75)
     axes = canvas.panel(0.5, 0.1, 3.6, 2.2)
-    # As the official code scales it; of the densest one: the largest distance that there is.
-    distance = (squared / data.hidden.shape[1]).sqrt()
-    denser = density > density[:, None]
-    farthest = distance.amax()
-    away = distance.where(denser, farthest).amin(dim=1)
+    distance = (squared / data.sizes.hidden).sqrt()  # as the official code scales it
+    away = distance.where(density > density[:, None], distance.amax()).amin(dim=1)
     colors = [GROUP_COLORS[group % len(GROUP_COLORS)] for group in labels.tolist()]
     axes.scatter(density, away, s=14, c=colors, lw=0)
     axes.scatter(density[centers], away[centers], s=48, facecolors="none", edgecolors="#222222",
@@ -141,9 +129,7 @@ def draw_groups(data: TourData, best: Tensor, squared: Tensor, density: Tensor,
         log_y_axis(axes)
     axes.legend(loc="best")
     axes.grid()
-    order = best.tolist()
-    groups = [[order[i] for i in np.flatnonzero(labels == g)] for g in range(len(centers))]
-    draw_stage(canvas.panel(4.3, 0.1, 2.4, 2.4), data.run, 0, groups, width=1.2)
+    draw_stage(canvas.panel(4.3, 0.1, 2.4, 2.4), data.run, 0, members(best, labels), width=1.2)
     return canvas.figure
 
 
@@ -151,38 +137,11 @@ def draw_sequence(data: TourData, kept: int, left: int) -> Figure:
     """The sequence before the stage and after it, to one scale."""
     from sparsevlm.analysis.panels import Canvas
 
-    canvas, n = Canvas(6.75, 1.35), data.run.sample.num_visual
-    before = _parts(data, [(n, "visual tokens", KEPT)])
-    after = _parts(data, [(kept, "kept", KEPT), (left - kept, "merged", RECYCLED)])
-    total = sum(size for size, _, _ in before)
-    for top, name, parts in ((0.2, "before", before), (0.78, "after", after)):
-        canvas.text(0.05, top + 0.1, name, va="center", size=8)
-        _draw_sequence(canvas, parts, top, total, 0.6, 6.1)
-    return canvas.figure
-
-
-def draw_life(data: TourData) -> Figure:
-    """Every stage: the scores before it on what is left, and what is left after it."""
-    from sparsevlm.analysis.panels import Canvas, draw_map, draw_stage, ramp
-    from sparsevlm.analysis.survivors import draw_scale
-
-    run = data.run
-    side = 6.69 / max(_FEWEST_COLUMNS, len(run.stages)) - 0.06
-    tall = side * min(1.4, run.grid[0] / run.grid[1])
-    canvas = Canvas(6.75, 2 * tall + 1.05)
-    for number, (stage, traced) in enumerate(zip(run.breakdowns, run.sample.stages, strict=True)):
-        x, low = 0.03 + number * (side + 0.06), 0.52 + tall
-        canvas.text(x + side / 2, 0.04, stage_title(traced), ha="center", size=8)
-        axes = canvas.panel(x, 0.22, side, tall)
-        values = run.on_grid(number, stage.scores)
-        largest = draw_map(axes, values, run.grid, KEPT, run.target, run.image)
-        draw_scale(canvas.panel(x, 0.27 + tall, side, 0.07), largest, ramp(KEPT), "score before it")
-        axes = canvas.panel(x, low, side, tall)
-        draw_stage(axes, run, number, width=1.0)
-        label = f"{len(traced.kept)} patches + {len(traced.groups)} merged tokens"
-        if run.target:
-            label += f"\n{run.kept_of_target(number)} of the {len(run.target)} patches asked for"
-        axes.set_xlabel(label, size=7, color="#555555", labelpad=3)
+    canvas, layer = Canvas(6.75, 1.3), data.run.stages[0].layer
+    _draw_sequences(canvas, data, 0.05, 0.6, 0.05, 6.6, {
+        f"layer {layer} has read": (data.run.sample.num_visual,),
+        f"layer {layer + 1} reads": (kept, left - kept),
+    })  # fmt: skip
     return canvas.figure
 
 
@@ -208,21 +167,24 @@ def draw_answers(dense: AskedExample, pruned: AskedExample) -> Figure:
     return canvas.figure
 
 
-def _parts(data: TourData, visual: Sequence[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
-    """The sequence as (tokens, name, color): what stands before the picture, it, the text."""
-    before, words = data.run.answer.num_before, len(data.run.words)
-    return [(before, "", "#999999"), *visual, (words, "text", QUESTION)]
-
-
-def _draw_sequence(canvas: Canvas, parts: Sequence[tuple[int, str, str]], top: float, total: int,
-                   left: float, width: float) -> None:  # fmt: skip
-    """A bar to scale, a piece per part of the sequence, each with its length."""
-    axes = canvas.panel(left, top, width, 0.2)
-    axes.set(xlim=(0, total), ylim=(0, 1))
-    axes.axis("off")
-    start = 0
-    for size, _, color in parts:
-        axes.barh(0.5, size, 1.0, left=start, color=color, lw=0.4, edgecolor="white")
-        start += size
-    legend = "   ".join(f"{size} {name or 'before the picture'}" for size, name, _ in parts if size)
-    axes.text(0, -0.25, f"{legend}   =  {start} tokens", size=7, va="top", color=TEXT)
+def _draw_sequences(canvas: Canvas, data: TourData, top: float, step: float, left: float,
+                    width: float, visual: dict[str, tuple[int, ...]]) -> None:  # fmt: skip
+    """Bars to one scale: what stands before the picture, visual tokens, merged ones, the text."""
+    run, total = data.run, None
+    for name, tokens in visual.items():
+        parts = (
+            (run.answer.num_before, "before the picture", "#999999"),
+            (tokens[0], "kept" if tokens[1:] else "visual tokens", KEPT),
+            (sum(tokens[1:]), "merged", RECYCLED), (len(run.words), "text", "#0072B2"),
+        )  # fmt: skip
+        sizes = [size for size, _, _ in parts]
+        total, starts = total or sum(sizes), np.cumsum([0, *sizes[:-1]])
+        canvas.text(left, top, name, size=7.5, weight="bold")
+        axes = canvas.panel(left, top + 0.17, width, 0.2)
+        axes.set(xlim=(0, total), ylim=(0, 1))
+        axes.axis("off")
+        axes.barh(0.5, sizes, 1.0, left=starts, color=[color for _, _, color in parts],
+                  lw=0.4, edgecolor="white")  # fmt: skip
+        key = "   ".join(f"{size} {part}" for size, part, _ in parts if size)
+        axes.text(0, -0.25, f"{key}   =  {sum(sizes)} tokens", size=7, va="top", color=TEXT)
+        top += step
