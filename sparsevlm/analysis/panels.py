@@ -15,7 +15,7 @@ from sparsevlm.analysis.survivors import (
     kept_outline,
     shadow,
     shortened,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -150,10 +150,8 @@ def draw_map(
     grid : (int, int)
     color : str
         Of the ramp.
-    target : sequence of int, optional
-        Raster indices to outline.
-    image : PIL image, optional
-        As the model saw it, drawn as a shadow on the map.
+    target, image : sequence of int and PIL image, optional
+        Raster indices to outline, and what the model saw, drawn as a shadow on the map.
     """
     rows, columns = grid
     largest = max(float(np.nanpercentile(values, 99.5)), np.finfo(float).tiny)

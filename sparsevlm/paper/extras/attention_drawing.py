@@ -46,6 +46,7 @@ def draw_stages(data: StageAttention) -> Figure:
     canvas.text(0.03, top - 0.02, f"attention of: {shortened(who, 90)}", color="#555555")
     corner = canvas.panel(6.7, top - 0.04, 0.01, 0.2)
     corner.axis("off")
+    canvas.text(6.7, 0.1, "answer", size=6.5, ha="right", color="#555555")
     draw_answer(corner, run, 0.9, ha="right", size=9)
     top += 0.12
     for number in shown:
