@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import matplotlib
 import pytest
+import torch
 
 matplotlib.use("Agg")
 
@@ -18,14 +19,15 @@ from matplotlib import pyplot as plt  # noqa: E402
 from matplotlib.text import Text  # noqa: E402
 from PIL import Image  # noqa: E402
 
-from sparsevlm.analysis import panels, style, survivors  # noqa: E402
+from sparsevlm.analysis import drawing, style, survivors  # noqa: E402
 from sparsevlm.analysis.survivors import drawable, shortened  # noqa: E402
 from sparsevlm.evaluation.results import provenance  # noqa: E402
 from sparsevlm.explorer import static  # noqa: E402
 from sparsevlm.explorer.exploration import AnswerToken  # noqa: E402
 from sparsevlm.explorer.geometry import montage  # noqa: E402
 from sparsevlm.explorer.images import ImageInput  # noqa: E402
-from sparsevlm.paper.extras import tour, tour_drawing  # noqa: E402
+from sparsevlm.paper.extras import attention_drawing, tour, tour_drawing  # noqa: E402
+from sparsevlm.paper.extras.attention_maps import StageAttention  # noqa: E402
 from sparsevlm.paper.figures import figure_2, figure_3, figure_6  # noqa: E402
 
 NAN = "\u4f60\u597d"  # Chinese, which DejaVu lacks
@@ -150,17 +152,28 @@ def spoil_all(data):
         return type(data)(spoil_all(part) for part in data)
     if isinstance(data, dict):
         return {key: spoil_all(part) for key, part in data.items()}
-    if hasattr(data, "__dataclass_fields__") and not hasattr(data, "tokens_in"):
+    if hasattr(data, "__dataclass_fields__") and not {"tokens_in", "select"} & {*dir(data)}:
         fields = {name: spoil_all(getattr(data, name)) for name in data.__dataclass_fields__}
         return replace(data, **fields)
     return data
+
+
+def draw_rating(data):
+    """P of the tour, whose rows are named by the raters."""
+    rating = torch.from_numpy(data.run.breakdowns[0].rating)
+    return tour_drawing.draw_rating(data, rating, rating.mean(0))
+
+
+def draw_life(data):
+    """The stages of the tour, whose question, words and answer are written above them."""
+    return attention_drawing.draw_stages(StageAttention(data.run, data.run.raters))
 
 
 FIGURES = {
     figure_2: [figure_2.draw],
     figure_3: [figure_3.draw],
     figure_6: [figure_6.draw],
-    tour: [tour_drawing.draw_scores, tour_drawing.draw_groups, tour_drawing.draw_life],
+    tour: [tour_drawing.draw_question, draw_rating, draw_life],
 }
 
 
@@ -185,7 +198,7 @@ def test_the_explorers_figure_draws_any_words_and_answers(tmp_path):
 
 def test_logarithmic_labels_are_no_formulas():
     _, axes = plt.subplots()
-    panels.log_y_axis(axes)
+    drawing.log_y_axis(axes)
     axes.set_ylim(0.001, 20)
     axes.figure.canvas.draw()
     assert {"10\u207b\u00b3", "10\u2070", "10\u00b9"} <= {

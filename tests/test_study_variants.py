@@ -42,7 +42,8 @@ def test_the_analytic_counts_are_of_fixed_schedules_only(results):
 
 def test_the_files_show_both_counts(results, tmp_path):
     files = variants.REPORT.write(results, tmp_path)
-    assert [path.name for path in files] == ["variants.md", "variants.csv", "variants.html"]
+    kinds = ("md", "csv", "html", "tex")
+    assert [path.name for path in files] == [f"variants.{kind}" for kind in kinds]
     back = pd.read_csv(files[1])
     v10 = back[back["method"] == "SparseVLM (v1.0)"]
     assert v10["tokens out"].tolist() == [240, 101, 31]

@@ -6,13 +6,14 @@
 #     name: python3
 # ---
 # %% [markdown]
-# # A tour of SparseVLM: one image, one question
+# # A tour of SparseVLM: one picture, one question
 #
-# **Claim.** The algorithm is six short steps, and each can be looked at: which words rate, how they
-# rate, how many tokens stay, which ones, what becomes of the best of the rest, and what it saves.
+# A vision-language model reads a picture as hundreds of tokens, of which a question needs few.
+# SparseVLM lets the **words of the question choose them**, layer by layer, without training. This
+# page follows one question through the method. Every step is a call of `sparsevlm.core`, made here
+# by hand from what the model was given, and compared with what the model itself did.
 #
-# **What would falsify it.** A number below that does not follow from the one before. The last step
-# does the first pruning stage again by hand and compares.
+# **What would falsify it.** A step without its ✓: then the page does not show what the model does.
 
 # %% tags=["parameters"]
 profile: str = "mini"
@@ -28,94 +29,125 @@ from IPython.display import Markdown, display
 
 from sparsevlm.paper.extras import tour, tour_drawing
 from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 
 page = begin("tour", globals())
 data = tour.measure(page.profile, tokens, image, question)
-display(Markdown(data.about))
-tour.sequence(data)
+visual, text, attention, hidden = data.inputs  # what the method is given
+display(Markdown(data.about), remarks("tour", page), tour.say("question", data))
+files = page.save(tour_drawing.draw_question(data), "question")
 
 # %% [markdown]
-# ## 1. Which words rate?
+# ## 1. Which words may choose?
 #
-# Before the first layer every patch gives a softmax vote to the words of the question. The mean
-# vote is a word's relevance; words above the mean rate. They are chosen once.
+# Most words say nothing about the picture. So before the first layer every patch votes for the
+# words nearest to it: a softmax over the words of plain dot products. A word's **relevance** is its
+# share of all votes; words above the mean are the **raters**. They are chosen once.
 
 # %%
-tour.words(data)
+from sparsevlm.core import raters
+
+relevance = raters.text_relevance(visual, text)  # [words], sums to 1
+rating = raters.select_raters(visual, text)  # where it is above its mean
+display(tour.shaded_words(data, relevance, rating), tour.say("raters", data, relevance, rating))
 
 # %% [markdown]
-# ## 2. How do they rate?
+# ## 2. How do they choose?
 #
-# P holds the attention of the rating words to the visual tokens, mean over heads, of the layer just
-# run. A token's score is its column mean. Here the best tokens before the first stage.
+# By looking. The model has run its first layers, and in the last of them every rater attended to
+# every visual token. The matrix **P** holds this attention, mean over the heads.
 
 # %%
-tour.best_patches(data)
+from sparsevlm.core import scoring
 
-# %%
-figure = tour_drawing.draw_scores(data)
-files = page.save(figure, "scores")
+P = scoring.mean_over_heads(attention[:, rating])  # [raters, visual tokens]
+scores = scoring.score(P)  # [visual tokens]: the mean of every column
+display(tour.say("scores", data, P, scores))
+files = page.save(tour_drawing.draw_rating(data, P, scores), "scores", data.table())
 
 # %% [markdown]
-# ## 3. How many stay?
+# ## 3. How many stay, and which?
 #
-# The paper drops λ (tokens − rank of P). The release behind its Table 1 has fixed counts instead,
-# used here; the last column is the λ that would drop as many. The rank is at most the number of
-# raters, so it says more about the question than about the image.
+# The budget says how many tokens stay; the scores say which. Of those that would go the best 30 %
+# get a second chance.
 
 # %%
-tour.levels(data)
+from sparsevlm.core import recycling, schedule, sparsity
+
+rank = sparsity.numerical_rank(P)
+kept = schedule.kept_count(data.keep, len(scores))
+recycled, groups = schedule.recycled_counts(len(scores) - kept)
+keep, best = recycling.select_top(scores, kept, recycled)
+display(tour.say("level", data, kept, rank), tour.say("choice", data, scores, keep, best))
+files = page.save(tour_drawing.draw_choice(data, scores, keep, best), "choice")
 
 # %% [markdown]
-# ## 4. What becomes of the rest?
+# ## 4. What becomes of the recycled ones?
 #
-# The best 30 % of the dropped are grouped around density peaks, tokens that are dense and far from
-# any denser one, and each group is merged into its mean.
+# Neighbors in the picture often say the same. So the recycled tokens are grouped by their hidden
+# states around **density peaks**, and each group goes on as one token.
 
 # %%
-figure = tour_drawing.draw_groups(data)
-files = page.save(figure, "groups", data=tour.peaks(data))
-tour.group_table(data)
+squared = recycling.squared_distance(hidden[best])
+density = recycling.knn_density(squared, groups, hidden.shape[1])
+centers = recycling.density_peaks(squared, density, groups)  # dense, and far from denser ones
+labels = recycling.assign(hidden[best], squared, centers)  # the nearest center
+merged = recycling.merge(hidden[best], labels, groups)  # the mean of every group
+display(tour.say("groups", data, best, labels))
+figure = tour_drawing.draw_groups(data, best, squared, density, centers, labels)
+files = page.save(figure, "groups")
 
 # %% [markdown]
-# ## 5. The new sequence, and the stages after it
+# ## 5. What does the next layer read?
 #
-# Kept tokens in their order, then the merged ones, then the text; positions are counted anew, so
-# the question moves closer to the image. A merged token can be kept or merged again later.
-
-# %%
-figure = tour_drawing.draw_life(data)
-files = page.save(figure, "life")
-tour.positions(data)
-
-# %% [markdown]
-# ## 6. What does it save?
-#
-# The budget is the mean of *tokens out*; what is computed and cached follows *tokens in*.
-
-# %%
-tour.accounting(data)
-
-# %% [markdown]
-# ## The answer, and the first stage by hand
-
-# %%
-tour.answers(data)
+# The kept and the merged tokens in place of the picture; all other tokens stay as they are.
 
 # %%
 import torch
 
-from sparsevlm.core import recycling, schedule, scoring
-
-seen, traced = data.run.stages[0], data.run.sample.stages[0]
-rows = torch.from_numpy(seen.rows)[:, data.run.raters]  # heads, raters, visual tokens
-scores = scoring.score(scoring.mean_over_heads(rows))
-kept = int((data.run.breakdowns[0].status == 0).sum())
-keep, best = recycling.select_top(scores, kept, schedule.recycled_counts(len(scores) - kept)[0])
-same = len(set(keep.tolist()) & set(traced.kept)) / len(traced.kept)
-assert same > 0.99, "rounding may swap tokens of equal score in half precision, no more"
-f"{100 * same:.1f} % of the {len(traced.kept)} kept tokens are the same"
+left = torch.cat([hidden[keep], merged])  # in place of all visual tokens
+display(tour.say("sequence", data, keep, merged))
+files = page.save(tour_drawing.draw_sequence(data, len(keep), len(left)), "sequence")
 
 # %% [markdown]
-# **What this does not show.** Whether any of it is a good idea: that takes many questions and other
-# methods (`table_1`). Latency: operations and cache are counted, not timed.
+# ## 6. And again, deeper in the model
+#
+# What the text has read in one layer it carries to the next, so ever less of the picture has to
+# stay. A merged token is a token like any other: it can be kept or merged again.
+
+# %%
+from sparsevlm.paper.extras import attention_drawing, attention_maps
+
+display(tour.say("stages", data))
+looked = attention_maps.StageAttention(data.run, data.run.raters)
+files = page.save(attention_drawing.draw_stages(looked), "life", attention_maps.stage_table(looked))
+
+# %% [markdown]
+# ## 7. The same question, dense and pruned, end to end
+
+# %%
+from sparsevlm.analysis.observe import ask_example
+from sparsevlm.core.sparsevlm import Dense
+from sparsevlm.evaluation.loaded import load_model
+
+loaded = load_model(page.profile)
+dense = ask_example(loaded, data.run.example, Dense())
+pruned = ask_example(loaded, data.run.example, data.pruner)
+display(tour.say("answers", data, dense, pruned))
+files = page.save(tour_drawing.draw_answers(dense, pruned), "answers")
+
+# %% [markdown]
+# ## Try your own
+#
+# Change `image`, `question` or `tokens` in the parameters above and run all cells, or:
+#
+# ```bash
+# papermill notebooks/tour.ipynb mine.ipynb -p image photo.jpg -p question "What is on the table?"
+# ```
+#
+# `-p profile a100` asks LLaVA-1.5-7B, `-p model` any other. To force a patch to stay or go and see
+# the answer change, open [explore](explore.ipynb); for any word, method and layer,
+# [attention_maps](attention_maps.ipynb). Formulas: [docs/algorithm.md](../docs/algorithm.md).
+#
+# **What this does not show.** Whether it is a good idea: that takes many questions and other
+# methods ([table_1](table_1.ipynb)). Time: operations and cache are counted.

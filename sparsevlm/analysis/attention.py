@@ -52,16 +52,25 @@ class AttentionMaps(AskedExample):
     def positions(self, words: str) -> list[int]:
         """Return the positions of the named words, each as often as it is there.
 
+        A word that the tokenizer splits stands for all of its pieces.
+
         Raises
         ------
         ValueError
             A word that is not in the text; the message lists those that are.
         """
-        wanted = words.split()
-        for word in wanted:
-            if word not in self.words:
+        found: set[int] = set()
+        for word in words.split():
+            spans = [
+                range(start, end)
+                for start in range(len(self.words))
+                for end in range(start + 1, len(self.words) + 1)
+                if "".join(self.words[start:end]).casefold() == word.casefold()
+            ]
+            if not spans:
                 raise ValueError(f"no word {word!r} in the text; known: {', '.join(self.words)}")
-        return [place for place, word in enumerate(self.words) if word in wanted]
+            found.update(*spans)
+        return sorted(found)
 
     def layers(self, chosen: list[int]) -> list[int]:
         """Return the chosen layers; all for none.

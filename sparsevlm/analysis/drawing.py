@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, Results
 from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, figure_size, use_style
@@ -13,7 +15,6 @@ from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.profiles import Profile
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -266,3 +267,15 @@ def budget_axis(axes: Axes, budgets: Sequence[int],
 def measured_title(profile: Profile) -> str:
     """Return the title of a panel with measured numbers; it names the model and its marker."""
     return f"measured: {profile.model}\n{profile.marker}".strip()
+
+
+def log_y_axis(axes: Axes) -> None:
+    """Make the y axis logarithmic, its labels no formulas: none is parsed in these figures."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter
+
+    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+    axes.set_yscale("log")
+    axes.yaxis.set_major_formatter(
+        FuncFormatter(lambda value, _: "10" + f"{np.log10(value):.0f}".translate(raised))
+    )
+    axes.yaxis.set_minor_formatter(LogFormatter())

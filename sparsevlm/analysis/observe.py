@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.evaluation.recording import RecordedStage, RecordingPruner
+from sparsevlm.evaluation.recording import RecordedStage, Recording, RecordingPruner
 from sparsevlm.models.prompts.clip import pad_to_square
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from PIL.Image import Image
 
     from sparsevlm.analysis.examples import Example
@@ -66,7 +68,7 @@ class AskedExample:
     @property
     def raters(self) -> list[int]:
         """Words that rated; none for a method without raters."""
-        return list(self.sample.stages[0].raters) if self.sample.stages else []
+        return next((list(stage.raters) for stage in self.sample.stages if stage.raters), [])
 
     @property
     def target(self) -> tuple[int, ...] | None:
@@ -114,13 +116,21 @@ class RecordedExample(AskedExample):
 
     Attributes
     ----------
-    relevance : ndarray
-        Of every word to the image, ``[num_text]``, sums to 1.
-    stages : list of RecordedStage
+    recording : Recording
+        Relevance and embeddings, and what every stage was shown.
     """
 
-    relevance: np.ndarray
-    stages: list[RecordedStage]
+    recording: Recording
+
+    @property
+    def relevance(self) -> np.ndarray:
+        """Of every word to the image, ``[num_text]``, sums to 1."""
+        return self.recording.relevance
+
+    @property
+    def stages(self) -> list[RecordedStage]:
+        """What every stage was shown."""
+        return self.recording.stages
 
     @cached_property
     def breakdowns(self) -> list[StageBreakdown]:
@@ -145,7 +155,7 @@ class RecordedExample(AskedExample):
         gone = sum(code > 0 for code in status)
         return StageBreakdown(
             traced.layer, seen.source, rating, rank, np.array(traced.scores), np.array(status),
-            gone / (len(status) - rank),
+            gone / max(1, len(status) - rank),
         )  # fmt: skip
 
     def _members(self, number: int, identity: int) -> set[int]:
@@ -187,17 +197,23 @@ def ask_example(
 
 
 def record(
-    loaded: LoadedModel, example: Example, tokens: int, method: str = "sparsevlm", **options: object
+    loaded: LoadedModel,
+    example: Example,
+    tokens: int | None,
+    method: str = "sparsevlm",
+    look_after: Sequence[int] = (),
+    **options: object,
 ) -> RecordedExample:
-    """Answer an example under a method with raters and keep what every stage saw.
+    """Answer an example under a method and keep what every stage saw.
 
     Parameters
     ----------
     loaded, example
     tokens : int
-        The budget.
+        The budget; None for "dense".
     method : str
-        A variant of SparseVLM.
+    look_after : sequence of int
+        Layers that are stages too where the method does not prune: everything is kept there.
     **options
         Of the method, for example ``raters="all_text"``.
 
@@ -206,10 +222,11 @@ def record(
     ValueError
         Unknown method or option, impossible budget; and see `ask_example`.
     """
-    pruner = RecordingPruner(loaded.pruner(method, tokens, **options), hidden=True)
+    inner = loaded.pruner(method, tokens, **options)
+    pruner = RecordingPruner(inner, look_after, hidden=True)
     asked = ask_example(loaded, example, pruner)
-    (seen,) = pruner.samples
-    return RecordedExample(**vars(asked), relevance=seen.relevance, stages=seen.stages)
+    (recording,) = pruner.samples
+    return RecordedExample(**vars(asked), recording=recording)
 
 
 def image_as_seen(image: Image, builder: PromptBuilder) -> Image:

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, SMALLEST, use_style
-from sparsevlm.analysis.survivors import bare, draw_survivors, draw_words, kept_outline, shortened
+from sparsevlm.analysis.survivors import (
+    bare,
+    draw_survivors,
+    draw_words,
+    kept_outline,
+    shadow,
+    shortened,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
+    from PIL.Image import Image
 
     from sparsevlm.analysis.observe import AskedExample
 
@@ -78,25 +86,13 @@ class Canvas:
             x / self.width, 1 - (y + height) / self.height,
             width / self.width, height / self.height,
         )  # fmt: skip
-        return self.figure.add_axes(box)
+        return self.figure.add_axes(box, anchor="N")
 
     def text(self, x: float, y: float, words: str, **how: object) -> None:
         """Text whose upper left corner (by default) lies at (x, y)."""
         x, y = self._place(x, y)
         how = {"va": "top", "ha": "left", "size": 7, **how}
         self.figure.text(x / self.width, 1 - y / self.height, words, **how)
-
-
-def log_y_axis(axes: Axes) -> None:
-    """Make the y axis logarithmic, its labels no formulas: none is parsed in these figures."""
-    from matplotlib.ticker import FuncFormatter, LogFormatter
-
-    raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
-    axes.set_yscale("log")
-    axes.yaxis.set_major_formatter(
-        FuncFormatter(lambda value, _: "10" + f"{np.log10(value):.0f}".translate(raised))
-    )
-    axes.yaxis.set_minor_formatter(LogFormatter())
 
 
 def ramp(color: str) -> Colormap:
@@ -146,10 +142,11 @@ def draw_map(
     grid: tuple[int, int],
     color: str,
     target: Sequence[int] | None = None,
-) -> None:
+    image: Image | None = None,
+) -> float:
     """Draw one value per visual token; the shade follows the square root of the value.
 
-    The darkest shade is the 99.5th percentile, so that one sink does not bleach all others.
+    The darkest shade is the 99.5th percentile, which is returned: one sink bleaches no other.
 
     Parameters
     ----------
@@ -159,18 +156,20 @@ def draw_map(
     grid : (int, int)
     color : str
         Of the ramp.
-    target : sequence of int, optional
-        Raster indices to outline.
+    target, image : sequence of int and PIL image, optional
+        Raster indices to outline, and what the model saw, drawn as a shadow on the map.
     """
     rows, columns = grid
-    largest = np.nanpercentile(values, 99.5)
+    largest = max(float(np.nanpercentile(values, 99.5)), np.finfo(float).tiny)
+    where = {"extent": (0, columns, rows, 0), "interpolation": "nearest"}
     shades = ramp(color).with_extremes(bad="#dddddd")
-    axes.imshow(
-        np.sqrt(np.asarray(values) / largest).reshape(rows, columns), cmap=shades, vmin=0, vmax=1,
-        extent=(0, columns, rows, 0), interpolation="nearest",
-    )  # fmt: skip
+    shown = np.sqrt(np.asarray(values) / largest).reshape(rows, columns)
+    axes.imshow(shown, cmap=shades, vmin=0, vmax=1, **where)
+    if image is not None:  # a shadow on the map, so that the colors are those of the scale
+        axes.imshow(shadow(image), **where)
     outline(axes, grid, target)
     bare(axes)
+    return largest
 
 
 def outline(axes: Axes, grid: tuple[int, int], patches: Sequence[int] | None,

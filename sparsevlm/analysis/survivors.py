@@ -10,10 +10,12 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from PIL import ImageOps
 from PIL.Image import Resampling
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
     from PIL.Image import Image
 
@@ -115,6 +117,27 @@ def draw_survivors(
     if kept is not None:
         axes.add_collection(LineCollection(kept_outline(grid, kept), colors="#222222", lw=0.5))
     bare(axes)
+
+
+def shadow(image: Image, strength: float = 0.4) -> np.ndarray:
+    """The image as black that is the more opaque the darker it is, [height, width, 4] in 0 to 1."""
+    small = ImageOps.autocontrast(image.convert("L"))
+    small.thumbnail((480, 480))
+    lightness = np.asarray(small) / 255
+    return np.dstack([np.zeros((*lightness.shape, 3)), strength * (1 - lightness)])
+
+
+def draw_scale(axes: Axes, largest: float, color: Colormap, label: str = "") -> None:
+    """Draw what the shades of a map mean: its square roots from 0 to `largest`, in percent."""
+    axes.imshow(np.sqrt(np.linspace(0, 1, 256))[None], cmap=color, vmin=0, vmax=1, aspect="auto",
+                extent=(0, 100 * largest, 0, 1))  # fmt: skip
+    bare(axes)
+    axes.set_xticks([0, 100 * largest], ["0", f"{100 * largest:.2g} %"])
+    axes.tick_params(axis="x", length=0, pad=1.5, labelsize=6)
+    left, right = axes.get_xticklabels()
+    left.set_ha("left")
+    right.set_ha("right")
+    axes.set_xlabel(label, size=6, labelpad=-5, color="#555555")
 
 
 def bare(axes: Axes) -> None:

@@ -61,11 +61,16 @@ class Recording:
     ----------
     relevance
         Of every text token after the image to the image, ``[num_text]`` float32, sums to 1.
+    visual, text
+        Embeddings at the input of layer 0, ``[num_visual, hidden]`` and ``[num_text, hidden]``
+        float32, where hidden states are asked for.
     stages
         In the order of the layers.
     """
 
     relevance: np.ndarray
+    visual: np.ndarray | None
+    text: np.ndarray | None
     stages: list[RecordedStage] = field(default_factory=list)
 
 
@@ -82,7 +87,7 @@ class RecordingPruner(PrunerWrapper):
     layers
         Layers after which to look although nothing is pruned there.
     hidden
-        Whether to keep the hidden states of the visual tokens.
+        Whether to keep embeddings, and hidden states of the visual tokens.
 
     Attributes
     ----------
@@ -117,8 +122,11 @@ class RecordingPruner(PrunerWrapper):
         from sparsevlm.core.raters import text_relevance
 
         if "recording" not in context.cache:
-            relevance = text_relevance(context.inputs_visual, context.inputs_text)
-            context.cache["recording"] = Recording(_numbers(relevance))
+            embedded = context.inputs_visual, context.inputs_text
+            context.cache["recording"] = Recording(
+                _numbers(text_relevance(*embedded)),
+                *(_numbers(tokens) if self.hidden else None for tokens in embedded),
+            )
             self.samples.append(context.cache["recording"])
         rows = context.attention_rows(torch.arange(context.num_text, device=context.visual.device))
         stage = RecordedStage(

@@ -1,54 +1,104 @@
-"""The tour: one image, one question, and every intermediate result of the algorithm.
+"""The tour: one image, one question, and a sentence for every intermediate result.
 
-`measure` runs the model; the tables and `tour_drawing` need what it returned only.
+`measure` runs the model. The notebook computes each step again with `sparsevlm.core` from what
+enters it; `say` puts into words what came out (`tour.md.j2`) and compares it with the model's run.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
-from sparsevlm.analysis.observe import RecordedExample, ask_example, record
-from sparsevlm.core.schedule import recycled_counts
-from sparsevlm.core.sparsevlm import Dense
+from sparsevlm.analysis.examples import choose_examples, examples_of
+from sparsevlm.analysis.observe import AskedExample, RecordedExample, record
+from sparsevlm.analysis.report import templates
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.models.sizes import ModelSizes, kv_bytes, prefill_flops
-from sparsevlm.paper.figures import figure_2
+from sparsevlm.paper.figures import figure_2, figure_3
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from collections.abc import Sequence
 
-ASKED = (SceneQuestion("GQA", 4, "which side is the green hourglass on ?", "left"),)
+    import pandas as pd
+    from IPython.display import HTML, Markdown
+    from torch import Tensor
+
+    from sparsevlm.core.sparsevlm import SparseVLM
+
+AGREES = 0.99  # of the tokens: in half precision rounding may swap some of equal score
+NAMED = 6  # words that a sentence names
 
 
 @dataclass(frozen=True)
 class TourData:
-    """One question, taken apart.
+    """One question under SparseVLM, with the inputs of its first stage.
 
     Attributes
     ----------
     about : str
         What the reader has to know of the image.
     run : RecordedExample
-    dense : str
-        The answer of the dense model.
+    pruner : SparseVLM
+        The method at the budget.
+    tokens : int
+        The budget.
     sizes : ModelSizes
     """
 
     about: str
     run: RecordedExample
-    dense: str
+    pruner: SparseVLM
+    tokens: int
     sizes: ModelSizes
+
+    @property
+    def inputs(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What the method is given: embeddings, and what the layer before the first stage made.
+
+        Returns
+        -------
+        visual, text
+            At the input of layer 0, ``[visual tokens, hidden]`` and ``[words, hidden]``.
+        attention, hidden
+            Of the words to the picture, ``[heads, words, visual tokens]``; of the picture,
+            ``[visual tokens, hidden]``.
+        """
+        import torch
+
+        seen, first = self.run.recording, self.run.stages[0]
+        return tuple(map(torch.from_numpy, (seen.visual, seen.text, first.rows, first.hidden)))
+
+    @property
+    def keep(self) -> int:
+        """How many tokens the budget leaves at the first stage, merged ones not counted."""
+        return self.pruner.keep_at(self.run.stages[0].layer)
+
+    def table(self) -> pd.DataFrame:
+        """Every visual token before the first stage, see `figure_2.table`."""
+        return figure_2.table(figure_2.Figure2Data(self.about, self.run, 0))
+
+    def listed(self, places: Sequence[int]) -> str:
+        """Words after the picture, the first `NAMED` of them, for a sentence."""
+        more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
+        return ", ".join(plain(self.run.words[i]) for i in places[:NAMED]) + more
+
+    def costs(self, pruned: AskedExample) -> list[float]:
+        """Operations and KV cache of the prefill over those of the dense model, text included."""
+        text = pruned.answer.num_text
+        less = [n + text for n in pruned.sample.tokens_in]
+        full = [pruned.sample.num_visual + text] * len(less)
+        return [cost(less, self.sizes) / cost(full, self.sizes)
+                for cost in (prefill_flops, kv_bytes)]  # fmt: skip
 
 
 def measure(
     profile: Profile | str, tokens: int = 64, image: str = "", question: str = ""
 ) -> TourData:
-    """Ask one question, dense and pruned.
+    """Ask one question under SparseVLM and keep what every stage saw.
 
     Parameters
     ----------
@@ -60,171 +110,81 @@ def measure(
     """
     loaded = load_model(as_profile(profile))
     examples = examples_of(loaded)
-    (example,) = choose_examples(examples, ASKED, image, question)
-    dense = ask_example(loaded, example, Dense()).answer.text
-    return TourData(examples.about([example]), record(loaded, example, tokens), dense, loaded.sizes)
+    (example,) = choose_examples(examples, figure_3.ASKED[:1], image, question)
+    run = record(loaded, example, tokens)
+    pruner = loaded.pruner("sparsevlm", tokens)
+    return TourData(examples.about([example]), run, pruner, tokens, loaded.sizes)
 
 
-def sequence(data: TourData) -> pd.DataFrame:
-    """The parts of the prompt as the model gets them."""
-    import pandas as pd
+def say(step: str, data: TourData, *returned: object) -> Markdown:
+    """Put into words what a step returned: a macro of `tour.md.j2`.
 
-    run, (rows, columns) = data.run, data.run.grid
-    first = run.answer.num_before
-    end = first + run.sample.num_visual
-    parts = [
-        ("before the image", 0, first - 1, "always kept"),
-        ("visual tokens", first, end - 1, f"{rows} rows of {columns} patches"),
-        ("text", end, end + len(run.words) - 1, " ".join(run.words)),
-    ]
-    return pd.DataFrame(parts, columns=["part", "first position", "last position", "what"])
-
-
-def words(data: TourData) -> pd.DataFrame:
-    """Every word after the image: its relevance, and whether it rates."""
-    import pandas as pd
-
-    run = data.run
-    frame = pd.DataFrame({"word": run.words, "relevance": run.relevance})
-    frame["mean"] = 1 / len(run.words)
-    frame["rates"] = [index in run.raters for index in range(len(run.words))]
-    return frame.rename_axis("position in the text").round(4)
-
-
-def best_patches(data: TourData, number: int = 0, count: int = 8) -> pd.DataFrame:
-    """The visual tokens with the highest scores before a stage, and what P says of them."""
-    import pandas as pd
-
-    stage, run = data.run.breakdowns[number], data.run
-    order = np.argsort(-stage.scores, kind="stable")[:count]
-    columns = run.grid[1]
-    frame = pd.DataFrame({"token": stage.source[order]})
-    frame["row, column"] = [
-        f"{i // columns}, {i % columns}" if i < run.sample.num_visual else "merged"
-        for i in frame["token"]
-    ]
-    for word, row in zip((run.words[i] for i in run.raters), stage.rating[:, order], strict=True):
-        frame[f"P, {word}"] = row
-    frame["score"] = stage.scores[order]
-    if run.example.scene is not None:
-        frame["shows"] = [_shown(run, i) for i in frame["token"]]
-    frame.index = pd.RangeIndex(1, len(order) + 1, name="rank by score")
-    return frame
-
-
-def _shown(run: RecordedExample, token: int) -> str:
-    if token >= run.sample.num_visual:
-        return "several"
-    scene = run.example.scene
-    index = scene.patch_objects.reshape(-1)[token]
-    return str(scene.objects[index]) if index >= 0 else "background"
-
-
-def levels(data: TourData) -> pd.DataFrame:
-    """Every stage in numbers, see `figure_2.summary`, and the groups of the recycled tokens."""
-    frame = figure_2.summary(data.run)
-    groups = [recycled_counts(gone)[1] for gone in frame["recycled"] + frame["dropped"]]
-    frame.insert(frame.columns.get_loc("recycled") + 1, "into groups", groups)
-    return frame
-
-
-def peaks(data: TourData, number: int = 0) -> pd.DataFrame:
-    """Density peaks of the recycled tokens of one stage, computed again from their hidden states.
-
-    Parameters
-    ----------
-    data : TourData
-    number : int
-        Which stage.
-
-    Returns
-    -------
-    DataFrame
-        One row per recycled token, best score first: its density, the distance to the nearest
-        denser token, whether it is a center, and its group.
+    Raises
+    ------
+    AssertionError
+        The model's own run has something else: the page does not show what the model does.
     """
-    import pandas as pd
-    import torch
+    from IPython.display import Markdown
 
-    from sparsevlm.core import recycling
-
-    stage = data.run.breakdowns[number]
-    kept, count = int((stage.status == 0).sum()), int((stage.status == 1).sum())
-    _, members = recycling.select_top(torch.from_numpy(stage.scores), kept, count)
-    hidden = torch.from_numpy(data.run.stages[number].hidden)[members]
-    groups = recycled_counts(int((stage.status > 0).sum()))[1]
-    squared = recycling.squared_distance(hidden)
-    density = recycling.knn_density(squared, groups, hidden.shape[1])
-    centers = recycling.density_peaks(squared, density, groups)
-    labels = recycling.assign(hidden, squared, centers)
-    distance = (squared / hidden.shape[1]).sqrt()  # as the official code scales it
-    denser = density > density[:, None]
-    to_denser = distance.masked_fill(~denser, torch.inf).amin(1)
-    to_denser = torch.where(to_denser.isinf(), distance.amax(), to_denser)
-    frame = pd.DataFrame({"token": stage.source[members.numpy()], "score": stage.scores[members]})
-    frame["density"], frame["to a denser one"] = density.numpy(), to_denser.numpy()
-    frame["centre"] = np.isin(np.arange(count), centers.numpy())
-    frame["group"] = labels.numpy()
-    return frame
+    made = templates(Path(__file__).parent)
+    made.filters |= {"percent": percent, "plain": plain}
+    made.globals |= {"same": same, "close": close, "members": members}
+    return Markdown(getattr(made.get_template("tour.md.j2").module, step)(data, *returned))
 
 
-def group_table(data: TourData, number: int = 0) -> pd.DataFrame:
-    """The groups of one stage: size, best score, and of a scene how many patches show what."""
-    frame, columns = peaks(data, number), {}
-    if data.run.example.scene is not None:
-        shown = frame["token"].map(lambda token: _shown(data.run, token))
-        frame["background"] = shown == "background"
-        frame["target"] = frame["token"].isin(data.run.target)
-        columns = {"background": ("background", "sum"), "target": ("target", "sum")}
-    columns = {"tokens": ("token", "size"), "best score": ("score", "max"), **columns}
-    return frame.groupby("group").agg(**columns)
+def shaded_words(data: TourData, relevance: Tensor, rating: Tensor) -> HTML:
+    """The words after the picture on their relevance; raters are framed, the prompt's own pale."""
+    from IPython.display import HTML
+
+    from sparsevlm.analysis.panels import RATERS
+    from sparsevlm.analysis.survivors import rgb
+
+    boxes, most = [], float(relevance.max())
+    for place, (word, value) in enumerate(zip(data.run.words, relevance.tolist(), strict=True)):
+        own = "" if place in data.run.asked else "; font-style:italic; opacity:0.7"
+        tint = ",".join(f"{255 - (255 - part) * 0.75 * value / most:.0f}" for part in rgb(RATERS))
+        boxes.append(
+            '<span style="display:inline-block; text-align:center; margin:3px; padding:3px 8px; '
+            f"border-radius:5px; border:2px solid {RATERS if place in rating else 'transparent'}; "
+            f'background:rgb({tint}); color:#111{own}">{plain(word, "b")}<br>'
+            f'<span style="font-size:12px">{percent(value)}</span></span>'
+        )
+    style = "font:18px sans-serif; line-height:1.35; max-width:900px"
+    return HTML(f'<div class="tex2jax_ignore" style="{style}">{"".join(boxes)}</div>')
 
 
-def positions(data: TourData) -> pd.DataFrame:
-    """Where every part of the sequence stands after each stage: positions are counted anew."""
-    import pandas as pd
-
-    run, rows = data.run, []
-    stages = [("input", run.sample.num_visual, 0)]
-    stages += [(f"after layer {s.layer}", len(s.kept), len(s.groups)) for s in run.sample.stages]
-    for name, kept, merged in stages:
-        sizes = (run.answer.num_before, kept, merged, len(run.words))
-        ends = np.cumsum(sizes)
-        parts = [f"{end - size} to {end - 1}" if size else "none"
-                 for end, size in zip(ends, sizes, strict=True)]  # fmt: skip
-        rows.append([name, *parts, int(ends[-1])])
-    columns = ["stage", "before the image", "kept patches", "merged tokens", "text", "length"]
-    return pd.DataFrame(rows, columns=columns)
+def members(tokens: Tensor, labels: Tensor) -> list[list[int]]:
+    """The tokens of every group, ascending."""
+    return [sorted(tokens[labels == group].tolist()) for group in range(int(labels.max()) + 1)]
 
 
-def accounting(data: TourData) -> pd.DataFrame:
-    """Visual tokens entering and leaving every layer, and what they cost against the dense model.
-
-    Returns
-    -------
-    DataFrame
-        Per layer, and in the last row the means, with operations and KV cache of the prefill
-        relative to the dense model, in percent (analytic, text included).
-    """
-    import pandas as pd
-
-    sample, text = data.run.sample, data.run.answer.num_text
-    frame = pd.DataFrame({"tokens in": sample.tokens_in, "tokens out": sample.tokens_out})
-    full = [sample.num_visual + text]
-    for name, cost in (("operations, % of dense", prefill_flops), ("KV cache, %", kv_bytes)):
-        dense = cost(full, data.sizes)
-        frame[name] = [100 * cost([n + text], data.sizes) / dense for n in frame["tokens in"]]
-    frame.index = [f"layer {index}" for index in range(len(frame))]
-    frame = frame.astype(float)
-    frame.loc["mean"] = frame.mean()
-    return frame.rename_axis("layer").round(1)
+def same(here: Sequence, there: Sequence, least: float = AGREES) -> str:
+    """Say how many of the model's own choices are the same here; fewer than `least` is an error."""
+    share = sum(one in here for one in there) / max(1, len(there))
+    assert share >= least, f"only {percent(share)} is the same in the model's own run"
+    return _tick("" if share == 1 else f"{100 * share:.1f} % ")
 
 
-def answers(data: TourData) -> pd.DataFrame:
-    """Both answers, and the true one where it is known."""
-    import pandas as pd
+def close(here: Tensor, there: Sequence[float]) -> str:
+    """Say that the model's own scores are these, up to the rounding of half precision."""
+    share = np.isclose(here.numpy(), there, rtol=0.02, atol=1e-6).mean()
+    assert share >= AGREES, f"only {percent(share)} of the scores are the model's own"
+    return _tick("")
 
-    rows = [("dense", data.dense), ("pruned", data.run.answer.text)]
-    if data.run.example.answer:
-        rows.insert(0, ("truth", data.run.example.answer))
-    return pd.DataFrame(rows, columns=["who", "answer"])
+
+def _tick(share: str) -> str:
+    return f'<span style="color:#00795A">**✓ {share}the same in the model\'s own run.**</span>'
+
+
+def percent(share: float) -> str:
+    """Write a share with sensible digits: "43 %", "6.2 %", "0.031 %"."""
+    value = 100 * float(share)
+    if 0 < value < 0.01:
+        return "&lt; 0.01 %"
+    return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.2g} %"
+
+
+def plain(text: str, tag: str = "code") -> str:
+    """Text that is neither HTML nor Markdown nor a formula, in a tag."""
+    inside = "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in text)
+    return f"<{tag}>{inside or 'nothing'}</{tag}>"

@@ -1,79 +1,192 @@
-"""Drawings of the tour: scores before every stage, density peaks, and the life of every patch."""
+"""Drawings of the tour, one per step. Each shows what the step returned and no more."""
 
 from __future__ import annotations
 
+import textwrap
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.paper.extras.tour import TourData, peaks
-from sparsevlm.paper.figures.figure_6 import stage_title
+from sparsevlm.paper.extras.tour import TourData, members
+from sparsevlm.paper.figures.figure_2 import DROPPED, KEPT, RECYCLED, TEXT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from torch import Tensor
 
-_SIDE, _STEP = 1.6, 1.7  # of the panels of a row, in inches
+    from sparsevlm.analysis.observe import AskedExample
+    from sparsevlm.analysis.panels import Canvas
 
 
-def draw_scores(data: TourData) -> Figure:
-    """The image, and the scores on it before each stage."""
-    from sparsevlm.analysis.panels import RATERS, Canvas, draw_map, draw_stage
+def draw_question(data: TourData) -> Figure:
+    """The picture with its patches, the question, and the sequence that both make."""
+    from sparsevlm.analysis.panels import Canvas, draw_stage
+    from sparsevlm.analysis.survivors import drawable
 
-    run, canvas = data.run, Canvas(6.75, 2.2)
-    axes = canvas.panel(0.03, 0.24, _SIDE, _SIDE)
-    draw_stage(axes, run, width=1.0)
-    axes.set_title("what is asked for" if run.target else "input", size=7.5, pad=4)
-    for number, stage in enumerate(run.breakdowns):
-        axes = canvas.panel(0.03 + (number + 1) * _STEP, 0.24, _SIDE, _SIDE)
-        draw_map(axes, run.on_grid(number, stage.scores), run.grid, RATERS, run.target)
-        axes.set_title(f"scores after layer {stage.layer}", size=7.5, pad=4)
-        if run.target:
-            share = stage.scores[np.isin(stage.source, run.target)].sum() / stage.scores.sum()
-            label = f"{100 * share:.0f} % on the target"
-            axes.set_xlabel(label, size=6.5, color="#555555", labelpad=2)
+    run, canvas, (rows, columns) = data.run, Canvas(6.75, 2.75), data.run.grid
+    picture = canvas.panel(0.03, 0.05, 2.5, 2.5)
+    draw_stage(picture, run, width=1.6)
+    look = {"color": "white", "lw": 0.25, "alpha": 0.55}
+    picture.hlines(range(1, rows), 0, columns, **look)
+    picture.vlines(range(1, columns), 0, rows, **look)
+    words = drawable(" ".join(run.example.question.split()))
+    size = min(14.0, max(6.0, 14 * (90 / max(1, len(words))) ** 0.5))
+    lines = textwrap.wrap(words, int(34 * 14 / size), max_lines=9, placeholder=" …")
+    canvas.text(2.8, 0.05, "\n".join(lines), size=size, linespacing=1.3)
+    last = run.sample.stages[-1]
+    _draw_sequences(canvas, data, 1.25, 0.7, 2.8, 3.9, {
+        "what the model reads, to scale": (run.sample.num_visual,),
+        f"and what is left in the end, at a budget of {data.tokens}":
+        (len(last.kept), len(last.groups)),
+    })  # fmt: skip
     return canvas.figure
 
 
-def draw_groups(data: TourData, number: int = 0) -> Figure:
+def draw_rating(data: TourData, rating: Tensor, scores: Tensor) -> Figure:
+    """P with a row per rater, the mean of its columns, and this mean on the picture."""
+    from sparsevlm.analysis.panels import Canvas, bare, draw_map, ramp, shortened
+    from sparsevlm.analysis.survivors import draw_scale
+
+    run, left, width, side = data.run, 0.95, 3.55, 2.0
+    names = [shortened(run.words[i], 12) for i in run.raters]
+    row = max(0.11, min(0.34, 1.25 / len(names)))
+    high, colors = row * len(names), ramp(KEPT)
+    canvas = Canvas(6.75, max(2.75, high + 1.25))
+    canvas.text(left, 0.06, "P: attention of the raters to every visual token", weight="bold")
+    below = 0.26 + high + 0.3
+    canvas.text(left, below - 0.17, "score: mean of the column", weight="bold")
+    for y, tall, values, labels in (
+        (0.26, high, rating, names), (below, 0.3, scores[None], ["mean"]),
+    ):  # fmt: skip
+        axes = canvas.panel(left, y, width, tall)
+        largest = max(np.percentile(values, 99.5), np.finfo(float).tiny)
+        shades = np.sqrt(values.numpy() / largest)
+        axes.imshow(shades, aspect="auto", cmap=colors, vmin=0, vmax=1,
+                    extent=(0, values.shape[1], len(values), 0))  # fmt: skip
+        bare(axes)
+        axes.set_yticks(np.arange(len(labels)) + 0.5, labels)
+        axes.tick_params(axis="y", length=0, labelsize=max(5.5, min(8, 62 * row)))
+    axes.set_xticks(
+        [0, len(scores) - 1], ["token 0, upper left", f"{len(scores) - 1}, lower right"]
+    )
+    axes.tick_params(axis="x", labelsize=6, length=0)
+    for label, place in zip(axes.get_xticklabels(), ("left", "right"), strict=True):
+        label.set_ha(place)
+    if run.target:
+        axes.plot(np.array(run.target) + 0.5, np.full(len(run.target), 1.28), "|", ms=4,
+                  color="black", clip_on=False)  # fmt: skip
+        canvas.text(left + width / 2, below + 0.36, "ticks: what is asked for", size=6, ha="center",
+                    color=TEXT)  # fmt: skip
+    canvas.text(4.7, 0.06, "the same scores on the picture", weight="bold")
+    tall = side * min(1.0, run.grid[0] / run.grid[1])
+    axes = canvas.panel(4.7, 0.26, side, tall)
+    largest = draw_map(axes, scores.numpy(), run.grid, KEPT, run.target, run.image)
+    draw_scale(canvas.panel(4.7, 0.33 + tall, side, 0.08), largest, colors, "score")
+    return canvas.figure
+
+
+def draw_choice(data: TourData, scores: Tensor, keep: Tensor, best: Tensor) -> Figure:
+    """The scores in order, cut into kept, recycled and dropped; the same on the picture."""
+    from sparsevlm.analysis.drawing import log_y_axis
+    from sparsevlm.analysis.panels import Canvas, draw_stage
+
+    run, n = data.run, len(scores)
+    canvas = Canvas(6.75, 2.5)
+    axes = canvas.panel(0.62, 0.12, 3.7, 1.95)
+    order = np.sort(scores.numpy())[::-1] * 100
+    ends = [0, len(keep), len(keep) + len(best), n]
+    names = ("kept", "recycled", "dropped")
+    for color, name, start, end in zip(
+        (KEPT, RECYCLED, DROPPED), names, ends, ends[1:], strict=False
+    ):
+        axes.bar(np.arange(start, end) + 0.5, order[start:end], 1.0, color=color, lw=0,
+                 label=f"{end - start} {name}")  # fmt: skip
+    log_y_axis(axes)
+    axes.set(xlim=(0, n), xlabel="visual tokens, best first")
+    axes.set_ylim(max(order.min(), order.max() * 1e-5, 1e-12) / 1.5, order.max() * 1.5)
+    axes.set_ylabel("score, %")
+    axes.legend(loc="upper right")
+    picture = canvas.panel(4.6, 0.12, 2.1, 2.1)
+    draw_stage(picture, run, 0, [best.tolist()], width=1.2)
+    return canvas.figure
+
+
+def draw_groups(data: TourData, best: Tensor, squared: Tensor, density: Tensor,
+                centers: Tensor, labels: Tensor) -> Figure:  # fmt: skip
     """Density against distance to a denser token: centers stand out; then the groups in place."""
-    from sparsevlm.analysis.panels import Canvas, draw_stage, log_y_axis
+    from sparsevlm.analysis.drawing import log_y_axis
+    from sparsevlm.analysis.panels import Canvas, draw_stage
     from sparsevlm.analysis.survivors import GROUP_COLORS
 
-    run, frame = data.run, peaks(data, number)
     canvas = Canvas(6.75, 2.75)
-    axes = canvas.panel(0.5, 0.25, 3.4, 2.0)
-    colors = [GROUP_COLORS[group % len(GROUP_COLORS)] for group in frame["group"]]
-    axes.scatter(frame["density"], frame["to a denser one"], s=12, c=colors, lw=0)
-    centers = frame[frame["centre"]]
-    axes.scatter(centers["density"], centers["to a denser one"], s=46, facecolors="none",
-                 edgecolors="#222222", lw=0.9, label="centre of a group")  # fmt: skip
+    axes = canvas.panel(0.5, 0.1, 3.6, 2.2)
+    distance = (squared / data.sizes.hidden).sqrt()  # as the official code scales it
+    away = distance.where(density > density[:, None], distance.amax()).amin(dim=1)
+    colors = [GROUP_COLORS[group % len(GROUP_COLORS)] for group in labels.tolist()]
+    axes.scatter(density, away, s=14, c=colors, lw=0)
+    axes.scatter(density[centers], away[centers], s=48, facecolors="none", edgecolors="#222222",
+                 lw=0.9, label="center of a group")  # fmt: skip
     axes.set(xlabel="density", ylabel="distance to the nearest denser token")
-    axes.set_title(f"recycled tokens after layer {run.breakdowns[number].layer}", size=7.5, pad=4)
-    log_y_axis(axes)
-    axes.legend(loc="upper center")
+    if float(away.min()) > 0:
+        log_y_axis(axes)
+    axes.legend(loc="best")
     axes.grid()
-    panel = canvas.panel(4.35, 0.25, 2.3, 2.3)
-    groups = [list(part) for _, part in frame.groupby("group")["token"]]
-    draw_stage(panel, run, number, groups, width=1.2)
-    panel.set_title("the same groups on the picture", size=7.5, pad=4)
+    draw_stage(canvas.panel(4.3, 0.1, 2.4, 2.4), data.run, 0, members(best, labels), width=1.2)
     return canvas.figure
 
 
-def draw_life(data: TourData) -> Figure:
-    """Every stage: kept, recycled, dropped; with the counts."""
+def draw_sequence(data: TourData, kept: int, left: int) -> Figure:
+    """The sequence before the stage and after it, to one scale."""
+    from sparsevlm.analysis.panels import Canvas
+
+    canvas, layer = Canvas(6.75, 1.3), data.run.stages[0].layer
+    _draw_sequences(canvas, data, 0.05, 0.6, 0.05, 6.6, {
+        f"layer {layer} has read": (data.run.sample.num_visual,),
+        f"layer {layer + 1} reads": (kept, left - kept),
+    })  # fmt: skip
+    return canvas.figure
+
+
+def draw_answers(dense: AskedExample, pruned: AskedExample) -> Figure:
+    """What the dense model answers from, what the pruned one does, and the tokens of each layer."""
     from sparsevlm.analysis.panels import Canvas, draw_answer, draw_stage
 
-    run, canvas = data.run, Canvas(6.75, 2.3)
-    for number, stage in enumerate((None, *run.sample.stages)):
-        axes = canvas.panel(0.03 + number * _STEP, 0.24, _SIDE, _SIDE)
-        draw_stage(axes, run, number - 1 if stage else None, width=1.0)
-        axes.set_title(stage_title(stage), size=7.5, pad=4)
-        if stage is None:
-            draw_answer(axes, run)
-            continue
-        label = f"{len(stage.kept)} patches + {len(stage.groups)} merged tokens"
-        if run.target:
-            left = run.kept_of_target(number - 1)
-            label += f"\n{left} of the {len(run.target)} patches asked for"
-        axes.set_xlabel(label, size=6, color="#555555", labelpad=2)
+    canvas, side = Canvas(6.75, 2.75), 2.0
+    for x, title, one, stage in ((0.03, "dense", dense, None), (2.15, "SparseVLM", pruned, -1)):
+        left = one.sample.stages[stage].num_left if stage else one.sample.num_visual
+        canvas.text(x, 0.05, f"{title}: {left} visual tokens", weight="bold")
+        axes = canvas.panel(x, 0.24, side, side)
+        draw_stage(axes, one, stage, width=1.2)
+        draw_answer(axes, one, y=-0.05, size=10)
+    axes = canvas.panel(4.75, 0.24, 1.95, side)
+    layers = np.arange(len(pruned.sample.tokens_in))
+    axes.bar(layers, dense.sample.tokens_in, 0.85, color=DROPPED, label="dense")
+    axes.bar(layers, pruned.sample.tokens_in, 0.85, color=KEPT, label="SparseVLM")
+    axes.set(xlabel="layer", title="visual tokens that enter a layer")
+    axes.set_xticks(layers[:: 1 + len(layers) // 9])
+    axes.set_ylim(0, 1.3 * pruned.sample.num_visual)
+    axes.legend(loc="upper right", ncols=2, fontsize=6.5)
     return canvas.figure
+
+
+def _draw_sequences(canvas: Canvas, data: TourData, top: float, step: float, left: float,
+                    width: float, visual: dict[str, tuple[int, ...]]) -> None:  # fmt: skip
+    """Bars to one scale: what stands before the picture, visual tokens, merged ones, the text."""
+    run, total = data.run, None
+    for name, tokens in visual.items():
+        parts = (
+            (run.answer.num_before, "before the picture", "#999999"),
+            (tokens[0], "kept" if tokens[1:] else "visual tokens", KEPT),
+            (sum(tokens[1:]), "merged", RECYCLED), (len(run.words), "text", "#0072B2"),
+        )  # fmt: skip
+        sizes = [size for size, _, _ in parts]
+        total, starts = total or sum(sizes), np.cumsum([0, *sizes[:-1]])
+        canvas.text(left, top, name, size=7.5, weight="bold")
+        axes = canvas.panel(left, top + 0.17, width, 0.2)
+        axes.set(xlim=(0, total), ylim=(0, 1))
+        axes.axis("off")
+        axes.barh(0.5, sizes, 1.0, left=starts, color=[color for _, _, color in parts],
+                  lw=0.4, edgecolor="white")  # fmt: skip
+        key = "   ".join(f"{size} {part}" for size, part, _ in parts if size)
+        axes.text(0, -0.25, f"{key}   =  {sum(sizes)} tokens", size=7, va="top", color=TEXT)
+        top += step

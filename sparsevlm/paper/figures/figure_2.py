@@ -184,7 +184,7 @@ def _draw_scores(axes: Axes, data: Figure2Data) -> None:
 
 
 def _draw_level(axes: Axes, data: Figure2Data) -> None:
-    from sparsevlm.analysis.panels import log_y_axis
+    from sparsevlm.analysis.drawing import log_y_axis
 
     stage = data.stage
     order = np.argsort(-stage.scores, kind="stable")

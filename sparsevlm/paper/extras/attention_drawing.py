@@ -1,0 +1,124 @@
+"""Drawings of the attention maps: a row per stage, and a curve over the layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sparsevlm.analysis.statistics import mean_and_interval
+from sparsevlm.paper.extras.attention_maps import (
+    WHO,
+    AttentionData,
+    StageAttention,
+    lost_patches,
+    stage_table,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from sparsevlm.analysis.panels import Canvas
+
+_GAP = 0.09  # between panels, in inches
+
+
+def draw_stages(data: StageAttention) -> Figure:
+    """A row per stage: the picture before it, the attention, the survivors, and what is lost."""
+    from sparsevlm.analysis.panels import Canvas, draw_answer, draw_words, question_lines, shortened
+    from sparsevlm.analysis.style import use_style
+    from sparsevlm.paper.figures.figure_2 import KEPT
+
+    use_style()  # lines are broken by what its fonts draw
+    run, (rows, columns) = data.run, data.run.grid
+    side = (6.75 - 0.06 - 3 * _GAP) / 4
+    tall = side * min(1.4, rows / columns)
+    lines, top = question_lines(run, 70), 0.1
+    step, shown = tall + 0.78, data.shown or range(len(run.stages))
+    canvas = Canvas(6.75, top + 0.22 * len(lines) + step * len(shown) + 0.32)
+    for line in lines:
+        axes = canvas.panel(0.03, top, 6.6, 0.2)
+        axes.axis("off")
+        chosen = [place for place, word in enumerate(line) if word in data.chosen]
+        draw_words(axes, [run.words[i] for i in line], chosen, 0.0, 0.1, 10)
+        top += 0.22
+    who = ", ".join(shortened(run.words[i]) for i in data.chosen)
+    canvas.text(0.03, top - 0.02, f"attention of: {shortened(who, 90)}", color="#555555")
+    corner = canvas.panel(6.7, top - 0.04, 0.01, 0.2)
+    corner.axis("off")
+    canvas.text(6.7, 0.1, "answer", size=6.5, ha="right", color="#555555")
+    draw_answer(corner, run, 0.9, ha="right", size=9)
+    top += 0.12
+    for number in shown:
+        _draw_stage(canvas, data, number, top + 0.08, side, tall, KEPT)
+        top += step
+    return canvas.figure
+
+
+def _draw_stage(canvas: Canvas, data: StageAttention, number: int, top: float, side: float,
+                tall: float, color: str) -> None:  # fmt: skip
+    from sparsevlm.analysis.panels import WRONG, draw_map, draw_stage, outline, ramp
+    from sparsevlm.analysis.survivors import draw_scale, draw_survivors
+
+    run, seen = data.run, data.run.stages[number]
+    row = stage_table(data).iloc[number]
+    canvas.text(0.03, top, f"after layer {seen.layer}" if seen.layer >= 0 else "before layer 0",
+                size=8.5, weight="bold")  # fmt: skip
+    y, xs = top + 0.32, [0.03 + n * (side + _GAP) for n in range(4)]
+    lost = lost_patches(data, number)
+    titles = (
+        f"before: {row['tokens before']:.0f} tokens",
+        f"layer {seen.attention_layer}: {row['on the image']:.0f} % on the picture",
+        f"after: {row['tokens after']:.0f} tokens",
+        "lost of the target" if run.target else "dropped, most attended",
+    )
+    notes = ["", "", f"{row['kept']:.0f} patches + {row['merged tokens']:.0f} merged",
+             f"{len(lost)} of {row['dropped here']:.0f} dropped here"]  # fmt: skip
+    if run.target:
+        left = run.kept_of_target(number)
+        notes[0] = f"target: {len(run.target)} patches"
+        notes[1] = f"{row['on the target']:.0f} % of this on the target"
+        notes[3] = f"{left} kept, {len(run.target) - left - len(lost)} merged, {len(lost)} dropped"
+    panels = [canvas.panel(x, y, side, tall) for x in xs]
+    draw_stage(panels[0], run, number - 1 if number else None, width=1.0)
+    largest = draw_map(panels[1], data.values(number), run.grid, color, run.target, run.image)
+    draw_scale(canvas.panel(xs[1], y + tall + 0.17, side, 0.05), largest, ramp(color), "per token")
+    draw_stage(panels[2], run, number, width=1.0)
+    draw_survivors(panels[3], run.image, run.grid, lost)
+    outline(panels[3], run.grid, run.target)
+    outline(panels[3], run.grid, lost, WRONG, 1.0)
+    for x, title, note in zip(xs, titles, notes, strict=True):
+        canvas.text(x, top + 0.17, title, size=7)
+        canvas.text(x, y + tall + 0.03, note, size=6.5, color="#555555")
+
+
+def draw_layers(data: AttentionData) -> Figure:
+    """Attention by layer of the raters, all words, last token: on the target, over its area.
+
+    Where no targets are known: of all attention the share that goes to the image.
+    """
+    import matplotlib.pyplot as plt
+
+    from sparsevlm.analysis.panels import ALL_TEXT, LAST_TOKEN, RATERS
+    from sparsevlm.analysis.style import figure_size, use_style
+
+    use_style()
+    figure, axes = plt.subplots(figsize=figure_size(1, 2.3))
+    shares = data.mass if len(data.mass) else data.image_mass
+    layers = np.arange(shares.shape[1])
+    looks = zip(WHO, (RATERS, ALL_TEXT, LAST_TOKEN), ("o", "P", "s"), strict=True)
+    for column, (who, color, mark) in enumerate(looks):
+        mean, low, high = 100 * mean_and_interval(shares[..., column])
+        axes.fill_between(layers, low, high, color=color, alpha=0.15, lw=0)
+        axes.plot(layers, mean, color=color, marker=mark, label=who)
+    label = "share of all attention\nthat goes to the image, %"
+    if len(data.mass):
+        axes.axhline(100 * data.area.mean(), color="#333333", lw=0.8, ls=(0, (4, 2)),
+                     label="area of the target")  # fmt: skip
+        label = "attention to the image\nthat lies on the target, %"
+    axes.set(xlabel="layer of the dense model", ylim=(0, 100))
+    axes.set_xticks(layers[:: 1 + len(layers) // 12])
+    axes.set_ylabel(label)
+    axes.grid(axis="y")
+    axes.legend(loc="best")
+    return figure
