@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
 from notebook_rules import faults_of
@@ -164,3 +166,10 @@ def test_our_split_into_cells_is_that_of_jupytext(sources):
 def test_an_unknown_notebook_lists_the_known_ones(sources):
     with pytest.raises(ValueError, match="unknown notebook 'bad'; known: good"):
         source_path("bad", sources)
+
+
+def test_every_name_in_a_notebook_is_defined():
+    """The linter's own rule is off for the package, whose annotations name dimensions of arrays."""
+    command = [sys.executable, "-m", "ruff", "check", "--isolated", "--select", "F821"]
+    done = subprocess.run([*command, notebooks.SOURCES], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

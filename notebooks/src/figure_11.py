@@ -26,7 +26,7 @@ width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 # %%
 from IPython.display import Markdown
 
-from sparsevlm.paper.figures import figure_11
+from sparsevlm.paper.figures import figure_6, figure_11
 from sparsevlm.paper.page import begin
 
 page = begin("figure_11", globals())
