@@ -122,7 +122,7 @@ class SparseVLM(StagedPruner):
     name: ClassVar[str] = "sparsevlm"
 
     def select(self, context: PruningContext) -> Selection:
-        """Decide which visual tokens of one sample stay after a layer, and what is recycled."""
+        """Decide which visual tokens stay after a layer, and what is recycled."""
         # The only lazy import: settings are built and compared without torch.
         from sparsevlm.core import raters, recycling, scoring, sparsity
 
@@ -146,9 +146,10 @@ class SparseVLM(StagedPruner):
             if self.gravity:
                 # For the whole text: a matrix product of few rows sums in another order.
                 factors = scoring.gravity(context.rotary_text, context.rotary_visual)
-                attention = attention / factors[rows]
+                attention = attention / scoring.pick(factors, rows).unsqueeze(-3)
             if self.heads is not None:
-                attention = attention[scoring.priority_heads(attention, self.heads, chosen)]
+                best = scoring.priority_heads(attention, self.heads, chosen)
+                attention = scoring.pick(attention, best)
             rating = scoring.mean_over_heads(attention)
             scores = scoring.score(rating, chosen)
 
@@ -175,12 +176,19 @@ class SparseVLM(StagedPruner):
         if num_groups:
             anchored = self.positions == "original"
             vectors, labels, centers = recycling.reconstruct(
-                context.visual.index_select(0, members), num_groups, self.merge, self.assignment,
+                scoring.pick(context.visual, members), num_groups, self.merge, self.assignment,
                 self.ties, needs_centers=anchored,
             )  # fmt: skip
             groups = Groups(members, labels)
-            anchors = members[centers] if anchored else None
-        return Selection(keep, groups, vectors, anchors, scores, rows if chosen is None else chosen)
+            anchors = members.gather(-1, centers) if anchored else None
+        if chosen is not None:
+            rows = rows.where(chosen, -1)
+        return Selection(keep, groups, vectors, anchors, scores, rows)
+
+    @property
+    def batched(self) -> bool:
+        """Whether the counts do not depend on the sample; see `StagedPruner`."""
+        return self.sparsity_mode == "fixed"
 
     def _left_to_spend(self, context: PruningContext) -> tuple[Sequence[int], int]:
         """For this and every later stage the layers that see its tokens; what these may spend."""

@@ -20,6 +20,7 @@ class Uniform(ControlPruner):
     """
 
     name: ClassVar[str] = "uniform"
+    batched = True
 
     def select(self, context: PruningContext) -> Selection:
         """Keep the first tokens of a fixed order that spreads over the grid."""
@@ -27,7 +28,7 @@ class Uniform(ControlPruner):
 
         kept = min(self.keep_at(context.layer), context.num_current)
         rank = even_rank(context.grid or (1, context.num_visual), context.num_visual)
-        ranks = on_device(rank, context.visual.device).index_select(0, context.source)
+        ranks = on_device(rank, context.visual.device)[context.source]
         keep, _ = select_top(-ranks.float(), kept, 0)
         return Selection(keep)
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from transformers import AttentionInterface
 
 from sparsevlm.core.interface import phase
-from sparsevlm.core.scoring import attention_rows, causal_bias, mean_attention
+from sparsevlm.core.scoring import attention_rows, causal_bias, mean_attention, pick
 from sparsevlm.runtime.hooks import ORIGINAL, Hook, watched_config
 
 PREFIX = "sparsevlm_"
@@ -44,25 +44,26 @@ class QueriesKeys:
 
     def rows(
         self,
-        sample: int,
+        sample: int | slice,
         start: int,
         columns: slice,
         raters: Tensor,
         cache: dict,
         whole: int | None = None,
     ) -> Tensor:
-        """Attention ``[heads, raters, columns]`` of some of the tokens behind ``columns``.
+        """Attention ``[*batch, heads, raters, columns]`` of some of the tokens behind ``columns``.
 
         Parameters
         ----------
         sample
-            Number of the row.
+            Number of the row, or a slice of some.
         start
             Where its tokens begin.
         columns
             A block of its tokens, counted from ``start``.
         raters
-            Tokens behind the block, counted from its end.
+            Tokens behind the block, counted from its end: ``[raters]``, of some rows also
+            ``[batch, raters]``.
         cache
             Of this sample and prefill. Keeps the mask of the raters, of which a later stage needs
             the end.
@@ -75,30 +76,30 @@ class QueriesKeys:
         query, key = self.query[sample, :, start + columns.stop :], self.key[sample, :, start:]
         mask = self._mask(sample, start)
         if mask is None:
-            mask = _causal(raters, query.shape[1], key, cache)
+            mask = _causal(raters, query.shape[-2], key, cache)
         else:
-            mask = mask[columns.stop :].index_select(0, raters)
+            mask = _picked(mask[..., columns.stop :, :], raters)
         return attention_rows(query, key, raters, columns, self.scaling, mask)
 
     def _rows_of_all(
-        self, sample: int, start: int, columns: slice, raters: Tensor, prompt: int
+        self, sample: int | slice, start: int, columns: slice, raters: Tensor, prompt: int
     ) -> Tensor:
         query, key = self.query[sample, :, start:], self.key[sample, :, start:]
         early = raters < columns.start
         raters = raters + (columns.stop - columns.start) * ~early
         mask = self._mask(sample, start)
         if mask is None:
-            mask = causal_bias(raters, query.shape[1], key.shape[1], key.dtype)
+            mask = causal_bias(raters, query.shape[-2], key.shape[-2], key.dtype)
         else:
-            mask = mask.index_select(0, raters)
-        seen = torch.arange(key.shape[1], device=key.device) < prompt
+            mask = _picked(mask, raters)
+        seen = torch.arange(key.shape[-2], device=key.device) < prompt
         if mask.dtype != torch.bool:
-            seen = torch.zeros_like(mask[0]).masked_fill(~seen, -torch.inf)
-        mask = torch.where(early[:, None], seen, mask)
+            seen = mask.new_zeros(seen.shape).masked_fill(~seen, -torch.inf)
+        mask = torch.where(early[..., None], seen, mask)
         return attention_rows(query, key, raters, columns, self.scaling, mask)
 
-    def mean(self, sample: int, start: int, columns: slice, tokens: int) -> Tensor:
-        """What ``columns`` get from the first ``tokens`` of one sample: `scoring.mean_attention`.
+    def mean(self, sample: int | slice, start: int, columns: slice, tokens: int) -> Tensor:
+        """What ``columns`` get from the first ``tokens`` of a row: `scoring.mean_attention`.
 
         Parameters
         ----------
@@ -113,21 +114,26 @@ class QueriesKeys:
             self.key[sample, :, ours],
             columns,
             self.scaling,
-            None if mask is None else mask[:tokens, :tokens],
+            None if mask is None else mask[..., :tokens, :tokens],
         )
 
-    def _mask(self, sample: int, start: int) -> Tensor | None:
+    def _mask(self, sample: int | slice, start: int) -> Tensor | None:
         if self.mask is None:
             return None
-        return self.mask[min(sample, self.mask.shape[0] - 1), 0, start:, start:]
+        return self.mask[sample if len(self.mask) > 1 else 0, 0, start:, start:]
+
+
+def _picked(mask: Tensor, rows: Tensor) -> Tensor:
+    """Rows ``[*batch, rows]`` of a mask, where they are other ones in every sample or the same."""
+    return mask.index_select(mask.ndim - 2, rows) if rows.ndim == 1 else pick(mask, rows)
 
 
 def _causal(raters: Tensor, num_queries: int, key: Tensor, cache: dict) -> Tensor:
     known, mask = cache.get("causal", (None, None))
     if known is not raters:
-        mask = causal_bias(raters, num_queries, key.shape[1], key.dtype)
+        mask = causal_bias(raters, num_queries, key.shape[-2], key.dtype)
         cache["causal"] = raters, mask
-    return mask[:, mask.shape[1] - key.shape[1] :]
+    return mask[..., mask.shape[-1] - key.shape[-2] :]
 
 
 def _base_function(module: nn.Module, name: str) -> Callable:

@@ -1,4 +1,4 @@
-"""What a pruner sees of one sample at a stage; what few methods need is computed on demand."""
+"""What a pruner sees at a stage; what few methods need is computed on demand."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class LazyContext(PruningContext):
     def inputs_visual(self) -> Tensor:
         """See `PruningContext`."""
         sample = self._sample
-        return self._inputs()[sample.before : sample.before + sample.num_visual]
+        return self._inputs()[..., sample.before : sample.before + sample.num_visual, :]
 
     @cached_property
     def inputs_text(self) -> Tensor:
@@ -62,7 +62,7 @@ class LazyContext(PruningContext):
     def rotary_visual(self) -> Tables:
         """See `PruningContext`."""
         cos, sin = self._rotary()
-        return cos[self._sample.columns], sin[self._sample.columns]
+        return cos[..., self._sample.columns, :], sin[..., self._sample.columns, :]
 
     @cached_property
     def rotary_text(self) -> Tables:
@@ -72,8 +72,8 @@ class LazyContext(PruningContext):
 
     def _words(self, tokens: Tensor, visual: int) -> Tensor:
         before, first = self._sample.before, self._sample.before + visual
-        after = tokens[first : first + self._sample.prompt_text]
-        return torch.cat([tokens[:before], after]) if self._whole_prompt else after
+        after = tokens[..., first : first + self._sample.prompt_text, :]
+        return torch.cat([tokens[..., :before, :], after], -2) if self._whole_prompt else after
 
 
 def context_of(
@@ -87,14 +87,14 @@ def context_of(
     whole_prompt: bool,
     **known: Any,
 ) -> PruningContext:
-    """Context of one sample.
+    """Context of one sample, or of some with parts of equal sizes.
 
     Parameters
     ----------
     sample
         Its layout.
     hidden
-        Its tokens, ``[tokens, hidden]`` without padding.
+        Its tokens, ``[*batch, tokens, hidden]`` without padding.
     inputs
         Function that returns them at the input of layer 0.
     rotary
@@ -109,7 +109,7 @@ def context_of(
     """
     columns = sample.columns
     return LazyContext(
-        visual=hidden[columns], num_visual=sample.num_visual, cache=sample.cache,
+        visual=hidden[..., columns, :], num_visual=sample.num_visual, cache=sample.cache,
         attention_rows=lambda raters: rows(columns, raters), attention_mean=lambda: mean(columns),
         _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, _whole_prompt=whole_prompt,
         **known,

@@ -1,11 +1,13 @@
 """Where the tokens of every sample lie in a batch, and what a selection does to them. Pure.
 
-A batch row is ``[padding | before the image | visual | text]``. The parts have known sizes (plain
+Adjacent rows with parts of equal sizes are pruned at once, where the method can: a layout is then
+about all of them, and its tensors have a dimension in front. A batch row is ``[padding | before the image | visual | text]``. The parts have known sizes (plain
 integers), so a stage with fixed counts needs no host synchronization.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,11 +17,14 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.interface import Selection
+from sparsevlm.core.scoring import pick
 
 
 @dataclass(frozen=True, eq=False)
 class SampleLayout:
-    """The current tokens of one sample. Their number is known; which they are is found on demand.
+    """The current tokens of one sample, or of some with parts of equal sizes, ``[*batch]``.
+
+    Their number is known; which they are is found on demand.
 
     Attributes
     ----------
@@ -40,6 +45,8 @@ class SampleLayout:
         What the last stage did; ``None`` before any.
     cache
         See `PruningContext`.
+    rows
+        Of the batch: the number of the sample, or a slice of some.
     """
 
     before: int
@@ -52,6 +59,20 @@ class SampleLayout:
     num_recycled: int = 0
     change: Change | None = None
     cache: dict = field(default_factory=dict)
+    rows: int | slice = 0
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """Leading dimensions: none for one sample."""
+        return () if isinstance(self.rows, int) else (self.rows.stop - self.rows.start,)
+
+    @property
+    def numbers(self) -> range:
+        """Of its rows in the batch."""
+        first, count = (
+            (self.rows, 1) if isinstance(self.rows, int) else (self.rows.start, *self.batch)
+        )
+        return range(first, first + count)
 
     @property
     def tokens(self) -> int:
@@ -65,27 +86,37 @@ class SampleLayout:
 
     @cached_property
     def source(self) -> Tensor:
-        """``[visual]`` original index, or ``num_visual + j`` for the j-th recycled token."""
+        """``[*batch, visual]`` original index, or ``num_visual + j`` for the j-th recycled one."""
         if self.change is None:
-            return torch.arange(self.visual, device=self.device)
+            return self._counted(0, self.visual)
         previous, keep, created, _, order = self.change
-        first = previous.num_visual + previous.num_recycled
-        recycled = torch.arange(first, first + created, device=keep.device)
-        source = torch.cat([previous.source[keep], recycled])
-        return source if order is None else source[order]
+        recycled = self._counted(previous.num_visual + previous.num_recycled, created)
+        source = torch.cat([previous.source.gather(-1, keep), recycled], dim=-1)
+        return source if order is None else source.gather(-1, order)
 
     @cached_property
     def slots(self) -> Tensor:
-        """``[tokens]`` index in the row at layer 0; -1 for a recycled token without an anchor."""
+        """``[*batch, tokens]`` index in the row at layer 0; -1: recycled and without an anchor."""
         if self.change is None:
-            return torch.arange(self.start, self.start + self.tokens, device=self.device)
+            return self._counted(self.start, self.tokens)
         previous, keep, created, anchors, order = self.change
-        before = previous.slots[previous.columns]
+        before = previous.slots[..., previous.columns]
         if anchors is None:
-            places = [before[keep], keep.new_full((created,), -1)]
+            places = [before.gather(-1, keep), keep.new_full((*self.batch, created), -1)]
         else:
-            places = [before[torch.cat([keep, anchors])[order]]]
-        return _between(previous, previous.slots, places)
+            assert order is not None
+            places = [before.gather(-1, torch.cat([keep, anchors], dim=-1).gather(-1, order))]
+        return _between(previous, previous.slots[..., None], [one[..., None] for one in places])[
+            ..., 0
+        ]
+
+    def _counted(self, first: int, count: int) -> Tensor:
+        numbers = torch.arange(first, first + count, device=self.device)
+        return numbers.expand(*self.batch, -1)
+
+    def stacked(self, tokens: Tensor) -> Tensor:
+        """What is about these rows with a dimension for them, also where it is one."""
+        return tokens if self.batch else tokens[None]
 
 
 class Change(NamedTuple):
@@ -96,11 +127,11 @@ class Change(NamedTuple):
     previous
         The sample before.
     keep
-        ``[num_kept]`` indices of the visual tokens that stay.
+        ``[*batch, num_kept]`` indices of the visual tokens that stay.
     created
         Number of recycled tokens.
     anchors
-        ``[created]``, where they have places; ``None``: they follow the kept tokens.
+        ``[*batch, created]``, where they have places; ``None``: they follow the kept tokens.
     order
         With anchors: how kept and recycled tokens are sorted.
     """
@@ -184,8 +215,33 @@ def _samples(
             )
         before = first - start if count else 0
         prompt_text = prompt_length - last - 1 if count else text
-        samples.append(SampleLayout(before, count, text, prompt_text, count, start, device))
+        samples.append(
+            SampleLayout(before, count, text, prompt_text, count, start, device, rows=row)
+        )
     return tuple(samples)
+
+
+def together(samples: Sequence[SampleLayout], grids: Sequence[object]) -> tuple[SampleLayout, ...]:
+    """Adjacent samples at their beginning that have parts of equal sizes and grids as one layout.
+
+    Parameters
+    ----------
+    samples
+        From `locate`.
+    grids
+        Shape of the visual tokens of each.
+    """
+
+    def sizes(row: int) -> tuple:
+        one = samples[row]
+        return one.before, one.visual, one.text, one.prompt_text, grids[row]
+
+    groups = []
+    for _, found in itertools.groupby(range(len(samples)), sizes):
+        first, *more = found
+        rows = slice(first, first + 1 + len(more)) if more else first
+        groups.append(replace(samples[first], rows=rows, cache={}))
+    return tuple(groups)
 
 
 def _extents(visual: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
@@ -205,14 +261,14 @@ def _extents(visual: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
 def apply(
     sample: SampleLayout, hidden: Tensor, selection: Selection
 ) -> tuple[SampleLayout, Tensor]:
-    """Carry out a selection on one sample.
+    """Carry out a selection on one sample, or on some at once.
 
     Parameters
     ----------
     sample
         Where its tokens are.
     hidden
-        ``[tokens, hidden]`` without padding.
+        ``[*batch, tokens, hidden]`` without padding.
     selection
         The decision.
 
@@ -222,16 +278,16 @@ def apply(
         The same, after it.
     """
     keep, vectors, anchors = selection.keep, selection.vectors, selection.anchors
-    middle = [hidden[sample.columns].index_select(0, keep)]
-    if vectors is not None and len(vectors):
+    created = 0 if vectors is None else vectors.shape[-2]
+    middle = [pick(hidden[..., sample.columns, :], keep)]
+    if vectors is not None and created:
         middle.append(vectors)
     order = None
     if anchors is not None:
-        order = torch.cat([keep, anchors]).argsort(stable=True)
-        middle = [torch.cat(middle)[order]]
-    created = sum(map(len, middle)) - len(keep)
+        order = torch.cat([keep, anchors], dim=-1).argsort(dim=-1, stable=True)
+        middle = [pick(torch.cat(middle, dim=-2), order)]
     after = replace(
-        sample, visual=len(keep) + created, num_recycled=sample.num_recycled + created,
+        sample, visual=keep.shape[-1] + created, num_recycled=sample.num_recycled + created,
         change=Change(sample, keep, created, anchors, order),
     )  # fmt: skip
     return after, _between(sample, hidden, middle)
@@ -239,35 +295,44 @@ def apply(
 
 def _between(sample: SampleLayout, rows: Tensor, middle: list[Tensor]) -> Tensor:
     """The rows of a sample with others in place of the visual ones, by a single copy."""
-    return torch.cat([rows[: sample.before], *middle, rows[sample.columns.stop :]])
+    before, after = rows[..., : sample.before, :], rows[..., sample.columns.stop :, :]
+    return torch.cat([before, *middle, after], dim=-2)
 
 
 def check_selection(sample: SampleLayout, selection: Selection) -> None:
-    """Check that a selection fits the sample it was made for.
+    """Check that a selection fits the sample, or the samples, it was made for.
 
     Raises
     ------
     ValueError
         If it keeps nothing, or more than there is, or is not made of indices.
     """
-    created = 0 if selection.vectors is None else len(selection.vectors)
-    if selection.keep.ndim != 1 or selection.keep.dtype != torch.int64:
-        raise ValueError("Selection.keep must be a one-dimensional int64 tensor of indices")
-    if not 1 <= len(selection.keep) + created or len(selection.keep) > sample.visual:
+    keep, batch = selection.keep, sample.batch
+    if keep.ndim != 1 + len(batch) or keep.dtype != torch.int64 or keep.shape[:-1] != batch:
+        several = f" for each of {batch[0]} samples" if batch else ""
         raise ValueError(
-            f"Selection keeps {len(selection.keep)} and recycles into {created} of "
-            f"{sample.visual} visual tokens; at least one must stay, and no more than there are"
+            f"Selection.keep must be a one-dimensional int64 tensor of indices{several}"
+        )
+    kept = keep.shape[-1]
+    created = 0 if selection.vectors is None else selection.vectors.shape[-2]
+    if not 1 <= kept + created or kept > sample.visual:
+        raise ValueError(
+            f"Selection keeps {kept} and recycles into {created} of {sample.visual} visual "
+            "tokens; at least one must stay, and no more than there are"
         )
     if (selection.vectors is None) != (selection.groups is None):
         raise ValueError("Selection.groups and Selection.vectors come together or not at all")
 
 
-def pad_left(rows: Sequence[Tensor]) -> Tensor:
-    """Stack ``[tokens, ...]`` rows of different lengths, zeros on the left."""
-    length = max(len(row) for row in rows)
-    if all(len(row) == length for row in rows):
-        return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(tuple(rows))
-    padded = rows[0].new_zeros(len(rows), length, *rows[0].shape[1:])
-    for number, row in enumerate(rows):
-        padded[number, length - len(row) :] = row
+def pad_left(parts: Sequence[Tensor]) -> Tensor:
+    """Put ``[rows, tokens, ...]`` of different lengths below each other, zeros on the left."""
+    if len(parts) == 1:
+        return parts[0]
+    length, count = max(part.shape[1] for part in parts), sum(map(len, parts))
+    if all(part.shape[1] == length for part in parts):
+        return torch.cat(tuple(parts))
+    padded, first = parts[0].new_zeros(count, length, *parts[0].shape[2:]), 0
+    for part in parts:
+        padded[first : first + len(part), length - part.shape[1] :] = part
+        first += len(part)
     return padded

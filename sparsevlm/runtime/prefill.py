@@ -50,7 +50,11 @@ class Prefill:
         static: bool = False,
     ) -> None:
         self.pruner, self.adapter, self.decoder = pruner, adapter, adapter.decoder
-        self.first, self.samples = samples, samples
+        # By row at the input of layer 0; from there on what is decided at once is together.
+        self.first = self.samples = samples
+        if getattr(pruner, "batched", False):
+            self.samples = layout.together(samples, grids)
+        self.groups = self.samples
         self.grids, self.static = grids, static
         self.prompt_key: Any = prompt_key
         # A decoder may be spread over several devices: all pruning is done on that of the prompt.
@@ -64,9 +68,9 @@ class Prefill:
         self.inputs: Any = None  # of layer 0, while the prefill runs
         self.segments: list[LayerSegment] = []
         self.segment_of: dict[int, int] = {}
-        self.decisions: list[list[Decision]] = [[] for _ in samples]
+        self.decisions: list[list[Decision]] = [[] for _ in self.groups]
         self.attention: dict[int, QueriesKeys] = {}
-        self.masks: list[dict] = [{} for _ in samples]
+        self.masks: list[dict] = [{} for _ in self.groups]
 
     def start(self, hidden: Tensor, arguments: dict, positions: Tensor | None) -> None:
         """Note the input of layer 0: embeddings, rotary tables and the decoder's position ids."""
@@ -75,7 +79,7 @@ class Prefill:
         self.inputs = hidden = hidden.to(self.home)
         self.is_masked = arguments.get("attention_mask") is not None
         cos, sin = (table.to(self.home) for table in arguments["position_embeddings"])
-        self.positions = Positions(self.adapter, self.first, hidden, positions, (cos, sin))
+        self.positions = Positions(self.adapter, self.groups, hidden, positions, (cos, sin))
         self.segments.append(LayerSegment(hidden.shape[1], self.mask, cos, sin))
 
     def keep_attention(self, layer: int, found: QueriesKeys) -> None:
@@ -88,18 +92,18 @@ class Prefill:
         found, hidden = self.attention.pop(layer, None), hidden.to(self.home)
         rows, samples = [], []
         for number, sample in enumerate(self.samples):
-            row = hidden[number, hidden.shape[1] - sample.tokens :]
+            row = hidden[sample.rows, hidden.shape[1] - sample.tokens :]
             if sample.visual:
                 selection = self._select(number, sample, row, layer, found)
                 sample_after, row_after = sample, row
-                if len(selection.keep) < sample.visual or selection.vectors is not None:
+                if selection.keep.shape[-1] < sample.visual or selection.vectors is not None:
                     sample_after, row_after = layout.apply(sample, row, selection)
                 self.decisions[number].append(
                     Decision(layer, sample, sample_after, selection.without_vectors())
                 )
                 sample, row = sample_after, row_after
             samples.append(sample)
-            rows.append(row)
+            rows.append(sample.stacked(row))
         if all(new is old for new, old in zip(samples, self.samples, strict=True)):
             return hidden
         self.samples = tuple(samples)
@@ -110,11 +114,16 @@ class Prefill:
     def _select(
         self, number: int, sample: SampleLayout, row: Tensor, layer: int, found: QueriesKeys | None
     ) -> Selection:
-        segment = self.segments[-1]
+        segment, rows = self.segments[-1], sample.rows
         start = segment.length - sample.tokens
 
         def inputs() -> Tensor:
-            return self.inputs[number, self.inputs.shape[1] - self.first[number].tokens :]
+            return self.inputs[rows, self.inputs.shape[1] - self.groups[number].tokens :]
+
+        def prompt_key() -> Any:
+            numbered = zip(sample.numbers, sample.stacked(inputs()), strict=True)
+            keys = [self.prompt_key(row, embedded) for row, embedded in numbered]
+            return keys if sample.batch else keys[0]
 
         def announced() -> QueriesKeys:
             if found is None:
@@ -132,14 +141,14 @@ class Prefill:
             inputs,
             layer=layer,
             num_layers=len(self.decoder.layers),
-            grid=self.grids[number],
+            grid=self.grids[sample.numbers[0]],
             rows=lambda columns, raters: announced().rows(
-                number, start, columns, raters, self.masks[number], prompt if whole else None
+                rows, start, columns, raters, self.masks[number], prompt if whole else None
             ),
-            mean=lambda columns: announced().mean(number, start, columns, prompt),
+            mean=lambda columns: announced().mean(rows, start, columns, prompt),
             whole_prompt=whole,
-            rotary=lambda: segment.tables_of(number, start),
-            prompt_key=lambda: self.prompt_key(number, inputs()),
+            rotary=lambda: segment.tables_of(rows, start),
+            prompt_key=prompt_key,
             static=self.static,
         )
         selection = self._decide(context)
@@ -205,7 +214,7 @@ class Prefill:
                 "this cache is incomplete: a call that filled it was interrupted. Run the prompt "
                 "again with a new cache"
             )
-        rows, expected = cache.layers[0].keys.shape[0], len(self.samples)
+        rows, expected = cache.layers[0].keys.shape[0], len(self.first)
         if rows != expected:
             raise ValueError(
                 f"this cache was filled with {expected} rows and has {rows} now; give prune() the "
@@ -270,7 +279,7 @@ class Prefill:
             now, hidden = segment.of(rows), hidden.to(self.home)
             cached = arguments["past_key_values"].get_seq_length(layer)
             new = cached - segment.length + hidden.shape[1]
-            mask = now.continued_mask(new, attention_mask, len(self.samples), hidden.device)
+            mask = now.continued_mask(new, attention_mask, len(self.first), hidden.device)
             mask = causal_mask(self.decoder, mask, hidden, arguments, layer)
             cos, sin = arguments["position_embeddings"]
             if now.next_position is not None:
@@ -284,14 +293,9 @@ class Prefill:
         """Turn the decisions into plain numbers."""
         return [
             sample_trace(
-                first,
-                last,
-                decisions,
-                num_layers=len(self.decoder.layers),
-                grid=grid,
-                counted_layer=self.pruner.counted_layer,
+                last, index, decisions, num_layers=len(self.decoder.layers),
+                grid=self.grids[row], counted_layer=self.pruner.counted_layer,
             )
-            for first, last, decisions, grid in zip(
-                self.first, self.samples, self.decisions, self.grids, strict=True
-            )
-        ]
+            for last, decisions in zip(self.samples, self.decisions, strict=True)
+            for index, row in enumerate(last.numbers)
+        ]  # fmt: skip
