@@ -149,7 +149,7 @@ class SparseVLM(StagedPruner):
                 attention = attention / scoring.pick(factors, rows).unsqueeze(-3)
             if self.heads is not None:
                 best = scoring.priority_heads(attention, self.heads, chosen)
-                attention = scoring.pick(attention, best)
+                attention = scoring.pick(attention, best, dim=-3)
             rating = scoring.mean_over_heads(attention)
             scores = scoring.score(rating, chosen)
 

@@ -10,7 +10,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from sparsevlm.core.interface import PruningContext
+from sparsevlm.core.interface import PruningContext, Selection
 from sparsevlm.runtime.adapter import Adapter
 from sparsevlm.runtime.layout import SampleLayout
 
@@ -114,6 +114,31 @@ def context_of(
         _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, _whole_prompt=whole_prompt,
         **known,
     )  # fmt: skip
+
+
+def check_selection(sample: SampleLayout, selection: Selection) -> None:
+    """Check that a selection fits the sample, or the samples, it was made for.
+
+    Raises
+    ------
+    ValueError
+        If it keeps nothing, or more than there is, or is not made of indices.
+    """
+    keep, batch = selection.keep, sample.batch
+    if keep.ndim != 1 + len(batch) or keep.dtype != torch.int64 or keep.shape[:-1] != batch:
+        several = f" for each of {batch[0]} samples" if batch else ""
+        raise ValueError(
+            f"Selection.keep must be a one-dimensional int64 tensor of indices{several}"
+        )
+    kept = keep.shape[-1]
+    created = 0 if selection.vectors is None else selection.vectors.shape[-2]
+    if not 1 <= kept + created or kept > sample.visual:
+        raise ValueError(
+            f"Selection keeps {kept} and recycles into {created} of {sample.visual} visual "
+            "tokens; at least one must stay, and no more than there are"
+        )
+    if (selection.vectors is None) != (selection.groups is None):
+        raise ValueError("Selection.groups and Selection.vectors come together or not at all")
 
 
 def prompt_key(

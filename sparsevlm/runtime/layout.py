@@ -1,7 +1,9 @@
 """Where the tokens of every sample lie in a batch, and what a selection does to them. Pure.
 
 Adjacent rows with parts of equal sizes are pruned at once, where the method can: a layout is then
-about all of them, and its tensors have a dimension in front. A batch row is ``[padding | before the image | visual | text]``. The parts have known sizes (plain
+about all of them, and its tensors have a dimension in front.
+
+A batch row is ``[padding | before the image | visual | text]``. The parts have known sizes (plain
 integers), so a stage with fixed counts needs no host synchronization.
 """
 
@@ -69,10 +71,8 @@ class SampleLayout:
     @property
     def numbers(self) -> range:
         """Of its rows in the batch."""
-        first, count = (
-            (self.rows, 1) if isinstance(self.rows, int) else (self.rows.start, *self.batch)
-        )
-        return range(first, first + count)
+        one = isinstance(self.rows, int)
+        return range(self.rows, self.rows + 1) if one else range(self.rows.start, self.rows.stop)
 
     @property
     def tokens(self) -> int:
@@ -100,15 +100,14 @@ class SampleLayout:
         if self.change is None:
             return self._counted(self.start, self.tokens)
         previous, keep, created, anchors, order = self.change
-        before = previous.slots[..., previous.columns]
+        slots = previous.slots[..., None]
+        before = slots[..., previous.columns, :]
         if anchors is None:
-            places = [before.gather(-1, keep), keep.new_full((*self.batch, created), -1)]
+            middle = [pick(before, keep), keep.new_full((*self.batch, created, 1), -1)]
         else:
             assert order is not None
-            places = [before.gather(-1, torch.cat([keep, anchors], dim=-1).gather(-1, order))]
-        return _between(previous, previous.slots[..., None], [one[..., None] for one in places])[
-            ..., 0
-        ]
+            middle = [pick(pick(before, torch.cat([keep, anchors], dim=-1)), order)]
+        return _between(previous, slots, middle)[..., 0]
 
     def _counted(self, first: int, count: int) -> Tensor:
         numbers = torch.arange(first, first + count, device=self.device)
@@ -297,42 +296,3 @@ def _between(sample: SampleLayout, rows: Tensor, middle: list[Tensor]) -> Tensor
     """The rows of a sample with others in place of the visual ones, by a single copy."""
     before, after = rows[..., : sample.before, :], rows[..., sample.columns.stop :, :]
     return torch.cat([before, *middle, after], dim=-2)
-
-
-def check_selection(sample: SampleLayout, selection: Selection) -> None:
-    """Check that a selection fits the sample, or the samples, it was made for.
-
-    Raises
-    ------
-    ValueError
-        If it keeps nothing, or more than there is, or is not made of indices.
-    """
-    keep, batch = selection.keep, sample.batch
-    if keep.ndim != 1 + len(batch) or keep.dtype != torch.int64 or keep.shape[:-1] != batch:
-        several = f" for each of {batch[0]} samples" if batch else ""
-        raise ValueError(
-            f"Selection.keep must be a one-dimensional int64 tensor of indices{several}"
-        )
-    kept = keep.shape[-1]
-    created = 0 if selection.vectors is None else selection.vectors.shape[-2]
-    if not 1 <= kept + created or kept > sample.visual:
-        raise ValueError(
-            f"Selection keeps {kept} and recycles into {created} of {sample.visual} visual "
-            "tokens; at least one must stay, and no more than there are"
-        )
-    if (selection.vectors is None) != (selection.groups is None):
-        raise ValueError("Selection.groups and Selection.vectors come together or not at all")
-
-
-def pad_left(parts: Sequence[Tensor]) -> Tensor:
-    """Put ``[rows, tokens, ...]`` of different lengths below each other, zeros on the left."""
-    if len(parts) == 1:
-        return parts[0]
-    length, count = max(part.shape[1] for part in parts), sum(map(len, parts))
-    if all(part.shape[1] == length for part in parts):
-        return torch.cat(tuple(parts))
-    padded, first = parts[0].new_zeros(count, length, *parts[0].shape[2:]), 0
-    for part in parts:
-        padded[first : first + len(part), length - part.shape[1] :] = part
-        first += len(part)
-    return padded

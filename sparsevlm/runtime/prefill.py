@@ -12,9 +12,9 @@ from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Adapter, Grid
 from sparsevlm.runtime.attention import QueriesKeys
-from sparsevlm.runtime.context import context_of
+from sparsevlm.runtime.context import check_selection, context_of
 from sparsevlm.runtime.layout import SampleLayout
-from sparsevlm.runtime.segments import LayerSegment, Positions, causal_mask, real_tokens
+from sparsevlm.runtime.segments import LayerSegment, Positions, causal_mask, pad_left, real_tokens
 from sparsevlm.runtime.trace import Decision, SampleTrace, sample_trace
 
 
@@ -50,11 +50,10 @@ class Prefill:
         static: bool = False,
     ) -> None:
         self.pruner, self.adapter, self.decoder = pruner, adapter, adapter.decoder
-        # By row at the input of layer 0; from there on what is decided at once is together.
-        self.first = self.samples = samples
-        if getattr(pruner, "batched", False):
-            self.samples = layout.together(samples, grids)
-        self.groups = self.samples
+        # By row, and then by what is decided at once.
+        at_once = getattr(pruner, "batched", False)
+        self.first = samples
+        self.groups = self.samples = layout.together(samples, grids) if at_once else samples
         self.grids, self.static = grids, static
         self.prompt_key: Any = prompt_key
         # A decoder may be spread over several devices: all pruning is done on that of the prompt.
@@ -107,7 +106,7 @@ class Prefill:
         if all(new is old for new, old in zip(samples, self.samples, strict=True)):
             return hidden
         self.samples = tuple(samples)
-        hidden = layout.pad_left(rows)
+        hidden = pad_left(rows)
         self.segments.append(self._segment(hidden))
         return hidden
 
@@ -152,7 +151,7 @@ class Prefill:
             static=self.static,
         )
         selection = self._decide(context)
-        layout.check_selection(sample, selection)
+        check_selection(sample, selection)
         return selection
 
     @phase("scoring")

@@ -13,7 +13,7 @@ from transformers.masking_utils import create_causal_mask
 
 from sparsevlm.core.interface import phase
 from sparsevlm.runtime.adapter import Adapter
-from sparsevlm.runtime.layout import SampleLayout, pad_left
+from sparsevlm.runtime.layout import SampleLayout
 
 
 @dataclass
@@ -174,6 +174,20 @@ class Positions:
         """Whether a token's angles follow from its position alone, whatever the length."""
         kind = getattr(self.adapter.decoder.rotary_emb, "rope_type", None)
         return kind == "default" and not self.adapter.has_mrope
+
+
+def pad_left(parts: Sequence[Tensor]) -> Tensor:
+    """Put ``[rows, tokens, ...]`` of different lengths below each other, zeros on the left."""
+    if len(parts) == 1:
+        return parts[0]
+    length, count = max(part.shape[1] for part in parts), sum(map(len, parts))
+    if all(part.shape[1] == length for part in parts):
+        return torch.cat(tuple(parts))
+    padded, first = parts[0].new_zeros(count, length, *parts[0].shape[2:]), 0
+    for part in parts:
+        padded[first : first + len(part), length - part.shape[1] :] = part
+        first += len(part)
+    return padded
 
 
 def real_tokens(samples: Sequence[SampleLayout], length: int, device: torch.device) -> Tensor:
