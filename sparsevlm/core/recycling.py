@@ -153,15 +153,14 @@ def density_peaks(
     Tensor
         ``[*batch, num_groups]`` indices, best first.
     """
-    place = -density
-    if ties == "index":
-        # The place in a stable order settles ties by the index.
-        place = place.argsort(dim=-1, stable=True).argsort(dim=-1)
+    # The place in a stable order settles ties by the index.
+    order = density.argsort(dim=-1, descending=True, stable=True)
+    place = order.argsort(dim=-1) if ties == "index" else -density
     nearest, farthest, start = [], [], 0
     for rows in _blocks(squared):
         own = place[..., start : start + rows.shape[-2], None]
         start += rows.shape[-2]
-        nearest.append(rows.where(place[..., None, :] < own, torch.inf).amin(dim=-1))
+        nearest.append(rows.masked_fill(place[..., None, :] >= own, torch.inf).amin(dim=-1))
         farthest.append(rows.amax(dim=(-2, -1)))
     # Where none is denser: the largest distance of all.
     to_denser = _joined(nearest).minimum(reduce(torch.maximum, farthest)[..., None]).sqrt_()

@@ -127,7 +127,7 @@ class SparseVLM(StagedPruner):
         from sparsevlm.core import raters, recycling, scoring, sparsity
 
         n = context.num_current
-        rows = chosen = rating = None
+        rows = chosen = named = rating = None
         if self.raters == "all_tokens":
             # Ablation of Figure 5: instead of 3.2, every token rates.
             scores = context.attention_mean()
@@ -135,10 +135,12 @@ class SparseVLM(StagedPruner):
             # 3.2 Text raters: chosen once per prompt, by the embeddings at the input of layer 0.
             if "raters" not in context.cache:
                 may_count = not context.static or self.sparsity_mode != "fixed"
-                context.cache["raters"] = raters.rater_rows(
+                rows, chosen = raters.rater_rows(
                     context.inputs_visual, context.inputs_text, self.raters, may_count
                 )
-            rows, chosen = context.cache["raters"]
+                named = rows if chosen is None else rows.where(chosen, -1)
+                context.cache["raters"] = rows, chosen, named
+            rows, chosen, named = context.cache["raters"]
 
             # 3.2 Relevance scores: P is the attention of the raters to the visual tokens, mean
             # over the heads; a token's score is the mean of its column.
@@ -181,9 +183,7 @@ class SparseVLM(StagedPruner):
             )  # fmt: skip
             groups = Groups(members, labels)
             anchors = members.gather(-1, centers) if anchored else None
-        if chosen is not None:
-            rows = rows.where(chosen, -1)
-        return Selection(keep, groups, vectors, anchors, scores, rows)
+        return Selection(keep, groups, vectors, anchors, scores, named)
 
     @property
     def batched(self) -> bool:

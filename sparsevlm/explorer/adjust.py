@@ -79,7 +79,7 @@ class AdjustedPruner(PrunerWrapper):
         self._check(context)
         if self.raters is not None and "raters" not in context.cache:
             raters = torch.tensor(self.raters, device=context.text.device)
-            context.cache["raters"] = raters, None
+            context.cache["raters"] = raters, None, raters
         selection = self.inner.select(context)
         return self._edited(selection, context) if self.keep or self.drop else selection
 
