@@ -191,8 +191,8 @@ def assign(
         near = pick(unit, centers).mT
         groups = [(part @ near).argmax(dim=-1) for part in unit.split(_rows_held(unit), dim=-2)]
     elif isinstance(squared, Tensor):
-        # By the rows of the centers, which are their columns.
-        groups = [pick(squared, centers).argmin(dim=-2)]
+        columns = centers.unsqueeze(-2).expand(*squared.shape[:-1], -1)
+        groups = [squared.gather(-1, columns).argmin(dim=-1)]
     else:
         groups = [part.argmin(dim=-1) for part in squared.to(centers)]
     order = torch.arange(centers.shape[-1], device=tokens.device)
@@ -206,8 +206,9 @@ def merge(
     how: str = "mean",
 ) -> Float[Tensor, "*batch num_groups hidden"]:
     """One vector per group, ``[*batch, num_groups, hidden]``: mean (official) or sum (paper)."""
-    totals, values = [], tokens.float()
-    for labels in torch.arange(num_groups, device=tokens.device).split(_rows_held(tokens)):
+    totals, values, held = [], tokens.float(), _rows_held(tokens)
+    for first in range(0, num_groups, held):
+        labels = torch.arange(first, min(first + held, num_groups), device=tokens.device)
         membership = (groups[..., None, :] == labels[:, None]).float()
         total = membership @ values
         if how == "mean":
