@@ -62,13 +62,10 @@ def squared_distance(tokens: Float[Tensor, "*batch n hidden"]) -> Float[Tensor, 
     centered = tokens - tokens.mean(dim=-2, keepdim=True)
     products = centered @ centered.mT
     squares = products.diagonal(dim1=-2, dim2=-1)
-    return _distances(squares, squares, products, products.mT)
-
-
-def _distances(rows: Tensor, columns: Tensor, products: Tensor, reverse: Tensor) -> Tensor:
     # Products of both orders, so that mutual neighbors tie exactly and not by the rounding of a
     # BLAS; on the diagonal that leaves exactly 0.
-    return (rows[..., None] + columns[..., None, :]).sub_(products + reverse).clamp_min_(0)
+    both = products + products.mT
+    return (squares[..., None] + squares[..., None, :]).sub_(both).clamp_min_(0)
 
 
 class DistanceRows:
@@ -93,7 +90,8 @@ class DistanceRows:
         tokens, squares = self.columns
         parts = (self.rows[0].split(self.size, dim=-2), self.rows[1].split(self.size, dim=-1))
         for part, own in zip(*parts, strict=True):
-            yield _distances(own, squares, part @ tokens.mT, (tokens @ part.mT).mT)
+            sums = own[..., None] + squares[..., None, :]
+            yield sums.sub_(part @ tokens.mT, alpha=2).clamp_min_(0)
 
     def to(self, places: Tensor) -> DistanceRows:
         """The same with the columns ``[*batch, k]`` only."""
