@@ -225,7 +225,9 @@ def _merge_all(tokens: Tensor, how: str) -> Tensor:
 
 
 def _rows_held(tokens: Tensor) -> int:
-    return max(1, BLOCK // tokens.shape[-2])
+    """Rows of a block. All about as many: a product of very few rows may sum in another order."""
+    count = tokens.shape[-2]
+    return -(-count // -(-count * count // BLOCK))
 
 
 @phase("clustering")
