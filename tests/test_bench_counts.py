@@ -60,7 +60,9 @@ def test_tensors_without_values_give_the_counts_and_bytes_of_real_ones():
     assert peaks["weights_bytes"] == sum(weight.nbytes for weight in case.model.parameters())
 
 
-@pytest.mark.parametrize("method", ["sparsevlm", "sparsevlm-plus", "fastv", "pdrop", "pooled"])
+@pytest.mark.parametrize(
+    "method", ["sparsevlm", "sparsevlm-plus", "fastv", "pdrop", "tome", "pooled"]
+)
 def test_a_batch_is_cut_with_about_as_many_kernels_as_a_prompt(method):
     options = Options(budgets=(192, BUDGET), methods=(method,), batches=(1, 32))
     one, many = calculated.operators(SHAPE, options)["batches"].values()

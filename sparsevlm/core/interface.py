@@ -106,10 +106,13 @@ class Groups:
         ``[n]`` int64 indices into the current visual tokens.
     labels
         ``[n]`` int64 group of each member: a row of `Selection.vectors`.
+    alone
+        ``[num_groups]`` bool: has one member, which goes on as itself. ``None``: none does.
     """
 
     members: Tensor
     labels: Tensor
+    alone: Tensor | None = None
 
 
 @dataclass(frozen=True)

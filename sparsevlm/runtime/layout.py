@@ -89,17 +89,27 @@ class SampleLayout:
         """``[*batch, visual]`` original index, or ``num_visual + j`` for the j-th recycled one."""
         if self.change is None:
             return self._counted(0, self.visual)
-        previous, keep, created, _, order = self.change
-        recycled = self._counted(previous.num_visual + previous.num_recycled, created)
-        source = torch.cat([previous.source.gather(-1, keep), recycled], dim=-1)
+        previous, keep, _, _, order, _ = self.change
+        source = torch.cat([previous.source.gather(-1, keep), self.created], dim=-1)
         return source if order is None else source.gather(-1, order)
+
+    @cached_property
+    def created(self) -> Tensor:
+        """``[*batch, created]``: who the vectors of the last stage are, see `source`."""
+        assert self.change is not None
+        previous, _, created, anchors, _, alone = self.change
+        first = previous.num_visual + previous.num_recycled
+        if alone is None or anchors is None:
+            return self._counted(first, created)
+        merged = first + (~alone).cumsum(dim=-1) - 1
+        return torch.where(alone, previous.source.gather(-1, anchors), merged)
 
     @cached_property
     def slots(self) -> Tensor:
         """``[*batch, tokens]`` index in the row at layer 0; -1: recycled and without an anchor."""
         if self.change is None:
             return self._counted(self.start, self.tokens)
-        previous, keep, created, anchors, order = self.change
+        previous, keep, created, anchors, order, _ = self.change
         slots = previous.slots[..., None]
         before = slots[..., previous.columns, :]
         if anchors is None:
@@ -133,6 +143,8 @@ class Change(NamedTuple):
         ``[*batch, created]``, where they have places; ``None``: they follow the kept tokens.
     order
         With anchors: how kept and recycled tokens are sorted.
+    alone
+        See `Groups`.
     """
 
     previous: SampleLayout
@@ -140,6 +152,7 @@ class Change(NamedTuple):
     created: int
     anchors: Tensor | None
     order: Tensor | None
+    alone: Tensor | None = None
 
 
 def locate(
@@ -276,7 +289,8 @@ def apply(
     sample, hidden
         The same, after it.
     """
-    keep, vectors, anchors = selection.keep, selection.vectors, selection.anchors
+    keep, groups, anchors = selection.keep, selection.groups, selection.anchors
+    vectors = selection.vectors
     created = 0 if vectors is None else vectors.shape[-2]
     middle = [pick(hidden[..., sample.columns, :], keep)]
     if vectors is not None and created:
@@ -287,7 +301,7 @@ def apply(
         middle = [pick(torch.cat(middle, dim=-2), order)]
     after = replace(
         sample, visual=keep.shape[-1] + created, num_recycled=sample.num_recycled + created,
-        change=Change(sample, keep, created, anchors, order),
+        change=Change(sample, keep, created, anchors, order, groups and groups.alone),
     )  # fmt: skip
     return after, _between(sample, hidden, middle)
 

@@ -253,9 +253,10 @@ def _stage_trace(decision: Decision, index: int, members: dict[int, list[int]]) 
     if selection.groups is not None:
         parts = selection.groups.members, selection.groups.labels
         merged = zip(*(_numbers(part, index) for part in parts), strict=True)
+        created = _numbers(decision.after.created, index)
         for member, label in merged:
-            identity = before.num_visual + before.num_recycled + label
-            members.setdefault(identity, []).extend(members[source[member]])
+            if created[label] != source[member]:  # not alone
+                members.setdefault(created[label], []).extend(members[source[member]])
     after = _numbers(decision.after.source, index)
     recycled = [identity for identity in after if identity >= before.num_visual]
     scores = _numbers(selection.scores, index)
