@@ -135,10 +135,10 @@ def _regrouped(
     alive[labels[~out]] = True
     if not alive.any():
         return replace(selection, groups=None, vectors=None, anchors=None)
-    row = torch.cumsum(alive, 0) - 1
+    row, alone = torch.cumsum(alive, 0) - 1, selection.groups.alone
     return replace(
         selection,
-        groups=Groups(members[~out], row[labels[~out]]),
+        groups=Groups(members[~out], row[labels[~out]], None if alone is None else alone[alive]),
         vectors=vectors[alive],
         anchors=None if anchors is None else anchors[alive],
     )
