@@ -60,7 +60,7 @@ def test_bars_are_the_relevance_and_raters_stand_out(found):
     figure = figure_3.draw(replace(found, prompts=found.prompts[:1]))
     (bars,) = (axes for axes in figure.axes if axes.patches and not axes.images)
     relevance = found.prompts[0].raters.relevance
-    heights = [-patch.get_height() / 0.16 for patch in bars.patches]
+    heights = [-patch.get_height() / figure_3.BAR for patch in bars.patches]
     np.testing.assert_allclose(heights, relevance, atol=1e-6)
     rated = [matplotlib.colors.to_hex(p.get_facecolor()) == RATERS.lower() for p in bars.patches]
     raters = found.prompts[0].raters.raters
@@ -71,7 +71,7 @@ def test_bars_are_the_relevance_and_raters_stand_out(found):
 
 def test_a_long_sentence_has_several_lines_and_boxes_do_not_overlap():
     axes = Canvas(3, 1).panel(0, 0, 3, 1)
-    places = draw_relevance(axes, ["hourglass"] * 8, [0.125] * 8, [2], size=7)
+    places = draw_relevance(axes, ["hourglass"] * 8, [0.125] * 8, [2], bar=0.12, size=7)
     lines = [places[places[:, 2] == foot] for foot in np.unique(places[:, 2])]
     assert len(lines) > 1 and places[:, 1].max() <= 3 and places[-1, 2] < 1
     assert all((line[1:, 0] > line[:-1, 1]).all() for line in lines)

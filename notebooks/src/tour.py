@@ -120,7 +120,8 @@ from sparsevlm.paper.extras import attention_drawing, attention_maps
 
 display(tour.say("stages", data))
 looked = attention_maps.StageAttention(data.run, data.run.raters)
-files = page.save(attention_drawing.draw_stages(looked), "life", attention_maps.stage_table(looked))
+figure = attention_drawing.draw_stages(looked, with_answer=False)
+files = page.save(figure, "life", attention_maps.stage_table(looked))
 
 # %% [markdown]
 # ## 7. The same question, dense and pruned, end to end

@@ -203,7 +203,7 @@ def _is_drawn(character: str) -> bool:
     from matplotlib import font_manager
 
     chosen = matplotlib.rcParams["font.family"]
-    fonts = [font_manager.findfont(name) for name in chosen]
+    fonts = [font_manager.findfont(font_manager.FontProperties(family=[name])) for name in chosen]
     if character.isascii() or any(ord(character) in _characters(path) for path in fonts):
         return True
     for font in sorted(font_manager.fontManager.ttflist, key=lambda font: (font.name, font.fname)):

@@ -347,7 +347,7 @@ def test_the_static_twin_shows_the_same(mode):
     assert "a<b (90.0 %)" in texts and "c (70.0 %) ✗" in texts
     assert "tokens out 3.0, in 4.0" in texts
     labels = [axes.get_xlabel() for axes in fig.axes if axes.get_xlabel()]
-    wanted = ["3 kept + 1 recycled of 6", "1 kept + 1 recycled of 6"]
+    wanted = ["3 kept + 1 recycled", "1 kept + 1 recycled"]
     assert labels[:2] == (["≤ 1e-06 to 0.49", *wanted[1:]] if mode == "attention" else
                           ["lowest to highest"] * 2 if mode == "score" else wanted)  # fmt: skip
     plt.close(fig)
