@@ -128,11 +128,11 @@ def shadow(image: Image, strength: float = 0.4) -> np.ndarray:
 
 
 def draw_scale(axes: Axes, largest: float, color: Colormap, label: str = "") -> None:
-    """Draw what the shades of a map mean: its square roots from 0 to `largest`, in percent."""
+    """Draw what the shades of a map mean: square roots from 0 to `largest` and more, in percent."""
     axes.imshow(np.sqrt(np.linspace(0, 1, 256))[None], cmap=color, vmin=0, vmax=1, aspect="auto",
                 extent=(0, 100 * largest, 0, 1))  # fmt: skip
     bare(axes)
-    axes.set_xticks([0, 100 * largest], ["0", f"{100 * largest:.2g} %"])
+    axes.set_xticks([0, 100 * largest], ["0", f"≥ {100 * largest:.2g} %"])
     axes.tick_params(axis="x", length=0, pad=1.5, labelsize=6)
     left, right = axes.get_xticklabels()
     left.set_ha("left")
