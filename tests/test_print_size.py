@@ -24,7 +24,8 @@ from sparsevlm.cli.app import main  # noqa: E402
 from sparsevlm.evaluation.loaded import load_model  # noqa: E402
 from sparsevlm.evaluation.profiles import get_profile  # noqa: E402
 from sparsevlm.explorer import explore  # noqa: E402
-from sparsevlm.explorer.color_map import ColorChoice  # noqa: E402
+from sparsevlm.explorer.color_map import MODES, ColorChoice  # noqa: E402
+from sparsevlm.explorer.lesson import WHITE  # noqa: E402
 from sparsevlm.paper.extras import (  # noqa: E402
     attention_drawing,
     attention_maps,
@@ -56,7 +57,7 @@ OTHERS = {
     "attention_maps_layers": lambda: attention_drawing.draw_layers(maps()),
 }
 TOUR = ("question", "rating", "choice", "groups", "sequence", "answers")
-EXPLORED = ("status", "lost", "score", "attention", "methods")
+EXPLORED = ("status", "lost", "score", "attention", "methods", "caution")
 
 
 def home(name):
@@ -119,7 +120,8 @@ def figure_of(name):
     if kind == "tour":
         return toured()[part]()
     if kind == "explore":
-        explored().choice = ColorChoice("status" if part == "methods" else part)
+        explored().choice = ColorChoice(part if part in MODES else "status")
+        explored().change(question="what is the zebra ?" if part == "caution" else WHITE)
         return explored().comparison() if part == "methods" else explored().figure()
     if name in OTHERS:
         return OTHERS[name]()

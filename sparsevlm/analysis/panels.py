@@ -207,22 +207,6 @@ def count_of_target(axes: Axes, one: AskedExample, stage: int, text: str, **how:
         axes.text(1, how.pop("y", -0.03), text, transform=axes.transAxes, **how)
 
 
-def question_lines(one: AskedExample, characters: int, most: int = 99) -> list[list[int]]:
-    """Break a question into lines of so many characters, as positions in the text.
-
-    There are at most `most` lines; the last of them takes the rest. A full stop or question
-    mark does not begin a line.
-    """
-    lines: list[list[int]] = [[]]
-    for index in one.asked:
-        used = sum(len(shortened(one.words[i])) + 1 for i in [*lines[-1], index]) - 1
-        used -= 2 * (one.words[index] in "?.!")
-        if lines[-1] and used > characters and len(lines) < most:
-            lines.append([])
-        lines[-1].append(index)
-    return lines
-
-
 def draw_line(axes: Axes, one: AskedExample, line: Sequence[int], y: float, size: float,
               room: int = 99) -> None:  # fmt: skip
     """Write some words, raters in color; smaller, then cut, if more characters than `room`."""

@@ -148,6 +148,24 @@ def bare(axes: Axes) -> None:
         spine.set(visible=True, color="#bbbbbb", linewidth=0.5)
 
 
+def word_lines(
+    words: Sequence[str], characters: int, places: Sequence[int] | None = None, most: int = 99
+) -> list[list[int]]:
+    """Break words, or those at `places`, into lines of so many characters, as their indices.
+
+    There are at most `most` lines; the last of them takes the rest. A full stop or question mark
+    does not begin a line.
+    """
+    lines: list[list[int]] = [[]]
+    for index in range(len(words)) if places is None else places:
+        used = sum(len(shortened(words[i])) + 1 for i in [*lines[-1], index]) - 1
+        used -= 2 * (words[index] in "?.!")
+        if lines[-1] and used > characters and len(lines) < most:
+            lines.append([])
+        lines[-1].append(index)
+    return lines
+
+
 def shortened(text: str, characters: int = ROOM) -> str:
     """Return a text as one line that a figure can draw, cut at a word, or within one, with dots."""
     text = drawable(" ".join(text.split()))

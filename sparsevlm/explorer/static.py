@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, SMALLEST, figure_size, use_style
-from sparsevlm.analysis.survivors import RATER_COLOR, draw_words, make_drawable, rgb, shortened
+from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, SMALLEST, use_style
+from sparsevlm.analysis.survivors import (
+    RATER_COLOR,
+    bare,
+    draw_words,
+    make_drawable,
+    rgb,
+    shortened,
+    word_lines,
+)  # fmt: skip
 from sparsevlm.explorer.color_map import (
     LEVELS,
     RIGHT,
@@ -66,7 +74,7 @@ def draw(
     use_style()
     choice = choice or ColorChoice()
     panels = 1 + max(1, *(len(one.trace.stages) for one in found))
-    width, beside = figure_size(2)[0], OUTPUT.columns == 2
+    width, beside = OUTPUT.width, OUTPUT.columns == 2
     columns = panels if beside else 2
     wide = (width - TEXT * beside - GAP * columns) / columns
     high = min(TALLEST, wide * shown.image.height / shown.image.width)
@@ -74,7 +82,8 @@ def draw(
     block = -(-panels // columns) * (high + FOOT)
     row = max(block, words + FOOT, 1.0 + FOOT) if beside else block + words + FOOT
     head = HEAD if beside else 0.75
-    height = head + row * len(found)
+    warning = textwrap.wrap(caution, 52 * OUTPUT.columns)
+    height = head + row * len(found) + 0.1 * len(warning)
     fig = plt.figure(figsize=(width, height), layout="none")
     # Placed by hand, and a figure without an engine gets the default one when saved.
     fig.set_layout_engine(PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
@@ -101,9 +110,7 @@ def draw(
         x, y = (0.03 + columns * (wide + GAP), top) if beside else (0.03, top - block + 0.1)
         _draw_text(place(x, top - row + 0.1, width - x - 0.03, y - top + row - 0.1), one, model)
     _draw_key(fig, found[0], choice)
-    if caution:
-        lines = textwrap.fill(caution, 100)
-        fig.text(0.005, 0.03 / height, lines, size=SMALLEST, color=WRONG, va="bottom")
+    fig.text(0.005, 0.13 / height, "\n".join(warning), size=SMALLEST, color=WRONG, va="bottom")
     make_drawable(fig)
     return fig
 
@@ -111,11 +118,8 @@ def draw(
 def draw_image(axes: Axes, shown: Montage) -> None:
     """The montage as it is."""
     axes.imshow(shown.image, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    bare(axes)
     axes.autoscale(False)  # what is drawn on it must not widen it
-    for spine in axes.spines.values():
-        spine.set(visible=True, color="#bbbbbb", linewidth=0.5)
 
 
 def draw_panel(
@@ -165,7 +169,7 @@ def outline(boxes: Sequence[Box]) -> list:
 
 def _text_inches(found: Exploration) -> float:
     """The height that `_draw_text` needs above the foot of a row."""
-    lines = 8.5 * len(textwrap.wrap(found.title, 32)) + 10 * len(lines_of(found.words))
+    lines = 8.5 * len(textwrap.wrap(found.title, 32)) + 10 * len(word_lines(found.words, 25))
     return (lines + 40) / 72
 
 
@@ -183,7 +187,7 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
         write(0, down, line, size=7, weight="bold", color=color)
         down += 8.5
     down -= 7
-    for line in lines_of(found.words):
+    for line in word_lines(found.words, 25):
         down += 10
         rated = [place for place, index in enumerate(line) if index in found.raters]
         words = [found.words[index] for index in line]
@@ -202,17 +206,6 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
              f"FLOPs {flops:.0%}, KV {kv:.0%} of dense")  # fmt: skip
     for line, note in enumerate(notes):
         write(0, down + 11 + 8 * line, note, size=SMALLEST, color="#555555")
-
-
-def lines_of(words: Sequence[str], most: int = 25) -> list[list[int]]:
-    """Indices of the words, line by line."""
-    lines: list[list[int]] = [[]]
-    for index, word in enumerate(words):
-        used = sum(len(shortened(words[i])) + 1 for i in lines[-1])
-        if lines[-1] and used + len(shortened(word)) > most:
-            lines.append([])
-        lines[-1].append(index)
-    return lines
 
 
 def _draw_key(fig: Figure, found: Exploration, choice: ColorChoice) -> None:

@@ -16,7 +16,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
 from sparsevlm.analysis.style import METHOD_STYLE  # noqa: E402
-from sparsevlm.analysis.survivors import rgb  # noqa: E402
+from sparsevlm.analysis.survivors import rgb, word_lines  # noqa: E402
 from sparsevlm.explorer import color_map as colors  # noqa: E402
 from sparsevlm.explorer import scene, static  # noqa: E402
 from sparsevlm.explorer import token_status as status  # noqa: E402
@@ -360,6 +360,7 @@ def test_outlines_follow_the_border_of_the_kept():
 
 def test_words_are_broken_into_lines():
     words = ["what", "letter", "is", "on", "the", "brown", "card", "?"]
-    lines = static.lines_of(words, 12)
+    lines = word_lines(words, 12)
     assert [i for line in lines for i in line] == list(range(8))
     assert all(sum(len(words[i]) + 1 for i in line) <= 13 for line in lines)
+    assert word_lines(words, 10)[-1] == [5, 6, 7], "a mark stays at its word"

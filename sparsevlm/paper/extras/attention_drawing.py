@@ -28,14 +28,15 @@ def draw_stages(data: StageAttention, with_answer: bool = True) -> Figure:
 
     In one column of a paper these four are two rows.
     """
-    from sparsevlm.analysis.panels import Canvas, draw_answer, draw_words, question_lines, shortened
+    from sparsevlm.analysis.panels import Canvas, draw_answer, draw_words, shortened
     from sparsevlm.analysis.style import OUTPUT, use_style
+    from sparsevlm.analysis.survivors import word_lines
 
     use_style()  # lines are broken by what its fonts draw
     run, (rows, columns), across = data.run, data.run.grid, 2 * OUTPUT.columns
     side = (OUTPUT.width - 0.06 - (across - 1) * _GAP) / across
     tall = side * min(1.4, rows / columns)
-    lines, top = question_lines(run, 35 * OUTPUT.columns), 0.1
+    lines, top = word_lines(run.words, 35 * OUTPUT.columns, run.asked), 0.1
     step, shown = 0.2 + 4 / across * (tall + 0.58), data.shown or range(len(run.stages))
     canvas = Canvas(OUTPUT.width, top + 0.22 * len(lines) + step * len(shown) + 0.32)
     for line in lines:
@@ -107,10 +108,10 @@ def draw_layers(data: AttentionData) -> Figure:
     import matplotlib.pyplot as plt
 
     from sparsevlm.analysis.panels import ALL_TEXT, LAST_TOKEN, RATERS
-    from sparsevlm.analysis.style import figure_size, use_style
+    from sparsevlm.analysis.style import OUTPUT, use_style
 
     use_style()
-    figure, axes = plt.subplots(figsize=figure_size(2, 2.3))
+    figure, axes = plt.subplots(figsize=(OUTPUT.width, 2.3))
     shares = data.mass if len(data.mass) else data.image_mass
     layers = np.arange(shares.shape[1])
     looks = zip(WHO, (RATERS, ALL_TEXT, LAST_TOKEN), ("o", "P", "s"), strict=True)
