@@ -220,7 +220,7 @@ def draw_line(axes: Axes, one: AskedExample, line: Sequence[int], y: float, size
 def draw_relevance(
     axes: Axes, words: Sequence[str], values: Sequence[float], boxed: Sequence[int],
     bar: float, size: float = 6.5,
-) -> np.ndarray:  # fmt: skip
+) -> None:  # fmt: skip
     """Write words in lines from the bottom of the axes, on boxes shaded by value, under bars.
 
     Parameters
@@ -236,11 +236,6 @@ def draw_relevance(
         Height of a bar of 1, in inches.
     size : float
         In points.
-
-    Returns
-    -------
-    ndarray
-        ``[words, 3]`` left and right edge of every box, and the foot of its bar, in inches.
     """
     words, figure = [shortened(word) for word in words], axes.figure
     box = axes.get_position()
@@ -280,4 +275,3 @@ def draw_relevance(
         if rates:
             axes.text(x, foot - bar * values[index] - 0.01, f"{values[index]:.2f}",
                       size=SMALLEST, ha="center", va="bottom")  # fmt: skip
-    return places

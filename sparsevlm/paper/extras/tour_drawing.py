@@ -63,8 +63,7 @@ def draw_rating(data: TourData, rating: Tensor, scores: Tensor) -> Figure:
     tall = side * min(1.0, run.grid[0] / run.grid[1])
     beside, top = (4.7, 0.06) if OUTPUT.columns == 2 else (0.95, high + 1.35)
     canvas = Canvas(OUTPUT.width, max(high + 1.25, top + tall + 0.69))
-    title = "P: attention of the raters to every visual token"
-    canvas.text(left if OUTPUT.columns == 2 else 0.05, 0.06, title, weight="bold")
+    canvas.text(left, 0.06, "P: where the raters look", weight="bold")
     below = 0.26 + high + 0.3
     canvas.text(left, below - 0.17, "score: mean of the column", weight="bold")
     for y, thick, values, labels in (

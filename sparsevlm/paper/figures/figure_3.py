@@ -76,19 +76,17 @@ def draw(data: Figure3Data) -> Figure:
     from sparsevlm.analysis.panels import Canvas
     from sparsevlm.analysis.style import OUTPUT
 
-    parts, across = [(0, 0, 6.75, 0.2)], OUTPUT.columns
-    rooms = [_room(prompt.raters) for prompt in data.prompts]
-    for number in range(len(rooms)):
-        row = number // across * across
-        rooms[number] = max(rooms[row : row + across])  # pictures of a row are on one level
-        top = parts[-1][1] if number % across else parts[-1][3]
-        left = 3.5 * (number % across)
-        parts.append((left, top, left + 3.25, top + rooms[number] + 1.42))
-    canvas = Canvas(3.25 if across == 1 else 6.75, parts[-1][3] + 0.1)
+    places, low, across = [], 0.2, OUTPUT.columns
+    for row in range(0, len(data.prompts), across):
+        rooms = [_room(prompt.raters) for prompt in data.prompts[row : row + across]]
+        # Pictures of a row are on one level.
+        places += [(0.03 + 3.5 * column, low, max(rooms)) for column in range(len(rooms))]
+        low += max(rooms) + 1.42
+    canvas = Canvas(OUTPUT.width, low + 0.1)
     key = "bars and shades: relevance of a word to the picture; dashes: mean"
     canvas.text(0.03, 0.04, key, size=6.5, color="#555555")
-    for (left, top, *_), room, prompt in zip(parts[1:], rooms, data.prompts, strict=True):
-        _draw_prompt(canvas, prompt, left + 0.03, top, room)
+    for place, prompt in zip(places, data.prompts, strict=True):
+        _draw_prompt(canvas, prompt, *place)
     return canvas.figure
 
 
