@@ -232,14 +232,12 @@ def _draw_key(fig: Figure, found: Exploration, choice: ColorChoice) -> None:
 
 def _draw_bar(fig: Figure, text: str) -> None:
     """The color bar of a heat map at the upper left, with its quantity."""
-    from matplotlib.patches import Rectangle
+    from matplotlib.colors import ListedColormap
 
-    colors = [heat_color(level) for level in range(0, LEVELS, 3)]
     width, height = fig.get_size_inches()
-    step, tall = 0.045 / width, 0.075 / height
-    for index, color in enumerate(colors):
-        corner = (0.05 / width + index * step, 1 - 0.06 / height - tall)
-        fig.add_artist(Rectangle(corner, step, tall, color=color, lw=0))
-    end = 0.05 / width + len(colors) * step + 0.05 / width
+    colors = ListedColormap([heat_color(level) for level in range(LEVELS)])
+    axes = fig.add_axes((0.05 / width, 1 - 0.135 / height, 0.45 / width, 0.075 / height))
+    axes.imshow([range(LEVELS)], cmap=colors, aspect="auto")
+    axes.axis("off")
     lines = textwrap.fill(text, 62 * OUTPUT.columns - 20)
-    fig.text(end, 1 - 0.045 / height, lines, size=SMALLEST, va="top", linespacing=1.15)
+    fig.text(0.55 / width, 1 - 0.045 / height, lines, size=SMALLEST, va="top", linespacing=1.15)
