@@ -9,7 +9,7 @@ from contract.runs import build
 
 from sparsevlm.core.interface import Selection
 from sparsevlm.methods import METHODS
-from sparsevlm.runtime import layout
+from sparsevlm.runtime import prefill
 
 # Where the question, or the picture, says how many tokens stay or merge.
 ONE_BY_ONE = ("dense", "sparsevlm-paper", "sparsevlm-v1.0", "sparsevlm-video")
@@ -29,7 +29,7 @@ def pruned(
     kernel="sdpa",
 ):
     """Logits, samples of the trace, and the sizes of what was decided for at once."""
-    sizes, together = [], layout.together
+    sizes, together = [], prefill.together
 
     def noted(samples, grids):
         found = together(samples, grids) if at_once else samples
@@ -38,7 +38,7 @@ def pruned(
 
     model = family.model(kernel) if dtype == torch.float32 else family.fresh().to(dtype)
     with monkeypatch.context() as patched:
-        patched.setattr(layout, "together", noted)
+        patched.setattr(prefill, "together", noted)
         with family.prune(model, pruner, inputs, static=static) as trace:
             logits = family.logits(model, inputs)
     return logits, trace.samples, sizes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 from zlib import crc32
@@ -114,6 +116,29 @@ def context_of(
         _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, _whole_prompt=whole_prompt,
         **known,
     )  # fmt: skip
+
+
+def together(samples: Sequence[SampleLayout], grids: Sequence[object]) -> tuple[SampleLayout, ...]:
+    """Adjacent samples at their beginning that have parts of equal sizes and grids as one layout.
+
+    Parameters
+    ----------
+    samples
+        From `locate`.
+    grids
+        Shape of the visual tokens of each.
+    """
+
+    def sizes(row: int) -> tuple:
+        one = samples[row]
+        return one.before, one.visual, one.text, one.prompt_text, grids[row]
+
+    groups = []
+    for _, found in itertools.groupby(range(len(samples)), sizes):
+        first, *more = found
+        rows = slice(first, first + 1 + len(more)) if more else first
+        groups.append(replace(samples[first], rows=rows, cache={}))
+    return tuple(groups)
 
 
 def check_selection(sample: SampleLayout, selection: Selection) -> None:

@@ -9,8 +9,6 @@ integers), so a stage with fixed counts needs no host synchronization.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -231,29 +229,6 @@ def _samples(
             SampleLayout(before, count, text, prompt_text, count, start, device, rows=row)
         )
     return tuple(samples)
-
-
-def together(samples: Sequence[SampleLayout], grids: Sequence[object]) -> tuple[SampleLayout, ...]:
-    """Adjacent samples at their beginning that have parts of equal sizes and grids as one layout.
-
-    Parameters
-    ----------
-    samples
-        From `locate`.
-    grids
-        Shape of the visual tokens of each.
-    """
-
-    def sizes(row: int) -> tuple:
-        one = samples[row]
-        return one.before, one.visual, one.text, one.prompt_text, grids[row]
-
-    groups = []
-    for _, found in itertools.groupby(range(len(samples)), sizes):
-        first, *more = found
-        rows = slice(first, first + 1 + len(more)) if more else first
-        groups.append(replace(samples[first], rows=rows, cache={}))
-    return tuple(groups)
 
 
 def _extents(visual: Tensor, attention_mask: Tensor | None) -> list[list[int]]:

@@ -12,7 +12,7 @@ from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Adapter, Grid
 from sparsevlm.runtime.attention import QueriesKeys
-from sparsevlm.runtime.context import check_selection, context_of
+from sparsevlm.runtime.context import check_selection, context_of, together
 from sparsevlm.runtime.layout import SampleLayout
 from sparsevlm.runtime.segments import LayerSegment, Positions, causal_mask, pad_left, real_tokens
 from sparsevlm.runtime.trace import Decision, SampleTrace, sample_trace
@@ -53,7 +53,7 @@ class Prefill:
         # By row, and then by what is decided at once.
         at_once = getattr(pruner, "batched", False)
         self.first = samples
-        self.groups = self.samples = layout.together(samples, grids) if at_once else samples
+        self.groups = self.samples = together(samples, grids) if at_once else samples
         self.grids, self.static = grids, static
         self.prompt_key: Any = prompt_key
         # A decoder may be spread over several devices: all pruning is done on that of the prompt.
