@@ -1,8 +1,7 @@
 """What our own formulas give for LLaVA-1.5-7B, without a model: tokens, FLOPs, KV cache.
 
-Every function here that returns one number can be named in the column "analytic" of
-data/claims.csv; `section` shows them beside what Table 1 prints. Methods are spelled as in
-`sparsevlm.METHODS`.
+The column "analytic" of data/claims.csv is made of the functions here that return one number;
+`section` shows them beside what Table 1 prints. Methods are spelled as in `sparsevlm.METHODS`.
 """
 
 from __future__ import annotations
@@ -58,20 +57,10 @@ def tokens_in(method: str, tokens: int) -> float:
     return fmean(_visual_tokens(method, tokens)[0])
 
 
-def compression(method: str, tokens: int) -> float:
-    """How many times fewer visual tokens a layer leaves."""
-    return NUM_VISUAL / tokens_out(method, tokens)
-
-
 def tflops(method: str, tokens: int | None) -> float:
     """The paper's FLOPs of a prefill with 117 text tokens, in 10^12."""
     entering = [visual + PAPER_TEXT_TOKENS for visual in _visual_tokens(method, tokens)[0]]
     return prefill_flops(entering, LLAVA_7B) / 1e12
-
-
-def flops_saving(method: str, tokens: int) -> float:
-    """Percent of the dense FLOPs that are saved."""
-    return 100 * (1 - tflops(method, tokens) / tflops("dense", None))
 
 
 def kv_megabytes(tokens: float) -> float:
@@ -82,11 +71,6 @@ def kv_megabytes(tokens: float) -> float:
 def kv_megabytes_entering(method: str, tokens: int) -> float:
     """Keys and values of the visual tokens that enter each layer, half precision, 10^6 bytes."""
     return kv_bytes(_visual_tokens(method, tokens)[0], LLAVA_7B) / 1e6
-
-
-def kv_saving_analytic(tokens: int) -> float:
-    """Percent of the KV cache saved by so many visual tokens in every layer."""
-    return 100 * (1 - kv_megabytes(tokens) / kv_megabytes(NUM_VISUAL))
 
 
 def dual_flash_share(seed: int = 0) -> float:

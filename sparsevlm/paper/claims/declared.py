@@ -173,7 +173,7 @@ def _arithmetic(row: published.Row) -> str:
         parts = ", ".join(
             f'"{name}_{kind}"' for name in ("TGIF-QA", "MSVD-QA", "MSRVTT-QA", "ActivityNet-QA")
         )
-        return f'average("table3", "{row.method}", {row.visual_tokens}, {parts})'
+        return f'value("table3", "{row.method}", {row.visual_tokens}, [{parts}])'
     return ""
 
 
@@ -206,10 +206,11 @@ def _source(row: published.Row, notebook: str) -> tuple[str, str, str]:
 def _of_videos(row: published.Row) -> str:
     """The call for a judged number of Table 3; "" for the preprint's, whose budget is not run."""
     column, _, kind = row.measure.partition("_")
-    call = {"accuracy": "judged_accuracy", "judge_score": "judged_score"}[kind]
+    measure = {"accuracy": "score", "judge_score": "judge score"}[kind]
     benchmark = BENCHMARK.get(column, "")
     known = row.item == "table3"
-    return f'{call}("{METHOD[row.method]}", {_budget(row)}, "{benchmark}")' if known else ""
+    setting = f'"{METHOD[row.method]}", {_budget(row)}'
+    return f'judged("{measure}", {setting}, "{benchmark}")' if known else ""
 
 
 def _percentages(path: Path) -> Iterator[Claim]:
@@ -226,7 +227,7 @@ def _percentages(path: Path) -> Iterator[Claim]:
                     expected=expected,
                     tolerance=1.5,
                     unit="%",
-                    paper=f'percent("{printed}", {tokens}, "{measure}")',
+                    paper=f'percent_of_dense("table1", "{printed}", {tokens}, "{measure}")',
                     records=f"percent_of_dense({call})",
                     untestable=JUDGE_UNKNOWN if measure == "MMVet" else "",
                     falsified_by="more than 1.5 from the printed value",
