@@ -25,7 +25,6 @@ model: str = ""  # another model than the profile's own
 width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
-from sparsevlm.analysis.report import Section
 from sparsevlm.paper.extras import miniature_validity, significance
 from sparsevlm.paper.page import begin
 
@@ -60,13 +59,13 @@ comparisons = miniature_validity.comparisons(found)
 files += page.save(figure, "price", comparisons, ids)
 
 # %%
-Section("", sentences=miniature_validity.sentences(found))
+miniature_validity.price(found)
 
 # %% [markdown]
 # And with moved stages, on the same questions:
 
 # %%
-Section("", sentences=miniature_validity.aligned_sentences(found))
+miniature_validity.aligned(found)
 
 # %% [markdown]
 # ## Which methods separate

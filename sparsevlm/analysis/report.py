@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape
@@ -13,9 +13,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from sparsevlm.analysis import study, tables
+from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import OURS, PaperNumbers, Results
 from sparsevlm.analysis.style import OUTPUT, folder_of, save_figure
-from sparsevlm.analysis.words import label
+from sparsevlm.analysis.words import cell, label
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.atomic import write_text
 
@@ -230,3 +231,37 @@ def notes(results: Results) -> str:
 def measured(results: Results) -> Section:
     """Return the measured table of settings in its default columns, and how to read it."""
     return Section(title(results), tables.readable(results), notes(results))
+
+
+def comparison(
+    heading: str,
+    found: Mapping[tuple[str, str, object], Estimate],
+    paper: Mapping[tuple[str, str, object], float] | None = None,
+    names: tuple[str, str] = ("method", "minus"),
+    text: str = "",
+) -> Section:
+    """Return differences as a grid: each with its interval and what it tells.
+
+    Parameters
+    ----------
+    heading : str
+    found : mapping by (first, second, column) of Estimate
+        Paired, in points; a difference of two methods or scores is a row, a budget mostly a column.
+    paper : mapping by the same keys of float
+        The paper's differences, not zero. They stand in rows of their own, and the measured ones
+        agree with them in sign, contradict them, or cannot tell.
+    names : (str, str)
+        Of the first two.
+    text : str
+        What else there is to say.
+    """
+    cells: dict[tuple[str, str, object], str] = {}
+    for (first, second, column), one in found.items():
+        told = ("ahead", "behind")
+        if printed := (paper or {}).get((first, second, column)):
+            told = ("agrees", "contradicts")[:: 1 if printed > 0 else -1]
+            cells[first, f"{second}, in the paper", column] = f"{printed:+.1f}"
+        cells[first, second, column] = cell(one, told, interval=True)
+    columns = list(dict.fromkeys(column for *_, column in found))
+    how = "Points, with paired 95 % intervals; it is told where zero lies outside."
+    return Section(heading, tables.grid(cells, names, columns), f"{how} {text}".strip())

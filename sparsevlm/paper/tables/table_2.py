@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sparsevlm.analysis import drawing, published, tables
-from sparsevlm.analysis.report import Report, Section, made_at, title
+from sparsevlm.analysis.report import Report, Section, comparison, made_at, title
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, Results
-from sparsevlm.analysis.words import in_words, label, maybe_chance
+from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
 
 if TYPE_CHECKING:
@@ -75,27 +75,23 @@ def tokens_line(results: Results) -> str:
     )
 
 
-def sentences(results: Results) -> list[str]:
-    """Return what the paper says with what is measured here, then the controls, in words."""
+def claim(results: Results) -> Section:
+    """Return what the paper says with what is measured here, then the controls."""
     budgets, methods = sorted(results.profile.budgets, reverse=True), results.profile.methods
-    lines = []
-    for budget in budgets:
-        ours = results.difference((OURS, budget), DENSE_SETTING)
-        said = "the paper has no such row"
-        if (OURS, budget) in PAPER:
-            said = f"in the paper {published_retained(budget) - 100:+.1f}"
-        lines.append(f"SparseVLM at {budget} tokens minus dense: {in_words(ours)}; {said}.")
+    ours, dense = label(OURS), "Dense"
+    found = {
+        (ours, dense, b): results.difference((OURS, b), DENSE_SETTING) for b in budgets
+    }  # fmt: skip
+    paper = {
+        (ours, dense, b): published_retained(b) - 100 for b in budgets if (OURS, b) in PAPER
+    }  # fmt: skip
     for more, fewer in pairwise(budgets):
-        loss = results.difference((OURS, more), (OURS, fewer))
-        lines.append(f"SparseVLM at {more} minus at {fewer} tokens: {in_words(loss)}.")
-    for budget in budgets:
-        for rival in (m for m in methods if m != OURS):
-            apart = results.difference((OURS, budget), (rival, budget))
-            lines.append(
-                f"At {budget} tokens SparseVLM minus {label(rival)}: {in_words(apart)}"
-                f"{maybe_chance(apart)}."
-            )
-    return lines
+        lost = results.difference((OURS, more), (OURS, fewer))
+        found[ours, f"{ours} at {fewer}", more] = lost
+    for rival in (m for m in methods if m != OURS):
+        for b in budgets:
+            found[ours, label(rival), b] = results.difference((OURS, b), (rival, b))
+    return comparison("Does the claim hold?", found, paper)
 
 
 def notes(results: Results) -> str:
@@ -117,7 +113,7 @@ def page(results: Results) -> list[Section]:
     return [
         Section(title(results), measured, notes(results)),
         Section(PAPER_TITLE, tables.as_text(published_numbers())),
-        Section("Does the claim hold?", sentences=sentences(results)),
+        claim(results),
     ]
 
 

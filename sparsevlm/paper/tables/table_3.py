@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sparsevlm.analysis import drawing, published, tables
-from sparsevlm.analysis.report import Report, Section, made_at, title
+from sparsevlm.analysis.report import Report, Section, comparison, made_at, title
 from sparsevlm.analysis.study import DENSE_SETTING, RANDOM, Results
 from sparsevlm.analysis.style import SMALLEST
-from sparsevlm.analysis.words import here, in_words, label, maybe_chance
+from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
 
 if TYPE_CHECKING:
@@ -63,25 +63,19 @@ def published_text() -> pd.DataFrame:
     return tables.as_text(table, {c: 2 for c in table if c.endswith("score")})
 
 
-def sentences(results: Results) -> list[str]:
-    """Return the paper's comparisons with what is measured here, then the controls, in words."""
+def claim(results: Results) -> Section:
+    """Return the paper's comparisons with what is measured here, then the controls."""
     settings = {method: (method, tokens) for method, tokens in results.settings}
-    ours = [name for name in OURS if name in settings]
-    lines = []
-    for name in (n for n in ours if "fastv" in settings):
-        gap = published_relative("sparsevlm") - published_relative("fastv")
-        apart = results.difference(settings[name], settings["fastv"])
-        lines.append(
-            f"The paper puts SparseVLM {gap:.1f} points of relative accuracy above FastV; here "
-            f"{label(name)} minus FastV is {in_words(apart)}: {here(apart)}."
-        )
-    for name in (n for n in ours if RANDOM in settings):
-        apart = results.difference(settings[name], settings[RANDOM])
-        lines.append(f"{label(name)} minus random tokens: {in_words(apart)}{maybe_chance(apart)}.")
-    for name in results.profile.methods:
-        apart = results.difference(settings[name], DENSE_SETTING)
-        lines.append(f"{label(name)} minus the dense model: {in_words(apart)}.")
-    return lines
+    pairs = [(name, rival) for rival in ("fastv", RANDOM) for name in OURS]
+    pairs += [(name, DENSE_SETTING[0]) for name in results.profile.methods]
+    gap = published_relative("sparsevlm") - published_relative("fastv")
+    known = [pair for pair in pairs if settings.keys() >= {*pair}]
+    keys = {pair: (label(pair[0]), label(pair[1]), AT) for pair in known}
+    return comparison(
+        "Does the claim hold?",
+        {key: results.difference(*(settings[one] for one in pair)) for pair, key in keys.items()},
+        {key: gap for (_, rival), key in keys.items() if rival == "fastv"},
+    )
 
 
 def notes(results: Results) -> str:
@@ -110,7 +104,7 @@ def page(results: Results) -> list[Section]:
     return [
         Section(title(results), tables.readable(results, columns(results)), notes(results)),
         Section(PAPER_TITLE, published_text()),
-        Section("Does the claim hold?", sentences=sentences(results)),
+        claim(results),
     ]
 
 
