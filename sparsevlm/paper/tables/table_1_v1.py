@@ -2,7 +2,7 @@
 
 Its SparseVLM is another program: at four stages it keeps as many tokens as the rank of the scores
 says, scaled, so that the budget is a setting and not what is left; the column tokens out says how
-many tokens that is here. Two of its eight benchmarks, VQAv2 and ConBench, have no counterpart in the suite.
+many tokens that is here. Two of its eight benchmarks, VQAv2 and ConBench, have no counterpart.
 """
 
 from __future__ import annotations
@@ -33,12 +33,8 @@ def page(results: Results) -> list[Section]:
     ranked = ranking(results, "Does the ranking of the preprint hold?")
     published_table = tables.as_text(tables.published(results, WITHOUT_COUNTERPART))
     settings = (
-        "The comparison is one of settings, not of equal numbers of tokens: tokens out, above, says "
-        f"how many {label(OURS)} leaves at each."
-    )
-    settings = (
-        "The comparison is one of settings, not of equal numbers of tokens: tokens out, above, says "
-        f"how many {label(OURS)} leaves at each."
+        "The comparison is one of settings, not of equal numbers of tokens: tokens out, above, "
+        f"says how many {label(OURS)} leaves at each."
     )
     return [
         measured(results),
