@@ -7,8 +7,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from types import SimpleNamespace
 
+from sparsevlm.evaluation.judges.chat import family_of
 from sparsevlm.evaluation.judges.endpoint import MODEL, EndpointJudge, default_address
-from sparsevlm.evaluation.judges.families import family_of
 from sparsevlm.evaluation.judges.interface import CostEstimate, Judge
 from sparsevlm.evaluation.judges.judgements import name_of
 from sparsevlm.evaluation.judges.match import MatchJudge

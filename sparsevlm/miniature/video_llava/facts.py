@@ -65,10 +65,6 @@ class ClipFacts:
         there = {*self.by_kind, *self.by_color}
         return shuffled(rng, [w for w in words if w not in there])
 
-    def absent_words(self, rng: np.random.Generator) -> list[str]:
-        """Kinds and colors that name nothing in this clip, in random order."""
-        return self.absent(rng, (*SHAPES, *SHAPE_COLORS))
-
 
 def lasting_names(actor: Actor) -> tuple[str, ...]:
     """Words that name the actor in every frame: its kind unless it turns, its color likewise."""

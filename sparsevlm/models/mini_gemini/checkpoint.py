@@ -64,7 +64,10 @@ def load_official(
         shapes, and for a separate tower where the release has a fine-tuned one.
     """
     folder = Path(folder)
-    raw = _read_config(folder)
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no config.json in {folder}; give a release's folder") from None
     config = official_config(raw)
     if aux_tower is not None and raw.get("optimize_vision_tower_aux"):
         raise ValueError(
@@ -123,13 +126,6 @@ def official_config(raw: dict) -> MiniGeminiConfig:
         vision_feature_layer=raw.get("mm_vision_select_layer", -2),
         **own,
     )
-
-
-def _read_config(folder: Path) -> dict:
-    path = folder / "config.json"
-    if not path.exists():
-        raise FileNotFoundError(f"no config.json in {folder}; give the folder of a release")
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _read(place: Path, rename: Callable[[str], str | None]) -> dict:

@@ -15,8 +15,7 @@ from transformers.models.llava.modeling_llava import LlavaModelOutputWithPast
 from transformers.utils import can_return_tuple
 
 from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig
-from sparsevlm.models.mini_gemini.mining import PatchInfoMining
-from sparsevlm.models.mini_gemini.vision import AuxTower, aux_views
+from sparsevlm.models.mini_gemini.vision import AuxTower, PatchInfoMining, aux_views
 
 
 class MiniGeminiPreTrainedModel(PreTrainedModel):
@@ -44,14 +43,6 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
         self.projector = nn.Sequential(nn.Linear(vision, text), nn.GELU(), nn.Linear(text, text))
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Word embeddings."""
-        return self.language_model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the word embeddings."""
-        self.language_model.set_input_embeddings(value)
 
     def train(self, mode: bool = True) -> MiniGeminiModel:
         """Set the mode of all but the towers, whose blocks are never dropped."""
