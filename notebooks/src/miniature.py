@@ -87,16 +87,17 @@ comparisons.style.format(precision=1).hide(axis="index")
 measured = significance.read()
 table = significance.frame(measured)
 files += page.save(significance.draw(table), "separation", table)
-print(significance.source_lines(measured))
+significance.sources(measured).style.hide(axis="index")
 
 # %%
 table.style.format(precision=1).hide(axis="index")
 
 # %% [markdown]
-# What the dense miniatures answer, by kind of question, on the same questions:
+# Which kinds of question the dense miniatures answer below 95 %, of the same questions:
 
 # %%
-print(significance.weak_kinds(significance.dense_frame(measured)))
+weak = significance.dense_frame(measured).query("accuracy < 95")
+weak.style.format(precision=1).hide(axis="index")
 
 # %% [markdown]
 # ## Where they differ from the paper's models, and why

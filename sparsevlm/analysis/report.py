@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,6 @@ from sparsevlm.evaluation.results.atomic import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas.io.formats.style import Styler
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -30,10 +28,12 @@ TEMPLATES = Path(__file__).with_name("templates")
 @cache
 def templates(folder: Path = TEMPLATES) -> Environment:
     """Return the jinja2 templates of a folder; what goes into HTML is escaped."""
-    return Environment(
+    found = Environment(
         loader=FileSystemLoader(folder), trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True, autoescape=select_autoescape(("html.j2",), default=False),
     )  # fmt: skip
+    found.globals["ours"] = label(OURS)
+    return found
 
 
 @dataclass(frozen=True)
@@ -63,28 +63,6 @@ class Section:
         repeated = rows[rows.columns[0]].eq(rows[rows.columns[0]].shift())
         rows[rows.columns[0]] = rows[rows.columns[0]].mask(repeated, "")
         return said + rows.to_latex(index=False, escape=True, column_format=aligned)
-
-    @property
-    def styled(self) -> Styler:
-        """The table with the heading as caption, SparseVLM in bold, budgets set apart."""
-        firsts = self.table.index.get_level_values(0)
-        rules = [
-            {"selector": f"tbody tr:nth-child({i + 1}) td, tbody tr:nth-child({i + 1}) th",
-             "props": "border-top: 1px solid #999"}
-            for i in range(1, len(firsts)) if firsts[i] != firsts[i - 1]
-        ]  # fmt: skip
-        base = [
-            {"selector": "caption", "props": "font-weight: bold; text-align: left; padding: 4px 0"},
-            {"selector": "td, th",
-             "props": "text-align: right; padding: 2px 8px; white-space: nowrap"},
-            {"selector": "th.row_heading", "props": "text-align: left; vertical-align: top"},
-        ]  # fmt: skip
-
-        def bold(row: pd.Series) -> list[str]:
-            return ["font-weight: bold" if row.name[1] == label(OURS) else ""] * len(row)
-
-        style = self.table.style.set_caption(escape(self.heading, quote=False))
-        return style.apply(bold, axis=1).set_table_styles(base + rules)
 
     def _repr_html_(self) -> str:
         return templates().get_template("section.html.j2").render(section=self, name=None)
