@@ -11,7 +11,8 @@ from importlib import import_module
 from pathlib import Path
 
 from sparsevlm.benchmarks.counting import groups_of
-from sparsevlm.benchmarks.loaders.layout import DataError, Layout, part_of
+from sparsevlm.benchmarks.datasets.declared import Layout, datasets
+from sparsevlm.benchmarks.loaders.layout import DataError, part_of
 from sparsevlm.benchmarks.loaders.parquet import (
     about_parquet,
     can_complete,
@@ -31,13 +32,12 @@ SHOWN = 3  # of many like faults
 
 
 def _loader(name: str) -> tuple[Layout, Read]:
-    """The layout and the reader of a benchmark: of `videoqa.SETS`, or of the module of its name."""
+    """The layout and the reader of a benchmark: of `videoqa.SETS`, or declared and a module's."""
     if name not in BENCHMARKS:
         raise ValueError(f"no loader for {name!r}; known: {', '.join(BENCHMARKS)}")
     if name in SETS:
         return SETS[name].layout, SETS[name].read
-    module = import_module(f"{__package__}.{name}")
-    return module.LAYOUT, module.read
+    return datasets()[name].layout, import_module(f"{__package__}.{name}").read
 
 
 def layout_of(name: str) -> Layout:

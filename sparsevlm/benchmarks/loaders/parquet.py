@@ -18,9 +18,9 @@ from types import ModuleType
 
 from filelock import FileLock
 
-from sparsevlm.benchmarks.datasets.declared import datasets
+from sparsevlm.benchmarks.datasets.declared import Layout, datasets
 from sparsevlm.benchmarks.loaders import pope, scienceqa, textvqa
-from sparsevlm.benchmarks.loaders.layout import DataError, Layout, write_file, write_picture
+from sparsevlm.benchmarks.loaders.layout import DataError, write_file, write_picture
 from sparsevlm.benchmarks.sample import Sample
 
 PICTURES = "pictures"  # folder that the images are written to

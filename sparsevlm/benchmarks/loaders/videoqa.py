@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparsevlm.benchmarks.datasets.declared import Layout
 from sparsevlm.benchmarks.loaders.frames import KINDS
 from sparsevlm.benchmarks.loaders.layout import (
     DataError,
-    Layout,
     read_json,
     require_keys,
     require_same_ids,
