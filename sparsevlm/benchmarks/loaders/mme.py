@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import (
-    SHORT_ANSWER,
-    DataError,
-    numbered,
-    read_jsonl,
-)
+from sparsevlm.benchmarks.loaders.layout import SHORT_ANSWER, DataError, numbered, read_jsonl
 from sparsevlm.benchmarks.sample import Sample
 
 QUESTIONS = "llava_mme.jsonl"

@@ -9,12 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import (
-    ASKED,
-    SHORT_ANSWER,
-    DataError,
-    read_jsonl,
-)
+from sparsevlm.benchmarks.loaders.layout import ASKED, SHORT_ANSWER, DataError, read_jsonl
 from sparsevlm.benchmarks.pope import SPLITS
 from sparsevlm.benchmarks.sample import Sample
 
