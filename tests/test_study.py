@@ -190,13 +190,6 @@ def test_columns_without_a_published_number_are_left_out():
         accounting.numbers(["sparsevlm-v1.0"], [64])
 
 
-def test_the_analytic_sentences_state_what_was_computed():
-    flops, cache_size = accounting.sentences()
-    worst = float(flops.split("within ")[1].split(" T")[0])
-    assert flops.startswith("All 13 FLOPs values") and worst <= 0.03
-    assert "take 302.0 and 100.7 MB" in cache_size and "prints 302.4 and 100.8 MB" in cache_size
-
-
 def test_the_draws_of_a_benchmark_are_shared_by_all_methods(results, records):
     by_run = {(r.run.method, r.run.tokens, r.run.benchmark): r for r in records}
     for place, name in enumerate(PROFILE.benchmarks):

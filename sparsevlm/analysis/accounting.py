@@ -148,29 +148,8 @@ def section(
     methods: Sequence[str] = PAPER_METHODS,
     budgets: Sequence[int] = BUDGETS,
     title: str = TITLE,
-    said: Sequence[str] = (),
 ) -> Section:
     """Return the same as text; columns that the paper has no number for are left out."""
     digits = dict.fromkeys(("TFLOPs", "TFLOPs, paper", "ms, paper (A100)"), 2)
     shown = tables.as_text(numbers(methods, budgets), digits)
-    return Section(title, shown.loc[:, (shown != tables.NONE).any()], sentences=said)
-
-
-def sentences() -> list[str]:
-    """Return how the formulas agree with what the paper prints, in words."""
-    table = numbers()
-    apart = (table["TFLOPs"] - table["TFLOPs, paper"]).abs()
-    sizes = {n: kv_megabytes(n) for n in (NUM_VISUAL, BUDGETS[0])}
-    printed = [row.value for row in published.rows("section5.3")]
-    ours, paper = (
-        " and ".join(f"{value:.1f}" for value in sorted(values, reverse=True))
-        for values in (sizes.values(), printed)
-    )
-    return [
-        f"All {len(apart)} FLOPs values of Table 1 are within {apart.max():.3f} T of the formula, "
-        f"with {PAPER_TEXT_TOKENS} text tokens, a number that the paper does not give.",
-        f"Keys and values of {' and '.join(map(str, sizes))} visual tokens in each of "
-        f"{LLAVA_7B.layers} layers take {ours} MB in half precision; the paper prints "
-        f"{paper} MB. The column KV counts the tokens that enter each layer, which is what a cache "
-        "holds.",
-    ]
+    return Section(title, shown.loc[:, (shown != tables.NONE).any()])

@@ -183,27 +183,25 @@ def title(results: Results) -> str:
     return f"{results.profile.model}{marker}, {questions} questions per benchmark"
 
 
-def made_at(results: Results) -> str:
-    """Return a sentence with the commits that measured, or nothing where none is known."""
+def notes(results: Results, name: str = "settings", **known: object) -> str:
+    """Return how to read a measured table: the text of `templates/notes/NAME.md.j2`.
+
+    Parameters
+    ----------
+    results : Results
+    name : str
+        By default of a table of settings in its default columns.
+    **known
+        What else the text says.
+    """
+    mme = (r.scores["best"] for key, r in results.records.items() if key[2] == "mme")
     commits = {s["commit"] for r in results.records.values() for s in r.sessions if s.get("commit")}
-    short = ", ".join(sorted(commit[:12] for commit in commits))
-    return f" Measured at commit {short}." if commits else ""
-
-
-def notes(results: Results) -> str:
-    """Return how to read a measured table of settings."""
-    names, extra = results.profile.benchmarks, ""
-    if "mme" in names:
-        best = next(r.scores["best"] for k, r in results.records.items() if k[2] == "mme")
-        extra += f" MME is in points, at most {best:.0f} here and 2800 in the paper."
-    extra += f" {judges}" if (judges := str(results.judging)) else ""
-    return (
-        "Budgets are the mean over layers of the visual tokens left by each layer (tokens out), as "
-        "in the paper; what is computed is the mean entering each layer (tokens in). Acc. is the "
-        "mean of the percentages of the dense scores. Brackets are 95 % intervals from a paired "
-        "bootstrap over questions, not corrected for the number of comparisons. FLOPs are counted "
-        f"by the paper's formula.{extra}{made_at(results)}"
-    )
+    about = {
+        "judging": str(results.judging), "mme_best": next(mme, None),
+        "commits": ", ".join(sorted(commit[:12] for commit in commits)),
+    }  # fmt: skip
+    template = templates().get_template(f"notes/{name}.md.j2")
+    return " ".join(template.render(about | known).split())
 
 
 def measured(results: Results) -> Section:

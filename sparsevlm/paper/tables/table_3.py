@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis import drawing, published, tables
-from sparsevlm.analysis.report import Report, Section, comparison, made_at, title
+from sparsevlm.analysis import drawing, published, report, tables
+from sparsevlm.analysis.report import Report, Section, comparison, title
 from sparsevlm.analysis.study import DENSE_SETTING, RANDOM, Results
 from sparsevlm.analysis.style import SMALLEST
 from sparsevlm.analysis.words import label
@@ -80,22 +80,8 @@ def claim(results: Results) -> Section:
 
 def notes(results: Results) -> str:
     """Return how to read the measured table."""
-    judged = results.find("mean judge score", DENSE_SETTING)
-    accuracy = (
-        "Accuracy is the share of answers that the judge calls right, and the score its mean, 0 to "
-        "5; the paper's come from another judge, a snapshot of gpt-3.5-turbo that is retired. "
-        if judged
-        else "Accuracy is the share of answers that contain the reference, by rule and not by a "
-        "language model; it may be compared within this table and not with the paper's. "
-    )
-    return (
-        f"{accuracy}Brackets "
-        "are 95 % intervals from a paired bootstrap over questions, not corrected for the number "
-        "of comparisons; the columns with minus are of the mean accuracy, in points. A "
-        "budget is the mean over layers of the visual tokens left by each layer (tokens out); the "
-        "video release keeps as many tokens as the rank of the scores says, whatever the budget. "
-        f"FLOPs are counted by the paper's formula, KV in half precision. {results.judging}"
-        f"{made_at(results)}"
+    return report.notes(
+        results, "table_3", judged=bool(results.find("mean judge score", DENSE_SETTING))
     )
 
 

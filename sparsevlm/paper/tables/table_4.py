@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from sparsevlm.analysis import accounting, drawing, published, statistics, tables
-from sparsevlm.analysis.report import Report, Section, comparison, made_at, title
+from sparsevlm.analysis.report import Report, Section, comparison, notes, title
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results
 from sparsevlm.analysis.style import METHOD_STYLE
@@ -185,21 +185,10 @@ def claim(results: Results) -> Section:
     return comparison("Does the gain hold?", found, paper, names)
 
 
-def notes(results: Results) -> str:
-    """Return how to read the measured table."""
-    return (
-        "Brackets are 95 % intervals from a paired bootstrap over questions, not corrected for the "
-        "number of comparisons; gains are in points. Refilled: as many tokens are left as the "
-        "budget says, all of them kept. Not refilled: the tokens kept are those of SparseVLM, and "
-        "what it would recycle is lost, so that fewer are left. The paper does not say which it "
-        f"measured.{made_at(results)}"
-    )
-
-
 def page(results: Results) -> list[Section]:
     """Return the tables and the comparison."""
     return [
-        Section(title(results), readable(results), notes(results)),
+        Section(title(results), readable(results), notes(results, "table_4")),
         Section(TOKENS_TITLE, tokens_table(results)),
         Section(PAPER_TITLE, readable_published(results)),
         claim(results),
