@@ -11,9 +11,9 @@ from test_claims import BY_ID
 
 from sparsevlm.analysis import report, study, tables
 from sparsevlm.analysis.study import DENSE_SETTING
+from sparsevlm.evaluation.judges.command import MatchJudge
 from sparsevlm.evaluation.judges.interface import JudgeError, Verdict
 from sparsevlm.evaluation.judges.judgements import judging_of
-from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.prompts import TASKS
 from sparsevlm.evaluation.judges.records import judge_rows, verdict_path
 from sparsevlm.evaluation.results.store import Store

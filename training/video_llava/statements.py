@@ -15,7 +15,7 @@ import numpy as np
 from sparsevlm.miniature.facts import pick, shuffled
 from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.video_llava.clips import Actor
-from sparsevlm.miniature.video_llava.facts import (
+from sparsevlm.miniature.video_llava.question_families import (
     WHITE,
     ClipFacts,
     absent_pair,
