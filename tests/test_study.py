@@ -148,7 +148,8 @@ def test_a_page_is_written_whole_in_four_forms(results, tmp_path):
         report.Section("One", table, "How to read it."),
         report.Section("Two", sentences=["First.", "Second."]),
     ]
-    files = report.write("probe", PROFILE, tables.numbers(results), parts, tmp_path)
+    probe = report.Report("probe", lambda results: parts, None)
+    files = probe.write(results, tmp_path)
     page, numbers, html, tex = (path.read_text(encoding="utf-8") for path in files)
     assert [path.suffix for path in files] == [".md", ".csv", ".html", ".tex"]
     assert tex.count("\\toprule") == 1 and tex.startswith("% One\n% How to read it.\n\\begin")
@@ -156,7 +157,7 @@ def test_a_page_is_written_whole_in_four_forms(results, tmp_path):
     assert html.count("<table") == 1 and html.count("<li>") == 2 and "<h2>Two</h2>" in html
     assert len(pd.read_csv(files[1])) == len(results.settings) and "Acc. low" in numbers
     other = replace(PROFILE, name="mini-8")
-    (first, *_) = report.write("probe", other, tables.numbers(results), parts, tmp_path)
+    (first, *_) = probe.write(replace(results, profile=other), tmp_path)
     assert first == tmp_path / "mini-8" / "probe.md"
 
 

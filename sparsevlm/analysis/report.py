@@ -73,43 +73,6 @@ def markdown(sections: Sequence[Section]) -> str:
     return templates().get_template("page.md.j2").render(sections=sections)
 
 
-def write(
-    name: str,
-    profile: Profile,
-    numbers: pd.DataFrame,
-    sections: Sequence[Section],
-    folder: str | Path = "figures",
-) -> list[Path]:
-    """Write NAME.md, NAME.csv, NAME.html and NAME.tex, or those in `OUTPUT`, each atomically.
-
-    Parameters
-    ----------
-    name : str
-        The notebook.
-    profile : Profile
-        What was run.
-    numbers : DataFrame
-        Unrounded, for the CSV; its columns say what it is of.
-    sections : sequence of Section
-        The page.
-    folder : str or path
-        Relative to the repository; every profile has a folder of its own in it.
-    """
-    target = folder_of(profile, folder)
-    page = templates().get_template("page.html.j2")
-    title = name.replace("_", " ").capitalize()
-    written = {
-        "md": markdown(sections),
-        "csv": numbers.to_csv(lineterminator="\n"),
-        "html": page.render(sections=sections, title=title),
-        "tex": "\n".join(section.latex for section in sections if section.table is not None),
-    }
-    files = {target / f"{name}.{kind}": written[kind] for kind in written if kind in OUTPUT.formats}
-    for file, text in files.items():
-        write_text(file, text)
-    return list(files)
-
-
 @dataclass(frozen=True)
 class Report:
     """A notebook that is made of one study: what it shows, draws and writes.
@@ -169,10 +132,26 @@ class Report:
         return files + self.write(results, folder, name) if self.has_page else files
 
     def write(self, results: Results, folder: str | Path = "figures", name: str = "") -> list[Path]:
-        """Write the page and its numbers; arguments as of `save`."""
-        table = self.numbers(results)
+        """Write the page and its numbers, atomically: NAME.md, NAME.csv, NAME.html and NAME.tex.
+
+        Or those of them in `OUTPUT`. Arguments as of `save`.
+        """
+        name, sections, table = name or self.name, self.page(results), self.numbers(results)
         table.insert(0, "model", title(results))
-        return write(name or self.name, results.profile, table, self.page(results), folder)
+        heading = name.replace("_", " ").capitalize()
+        page = templates().get_template("page.html.j2")
+        written = {
+            "md": markdown(sections),
+            "csv": table.to_csv(lineterminator="\n"),
+            "html": page.render(sections=sections, title=heading),
+            "tex": "\n".join(one.latex for one in sections if one.table is not None),
+        }
+        target = folder_of(results.profile, folder)
+        files = {target / f"{name}.{kind}": written[kind] for kind in written
+                 if kind in OUTPUT.formats}  # fmt: skip
+        for file, text in files.items():
+            write_text(file, text)
+        return list(files)
 
 
 def title(results: Results) -> str:
