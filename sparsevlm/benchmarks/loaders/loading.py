@@ -121,10 +121,6 @@ def _faults(name: str, samples: Sequence[Sample]) -> list[str]:
             counts(group)
         except ValueError as error:
             faults.append(str(error))
-    return _shortened(faults)
-
-
-def _shortened(faults: list[str]) -> list[str]:
     rest = len(faults) - SHOWN
     return faults[:SHOWN] + ([f"and {rest} more of this kind"] if rest > 0 else [])
 
@@ -201,7 +197,8 @@ def select(samples: Sequence[Sample], n: int, seed: int) -> list[Sample]:
         return list(samples)
     chosen: set[str] = set()
     left = n
-    for group in sorted(sizes, key=lambda group: _draw(seed, group)):
+    drawn = {group: hashlib.sha256(f"{seed}/{group}".encode()).hexdigest() for group in sizes}
+    for group in sorted(sizes, key=drawn.__getitem__):
         if sizes[group] > left:
             break
         chosen.add(group)
@@ -209,7 +206,3 @@ def select(samples: Sequence[Sample], n: int, seed: int) -> list[Sample]:
     if not chosen:
         raise ValueError(f"n = {n} is too small for a whole group, which has {max(sizes.values())}")
     return [sample for sample in samples if sample.group in chosen]
-
-
-def _draw(seed: int, group: str) -> str:
-    return hashlib.sha256(f"{seed}/{group}".encode()).hexdigest()

@@ -158,12 +158,8 @@ def _pictures_apart(name: str, folder: Path) -> dict[str, str]:
     files = files_of(folder / config, config, copy.split)
     if not files:
         raise DataError(f"no pictures in {folder / config}; download {config} of {copy.id}")
-    return dict(_each_picture(files, folder))
-
-
-def _each_picture(files: list[Path], folder: Path) -> Iterator[tuple[str, str]]:
-    for row in read_rows(files, ("id", "image")):
-        yield row["id"], _write(row["image"], folder, row["id"])
+    rows = read_rows(files, ("id", "image"))
+    return {row["id"]: _write(row["image"], folder, row["id"]) for row in rows}
 
 
 def _write(picture: dict | None, folder: Path, name: str) -> str:

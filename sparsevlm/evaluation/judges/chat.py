@@ -89,7 +89,9 @@ class Transcript:
 
     def _by_key(self, rows: Sequence[Mapping]) -> dict[str, tuple[str, bool]]:
         try:
-            return {row["key"]: (row["reply"], _cut_off(row)) for row in rows}
+            return {
+                row["key"]: (row["reply"], row["details"].get("end") == "length") for row in rows
+            }
         except KeyError as error:
             raise JudgeError(f"{self.path} is damaged, an entry has no {error}; move it") from None
 
@@ -119,10 +121,6 @@ class Transcript:
         with self._adding:
             self._file.append([row])
             self.replies |= self._by_key([row])
-
-
-def _cut_off(row: Mapping) -> bool:
-    return row["details"].get("end") == "length"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -86,7 +86,11 @@ def analytic(text_tokens: int = PAPER_TEXT_TOKENS) -> pd.DataFrame:
         dense = [shape.num_visual + text_tokens] * shape.layers
         cases = {shape.num_visual: dense}
         for tokens in shape.budgets:
-            cases[tokens] = [n + text_tokens for n in entering_tokens(shape, tokens)]
+            pruner = shape.pruner(METHOD, tokens)
+            entering, _ = tokens_per_layer(
+                pruner.stages, shape.layers, shape.num_visual, pruner.recycle
+            )
+            cases[tokens] = [n + text_tokens for n in entering]
         full, whole = prefill_flops(dense, shape), kv_bytes(dense, shape)
         for tokens, entering in cases.items():
             flops, cache = prefill_flops(entering, shape), kv_bytes(entering, shape)
@@ -96,12 +100,6 @@ def analytic(text_tokens: int = PAPER_TEXT_TOKENS) -> pd.DataFrame:
                 **_paper(shape, tokens),
             })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def entering_tokens(shape: Shape, tokens: int) -> list[int]:
-    """Visual tokens entering every layer of a full-size model under SparseVLM."""
-    pruner = shape.pruner(METHOD, tokens)
-    return tokens_per_layer(pruner.stages, shape.layers, shape.num_visual, pruner.recycle)[0]
 
 
 def _paper(shape: Shape, tokens: int) -> dict[str, float]:

@@ -101,11 +101,6 @@ def by_kind(results: Results) -> Section:
     return Section(f"Percent right by kind of question: {how}", table)
 
 
-def _judged_by(results: Results) -> str:
-    judgement = results.judging.of(results.profile.benchmarks[0])
-    return f"\njudged by {judgement.model}" if judgement else ""
-
-
 def figure(results: Results) -> Figure:
     """Return percent of dense per benchmark and on average: measured left, published right."""
     fig, ((left, right),) = drawing.panels(1, 2, 3.0, sharey=True)
@@ -120,7 +115,9 @@ def figure(results: Results) -> Figure:
     for method in ("fastv", "sparsevlm"):
         values = [*published_percents(method), published_relative(method)]
         right.plot(range(len(names)), values, **{**drawing.line_style(method), "linestyle": "none"})
-    left.set_title(drawing.measured_title(results.profile) + _judged_by(results))
+    judged = results.judging.of(benchmarks[0])
+    by = f"\njudged by {judged.model}" if judged else ""
+    left.set_title(drawing.measured_title(results.profile) + by)
     right.set_title(f"published: {PAPER_MODEL}\nTable 3 of the paper")
     for axes in (left, right):
         drawing.level_line(axes, 100)
