@@ -70,35 +70,7 @@ FORMATS = ("pdf", "png", "svg")
 TABLE_FORMATS = ("md", "csv", "html", "tex")
 SMALLEST = 6  # points; no text of a figure is smaller
 _MARKER_ID = "profile-marker"
-
-_RC = {
-    # DejaVu comes with matplotlib, so a figure is set the same on every machine.
-    "font.family": "DejaVu Sans",
-    "text.parse_math": False,  # a dollar sign in an answer begins no formula
-    "font.size": 7.5,
-    "axes.titlesize": 8,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "grid.color": "#e5e5e5",
-    "grid.linewidth": 0.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4,
-    "figure.dpi": 150,
-    "figure.constrained_layout.use": True,
-    "pdf.fonttype": 42,  # keeps text as text
-    "svg.hashsalt": "sparsevlm",
-}
+STYLE = Path(__file__).parent / "templates" / "style.mplstyle"
 
 
 @dataclass
@@ -133,9 +105,9 @@ OUTPUT = Output()
 
 def use_style() -> None:
     """Set matplotlib's defaults to those of this suite; call it before a figure is made."""
-    import matplotlib
+    from matplotlib import style
 
-    matplotlib.rcParams.update(_RC)
+    style.use(STYLE)
 
 
 def folder_of(profile: Profile, folder: str | Path = "figures") -> Path:

@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from sparsevlm.core.schedule import plain
-from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
+from sparsevlm.models.vision import VisionLanguageModel, check_equal, number_of
 from sparsevlm.runtime.adapter import Adapter, Grid
 
 
-class Llava(Adapter):
+class Llava(VisionLanguageModel):
     """Any `LlavaForConditionalGeneration`: visual tokens are the image placeholders."""
 
-    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
-        if visual_mask is not None:
-            raise ValueError("a LLaVA model finds its visual tokens itself; leave visual_mask out")
-        self.model = model
-        self.base, self.decoder = model.model, model.model.language_model
-        self.notes = TowerNotes()
-
-    def attach(self, hook: Callable) -> None:
-        """Watch the vision tower, which `generate` runs ahead of the model."""
-        self.notes.attach(self.base.vision_tower, hook)
-
-    def visual_mask(self, arguments: dict) -> Tensor:
-        """True at the image placeholders."""
-        token = self.model.config.image_token_id
-        return placeholders(arguments, [("image", token, ("pixel_values",))], self.notes)
+    towers = ("vision_tower",)
+    keys: ClassVar = {"image": ("pixel_values",)}
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """Patches of the vision tower, or a square where that fits."""
-        vision = self.model.config.vision_config
+        vision = self.config.vision_config
         if vision.model_type != "pixtral":  # which takes images of any size
             check_equal(counts, "image")
         side = vision.image_size // vision.patch_size

@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import ClassVar
 
-from torch import Tensor
-
-from sparsevlm.models.vision import TowerNotes, check_equal, placeholders
-from sparsevlm.runtime.adapter import Adapter, Grid
+from sparsevlm.models.vision import VisionLanguageModel, check_equal
+from sparsevlm.runtime.adapter import Grid
 
 
-class MiniGemini(Adapter):
+class MiniGemini(VisionLanguageModel):
     """`MiniGeminiForConditionalGeneration`: behind the projector it is LLaVA."""
 
-    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
-        if visual_mask is not None:
-            raise ValueError(
-                "a Mini-Gemini model finds its visual tokens itself; leave visual_mask out"
-            )
-        self.config = model.config
-        self.base, self.decoder = model.model, model.model.language_model
-
-    def visual_mask(self, arguments: dict) -> Tensor:
-        """True at the image placeholders."""
-        token = self.config.image_token_id
-        return placeholders(arguments, [("image", token, ("pixel_values",))], TowerNotes())
+    keys: ClassVar = {"image": ("pixel_values",)}
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """(rows, columns); of an HD image (views, rows, columns): the whole, then its crops."""

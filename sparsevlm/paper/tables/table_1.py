@@ -6,7 +6,6 @@ the question?
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -37,17 +36,14 @@ def orderings(results: Results) -> dict[tuple[str, str, int], Estimate]:
     """
     found = {}
     for tokens in results.profile.budgets:
-        ranked = sorted(_published_at(results, tokens).items(), key=lambda pair: -pair[1])
+        rows = {method: results.paper.get((method, tokens)) for method in results.profile.methods}
+        known = {method: row[RELATIVE_MEASURE] for method, row in rows.items() if row}
+        ranked = sorted(known.items(), key=lambda pair: -pair[1])
         for (better, high), (worse, low) in combinations(ranked, 2):
             if high > low:
                 apart = results.difference((better, tokens), (worse, tokens))
                 found[label(better), label(worse), tokens] = apart
     return found
-
-
-def _published_at(results: Results, tokens: int) -> Mapping[str, float]:
-    rows = {method: results.paper.get((method, tokens)) for method in results.profile.methods}
-    return {method: row[RELATIVE_MEASURE] for method, row in rows.items() if row}
 
 
 def ranking(results: Results, heading: str = "Does the ranking hold?") -> Section:
