@@ -61,6 +61,16 @@ class PruningContext:
     static
         Whether no shape may depend on values and no value may be read by the host, where the method
         can do without.
+    before
+        Tokens ahead of the visual ones, without padding.
+    keys_visual, keys_text
+        Keys of the layer looked at, after RoPE, each ``[tokens, key_heads, head_dim]``.
+    final_norm
+        The decoder's last norm, a function of ``[tokens, hidden]``.
+    tower
+        Function without arguments; what the vision tower made of the picture: a `core.tower.Tower`.
+    question
+        Function without arguments; the question's text, as `prune` was given it.
     """
 
     layer: int
@@ -79,6 +89,12 @@ class PruningContext:
     attention_mean: Callable[[], Tensor]
     cache: dict = field(default_factory=dict)
     static: bool = False
+    before: int = 0
+    keys_visual: Any = None
+    keys_text: Any = None
+    final_norm: Any = None
+    tower: Any = None
+    question: Any = None
 
     @property
     def num_current(self) -> int:
@@ -120,6 +136,9 @@ class Selection:
     anchors
         ``[num_groups]`` index of the token whose place in the sequence (and original position)
         each vector takes. ``None``: the vectors follow the kept tokens.
+    order
+        ``[num_kept + num_groups]``: the order in which kept tokens and then vectors enter the
+        sequence, where neither anchors nor the default give it. For renumbered positions.
     scores
         ``[num_current]``, for the trace. Higher = keep.
     raters
@@ -132,6 +151,7 @@ class Selection:
     anchors: Tensor | None = None
     scores: Tensor | None = None
     raters: Tensor | None = None
+    order: Tensor | None = None
 
     def without_vectors(self) -> Selection:
         """What a trace needs of it: the merged states are part of the model's row by then."""
@@ -151,7 +171,9 @@ class Pruner(Protocol):
         Whose tokens a stage reduces in the accounting (`schedule.tokens_per_layer`): ``"this"`` or
         ``"next"``.
     needs_attention
-        Whether `PruningContext.attention_rows` is used.
+        Whether `PruningContext.attention_rows` or the layer's keys are used.
+    needs_tower
+        Whether `PruningContext.tower` is used; a pruner without this attribute does not.
     positions
         ``"renumbered"``: contiguous positions after every stage, and decoding at each layer's own
         cache length. ``"original"``: survivors keep theirs, decoding at the true position.
@@ -194,6 +216,7 @@ class StagedPruner:
     scored_layer = "this"
     counted_layer = "this"
     needs_attention = True
+    needs_tower = False
     positions = "original"
     text = "after_image"
 

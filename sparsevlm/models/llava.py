@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.schedule import plain
+from sparsevlm.core.tower import Tower
+from sparsevlm.models.tower import TowerStates, tower_lack, tower_of
 from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
 from sparsevlm.runtime.adapter import Adapter, Grid
 
@@ -22,11 +24,30 @@ class Llava(Adapter):
             raise ValueError("a LLaVA model finds its visual tokens itself; leave visual_mask out")
         self.model = model
         self.base, self.decoder = model.model, model.model.language_model
-        self.notes = TowerNotes()
+        self.tower_lack = tower_lack(model.config)
+        self.notes, self.states = TowerNotes(), TowerStates(model.config.vision_feature_layer)
 
     def attach(self, hook: Callable) -> None:
         """Watch the vision tower, which `generate` runs ahead of the model."""
         self.notes.attach(self.base.vision_tower, hook)
+
+    def attach_tower(self, hook: Callable) -> None:
+        """Watch the layer of the vision tower that is projected."""
+        self.states.attach(self.base.vision_tower, hook)
+
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> Tower:
+        """What the vision tower made of this row's image.
+
+        Parameters
+        ----------
+        arguments, visual, row
+            See `Adapter.tower`.
+        """
+        states = self.states.of(self.base.vision_tower, arguments, "image")
+        number = number_of(visual.any(dim=1).tolist(), row, len(states.after), "image")
+        has_cls = self.model.config.vision_feature_select_strategy == "full"
+        project = self.base.multi_modal_projector
+        return tower_of(states, slice(number, number + 1), project, has_cls=has_cls)
 
     def visual_mask(self, arguments: dict) -> Tensor:
         """True at the image placeholders."""
@@ -61,6 +82,7 @@ class LanguageModel(Adapter):
     """A plain `LlamaForCausalLM` whose visual tokens are given as a mask or span."""
 
     told = True
+    tower_lack = "no vision tower of its own"
 
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is None:

@@ -37,6 +37,7 @@ class QwenVL(Adapter):
     """
 
     has_mrope = True
+    tower_lack = "a vision tower without a CLS token"
 
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is not None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
+from sparsevlm.core.tower import Tower
+from sparsevlm.models.tower import TowerStates, tower_lack, tower_of
 from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
 from sparsevlm.runtime.adapter import Adapter, Grid
 
@@ -26,12 +28,39 @@ class VideoLlava(Adapter):
         self.config = model.config
         self.base, self.decoder = model.model, model.model.language_model
         self.tokens = {"image": model.config.image_token_id, "video": model.config.video_token_id}
-        self.notes = TowerNotes()
+        self.notes, self.states = TowerNotes(), TowerStates(model.config.vision_feature_layer)
+        self.towers = {"image": self.base.image_tower, "video": self.base.video_tower}
+        self.tower_lack = tower_lack(model.config)
 
     def attach(self, hook: Callable) -> None:
         """Watch both vision towers, which `generate` runs ahead of the model."""
-        for tower in (self.base.image_tower, self.base.video_tower):
+        for tower in self.towers.values():
             self.notes.attach(tower, hook)
+
+    def attach_tower(self, hook: Callable) -> None:
+        """Watch the layers of both vision towers that are projected."""
+        for tower in self.towers.values():
+            self.states.attach(tower, hook)
+
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> Tower:
+        """What the vision tower made of this row's image, or of the frames of its video.
+
+        Parameters
+        ----------
+        arguments, visual, row
+            See `Adapter.tower`.
+        """
+        word = next(word for word in KEYS if self._rows(arguments, word)[row])
+        rows, per_frame = self._rows(arguments, word), self._tokens_per_frame(word)
+        states = self.states.of(self.towers[word], arguments, word)
+        frames = int(visual[row].sum()) // per_frame
+        number = number_of(rows, row, len(states.after) // frames, word)
+        return tower_of(
+            states,
+            slice(number * frames, (number + 1) * frames),
+            self.base.multi_modal_projector,
+            has_cls=per_frame == states.after.shape[1],
+        )
 
     def visual_mask(self, arguments: dict) -> Tensor:
         """True at the placeholders of images and videos.

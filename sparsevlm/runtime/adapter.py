@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
+from sparsevlm.core.tower import Tower
+
 Grid = tuple[int, ...]
 
 
@@ -30,6 +32,9 @@ class Adapter(ABC):
         The text model: ``layers``, ``rotary_emb``, ``config``.
     has_mrope
         Whether visual tokens have positions in time, height and width (M-RoPE).
+    tower_lack
+        What the model has in place of a vision tower with a CLS token, or is without; empty where
+        `tower` works.
     told
         Whether the visual tokens are where the user says, and not where a placeholder is.
     """
@@ -37,6 +42,7 @@ class Adapter(ABC):
     base: Any
     decoder: Any
     has_mrope: ClassVar[bool] = False
+    tower_lack: str = "no vision tower that prune() can look into"
     told: ClassVar[bool] = False
 
     @abstractmethod
@@ -51,6 +57,25 @@ class Adapter(ABC):
             ``hook(module.register_..._hook, function)`` registers a function, called with keyword
             arguments too, and removes it at the end.
         """
+
+    def attach_tower(self, hook: Callable) -> None:  # noqa: B027 - see `tower_lack`
+        """Watch what `tower` needs; called for a method that asks for it, after `attach`.
+
+        Parameters
+        ----------
+        hook
+            See `attach`.
+        """
+
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> Tower:
+        """What the vision tower made of this row's picture, where `tower_lack` is empty.
+
+        Parameters
+        ----------
+        arguments, visual, row
+            See `pixels`.
+        """
+        raise ValueError(f"this {type(self).__name__} has {self.tower_lack}")
 
     @abstractmethod
     def visual_mask(self, arguments: dict) -> Tensor:

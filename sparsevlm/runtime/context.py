@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 from zlib import crc32
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.interface import PruningContext
+from sparsevlm.core.tower import Tower
 from sparsevlm.runtime.adapter import Adapter
 from sparsevlm.runtime.layout import SampleLayout
 
@@ -24,13 +25,15 @@ class LazyContext(PruningContext):
     ----------
     **known
         Fields of `PruningContext` by name, and what the others are sliced out of (see
-        `context_of`): ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``, ``_whole_prompt``.
+        `context_of`): ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``, ``_keys``,
+        ``_whole_prompt``.
     """
 
     _sample: SampleLayout
     _hidden: Tensor
     _inputs: Callable[[], Tensor]
     _rotary: Callable[[], Tables]
+    _keys: Callable[[], Tensor]
     _whole_prompt: bool
 
     def __init__(self, **known: Any) -> None:
@@ -70,6 +73,16 @@ class LazyContext(PruningContext):
         cos, sin = self._rotary()
         return self._words(cos, self._sample.visual), self._words(sin, self._sample.visual)
 
+    @cached_property
+    def keys_visual(self) -> Tensor:
+        """See `PruningContext`."""
+        return self._keys()[self._sample.columns]
+
+    @cached_property
+    def keys_text(self) -> Tensor:
+        """See `PruningContext`."""
+        return self._words(self._keys(), self._sample.visual)
+
     def _words(self, tokens: Tensor, visual: int) -> Tensor:
         before, first = self._sample.before, self._sample.before + visual
         after = tokens[first : first + self._sample.prompt_text]
@@ -105,11 +118,13 @@ def context_of(
     whole_prompt
         Whether text before the image counts; see `Pruner.text`.
     **known
-        Further fields of `PruningContext`.
+        Further fields of `PruningContext`, and ``_keys``: a function that returns the keys of the
+        layer looked at, ``[tokens, key_heads, head_dim]``.
     """
     columns = sample.columns
     return LazyContext(
         visual=hidden[columns], num_visual=sample.num_visual, cache=sample.cache,
+        before=sample.before,
         attention_rows=lambda raters: rows(columns, raters), attention_mean=lambda: mean(columns),
         _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, _whole_prompt=whole_prompt,
         **known,
@@ -133,9 +148,7 @@ def prompt_key(
     """
     ids = arguments.get("input_ids")
     mask = arguments.get("attention_mask")
-    # A cache knows its prefill, and that this function: no cache would be free before the garbage
-    # collector comes.
-    arguments = {name: one for name, one in arguments.items() if name != "past_key_values"}
+    arguments = without_cache(arguments)
 
     def key(row: int, inputs: Tensor) -> int:
         if ids is None:
@@ -149,6 +162,67 @@ def prompt_key(
         return value
 
     return key
+
+
+class Looks:
+    """What the pruner of a prefill may ask about the call beside its tokens.
+
+    Parameters
+    ----------
+    adapter, arguments, visual
+        See `prompt_key`; none while a prefill is captured, whose graph is of the decoder alone.
+    questions
+        See `sparsevlm.prune`.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter | None = None,
+        arguments: dict | None = None,
+        visual: Tensor | None = None,
+        questions: Sequence[str] | None = None,
+    ) -> None:
+        self._call = adapter, without_cache(arguments or {}), visual
+        self._questions = questions
+
+    def tower(self, row: int) -> Tower:
+        """What the vision tower made of the picture of a row."""
+        adapter, arguments, visual = self._known()
+        return adapter.tower(arguments, visual, row)
+
+    def _known(self) -> Any:
+        if self._call[0] is None:
+            raise ValueError(
+                "capture() replays the decoder alone, and this method looks at the vision tower or "
+                "the question's text; leave the block of capture(), or use another method"
+            )
+        return self._call
+
+    def question(self, row: int, rows: int) -> str:
+        """The question of one of ``rows`` rows; beam search repeats every row."""
+        given = self._known() and self._questions
+        if isinstance(given, str) or not given or rows % len(given):
+            raise ValueError(
+                "this method reads the question's own words: give prune(model, pruner, "
+                f"questions=[...]) one text for each of the {rows} samples, got {given!r}"
+            )
+        return given[row * len(given) // rows]
+
+
+def final_norm(decoder: Any, hidden: Tensor) -> Tensor:
+    """The last norm of a decoder; `PruningContext.final_norm`."""
+    norm = getattr(decoder, "norm", None) or decoder.final_layernorm
+    where = norm.weight.device
+    return norm(hidden if where.type == "meta" else hidden.to(where)).to(hidden.device)
+
+
+def without_cache(arguments: dict) -> dict:
+    """The arguments of a call that a function of its prefill may keep.
+
+    A cache knows its prefill, and that the function: with the cache among what the function knows,
+    no cache would be free before the garbage collector comes.
+    """
+    return {name: one for name, one in arguments.items() if name != "past_key_values"}
 
 
 def _checksum(tensor: Tensor) -> int:

@@ -120,6 +120,13 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
         """Embeddings of all but the placeholders, whose id may lie outside the vocabulary."""
         return self.get_input_embeddings()(input_ids.masked_fill(visual, 0))
 
+    def scaled(self, features: Tensor) -> Tensor:
+        """Projected features as the language model gets them."""
+        if self.config.text_config.model_type == "gemma":
+            # Gemma scales whatever it embeds; transformers 5 does so for words only.
+            features = features * features.new_tensor(features.shape[-1] ** 0.5)
+        return features
+
     def _splice(self, embeddings: Tensor, visual: Tensor, features: Tensor) -> Tensor:
         places, tokens = int(visual.sum()), features.shape[0] * features.shape[1]
         if places != tokens:
@@ -128,9 +135,7 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
                 f"{len(features)} images give {tokens} visual tokens; write "
                 f"{features.shape[1]} placeholders per image"
             )
-        if self.config.text_config.model_type == "gemma":
-            # Gemma scales whatever it embeds; transformers 5 does so for words only.
-            features = features * features.new_tensor(features.shape[-1] ** 0.5)
+        features = self.scaled(features)
         return embeddings.masked_scatter(visual[..., None], features.to(embeddings))
 
     @can_return_tuple
