@@ -57,10 +57,10 @@ def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model:
         )
     if layers and getattr(pruner, "needs_tower", False) and adapter.tower_lack:
         raise ValueError(
-            f"{type(pruner).__name__} looks at the attention of the vision tower's CLS token, and "
-            f"this {model} has {adapter.tower_lack}; use a method that looks at the visual tokens "
-            "or the decoder (divprune, dart, cdpruner-words, sparsevlm), or a LLaVA, Mini-Gemini "
-            "or Video-LLaVA with a CLIP tower"
+            f"{type(pruner).__name__} looks into a CLIP vision tower with a CLS token, and this "
+            f"{model} has {adapter.tower_lack}; use a method that looks at the visual tokens or "
+            "the decoder (divprune, dart, cdpruner-words, sparsevlm), or a LLaVA, Mini-Gemini or "
+            "Video-LLaVA with a CLIP tower"
         )
     if layers:
         _check_windows(adapter, model)

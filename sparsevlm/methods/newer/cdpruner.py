@@ -99,6 +99,12 @@ def loaded(folder: str) -> tuple[Any, Any]:
 
 def image_embeddings(clip: Any, hidden: Tensor) -> Tensor:
     """``[n, channels]`` in CLIP's space of the tower's ``[n, hidden]``."""
+    wide = clip.config.vision_config.hidden_size
+    if hidden.shape[-1] != wide:
+        raise ValueError(
+            f"the model's vision tower has {hidden.shape[-1]} channels and the given CLIP {wide}: "
+            "give clip= the CLIP that the tower comes from"
+        )
     return clip.visual_projection(clip.vision_model.post_layernorm(hidden.float()))
 
 
