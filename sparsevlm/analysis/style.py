@@ -26,13 +26,13 @@ class MethodStyle(NamedTuple):
     """How a method looks in every figure."""
 
     color: str
-    marker: str
+    marker: str | tuple[int, int, int]
     label: str
 
 
 # The palette of Okabe and Ito (2008), safe for the common color-vision deficiencies; markers tell
 # the methods apart without color. Gray for the controls, black for the dense model.
-_LOOKS = {
+_LOOKS: dict[str, tuple[str, str | tuple[int, int, int]]] = {
     "dense": ("#000000", "*"),
     "sparsevlm": ("#D55E00", "o"),
     "sparsevlm-all-text": ("#56B4E9", "P"),
@@ -46,6 +46,13 @@ _LOOKS = {
     "fastv": ("#0072B2", "s"),
     "pdrop": ("#009E73", "^"),
     "tome": ("#E69F00", "v"),
+    "divprune": ("#6A3D9A", "8"),
+    "visionzip": ("#A6761D", (4, 1, 0)),
+    "dart": ("#1B7837", (3, 1, 0)),
+    "cdpruner": ("#E7298A", (5, 0, 180)),
+    "cdpruner-words": ("#F781BF", (5, 2, 0)),
+    "holov": ("#A50026", (6, 1, 0)),
+    "vispruner": ("#08519C", (8, 1, 0)),
     "random": ("#999999", "x"),
     "uniform": ("#666666", "+"),
     "pooled": ("#BBBBBB", "X"),

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from sparsevlm.core.interface import PruningContext
 from sparsevlm.core.tower import Tower
-from sparsevlm.runtime.adapter import Adapter
+from sparsevlm.runtime.adapter import Adapter, abilities
 from sparsevlm.runtime.layout import SampleLayout
 
 Tables = tuple[Tensor, Tensor]
@@ -214,6 +214,29 @@ def final_norm(decoder: Any, hidden: Tensor) -> Tensor:
     norm = getattr(decoder, "norm", None) or decoder.final_layernorm
     where = norm.weight.device
     return norm(hidden if where.type == "meta" else hidden.to(where)).to(hidden.device)
+
+
+def keys_from_zero(keys: Tensor, tables: Tables, decoder: Any) -> Tensor:
+    """Keys of a sample as if its first token had position 0, ``[tokens, heads, head_dim]``.
+
+    A call without position ids counts padding, which attention does not notice and the size of a
+    key's parts does.
+
+    Parameters
+    ----------
+    keys
+        ``[heads, tokens, head_dim]`` after RoPE.
+    tables
+        Cosines and sines of its tokens, ``[tokens, head_dim]``.
+    decoder
+        That makes them. What rotates in another way than Llama does is left as it is.
+    """
+    keys = keys.transpose(0, 1)
+    if "gravity" not in abilities(decoder):
+        return keys
+    cos, sin = (table[:1] for table in tables)
+    first, second = keys.chunk(2, dim=-1)
+    return keys * cos + torch.cat([second, -first], dim=-1) * sin
 
 
 def without_cache(arguments: dict) -> dict:

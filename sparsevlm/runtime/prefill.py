@@ -12,7 +12,7 @@ from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Adapter, Grid
 from sparsevlm.runtime.attention import QueriesKeys
-from sparsevlm.runtime.context import Looks, context_of, final_norm
+from sparsevlm.runtime.context import Looks, context_of, final_norm, keys_from_zero
 from sparsevlm.runtime.layout import SampleLayout
 from sparsevlm.runtime.segments import LayerSegment, Positions, causal_mask, real_tokens
 from sparsevlm.runtime.trace import Decision, SampleTrace, sample_trace
@@ -144,7 +144,9 @@ class Prefill:
             final_norm=lambda hidden: final_norm(self.decoder, hidden),
             tower=lambda: self.looks.tower(number),
             question=lambda: self.looks.question(number, len(self.samples)),
-            _keys=lambda: announced().key[number, :, start:].transpose(0, 1),
+            _keys=lambda: keys_from_zero(
+                announced().key[number, :, start:], segment.tables_of(number, start), self.decoder
+            ),
             static=self.static,
         )
         selection = self._decide(context)

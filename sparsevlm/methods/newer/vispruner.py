@@ -90,6 +90,6 @@ def without_duplicates(features: Tensor, residual: Tensor, count: int) -> Tensor
         even, odd = residual[::2], residual[1::2]
         score = (unit[even] @ unit[odd].T).max(dim=1).values
         order = score.argsort(descending=True, stable=True)
-        removed = min(REMOVED, len(residual) - count, len(even))
+        removed = min(REMOVED, len(residual) - count)
         residual = torch.cat([even[order[removed:]], odd])
     return residual
