@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from types import SimpleNamespace
+
 import pytest
 import torch
 from golden_data import FOLDER, arrays, cases
@@ -21,8 +24,8 @@ from transformers import (
 import sparsevlm as sv
 from sparsevlm.core.interface import PruningContext
 from sparsevlm.core.schedule import PruningStage
-from sparsevlm.core.tower import Tower
 from sparsevlm.methods.newer import cdpruner, dart, divprune, holov, visionzip, vispruner
+from sparsevlm.models.tower import TowerView
 from sparsevlm.runtime import layout
 
 SPAN = (35, 35 + 576)
@@ -51,21 +54,24 @@ def stage(count: int, layer: int = -1) -> tuple[PruningStage]:
     return (PruningStage(layer, count),)
 
 
-def context(visual: torch.Tensor, **known) -> PruningContext:
+def context(visual: torch.Tensor, text=None, layer=-1, **seen) -> PruningContext:
     """A picture before any stage; what is not given is not looked at."""
     missing = dict.fromkeys(
-        ("text", "grid", "inputs_text", "attention_rows", "prompt_key", "rotary_visual",
+        ("grid", "inputs_text", "attention_rows", "prompt_key", "rotary_visual",
          "rotary_text", "attention_mean")
     )  # fmt: skip
     return PruningContext(**{
-        **missing, "layer": -1, "num_layers": 8, "visual": visual, "inputs_visual": visual,
-        "source": torch.arange(len(visual)), "num_visual": len(visual), **known,
+        **missing, "layer": layer, "num_layers": 8, "visual": visual, "inputs_visual": visual,
+        "source": torch.arange(len(visual)), "num_visual": len(visual), "text": text,
+        "seen": SimpleNamespace(**seen),
     })  # fmt: skip
 
 
-def tower(attention, hidden, keys=None, cls=None) -> Tower:
+def tower(attention, hidden, keys=None, cls=None) -> TowerView:
     cls = hidden[:1] if cls is None else cls
-    return Tower(hidden, hidden, attention, hidden if keys is None else keys, cls, (), lambda x: x)
+    return TowerView(
+        hidden, hidden, attention, hidden if keys is None else keys, cls, (), lambda x: x
+    )
 
 
 def sequence(selection, visual: torch.Tensor) -> torch.Tensor:
@@ -124,13 +130,12 @@ def test_dart(case):
     visual, text = slice(first, first + count), slice(first + count, None)
     seen = context(
         states[visual], text=states[text], keys_visual=keys[visual], keys_text=keys[text],
-        before=first, final_norm=norm,
+        before=first, final_norm=norm, layer=1,
     )  # fmt: skip
     pivots = info["pivot_image_token"], info["pivot_text_token"]
     quota = info["max_num_trunction"] or count * (1 - info.get("reduction_ratio", 0))
     asked = int(quota) // sum(pivots) * sum(pivots) + pivots[0]
     pruner = dart.DART(stage(asked, 1), *pivots)
-    object.__setattr__(seen, "layer", 1)
     if "official_result" in info:  # an error there; here all tokens stay, and a warning says so
         with pytest.warns(UserWarning, match="keep 44 visual tokens, and this picture has 36"):
             assert torch.equal(pruner.select(seen).keep, torch.arange(count))
@@ -219,8 +224,8 @@ def tiny(tmp_path_factory):
         key.removeprefix("weights/"): value.float()
         for key, value in found.items() if key.startswith("weights/")
     }  # fmt: skip
-    source = sv_source("tower_tiny")
-    config = CLIPConfig(**source["clip_config"])
+    told = json.loads((FOLDER / "newer/tower_tiny.json").read_text())["source"]
+    config = CLIPConfig(**told["clip_config"])
     clip = CLIPModel(config).eval()
     missing, unexpected = clip.load_state_dict(weights, strict=False)
     assert not unexpected and {name.split(".")[-1] for name in missing} <= {
@@ -249,17 +254,11 @@ def tiny(tmp_path_factory):
     return model, str(folder)
 
 
-def sv_source(name: str) -> dict:
-    import json
-
-    return json.loads((FOLDER / f"newer/{name}.json").read_text())["source"]
-
-
 @pytest.mark.parametrize("case", ["img0", "img1"])
 def test_the_tower_is_looked_at_where_the_official_code_looks(tiny, case):
     """Layer and tensors of every method, from pixels and the question's text on."""
     (model, folder), gold = tiny, arrays("newer/tower_tiny", case)
-    model, given = model, gold["image"][None]
+    given = gold["image"][None]
     ids = torch.tensor([[1, *[4] * 36, 7, 8, 9]])
     seen = []
     layer = model.model.language_model.layers[0]

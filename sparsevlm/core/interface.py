@@ -61,16 +61,8 @@ class PruningContext:
     static
         Whether no shape may depend on values and no value may be read by the host, where the method
         can do without.
-    before
-        Tokens ahead of the visual ones, without padding.
-    keys_visual, keys_text
-        Keys of the layer looked at, after RoPE, each ``[tokens, key_heads, head_dim]``.
-    final_norm
-        The decoder's last norm, a function of ``[tokens, hidden]``.
-    tower
-        Function without arguments; what the vision tower made of the picture: a `core.tower.Tower`.
-    question
-        Function without arguments; the question's text, as `prune` was given it.
+    seen
+        What few methods look at: keys, vision tower, question; see `runtime.context.Seen`.
     """
 
     layer: int
@@ -89,12 +81,7 @@ class PruningContext:
     attention_mean: Callable[[], Tensor]
     cache: dict = field(default_factory=dict)
     static: bool = False
-    before: int = 0
-    keys_visual: Any = None
-    keys_text: Any = None
-    final_norm: Any = None
-    tower: Any = None
-    question: Any = None
+    seen: Any = None
 
     @property
     def num_current(self) -> int:
@@ -135,10 +122,8 @@ class Selection:
         Merged tokens: who is in them, and ``[num_groups, hidden]``.
     anchors
         ``[num_groups]`` index of the token whose place in the sequence (and original position)
-        each vector takes. ``None``: the vectors follow the kept tokens.
-    order
-        ``[num_kept + num_groups]``: the order in which kept tokens and then vectors enter the
-        sequence, where neither anchors nor the default give it. For renumbered positions.
+        each vector takes. ``None``: the vectors follow the kept tokens, or ``order`` sorts both,
+        ``[num_kept + num_groups]``, where positions are renumbered.
     scores
         ``[num_current]``, for the trace. Higher = keep.
     raters
@@ -171,9 +156,8 @@ class Pruner(Protocol):
         Whose tokens a stage reduces in the accounting (`schedule.tokens_per_layer`): ``"this"`` or
         ``"next"``.
     needs_attention
-        Whether `PruningContext.attention_rows` or the layer's keys are used.
-    needs_tower
-        Whether `PruningContext.tower` is used; a pruner without this attribute does not.
+        Whether `PruningContext.attention_rows`, or a layer's keys, are used; ``needs_tower``:
+        whether the vision tower is looked at (not by a pruner that does not say so).
     positions
         ``"renumbered"``: contiguous positions after every stage, and decoding at each layer's own
         cache length. ``"original"``: survivors keep theirs, decoding at the true position.

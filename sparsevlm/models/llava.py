@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.schedule import plain
-from sparsevlm.core.tower import Tower
-from sparsevlm.models.tower import TowerStates, tower_lack, tower_of
+from sparsevlm.models.tower import TowerStates, TowerView, tower_lack, tower_of
 from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
 from sparsevlm.runtime.adapter import Adapter, Grid
 
@@ -35,7 +34,7 @@ class Llava(Adapter):
         """Watch the layer of the vision tower that is projected."""
         self.states.attach(self.base.vision_tower, hook)
 
-    def tower(self, arguments: dict, visual: Tensor, row: int) -> Tower:
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> TowerView:
         """What the vision tower made of this row's image.
 
         Parameters

@@ -4,12 +4,46 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from sparsevlm.core.tower import Tower
+
+@dataclass(frozen=True)
+class TowerView:
+    """What the vision tower made of one picture, in the order of its visual tokens.
+
+    All is of the layer whose output is projected. The n tokens are those of the picture, or of all
+    frames of a video, one frame after another.
+
+    Attributes
+    ----------
+    hidden, features
+        ``[n, channels]`` output of that layer, and what the projector was given. They differ where
+        the model adds something in between (Mini-Gemini's mining).
+    attention
+        ``[heads, n]`` attention of the frame's CLS token, softmax over the whole frame, CLS
+        included.
+    keys
+        ``[n, head_dim]`` keys with bias, not scaled, mean over heads.
+    cls
+        ``[frames, channels]`` output of that layer for the CLS tokens, of which the language model
+        gets none; without rows where they are among its visual tokens.
+    cls_places
+        Indices of the CLS tokens among the visual ones; empty where they are not.
+    project
+        Function that projects ``[rows, channels]`` to what the language model is given.
+    """
+
+    hidden: Tensor
+    features: Tensor
+    attention: Tensor
+    keys: Tensor
+    cls: Tensor
+    cls_places: tuple[int, ...]
+    project: Callable[[Tensor], Tensor]
 
 
 class States(NamedTuple):
@@ -115,7 +149,7 @@ def tower_of(
     *,
     has_cls: bool = False,
     features: Tensor | None = None,
-) -> Tower:
+) -> TowerView:
     """The part of a run that is about one picture.
 
     Parameters
@@ -141,7 +175,7 @@ def tower_of(
     first = 0 if has_cls else 1
     hidden = outputs[:, first:].flatten(0, 1)
     length = outputs.shape[1]
-    return Tower(
+    return TowerView(
         hidden=hidden,
         features=hidden if features is None else features,
         attention=weights[..., first:].flatten(1),

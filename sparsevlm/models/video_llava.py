@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sparsevlm.core.tower import Tower
-from sparsevlm.models.tower import TowerStates, tower_lack, tower_of
+from sparsevlm.models.tower import TowerStates, TowerView, tower_lack, tower_of
 from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
 from sparsevlm.runtime.adapter import Adapter, Grid
 
@@ -42,7 +41,7 @@ class VideoLlava(Adapter):
         for tower in self.towers.values():
             self.states.attach(tower, hook)
 
-    def tower(self, arguments: dict, visual: Tensor, row: int) -> Tower:
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> TowerView:
         """What the vision tower made of this row's image, or of the frames of its video.
 
         Parameters

@@ -9,8 +9,6 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from sparsevlm.core.tower import Tower
-
 Grid = tuple[int, ...]
 
 
@@ -67,8 +65,10 @@ class Adapter(ABC):
             See `attach`.
         """
 
-    def tower(self, arguments: dict, visual: Tensor, row: int) -> Tower:
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> Any:
         """What the vision tower made of this row's picture, where `tower_lack` is empty.
+
+        It is a `sparsevlm.models.tower.TowerView`, or has its attributes.
 
         Parameters
         ----------

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.interface import PruningContext
-from sparsevlm.core.tower import Tower
 from sparsevlm.runtime.adapter import Adapter, abilities
 from sparsevlm.runtime.layout import SampleLayout
 
@@ -25,15 +24,13 @@ class LazyContext(PruningContext):
     ----------
     **known
         Fields of `PruningContext` by name, and what the others are sliced out of (see
-        `context_of`): ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``, ``_keys``,
-        ``_whole_prompt``.
+        `context_of`): ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``, ``_whole_prompt``.
     """
 
     _sample: SampleLayout
     _hidden: Tensor
     _inputs: Callable[[], Tensor]
     _rotary: Callable[[], Tables]
-    _keys: Callable[[], Tensor]
     _whole_prompt: bool
 
     def __init__(self, **known: Any) -> None:
@@ -73,16 +70,6 @@ class LazyContext(PruningContext):
         cos, sin = self._rotary()
         return self._words(cos, self._sample.visual), self._words(sin, self._sample.visual)
 
-    @cached_property
-    def keys_visual(self) -> Tensor:
-        """See `PruningContext`."""
-        return self._keys()[self._sample.columns]
-
-    @cached_property
-    def keys_text(self) -> Tensor:
-        """See `PruningContext`."""
-        return self._words(self._keys(), self._sample.visual)
-
     def _words(self, tokens: Tensor, visual: int) -> Tensor:
         before, first = self._sample.before, self._sample.before + visual
         after = tokens[first : first + self._sample.prompt_text]
@@ -118,13 +105,11 @@ def context_of(
     whole_prompt
         Whether text before the image counts; see `Pruner.text`.
     **known
-        Further fields of `PruningContext`, and ``_keys``: a function that returns the keys of the
-        layer looked at, ``[tokens, key_heads, head_dim]``.
+        Further fields of `PruningContext`.
     """
     columns = sample.columns
     return LazyContext(
         visual=hidden[columns], num_visual=sample.num_visual, cache=sample.cache,
-        before=sample.before,
         attention_rows=lambda raters: rows(columns, raters), attention_mean=lambda: mean(columns),
         _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, _whole_prompt=whole_prompt,
         **known,
@@ -165,7 +150,7 @@ def prompt_key(
 
 
 class Looks:
-    """What the pruner of a prefill may ask about the call beside its tokens.
+    """What a call was given beside its tokens, for a method that asks.
 
     Parameters
     ----------
@@ -182,25 +167,17 @@ class Looks:
         visual: Tensor | None = None,
         questions: Sequence[str] | None = None,
     ) -> None:
-        self._call = adapter, without_cache(arguments or {}), visual
-        self._questions = questions
+        self._adapter, self._visual = adapter, visual
+        self._arguments, self._questions = without_cache(arguments or {}), questions
 
-    def tower(self, row: int) -> Tower:
+    def tower(self, row: int) -> Any:
         """What the vision tower made of the picture of a row."""
-        adapter, arguments, visual = self._known()
-        return adapter.tower(arguments, visual, row)
-
-    def _known(self) -> Any:
-        if self._call[0] is None:
-            raise ValueError(
-                "capture() replays the decoder alone, and this method looks at the vision tower or "
-                "the question's text; leave the block of capture(), or use another method"
-            )
-        return self._call
+        return self._known().tower(self._arguments, self._visual, row)
 
     def question(self, row: int, rows: int) -> str:
         """The question of one of ``rows`` rows; beam search repeats every row."""
-        given = self._known() and self._questions
+        self._known()
+        given = self._questions
         if isinstance(given, str) or not given or rows % len(given):
             raise ValueError(
                 "this method reads the question's own words: give prune(model, pruner, "
@@ -208,35 +185,78 @@ class Looks:
             )
         return given[row * len(given) // rows]
 
+    def _known(self) -> Any:
+        if self._adapter is None:
+            raise ValueError(
+                "capture() replays the decoder alone, and this method looks at the vision tower or "
+                "the question's text; leave the block of capture(), or use another method"
+            )
+        return self._adapter
 
-def final_norm(decoder: Any, hidden: Tensor) -> Tensor:
-    """The last norm of a decoder; `PruningContext.final_norm`."""
-    norm = getattr(decoder, "norm", None) or decoder.final_layernorm
-    where = norm.weight.device
-    return norm(hidden if where.type == "meta" else hidden.to(where)).to(hidden.device)
 
-
-def keys_from_zero(keys: Tensor, tables: Tables, decoder: Any) -> Tensor:
-    """Keys of a sample as if its first token had position 0, ``[tokens, heads, head_dim]``.
-
-    A call without position ids counts padding, which attention does not notice and the size of a
-    key's parts does.
+class Seen:
+    """What few methods look at, of one sample at a stage; computed when asked for.
 
     Parameters
     ----------
-    keys
-        ``[heads, tokens, head_dim]`` after RoPE.
-    tables
-        Cosines and sines of its tokens, ``[tokens, head_dim]``.
+    sample
+        Its layout.
     decoder
-        That makes them. What rotates in another way than Llama does is left as it is.
+        Of the model.
+    keys, tables
+        Functions that return the keys of the layer looked at, ``[heads, tokens, head_dim]`` after
+        RoPE, and cosines and sines of the sample's tokens.
+    tower, question
+        Functions that return `Adapter.tower`, and the text that `prune` was given.
+
+    Attributes
+    ----------
+    before
+        Tokens ahead of the visual ones, without padding.
     """
-    keys = keys.transpose(0, 1)
-    if "gravity" not in abilities(decoder):
-        return keys
-    cos, sin = (table[:1] for table in tables)
-    first, second = keys.chunk(2, dim=-1)
-    return keys * cos + torch.cat([second, -first], dim=-1) * sin
+
+    def __init__(
+        self,
+        sample: SampleLayout,
+        decoder: Any,
+        keys: Callable[[], Tensor],
+        tables: Callable[[], Tables],
+        tower: Callable[[], Any],
+        question: Callable[[], str],
+    ) -> None:
+        self.before, self.tower, self.question = sample.before, tower, question
+        self._sample, self._decoder, self._known, self._tables = sample, decoder, keys, tables
+
+    @cached_property
+    def _keys(self) -> Tensor:
+        """``[tokens, heads, head_dim]``, as if the first token had position 0.
+
+        A call without position ids counts padding, which attention does not notice and the size
+        of a key's parts does. A decoder that rotates in another way than Llama is left as it is.
+        """
+        keys = self._known().transpose(0, 1)
+        if "gravity" not in abilities(self._decoder):
+            return keys
+        cos, sin = (table[:1] for table in self._tables())
+        first, second = keys.chunk(2, dim=-1)
+        return keys * cos + torch.cat([second, -first], dim=-1) * sin
+
+    @property
+    def keys_visual(self) -> Tensor:
+        """``[num_current, key_heads, head_dim]`` of the layer looked at, after RoPE."""
+        return self._keys[self._sample.columns]
+
+    @property
+    def keys_text(self) -> Tensor:
+        """``[num_text, key_heads, head_dim]`` of the text after the image."""
+        first = self._sample.columns.stop
+        return self._keys[first : first + self._sample.prompt_text]
+
+    def final_norm(self, hidden: Tensor) -> Tensor:
+        """The decoder's last norm, of ``[tokens, hidden]``."""
+        norm = getattr(self._decoder, "norm", None) or self._decoder.final_layernorm
+        where = norm.weight.device
+        return norm(hidden if where.type == "meta" else hidden.to(where)).to(hidden.device)
 
 
 def without_cache(arguments: dict) -> dict:

@@ -12,7 +12,7 @@ from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Adapter, Grid
 from sparsevlm.runtime.attention import QueriesKeys
-from sparsevlm.runtime.context import Looks, context_of, final_norm, keys_from_zero
+from sparsevlm.runtime.context import Looks, Seen, context_of
 from sparsevlm.runtime.layout import SampleLayout
 from sparsevlm.runtime.segments import LayerSegment, Positions, causal_mask, real_tokens
 from sparsevlm.runtime.trace import Decision, SampleTrace, sample_trace
@@ -141,11 +141,13 @@ class Prefill:
             whole_prompt=whole,
             rotary=lambda: segment.tables_of(number, start),
             prompt_key=lambda: self.prompt_key(number, inputs()),
-            final_norm=lambda hidden: final_norm(self.decoder, hidden),
-            tower=lambda: self.looks.tower(number),
-            question=lambda: self.looks.question(number, len(self.samples)),
-            _keys=lambda: keys_from_zero(
-                announced().key[number, :, start:], segment.tables_of(number, start), self.decoder
+            seen=Seen(
+                sample,
+                self.decoder,
+                lambda: announced().key[number, :, start:],
+                lambda: segment.tables_of(number, start),
+                lambda: self.looks.tower(number),
+                lambda: self.looks.question(number, len(self.samples)),
             ),
             static=self.static,
         )

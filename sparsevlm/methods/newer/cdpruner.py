@@ -69,8 +69,8 @@ class CDPruner(InputPruner):
         else:
             clip, tokenizer = loaded(self.clip)
             clip.to(context.visual.device)
-            image = image_embeddings(clip, context.tower().hidden)
-            question = context.question().replace(INSTRUCTION, "").strip()
+            image = image_embeddings(clip, context.seen.tower().hidden)
+            question = context.seen.question().replace(INSTRUCTION, "").strip()
             text = text_embeddings(clip, tokenizer(question).input_ids)
         weight = relevance(image, text)
         return Selection(greedy(context.visual, weight, self.count(context)).sort().values)

@@ -61,10 +61,10 @@ class DART(StagedPruner):
         import torch
 
         kept = kept_of(self, context)
-        image = longest(context.keys_visual, min(self.image_pivots, kept))
-        text = longest(context.keys_text, min(self.text_pivots, context.num_text))
-        pivots = in_picking_order(image, text, context.before, context.num_visual)
-        states = context.final_norm(torch.cat([context.visual, context.text]))
+        image = longest(context.seen.keys_visual, min(self.image_pivots, kept))
+        text = longest(context.seen.keys_text, min(self.text_pivots, context.num_text))
+        pivots = in_picking_order(image, text, context.seen.before, context.num_visual)
+        states = context.seen.final_norm(torch.cat([context.visual, context.text]))
         picked = least_similar(states, context.num_current, image, pivots, kept - len(image))
         return Selection(torch.cat([image, *picked]).sort().values)
 

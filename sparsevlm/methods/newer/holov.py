@@ -45,7 +45,7 @@ class HoloV(AtInput):
         count, device = self.count(context), context.visual.device
         if count == context.num_current:
             return Selection(torch.arange(count, device=device))
-        attention = context.tower().attention.float().mean(dim=0)
+        attention = context.seen.tower().attention.float().mean(dim=0)
         sizes = chunk_sizes(context.num_current, self.chunks)
         scores = chunk_scores(context.visual, attention, sizes)
         chosen = choose(attention, sizes, quotas(scores, count))[:count]

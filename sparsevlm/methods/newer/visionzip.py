@@ -41,7 +41,7 @@ class VisionZip(AtInput):
         count = self.count(context)
         if count == context.num_current:
             return Selection(torch.arange(count, device=context.visual.device))
-        tower = context.tower()
+        tower = context.seen.tower()
         contextual = round(count * CONTEXTUAL)
         patches = count - contextual - len(tower.cls)
         if patches < len(tower.cls_places):

@@ -51,7 +51,7 @@ class VisPruner(InputPruner):
         """By attention and features of the tower, before the projector."""
         import torch
 
-        tower, count = context.tower(), self.count(context)
+        tower, count = context.seen.tower(), self.count(context)
         attention = tower.attention.float().mean(dim=0)
         order = attention.argsort(descending=True, stable=True)
         important = int(count * self.important)

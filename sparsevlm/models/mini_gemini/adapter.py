@@ -7,8 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from sparsevlm.core.tower import Tower
-from sparsevlm.models.tower import TowerStates, tower_lack, tower_of
+from sparsevlm.models.tower import TowerStates, TowerView, tower_lack, tower_of
 from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
 from sparsevlm.runtime.adapter import Adapter, Grid
 
@@ -35,7 +34,7 @@ class MiniGemini(Adapter):
     def _note_mined(self, module: object, args: tuple, kwargs: dict) -> None:
         self.mined = args[0]
 
-    def tower(self, arguments: dict, visual: Tensor, row: int) -> Tower:
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> TowerView:
         """What CLIP made of this row's image: of an HD image the whole, then its crops.
 
         Parameters
