@@ -62,7 +62,7 @@ class PruningContext:
         Whether no shape may depend on values and no value may be read by the host, where the method
         can do without.
     seen
-        What few methods look at: keys, vision tower, question; see `runtime.context.Seen`.
+        What few methods look at: keys, vision tower, question; see `runtime.context.Sights`.
     """
 
     layer: int

@@ -194,7 +194,7 @@ class Looks:
         return self._adapter
 
 
-class Seen:
+class Sights:
     """What few methods look at, of one sample at a stage; computed when asked for.
 
     Parameters
