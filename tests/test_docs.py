@@ -269,7 +269,7 @@ def test_the_readme_of_the_recordings_lists_every_file():
     text = PAGES["tests/golden/README.md"]
     folder = ROOT / "tests" / "golden"
     patterns = re.findall(
-        r"`((?:newer/|model|functions|baseline|inputs|weights|prompt)[\w.]*\*?)`", text
+        r"`((?:newer/\w|model|functions|baseline|inputs|weights|prompt)[\w.]*\*?)`", text
     )
     stems = {path.relative_to(folder).as_posix().removesuffix(".json").removesuffix(".safetensors")
              for path in (*folder.iterdir(), *(folder / "newer").iterdir())
