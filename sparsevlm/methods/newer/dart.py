@@ -92,9 +92,9 @@ def in_picking_order(image: Tensor, text: Tensor, before: int, num_visual: int) 
     """
     positions = set()
     for place in image.tolist():
-        positions.add(before + place)
+        positions.add(before + int(place))
     for place in text.tolist():
-        positions.add(before + num_visual + place)
+        positions.add(before + num_visual + int(place))
     # CPython orders a set of small integers by their value modulo the size of its table.
     return [position - before for position in positions]
 

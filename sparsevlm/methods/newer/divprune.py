@@ -60,12 +60,12 @@ def farthest_first(features: Tensor, count: int, repeat: bool = False) -> Tensor
     unit = normalize(features.float(), dim=-1)
     distance = 1 - unit @ unit.T
     # The smallest of a column is the token itself.
-    chosen = distance.kthvalue(min(2, len(unit)), dim=0).values.argmax()
-    gap, order = distance[chosen], [chosen]
+    chosen = distance.kthvalue(min(2, len(unit)), dim=0).values.argmax()[None]
+    gap, order = distance.index_select(0, chosen)[0], [chosen]
     while len(order) < count:
         if not repeat:
             gap = gap.index_fill(0, chosen, -math.inf)
-        chosen = gap.argmax()
-        gap = torch.minimum(gap, distance.index_select(0, chosen[None])[0])
+        chosen = gap.argmax()[None]
+        gap = torch.minimum(gap, distance.index_select(0, chosen)[0])
         order.append(chosen)
-    return torch.stack(order)
+    return torch.cat(order)
