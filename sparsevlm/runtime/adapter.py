@@ -31,8 +31,7 @@ class Adapter(ABC):
     has_mrope
         Whether visual tokens have positions in time, height and width (M-RoPE).
     tower_lack
-        What the model has in place of a vision tower with a CLS token, or is without; empty where
-        `tower` works.
+        What the model has in place of a CLIP vision tower; empty where `tower` works.
     told
         Whether the visual tokens are where the user says, and not where a placeholder is.
     """
@@ -57,23 +56,12 @@ class Adapter(ABC):
         """
 
     def attach_tower(self, hook: Callable) -> None:  # noqa: B027 - see `tower_lack`
-        """Watch what `tower` needs; called for a method that asks for it, after `attach`.
-
-        Parameters
-        ----------
-        hook
-            See `attach`.
-        """
+        """Watch what `tower` needs, for a method that asks for it; after `attach`, and as it."""
 
     def tower(self, arguments: dict, visual: Tensor, row: int) -> Any:
-        """What the vision tower made of this row's picture, where `tower_lack` is empty.
+        """What the vision tower made of a row's picture: `sparsevlm.models.tower.TowerView`.
 
-        It is a `sparsevlm.models.tower.TowerView`, or has its attributes.
-
-        Parameters
-        ----------
-        arguments, visual, row
-            See `pixels`.
+        For ``arguments``, ``visual`` and ``row`` see `pixels`.
         """
         raise ValueError(f"this {type(self).__name__} has {self.tower_lack}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 from zlib import crc32
 
@@ -149,51 +149,6 @@ def prompt_key(
     return key
 
 
-class Looks:
-    """What a call was given beside its tokens, for a method that asks.
-
-    Parameters
-    ----------
-    adapter, arguments, visual
-        See `prompt_key`; none while a prefill is captured, whose graph is of the decoder alone.
-    questions
-        See `sparsevlm.prune`.
-    """
-
-    def __init__(
-        self,
-        adapter: Adapter | None = None,
-        arguments: dict | None = None,
-        visual: Tensor | None = None,
-        questions: Sequence[str] | None = None,
-    ) -> None:
-        self._adapter, self._visual = adapter, visual
-        self._arguments, self._questions = without_cache(arguments or {}), questions
-
-    def tower(self, row: int) -> Any:
-        """What the vision tower made of the picture of a row."""
-        return self._known().tower(self._arguments, self._visual, row)
-
-    def question(self, row: int, rows: int) -> str:
-        """The question of one of ``rows`` rows; beam search repeats every row."""
-        self._known()
-        given = self._questions
-        if isinstance(given, str) or not given or rows % len(given):
-            raise ValueError(
-                "this method reads the question's own words: give prune(model, pruner, "
-                f"questions=[...]) one text for each of the {rows} samples, got {given!r}"
-            )
-        return given[row * len(given) // rows]
-
-    def _known(self) -> Any:
-        if self._adapter is None:
-            raise ValueError(
-                "capture() replays the decoder alone, and this method looks at the vision tower or "
-                "the question's text; leave the block of capture(), or use another method"
-            )
-        return self._adapter
-
-
 class Sights:
     """What few methods look at, of one sample at a stage; computed when asked for.
 
@@ -257,6 +212,59 @@ class Sights:
         norm = getattr(self._decoder, "norm", None) or self._decoder.final_layernorm
         where = norm.weight.device
         return norm(hidden if where.type == "meta" else hidden.to(where)).to(hidden.device)
+
+
+class Looks:
+    """What a call was given beside its tokens, for a method that asks.
+
+    Parameters
+    ----------
+    adapter, arguments, visual
+        See `prompt_key`; none while a prefill is captured, whose graph is of the decoder alone.
+    questions
+        See `sparsevlm.prune`.
+    """
+
+    def __init__(
+        self,
+        adapter: Adapter | None = None,
+        arguments: dict | None = None,
+        visual: Tensor | None = None,
+        questions: Sequence[str] | None = None,
+    ) -> None:
+        self._adapter, self._visual = adapter, visual
+        self._arguments, self._questions = without_cache(arguments or {}), questions
+
+    def tower(self, row: int) -> Any:
+        """What the vision tower made of the picture of a row."""
+        return self._known().tower(self._arguments, self._visual, row)
+
+    def question(self, row: int, rows: int) -> str:
+        """The question of one of ``rows`` rows; beam search repeats every row."""
+        self._known()
+        given = self._questions
+        if isinstance(given, str) or not given or rows % len(given):
+            raise ValueError(
+                "this method reads the question's own words: give prune(model, pruner, "
+                f"questions=[...]) one text for each of the {rows} samples, got {given!r}"
+            )
+        return given[row * len(given) // rows]
+
+    def at(
+        self, row: int, rows: int, sample: SampleLayout, decoder: Any, keys: Callable[[], Tensor],
+        tables: Callable[[], Tables],
+    ) -> Sights:  # fmt: skip
+        """What can be looked at of one of ``rows`` rows; see `Sights` for the others."""
+        tower, question = partial(self.tower, row), partial(self.question, row, rows)
+        return Sights(sample, decoder, keys, tables, tower, question)
+
+    def _known(self) -> Any:
+        if self._adapter is None:
+            raise ValueError(
+                "capture() replays the decoder alone, and this method looks at the vision tower or "
+                "the question's text; leave the block of capture(), or use another method"
+            )
+        return self._adapter
 
 
 def without_cache(arguments: dict) -> dict:
