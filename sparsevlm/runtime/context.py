@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any
 from zlib import crc32
 
@@ -149,38 +149,82 @@ def prompt_key(
     return key
 
 
+class Looks:
+    """What a call was given beside its tokens, for a method that asks.
+
+    Parameters
+    ----------
+    adapter, arguments, visual
+        See `prompt_key`; none while a prefill is captured, whose graph is of the decoder alone.
+    questions
+        See `sparsevlm.prune`.
+    """
+
+    def __init__(
+        self, adapter: Any = None, arguments: dict | None = None, visual: Any = None,
+        questions: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
+        self._adapter, self._visual = adapter, visual
+        self._arguments, self._questions = without_cache(arguments or {}), questions
+
+    def tower(self, row: int) -> Any:
+        """What the vision tower made of the picture of a row."""
+        return self._known().tower(self._arguments, self._visual, row)
+
+    def question(self, row: int) -> str:
+        """The question of a row; beam search repeats every row."""
+        self._known()
+        given, rows = self._questions, len(self._visual)
+        if isinstance(given, str) or not given or rows % len(given):
+            raise ValueError(
+                "this method reads the question's own words: give prune(model, pruner, "
+                f"questions=[...]) one text for each of the {rows} samples, got {given!r}"
+            )
+        return given[row * len(given) // rows]
+
+    def _known(self) -> Any:
+        if self._adapter is None:
+            raise ValueError(
+                "capture() replays the decoder alone, and this method looks at the vision tower or "
+                "the question's text; leave the block of capture(), or use another method"
+            )
+        return self._adapter
+
+
 class Sights:
     """What few methods look at, of one sample at a stage; computed when asked for.
 
     Parameters
     ----------
+    looks, row
+        Of the call, and which row the sample is.
     sample
         Its layout.
-    decoder
-        Of the model.
-    keys, tables
-        Functions that return the keys of the layer looked at, ``[heads, tokens, head_dim]`` after
-        RoPE, and cosines and sines of the sample's tokens.
-    tower, question
-        Functions that return `Adapter.tower`, and the text that `prune` was given.
-
-    Attributes
-    ----------
-    before
-        Tokens ahead of the visual ones, without padding.
+    decoder, segment
+        Of the model, and its tokens' positions.
+    found
+        Function that returns queries and keys of the layer looked at.
     """
 
     def __init__(
-        self,
-        sample: SampleLayout,
-        decoder: Any,
-        keys: Callable[[], Tensor],
-        tables: Callable[[], Tables],
-        tower: Callable[[], Any],
-        question: Callable[[], str],
-    ) -> None:
-        self.before, self.tower, self.question = sample.before, tower, question
-        self._sample, self._decoder, self._known, self._tables = sample, decoder, keys, tables
+        self, looks: Looks, row: int, sample: SampleLayout, decoder: Any, found: Callable,
+        segment: Any,
+    ) -> None:  # fmt: skip
+        self._looks, self._row, self._sample, self._decoder = looks, row, sample, decoder
+        self._found, self._segment = found, segment
+
+    @property
+    def before(self) -> int:
+        """Tokens ahead of the visual ones, without padding."""
+        return self._sample.before
+
+    def tower(self) -> Any:
+        """See `Adapter.tower`."""
+        return self._looks.tower(self._row)
+
+    def question(self) -> str:
+        """The text that `prune` was given."""
+        return self._looks.question(self._row)
 
     @cached_property
     def _keys(self) -> Tensor:
@@ -189,10 +233,11 @@ class Sights:
         A call without position ids counts padding, which attention does not notice and the size
         of a key's parts does. A decoder that rotates in another way than Llama is left as it is.
         """
-        keys = self._known().transpose(0, 1)
+        start = self._segment.length - self._sample.tokens
+        keys = self._found().key[self._row, :, start:].transpose(0, 1)
         if "gravity" not in abilities(self._decoder):
             return keys
-        cos, sin = (table[:1] for table in self._tables())
+        cos, sin = (table[:1] for table in self._segment.tables_of(self._row, start))
         first, second = keys.chunk(2, dim=-1)
         return keys * cos + torch.cat([second, -first], dim=-1) * sin
 
@@ -212,59 +257,6 @@ class Sights:
         norm = getattr(self._decoder, "norm", None) or self._decoder.final_layernorm
         where = norm.weight.device
         return norm(hidden if where.type == "meta" else hidden.to(where)).to(hidden.device)
-
-
-class Looks:
-    """What a call was given beside its tokens, for a method that asks.
-
-    Parameters
-    ----------
-    adapter, arguments, visual
-        See `prompt_key`; none while a prefill is captured, whose graph is of the decoder alone.
-    questions
-        See `sparsevlm.prune`.
-    """
-
-    def __init__(
-        self,
-        adapter: Adapter | None = None,
-        arguments: dict | None = None,
-        visual: Tensor | None = None,
-        questions: Sequence[str] | None = None,
-    ) -> None:
-        self._adapter, self._visual = adapter, visual
-        self._arguments, self._questions = without_cache(arguments or {}), questions
-
-    def tower(self, row: int) -> Any:
-        """What the vision tower made of the picture of a row."""
-        return self._known().tower(self._arguments, self._visual, row)
-
-    def question(self, row: int, rows: int) -> str:
-        """The question of one of ``rows`` rows; beam search repeats every row."""
-        self._known()
-        given = self._questions
-        if isinstance(given, str) or not given or rows % len(given):
-            raise ValueError(
-                "this method reads the question's own words: give prune(model, pruner, "
-                f"questions=[...]) one text for each of the {rows} samples, got {given!r}"
-            )
-        return given[row * len(given) // rows]
-
-    def at(
-        self, row: int, rows: int, sample: SampleLayout, decoder: Any, keys: Callable[[], Tensor],
-        tables: Callable[[], Tables],
-    ) -> Sights:  # fmt: skip
-        """What can be looked at of one of ``rows`` rows; see `Sights` for the others."""
-        tower, question = partial(self.tower, row), partial(self.question, row, rows)
-        return Sights(sample, decoder, keys, tables, tower, question)
-
-    def _known(self) -> Any:
-        if self._adapter is None:
-            raise ValueError(
-                "capture() replays the decoder alone, and this method looks at the vision tower or "
-                "the question's text; leave the block of capture(), or use another method"
-            )
-        return self._adapter
 
 
 def without_cache(arguments: dict) -> dict:

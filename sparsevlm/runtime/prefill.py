@@ -12,7 +12,7 @@ from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Adapter, Grid
 from sparsevlm.runtime.attention import QueriesKeys
-from sparsevlm.runtime.context import Looks, context_of
+from sparsevlm.runtime.context import Looks, Sights, context_of
 from sparsevlm.runtime.layout import SampleLayout
 from sparsevlm.runtime.segments import LayerSegment, Positions, causal_mask, real_tokens
 from sparsevlm.runtime.trace import Decision, SampleTrace, sample_trace
@@ -141,14 +141,7 @@ class Prefill:
             whole_prompt=whole,
             rotary=lambda: segment.tables_of(number, start),
             prompt_key=lambda: self.prompt_key(number, inputs()),
-            seen=self.looks.at(
-                number,
-                len(self.samples),
-                sample,
-                self.decoder,
-                lambda: announced().key[number, :, start:],
-                lambda: segment.tables_of(number, start),
-            ),
+            seen=Sights(self.looks, number, sample, self.decoder, announced, segment),
             static=self.static,
         )
         selection = self._decide(context)
