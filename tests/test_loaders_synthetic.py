@@ -17,7 +17,7 @@ from sparsevlm.benchmarks.loaders.layout import LETTER_ANSWER, SHORT_ANSWER
 from sparsevlm.benchmarks.uploads import UPLOADS, write_upload
 from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.uploads import scored_again, write_uploads
+from sparsevlm.evaluation.results.uploads import scored_again, write_uploads
 
 ENDS = {name: SHORT_ANSWER for name in ("gqa", "mme", "pope", "textvqa")} | {
     name: LETTER_ANSWER for name in ("mmbench", "scienceqa", "seed")

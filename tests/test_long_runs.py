@@ -8,10 +8,11 @@ from dataclasses import replace
 import pytest
 from untrained import Hungry, python, quiet
 
+from sparsevlm.evaluation.asking import _models
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.failures import OpenSamplesError
 from sparsevlm.evaluation.results.store import RunError, Store
-from sparsevlm.evaluation.workers import _models, execute_run
+from sparsevlm.evaluation.workers import execute_run
 
 PROFILE = replace(
     get_profile("mini"), benchmarks=("pope",), samples_per_benchmark=8, methods=("sparsevlm",),

@@ -17,6 +17,7 @@ import pytest
 from untrained import quiet
 
 from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.evaluation.answer import answer
 from sparsevlm.evaluation.backends import MiniatureBackend
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import RunBusyError, RunError, Store
@@ -27,7 +28,7 @@ from sparsevlm.evaluation.runs import (
     missing_runs,
     plan_runs,
 )
-from sparsevlm.evaluation.workers import answer, execute_run
+from sparsevlm.evaluation.workers import execute_run
 
 PROFILE = replace(
     get_profile("mini"),
@@ -205,7 +206,7 @@ def test_a_batch_that_was_half_kept_is_answered_whole_and_a_kept_one_not_again(
         batches.append(len(questions))
         return answer(model, builder, questions, *rest, **how)
 
-    monkeypatch.setattr("sparsevlm.evaluation.workers.answer", watched)
+    monkeypatch.setattr("sparsevlm.evaluation.asking.answer", watched)
     rows = [{**row, "batch": 4} for row in uninterrupted[run].predictions]
     with store.writing(run, [row["id"] for row in rows]) as writer:
         writer.append([rows[1], rows[4], rows[5]])  # a part of the first batch, all of the second

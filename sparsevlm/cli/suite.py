@@ -29,6 +29,8 @@ from sparsevlm.paper.notebooks import declared_parameters, notebooks_of, source_
 from sparsevlm.paper.page import Page, open_page
 from sparsevlm.paper.parameters import from_text
 
+SHOWN_FIRST = "figure_6"  # the figure with which README opens
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -172,7 +174,11 @@ def run_plan(
     progress : bool
         Show bars on standard error.
     """
-    outcome, todo = Outcome(), []
+    outcome = Outcome()
+    # Those that read no answers come first, so that there is something to look at.
+    free = [notebook for notebook in plan.notebooks if not notebook.records]
+    free.sort(key=lambda notebook: notebook.name != SHOWN_FIRST)
+    _execute_due(free, plan, outcome, jobs, force, say, progress)
     if runs and plan.runs:
         try:
             backend = backend_of(plan.profile.model)
@@ -180,7 +186,18 @@ def run_plan(
         except RunError as error:
             left = len(missing_runs(plan.runs, plan.store))
             outcome.failed[f"{left} of {len(plan.runs)} runs"] = str(error)
-    for notebook in plan.notebooks:
+    reading = [notebook for notebook in plan.notebooks if notebook.records]
+    _execute_due(reading, plan, outcome, jobs, force, say, progress)
+    return outcome
+
+
+def _execute_due(
+    notebooks: Sequence[NotebookRun], plan: Plan, outcome: Outcome, jobs: int, force: bool,
+    say: Callable[[str], None], progress: bool,
+) -> None:  # fmt: skip
+    """Execute those of the notebooks whose inputs changed and are there; note the others."""
+    todo = []
+    for notebook in notebooks:
         if not force and notebook.is_done():
             outcome.current.append(notebook.name)
             say(f"{notebook.name}: up to date, {relative(notebook.output('.html'))}")
@@ -189,7 +206,6 @@ def run_plan(
         else:
             todo.append(notebook)
     _execute_all(todo, outcome, min(jobs, len(todo)), say, progress)
-    return outcome
 
 
 def missing_reason(notebook: NotebookRun, plan: Plan) -> str:

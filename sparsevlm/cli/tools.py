@@ -41,7 +41,7 @@ def upload(
 ) -> int:
     """Write finished answers as the files that official scorers and servers take."""
     from sparsevlm.evaluation.backends import default_data
-    from sparsevlm.evaluation.uploads import write_uploads
+    from sparsevlm.evaluation.results.uploads import write_uploads
 
     plan = plan_of(chosen_profile(profile), only)
     written = write_uploads(plan.runs, plan.store, folder, Path(default_data()))
@@ -57,7 +57,7 @@ def score(
 ) -> int:
     """Score finished answers to MMBench again, read by another version of its rules."""
     from sparsevlm.benchmarks import get_benchmark
-    from sparsevlm.evaluation.uploads import scored_again
+    from sparsevlm.evaluation.results.uploads import scored_again
 
     try:
         get_benchmark("mmbench", reading)

@@ -80,7 +80,10 @@ def run_all(
     ):
         try:
             with starting_deaf():
-                running = {pool.submit(_execute, run, store, backend): run for run in runs}
+                running = {
+                    pool.submit(_execute, group, store, backend): group
+                    for group in groups_of(runs, jobs)
+                }
             _follow(running, outcome, done, bar)
         except BaseException:  # Ctrl-C too: workers end after their batch, and keep it
             stop.set()
@@ -89,34 +92,54 @@ def run_all(
     return outcome
 
 
-def _follow(running: dict[Future, EvaluationRun], outcome: PoolOutcome, done, bar: tqdm) -> None:
-    """Update the progress bar until every run has ended; raise what concerns all of them."""
-    total, open_futures = len(running), set(running)
+def groups_of(runs: Sequence[EvaluationRun], jobs: int) -> list[tuple[EvaluationRun, ...]]:
+    """Return the runs that ask the same questions together, those with most to ask first.
+
+    A worker that has such a group computes once what its runs have in common. There are groups for
+    all of `jobs` workers, if there are as many runs.
+    """
+    groups: dict[tuple, list[EvaluationRun]] = {}
+    for run in runs:
+        groups.setdefault(run.questions, []).append(run)
+    most = -(-len(runs) // jobs)
+    parts = [tuple(g[i : i + most]) for g in groups.values() for i in range(0, len(g), most)]
+    return sorted(parts, key=lambda part: -sum(run.num_samples for run in part))
+
+
+def _follow(
+    running: dict[Future, tuple[EvaluationRun, ...]], outcome: PoolOutcome, done, bar: tqdm
+) -> None:
+    """Update the progress bar until every group has ended; raise what concerns all of them."""
+    ended_runs, open_futures = 0, set(running)
+    total = sum(map(len, running.values()))
     bar.set_description(f"0/{total} runs")
     while open_futures:
         ended, open_futures = wait(open_futures, POLL_SECONDS, "FIRST_COMPLETED")
         bar.update(done.value - bar.n)
         for future in ended:
             _note(running[future], future, outcome)
-        bar.set_description(f"{total - len(open_futures)}/{total} runs", refresh=False)
+            ended_runs += len(running[future])
+        bar.set_description(f"{ended_runs}/{total} runs", refresh=False)
 
 
-def _note(run: EvaluationRun, future: Future, outcome: PoolOutcome) -> None:
+def _note(group: Sequence[EvaluationRun], future: Future, outcome: PoolOutcome) -> None:
     try:
-        kind, content = future.result()
+        stopped, unfinished = future.result()
     except BrokenProcessPool:
         raise RunError(
             "a worker process died (killed, or out of memory); what was answered is kept. "
             "Run the same command again, with fewer --jobs if memory is short"
         ) from None
-    if kind == "stopped":
-        raise RunError(content)
-    if kind == "failed":
-        outcome.failed[f"run {run.title}"] = content
-    elif kind == "open":
-        outcome.unfinished += content
-    elif kind == "busy":
-        outcome.busy.append(run)
+    if stopped:
+        raise RunError(stopped)
+    for run in group:
+        kind, content = unfinished.get(run.id, ("done", None))
+        if kind == "failed":
+            outcome.failed[f"run {run.title}"] = content
+        elif kind == "open":
+            outcome.unfinished += content
+        elif kind == "busy":
+            outcome.busy.append(run)
 
 
 @contextmanager
@@ -151,7 +174,7 @@ def starting_deaf() -> Iterator[None]:
 _shared: tuple = ()  # the counter of samples, and the event that ends the worker
 
 
-class _Stopped(Exception):
+class _Stopped(RunError):
     """The parent ends the run."""
 
 
@@ -174,28 +197,33 @@ def _end_with_parent() -> None:
     os._exit(1)
 
 
-def _execute(run: EvaluationRun, store: Store, backend: EvalBackend) -> tuple[str, object]:
-    """Execute one run; return how it ended, with what the parent needs to know."""
+def _execute(
+    group: Sequence[EvaluationRun], store: Store, backend: EvalBackend
+) -> tuple[str, dict[str, tuple[str, object]]]:
+    """Execute runs; return what stopped all of them, or by id how those ended that are not done.
+
+    What is returned is plain data: not every exception can be sent to another process.
+    """
     import torch
     from transformers.utils import logging
 
-    from sparsevlm.evaluation.workers import execute_run
+    from sparsevlm.evaluation.workers import execute_together
 
     torch.set_num_threads(1)
     logging.disable_progress_bar()  # the parent shows one
     try:
-        execute_run(run, store, backend, _report)
-    except OpenSamplesError as error:
-        return "open", error.runs
-    except RunBusyError:
-        return "busy", None
+        unfinished = execute_together(group, store, backend, _report)
     except (RunError, OSError) as error:
-        return "stopped", str(error)
-    except _Stopped:
-        return "stopped", "stopped"
-    except Exception:
-        return "failed", traceback.format_exc().strip().splitlines()[-1]
-    return "done", None
+        return str(error), {}
+    return "", {run.id: _told(error) for run, error in unfinished.items()}
+
+
+def _told(error: Exception) -> tuple[str, object]:
+    if isinstance(error, OpenSamplesError):
+        return "open", error.runs
+    if isinstance(error, RunBusyError):
+        return "busy", None
+    return "failed", traceback.format_exception_only(error)[-1].strip()
 
 
 def _report(samples: int) -> None:
@@ -203,4 +231,4 @@ def _report(samples: int) -> None:
     with done.get_lock():
         done.value += samples
     if stop.is_set():
-        raise _Stopped
+        raise _Stopped("stopped")

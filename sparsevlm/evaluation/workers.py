@@ -1,28 +1,19 @@
-"""Answering the questions of a run, batch by batch; pool.py does it in worker processes."""
+"""Executing runs that ask the same questions, side by side; pool.py does it in worker processes."""
 
 from __future__ import annotations
 
-import gc
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing
 from functools import lru_cache
-from typing import TYPE_CHECKING
-
-import torch
 
 from sparsevlm.benchmarks import Sample, get_benchmark
-from sparsevlm.evaluation.answer import InputError, answer, inputs_on
+from sparsevlm.evaluation.asking import Asking, Report
 from sparsevlm.evaluation.backends import EvalBackend
 from sparsevlm.evaluation.results import provenance
-from sparsevlm.evaluation.results.failures import Failure, OpenSamplesError, RunError
-from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json
+from sparsevlm.evaluation.results.failures import OpenSamplesError, RunBusyError, RunError
+from sparsevlm.evaluation.results.run import EvaluationRun, Record
 from sparsevlm.evaluation.results.store import Store, Writer
-from sparsevlm.evaluation.vision_cache import forget_vision, remember_vision
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
-
-Report = Callable[[int], None]  # called with the number of samples just done
+from sparsevlm.evaluation.shared_prefix import SharedPrefix
 
 
 def execute_run(run: EvaluationRun, store: Store, backend: EvalBackend, report: Report) -> Record:
@@ -36,18 +27,81 @@ def execute_run(run: EvaluationRun, store: Store, backend: EvalBackend, report: 
         The weights, samples or pruner at hand are not those that the run names; the model does not
         fit into memory; or the store refuses (see `Store.writing`).
     """
+    for error in execute_together([run], store, backend, report).values():
+        raise error
+    return store.load(run)
+
+
+def execute_together(
+    runs: Sequence[EvaluationRun], store: Store, backend: EvalBackend, report: Report
+) -> dict[EvaluationRun, Exception]:
+    """Execute runs that ask the same questions: every batch for all of them, then the next.
+
+    What they compute alike is computed once a batch (`SharedPrefix`).
+
+    Returns
+    -------
+    dict of Exception
+        Of the runs that are not finished, why: `OpenSamplesError`, `RunBusyError`, or an error of
+        the code that answers. None of these stops another run.
+
+    Raises
+    ------
+    RunError, OSError
+        What concerns all of them; see `execute_run`.
+    """
+    unfinished: dict[EvaluationRun, Exception] = {}
+    depths = {run: _unpruned_layers(run, backend) for run in runs}
+    # The deeper first: what a run drops early would push out what the others have in common.
+    order = sorted(runs, key=depths.__getitem__, reverse=True)
+    shared_layers = depths[order[1]] if len(runs) > 1 else 0
+    with SharedPrefix(shared_layers) as shared, ExitStack() as opened:
+        steps = {
+            run: opened.enter_context(closing(_execute(run, store, backend, report, shared)))
+            for run in order
+        }
+        while steps:
+            for run in list(steps):
+                try:
+                    next(steps[run])
+                except StopIteration:
+                    del steps[run]
+                except (OpenSamplesError, RunBusyError) as error:
+                    unfinished[run] = error
+                    del steps[run]
+                except (RunError, OSError):
+                    raise
+                except Exception as error:
+                    unfinished[run] = error
+                    del steps[run]
+    return unfinished
+
+
+def _unpruned_layers(run: EvaluationRun, backend: EvalBackend) -> int:
+    """Number of decoder layers that see all visual tokens."""
+    sizes = backend.sizes(run.model)
+    pruner = sizes.pruner(run.method, run.tokens, run.layers)
+    stages = (layer for layer in range(-1, sizes.layers) if pruner.prunes_after(layer))
+    return next(stages, sizes.layers - 1) + 1
+
+
+def _execute(
+    run: EvaluationRun, store: Store, backend: EvalBackend, report: Report, shared: SharedPrefix
+) -> Iterator[None]:
+    """Answer what is open of a run and finish it; pauses after every batch."""
     samples = _samples(backend, run, store)
     with store.writing(run, [sample.id for sample in samples]) as writer:
         _take_over(run, samples, writer, store, backend)
         report(len(writer.rows))
         if len(writer.rows) < len(samples):
             writer.start_session(provenance.collect())
-            failures = _Asking(run, backend, writer, report).ask(samples)
-            if failures:
-                writer.leave_open(failures, _versions(backend, run, samples))
-                raise OpenSamplesError([(run, failures)])
+            asking = Asking(run, backend, writer, report, shared)
+            yield from asking.ask(samples)
+            if asking.failures:
+                writer.leave_open(asking.failures, _versions(backend, run, samples))
+                raise OpenSamplesError([(run, asking.failures)])
         rows = [writer.rows[sample.id] for sample in samples]
-        return writer.finish(get_benchmark(run.benchmark).score(rows))
+        writer.finish(get_benchmark(run.benchmark).score(rows))
 
 
 def _take_over(
@@ -71,108 +125,6 @@ def _versions(
     return {sample.id: backend.version(run.model, [sample]) for sample in samples}
 
 
-class _Asking:
-    """Answers the open samples of a run, in smaller batches where memory is short.
-
-    Parameters
-    ----------
-    run, backend, writer, report
-        See `execute_run`.
-    """
-
-    def __init__(
-        self, run: EvaluationRun, backend: EvalBackend, writer: Writer, report: Report
-    ) -> None:
-        self._run, self._backend = run, backend
-        self._writer, self._report = writer, report
-        self._size = run.batch
-        self._failures: dict[str, Failure] = {}
-
-    def ask(self, samples: Sequence[Sample]) -> tuple[Failure, ...]:
-        """Answer all that is open, and return what could not be."""
-        _ready(self._backend, self._run)
-        for batch in _batches(samples, self._run.batch):
-            # A batch that was half kept is answered whole again, so that its padding, and with it
-            # the last digits of every number, are those of a run that was never stopped. Rows of
-            # a smaller batch, as a broken image leaves them, are replaced then.
-            start = 0
-            while start < len(batch):
-                part = [s for s in batch[start : start + self._size] if s.id not in self._failures]
-                if not self._open_ids(part) or self._is_settled(part):
-                    start += self._size
-        return tuple(self._failures.values())
-
-    def _open_ids(self, part: Sequence[Sample]) -> set[str]:
-        return {sample.id for sample in part} - self._writer.rows.keys()
-
-    def _is_settled(self, part: Sequence[Sample]) -> bool:
-        """Answer and keep a part of a batch; False asks for another try, smaller or without some.
-
-        After every False the size or the number of samples left is smaller.
-        """
-        try:
-            rows = _answer_rows(self._run, part, self._backend)
-        except InputError as error:
-            self._leave_out_unreadable(part, error)
-            return False
-        except Exception as error:
-            if not _is_out_of_memory(error):
-                raise
-            reason = str(error).strip().partition("\n")[0]
-        else:
-            self._keep(rows, self._open_ids(part))
-            return True
-        self._shrink(part, reason)  # here, because the error holds the tensors of its frames
-        return False
-
-    def _keep(self, rows: Sequence[dict], open_ids: set[str]) -> None:
-        kept = self._writer.rows
-        self._writer.append(
-            [r for r in rows if r["id"] in open_ids or kept[r["id"]]["batch"] != r["batch"]]
-        )
-        self._report(len(open_ids))
-
-    def _leave_out_unreadable(self, part: Sequence[Sample], error: InputError) -> None:
-        model, builder, _ = _ready(self._backend, self._run)
-        before = len(self._failures)
-        for sample in part:
-            try:
-                inputs_on(
-                    model, builder, [sample.question], _media(self._backend, self._run, [sample])
-                )
-            except InputError as reason:
-                self._fail(sample, str(reason))
-            except MemoryError:  # it is asked again without those
-                continue
-        if len(self._failures) == before:
-            raise error  # each can be read alone, so it is not the images
-
-    def _shrink(self, part: Sequence[Sample], reason: str) -> None:
-        _free_memory(_ready(self._backend, self._run)[0])
-        if len(part) == 1:
-            self._fail(
-                part[0],
-                f"memory runs out even when it is asked alone ({reason}); end other programs, "
-                "take fewer --jobs, or a larger machine",
-            )
-            return
-        self._size = len(part) // 2
-        self._writer.note(
-            {"kind": "out of memory", "samples": [s.id for s in part], "reason": reason,
-             "batch": len(part), "smaller_batch": self._size}
-        )  # fmt: skip
-
-    def _fail(self, sample: Sample, reason: str) -> None:
-        failure = Failure(sample.id, sample.media, reason)
-        self._failures[sample.id] = failure
-        self._writer.note({"kind": "no answer", **failure.to_json()})
-
-
-def _batches(samples: Sequence[Sample], size: int) -> Iterator[Sequence[Sample]]:
-    for start in range(0, len(samples), size):
-        yield samples[start : start + size]
-
-
 def _samples(backend: EvalBackend, run: EvaluationRun, store: Store) -> list[Sample]:
     samples, version = _versioned_samples(
         backend, run.model, run.benchmark, run.num_samples, run.seed
@@ -191,103 +143,3 @@ def _samples(backend: EvalBackend, run: EvaluationRun, store: Store) -> list[Sam
 def _versioned_samples(backend: EvalBackend, model: str, benchmark: str, n: int, seed: int):
     samples = backend.samples(model, benchmark, n, seed)
     return samples, backend.version(model, samples)
-
-
-def _answer_rows(run: EvaluationRun, batch: Sequence[Sample], backend: EvalBackend) -> list[dict]:
-    """Return one row per sample: what the pruned model says, and what it cost."""
-    start = time.perf_counter()
-    model, builder, pruner = _ready(backend, run)
-    answers = answer(
-        model,
-        builder,
-        [sample.question for sample in batch],
-        _media(backend, run, batch),
-        pruner,
-        max_new_tokens=run.max_new_tokens,
-    )
-    seconds = (time.perf_counter() - start) / len(batch)
-    return [
-        {
-            **sample.to_json(),
-            "prompt": said.prompt,
-            "prediction": said.text,
-            "tokens_in": list(said.trace.tokens_in),
-            "tokens_out": list(said.trace.tokens_out),
-            "text_tokens": said.num_text,
-            "seconds": round(seconds, 6),
-            "batch": len(batch),
-        }
-        for sample, said in zip(batch, answers, strict=True)
-    ]
-
-
-def _media(backend: EvalBackend, run: EvaluationRun, batch: Sequence[Sample]) -> list:
-    try:
-        return list(backend.media(run.model, batch))
-    except (OSError, ValueError) as error:
-        raise InputError(str(error)) from error
-
-
-def _ready(backend: EvalBackend, run: EvaluationRun):
-    model, builder = _loaded(backend, run.model, run.revision, run)
-    pruner = backend.sizes(run.model).pruner(run.method, run.tokens, run.layers)
-    if canonical_json(pruner.to_json()) != run.pruner:
-        raise RunError(
-            f"{run.method!r} has other settings than {run.title} names; plan the runs again"
-        )
-    return model, builder, pruner
-
-
-_models: dict = {}
-
-
-def _loaded(backend: EvalBackend, model: str, revision: str, run: EvaluationRun):
-    """Return model and builder, loaded once per process and kept until others are asked for."""
-    key = (repr(backend), model, revision, run.dtype, run.attention, run.device)
-    if key not in _models:
-        if backend.revision(model) != revision:
-            raise RunError(
-                f"the weights of {model!r} have changed since {run.title} was named; "
-                "plan the runs again"
-            )
-        _models.clear()
-        loaded = _load(backend, run)
-        remember_vision(loaded[0])
-        _models[key] = loaded
-    return _models[key]
-
-
-def _load(backend: EvalBackend, run: EvaluationRun):
-    try:
-        return backend.load(run.model, dtype=run.dtype, attention=run.attention, device=run.device)
-    except Exception as error:
-        if not _is_out_of_memory(error):
-            raise
-        raise RunError(
-            f"not enough memory to load {run.model!r} on {run.device} ({error}); end other "
-            "programs, take fewer --jobs, or load it in 4 bits (docs/a100.md)"
-        ) from None
-
-
-# In the words of torch's allocators for CUDA and the CPU (Linux, Windows) and of cuBLAS. Only the
-# first has an exception of its own, and not on every way.
-_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "ALLOC_FAILED")
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory, the GPU's or the machine's, ran out."""
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
-        return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
-
-
-def _free_memory(model: PreTrainedModel) -> None:
-    """Forget kept vision features and return unused memory to the device.
-
-    Call it outside of the ``except`` block: while an error is handled, its traceback holds the
-    tensors of every frame.
-    """
-    forget_vision(model)
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

@@ -102,6 +102,12 @@ class EvaluationRun:
         return digest(canonical_json(named))
 
     @property
+    def questions(self) -> tuple:
+        """What is equal in two runs that ask one model the same, in the same batches."""
+        asked = (self.benchmark, self.samples, self.num_samples, self.seed, self.batch)
+        return (self.model, self.revision, self.dtype, self.attention, self.device, *asked)
+
+    @property
     def title(self) -> str:
         """For people: "pope, sparsevlm at 64 tokens"."""
         budget = "" if self.tokens is None else f" at {self.tokens} tokens"
