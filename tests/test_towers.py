@@ -11,6 +11,7 @@ from contract.cases import FAMILIES
 
 import sparsevlm as sv
 from sparsevlm.core.interface import Selection
+from sparsevlm.evaluation.shared_prefix import SharedPrefix
 
 
 @dataclass(frozen=True)
@@ -81,15 +82,16 @@ def test_attention_is_that_of_the_towers_own_layer(name):
 
 def test_a_remembered_output_is_looked_at_like_a_new_one():
     """Evaluation keeps what a tower puts out; its layers do not run again."""
-    from sparsevlm.evaluation.vision_cache import remember_vision
-
     family = FAMILIES["llava"]
     model, inputs = family.fresh(), family.inputs()
     want = [seen.attention for _, seen in looked(model, inputs)[0]]
-    remember_vision(model)
-    other = {**inputs, "pixel_values": -inputs["pixel_values"]}
-    for _ in range(2):
-        for made, same in ((inputs, True), (other, False)):
+    other, runs = {**inputs, "pixel_values": -inputs["pixel_values"]}, []
+    with SharedPrefix(layers=1) as shared:
+        shared.install(model)
+        model.model.vision_tower.encoder.register_forward_hook(lambda *_: runs.append(1))
+        for made, same in ((inputs, True), (other, False), (inputs, True)):
+            family.logits(model, made)  # as a method that does not look
             for attention, (given, seen) in zip(want, looked(model, made)[0], strict=True):
                 check(given, seen)
                 assert torch.allclose(seen.attention, attention) == same
+    assert len(runs) == 6, "looked at twice for each pair of runs"

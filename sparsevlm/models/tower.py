@@ -82,7 +82,7 @@ class TowerStates:
     """The last run of each tower that is watched.
 
     What is looked at are the hidden states that a tower puts out, and not what its layers do: an
-    output that is remembered (`evaluation.vision_cache`) has them too.
+    output that is remembered (`evaluation.shared_prefix`) has them too.
 
     Parameters
     ----------
