@@ -24,7 +24,7 @@ MYPY ?= mypy
 reproduce test bench: export OMP_NUM_THREADS ?= 2
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help reproduce rehearse test lint types lab train figures claims site bench check lock clean distclean
+.PHONY: help reproduce rehearse test lint types lab train figures verify claims site bench check lock clean distclean
 .DEFAULT_GOAL := help
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo "make types       check the types of core, runtime, methods and models (needs mypy)"
 	@echo "make lab         open JupyterLab here, with notebooks/explore.ipynb"
 	@echo "make figures     draw every table and figure again, from the results that are there"
+	@echo "make verify      score the shipped answers again, and compute a random part of them again"
 	@echo "make claims      write artifacts/CLAIMS.md from the results that are there"
 	@echo "make site        write figures, claims and notebooks as web pages to artifacts/PROFILE/site"
 	@echo "make bench       measure what pruning costs beyond the smaller model it leaves"
@@ -67,6 +68,9 @@ rehearse: $(STAMP)
 train: $(STAMP)
 	$(PY) -m training.train --name $(MINIATURE)
 	$(PY) -m training.card --name $(MINIATURE)
+
+verify: $(STAMP)
+	$(SPARSEVLM) verify
 
 claims: $(STAMP)
 	$(SPARSEVLM) claims

@@ -88,6 +88,8 @@ def test_a_row_per_stage_shows_what_the_method_saw_and_did(found):
     assert "after layer 3" in texts and "7 kept, 1 merged, 4 dropped" in texts
     assert "attention of: green, hourglass" in texts
     assert "left ✓" in [text.get_text() for axes in figure.axes for text in axes.texts]
+    figure = attention_drawing.draw_stages(stages, with_answer=False)
+    assert not [text for axes in figure.axes for text in axes.texts if "✓" in text.get_text()]
 
 
 @pytest.mark.parametrize(

@@ -67,7 +67,7 @@ def save(figure, folder):
 @pytest.mark.filterwarnings("ignore:no font on this machine")
 def test_any_text_is_drawn_anywhere(tmp_path):
     """Also where no function of ours has seen it: in titles, labels, legends and at ticks."""
-    fig, rows = plt.subplots(len(HOSTILE), figsize=style.figure_size(2, 20.0))
+    fig, rows = plt.subplots(len(HOSTILE), figsize=(6.75, 20.0))
     for text, axes in zip(HOSTILE, rows, strict=True):
         axes.plot([1, 2], label=f"a {text}")
         axes.set_title(text)
@@ -119,7 +119,7 @@ def test_a_font_of_this_machine_that_draws_it_joins_those_of_the_figures(tmp_pat
     font.save(tmp_path / "probe.ttf")
     font_manager.fontManager.addfont(tmp_path / "probe.ttf")
     try:
-        fig, axes = plt.subplots(figsize=style.figure_size(1, 2.0))
+        fig, axes = plt.subplots(figsize=(3.25, 2.0))
         early = fig.suptitle(NAN)
         assert shortened(NAN) == NAN
         survivors.draw_words(axes, [NAN], [], 0.0, 0.5)

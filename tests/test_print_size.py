@@ -11,6 +11,7 @@ from itertools import combinations
 import matplotlib
 import pytest
 from fabricated import SHAPE, fabricate, narrowed
+from test_tour import walk
 
 matplotlib.use("Agg")
 
@@ -20,8 +21,20 @@ from matplotlib.transforms import Bbox  # noqa: E402
 
 from sparsevlm.analysis import study, style  # noqa: E402
 from sparsevlm.cli.app import main  # noqa: E402
+from sparsevlm.evaluation.loaded import load_model  # noqa: E402
 from sparsevlm.evaluation.profiles import get_profile  # noqa: E402
-from sparsevlm.paper.extras import efficiency, efficiency_drawing, miniature_validity, significance  # noqa: E402  # noqa: E402
+from sparsevlm.explorer import explore  # noqa: E402
+from sparsevlm.explorer.color_map import MODES, ColorChoice  # noqa: E402
+from sparsevlm.explorer.lesson import WHITE  # noqa: E402
+from sparsevlm.paper.extras import (  # noqa: E402
+    attention_drawing,
+    attention_maps,
+    efficiency,
+    efficiency_drawing,
+    miniature_validity,
+    significance,
+    tour,
+)  # fmt: skip
 from sparsevlm.paper.figures import figure_7_drawing  # noqa: E402
 
 SKILL = {
@@ -40,7 +53,11 @@ OTHERS = {
     "miniature_attention": lambda: miniature_validity.draw_attention(evidence()),
     "miniature_price": lambda: miniature_validity.draw_price(evidence()),
     "miniature_separation": lambda: significance.draw(significance.frame(significance.read())),
+    "attention_maps_stages": lambda: attention_drawing.draw_stages(maps().stages),
+    "attention_maps_layers": lambda: attention_drawing.draw_layers(maps()),
 }
+TOUR = ("question", "rating", "choice", "groups", "sequence", "answers")
+EXPLORED = ("status", "lost", "score", "attention", "methods", "caution")
 
 
 def home(name):
@@ -83,7 +100,29 @@ def computed(name):
     return home(name).measure(get_profile("mini").limited(4))
 
 
+@cache
+def maps():
+    return attention_maps.measure(get_profile("mini").limited(4))
+
+
+@cache
+def toured():
+    return walk(tour.measure("mini"), load_model(get_profile("mini")))[1]
+
+
+@cache
+def explored():
+    return explore()
+
+
 def figure_of(name):
+    kind, _, part = name.partition(" ")
+    if kind == "tour":
+        return toured()[part]()
+    if kind == "explore":
+        explored().choice = ColorChoice(part if part in MODES else "status")
+        explored().change(question="what is the zebra ?" if part == "caution" else WHITE)
+        return explored().comparison() if part == "methods" else explored().figure()
     if name in OTHERS:
         return OTHERS[name]()
     if name in STUDIES:
@@ -122,12 +161,18 @@ def drawn_texts(figure, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("width", style.COLUMN_INCHES.values())
-@pytest.mark.parametrize("name", [*STUDIES, *COMPUTED, *OTHERS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *STUDIES, *COMPUTED, *OTHERS, *(f"tour {part}" for part in TOUR),
+        *(f"explore {part}" for part in EXPLORED),
+    ],
+)  # fmt: skip
 def test_texts_are_large_apart_and_whole_and_panels_in_order(name, width, tmp_path, monkeypatch):
     style.OUTPUT.width = width
     figure = figure_of(name)
     texts = drawn_texts(figure, tmp_path, monkeypatch)
-    assert figure.get_figwidth() == pytest.approx(width) and len(texts) > 5
+    assert figure.get_figwidth() == pytest.approx(width) and len(texts) > 4
     small = [(text, size) for text, size, _ in texts if size < style.SMALLEST]
     page = figure.get_figwidth() * 72, figure.get_figheight() * 72
     cut = [

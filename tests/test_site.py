@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import nbformat
 import pytest
+from explorer.browser import Browser, find_chromium
+from nbconvert import HTMLExporter
 from PIL import Image
 from test_claims import without_records
 
@@ -134,3 +139,45 @@ def test_a_new_site_replaces_the_old_one(folders):
     assert build(folders).read_bytes() == before
     assert not (index.parent / "stale.html").exists()
     assert not (index.parent.parent / "site.partial").exists()
+
+
+def executed(code: str = "print(1)  # " + 90 * "x") -> str:
+    """An executed notebook with long code, a wide table, a figure and a paragraph."""
+    picture = io.BytesIO()
+    Image.new("RGB", (1012, 450), "white").save(picture, "PNG")
+    cells = "".join(f"<td>{n}.0 [9.0, 11.0]</td>" for n in range(20))
+    table = f"<table><caption>{30 * 'of a '}</caption><tr>{cells}</tr></table>"
+    shown = [
+        {"image/png": base64.b64encode(picture.getvalue()).decode()}, {"text/html": table},
+        {"text/markdown": 40 * "word "},
+    ]  # fmt: skip
+    v4 = nbformat.v4
+    cell = v4.new_code_cell(code, outputs=[v4.new_output("display_data", data) for data in shown])
+    notebook = v4.new_notebook(cells=[v4.new_markdown_cell("# A heading " * 5), cell])
+    return HTMLExporter().from_notebook_node(notebook)[0]
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="there is no chromium here")
+def test_a_phone_moves_no_page_sideways_and_reads_every_figure(folders, tmp_path):
+    (folders["artifacts"] / "mini" / "figure_1.html").write_text(executed())
+    site_folder = build(folders).parent
+    browser = Browser(tmp_path)
+    try:
+        browser.size(390, 844)
+        for page in ("index.html", "claims.html", "notebooks/figure_1.html"):
+            browser.open(f"file://{site_folder / page}")
+            browser.until(f"location.pathname.endsWith('{page}') && !!document.querySelector('h1')")
+            assert browser.js("document.documentElement.scrollWidth") <= 390, page
+        # A figure and code are as large as on paper, and move by themselves; so does a table.
+        assert browser.js("document.querySelector('.jp-OutputArea-output img').width") == 640
+        for box in (".jp-OutputArea-output:has(img)", ".jp-InputArea-editor", "table"):
+            found = "((n) => n.scrollWidth > n.clientWidth && getComputedStyle(n).overflowX)"
+            assert browser.js(f"{found}(document.querySelector('{box}'))") == "auto", box
+        assert browser.js("document.querySelector('caption').getBoundingClientRect().right") <= 390
+        browser.open(f"file://{site_folder / 'claims.html'}")
+        browser.until("!!document.querySelector('table.claims')")
+        cells = "[...document.querySelectorAll('table.claims td')]"
+        right = f"Math.max(...{cells}.map((cell) => cell.getBoundingClientRect().right))"
+        assert browser.js(right) <= 390, "a claim is a card"
+    finally:
+        browser.close()

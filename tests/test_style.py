@@ -31,7 +31,7 @@ MARKER = get_profile("mini").marker
 def figure():
     with matplotlib.rc_context():
         style.use_style()
-        fig, axes = plt.subplots(figsize=style.figure_size(1, 2.0))
+        fig, axes = plt.subplots(figsize=(3.25, 2.0))
         axes.plot([64, 192], [80, 90])
         axes.set_xlabel("visual tokens")
         yield fig
@@ -114,15 +114,6 @@ def test_an_unknown_profile_is_refused(figure, tmp_path):
     with pytest.raises(ValueError, match="unknown profile"):
         style.save_figure(figure, "probe", "maxi", folder=tmp_path)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_figure_sizes():
-    assert style.figure_size(1, 2.0) == (3.25, 2.0)
-    width, height = style.figure_size(2)
-    assert width == 6.75 and 1.6 < width / height < 1.63
-    for wrong in ({"columns": 3}, {"height": 0}, {"height": -1}):
-        with pytest.raises(ValueError, match="must be"):
-            style.figure_size(**wrong)
 
 
 # --- The data that is plotted ------------------------------------------------------------------

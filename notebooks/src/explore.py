@@ -20,6 +20,7 @@ question: str = ""  # the first one listed with the sample
 method: str = "sparsevlm"
 tokens: int | None = None  # budget, mean over layers of the tokens left; None: 64 of 576
 session: str = ""  # a session.json.gz that someone shared
+width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %% jupyter={"source_hidden": true}
 from sparsevlm.explorer import explore, is_live

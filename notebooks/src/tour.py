@@ -54,8 +54,9 @@ display(tour.shaded_words(data, relevance, rating), tour.say("raters", data, rel
 # %% [markdown]
 # ## 2. How do they choose?
 #
-# By looking. The model has run its first layers, and in the last of them every rater attended to
-# every visual token. The matrix **P** holds this attention, mean over the heads.
+# By looking. The model has run as far as its first **stage**, after which tokens will go. In the
+# layer before it every rater attended to every visual token, and the matrix **P** holds this
+# attention, mean over the heads: dark where a rater looks.
 
 # %%
 from sparsevlm.core import scoring
@@ -69,7 +70,8 @@ files = page.save(tour_drawing.draw_rating(data, P, scores), "scores", data.tabl
 # ## 3. How many stay, and which?
 #
 # The budget says how many tokens stay; the scores say which. Of those that would go the best 30 %
-# get a second chance.
+# get a second chance. In the picture a kept patch is outlined, a recycled one blue, a dropped one
+# pale.
 
 # %%
 from sparsevlm.core import recycling, schedule, sparsity
@@ -113,17 +115,21 @@ files = page.save(tour_drawing.draw_sequence(data, len(keep), len(left)), "seque
 # ## 6. And again, deeper in the model
 #
 # What the text has read in one layer it carries to the next, so ever less of the picture has to
-# stay. A merged token is a token like any other: it can be kept or merged again.
+# stay. A merged token is a token like any other: it can be kept or merged again. From left to
+# right: what is there before a stage, where the raters look, what is left, and what is lost.
 
 # %%
 from sparsevlm.paper.extras import attention_drawing, attention_maps
 
 display(tour.say("stages", data))
 looked = attention_maps.StageAttention(data.run, data.run.raters)
-files = page.save(attention_drawing.draw_stages(looked), "life", attention_maps.stage_table(looked))
+figure = attention_drawing.draw_stages(looked, with_answer=False)
+files = page.save(figure, "life", attention_maps.stage_table(looked))
 
 # %% [markdown]
-# ## 7. The same question, dense and pruned, end to end
+# ## 7. Is the answer still right?
+#
+# The same question, end to end: to the **dense** model, which keeps all tokens, and to the pruned.
 
 # %%
 from sparsevlm.analysis.observe import ask_example

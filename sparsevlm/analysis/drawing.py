@@ -10,7 +10,7 @@ import numpy as np
 
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, Results
-from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, figure_size, use_style
+from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, use_style
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.profiles import Profile
 
@@ -42,11 +42,11 @@ def panels(rows: int, columns: int, height: float, **options: object) -> tuple[F
     use_style()
     if OUTPUT.columns == 2:
         return plt.subplots(
-            rows, columns, figsize=figure_size(2, height), squeeze=False, **options
+            rows, columns, figsize=(OUTPUT.width, height), squeeze=False, **options
         )  # fmt: skip
     across = rows if rows > 1 else min(2, (columns + 1) // 2)
     down = -(-rows * columns // across)
-    size = figure_size(2, 0.3 + 0.85 * down * height / rows)
+    size = OUTPUT.width, 0.3 + 0.85 * down * height / rows
     fig, grid = plt.subplots(down, across, figsize=size, squeeze=False, **options)
     if rows > 1:
         return fig, grid.T

@@ -41,8 +41,8 @@ class Canvas:
     width, height : float
         In inches, for two columns of a paper.
     parts : sequence of (left, top, right, bottom)
-        What stays together in one column: there the parts follow each other like words. A figure
-        that is wider than `OUTPUT` and has none is refused.
+        What stays together in one column, where the parts of a figure that is wider than `OUTPUT`
+        follow each other like words.
     """
 
     def __init__(
@@ -63,8 +63,6 @@ class Canvas:
 
     def _flow(self, parts: Sequence[tuple[float, ...]]) -> float:
         """Find a place for every part; returns the height of all."""
-        if not parts:
-            raise ValueError("this figure is for two columns only; leave the width at 6.75")
         at, top, low = 0.0, 0.0, 0.0
         for left, upper, right, lower in parts:
             if at and at + right - left > OUTPUT.width + 0.01:
@@ -209,20 +207,6 @@ def count_of_target(axes: Axes, one: AskedExample, stage: int, text: str, **how:
         axes.text(1, how.pop("y", -0.03), text, transform=axes.transAxes, **how)
 
 
-def question_lines(one: AskedExample, characters: int, most: int = 99) -> list[list[int]]:
-    """Break a question into lines of so many characters, as positions in the text.
-
-    There are at most `most` lines; the last of them takes the rest.
-    """
-    lines: list[list[int]] = [[]]
-    for index in one.asked:
-        used = sum(len(shortened(one.words[i])) + 1 for i in [*lines[-1], index]) - 1
-        if lines[-1] and used > characters and len(lines) < most:
-            lines.append([])
-        lines[-1].append(index)
-    return lines
-
-
 def draw_line(axes: Axes, one: AskedExample, line: Sequence[int], y: float, size: float,
               room: int = 99) -> None:  # fmt: skip
     """Write some words, raters in color; smaller, then cut, if more characters than `room`."""
@@ -235,8 +219,8 @@ def draw_line(axes: Axes, one: AskedExample, line: Sequence[int], y: float, size
 
 def draw_relevance(
     axes: Axes, words: Sequence[str], values: Sequence[float], boxed: Sequence[int],
-    size: float = 6.5, bar: float = 0.16,
-) -> np.ndarray:  # fmt: skip
+    bar: float, size: float = 6.5,
+) -> None:  # fmt: skip
     """Write words in lines from the bottom of the axes, on boxes shaded by value, under bars.
 
     Parameters
@@ -248,15 +232,10 @@ def draw_relevance(
         the mean.
     boxed : sequence of int
         Words with a frame in the color of the raters, and with their value in digits.
-    size : float
-        In points.
     bar : float
         Height of a bar of 1, in inches.
-
-    Returns
-    -------
-    ndarray
-        ``[words, 3]`` left and right edge of every box, and the foot of its bar, in inches.
+    size : float
+        In points.
     """
     words, figure = [shortened(word) for word in words], axes.figure
     box = axes.get_position()
@@ -270,7 +249,9 @@ def draw_relevance(
         probe.remove()
         if at and at + width > wide:
             at = 0.0
-            places = [(*edges, low - bar - 0.1 - size * 0.03) for *edges, low in places]
+            places = [
+                (*edges, low - bar * max(values) - 0.1 - size * 0.03) for *edges, low in places
+            ]
         places.append((at, at + width, foot))
         at += width + size * 0.0035
     places = np.array(places)
@@ -294,4 +275,3 @@ def draw_relevance(
         if rates:
             axes.text(x, foot - bar * values[index] - 0.01, f"{values[index]:.2f}",
                       size=SMALLEST, ha="center", va="bottom")  # fmt: skip
-    return places

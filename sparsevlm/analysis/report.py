@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -9,8 +10,10 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import markupsafe
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, select_autoescape
+from markupsafe import Markup
 
 from sparsevlm.analysis import study, tables
 from sparsevlm.analysis.study import OURS, PaperNumbers, Results
@@ -29,10 +32,21 @@ TEMPLATES = Path(__file__).with_name("templates")
 @cache
 def templates(folder: Path = TEMPLATES) -> Environment:
     """Return the jinja2 templates of a folder; what goes into HTML is escaped."""
-    return Environment(
+    known = Environment(
         loader=FileSystemLoader(folder), trim_blocks=True, lstrip_blocks=True,
         keep_trailing_newline=True, autoescape=select_autoescape(("html.j2",), default=False),
     )  # fmt: skip
+    known.filters["inline"] = _inline
+    return known
+
+
+def _inline(markdown: str) -> Markup:
+    """Bold, emphasis and code of a paragraph as HTML; of a link its text."""
+    text = str(markupsafe.escape(" ".join(markdown.split())))
+    text = re.sub(r"\[([^]]+)\]\(([^)]+)\)", r"\1", text)
+    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
+    text = re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", text)
+    return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text))
 
 
 @dataclass(frozen=True)

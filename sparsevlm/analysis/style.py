@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparsevlm.analysis.survivors import make_drawable
 from sparsevlm.evaluation.paths import ROOT
@@ -110,7 +110,7 @@ class Output:
     Attributes
     ----------
     width : float
-        In inches, one of `COLUMN_INCHES`. A figure made for one column stays as wide as that.
+        In inches, one of `COLUMN_INCHES`.
     formats : sequence of str
         Of `FORMATS` and `TABLE_FORMATS`; "csv" is also the data of a figure.
     svg_text : bool
@@ -140,24 +140,6 @@ def use_style() -> None:
     matplotlib.rcParams.update(_RC)
 
 
-def figure_size(columns: Literal[1, 2] = 1, height: float | None = None) -> tuple[float, float]:
-    """Return (width, height) in inches, for one or two columns of a paper.
-
-    Parameters
-    ----------
-    columns : 1 or 2
-        3.25 or 6.75 inches wide, but not wider than `OUTPUT`.
-    height : float, optional
-        In inches; by default the width over the golden ratio.
-    """
-    if columns not in COLUMN_INCHES:
-        raise ValueError(f"columns must be 1 or 2, got {columns!r}")
-    if height is not None and not height > 0:
-        raise ValueError(f"height must be positive inches, got {height!r}")
-    width = min(COLUMN_INCHES[columns], OUTPUT.width)
-    return width, height if height is not None else width / 1.618
-
-
 def folder_of(profile: Profile, folder: str | Path = "figures") -> Path:
     """Return where the figures of a profile go, which git ignores."""
     return OUTPUT.folder or ROOT / folder / profile.slug
@@ -177,7 +159,7 @@ def save_figure(
     Parameters
     ----------
     fig : matplotlib.figure.Figure
-        Saved at its own size: make it with `figure_size`. Its label, where it has one, goes into
+        Saved at its own size: make it as wide as `OUTPUT`. Its label, where it has one, goes into
         the metadata as "about".
     name : str
         The file name without an extension.

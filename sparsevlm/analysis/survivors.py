@@ -128,11 +128,11 @@ def shadow(image: Image, strength: float = 0.4) -> np.ndarray:
 
 
 def draw_scale(axes: Axes, largest: float, color: Colormap, label: str = "") -> None:
-    """Draw what the shades of a map mean: its square roots from 0 to `largest`, in percent."""
+    """Draw what the shades of a map mean: square roots from 0 to `largest` and more, in percent."""
     axes.imshow(np.sqrt(np.linspace(0, 1, 256))[None], cmap=color, vmin=0, vmax=1, aspect="auto",
                 extent=(0, 100 * largest, 0, 1))  # fmt: skip
     bare(axes)
-    axes.set_xticks([0, 100 * largest], ["0", f"{100 * largest:.2g} %"])
+    axes.set_xticks([0, 100 * largest], ["0", f"≥ {100 * largest:.2g} %"])
     axes.tick_params(axis="x", length=0, pad=1.5, labelsize=6)
     left, right = axes.get_xticklabels()
     left.set_ha("left")
@@ -146,6 +146,24 @@ def bare(axes: Axes) -> None:
     axes.set_yticks([])
     for spine in axes.spines.values():
         spine.set(visible=True, color="#bbbbbb", linewidth=0.5)
+
+
+def word_lines(
+    words: Sequence[str], characters: int, places: Sequence[int] | None = None, most: int = 99
+) -> list[list[int]]:
+    """Break words, or those at `places`, into lines of so many characters, as their indices.
+
+    There are at most `most` lines; the last of them takes the rest. A full stop or question mark
+    does not begin a line.
+    """
+    lines: list[list[int]] = [[]]
+    for index in range(len(words)) if places is None else places:
+        used = sum(len(shortened(words[i])) + 1 for i in [*lines[-1], index]) - 1
+        used -= 2 * (words[index] in "?.!")
+        if lines[-1] and used > characters and len(lines) < most:
+            lines.append([])
+        lines[-1].append(index)
+    return lines
 
 
 def shortened(text: str, characters: int = ROOM) -> str:
@@ -203,7 +221,7 @@ def _is_drawn(character: str) -> bool:
     from matplotlib import font_manager
 
     chosen = matplotlib.rcParams["font.family"]
-    fonts = [font_manager.findfont(name) for name in chosen]
+    fonts = [font_manager.findfont(font_manager.FontProperties(family=[name])) for name in chosen]
     if character.isascii() or any(ord(character) in _characters(path) for path in fonts):
         return True
     for font in sorted(font_manager.fontManager.ttflist, key=lambda font: (font.name, font.fname)):

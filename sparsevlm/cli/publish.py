@@ -1,7 +1,7 @@
 """What the repository shows, taken from a finished run of the profile "mini": for maintainers.
 
 A run writes to `figures/mini/`, `artifacts/` and `results/`, which git ignores. `sparsevlm publish`
-copies figures and tables to `figures/` and writes CLAIMS.md.
+copies figures and tables to `figures/` and writes CLAIMS.md and data/answers.jsonl.xz.
 """
 
 from __future__ import annotations
@@ -12,15 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sparsevlm.cli.suite import Plan
-from sparsevlm.evaluation.paths import FIGURES, ROOT
+from sparsevlm.evaluation.paths import FIGURES, ROOT, relative
 from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.evaluation.results.shipped import SHIPPED, write_answers
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims.collect import collect
 from sparsevlm.paper.claims.file import PUBLISHED
 
 
 def publish(plan: Plan, say: Callable[[str], object] = print) -> None:
-    """Replace the figures and the claims that the repository shows.
+    """Replace the figures, claims and answers that the repository shows.
 
     Parameters
     ----------
@@ -48,7 +49,8 @@ def publish(plan: Plan, say: Callable[[str], object] = print) -> None:
     for target, source in shown.items():
         shutil.copyfile(source, target)
     write_text(PUBLISHED, claims_page.page(collect()))
-    say(f"figures/: {len(shown)} files; CLAIMS.md")
+    write_answers(map(plan.store.load, plan.runs), SHIPPED)
+    say(f"figures/: {len(shown)} files; CLAIMS.md; {relative(SHIPPED)}: {len(plan.runs)} runs")
 
 
 def _outputs(stamp: Path) -> list[Path]:

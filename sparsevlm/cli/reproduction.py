@@ -42,6 +42,9 @@ def reproduce(
     parameters: Parameters = None,
     jobs: Jobs = None,
     shard: Shard = None,
+    shipped: Annotated[
+        bool, flag("--shipped", "take the answers in data/ that this very code has given")
+    ] = False,
     dry_run: Annotated[bool, flag("--dry-run", "say what would run")] = False,
 ) -> int:
     """Run what is missing: evaluation runs, then the notebooks that changed."""
@@ -53,6 +56,10 @@ def reproduce(
     whole = not (only or model or limit or shard or parameters)
     if shard:
         plan = suite.shard(plan, *map(int, shard.split("/")))
+    if shipped:
+        from sparsevlm.evaluation.results.shipped import take_shipped
+
+        print(f"taken from data/: {take_shipped(plan.runs, plan.store)} of {len(plan.runs)} runs")
     if dry_run:
         print("\n".join(plan.due()))
         return DONE
@@ -132,6 +139,17 @@ def publish() -> int:
 
     replace(plan_of(chosen_profile("mini"), ()))
     return DONE
+
+
+@app.command()
+def verify(
+    batches: Annotated[int, count("how many batches are computed again")] = 20,
+    seed: Annotated[int, option("of the draw", "N")] = 0,
+) -> int:
+    """Score the shipped answers again, and compute some of them again."""
+    from sparsevlm.cli.verify import verify as agree
+
+    return DONE if agree(batches, seed) else FAILED
 
 
 @app.command()

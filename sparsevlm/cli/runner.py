@@ -22,6 +22,7 @@ from sparsevlm.evaluation.paths import ARTIFACTS, DATA, ROOT, relative
 from sparsevlm.evaluation.plan import package_digest
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import canonical_json, digest
+from sparsevlm.evaluation.results.shipped import SHIPPED
 from sparsevlm.paper.notebooks import PARAMETERS_TAG, SOURCES, generate, source_cells
 from sparsevlm.paper.page import Page
 
@@ -71,7 +72,8 @@ class NotebookRun:
         choices = {"parameters": dict(self.page.parameters), "records": sorted(self.records)}
         parts: list[str | bytes] = [self.source.read_bytes(), canonical_json(choices)]
         parts += [part for path in self.verdicts for part in (path.name, path.read_bytes())]
-        for path in sorted(path for path in DATA.rglob("*") if path.is_file()):
+        # The shipped answers are no input: a notebook reads its own.
+        for path in sorted(p for p in DATA.rglob("*") if p.is_file() and p != SHIPPED):
             parts += [relative(path), path.read_bytes()]
         return digest(package_digest(), (ROOT / "requirements.lock").read_bytes(), *parts)
 

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment
-from markupsafe import Markup, escape
 
 from sparsevlm.analysis.report import templates
 from sparsevlm.evaluation.paths import ARTIFACTS, FIGURES
@@ -144,18 +143,8 @@ def claims_html(profile: Profile, report: ClaimReport) -> str:
 
 def _templates() -> Environment:
     known = templates(HERE / "templates")
-    known.filters["inline"] = inline
     known.globals["tone"] = lambda verdict, other="open": TONES.get(verdict, other)
     return known
-
-
-def inline(markdown: str) -> Markup:
-    """Return bold, emphasis and code of a notebook's paragraph as HTML; of a link its text."""
-    text = str(escape(" ".join(markdown.split())))
-    text = re.sub(r"\[([^]]+)\]\(([^)]+)\)", r"\1", text)
-    text = re.sub(r"`([^`]+)`", r"<code>\1</code>", text)
-    text = re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", text)
-    return Markup(re.sub(r"\*([^*]+)\*", r"<em>\1</em>", text))
 
 
 def card(source: Path, artifacts: Path, figures: Path) -> NotebookCard:

@@ -52,7 +52,7 @@ class Asking:
     def ask(self, samples: Sequence[Sample]) -> Iterator[None]:
         """Answer all that is open; pauses after every batch."""
         self._shared.install(_ready(self._backend, self._run)[0])
-        for batch in _batches(samples, self._run.batch):
+        for batch in batches_of(samples, self._run.batch):
             # A batch that was half kept is answered whole again, so that its padding, and with it
             # the last digits of every number, are those of a run that was never stopped. Rows of
             # a smaller batch, as a broken image leaves them, are replaced then.
@@ -72,7 +72,7 @@ class Asking:
         After every False the size or the number of samples left is smaller.
         """
         try:
-            rows = _answer_rows(self._run, part, self._backend)
+            rows = answer_rows(self._run, part, self._backend)
         except InputError as error:
             self._leave_out_unreadable(part, error)
             return False
@@ -130,7 +130,7 @@ class Asking:
         self._writer.note({"kind": "no answer", **failure.to_json()})
 
 
-def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
+def batches_of(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
     """Yield at most `size` samples at a time, questions of equal length side by side.
 
     A batch at least half full ends where the length changes, so most need no padding and no mask.
@@ -153,8 +153,16 @@ def _batches(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:
         yield batch
 
 
-def _answer_rows(run: EvaluationRun, batch: Sequence[Sample], backend: EvalBackend) -> list[dict]:
-    """Return one row per sample: what the pruned model says, and what it cost."""
+def answer_rows(run: EvaluationRun, batch: Sequence[Sample], backend: EvalBackend) -> list[dict]:
+    """Return one row per sample: what the pruned model says, and what it cost.
+
+    Raises
+    ------
+    InputError
+        A question or an image cannot be made into inputs.
+    RunError
+        The weights or the pruner are not those that the run names.
+    """
     start = time.perf_counter()
     model, builder, pruner = _ready(backend, run)
     answers = answer(

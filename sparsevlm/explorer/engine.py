@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.loaded import LoadedModel, load_model
 from sparsevlm.evaluation.recording import RecordingPruner
 from sparsevlm.explorer.adjust import AdjustedPruner
@@ -92,7 +93,7 @@ class Engine:
             trace,
             pruned.num_text,
             self._compared(image, question, dense, pruned, adjusted),
-            self._compared(image, question, pruned, dense, _dense_pruner()),
+            self._compared(image, question, pruned, dense, Dense()),
             WordAttention.of(recording, trace.stages[0].raters if trace.stages else ()),
         )
         grid = trace.grid or (1, trace.num_visual)
@@ -152,7 +153,7 @@ class Engine:
         """The dense model's answer; the last one is kept, because the method changes most often."""
         last = self._last_dense
         if last is None or last[0] is not image or last[1] != question:
-            last = image, question, self._ask(image, question, _dense_pruner())
+            last = image, question, self._ask(image, question, Dense())
             self._last_dense = last
         return last[2]
 
@@ -173,9 +174,3 @@ class Engine:
             for token, own_p, other_p in rows
             if token not in tokenizer.all_special_ids
         )
-
-
-def _dense_pruner() -> Pruner:
-    from sparsevlm.core.sparsevlm import Dense
-
-    return Dense()

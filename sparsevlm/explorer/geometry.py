@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import base64
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageDraw
 
-from sparsevlm.explorer.images import ImageInput, image_bytes
+from sparsevlm.explorer.images import ImageInput, packed
 from sparsevlm.methods.grids import Grid, token_cells
 
 if TYPE_CHECKING:
@@ -135,10 +134,9 @@ class Montage:
     rectangles: tuple[Box | None, ...]
 
     def data_url(self) -> str:
-        """The image for a browser."""
-        data = image_bytes(self.image)
-        kind = "png" if data.startswith(b"\x89PNG") else "jpeg"
-        return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+        """The image for a browser: a small one exactly, a large one, a photograph, as JPEG."""
+        kind = "PNG" if max(self.image.size) <= 128 else "JPEG"
+        return f"data:image/{kind.lower()};base64,{packed([self.image], kind)[0]}"
 
 
 def montage(shown: ImageInput, geometry: Geometry, show_padding: bool = False) -> Montage:

@@ -20,20 +20,13 @@ Source = str | Path | Image.Image
 SIDES = (1400, 1000, 700, 500, 350, 250, 175, 125)  # pixels of a picture that has to be smaller
 
 
-def image_bytes(image: Image.Image) -> bytes:
-    """A small image exactly, as PNG; a large one, a photograph, as JPEG."""
-    kind = {"format": "PNG"} if max(image.size) <= 128 else {"format": "JPEG", "quality": 88}
-    buffer = io.BytesIO()
-    image.save(buffer, **kind)
-    return buffer.getvalue()
-
-
-def _packed(frames: Sequence[Image.Image], **kind: object) -> list[str]:
-    packed = []
+def packed(frames: Sequence[Image.Image], kind: str) -> list[str]:
+    """Images in base 64, as "PNG" or "JPEG"."""
+    found = []
     for frame in frames:
-        frame.save(buffer := io.BytesIO(), **kind)
-        packed.append(base64.b64encode(buffer.getvalue()).decode())
-    return packed
+        frame.save(buffer := io.BytesIO(), kind, quality=88)
+        found.append(base64.b64encode(buffer.getvalue()).decode())
+    return found
 
 
 def _from_file(rows: Sequence[str]) -> tuple[Image.Image, ...]:
@@ -91,17 +84,17 @@ class ImageInput:
         """
         kept = {"title": self.title, "name": self.name, "exact": self.exact}
         if self.original is None:
-            yield {**kept, "frames": _packed(self.frames, format="PNG")}
+            yield {**kept, "frames": packed(self.frames, "PNG")}
         kept["original"] = self.size
         ways = [{"exact": False}]
         if self.asked:
-            ways.insert(0, {"asked": _packed(self.asked, format="PNG")})
+            ways.insert(0, {"asked": packed(self.asked, "PNG")})
         for way in ways:
             for side in SIDES:
                 small = [frame.copy() for frame in self.frames]
                 for frame in small:
                     frame.thumbnail((side, side))
-                yield {**kept, "frames": _packed(small, format="JPEG", quality=88), **way}
+                yield {**kept, "frames": packed(small, "JPEG"), **way}
 
     @classmethod
     def open(cls, source: Source | Sequence[Source]) -> ImageInput:

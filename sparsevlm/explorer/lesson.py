@@ -88,8 +88,8 @@ def _success(found: list[Exploration]) -> str:
     (one,) = found
     return (
         f"<b>Few tokens are enough.</b> {_raters(one)} the {one.trace.num_visual} patches. Each "
-        f"layer leaves {one.query.tokens} on average, {len(one.trace.stages[-1].kept)} of them as "
-        f"themselves to the end, {left_of('white card', one)} on the white card. The answer is "
+        f"layer leaves {one.query.tokens} on average; {len(one.trace.stages[-1].kept)} patches "
+        f"stay to the end, {left_of('white card', one)} of them on the white card. The answer is "
         f"still <b>{said(one)}</b>."
     )
 

@@ -185,8 +185,8 @@ class View {
     const keys = this.scene.legend.map(([fill, dot, text, outlined]) => make("span", {}, !fill ? "" :
       make("i", { class: outlined ? "outlined" : "", style: `background: ${fill}; ${fill.startsWith("linear") ? "width: 6em" : ""}` }, dot ? make("b", { style: `background: ${dot}` }) : ""), text));
     this.root.replaceChildren(make("div", { class: "sv-explorer" },
-      make("div", { class: `sv-panels n${this.panels.length}` }, ...this.panels.map((panel) => panel.node)),
       make("div", { class: "sv-slider" }, make("label", {}, "layer"), make("div", {}, this.slider, make("div", { class: "sv-stages" }, ...stages)), this.output),
+      make("div", { class: `sv-panels n${this.panels.length}` }, ...this.panels.map((panel) => panel.node)),
       make("div", { class: "sv-legend" }, ...keys, make("em", {}, this.scene.marker)), this.status));
     this.observer.disconnect();
     this.panels.forEach((panel) => this.observer.observe(panel.canvas));

@@ -89,7 +89,7 @@ class ExplorerState:
         return scene(found, session.model, session.geometry, self._montage(), choice, self.compare)
 
     def figure(self) -> Figure:
-        """The same without a browser: the static twin, two columns wide."""
+        """The same without a browser: the static twin."""
         from sparsevlm.explorer import static
 
         found = self.answers()

@@ -8,8 +8,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sparsevlm.analysis.style import METHOD_STYLE, figure_size, use_style
-from sparsevlm.analysis.survivors import RATER_COLOR, draw_words, make_drawable, rgb, shortened
+from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, SMALLEST, use_style
+from sparsevlm.analysis.survivors import (
+    RATER_COLOR,
+    bare,
+    draw_words,
+    make_drawable,
+    rgb,
+    shortened,
+    word_lines,
+)  # fmt: skip
 from sparsevlm.explorer.color_map import (
     LEVELS,
     RIGHT,
@@ -43,6 +51,8 @@ def draw(
 ) -> Figure:
     """One row per question or method: the image, the tokens after every stage, words and answers.
 
+    In one column of a paper a row has two panels, and the words stand below them.
+
     Parameters
     ----------
     found, model
@@ -57,19 +67,23 @@ def draw(
     Returns
     -------
     matplotlib.figure.Figure
-        Two columns wide.
     """
     import matplotlib.pyplot as plt
     from matplotlib.layout_engine import PlaceHolderLayoutEngine
 
     use_style()
     choice = choice or ColorChoice()
-    columns = 1 + max(1, *(len(one.trace.stages) for one in found))
-    width = figure_size(2)[0]
-    wide = (width - TEXT - GAP * columns) / columns
+    panels = 1 + max(1, *(len(one.trace.stages) for one in found))
+    width, beside = OUTPUT.width, OUTPUT.columns == 2
+    columns = panels if beside else 2
+    wide = (width - TEXT * beside - GAP * columns) / columns
     high = min(TALLEST, wide * shown.image.height / shown.image.width)
-    row = max(high, 1.0, *map(_text_inches, found)) + FOOT
-    height = HEAD + row * len(found)
+    words = max(0.0, *map(_text_inches, found))
+    block = -(-panels // columns) * (high + FOOT)
+    row = max(block, words + FOOT, 1.0 + FOOT) if beside else block + words + FOOT
+    head = HEAD if beside else 0.75
+    warning = textwrap.wrap(caution, 52 * OUTPUT.columns)
+    height = head + row * len(found) + 0.1 * len(warning)
     fig = plt.figure(figsize=(width, height), layout="none")
     # Placed by hand, and a figure without an engine gets the default one when saved.
     fig.set_layout_engine(PlaceHolderLayoutEngine(adjust_compatible=True, colorbar_gridspec=True))
@@ -80,22 +94,23 @@ def draw(
     for index, one in enumerate(found):
         colors = color_map(one, choice if index == 0 else ColorChoice(choice.mode))
         through = snapshots(one.trace)
-        top = height - HEAD - index * row
+        top = height - head - index * row
         draw_image(place(0.03, top - high, wide, high), shown)
         for column, position in enumerate(stage_positions(one.trace), start=1):
-            axes = place(0.03 + column * (wide + GAP), top - high, wide, high)
+            down, across = divmod(column, columns)
+            low = top - high - down * (high + FOOT)
+            axes = place(0.03 + across * (wide + GAP), low, wide, high)
             draw_panel(axes, shown, colors, position, one)
             scale = colors.scales[position] if colors.scales else ""
-            caption = f"{scale[0]} to {scale[1]}" if scale else through[column].caption
-            axes.set_xlabel(caption, size=5.5, labelpad=2, color="#555555")
+            count = through[column].caption.removesuffix(f" of {one.trace.num_visual}")
+            caption = f"{scale[0]} to {scale[1]}" if scale else count
+            axes.set_xlabel(caption, size=SMALLEST, labelpad=2, color="#555555")
             name = f"after layer {position - 1}" if position else "input"
             axes.set_title(name, size=6.5, pad=2.5)
-        x = 0.03 + columns * (wide + GAP)
-        _draw_text(place(x, top - row + 0.1, width - x - 0.03, row - 0.1), one, model)
+        x, y = (0.03 + columns * (wide + GAP), top) if beside else (0.03, top - block + 0.1)
+        _draw_text(place(x, top - row + 0.1, width - x - 0.03, y - top + row - 0.1), one, model)
     _draw_key(fig, found[0], choice)
-    if caution:
-        lines = textwrap.fill(caution, 100)
-        fig.text(0.005, 0.03 / height, lines, size=5.5, color=WRONG, va="bottom")
+    fig.text(0.005, 0.13 / height, "\n".join(warning), size=SMALLEST, color=WRONG, va="bottom")
     make_drawable(fig)
     return fig
 
@@ -103,11 +118,8 @@ def draw(
 def draw_image(axes: Axes, shown: Montage) -> None:
     """The montage as it is."""
     axes.imshow(shown.image, interpolation="nearest")
-    axes.set_xticks([])
-    axes.set_yticks([])
+    bare(axes)
     axes.autoscale(False)  # what is drawn on it must not widen it
-    for spine in axes.spines.values():
-        spine.set(visible=True, color="#bbbbbb", linewidth=0.5)
 
 
 def draw_panel(
@@ -157,7 +169,7 @@ def outline(boxes: Sequence[Box]) -> list:
 
 def _text_inches(found: Exploration) -> float:
     """The height that `_draw_text` needs above the foot of a row."""
-    lines = 8.5 * len(textwrap.wrap(found.title, 32)) + 10 * len(lines_of(found.words))
+    lines = 8.5 * len(textwrap.wrap(found.title, 32)) + 10 * len(word_lines(found.words, 25))
     return (lines + 40) / 72
 
 
@@ -175,7 +187,7 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
         write(0, down, line, size=7, weight="bold", color=color)
         down += 8.5
     down -= 7
-    for line in lines_of(found.words):
+    for line in word_lines(found.words, 25):
         down += 10
         rated = [place for place, index in enumerate(line) if index in found.raters]
         words = [found.words[index] for index in line]
@@ -193,50 +205,39 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
     notes = (f"tokens out {cost.mean_out:.1f}, in {cost.mean_in:.1f}",
              f"FLOPs {flops:.0%}, KV {kv:.0%} of dense")  # fmt: skip
     for line, note in enumerate(notes):
-        write(0, down + 11 + 8 * line, note, size=5.5, color="#555555")
-
-
-def lines_of(words: Sequence[str], most: int = 25) -> list[list[int]]:
-    """Indices of the words, line by line."""
-    lines: list[list[int]] = [[]]
-    for index, word in enumerate(words):
-        used = sum(len(shortened(words[i])) + 1 for i in lines[-1])
-        if lines[-1] and used + len(shortened(word)) > most:
-            lines.append([])
-        lines[-1].append(index)
-    return lines
+        write(0, down + 11 + 8 * line, note, size=SMALLEST, color="#555555")
 
 
 def _draw_key(fig: Figure, found: Exploration, choice: ColorChoice) -> None:
     from matplotlib.patches import Patch
 
-    handles, has_bar = [], False
+    handles, place, two = [], (0.0, 1.0), OUTPUT.columns == 2
     for style, text in legend(found, choice):
         if isinstance(style, TokenStyle):
             edge = "#1a1a1a" if style.outlined else "#cccccc"
-            handles.append(Patch(facecolor=style.on_gray, edgecolor=edge, lw=0.6, label=text))
+            label = text.partition(":")[0]
+            handles.append(Patch(facecolor=style.on_gray, edgecolor=edge, lw=0.6, label=label))
         else:
-            has_bar = True
             _draw_bar(fig, text)
+            place = (1.0, 1.0) if two else (0.0, 1 - 0.4 / fig.get_figheight())
     if found.raters:
         handles.append(Patch(facecolor=RATER_COLOR, label="word that rates"))
     fig.legend(
-        handles=handles, loc="upper right" if has_bar else "upper left", ncols=len(handles),
-        bbox_to_anchor=(1.0 if has_bar else 0.0, 1.0), fontsize=5.5, handlelength=1.0,
-        handleheight=0.8, columnspacing=1.0, borderaxespad=0.3, handletextpad=0.4,
+        handles=handles, loc="upper right" if place[0] else "upper left", ncols=6 if two else 2,
+        bbox_to_anchor=place,
+        fontsize=SMALLEST, handlelength=1.0, handleheight=0.8, columnspacing=1.0,
+        borderaxespad=0.3, handletextpad=0.4,
     )  # fmt: skip
 
 
 def _draw_bar(fig: Figure, text: str) -> None:
     """The color bar of a heat map at the upper left, with its quantity."""
-    from matplotlib.patches import Rectangle
+    from matplotlib.colors import ListedColormap
 
-    colors = [heat_color(level) for level in range(0, LEVELS, 3)]
     width, height = fig.get_size_inches()
-    step, tall = 0.045 / width, 0.075 / height
-    for index, color in enumerate(colors):
-        corner = (0.05 / width + index * step, 1 - 0.06 / height - tall)
-        fig.add_artist(Rectangle(corner, step, tall, color=color, lw=0))
-    end = 0.05 / width + len(colors) * step + 0.05 / width
-    lines = text.replace("; ", ";\n")
-    fig.text(end, 1 - 0.045 / height, lines, size=5.5, va="top", linespacing=1.15)
+    colors = ListedColormap([heat_color(level) for level in range(LEVELS)])
+    axes = fig.add_axes((0.05 / width, 1 - 0.135 / height, 0.45 / width, 0.075 / height))
+    axes.imshow([range(LEVELS)], cmap=colors, aspect="auto")
+    axes.axis("off")
+    lines = textwrap.fill(text, 62 * OUTPUT.columns - 20)
+    fig.text(0.55 / width, 1 - 0.045 / height, lines, size=SMALLEST, va="top", linespacing=1.15)

@@ -46,14 +46,11 @@ class Snapshot:
         One per original token.
     groups
         Number of every group that is there, with its original tokens.
-    num_left
-        Visual tokens, recycled ones included.
     """
 
     layer: int | None
     tokens: tuple[TokenStatus, ...]
     groups: dict[int, tuple[int, ...]]
-    num_left: int
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -70,7 +67,7 @@ class Snapshot:
 def snapshots(trace: SampleTrace) -> tuple[Snapshot, ...]:
     """One before any stage, and one after each."""
     count = trace.num_visual
-    found = [Snapshot(None, (TokenStatus(KEPT),) * count, {}, count)]
+    found = [Snapshot(None, (TokenStatus(KEPT),) * count, {})]
     for stage in trace.stages:
         groups = {
             identity - count: tuple(members)
@@ -82,7 +79,7 @@ def snapshots(trace: SampleTrace) -> tuple[Snapshot, ...]:
             TokenStatus(KEPT) if token in kept else _lost(before[token], stage, group_of.get(token))
             for token in range(count)
         )
-        found.append(Snapshot(stage.layer, tokens, groups, stage.num_left))
+        found.append(Snapshot(stage.layer, tokens, groups))
     return tuple(found)
 
 

@@ -193,19 +193,27 @@ BOXES = """((selectors) => {
 
 
 def test_nothing_has_to_be_scrolled(page):
-    """The lesson, the whole picture, what is left of it, the words and both answers."""
-    wanted = [".sv-lesson", ".sv-explorer canvas", ".sv-word", ".sv-answer .ans", ".sv-answer p"]
-    for size in SIZES.values():
-        page.browser.size(*size)
-        time.sleep(1)
-        boxes = page.browser.js(f"{BOXES}({json.dumps(wanted)})")
-        assert [len(found) for found in boxes] == [1, 2, 10, 2, 1]
-        assert all(all(found) for found in boxes), dict(zip(wanted, boxes, strict=True))
+    """The lesson, the layer, the whole picture, what is left of it, the words, both answers."""
+    wanted = [".sv-lesson", ".sv-slider", ".sv-stages span", ".sv-explorer canvas",
+              ".sv-panels figcaption:not(:empty)", ".sv-answer .ans", ".sv-answer p"]  # fmt: skip
+    for name, counts, words in (
+        ("1_open", [1, 1, 3, 2, 1, 2, 1, 10], [".sv-word"]),
+        ("2_two_questions", [1, 1, 3, 4, 3, 4, 2], []),
+    ):
+        page.lesson(int(name[0]))
+        page.panels(counts[3])
+        for size in SIZES.values():
+            page.browser.size(*size)
+            time.sleep(1)
+            boxes = page.browser.js(f"{BOXES}({json.dumps(wanted + words)})")
+            assert [len(found) for found in boxes] == counts
+            assert all(all(found) for found in boxes), dict(zip(wanted, boxes, strict=False))
+        page.keep(name)
     folded = (
         "document.querySelectorAll('.jp-CodeCell .jp-Cell-inputWrapper .jp-Placeholder').length"
     )
     assert page.browser.js(folded) == 2, "both code cells are folded"
-    page.keep("1_open")
+    page.plain()
 
 
 def test_it_opens_on_a_success(page):
@@ -225,7 +233,6 @@ def test_it_opens_on_a_success(page):
 def test_the_lesson_in_four_clicks(page):
     assert "the question decides" in page.lesson(2).lower()
     page.panels(4)
-    page.keep("2_two_questions")
     assert "in place of Z" in page.lesson(3)
     page.until_text(".sv-answer p", "Another answer: “none” in place of “Z”")
     page.keep("3_failure")

@@ -48,7 +48,7 @@ def test_first_a_success(steps):
     kept = found.trace.stages[-1].kept
     on_the_card = set(kept) & set(lesson.patches_of("white card"))
     assert len(on_the_card) > 3
-    assert f"{len(kept)} of them" in text and f"{len(on_the_card)} on the white card" in text
+    assert f"{len(kept)} patches stay to the end, {len(on_the_card)} of them on the white" in text
 
 
 def test_then_two_questions_on_one_picture(steps):

@@ -16,7 +16,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
 
 from sparsevlm.analysis.style import METHOD_STYLE  # noqa: E402
-from sparsevlm.analysis.survivors import rgb  # noqa: E402
+from sparsevlm.analysis.survivors import rgb, word_lines  # noqa: E402
 from sparsevlm.explorer import color_map as colors  # noqa: E402
 from sparsevlm.explorer import scene, static  # noqa: E402
 from sparsevlm.explorer import token_status as status  # noqa: E402
@@ -64,7 +64,7 @@ def shown(session):
 
 def test_the_status_of_every_token():
     through = status.snapshots(TRACE)
-    assert [shot.num_left for shot in through] == [6, 4, 2]
+    assert [len(shot.kept) + len(shot.groups) for shot in through] == [6, 4, 2]
     assert [token.state for token in through[1].tokens] == [
         "kept", "dropped", "recycled", "recycled", "kept", "kept"
     ]  # fmt: skip
@@ -82,7 +82,7 @@ def test_every_snapshot_of_a_real_trace_adds_up(session):
             states = [found.state for found in shot.tokens]
             assert states.count("kept") == len(stage.kept)
             assert states.count("recycled") == sum(len(group) for group in stage.groups)
-            assert shot.num_left == len(shot.kept) + len(shot.groups)
+            assert stage.num_left == len(shot.kept) + len(shot.groups)
 
 
 def test_positions_of_the_slider():
@@ -347,7 +347,7 @@ def test_the_static_twin_shows_the_same(mode):
     assert "a<b (90.0 %)" in texts and "c (70.0 %) ✗" in texts
     assert "tokens out 3.0, in 4.0" in texts
     labels = [axes.get_xlabel() for axes in fig.axes if axes.get_xlabel()]
-    wanted = ["3 kept + 1 recycled of 6", "1 kept + 1 recycled of 6"]
+    wanted = ["3 kept + 1 recycled", "1 kept + 1 recycled"]
     assert labels[:2] == (["≤ 1e-06 to 0.49", *wanted[1:]] if mode == "attention" else
                           ["lowest to highest"] * 2 if mode == "score" else wanted)  # fmt: skip
     plt.close(fig)
@@ -360,6 +360,7 @@ def test_outlines_follow_the_border_of_the_kept():
 
 def test_words_are_broken_into_lines():
     words = ["what", "letter", "is", "on", "the", "brown", "card", "?"]
-    lines = static.lines_of(words, 12)
+    lines = word_lines(words, 12)
     assert [i for line in lines for i in line] == list(range(8))
     assert all(sum(len(words[i]) + 1 for i in line) <= 13 for line in lines)
+    assert word_lines(words, 10)[-1] == [5, 6, 7], "a mark stays at its word"

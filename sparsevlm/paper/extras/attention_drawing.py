@@ -23,48 +23,54 @@ if TYPE_CHECKING:
 _GAP = 0.09  # between panels, in inches
 
 
-def draw_stages(data: StageAttention) -> Figure:
-    """A row per stage: the picture before it, the attention, the survivors, and what is lost."""
-    from sparsevlm.analysis.panels import Canvas, draw_answer, draw_words, question_lines, shortened
-    from sparsevlm.analysis.style import use_style
-    from sparsevlm.paper.figures.figure_2 import KEPT
+def draw_stages(data: StageAttention, with_answer: bool = True) -> Figure:
+    """A row per stage: the picture before it, the attention, the survivors, and what is lost.
+
+    In one column of a paper these four are two rows.
+    """
+    from sparsevlm.analysis.panels import Canvas, draw_answer, draw_words, shortened
+    from sparsevlm.analysis.style import OUTPUT, use_style
+    from sparsevlm.analysis.survivors import word_lines
 
     use_style()  # lines are broken by what its fonts draw
-    run, (rows, columns) = data.run, data.run.grid
-    side = (6.75 - 0.06 - 3 * _GAP) / 4
+    run, (rows, columns), across = data.run, data.run.grid, 2 * OUTPUT.columns
+    side = (OUTPUT.width - 0.06 - (across - 1) * _GAP) / across
     tall = side * min(1.4, rows / columns)
-    lines, top = question_lines(run, 70), 0.1
-    step, shown = tall + 0.78, data.shown or range(len(run.stages))
-    canvas = Canvas(6.75, top + 0.22 * len(lines) + step * len(shown) + 0.32)
+    lines, top = word_lines(run.words, 35 * OUTPUT.columns, run.asked), 0.1
+    step, shown = 0.2 + 4 / across * (tall + 0.58), data.shown or range(len(run.stages))
+    canvas = Canvas(OUTPUT.width, top + 0.22 * len(lines) + step * len(shown) + 0.32)
     for line in lines:
-        axes = canvas.panel(0.03, top, 6.6, 0.2)
+        axes = canvas.panel(0.03, top, OUTPUT.width - 0.15, 0.2)
         axes.axis("off")
         chosen = [place for place, word in enumerate(line) if word in data.chosen]
         draw_words(axes, [run.words[i] for i in line], chosen, 0.0, 0.1, 10)
         top += 0.22
-    who = ", ".join(shortened(run.words[i]) for i in data.chosen)
-    canvas.text(0.03, top - 0.02, f"attention of: {shortened(who, 90)}", color="#555555")
-    corner = canvas.panel(6.7, top - 0.04, 0.01, 0.2)
-    corner.axis("off")
-    canvas.text(6.7, 0.1, "answer", size=6.5, ha="right", color="#555555")
-    draw_answer(corner, run, 0.9, ha="right", size=9)
+    who = shortened(", ".join(shortened(run.words[i]) for i in data.chosen), 40 * OUTPUT.columns)
+    canvas.text(0.03, top - 0.02, f"attention of: {who}", color="#555555")
+    if with_answer:
+        corner = canvas.panel(OUTPUT.width - 0.05, top - 0.04, 0.01, 0.2)
+        corner.axis("off")
+        draw_answer(corner, run, 0.9, ha="right", size=9)
     top += 0.12
     for number in shown:
-        _draw_stage(canvas, data, number, top + 0.08, side, tall, KEPT)
+        places = [(0.03 + n % across * (side + _GAP), top + 0.2 + n // across * (tall + 0.58))
+                  for n in range(4)]  # fmt: skip
+        _draw_stage(canvas, data, number, places, side, tall)
         top += step
     return canvas.figure
 
 
-def _draw_stage(canvas: Canvas, data: StageAttention, number: int, top: float, side: float,
-                tall: float, color: str) -> None:  # fmt: skip
+def _draw_stage(canvas: Canvas, data: StageAttention, number: int,
+                places: list[tuple[float, float]], side: float, tall: float) -> None:  # fmt: skip
     from sparsevlm.analysis.panels import WRONG, draw_map, draw_stage, outline, ramp
     from sparsevlm.analysis.survivors import draw_scale, draw_survivors
+    from sparsevlm.paper.figures.figure_2 import KEPT
 
     run, seen = data.run, data.run.stages[number]
     row = stage_table(data).iloc[number]
-    canvas.text(0.03, top, f"after layer {seen.layer}" if seen.layer >= 0 else "before layer 0",
+    canvas.text(0.03, places[0][1] - 0.12,
+                f"after layer {seen.layer}" if seen.layer >= 0 else "before layer 0",
                 size=8.5, weight="bold")  # fmt: skip
-    y, xs = top + 0.32, [0.03 + n * (side + _GAP) for n in range(4)]
     lost = lost_patches(data, number)
     titles = (
         f"before: {row['tokens before']:.0f} tokens",
@@ -79,17 +85,19 @@ def _draw_stage(canvas: Canvas, data: StageAttention, number: int, top: float, s
         notes[0] = f"target: {len(run.target)} patches"
         notes[1] = f"{row['on the target']:.0f} % of this on the target"
         notes[3] = f"{left} kept, {len(run.target) - left - len(lost)} merged, {len(lost)} dropped"
-    panels = [canvas.panel(x, y, side, tall) for x in xs]
+    panels = []
+    for (x, y), title, note in zip(places, titles, notes, strict=True):
+        canvas.text(x, y + 0.05, title, size=7)
+        panels.append(canvas.panel(x, y + 0.2, side, tall))
+        canvas.text(x, y + tall + 0.23, note, size=6.5, color="#555555")
     draw_stage(panels[0], run, number - 1 if number else None, width=1.0)
-    largest = draw_map(panels[1], data.values(number), run.grid, color, run.target, run.image)
-    draw_scale(canvas.panel(xs[1], y + tall + 0.17, side, 0.05), largest, ramp(color), "per token")
+    largest = draw_map(panels[1], data.values(number), run.grid, KEPT, run.target, run.image)
+    x, y = places[1]
+    draw_scale(canvas.panel(x, y + tall + 0.37, side, 0.05), largest, ramp(KEPT), "per token")
     draw_stage(panels[2], run, number, width=1.0)
     draw_survivors(panels[3], run.image, run.grid, lost)
     outline(panels[3], run.grid, run.target)
     outline(panels[3], run.grid, lost, WRONG, 1.0)
-    for x, title, note in zip(xs, titles, notes, strict=True):
-        canvas.text(x, top + 0.17, title, size=7)
-        canvas.text(x, y + tall + 0.03, note, size=6.5, color="#555555")
 
 
 def draw_layers(data: AttentionData) -> Figure:
@@ -100,10 +108,10 @@ def draw_layers(data: AttentionData) -> Figure:
     import matplotlib.pyplot as plt
 
     from sparsevlm.analysis.panels import ALL_TEXT, LAST_TOKEN, RATERS
-    from sparsevlm.analysis.style import figure_size, use_style
+    from sparsevlm.analysis.style import OUTPUT, use_style
 
     use_style()
-    figure, axes = plt.subplots(figsize=figure_size(1, 2.3))
+    figure, axes = plt.subplots(figsize=(OUTPUT.width, 2.3))
     shares = data.mass if len(data.mass) else data.image_mass
     layers = np.arange(shares.shape[1])
     looks = zip(WHO, (RATERS, ALL_TEXT, LAST_TOKEN), ("o", "P", "s"), strict=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis.drawing import apart
-from sparsevlm.analysis.style import OUTPUT, SMALLEST, figure_size, use_style
+from sparsevlm.analysis.style import OUTPUT, SMALLEST, use_style
 from sparsevlm.paper.extras.efficiency import (
     LIMIT_PERCENT,
     ONCE_PER_PROMPT,
@@ -42,7 +42,7 @@ def draw(records: Records) -> Figure:
 
     use_style()
     down, across, height = (2, 3, 2.45) if OUTPUT.columns == 2 else (6, 1, 1.5)
-    fig, grid = plt.subplots(down, across, figsize=figure_size(2, down * height))
+    fig, grid = plt.subplots(down, across, figsize=(OUTPUT.width, down * height))
     for axes, panel in zip(
         grid.flat, (_flops, _answer, _overhead, _share, _memory, _kernels), strict=True
     ):

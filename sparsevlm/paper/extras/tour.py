@@ -84,7 +84,7 @@ class TourData:
     def listed(self, places: Sequence[int]) -> str:
         """Words after the picture, the first `NAMED` of them, for a sentence."""
         more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
-        return ", ".join(plain(self.run.words[i]) for i in places[:NAMED]) + more
+        return ", ".join(f"“{plain(self.run.words[i])}”" for i in places[:NAMED]) + more
 
     def costs(self, pruned: AskedExample) -> list[float]:
         """Operations and KV cache of the prefill over those of the dense model, text included."""
@@ -146,7 +146,7 @@ def shaded_words(data: TourData, relevance: Tensor, rating: Tensor) -> HTML:
         boxes.append(
             '<span style="display:inline-block; text-align:center; margin:3px; padding:3px 8px; '
             f"border-radius:5px; border:2px solid {RATERS if place in rating else 'transparent'}; "
-            f'background:rgb({tint}); color:#111{own}">{plain(word, "b")}<br>'
+            f'background:rgb({tint}); color:#111{own}"><b>{plain(word)}</b><br>'
             f'<span style="font-size:12px">{percent(value)}</span></span>'
         )
     style = "font:18px sans-serif; line-height:1.35; max-width:900px"
@@ -173,7 +173,7 @@ def close(here: Tensor, there: Sequence[float]) -> str:
 
 
 def _tick(share: str) -> str:
-    return f'<span style="color:#00795A">**✓ {share}the same in the model\'s own run.**</span>'
+    return f"**✓ {share}the same in the model's own run.**"
 
 
 def percent(share: float) -> str:
@@ -184,7 +184,6 @@ def percent(share: float) -> str:
     return f"{value:.0f} %" if value >= 9.95 or value == 0 else f"{value:.2g} %"
 
 
-def plain(text: str, tag: str = "code") -> str:
-    """Text that is neither HTML nor Markdown nor a formula, in a tag."""
-    inside = "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in text)
-    return f"<{tag}>{inside or 'nothing'}</{tag}>"
+def plain(text: str) -> str:
+    """Text that is neither HTML nor Markdown nor a formula."""
+    return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in text) or "nothing"

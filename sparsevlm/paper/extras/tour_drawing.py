@@ -1,4 +1,7 @@
-"""Drawings of the tour, one per step. Each shows what the step returned and no more."""
+"""Drawings of the tour, one per step. Each shows what the step returned and no more.
+
+In one column of a paper the parts of a drawing stand below each other.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sparsevlm.analysis.style import OUTPUT, SMALLEST, use_style
 from sparsevlm.paper.extras.tour import TourData, members
 from sparsevlm.paper.figures.figure_2 import DROPPED, KEPT, RECYCLED, TEXT
 
@@ -23,18 +27,22 @@ def draw_question(data: TourData) -> Figure:
     from sparsevlm.analysis.panels import Canvas, draw_stage
     from sparsevlm.analysis.survivors import drawable
 
-    run, canvas, (rows, columns) = data.run, Canvas(6.75, 2.75), data.run.grid
+    use_style()  # lines are broken by what its fonts draw
+    run, (rows, columns) = data.run, data.run.grid
+    words = drawable(" ".join(run.example.question.split()))
+    left, top, width = (2.8, 0.05, 3.9) if OUTPUT.columns == 2 else (0.05, 2.65, 3.15)
+    size = min(12.0, max(6.0, 14 * (90 / max(1, len(words))) ** 0.5))
+    lines = textwrap.wrap(words, int(122 * width / size), max_lines=9, placeholder=" …")
+    bars = max(1.1, top + 0.15 + len(lines) * size * 1.3 / 72)
+    canvas = Canvas(OUTPUT.width, max(2.75, bars + 1.5))
     picture = canvas.panel(0.03, 0.05, 2.5, 2.5)
     draw_stage(picture, run, width=1.6)
     look = {"color": "white", "lw": 0.25, "alpha": 0.55}
     picture.hlines(range(1, rows), 0, columns, **look)
     picture.vlines(range(1, columns), 0, rows, **look)
-    words = drawable(" ".join(run.example.question.split()))
-    size = min(14.0, max(6.0, 14 * (90 / max(1, len(words))) ** 0.5))
-    lines = textwrap.wrap(words, int(34 * 14 / size), max_lines=9, placeholder=" …")
-    canvas.text(2.8, 0.05, "\n".join(lines), size=size, linespacing=1.3)
+    canvas.text(left, top, "\n".join(lines), size=size, linespacing=1.3)
     last = run.sample.stages[-1]
-    _draw_sequences(canvas, data, 1.25, 0.7, 2.8, 3.9, {
+    _draw_sequences(canvas, data, bars, 0.7, left, width, {
         "what the model reads, to scale": (run.sample.num_visual,),
         f"and what is left in the end, at a budget of {data.tokens}":
         (len(last.kept), len(last.groups)),
@@ -47,25 +55,28 @@ def draw_rating(data: TourData, rating: Tensor, scores: Tensor) -> Figure:
     from sparsevlm.analysis.panels import Canvas, bare, draw_map, ramp, shortened
     from sparsevlm.analysis.survivors import draw_scale
 
-    run, left, width, side = data.run, 0.95, 3.55, 2.0
+    run, left, side = data.run, 0.95, 2.0
+    width = OUTPUT.width - 3.2 if OUTPUT.columns == 2 else 2.25
     names = [shortened(run.words[i], 12) for i in run.raters]
-    row = max(0.11, min(0.34, 1.25 / len(names)))
+    row = max(0.11, min(0.5, 1.25 / len(names)))
     high, colors = row * len(names), ramp(KEPT)
-    canvas = Canvas(6.75, max(2.75, high + 1.25))
-    canvas.text(left, 0.06, "P: attention of the raters to every visual token", weight="bold")
+    tall = side * min(1.0, run.grid[0] / run.grid[1])
+    beside, top = (4.7, 0.06) if OUTPUT.columns == 2 else (0.95, high + 1.35)
+    canvas = Canvas(OUTPUT.width, max(high + 1.25, top + tall + 0.69))
+    canvas.text(left, 0.06, "P: where the raters look", weight="bold")
     below = 0.26 + high + 0.3
     canvas.text(left, below - 0.17, "score: mean of the column", weight="bold")
-    for y, tall, values, labels in (
+    for y, thick, values, labels in (
         (0.26, high, rating, names), (below, 0.3, scores[None], ["mean"]),
     ):  # fmt: skip
-        axes = canvas.panel(left, y, width, tall)
+        axes = canvas.panel(left, y, width, thick)
         largest = max(np.percentile(values, 99.5), np.finfo(float).tiny)
         shades = np.sqrt(values.numpy() / largest)
-        axes.imshow(shades, aspect="auto", cmap=colors, vmin=0, vmax=1,
+        axes.imshow(shades, aspect="auto", cmap=colors, vmin=0, vmax=1, interpolation="nearest",
                     extent=(0, values.shape[1], len(values), 0))  # fmt: skip
         bare(axes)
         axes.set_yticks(np.arange(len(labels)) + 0.5, labels)
-        axes.tick_params(axis="y", length=0, labelsize=max(5.5, min(8, 62 * row)))
+        axes.tick_params(axis="y", length=0, labelsize=max(SMALLEST, min(8, 62 * row)))
     axes.set_xticks(
         [0, len(scores) - 1], ["token 0, upper left", f"{len(scores) - 1}, lower right"]
     )
@@ -75,13 +86,12 @@ def draw_rating(data: TourData, rating: Tensor, scores: Tensor) -> Figure:
     if run.target:
         axes.plot(np.array(run.target) + 0.5, np.full(len(run.target), 1.28), "|", ms=4,
                   color="black", clip_on=False)  # fmt: skip
-        canvas.text(left + width / 2, below + 0.36, "ticks: what is asked for", size=6, ha="center",
+        canvas.text(left + width / 2, below + 0.5, "ticks: what is asked for", size=6, ha="center",
                     color=TEXT)  # fmt: skip
-    canvas.text(4.7, 0.06, "the same scores on the picture", weight="bold")
-    tall = side * min(1.0, run.grid[0] / run.grid[1])
-    axes = canvas.panel(4.7, 0.26, side, tall)
+    canvas.text(beside, top, "the same scores on the picture", weight="bold")
+    axes = canvas.panel(beside, top + 0.2, side, tall)
     largest = draw_map(axes, scores.numpy(), run.grid, KEPT, run.target, run.image)
-    draw_scale(canvas.panel(4.7, 0.33 + tall, side, 0.08), largest, colors, "score")
+    draw_scale(canvas.panel(beside, top + 0.27 + tall, side, 0.08), largest, colors, "score")
     return canvas.figure
 
 
@@ -91,8 +101,9 @@ def draw_choice(data: TourData, scores: Tensor, keep: Tensor, best: Tensor) -> F
     from sparsevlm.analysis.panels import Canvas, draw_stage
 
     run, n = data.run, len(scores)
-    canvas = Canvas(6.75, 2.5)
-    axes = canvas.panel(0.62, 0.12, 3.7, 1.95)
+    wide, beside, low = (3.7, 4.6, 0.12) if OUTPUT.columns == 2 else (2.5, 0.62, 2.6)
+    canvas = Canvas(OUTPUT.width, low + 2.38)
+    axes = canvas.panel(0.62, 0.12, wide, 1.95)
     order = np.sort(scores.numpy())[::-1] * 100
     ends = [0, len(keep), len(keep) + len(best), n]
     names = ("kept", "recycled", "dropped")
@@ -106,8 +117,7 @@ def draw_choice(data: TourData, scores: Tensor, keep: Tensor, best: Tensor) -> F
     axes.set_ylim(max(order.min(), order.max() * 1e-5, 1e-12) / 1.5, order.max() * 1.5)
     axes.set_ylabel("score, %")
     axes.legend(loc="upper right")
-    picture = canvas.panel(4.6, 0.12, 2.1, 2.1)
-    draw_stage(picture, run, 0, [best.tolist()], width=1.2)
+    draw_stage(canvas.panel(beside, low, 2.1, 2.1), run, 0, [best.tolist()], width=1.2)
     return canvas.figure
 
 
@@ -118,8 +128,9 @@ def draw_groups(data: TourData, best: Tensor, squared: Tensor, density: Tensor,
     from sparsevlm.analysis.panels import Canvas, draw_stage
     from sparsevlm.analysis.survivors import GROUP_COLORS
 
-    canvas = Canvas(6.75, 2.75)
-    axes = canvas.panel(0.5, 0.1, 3.6, 2.2)
+    wide, beside, low = (3.6, 4.3, 0.1) if OUTPUT.columns == 2 else (2.65, 0.5, 2.8)
+    canvas = Canvas(OUTPUT.width, low + 2.65)
+    axes = canvas.panel(0.5, 0.1, wide, 2.2)
     distance = (squared / data.sizes.hidden).sqrt()  # as the official code scales it
     away = distance.where(density > density[:, None], distance.amax()).amin(dim=1)
     colors = [GROUP_COLORS[group % len(GROUP_COLORS)] for group in labels.tolist()]
@@ -131,7 +142,7 @@ def draw_groups(data: TourData, best: Tensor, squared: Tensor, density: Tensor,
         log_y_axis(axes)
     axes.legend(loc="best")
     axes.grid()
-    draw_stage(canvas.panel(4.3, 0.1, 2.4, 2.4), data.run, 0, members(best, labels), width=1.2)
+    draw_stage(canvas.panel(beside, low, 2.4, 2.4), data.run, 0, members(best, labels), width=1.2)
     return canvas.figure
 
 
@@ -139,8 +150,8 @@ def draw_sequence(data: TourData, kept: int, left: int) -> Figure:
     """The sequence before the stage and after it, to one scale."""
     from sparsevlm.analysis.panels import Canvas
 
-    canvas, layer = Canvas(6.75, 1.3), data.run.stages[0].layer
-    _draw_sequences(canvas, data, 0.05, 0.6, 0.05, 6.6, {
+    canvas, layer = Canvas(OUTPUT.width, 1.3), data.run.stages[0].layer
+    _draw_sequences(canvas, data, 0.05, 0.6, 0.05, OUTPUT.width - 0.15, {
         f"layer {layer} has read": (data.run.sample.num_visual,),
         f"layer {layer + 1} reads": (kept, left - kept),
     })  # fmt: skip
@@ -151,14 +162,15 @@ def draw_answers(dense: AskedExample, pruned: AskedExample) -> Figure:
     """What the dense model answers from, what the pruned one does, and the tokens of each layer."""
     from sparsevlm.analysis.panels import Canvas, draw_answer, draw_stage
 
-    canvas, side = Canvas(6.75, 2.75), 2.0
-    for x, title, one, stage in ((0.03, "dense", dense, None), (2.15, "SparseVLM", pruned, -1)):
+    side, beside, low = (2.0, 4.75, 0.24) if OUTPUT.columns == 2 else (1.5, 0.5, 2.4)
+    canvas, ours = Canvas(OUTPUT.width, low + 2.51), side + 0.15
+    for x, title, one, stage in ((0.03, "dense", dense, None), (ours, "SparseVLM", pruned, -1)):
         left = one.sample.stages[stage].num_left if stage else one.sample.num_visual
-        canvas.text(x, 0.05, f"{title}: {left} visual tokens", weight="bold")
+        canvas.text(x, 0.05, f"{title}: {left} tokens", weight="bold")
         axes = canvas.panel(x, 0.24, side, side)
         draw_stage(axes, one, stage, width=1.2)
         draw_answer(axes, one, y=-0.05, size=10)
-    axes = canvas.panel(4.75, 0.24, 1.95, side)
+    axes = canvas.panel(beside, low, OUTPUT.width - beside - 0.05, 2.0)
     layers = np.arange(len(pruned.sample.tokens_in))
     axes.bar(layers, dense.sample.tokens_in, 0.85, color=DROPPED, label="dense")
     axes.bar(layers, pruned.sample.tokens_in, 0.85, color=KEPT, label="SparseVLM")
@@ -187,6 +199,7 @@ def _draw_sequences(canvas: Canvas, data: TourData, top: float, step: float, lef
         axes.axis("off")
         axes.barh(0.5, sizes, 1.0, left=starts, color=[color for _, _, color in parts],
                   lw=0.4, edgecolor="white")  # fmt: skip
-        key = "   ".join(f"{size} {part}" for size, part, _ in parts if size)
-        axes.text(0, -0.25, f"{key}   =  {sum(sizes)} tokens", size=7, va="top", color=TEXT)
+        key = "  ".join(f"{size} {part}" for size, part, _ in parts if size)
+        axes.text(0, -0.25, f"{key}  =  {sum(sizes)} tokens", size=7 if width > 3.5 else SMALLEST,
+                  va="top", color=TEXT)  # fmt: skip
         top += step

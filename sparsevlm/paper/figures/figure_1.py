@@ -158,10 +158,11 @@ def _label(method: str) -> str:
 
 def _draw_question(axes: Axes, one: AskedExample, room: int) -> None:
     """The question in three lines, or in smaller ones where it is long."""
-    from sparsevlm.analysis.panels import draw_line, question_lines
+    from sparsevlm.analysis.panels import draw_line
+    from sparsevlm.analysis.survivors import word_lines
 
     axes.axis("off")
-    lines = question_lines(one, min(room, 18), most=3)
+    lines = word_lines(one.words, min(room, 18), one.asked, most=3)
     for number, line in enumerate(lines):
         draw_line(axes, one, line, (len(lines) - 1 - number) / 3, 7, room=room)
 

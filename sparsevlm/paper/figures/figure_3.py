@@ -29,6 +29,8 @@ ASKED = (
     SceneQuestion("MMBench", 6, "which side is the yellow cross on ? A left B middle C right", "B"),
 )
 
+BAR = 0.12  # inches of a relevance of 1
+
 
 @dataclass(frozen=True)
 class RaterComparison:
@@ -72,21 +74,26 @@ def measure(
 def draw(data: Figure3Data) -> Figure:
     """Two columns of prompts: words by relevance; image, survivors without and with raters."""
     from sparsevlm.analysis.panels import Canvas
+    from sparsevlm.analysis.style import OUTPUT
 
-    parts = [(0, 0, 6.75, 0.2)]
-    for number in range(len(data.prompts)):
-        if number % 2 == 0:  # a new row, as high as the longer of its two questions wants
-            top = parts[-1][3]
-            pair = [one.raters.words for one in data.prompts[number : number + 2]]
-            low = top + 1.42 + 0.4 * max(-(-len(" ".join(words)) // 56) for words in pair)
-        left = 3.5 * (number % 2)
-        parts.append((left, top, left + 3.25, low))
-    canvas = Canvas(6.75, low + 0.1, parts)
+    places, low, across = [], 0.2, OUTPUT.columns
+    for row in range(0, len(data.prompts), across):
+        rooms = [_room(prompt.raters) for prompt in data.prompts[row : row + across]]
+        # Pictures of a row are on one level.
+        places += [(0.03 + 3.5 * column, low, max(rooms)) for column in range(len(rooms))]
+        low += max(rooms) + 1.42
+    canvas = Canvas(OUTPUT.width, low + 0.1)
     key = "bars and shades: relevance of a word to the picture; dashes: mean"
     canvas.text(0.03, 0.04, key, size=6.5, color="#555555")
-    for (left, top, _, low), prompt in zip(parts[1:], data.prompts, strict=True):
-        _draw_prompt(canvas, prompt, left + 0.03, top, low - top - 1.36)
+    for place, prompt in zip(places, data.prompts, strict=True):
+        _draw_prompt(canvas, prompt, *place)
     return canvas.figure
+
+
+def _room(run: RecordedExample) -> float:
+    """Height of the words and their bars, in inches."""
+    lines = -(-len(" ".join(run.words)) // 56)
+    return 0.02 + lines * (0.3 + BAR * float(max(run.relevance)))
 
 
 def _draw_prompt(canvas: Canvas, prompt: RaterComparison, left: float, top: float,
@@ -95,7 +102,7 @@ def _draw_prompt(canvas: Canvas, prompt: RaterComparison, left: float, top: floa
 
     side, seen = 1.02, prompt.raters
     line = canvas.panel(left, top, 3.18, room)
-    draw_relevance(line, seen.words, seen.relevance, seen.raters)
+    draw_relevance(line, seen.words, seen.relevance, seen.raters, bar=BAR)
     shown = ((seen, None, shortened(seen.example.kind, 16)),
              (prompt.all_text, -1, "all words rate"), (seen, -1, "raters only"))  # fmt: skip
     for column, (run, stage, title) in enumerate(shown):

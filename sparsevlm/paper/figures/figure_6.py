@@ -105,7 +105,7 @@ def survivor_key() -> list:
 
     return [
         Patch(facecolor="#888888", edgecolor="#222222", lw=0.6, label="kept"),
-        Patch(facecolor=GROUP_COLORS[0], alpha=0.45, label="recycled (a colour per group)"),
+        Patch(facecolor=GROUP_COLORS[0], alpha=0.45, label="recycled (tinted by group)"),
         Patch(facecolor="#f4f4f4", edgecolor="#dddddd", lw=0.4, label="dropped"),
         Patch(facecolor=RATER_COLOR, label="word that rates"),
     ]
