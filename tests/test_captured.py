@@ -176,7 +176,7 @@ def test_a_copy_of_a_captured_model_runs_itself(copied):
         assert torch.equal(logits, family.logits(model, inputs))
 
 
-@pytest.mark.parametrize("method", ["random", "tome"])
+@pytest.mark.parametrize("method", ["random", "tome", "dart"])
 def test_a_choice_that_looks_at_values_is_refused(method):
     family = FAMILIES["llava"]
     model, inputs, pruner = family.model(), family.inputs((6,)), build(family, method)

@@ -10,15 +10,31 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.schedule import plain
-from sparsevlm.models.vision import VisionLanguageModel, check_equal, number_of
+from sparsevlm.models.tower import ClipModel, TowerView, tower_of
+from sparsevlm.models.vision import check_equal, number_of
 from sparsevlm.runtime.adapter import Adapter, Grid
 
 
-class Llava(VisionLanguageModel):
+class Llava(ClipModel):
     """Any `LlavaForConditionalGeneration`: visual tokens are the image placeholders."""
 
     towers = ("vision_tower",)
     keys: ClassVar = {"image": ("pixel_values",)}
+    clip_towers: ClassVar = {"image": "vision_tower"}
+
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> TowerView:
+        """What the vision tower made of this row's image.
+
+        Parameters
+        ----------
+        arguments, visual, row
+            See `Adapter.tower`.
+        """
+        states = self.states.of(self.base.vision_tower, arguments, "image")
+        number = number_of(visual.any(dim=1).tolist(), row, len(states.after), "image")
+        has_cls = self.config.vision_feature_select_strategy == "full"
+        project = self.base.multi_modal_projector
+        return tower_of(states, slice(number, number + 1), project, has_cls=has_cls)
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """Patches of the vision tower, or a square where that fits."""
@@ -48,6 +64,7 @@ class LanguageModel(Adapter):
     """A plain `LlamaForCausalLM` whose visual tokens are given as a mask or span."""
 
     told = True
+    tower_lack = "no vision tower of its own"
 
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is None:

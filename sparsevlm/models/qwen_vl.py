@@ -22,6 +22,7 @@ class QwenVL(VisionLanguageModel):
     """
 
     has_mrope = True
+    tower_lack = "a vision tower without a CLS token"
     towers = ("visual",)
     keys: ClassVar = {"image": ("image_grid_thw",), "video": ("video_grid_thw",)}
 

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from sparsevlm.models.vision import VisionLanguageModel, check_equal, number_of
+from sparsevlm.models.tower import ClipModel, TowerView, tower_of
+from sparsevlm.models.vision import check_equal, number_of
 from sparsevlm.runtime.adapter import Grid
 
 
-class VideoLlava(VisionLanguageModel):
+class VideoLlava(ClipModel):
     """`VideoLlavaForConditionalGeneration`: visual tokens are the image and video placeholders."""
 
     towers = ("image_tower", "video_tower")
@@ -20,6 +21,27 @@ class VideoLlava(VisionLanguageModel):
         "image": ("pixel_values", "pixel_values_images"),
         "video": ("pixel_values_videos",),
     }
+    clip_towers: ClassVar = {"image": "image_tower", "video": "video_tower"}
+
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> TowerView:
+        """What the vision tower made of this row's image, or of the frames of its video.
+
+        Parameters
+        ----------
+        arguments, visual, row
+            See `Adapter.tower`.
+        """
+        word = next(word for word in self.keys if self.rows_with(arguments, word)[row])
+        rows, per_frame = self.rows_with(arguments, word), self._tokens_per_frame(word)
+        states = self.states.of(getattr(self.base, self.clip_towers[word]), arguments, word)
+        frames = int(visual[row].sum()) // per_frame
+        number = number_of(rows, row, len(states.after) // frames, word)
+        return tower_of(
+            states,
+            slice(number * frames, (number + 1) * frames),
+            self.base.multi_modal_projector,
+            has_cls=per_frame == states.after.shape[1],
+        )
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """(rows, columns) of an image, (frames, rows, columns) of a video.

@@ -82,9 +82,10 @@ class SampleLayout:
         previous, keep, created, anchors, order = self.change
         before = previous.slots[previous.columns]
         if anchors is None:
-            places = [before[keep], keep.new_full((created,), -1)]
+            places = torch.cat([before[keep], keep.new_full((created,), -1)])
         else:
-            places = [before[torch.cat([keep, anchors])[order]]]
+            places = before[torch.cat([keep, anchors])]
+        places = [places if order is None else places[order]]
         return _between(previous, previous.slots, places)
 
 
@@ -102,7 +103,7 @@ class Change(NamedTuple):
     anchors
         ``[created]``, where they have places; ``None``: they follow the kept tokens.
     order
-        With anchors: how kept and recycled tokens are sorted.
+        How kept and recycled tokens are sorted; ``None``: the recycled ones come last.
     """
 
     previous: SampleLayout
@@ -225,9 +226,10 @@ def apply(
     middle = [hidden[sample.columns].index_select(0, keep)]
     if vectors is not None and len(vectors):
         middle.append(vectors)
-    order = None
+    order = selection.order
     if anchors is not None:
         order = torch.cat([keep, anchors]).argsort(stable=True)
+    if order is not None:
         middle = [torch.cat(middle)[order]]
     created = sum(map(len, middle)) - len(keep)
     after = replace(

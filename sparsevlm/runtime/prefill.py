@@ -12,7 +12,7 @@ from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Adapter, Grid
 from sparsevlm.runtime.attention import QueriesKeys
-from sparsevlm.runtime.context import context_of
+from sparsevlm.runtime.context import Looks, Sights, context_of
 from sparsevlm.runtime.layout import SampleLayout
 from sparsevlm.runtime.segments import LayerSegment, Positions, causal_mask, real_tokens
 from sparsevlm.runtime.trace import Decision, SampleTrace, sample_trace
@@ -53,6 +53,7 @@ class Prefill:
         self.first, self.samples = samples, samples
         self.grids, self.static = grids, static
         self.prompt_key: Any = prompt_key
+        self.looks: Any = Looks()  # the session knows better
         # A decoder may be spread over several devices: all pruning is done on that of the prompt.
         self.home = samples[0].device
         lengths = {sample.tokens for sample in samples}
@@ -140,6 +141,7 @@ class Prefill:
             whole_prompt=whole,
             rotary=lambda: segment.tables_of(number, start),
             prompt_key=lambda: self.prompt_key(number, inputs()),
+            seen=Sights(self.looks, number, sample, self.decoder, announced, segment),
             static=self.static,
         )
         selection = self._decide(context)
@@ -237,7 +239,7 @@ class Prefill:
     def finish(self) -> None:
         """Drop what only the prefill itself needed."""
         self.complete = True
-        self.prompt_key = None  # knows the pixels
+        self.prompt_key = self.looks = None  # they know the pixels
         self.attention.clear()
         self.inputs, self.masks = None, []
         self._forget()
@@ -282,16 +284,9 @@ class Prefill:
 
     def trace(self) -> list[SampleTrace]:
         """Turn the decisions into plain numbers."""
+        layers, counted = len(self.decoder.layers), self.pruner.counted_layer
+        rows = zip(self.first, self.samples, self.decisions, self.grids, strict=True)
         return [
-            sample_trace(
-                first,
-                last,
-                decisions,
-                num_layers=len(self.decoder.layers),
-                grid=grid,
-                counted_layer=self.pruner.counted_layer,
-            )
-            for first, last, decisions, grid in zip(
-                self.first, self.samples, self.decisions, self.grids, strict=True
-            )
+            sample_trace(*one, grid=grid, num_layers=layers, counted_layer=counted)
+            for *one, grid in rows
         ]

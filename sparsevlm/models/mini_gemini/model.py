@@ -107,6 +107,13 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
                 f"{list(want_aux)}, got {list(pixels.shape)} and {list(aux.shape)}"
             )
 
+    def scaled(self, features: Tensor) -> Tensor:
+        """Projected features as the language model gets them."""
+        if self.config.text_config.model_type == "gemma":
+            # Gemma scales whatever it embeds; transformers 5 does so for words only.
+            features = features * features.new_tensor(features.shape[-1] ** 0.5)
+        return features
+
     def _splice(self, embeddings: Tensor, visual: Tensor, features: Tensor) -> Tensor:
         places, tokens = int(visual.sum()), features.shape[0] * features.shape[1]
         if places != tokens:
@@ -115,9 +122,7 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
                 f"{len(features)} images give {tokens} visual tokens; write "
                 f"{features.shape[1]} placeholders per image"
             )
-        if self.config.text_config.model_type == "gemma":
-            # Gemma scales whatever it embeds; transformers 5 does so for words only.
-            features = features * features.new_tensor(features.shape[-1] ** 0.5)
+        features = self.scaled(features)
         return embeddings.masked_scatter(visual[..., None], features.to(embeddings))
 
     @can_return_tuple
