@@ -62,6 +62,10 @@ def test_published_accounting_of_the_baselines():
         ):
             assert layer == want_layer and keep == pytest.approx(want_keep, abs=3)
     assert stages("tome", 192) == [(-1, 192)]
+    # DART: (2 * 576 + 30 x) / 32 enter a layer; one layer fewer leaves them all.
+    assert [stages("dart", t) for t in (192, 128, 64)] == [[(1, 180)], [(1, 114)], [(1, 47)]]
+    for name in ("divprune", "visionzip", "cdpruner", "holov", "vispruner"):
+        assert stages(name, 64) == [(-1, 64)]
 
 
 def test_scaled_baselines():

@@ -11,8 +11,11 @@ from sparsevlm.core.interface import Selection
 from sparsevlm.methods import METHODS
 from sparsevlm.runtime import prefill
 
-# Where the question, or the picture, says how many tokens stay or merge.
-ONE_BY_ONE = ("dense", "sparsevlm-paper", "sparsevlm-v1.0", "sparsevlm-video")
+# Where the question says how many tokens stay, and what looks at the tower or chooses in a loop.
+ONE_BY_ONE = (
+    "dense", "sparsevlm-paper", "sparsevlm-v1.0", "sparsevlm-video", "divprune", "visionzip",
+    "dart", "cdpruner", "cdpruner-words", "holov", "vispruner",
+)  # fmt: skip
 AT_ONCE = [name for name in METHODS if name not in ONE_BY_ONE]
 LENGTHS = {"one length": (8,) * 5, "two lengths, padded": (9, 9, 6, 9, 9, 9)}
 

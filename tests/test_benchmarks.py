@@ -49,8 +49,8 @@ def test_no_place_of_a_benchmark_is_forgotten():
         scorer = "videoqa" if benchmark.media == "video" else name
         assert f"sparsevlm.benchmarks.{scorer}" in benchmark.modules  # a change makes results due
         there = name in SETS or (package / "loaders" / f"{name}.py").is_file()
-        assert there, f"write loaders/{name}.py with LAYOUT and read, or add it to videoqa.SETS"
-        assert layout_of(name).files, f"LAYOUT of {name} must name its files"
+        assert there, f"write loaders/{name}.py with read, or add it to videoqa.SETS"
+        assert layout_of(name).files, f"the layout of {name} must name its files"
         assert name in WRITERS or name in SETS, f"add a writer of {name} to tests/synthetic.py"
         if name not in SETS:
             frozen = ROOT / "tests" / "loaders" / "prompts" / f"{name}.txt"

@@ -179,9 +179,10 @@ def test_a_copy_of_a_captured_model_runs_itself(copied):
         assert torch.equal(logits, family.logits(model, inputs))
 
 
-def test_a_choice_that_looks_at_values_is_refused():
+@pytest.mark.parametrize("method", ["random", "dart"])
+def test_a_choice_that_looks_at_values_is_refused(method):
     family = FAMILIES["llava"]
-    model, inputs, pruner = family.model(), family.inputs((6,)), build(family, "random")
+    model, inputs, pruner = family.model(), family.inputs((6,)), build(family, method)
     with sv.prune(model, pruner, static=True), capture(model) as graphs:
         with pytest.raises(ValueError, match="cannot be captured: it needs values"):
             family.logits(model, inputs)

@@ -7,7 +7,7 @@ import hashlib
 import pytest
 
 from sparsevlm.analysis import published
-from sparsevlm.cli.check import missing_assets
+from sparsevlm.cli.reproduction import missing_assets
 from sparsevlm.miniature.registry import MINIATURES
 
 

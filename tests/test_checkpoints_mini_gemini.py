@@ -19,7 +19,7 @@ from sparsevlm.models.mini_gemini import configuration
 
 def official_release(folder: Path, tower: Path):
     """Files as the authors publish them: one flat configuration, their names, two towers."""
-    from sparsevlm.models.mini_gemini.names import official_name
+    from sparsevlm.models.mini_gemini.checkpoint import official_name
 
     model = tiny_mini_gemini.small_mini_gemini()
     text = model.config.text_config.to_dict()

@@ -10,7 +10,7 @@ import pytest
 from fabricated import SHAPE, fabricate, narrowed
 from test_claims import BY_ID, no_records, without_records
 
-from sparsevlm.analysis import study
+from sparsevlm.analysis import statistics, study
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results
 from sparsevlm.evaluation.profiles import get_profile
@@ -18,12 +18,11 @@ from sparsevlm.evaluation.runs import missing_runs, plan_runs
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims import collect as claims_collect
 from sparsevlm.paper.claims import file as claims_file
-from sparsevlm.paper.claims import measures
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims import records as claims_records
 from sparsevlm.paper.claims.claim import Claim, ClaimResult, Entry
 from sparsevlm.paper.claims.collect import collect
-from sparsevlm.paper.claims.measures import MEASURES, NotRunError, ProfileRecords
+from sparsevlm.paper.claims.records import MEASURES, NotRunError, ProfileRecords, Queries
 
 
 @pytest.fixture
@@ -93,10 +92,11 @@ def test_a_judge_that_is_gone_outweighs_a_score_by_another():
 def test_a_method_that_a_profile_does_not_run_is_not_run():
     found = ProfileRecords("mini", {"table_1": lambda profile: table(5)})
     with pytest.raises(NotRunError, match="'mini' does not run tome at 192 tokens"):
-        claims_records.lead(found, "sparsevlm", "tome", 192)
-    grown = claims_records.lead_growth(found, "sparsevlm", "fastv", 192, 64)
+        Queries(found).lead("sparsevlm", "tome", 192)
+    grown = BY_ID["lead.fastv.growth"].records
+    grown = claims_collect.evaluate(grown, {"lead": Queries(found).lead})
     assert grown.value == pytest.approx(15) and grown.excludes_zero
-    assert claims_records.loss(found, "fastv", 64) == 40
+    assert Queries(found).accuracy("fastv", 64) == 60
 
 
 def test_scores_and_leads_on_one_benchmark_come_from_the_answers():
@@ -107,19 +107,19 @@ def test_scores_and_leads_on_one_benchmark_come_from_the_answers():
     skill = {"dense": 0.9, "sparsevlm": 0.7, "random": 0.3}
     results = study.from_records(profile, fabricate(profile, skill), SHAPE)
     found = ProfileRecords("mini", {"table_1": lambda name: results})
-    lead = claims_records.benchmark_lead(found, "pope", "sparsevlm", "random", 64)
-    scores = [claims_records.score(found, *one, "pope") for one in settings]
+    lead = statistics.estimate(Queries(found).benchmark_lead("pope", "sparsevlm", "random", 64))
+    scores = [Queries(found).score(*one, "pope") for one in settings]
     assert lead.value == pytest.approx(scores[1] - scores[2]) and lead.low > 0
-    percent = claims_records.percent_of_dense(found, "sparsevlm", 64, "pope")
+    percent = Queries(found).percent_of_dense("sparsevlm", 64, "pope")
     assert percent == pytest.approx(100 * scores[1] / scores[0])
-    assert claims_records.accuracy(found, "sparsevlm", 64) == pytest.approx(percent)
+    assert Queries(found).accuracy("sparsevlm", 64) == pytest.approx(percent)
 
 
 def test_the_data_of_a_figure_is_its_record(tmp_path, monkeypatch):
-    monkeypatch.setattr(measures, "FIGURES", tmp_path)
+    monkeypatch.setattr(claims_records, "FIGURES", tmp_path)
     found = ProfileRecords("mini", MEASURES)
     with pytest.raises(NotRunError, match="figure_1.data.csv is not there"):
-        claims_records.focus_lead(found, "sparsevlm", "tome")
+        Queries(found).focus_lead("sparsevlm", "tome")
     rows = "method,mean,low,high\nsparsevlm,16,13,19\ntome,2,1,3\n"
     (tmp_path / "mini").mkdir()
     (tmp_path / "mini" / "figure_1.data.csv").write_text(rows)
@@ -127,13 +127,13 @@ def test_the_data_of_a_figure_is_its_record(tmp_path, monkeypatch):
         '"holders, image","holders, words"\n' + "0.3,0.5\n0.4,0.6\n" * 5
     )
     found = ProfileRecords("mini", MEASURES)
-    assert claims_records.focus_lead(found, "sparsevlm", "tome") == Estimate(14, 10, 18)
-    gap = claims_records.redundancy_gap(found)
+    assert Queries(found).focus_lead("sparsevlm", "tome") == Estimate(14, 10, 18)
+    gap = statistics.estimate(Queries(found).redundancy_gap())
     assert gap.value == pytest.approx(20) and gap.low == pytest.approx(20)
     (tmp_path / "mini-8").mkdir()
     (tmp_path / "mini-8" / "figure_1.data.csv").write_text(rows)
     other = ProfileRecords("mini-8", MEASURES)
-    assert claims_records.focus_lead(other, "tome", "tome") == Estimate(0, -2, 2)
+    assert Queries(other).focus_lead("tome", "tome") == Estimate(0, -2, 2)
 
 
 # --- The page ----------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_the_committed_page_is_what_the_records_give():
     missing = missing_runs(plan_runs(get_profile("mini").for_study("table_1")))
     if missing:
         pytest.skip(f"{len(missing)} results of the miniature are not at hand")
-    if not (measures.FIGURES / "mini" / "figure_1.data.csv").exists():
+    if not (claims_records.FIGURES / "mini" / "figure_1.data.csv").exists():
         pytest.skip("the figures of the miniature have not been drawn")
     assert claims_file.check()
 
@@ -226,7 +226,7 @@ def test_a_part_of_a_benchmark_gives_no_verdict(monkeypatch, tmp_path):
     assert entry.verdict == claims.IN_PART
     assert entry.reason == "SEED-Bench: questions about images only"
     found = ProfileRecords("a100", {"table_1": measure})
-    claims_records._results(found, "table_1", benchmark="pope")
+    Queries(found)._table("table_1", benchmark="pope")
     assert found.note == ""
 
 
@@ -238,14 +238,13 @@ def test_tables_2_and_figure_4_have_records():
     found = ProfileRecords("mini", {"figure_4": lambda profile: results})
 
     def mean(tokens):
-        return claims_records.average_score(found, "sparsevlm", tokens, "figure_4")
+        return Queries(found).average_score("sparsevlm", tokens, "figure_4")
 
-    lead = claims_records.mean_lead(found, "sparsevlm", "fastv", 256, "figure_4")
-    fastv = claims_records.average_score(found, "fastv", 256, "figure_4")
+    lead = Queries(found).benchmark_lead("", "sparsevlm", "fastv", 256, "figure_4")
+    lead = statistics.estimate(lead)
+    fastv = Queries(found).average_score("fastv", 256, "figure_4")
     assert lead.value == pytest.approx(mean(256) - fastv) and lead.low > 0
-    slope = claims_records.slope(found, "sparsevlm", 256, 64, "figure_4")
-    assert slope == pytest.approx(100 * (mean(256) - mean(64)) / 192) and slope > 0
-    above = claims_records.budgets_above(found, "sparsevlm", "fastv", "pope", "figure_4")
+    above = Queries(found).budgets_above("sparsevlm", "fastv", "pope", "figure_4")
     assert above == 2
-    assert claims_records.budgets_above(found, "fastv", "fastv", "pope", "figure_4") == 0
-    assert claims_records.visual_tokens(found, "pope", "figure_4") == 570.5
+    assert Queries(found).budgets_above("fastv", "fastv", "pope", "figure_4") == 0
+    assert Queries(found).visual_tokens("pope", "figure_4") == 570.5

@@ -200,13 +200,14 @@ def test_an_interrupt_says_that_nothing_is_lost(monkeypatch, capsys):
 
 
 def test_check_reports_and_fails(monkeypatch, capsys):
-    from sparsevlm.cli import check
+    from sparsevlm.cli import reproduction
+    from sparsevlm.paper import notebooks
 
-    monkeypatch.setattr(check, "notebook_problems", list)
-    monkeypatch.setattr(check, "missing_assets", lambda: ["weights are missing"])
+    monkeypatch.setattr(notebooks, "notebook_problems", list)
+    monkeypatch.setattr(reproduction, "missing_assets", lambda: ["weights are missing"])
     code, out, _ = run(capsys, "check")
     assert code == 1 and out.splitlines() == ["weights are missing", "check: 1 problem(s)"]
-    monkeypatch.setattr(check, "missing_assets", list)
+    monkeypatch.setattr(reproduction, "missing_assets", list)
     assert run(capsys, "check")[:2] == (0, "check: all is well\n")
 
 

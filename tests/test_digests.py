@@ -8,6 +8,7 @@ import pytest
 
 from sparsevlm.evaluation.digests import ANSWER, closure, code_digest
 from sparsevlm.evaluation.paths import ROOT
+from sparsevlm.evaluation.plan import package_digest
 
 BUILDER = "sparsevlm.models.prompts.llava"
 
@@ -95,3 +96,15 @@ def test_an_import_for_type_checking_alone_decides_nothing():
 def test_a_module_that_is_not_there_is_named():
     with pytest.raises(ModuleNotFoundError, match="no module sparsevlm.nosuch"):
         closure("sparsevlm.nosuch")
+
+
+def test_templates_and_styles_make_notebooks_due(tmp_path):
+    package, fresh = tmp_path / "package", package_digest.__wrapped__  # without its cache
+    (package / "templates").mkdir(parents=True)
+    (package / "one.py").write_text("1")
+    found = [fresh(package)]
+    for name in ("notes.md.j2", "texts.yaml", "style.mplstyle"):
+        (package / "templates" / name).write_text("text")
+        found.append(fresh(package))
+    (package / "one.pyc").write_text("compiled")
+    assert len(set(found)) == 4 and fresh(package) == found[-1]

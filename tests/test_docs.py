@@ -268,9 +268,12 @@ def test_links_lead_somewhere(page):
 def test_the_readme_of_the_recordings_lists_every_file():
     text = PAGES["tests/golden/README.md"]
     folder = ROOT / "tests" / "golden"
-    patterns = re.findall(r"`((?:model|functions|baseline|inputs|weights|prompt)[\w.]*\*?)`", text)
-    stems = {path.name.removesuffix(".json").removesuffix(".safetensors")
-             for path in folder.iterdir()} - {"README.md"}  # fmt: skip
+    patterns = re.findall(
+        r"`((?:newer/\w|model|functions|baseline|inputs|weights|prompt)[\w.]*\*?)`", text
+    )
+    stems = {path.relative_to(folder).as_posix().removesuffix(".json").removesuffix(".safetensors")
+             for path in (*folder.iterdir(), *(folder / "newer").iterdir())
+             } - {"README.md", "newer"}  # fmt: skip
     listed = {pattern: {stem for stem in stems if fnmatch(stem, pattern)} for pattern in patterns}
     assert all(listed.values()), "every name is that of a file"
     assert set().union(*listed.values()) == stems

@@ -49,13 +49,13 @@ def test_the_table_has_dense_and_every_rater_by_benchmark(results):
     assert "mini-llava (miniature model, not LLaVA-1.5)" in figure_5.page(results)[0].heading
 
 
-def test_the_sentences_follow_the_numbers(results):
-    lines = figure_5.sentences(results)
-    assert len(lines) == 4
-    assert lines[0].startswith("TextVQA: raters minus all tokens is +0.8 points in the paper")
-    assert lines[0].endswith("the measurement agrees.")
-    assert lines[3].startswith("POPE: raters minus all text is +2.7 points in the paper")
-    assert lines[3].endswith("the measurement contradicts it.")
+def test_the_comparison_follows_the_numbers(results):
+    table = figure_5.compared(results).table
+    assert table.shape == (2 * 2, 2)
+    assert table.loc[("raters", "all tokens, in the paper"), "TextVQA"] == "+0.8"
+    assert table.loc[("raters", "all tokens"), "TextVQA"].startswith("agrees +")
+    assert table.loc[("raters", "all text, in the paper"), "POPE"] == "+2.7"
+    assert table.loc[("raters", "all text"), "POPE"].startswith("contradicts -")
 
 
 def test_the_data_has_a_row_per_bar(results):

@@ -11,16 +11,15 @@ from test_claims import BY_ID
 
 from sparsevlm.analysis import report, study, tables
 from sparsevlm.analysis.study import DENSE_SETTING
+from sparsevlm.evaluation.judges.command import MatchJudge
 from sparsevlm.evaluation.judges.interface import JudgeError, Verdict
 from sparsevlm.evaluation.judges.judgements import judging_of
-from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.prompts import TASKS
 from sparsevlm.evaluation.judges.records import judge_rows, verdict_path
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.paper.claims import page as claims_page
-from sparsevlm.paper.claims import records as claims_records
 from sparsevlm.paper.claims.collect import collect
-from sparsevlm.paper.claims.measures import NotJudgedError, ProfileRecords
+from sparsevlm.paper.claims.records import NotJudgedError, ProfileRecords, Queries
 from sparsevlm.paper.figures import figure_10
 from sparsevlm.paper.tables import table_3
 
@@ -194,8 +193,8 @@ def test_the_papers_judged_numbers_are_compared_with_judged_ones_only(store, vid
     assert entry.a100.value is None and "after `sparsevlm judge endpoint" in entry.a100.why
     found = ProfileRecords("a100", {"table_3": lambda profile: matched})
     for function, arguments in (
-        (claims_records.score, (*SPARSE, "tgif", "table_3")),
-        (claims_records.benchmark_lead, ("tgif", "sparsevlm", "random", 194, "table_3")),
+        (Queries(found).score, (*SPARSE, "tgif", "table_3")),
+        (Queries(found).benchmark_lead, ("tgif", "sparsevlm", "random", 194, "table_3")),
     ):
         with pytest.raises(NotJudgedError, match="not judged; after `sparsevlm judge endpoint"):
-            function(found, *arguments)
+            function(*arguments)

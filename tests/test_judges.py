@@ -11,8 +11,8 @@ import pytest
 from judge_parrot import GOOD, MM_VET, VIDEO, Parrot, row
 
 from sparsevlm.benchmarks import mmvet, videoqa
+from sparsevlm.evaluation.judges.command import MatchJudge
 from sparsevlm.evaluation.judges.interface import CostEstimate, JudgeError, Verdict
-from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.records import judge_rows, verdict_path
 
 

@@ -15,9 +15,9 @@ from judge_server import GOOD, KEY, deepseek_r1, gpt_5, said, serving, set_key
 
 from sparsevlm.benchmarks import Sample
 from sparsevlm.evaluation.judges import command
+from sparsevlm.evaluation.judges.command import MatchJudge
 from sparsevlm.evaluation.judges.endpoint import EndpointJudge
 from sparsevlm.evaluation.judges.interface import JudgeError
-from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.open_model import OpenJudge
 from sparsevlm.evaluation.judges.prompts import TASKS
 from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder

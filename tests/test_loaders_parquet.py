@@ -20,8 +20,14 @@ from sparsevlm.benchmarks.loaders import (
     textvqa,
     verify,
 )
-from sparsevlm.benchmarks.loaders.parquet import COMPLETED, PICTURES, READABLE, layout_of_copy
-from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
+from sparsevlm.benchmarks.loaders.parquet import (
+    COMPLETED,
+    PICTURES,
+    READABLE,
+    files_of,
+    layout_of_copy,
+    read_rows,
+)
 
 pytest.importorskip("pyarrow", reason="needs pyarrow: pip install 'sparsevlm-repro[a100]'")
 

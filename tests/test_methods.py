@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from importlib import import_module
-from pkgutil import iter_modules
+from pkgutil import walk_packages
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -19,11 +19,13 @@ from sparsevlm.core.interface import StagedPruner
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.methods import METHODS, Method
 
+MODULES = [found.name for found in walk_packages(package.__path__, "sparsevlm.methods.")]
 
-@pytest.mark.parametrize("module", [found.name for found in iter_modules(package.__path__)])
+
+@pytest.mark.parametrize("module", MODULES)
 def test_every_method_has_its_line(module):
     listed = {method.kind for method in METHODS.values()}
-    file = import_module(f"sparsevlm.methods.{module}")
+    file = import_module(module)
     for kind in vars(file).values():
         own = isinstance(kind, type) and kind.__module__ == file.__name__
         if own and issubclass(kind, StagedPruner) and "name" in vars(kind):

@@ -10,9 +10,8 @@ from PIL import Image
 from tiny_mini_gemini import row, small_config, small_inputs, small_mini_gemini
 from torch.nn import functional as F
 
-from sparsevlm.models.mini_gemini.mining import windows
-from sparsevlm.models.mini_gemini.names import official_name
-from sparsevlm.models.mini_gemini.vision import pyramid
+from sparsevlm.models.mini_gemini.checkpoint import official_name
+from sparsevlm.models.mini_gemini.vision import pyramid, windows
 from sparsevlm.models.prompts import prompt_builder
 from sparsevlm.models.prompts.clip import clip_pixels, pad_to_square
 from sparsevlm.models.prompts.mini_gemini import low_pixels

@@ -10,8 +10,13 @@ import torch
 from safetensors.torch import save_file
 from tiny_mini_gemini import small_inputs, small_mini_gemini
 
-from sparsevlm.models.mini_gemini.checkpoint import load_official, official_config
-from sparsevlm.models.mini_gemini.names import official_name, own_name, own_name_of_open_clip
+from sparsevlm.models.mini_gemini.checkpoint import (
+    load_official,
+    official_config,
+    official_name,
+    own_name,
+    own_name_of_open_clip,
+)
 from sparsevlm.models.placement import place
 
 AUX, CLIP = "model.vision_tower_aux.", "model.vision_tower.vision_tower.vision_model."

@@ -8,10 +8,10 @@ from tiny_mini_gemini import small_config, small_inputs, small_mini_gemini
 from torch import nn
 from transformers import Qwen2Config
 
+from sparsevlm.models.mini_gemini.checkpoint import official_name
 from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig
-from sparsevlm.models.mini_gemini.mining import PatchInfoMining, windows
 from sparsevlm.models.mini_gemini.modeling import MiniGeminiForConditionalGeneration
-from sparsevlm.models.mini_gemini.names import official_name
+from sparsevlm.models.mini_gemini.vision import PatchInfoMining, windows
 
 VIEWS = ["base", "hd"]
 

@@ -15,7 +15,7 @@ from sparsevlm import make_pruner, prune
 from sparsevlm.miniature import load_miniature
 from sparsevlm.miniature.mini_gemini.images import CELL, SCALE, make_image, small_cards
 from sparsevlm.miniature.mini_gemini.prompts import builder as builder_of
-from sparsevlm.miniature.mini_gemini.questions import draw, samples
+from sparsevlm.miniature.mini_gemini.questions import samples, scene
 from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.scenes import CARD_COLORS, make_scene
 from sparsevlm.miniature.vocabulary import DEPICTED
@@ -146,7 +146,7 @@ def test_questions_are_those_of_mini_llava_and_every_second_of_textvqa_is_about_
         named = {card.color: card.glyph for card in small_cards(make_image(sample.seed))}
         (color,) = set(sample.question.split()) & set(named)
         assert sample.answer == named[color]
-        assert draw(sample.seed)[0].size == (192, 192)
+        assert scene(sample.seed).image.size == (192, 192)
 
 
 # Training

@@ -115,11 +115,13 @@ def test_gains_are_paired_and_have_their_signs(grown):
     assert against_random.high < 0 < grown.gained_by_aligning(64).low
 
 
-def test_moved_sentences_give_both_comparisons(grown):
-    said = miniature_validity.aligned_sentences([grown])
-    assert said[0] == "mini-gemini: stages after 0, 3, 6 in place of 1, 3, 7."
+def test_moved_stages_give_both_comparisons(grown):
+    section = miniature_validity.aligned([grown])
+    assert section.sentences == ["mini-gemini: stages after 0, 3, 6 in place of 1, 3, 7."]
     moved = grown.aligned.difference(("sparsevlm", 128), ("random", 128))
-    assert f"{moved.value:+.1f} points" in said[1].split(";")[1] and moved.low > 0
+    row = section.table.loc[("mini-gemini", "SparseVLM minus random tokens, both moved")]
+    assert row["128"] == f"ahead {moved}" and moved.low > 0
+    assert miniature_validity.price([grown]).table.shape == (2, 2)
 
 
 def test_the_table_has_every_comparison_by_both_rules(grown):

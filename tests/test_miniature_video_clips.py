@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from sparsevlm.miniature.video_llava.clips import MOVES, ONSETS, RGB, Actor, clip_actors, make_clip
-from sparsevlm.miniature.video_llava.facts import ClipFacts, seen_frames
-from sparsevlm.miniature.video_llava.question_families import FAMILIES
+from sparsevlm.miniature.video_llava.question_families import FAMILIES, ClipFacts, seen_frames
 from sparsevlm.miniature.video_llava.questions import samples
 from sparsevlm.miniature.video_llava.vocabulary import FRAME_WORDS, encode
 from sparsevlm.miniature.vocabulary import DEPICTED

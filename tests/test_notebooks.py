@@ -9,7 +9,6 @@ import sys
 import pytest
 from notebook_rules import faults_of
 
-from sparsevlm.cli.check import notebook_problems as problems
 from sparsevlm.paper import notebooks
 from sparsevlm.paper.notebooks import (
     Parameter,
@@ -20,6 +19,7 @@ from sparsevlm.paper.notebooks import (
     source_path,
     write_notebooks,
 )
+from sparsevlm.paper.notebooks import notebook_problems as problems
 
 GOOD = """\
 # %% [markdown]

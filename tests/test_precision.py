@@ -8,7 +8,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 from contract.cases import FAMILIES
-from contract.runs import build
+from contract.runs import build, fits
 from contract.schedules import scheduled
 from torch import nn
 
@@ -16,7 +16,8 @@ import sparsevlm as sv
 
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 # Every place that a score can come from, and the level by rank.
-HALF = ("sparsevlm", "sparsevlm-paper", "sparsevlm-plus", "pdrop", "tome", "random")
+HALF = ("sparsevlm", "sparsevlm-paper", "sparsevlm-plus", "pdrop", "tome", "random", "divprune",
+        "visionzip", "dart", "cdpruner-words", "holov", "vispruner")  # fmt: skip
 QUANTISED = ("sparsevlm", "sparsevlm-plus", "pdrop", "tome")
 
 
@@ -42,7 +43,7 @@ def test_half_precision(family, dtype):
         name: value.to(dtype) if value.is_floating_point() else value
         for name, value in family.inputs().items()
     }
-    for method in HALF:
+    for method in (method for method in HALF if fits(family, method)):
         check(family, model, inputs, method)
 
 
@@ -90,5 +91,5 @@ def test_flash_attention(family):
         name: (value.half() if value.is_floating_point() else value).cuda()
         for name, value in family.inputs().items()
     }
-    for method in sv.METHODS:
+    for method in (method for method in sv.METHODS if fits(family, method)):
         check(family, model, inputs, method)

@@ -126,7 +126,9 @@ def test_statements_state_what_is_true():
             assert all(word in INDEX for word in words), name
         words, wanted = STATEMENTS["color"](facts, rng)
         for place in np.flatnonzero(wanted):
-            assert words[place] == facts.color_of(words[place - 1])
+            kind = words[place - 1]
+            one = facts.by_kind[kind].color if kind in facts.by_kind else "none"
+            assert words[place] == one and (one == "none") == (not facts.counts[kind])
         words, wanted = STATEMENTS["verify"](facts, rng)
         colors = {(k, o.color) for k, o in facts.by_kind.items()}
         for place in np.flatnonzero(wanted):

@@ -21,16 +21,15 @@ def results():
     return study.from_records(profile, fabricate(profile, SKILL, LEFT), SHAPE)
 
 
-def test_every_variant_is_compared_with_v15_in_words(results):
-    lines = variants.sentences(results)
-    assert len(lines) == 3 * 3
-    (v10,) = [line for line in lines if line.startswith("At 64 tokens SparseVLM (v1.0)")]
-    assert "minus SparseVLM (v1.5): -" in v10 and "chance" not in v10
-    assert "It leaves 31.0 tokens and processes 167.2 (its counts follow the question)" in v10
-    assert v10.endswith("v1.5 leaves 64.0 and processes 192.0.")
-    (paper,) = [line for line in lines if line.startswith("At 64 tokens SparseVLM (paper)")]
-    assert "+0.0 points" in paper and "which may be chance" in paper
-    assert "follow the question" not in paper, "its rank rule is scaled to the budget"
+def test_every_variant_is_compared_with_v15(results):
+    section = variants.compared(results)
+    assert section.table.shape == (3, 3)
+    assert section.table.loc[("SparseVLM (v1.0)", "SparseVLM (v1.5)"), "64"].startswith("behind -")
+    assert section.table.loc["SparseVLM (paper)", "64"].item().startswith("cannot tell +0.0")
+    # The rank rule of the paper is scaled to the budget.
+    assert "of SparseVLM (v1.0) follow the question" in section.text
+    counts = [results.value(kind, ("sparsevlm-v1.0", 64)) for kind in ("tokens out", "tokens in")]
+    assert counts == [31.0, 167.25]
 
 
 def test_the_analytic_counts_are_of_fixed_schedules_only(results):

@@ -42,8 +42,8 @@ def test_the_average_is_of_the_three_scores(results):
 def test_visual_tokens_are_those_of_the_dense_model(results):
     mean, low, high = table_2.mean_visual(results)["pope"]
     assert (low, high) == (1300, 1302) and low < mean < high
-    assert "POPE 1301 (1300 to 1302)" in table_2.tokens_line(results)
-    assert "MMB 1323, POPE 1311, TextVQA 1326" in table_2.tokens_line(results)
+    text = table_2.page(results)[0].text
+    assert "POPE 1301 (1300 to 1302)" in text and "MMB 1323, POPE 1311, TextVQA 1326" in text
 
 
 def test_the_papers_rows_are_those_of_the_file():
@@ -64,26 +64,28 @@ def test_the_papers_rows_are_those_of_the_file():
     assert not [c for c in shown if c.endswith("tokens")]
 
 
-def test_the_claim_and_the_controls_in_words(results):
-    lines = table_2.sentences(results)
-    assert len(lines) == 3 + 2 + 6
-    assert lines[0].startswith("SparseVLM at 600 tokens minus dense: -")
-    assert lines[0].endswith(f"in the paper {table_2.published_retained(600) - 100:+.1f}.")
-    assert lines[3].startswith("SparseVLM at 600 minus at 500 tokens: +")
-    random = next(line for line in lines if line.startswith("At 400 tokens SparseVLM minus Random"))
-    assert ": +" in random and "may be chance" not in random
+def test_the_claim_and_the_controls_in_one_grid(results):
+    table = table_2.claim(results).table
+    assert table.shape == (2 + 2 + 2, 3) and list(table.columns) == ["600", "500", "400"]
+    assert table.loc[("SparseVLM", "Dense"), "600"].startswith("agrees -")
+    paper = table.loc[("SparseVLM", "Dense, in the paper"), "600"]
+    assert paper == f"{table_2.published_retained(600) - 100:+.1f}"
+    assert table.loc[("SparseVLM", "SparseVLM at 500")].tolist()[1:] == ["–", "–"]
+    assert table.loc[("SparseVLM", "SparseVLM at 500"), "600"].startswith("ahead +")
+    assert table.loc[("SparseVLM", "Random"), "400"].startswith("ahead +")
 
 
-def test_a_budget_that_the_paper_lacks_is_said_to_be_lacking(results):
+def test_a_budget_that_the_paper_lacks_has_no_printed_number(results):
     fewer = replace(results, profile=replace(results.profile, budgets=(600,)))
-    assert "in the paper" in table_2.sentences(fewer)[0]
+    assert ("SparseVLM", "Dense, in the paper") in table_2.claim(fewer).table.index
     other = {("sparsevlm", 300): results.relative["sparsevlm", 400]}
     odd = replace(
         results,
         profile=replace(results.profile, budgets=(300,), methods=("sparsevlm",)),
         relative=results.relative | other,
     )
-    assert table_2.sentences(odd)[0].endswith("the paper has no such row.")
+    (row,) = table_2.claim(odd).table.itertuples()
+    assert row[0] == ("SparseVLM", "Dense") and row[1].startswith("behind -")
 
 
 def test_the_files_are_written_whole_and_name_the_miniature(results, tmp_path):
@@ -95,7 +97,7 @@ def test_the_files_are_written_whole_and_name_the_miniature(results, tmp_path):
     assert page.startswith("## mini-qwen2-vl (miniature model, not Qwen2-VL), ")
     assert f"## {table_2.PAPER_TITLE}" in page and "nan" not in page
     assert sum(line.startswith("| 400 | SparseVLM |") for line in page.splitlines()) == 2
-    assert files["table_2.html"].read_text().count("<table") == 2
+    assert files["table_2.html"].read_text().count("<table") == 3
     before = [p.read_bytes() for p in files.values()]
     table_2.REPORT.write(results, tmp_path)
     assert [p.read_bytes() for p in files.values()] == before

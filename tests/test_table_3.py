@@ -74,13 +74,13 @@ def test_the_paper_is_read_from_its_table_and_its_means_are_recomputed():
     assert shown.loc[("194", "FastV"), "TGIF-QA score"] == "2.29"
 
 
-def test_sentences_say_what_the_paper_says_and_what_is_measured(results):
-    first, *_ = lines = table_3.sentences(results)
+def test_the_grid_says_what_the_paper_says_and_what_is_measured(results):
+    table = table_3.claim(results).table["194"]
     gap = results.difference(("sparsevlm", 194), ("fastv", 194))
-    assert "14.7 points" in first and f"{gap.value:+.1f} points" in first
-    assert first.endswith("the measurement agrees.")
-    assert sum("minus random tokens" in line for line in lines) == 2
-    assert sum("minus the dense model" in line for line in lines) == len(PROFILE.methods)
+    assert table["SparseVLM", "FastV, in the paper"] == "+14.7"
+    assert table["SparseVLM", "FastV"] == f"agrees {gap}"
+    assert len(table.xs("Random", level="minus")) == 2
+    assert len(table.xs("Dense", level="minus")) == len(PROFILE.methods)
 
 
 def test_files_say_that_they_are_of_a_miniature_and_keep_the_paper_apart(results, tmp_path):

@@ -84,13 +84,16 @@ def test_the_tokens_that_are_really_left_are_shown(results):
     assert analytic.loc["without (not refilled)", "192"] < analytic.loc["with", "192"]
 
 
-def test_the_sentences_follow_the_numbers(results):
-    lines = table_4.sentences(results)
-    assert len(lines) == 2 * 2 * 2
-    assert lines[0].startswith("GQA: the paper gains +0.8 points on average.")
-    assert "the measurement agrees" in lines[2] and "not refilled" in lines[2]
-    assert "the paper's gain is +4.6 points larger at 64 than at 192 tokens" in lines[5]
-    assert "which may be chance" in lines[3], "the same gain everywhere has not grown"
+def test_the_claim_follows_the_numbers(results):
+    table = table_4.claim(results).table
+    assert table.shape == (2 * 2 * 2, 2)
+    mean, grown = table.columns
+    refilled, other = "over without (refilled)", "over without (not refilled)"
+    assert table.loc[("GQA", f"{refilled}, in the paper"), mean] == "+0.8"
+    assert table.loc[("GQA", other), mean].startswith("agrees +")
+    assert grown == "gain at 64 minus gain at 192"
+    assert table.loc[("POPE", f"{refilled}, in the paper"), grown] == "+4.6"
+    assert table.loc[("GQA", other), grown].startswith("cannot tell"), "the same gain everywhere"
 
 
 def test_the_files_hold_every_number_once(results, tmp_path):

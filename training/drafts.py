@@ -8,7 +8,6 @@ import numpy as np
 
 from sparsevlm.miniature.facts import Facts, pick, shuffled
 from sparsevlm.miniature.question_families import FAMILIES, Draft, Family
-from sparsevlm.miniature.video_llava import facts as clip_facts
 from sparsevlm.miniature.video_llava import question_families as clip_families
 
 # Families that need two steps of reasoning are trained on more often.
@@ -57,7 +56,7 @@ def training_drafts(
 
 
 def clip_drafts(
-    facts: clip_facts.Facts, rng: np.random.Generator, count: int
+    facts: clip_families.ClipFacts, rng: np.random.Generator, count: int
 ) -> list[tuple[str, Draft]]:
     """``count`` questions about a training clip, each with the name of its kind."""
     families = [

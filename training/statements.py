@@ -12,9 +12,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from sparsevlm.miniature.facts import CARD_WORDS, Facts, shuffled
+from sparsevlm.miniature.facts import Facts, shuffled
 from sparsevlm.miniature.question_families import option_words, other_values
-from sparsevlm.miniature.scenes import CORNERS, HEIGHTS, SHAPE_COLORS, SHAPES, SIDES
+from sparsevlm.miniature.scenes import CARD_COLORS, CORNERS, HEIGHTS, SHAPE_COLORS, SHAPES, SIDES
 
 # The words of a list, and for each word whether it is to be predicted.
 LookUps = tuple[list[str], list[bool]]
@@ -41,16 +41,33 @@ def _present_first(rng, words, value_of, absent: int) -> list[tuple[list[str], s
     return [([w], values[w]) for w in shuffled(rng, present + missing)]
 
 
+def _attribute(facts: Facts, unique: dict, field: str) -> Callable[[str], str | None]:
+    """What a word's thing has; "none" of nothing, None of more than one, so that none is asked."""
+
+    def value_of(word: str) -> str | None:
+        if not facts.counts[word]:
+            return "none"
+        return getattr(unique[word], field) if word in unique else None
+
+    return value_of
+
+
 def color(facts: Facts, rng) -> LookUps:
-    return lookup_list(["color"], _present_first(rng, SHAPES, facts.color_of, 3))
+    return lookup_list(
+        ["color"], _present_first(rng, SHAPES, _attribute(facts, facts.by_kind, "color"), 3)
+    )
 
 
 def shape(facts: Facts, rng) -> LookUps:
-    return lookup_list(["shape"], _present_first(rng, SHAPE_COLORS, facts.shape_of, 3))
+    return lookup_list(
+        ["shape"], _present_first(rng, SHAPE_COLORS, _attribute(facts, facts.by_color, "kind"), 3)
+    )
 
 
 def letter(facts: Facts, rng) -> LookUps:
-    return lookup_list(["letter"], _present_first(rng, CARD_WORDS, facts.letter_of, 1))
+    letters = {word: facts.cards[word].glyph for word in facts.cards}
+    values = _present_first(rng, tuple(CARD_COLORS), lambda word: letters.get(word, "none"), 1)
+    return lookup_list(["letter"], values)
 
 
 def corners(facts: Facts, rng) -> LookUps:

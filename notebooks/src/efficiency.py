@@ -25,17 +25,18 @@ model: str = ""  # another model than the profile's own
 width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
-from sparsevlm.analysis.report import Section
 from sparsevlm.paper.extras import efficiency, efficiency_drawing
 from sparsevlm.paper.extras.efficiency import having
 from sparsevlm.paper.page import begin
 
 page = begin("efficiency", globals())
 records = efficiency.load()
-print("\n".join(f"{name}: {efficiency.about(one)}" for name, one in records.items()))
-Section("", sentences=efficiency.scope(records))
+efficiency.scope(records).style.hide(axis="index")
 
 # %% [markdown]
+# All weights are random. Where the clock is thread CPU time, the records are ratios: they bound
+# what pruning adds, and are no speed-ups.
+#
 # ## On paper
 #
 # Operations of the prefill and bytes of keys and values, at half precision, with 117 text tokens;
@@ -78,8 +79,12 @@ table.style.format(precision=3, na_rep="–").hide(axis="index")
 # %%
 {name: efficiency.footprint(one) for name, one in having(records, "footprint").items()}
 
+# %% [markdown]
+# The most that pruning costs in each record. *share_percent* is its own time in percent of the
+# model's, *memory_to_dense* the peak memory over the dense model's.
+
 # %%
-Section("", sentences=efficiency.sentences(records))
+efficiency.largest(records).style.format(precision=2, na_rep="–").hide(axis="index")
 
 # %%
 figure = efficiency_drawing.draw(records)

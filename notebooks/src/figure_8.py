@@ -46,7 +46,7 @@ compared
 # No model runs here: our schedules and the paper's formula give the FLOPs that Table 1 prints.
 
 # %%
-accounting.section(said=accounting.sentences())
+accounting.section()
 
 # %% [markdown]
 # **What this does not show.** GPU latency is not measured here; the milliseconds are the paper's.

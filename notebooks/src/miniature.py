@@ -25,7 +25,6 @@ model: str = ""  # another model than the profile's own
 width: float = 6.75  # inches of the figures: 6.75 or 3.25, two columns or one
 
 # %%
-from sparsevlm.analysis.report import Section
 from sparsevlm.paper.extras import miniature_validity, significance
 from sparsevlm.paper.page import begin
 
@@ -60,13 +59,13 @@ comparisons = miniature_validity.comparisons(found)
 files += page.save(figure, "price", comparisons, ids)
 
 # %%
-Section("", sentences=miniature_validity.sentences(found))
+miniature_validity.price(found)
 
 # %% [markdown]
 # And with moved stages, on the same questions:
 
 # %%
-Section("", sentences=miniature_validity.aligned_sentences(found))
+miniature_validity.aligned(found)
 
 # %% [markdown]
 # ## Which methods separate
@@ -88,16 +87,17 @@ comparisons.style.format(precision=1).hide(axis="index")
 measured = significance.read()
 table = significance.frame(measured)
 files += page.save(significance.draw(table), "separation", table)
-print(significance.source_lines(measured))
+significance.sources(measured).style.hide(axis="index")
 
 # %%
 table.style.format(precision=1).hide(axis="index")
 
 # %% [markdown]
-# What the dense miniatures answer, by kind of question, on the same questions:
+# Which kinds of question the dense miniatures answer below 95 %, of the same questions:
 
 # %%
-print(significance.weak_kinds(significance.dense_frame(measured)))
+weak = significance.dense_frame(measured).query("accuracy < 95")
+weak.style.format(precision=1).hide(axis="index")
 
 # %% [markdown]
 # ## Where they differ from the paper's models, and why

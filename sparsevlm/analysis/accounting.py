@@ -1,8 +1,7 @@
 """What our own formulas give for LLaVA-1.5-7B, without a model: tokens, FLOPs, KV cache.
 
-Every function here that returns one number can be named in the column "analytic" of
-data/claims.csv; `section` shows them beside what Table 1 prints. Methods are spelled as in
-`sparsevlm.METHODS`.
+The column "analytic" of data/claims.csv is made of the functions here that return one number;
+`section` shows them beside what Table 1 prints. Methods are spelled as in `sparsevlm.METHODS`.
 """
 
 from __future__ import annotations
@@ -58,20 +57,10 @@ def tokens_in(method: str, tokens: int) -> float:
     return fmean(_visual_tokens(method, tokens)[0])
 
 
-def compression(method: str, tokens: int) -> float:
-    """How many times fewer visual tokens a layer leaves."""
-    return NUM_VISUAL / tokens_out(method, tokens)
-
-
 def tflops(method: str, tokens: int | None) -> float:
     """The paper's FLOPs of a prefill with 117 text tokens, in 10^12."""
     entering = [visual + PAPER_TEXT_TOKENS for visual in _visual_tokens(method, tokens)[0]]
     return prefill_flops(entering, LLAVA_7B) / 1e12
-
-
-def flops_saving(method: str, tokens: int) -> float:
-    """Percent of the dense FLOPs that are saved."""
-    return 100 * (1 - tflops(method, tokens) / tflops("dense", None))
 
 
 def kv_megabytes(tokens: float) -> float:
@@ -82,11 +71,6 @@ def kv_megabytes(tokens: float) -> float:
 def kv_megabytes_entering(method: str, tokens: int) -> float:
     """Keys and values of the visual tokens that enter each layer, half precision, 10^6 bytes."""
     return kv_bytes(_visual_tokens(method, tokens)[0], LLAVA_7B) / 1e6
-
-
-def kv_saving_analytic(tokens: int) -> float:
-    """Percent of the KV cache saved by so many visual tokens in every layer."""
-    return 100 * (1 - kv_megabytes(tokens) / kv_megabytes(NUM_VISUAL))
 
 
 def dual_flash_share(seed: int = 0) -> float:
@@ -164,29 +148,8 @@ def section(
     methods: Sequence[str] = PAPER_METHODS,
     budgets: Sequence[int] = BUDGETS,
     title: str = TITLE,
-    said: Sequence[str] = (),
 ) -> Section:
     """Return the same as text; columns that the paper has no number for are left out."""
     digits = dict.fromkeys(("TFLOPs", "TFLOPs, paper", "ms, paper (A100)"), 2)
     shown = tables.as_text(numbers(methods, budgets), digits)
-    return Section(title, shown.loc[:, (shown != tables.NONE).any()], sentences=said)
-
-
-def sentences() -> list[str]:
-    """Return how the formulas agree with what the paper prints, in words."""
-    table = numbers()
-    apart = (table["TFLOPs"] - table["TFLOPs, paper"]).abs()
-    sizes = {n: kv_megabytes(n) for n in (NUM_VISUAL, BUDGETS[0])}
-    printed = [row.value for row in published.rows("section5.3")]
-    ours, paper = (
-        " and ".join(f"{value:.1f}" for value in sorted(values, reverse=True))
-        for values in (sizes.values(), printed)
-    )
-    return [
-        f"All {len(apart)} FLOPs values of Table 1 are within {apart.max():.3f} T of the formula, "
-        f"with {PAPER_TEXT_TOKENS} text tokens, a number that the paper does not give.",
-        f"Keys and values of {' and '.join(map(str, sizes))} visual tokens in each of "
-        f"{LLAVA_7B.layers} layers take {ours} MB in half precision; the paper prints "
-        f"{paper} MB. The column KV counts the tokens that enter each layer, which is what a cache "
-        "holds.",
-    ]
+    return Section(title, shown.loc[:, (shown != tables.NONE).any()])

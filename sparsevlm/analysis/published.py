@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 
@@ -51,32 +50,32 @@ class Row:
     value: float
 
 
-def _row(fields: dict[str, str]) -> Row:
-    tokens = fields.pop("visual_tokens")
-    number = float(fields.pop("value"))
-    return Row(visual_tokens=int(tokens) if tokens.isdigit() else tokens, value=number, **fields)
-
-
 @cache
 def _all_rows() -> tuple[Row, ...]:
     try:
         with PUBLISHED.open(newline="", encoding="utf-8") as file:
-            return tuple(_row(fields) for fields in csv.DictReader(file))
+            rows = list(csv.DictReader(file))
     except FileNotFoundError:
         raise FileNotFoundError(
             f"the paper's numbers are missing: {PUBLISHED}; "
             "run from a clone of the repository, installed with `pip install -e .`"
         ) from None
+    for row in rows:
+        tokens = row["visual_tokens"]
+        row |= {"value": float(row["value"])}
+        row |= {"visual_tokens": int(tokens) if tokens.isdigit() else tokens}
+    return tuple(Row(**row) for row in rows)
 
 
-def _choose(rows: Iterable[Row], field: str, wanted: object) -> tuple[Row, ...]:
-    """Rows whose `field` is `wanted`, or an error that lists what there is."""
-    rows = tuple(rows)
-    chosen = tuple(row for row in rows if getattr(row, field) == wanted)
-    if not chosen:
-        known = ", ".join(dict.fromkeys(str(getattr(row, field)) for row in rows))
-        raise ValueError(f"no published number has {field} {wanted!r}; known here: {known}")
-    return chosen
+def _choose(**wanted: object) -> tuple[Row, ...]:
+    """Rows with these fields, or an error that lists what there is of the first that fits none."""
+    rows = _all_rows()
+    for field, one in wanted.items():
+        if not (chosen := tuple(row for row in rows if getattr(row, field) == one)):
+            known = ", ".join(dict.fromkeys(str(getattr(row, field)) for row in rows))
+            raise ValueError(f"no published number has {field} {one!r}; known here: {known}")
+        rows = chosen
+    return rows
 
 
 def rows(item: str, *, version: str = "v4") -> tuple[Row, ...]:
@@ -94,7 +93,7 @@ def rows(item: str, *, version: str = "v4") -> tuple[Row, ...]:
     ValueError
         If nothing is published under these names; the message lists what is.
     """
-    return _choose(_choose(_all_rows(), "item", item), "paper_version", version)
+    return _choose(item=item, paper_version=version)
 
 
 class Numbers(dict):
@@ -141,7 +140,5 @@ def value(item: str, method: str, tokens: int | str, measure: str, *, version: s
     ValueError
         If the number is not there; the message lists what is.
     """
-    chosen = rows(item, version=version)
-    for field, wanted in (("method", method), ("visual_tokens", tokens), ("measure", measure)):
-        chosen = _choose(chosen, field, wanted)
-    return chosen[0].value
+    setting = {"method": method, "visual_tokens": tokens, "measure": measure}
+    return _choose(item=item, paper_version=version, **setting)[0].value

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,15 +15,15 @@ from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
 
 from sparsevlm.analysis import study, tables
+from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import OURS, PaperNumbers, Results
 from sparsevlm.analysis.style import OUTPUT, folder_of, save_figure
-from sparsevlm.analysis.words import label
+from sparsevlm.analysis.words import cell, label
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.atomic import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas.io.formats.style import Styler
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -37,6 +36,7 @@ def templates(folder: Path = TEMPLATES) -> Environment:
         keep_trailing_newline=True, autoescape=select_autoescape(("html.j2",), default=False),
     )  # fmt: skip
     known.filters["inline"] = _inline
+    known.globals["ours"] = label(OURS)
     return known
 
 
@@ -77,28 +77,6 @@ class Section:
         rows[rows.columns[0]] = rows[rows.columns[0]].mask(repeated, "")
         return said + rows.to_latex(index=False, escape=True, column_format=aligned)
 
-    @property
-    def styled(self) -> Styler:
-        """The table with the heading as caption, SparseVLM in bold, budgets set apart."""
-        firsts = self.table.index.get_level_values(0)
-        rules = [
-            {"selector": f"tbody tr:nth-child({i + 1}) td, tbody tr:nth-child({i + 1}) th",
-             "props": "border-top: 1px solid #999"}
-            for i in range(1, len(firsts)) if firsts[i] != firsts[i - 1]
-        ]  # fmt: skip
-        base = [
-            {"selector": "caption", "props": "font-weight: bold; text-align: left; padding: 4px 0"},
-            {"selector": "td, th",
-             "props": "text-align: right; padding: 2px 8px; white-space: nowrap"},
-            {"selector": "th.row_heading", "props": "text-align: left; vertical-align: top"},
-        ]  # fmt: skip
-
-        def bold(row: pd.Series) -> list[str]:
-            return ["font-weight: bold" if row.name[1] == label(OURS) else ""] * len(row)
-
-        style = self.table.style.set_caption(escape(self.heading, quote=False))
-        return style.apply(bold, axis=1).set_table_styles(base + rules)
-
     def _repr_html_(self) -> str:
         return templates().get_template("section.html.j2").render(section=self, name=None)
 
@@ -106,43 +84,6 @@ class Section:
 def markdown(sections: Sequence[Section]) -> str:
     """Return sections as one Markdown page."""
     return templates().get_template("page.md.j2").render(sections=sections)
-
-
-def write(
-    name: str,
-    profile: Profile,
-    numbers: pd.DataFrame,
-    sections: Sequence[Section],
-    folder: str | Path = "figures",
-) -> list[Path]:
-    """Write NAME.md, NAME.csv, NAME.html and NAME.tex, or those in `OUTPUT`, each atomically.
-
-    Parameters
-    ----------
-    name : str
-        The notebook.
-    profile : Profile
-        What was run.
-    numbers : DataFrame
-        Unrounded, for the CSV; its columns say what it is of.
-    sections : sequence of Section
-        The page.
-    folder : str or path
-        Relative to the repository; every profile has a folder of its own in it.
-    """
-    target = folder_of(profile, folder)
-    page = templates().get_template("page.html.j2")
-    title = name.replace("_", " ").capitalize()
-    written = {
-        "md": markdown(sections),
-        "csv": numbers.to_csv(lineterminator="\n"),
-        "html": page.render(sections=sections, title=title),
-        "tex": "\n".join(section.latex for section in sections if section.table is not None),
-    }
-    files = {target / f"{name}.{kind}": written[kind] for kind in written if kind in OUTPUT.formats}
-    for file, text in files.items():
-        write_text(file, text)
-    return list(files)
 
 
 @dataclass(frozen=True)
@@ -204,10 +145,26 @@ class Report:
         return files + self.write(results, folder, name) if self.has_page else files
 
     def write(self, results: Results, folder: str | Path = "figures", name: str = "") -> list[Path]:
-        """Write the page and its numbers; arguments as of `save`."""
-        table = self.numbers(results)
+        """Write the page and its numbers, atomically: NAME.md, NAME.csv, NAME.html and NAME.tex.
+
+        Or those of them in `OUTPUT`. Arguments as of `save`.
+        """
+        name, sections, table = name or self.name, self.page(results), self.numbers(results)
         table.insert(0, "model", title(results))
-        return write(name or self.name, results.profile, table, self.page(results), folder)
+        heading = name.replace("_", " ").capitalize()
+        page = templates().get_template("page.html.j2")
+        written = {
+            "md": markdown(sections),
+            "csv": table.to_csv(lineterminator="\n"),
+            "html": page.render(sections=sections, title=heading),
+            "tex": "\n".join(one.latex for one in sections if one.table is not None),
+        }
+        target = folder_of(results.profile, folder)
+        files = {target / f"{name}.{kind}": written[kind] for kind in written
+                 if kind in OUTPUT.formats}  # fmt: skip
+        for file, text in files.items():
+            write_text(file, text)
+        return list(files)
 
 
 def title(results: Results) -> str:
@@ -218,29 +175,61 @@ def title(results: Results) -> str:
     return f"{results.profile.model}{marker}, {questions} questions per benchmark"
 
 
-def made_at(results: Results) -> str:
-    """Return a sentence with the commits that measured, or nothing where none is known."""
+def notes(results: Results, name: str = "settings", **known: object) -> str:
+    """Return how to read a measured table: the text of `templates/notes/NAME.md.j2`.
+
+    Parameters
+    ----------
+    results : Results
+    name : str
+        By default of a table of settings in its default columns.
+    **known
+        What else the text says.
+    """
+    mme = (r.scores["best"] for key, r in results.records.items() if key[2] == "mme")
     commits = {s["commit"] for r in results.records.values() for s in r.sessions if s.get("commit")}
-    short = ", ".join(sorted(commit[:12] for commit in commits))
-    return f" Measured at commit {short}." if commits else ""
-
-
-def notes(results: Results) -> str:
-    """Return how to read a measured table of settings."""
-    names, extra = results.profile.benchmarks, ""
-    if "mme" in names:
-        best = next(r.scores["best"] for k, r in results.records.items() if k[2] == "mme")
-        extra += f" MME is in points, at most {best:.0f} here and 2800 in the paper."
-    extra += f" {judges}" if (judges := str(results.judging)) else ""
-    return (
-        "Budgets are the mean over layers of the visual tokens left by each layer (tokens out), as "
-        "in the paper; what is computed is the mean entering each layer (tokens in). Acc. is the "
-        "mean of the percentages of the dense scores. Brackets are 95 % intervals from a paired "
-        "bootstrap over questions, not corrected for the number of comparisons. FLOPs are counted "
-        f"by the paper's formula.{extra}{made_at(results)}"
-    )
+    about = {
+        "judging": str(results.judging), "mme_best": next(mme, None),
+        "commits": ", ".join(sorted(commit[:12] for commit in commits)),
+    }  # fmt: skip
+    template = templates().get_template(f"notes/{name}.md.j2")
+    return " ".join(template.render(about | known).split())
 
 
 def measured(results: Results) -> Section:
     """Return the measured table of settings in its default columns, and how to read it."""
     return Section(title(results), tables.readable(results), notes(results))
+
+
+def comparison(
+    heading: str,
+    found: Mapping[tuple[str, str, object], Estimate],
+    paper: Mapping[tuple[str, str, object], float] | None = None,
+    names: tuple[str, str] = ("method", "minus"),
+    text: str = "",
+) -> Section:
+    """Return differences as a grid: each with its interval and what it tells.
+
+    Parameters
+    ----------
+    heading : str
+    found : mapping by (first, second, column) of Estimate
+        Paired, in points; a difference of two methods or scores is a row, a budget mostly a column.
+    paper : mapping by the same keys of float
+        The paper's differences, not zero. They stand in rows of their own, and the measured ones
+        agree with them in sign, contradict them, or cannot tell.
+    names : (str, str)
+        Of the first two.
+    text : str
+        What else there is to say.
+    """
+    cells: dict[tuple[str, str, object], str] = {}
+    for (first, second, column), one in found.items():
+        told = ("ahead", "behind")
+        if printed := (paper or {}).get((first, second, column)):
+            told = ("agrees", "contradicts")[:: 1 if printed > 0 else -1]
+            cells[first, f"{second}, in the paper", column] = f"{printed:+.1f}"
+        cells[first, second, column] = cell(one, told, interval=True)
+    columns = list(dict.fromkeys(column for *_, column in found))
+    how = "Points, with paired 95 % intervals; it is told where zero lies outside."
+    return Section(heading, tables.grid(cells, names, columns), f"{how} {text}".strip())

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sparsevlm.analysis.survivors import make_drawable
 from sparsevlm.evaluation.paths import ROOT
@@ -26,13 +26,14 @@ class MethodStyle(NamedTuple):
     """How a method looks in every figure."""
 
     color: str
-    marker: str
+    marker: str | tuple[int, int, int]
     label: str
 
 
 # The palette of Okabe and Ito (2008), safe for the common color-vision deficiencies; markers tell
 # the methods apart without color. Gray for the controls, black for the dense model.
-_LOOKS = {
+# fmt: off
+_LOOKS: dict[str, tuple[str, Any]] = {
     "dense": ("#000000", "*"),
     "sparsevlm": ("#D55E00", "o"),
     "sparsevlm-all-text": ("#56B4E9", "P"),
@@ -43,13 +44,14 @@ _LOOKS = {
     "sparsevlm-v1.0": ("#882255", "<"),
     "sparsevlm-video": ("#332288", ">"),
     "sparsevlm-plus": ("#44AA99", "p"),
-    "fastv": ("#0072B2", "s"),
-    "pdrop": ("#009E73", "^"),
-    "tome": ("#E69F00", "v"),
-    "random": ("#999999", "x"),
-    "uniform": ("#666666", "+"),
-    "pooled": ("#BBBBBB", "X"),
+    "fastv": ("#0072B2", "s"), "pdrop": ("#009E73", "^"), "tome": ("#E69F00", "v"),
+    "divprune": ("#6A3D9A", "8"), "visionzip": ("#A6761D", (4, 1, 0)),
+    "dart": ("#1B7837", (3, 1, 0)),
+    "cdpruner": ("#E7298A", (5, 0, 180)), "cdpruner-words": ("#F781BF", (5, 2, 0)),
+    "holov": ("#A50026", (6, 1, 0)), "vispruner": ("#08519C", (8, 1, 0)),
+    "random": ("#999999", "x"), "uniform": ("#666666", "+"), "pooled": ("#BBBBBB", "X"),
 }
+# fmt: on
 # For methods that have no look of their own, in the order of `METHODS`.
 _SPARE_LOOKS = (("#8C6D31", "1"), ("#7B4173", "2"), ("#3182BD", "3"), ("#B5CF6B", "4"))
 
@@ -70,35 +72,7 @@ FORMATS = ("pdf", "png", "svg")
 TABLE_FORMATS = ("md", "csv", "html", "tex")
 SMALLEST = 6  # points; no text of a figure is smaller
 _MARKER_ID = "profile-marker"
-
-_RC = {
-    # DejaVu comes with matplotlib, so a figure is set the same on every machine.
-    "font.family": "DejaVu Sans",
-    "text.parse_math": False,  # a dollar sign in an answer begins no formula
-    "font.size": 7.5,
-    "axes.titlesize": 8,
-    "axes.labelsize": 7.5,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
-    "legend.fontsize": 6.5,
-    "legend.frameon": False,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.axisbelow": True,
-    "grid.color": "#e5e5e5",
-    "grid.linewidth": 0.5,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "xtick.major.size": 2.5,
-    "ytick.major.size": 2.5,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4,
-    "figure.dpi": 150,
-    "figure.constrained_layout.use": True,
-    "pdf.fonttype": 42,  # keeps text as text
-    "svg.hashsalt": "sparsevlm",
-}
+STYLE = Path(__file__).parent / "templates" / "style.mplstyle"
 
 
 @dataclass
@@ -133,9 +107,9 @@ OUTPUT = Output()
 
 def use_style() -> None:
     """Set matplotlib's defaults to those of this suite; call it before a figure is made."""
-    import matplotlib
+    from matplotlib import style
 
-    matplotlib.rcParams.update(_RC)
+    style.use(STYLE)
 
 
 def folder_of(profile: Profile, folder: str | Path = "figures") -> Path:

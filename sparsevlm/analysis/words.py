@@ -1,4 +1,4 @@
-"""Comparisons in words: an estimate, its verdict, right and wrong answer by answer."""
+"""Comparisons in words: the verdict on an estimate, right and wrong answer by answer."""
 
 from __future__ import annotations
 
@@ -10,25 +10,11 @@ from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.methods import METHODS
 
 AGREES, CONTRADICTS, CANNOT_TELL = "reproduced", "contradicted", "cannot tell"
-HERE = {
-    AGREES: "the measurement agrees",
-    CONTRADICTS: "the measurement contradicts it",
-    CANNOT_TELL: "the measurement cannot tell",
-}
 
 
 def label(method: str) -> str:
     """Return a method's name for readers."""
     return METHODS[method].label
-
-
-def in_words(estimate: Estimate) -> str:
-    """Return "+1.2 points, 95 % interval +0.3 to +2.1"."""
-    if not estimate.exists:
-        return "no relative accuracy, for the dense model scores 0 on a benchmark"
-    percent = f"{100 * estimate.level:.0f} %"
-    low, high = (f"{end:+.1f}" for end in (estimate.low, estimate.high))
-    return f"{estimate.value:+.1f} points, {percent} interval {low} to {high}"
 
 
 def verdict(estimate: Estimate) -> str:
@@ -41,31 +27,26 @@ def verdict(estimate: Estimate) -> str:
     return AGREES if estimate.low > 0 else CONTRADICTS
 
 
-def here(estimate: Estimate) -> str:
-    """Return the verdict as a clause: "the measurement agrees"."""
-    return HERE[verdict(estimate)]
-
-
-def cell(estimate: Estimate | None, names: Sequence[str] = ("agrees", "contradicts")) -> str:
+def cell(
+    estimate: Estimate | None,
+    names: Sequence[str] = ("agrees", "contradicts"),
+    interval: bool = False,
+) -> str:
     """Return the verdict on a difference as a cell of a table: "agrees +4.2", "cannot tell +0.1".
 
-    `names` are those of a difference above zero and of one below it.
+    `names` are those of a difference above zero and of one below it; with `interval` it is shown.
     """
     if estimate is None or not estimate.exists:
         return "–"
     known = dict(zip((AGREES, CONTRADICTS), names, strict=True))
-    return f"{known.get(verdict(estimate), CANNOT_TELL)} {estimate.value:+.1f}"
-
-
-def maybe_chance(estimate: Estimate) -> str:
-    """Return ", which may be chance" where zero is in the interval; otherwise nothing."""
-    return "" if estimate.excludes_zero else ", which may be chance"
+    shown = estimate if interval else f"{estimate.value:+.1f}"
+    return f"{known.get(verdict(estimate), CANNOT_TELL)} {shown}"
 
 
 def count_verdicts(estimates: Sequence[Estimate]) -> tuple[int, int, int]:
     """Return how many differences are above zero, below it, and cannot be told from it."""
     verdicts = [verdict(estimate) for estimate in estimates]
-    agree, contradict, open_ = map(verdicts.count, HERE)
+    agree, contradict, open_ = map(verdicts.count, (AGREES, CONTRADICTS, CANNOT_TELL))
     return agree, contradict, open_
 
 

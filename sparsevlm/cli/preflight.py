@@ -156,7 +156,7 @@ def prompts(model: Checkpoint, source: CheckpointBackend) -> Iterator[Finding]:
         f"`sparsevlm fetch --check {model.short}` looks at the tokenizer's files; if they are the "
         "release's, use the packages of requirements.lock"
     )
-    yield from (Finding(area, str(difference), "missing", todo) for difference in wrong)
+    yield from (Finding(area, difference, "missing", todo) for difference in wrong)
     if not wrong:
         benchmarks = dict.fromkeys(prompt["benchmark"] for prompt in prompts_of(family))
         what = f"those of {', '.join(benchmarks)} are the official ones, token for token"

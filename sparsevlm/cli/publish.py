@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from pathlib import Path
 
 from sparsevlm.cli.suite import Plan
 from sparsevlm.evaluation.paths import FIGURES, ROOT, relative
@@ -40,7 +39,8 @@ def publish(plan: Plan, say: Callable[[str], object] = print) -> None:
             f"{len(due)} of {len(plan.notebooks)} notebooks of profile 'mini' are not done (the "
             f"first: {due[0]}); run `sparsevlm reproduce` before they are published"
         )
-    written = [path for one in plan.notebooks for path in _outputs(one.output(".stamp.json"))]
+    stamps = [one.output(".stamp.json").read_text(encoding="utf-8") for one in plan.notebooks]
+    written = [ROOT / path for stamp in stamps for path in json.loads(stamp)["outputs"]]
     own = FIGURES / plan.profile.slug
     shown = {FIGURES / path.name: path for path in written if path.parent == own}
     for old in FIGURES.iterdir():
@@ -51,8 +51,3 @@ def publish(plan: Plan, say: Callable[[str], object] = print) -> None:
     write_text(PUBLISHED, claims_page.page(collect()))
     write_answers(map(plan.store.load, plan.runs), SHIPPED)
     say(f"figures/: {len(shown)} files; CLAIMS.md; {relative(SHIPPED)}: {len(plan.runs)} runs")
-
-
-def _outputs(stamp: Path) -> list[Path]:
-    """Return what a finished notebook wrote."""
-    return [ROOT / path for path in json.loads(stamp.read_text(encoding="utf-8"))["outputs"]]

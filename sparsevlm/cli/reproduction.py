@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -113,8 +114,6 @@ def export(
     to: Annotated[str, option("where to write (default: artifacts/export)", "FOLDER")] = "",
 ) -> int:  # fmt: skip
     """Draw a notebook's figures and tables for a paper, from the results at hand."""
-    from pathlib import Path
-
     from sparsevlm.cli import runner, suite
     from sparsevlm.evaluation.paths import ARTIFACTS
 
@@ -190,7 +189,6 @@ def provenance(
 ) -> int:
     """Say what a PDF, PNG or SVG was made from."""
     import json
-    from pathlib import Path
 
     from sparsevlm.evaluation.results.provenance import read
 
@@ -262,15 +260,39 @@ def check(
             "--only, --model and --limit are for a profile that runs a checkpoint, such as a100; "
             f"{chosen.model} comes with the repository"
         )
-    from sparsevlm.cli import check as files
     from sparsevlm.evaluation.paths import relative
-    from sparsevlm.paper.notebooks import write_notebooks
+    from sparsevlm.paper.notebooks import notebook_problems, write_notebooks
 
     if fix:
         for path in write_notebooks():
             print(f"wrote {relative(path)}")
-    found = files.notebook_problems() + files.missing_assets()
+    found = notebook_problems() + missing_assets()
     for problem in found:
         print(problem)
     print("check: all is well" if not found else f"check: {len(found)} problem(s)")
     return FAILED if found else DONE
+
+
+def missing_assets(miniatures: Path | None = None) -> list[str]:
+    """Return what is missing or damaged among the bundled files; one sentence each.
+
+    Parameters
+    ----------
+    miniatures : Path, optional
+        The folder of the bundled models; by default that of the repository.
+    """
+    from sparsevlm.analysis import published
+    from sparsevlm.miniature.registry import MINIATURES
+    from sparsevlm.miniature.weights import DATA, MissingAssetError, verify
+
+    found = []
+    try:
+        published.rows("table1")
+    except (FileNotFoundError, ValueError) as error:
+        found.append(str(error))
+    for name in MINIATURES:
+        try:
+            verify((miniatures or DATA) / name)
+        except MissingAssetError as error:
+            found.append(str(error))
+    return found

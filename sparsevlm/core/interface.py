@@ -66,6 +66,9 @@ class PruningContext:
     static
         Whether no shape may depend on values and no value may be read by the host, where the method
         can do without.
+    seen
+        What few methods look at: keys, vision tower, question; see `runtime.context.Sights`. Of one
+        sample only: not for a pruner that is `batched`.
     """
 
     layer: int
@@ -84,6 +87,7 @@ class PruningContext:
     attention_mean: Callable[[], Tensor]
     cache: dict = field(default_factory=dict)
     static: bool = False
+    seen: Any = None
 
     @property
     def num_current(self) -> int:
@@ -127,7 +131,8 @@ class Selection:
         Merged tokens: who is in them, and ``[num_groups, hidden]``.
     anchors
         ``[num_groups]`` index of the token whose place in the sequence (and original position)
-        each vector takes. ``None``: the vectors follow the kept tokens.
+        each vector takes. ``None``: the vectors follow the kept tokens, or ``order`` sorts both,
+        ``[num_kept + num_groups]``, where positions are renumbered.
     scores
         ``[num_current]``, for the trace. Higher = keep.
     raters
@@ -140,6 +145,7 @@ class Selection:
     anchors: Tensor | None = None
     scores: Tensor | None = None
     raters: Tensor | None = None
+    order: Tensor | None = None
 
     def without_vectors(self) -> Selection:
         """What a trace needs of it: the merged states are part of the model's row by then."""
@@ -159,7 +165,8 @@ class Pruner(Protocol):
         Whose tokens a stage reduces in the accounting (`schedule.tokens_per_layer`): ``"this"`` or
         ``"next"``.
     needs_attention
-        Whether `PruningContext.attention_rows` is used.
+        Whether `PruningContext.attention_rows`, or a layer's keys, are used; ``needs_tower``:
+        whether the vision tower is looked at (not by a pruner that does not say so).
     positions
         ``"renumbered"``: contiguous positions after every stage, and decoding at each layer's own
         cache length. ``"original"``: survivors keep theirs, decoding at the true position.
@@ -208,6 +215,7 @@ class StagedPruner:
     scored_layer = "this"
     counted_layer = "this"
     needs_attention = True
+    needs_tower = False
     positions = "original"
     text = "after_image"
     batched = False

@@ -75,13 +75,8 @@ class PruningStage:
     layer
         0-based decoder layer whose output loses tokens; ``-1``: the input of layer 0 does.
     keep
-        Number of visual tokens that stay, recycled ones not counted. ``None`` leaves the count to
-        the sparsification level measured at run time.
-
-    Raises
-    ------
-    ValueError
-        If ``layer`` is not an integer of at least -1, or ``keep`` not one of at least 1.
+        Number of visual tokens that stay, at least 1, recycled ones not counted. ``None`` leaves
+        the count to the sparsification level measured at run time.
     """
 
     layer: int
@@ -163,7 +158,7 @@ def tokens_per_layer(
     counted_layer: str = "this",
     always_drop: bool | None = None,
 ) -> tuple[list[int], list[int]]:
-    """Visual tokens entering and leaving every layer, recycled ones included.
+    """Two lists: visual tokens entering and leaving every layer, recycled ones included.
 
     Parameters
     ----------
@@ -179,11 +174,6 @@ def tokens_per_layer(
         leaves what it processed.
     always_drop
         Whether every stage drops at least one token. Default: while there is recycling.
-
-    Returns
-    -------
-    tokens_in, tokens_out
-        Two lists of ``num_layers`` integers.
     """
     stages, num_layers = check_stages(stages, num_layers), plain(num_layers)
     always_drop = recycle > 0 if always_drop is None else always_drop

@@ -123,7 +123,7 @@ def answer(
         settings["max_new_tokens"] = len(forced)
         settings["logits_processor"] = LogitsProcessorList([_Dictate(forced)])
     settings |= generation
-    with torch.inference_mode(), prune(model, pruner) as trace:
+    with torch.inference_mode(), prune(model, pruner, questions=questions) as trace:
         output = model.generate(
             **inputs, **settings, return_dict_in_generate=True, output_logits=probabilities
         )

@@ -33,7 +33,8 @@ DENSE = "dense"
 def package_digest(folder: Path = ROOT / "sparsevlm") -> str:
     """Return the digest of the package's files, on which plans and notebooks depend."""
     parts: list[str | bytes] = []
-    for path in sorted(folder.rglob("*.py")):
+    files = (path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc")
+    for path in sorted(files):  # templates and styles too
         parts += [path.relative_to(folder).as_posix(), path.read_bytes()]
     return digest(*parts)
 

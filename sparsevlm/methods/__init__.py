@@ -1,4 +1,4 @@
-"""FastV, PyramidDrop, ToMe, controls, and the registry."""
+"""FastV, PyramidDrop, ToMe, newer methods, controls, and the registry."""
 
 from __future__ import annotations
 

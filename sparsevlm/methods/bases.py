@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sparsevlm.core.budget import check_budget, schedule_for
-from sparsevlm.core.interface import StagedPruner
+from sparsevlm.core.interface import PruningContext, StagedPruner
 from sparsevlm.core.schedule import PruningStage
 
 
@@ -25,8 +26,31 @@ class ControlPruner(StagedPruner):
 
 
 @dataclass(frozen=True)
-class InputPruner(StagedPruner):
-    """Base of ToMe and Pooled: one stage, at the input of layer 0, without attention.
+class AtInput(StagedPruner):
+    """Base of methods with one stage, at the input of layer 0, without the decoder's attention.
+
+    What is left is numbered anew.
+    """
+
+    scored_layer = "next"
+    counted_layer = "next"
+    needs_attention = False
+    positions = "renumbered"
+
+    @classmethod
+    def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> AtInput:
+        """The budget's tokens in every layer."""
+        tokens, *_ = check_budget(tokens, num_layers, num_visual)
+        return cls((PruningStage(-1, tokens),))
+
+    def count(self, context: PruningContext) -> int:
+        """See `kept_of`."""
+        return kept_of(self, context)
+
+
+@dataclass(frozen=True)
+class InputPruner(AtInput):
+    """The same with a choice of positions.
 
     Parameters
     ----------
@@ -38,12 +62,14 @@ class InputPruner(StagedPruner):
 
     positions: str = "renumbered"
 
-    scored_layer = "next"
-    counted_layer = "next"
-    needs_attention = False
 
-    @classmethod
-    def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> InputPruner:
-        """The budget's tokens in every layer."""
-        tokens, *_ = check_budget(tokens, num_layers, num_visual)
-        return cls((PruningStage(-1, tokens),))
+def kept_of(pruner: StagedPruner, context: PruningContext) -> int:
+    """How many tokens a stage keeps; all, and a warning, where the picture has fewer."""
+    keep, there = pruner.keep_at(context.layer), context.num_current
+    if keep > there:
+        warnings.warn(
+            f"{pruner.name} is to keep {keep} visual tokens, and this picture has {there}: all of "
+            "them stay. Give a smaller budget, or a larger picture",
+            stacklevel=2,
+        )
+    return min(keep, there)

@@ -17,6 +17,12 @@ from sparsevlm.core.sparsevlm import Dense, SparseVLM
 from sparsevlm.core.variants import VARIANTS, plus_heads
 from sparsevlm.methods import ablations
 from sparsevlm.methods.fastv import FastV
+from sparsevlm.methods.newer.cdpruner import CDPruner
+from sparsevlm.methods.newer.dart import DART
+from sparsevlm.methods.newer.divprune import DivPrune
+from sparsevlm.methods.newer.holov import HoloV
+from sparsevlm.methods.newer.visionzip import VisionZip
+from sparsevlm.methods.newer.vispruner import VisPruner
 from sparsevlm.methods.pooled import Pooled
 from sparsevlm.methods.pyramiddrop import PyramidDrop
 from sparsevlm.methods.random import Random
@@ -90,6 +96,13 @@ METHODS: dict[str, Method] = {
         Method("fastv", "FastV", FastV),
         Method("pdrop", "PDrop", PyramidDrop),
         Method("tome", "ToMe", ToMe),
+        Method("divprune", "DivPrune", DivPrune),
+        Method("visionzip", "VisionZip", VisionZip),
+        Method("dart", "DART", DART),
+        Method("cdpruner", "CDPruner", CDPruner),
+        Method("cdpruner-words", "CDPruner, words for CLIP", CDPruner, CDPruner.with_words),
+        Method("holov", "HoloV", HoloV),
+        Method("vispruner", "VisPruner", VisPruner),
         Method("random", "Random", Random),
         Method("uniform", "Uniform grid", Uniform),
         Method("pooled", "Pooled grid", Pooled),

@@ -8,12 +8,12 @@ from functools import cached_property
 
 import numpy as np
 
-from sparsevlm.miniature.scenes import CARD_COLORS, SHAPE_COLORS, SHAPES, Scene, SceneObject
+from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES, Scene, SceneObject
 
 
 @dataclass(frozen=True)
 class Facts:
-    """Look-ups into one scene. ``None`` stands for "more than one, so do not ask"."""
+    """Look-ups into one scene."""
 
     scene: Scene
 
@@ -42,16 +42,6 @@ class Facts:
         """(color, kind) of every shape."""
         return {(o.color, o.kind) for o in self.scene.shapes}
 
-    def color_of(self, kind: str) -> str | None:
-        return self._attribute(kind, self.by_kind, "color")
-
-    def shape_of(self, color: str) -> str | None:
-        return self._attribute(color, self.by_color, "kind")
-
-    def letter_of(self, color: str) -> str:
-        card = self.cards.get(color)
-        return card.glyph if card else "none"
-
     def absent_pair(self, rng: np.random.Generator, adversarial: bool) -> tuple[str, str]:
         """A (color, kind) that is not in the scene; adversarial: both halves of it are."""
         colors, kinds = list(SHAPE_COLORS), list(SHAPES)
@@ -68,11 +58,6 @@ class Facts:
         repeats = Counter(getattr(o, field) for o in self.scene.shapes)
         return {getattr(o, field): o for o in self.scene.shapes if repeats[getattr(o, field)] == 1}
 
-    def _attribute(self, word: str, unique: dict, field: str) -> str | None:
-        if not self.counts[word]:
-            return "none"
-        return getattr(unique[word], field) if word in unique else None
-
 
 def shuffled(rng: np.random.Generator, items) -> list:
     """The items in random order, as a list of the original objects."""
@@ -84,6 +69,3 @@ def pick(rng: np.random.Generator, items):
     """One of the items at random; None of none."""
     items = list(items)
     return items[int(rng.integers(len(items)))] if items else None
-
-
-CARD_WORDS = tuple(CARD_COLORS)

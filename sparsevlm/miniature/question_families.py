@@ -58,16 +58,14 @@ def option_words(rng: np.random.Generator, wanted: list[str], pool: list[str], s
 
 def gqa_color(facts, rng):
     kind = pick(rng, facts.by_kind)
-    if kind is None:
-        return None
-    return [Draft(f"what color is the {kind} ?", facts.by_kind[kind].color, "color")]
+    return kind and [Draft(f"what color is the {kind} ?", facts.by_kind[kind].color, "color")]
 
 
 def gqa_shape(facts, rng):
     color = pick(rng, facts.by_color)
-    if color is None:
-        return None
-    return [Draft(f"what shape is the {color} thing ?", facts.by_color[color].kind, "shape")]
+    return color and [
+        Draft(f"what shape is the {color} thing ?", facts.by_color[color].kind, "shape")
+    ]
 
 
 def gqa_side(facts, rng):

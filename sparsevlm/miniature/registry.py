@@ -106,7 +106,10 @@ def _part(architecture: str, module: str) -> ModuleType:
 
 @lru_cache(maxsize=512)
 def _draw(architecture: str, seed: int) -> tuple[Image, ...]:
-    return tuple(_part(architecture, "questions").draw(seed))
+    questions = _part(architecture, "questions")
+    if hasattr(questions, "scene"):
+        return (questions.scene(seed).image,)
+    return tuple(questions.draw(seed))
 
 
 MINIATURES = {

@@ -50,9 +50,9 @@ PAD, BOS, EOS, UNK, IMAGE = range(5)
 BEFORE_IMAGE = ("<s>", "USER", ":")
 
 
-def encode(words: list[str]) -> list[int]:
+def encode(words: list[str], index: dict[str, int] = INDEX) -> list[int]:
     """Ids of words; a word outside the vocabulary raises KeyError (training text is closed)."""
-    return [INDEX[word] for word in words]
+    return [index[word] for word in words]
 
 
 def build_tokenizer(index: dict[str, int] = INDEX, placeholders: tuple[str, ...] = ("<image>",)):

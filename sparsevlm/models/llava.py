@@ -3,39 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from sparsevlm.core.schedule import plain
-from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
+from sparsevlm.models.tower import ClipModel, TowerView, tower_of
+from sparsevlm.models.vision import check_equal, number_of
 from sparsevlm.runtime.adapter import Adapter, Grid
 
 
-class Llava(Adapter):
+class Llava(ClipModel):
     """Any `LlavaForConditionalGeneration`: visual tokens are the image placeholders."""
 
-    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
-        if visual_mask is not None:
-            raise ValueError("a LLaVA model finds its visual tokens itself; leave visual_mask out")
-        self.model = model
-        self.base, self.decoder = model.model, model.model.language_model
-        self.notes = TowerNotes()
+    towers = ("vision_tower",)
+    keys: ClassVar = {"image": ("pixel_values",)}
+    clip_towers: ClassVar = {"image": "vision_tower"}
 
-    def attach(self, hook: Callable) -> None:
-        """Watch the vision tower, which `generate` runs ahead of the model."""
-        self.notes.attach(self.base.vision_tower, hook)
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> TowerView:
+        """What the vision tower made of this row's image.
 
-    def visual_mask(self, arguments: dict) -> Tensor:
-        """True at the image placeholders."""
-        token = self.model.config.image_token_id
-        return placeholders(arguments, [("image", token, ("pixel_values",))], self.notes)
+        Parameters
+        ----------
+        arguments, visual, row
+            See `Adapter.tower`.
+        """
+        states = self.states.of(self.base.vision_tower, arguments, "image")
+        number = number_of(visual.any(dim=1).tolist(), row, len(states.after), "image")
+        has_cls = self.config.vision_feature_select_strategy == "full"
+        project = self.base.multi_modal_projector
+        return tower_of(states, slice(number, number + 1), project, has_cls=has_cls)
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """Patches of the vision tower, or a square where that fits."""
-        vision = self.model.config.vision_config
+        vision = self.config.vision_config
         if vision.model_type != "pixtral":  # which takes images of any size
             check_equal(counts, "image")
         side = vision.image_size // vision.patch_size
@@ -61,6 +64,7 @@ class LanguageModel(Adapter):
     """A plain `LlamaForCausalLM` whose visual tokens are given as a mask or span."""
 
     told = True
+    tower_lack = "no vision tower of its own"
 
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is None:

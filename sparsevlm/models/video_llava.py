@@ -2,47 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
-from sparsevlm.models.vision import TowerNotes, check_equal, number_of, placeholders
-from sparsevlm.runtime.adapter import Adapter, Grid
-
-# The argument for images had another name in older releases of transformers.
-IMAGE_KEYS = ("pixel_values", "pixel_values_images")
-KEYS = {"image": IMAGE_KEYS, "video": ("pixel_values_videos",)}
+from sparsevlm.models.tower import ClipModel, TowerView, tower_of
+from sparsevlm.models.vision import check_equal, number_of
+from sparsevlm.runtime.adapter import Grid
 
 
-class VideoLlava(Adapter):
+class VideoLlava(ClipModel):
     """`VideoLlavaForConditionalGeneration`: visual tokens are the image and video placeholders."""
 
-    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
-        if visual_mask is not None:
-            raise ValueError(
-                "a Video-LLaVA model finds its visual tokens itself; leave visual_mask out"
-            )
-        self.config = model.config
-        self.base, self.decoder = model.model, model.model.language_model
-        self.tokens = {"image": model.config.image_token_id, "video": model.config.video_token_id}
-        self.notes = TowerNotes()
+    towers = ("image_tower", "video_tower")
+    # The argument for images had another name in older releases of transformers.
+    keys: ClassVar = {
+        "image": ("pixel_values", "pixel_values_images"),
+        "video": ("pixel_values_videos",),
+    }
+    clip_towers: ClassVar = {"image": "image_tower", "video": "video_tower"}
 
-    def attach(self, hook: Callable) -> None:
-        """Watch both vision towers, which `generate` runs ahead of the model."""
-        for tower in (self.base.image_tower, self.base.video_tower):
-            self.notes.attach(tower, hook)
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> TowerView:
+        """What the vision tower made of this row's image, or of the frames of its video.
 
-    def visual_mask(self, arguments: dict) -> Tensor:
-        """True at the placeholders of images and videos.
-
-        Raises
-        ------
-        ValueError
-            For a sample with an image and a video, or with several.
+        Parameters
+        ----------
+        arguments, visual, row
+            See `Adapter.tower`.
         """
-        kinds = [(word, self.tokens[word], keys) for word, keys in KEYS.items()]
-        return placeholders(arguments, kinds, self.notes)
+        word = next(word for word in self.keys if self.rows_with(arguments, word)[row])
+        rows, per_frame = self.rows_with(arguments, word), self._tokens_per_frame(word)
+        states = self.states.of(getattr(self.base, self.clip_towers[word]), arguments, word)
+        frames = int(visual[row].sum()) // per_frame
+        number = number_of(rows, row, len(states.after) // frames, word)
+        return tower_of(
+            states,
+            slice(number * frames, (number + 1) * frames),
+            self.base.multi_modal_projector,
+            has_cls=per_frame == states.after.shape[1],
+        )
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """(rows, columns) of an image, (frames, rows, columns) of a video.
@@ -58,8 +57,8 @@ class VideoLlava(Adapter):
         """
         found: list[Grid | None] = [None] * len(counts)
         side = self.config.vision_config.image_size // self.config.vision_config.patch_size
-        for word in KEYS:
-            per_frame, rows = self._tokens_per_frame(word), self._rows(arguments, word)
+        for word in self.keys:
+            per_frame, rows = self._tokens_per_frame(word), self.rows_with(arguments, word)
             for row, has in enumerate(rows):
                 if not has:
                     continue
@@ -83,8 +82,8 @@ class VideoLlava(Adapter):
         arguments, visual, row
             See `Adapter.pixels`.
         """
-        for word in KEYS:
-            rows = self._rows(arguments, word)
+        for word in self.keys:
+            rows = self.rows_with(arguments, word)
             if rows[row]:
                 given = self._seen(arguments, word, int(visual[row].sum()))
                 return None if given is None else given[number_of(rows, row, len(given), word)]
@@ -96,13 +95,10 @@ class VideoLlava(Adapter):
         whole = word == "video" or self.config.vision_feature_select_strategy == "full"
         return patches + 1 if whole else patches
 
-    def _rows(self, arguments: dict, word: str) -> list[bool]:
-        return (arguments["input_ids"] == self.tokens[word]).any(dim=1).tolist()
-
     def _seen(self, arguments: dict, word: str, count: int) -> Tensor | None:
         seen = self.notes.find(arguments, word)
         if seen is None:
-            given = (arguments.get(key) for key in KEYS[word])
+            given = (arguments.get(key) for key in self.keys[word])
             return next((pixels for pixels in given if pixels is not None), None)
         if word == "image":
             return seen.pixels

@@ -9,10 +9,12 @@ from __future__ import annotations
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from sparsevlm.runtime.adapter import Adapter
 
 KEPT = 2  # a call to the model comes with at most two outputs, one of images and one of videos
 
@@ -160,3 +162,51 @@ def check_equal(counts: Iterable[int], word: str) -> None:
             f"the samples of this batch have {' and '.join(map(str, found))} {word} placeholders, "
             f"but their {word}s give equally many tokens: one inside a text counts too, take it out"
         )
+
+
+class VisionLanguageModel(Adapter):
+    """An architecture with placeholders for its visual tokens, whose vision towers are watched.
+
+    Attributes
+    ----------
+    towers
+        Names in ``base`` of the towers that `generate` runs ahead of the model.
+    keys
+        "image" and "video", where the model takes them: the arguments that have one entry for each.
+    """
+
+    towers: ClassVar[tuple[str, ...]] = ()
+    keys: ClassVar[dict[str, tuple[str, ...]]]
+
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
+        if visual_mask is not None:
+            raise ValueError(
+                f"a {type(model).__name__} finds its visual tokens itself; leave visual_mask out"
+            )
+        self.config = model.config
+        self.base, self.decoder = model.model, model.model.language_model
+        self.notes = TowerNotes()
+
+    def attach(self, hook: Callable) -> None:
+        """Watch the vision towers, which `generate` runs ahead of the model."""
+        for name in self.towers:
+            self.notes.attach(getattr(self.base, name), hook)
+
+    def visual_mask(self, arguments: dict) -> Tensor:
+        """True at the placeholders of images and videos.
+
+        Raises
+        ------
+        ValueError
+            For a sample with an image and a video, or with several.
+        """
+        kinds = [(word, self.token(word), keys) for word, keys in self.keys.items()]
+        return placeholders(arguments, kinds, self.notes)
+
+    def token(self, word: str) -> int:
+        """Id of the placeholder of an "image" or a "video"."""
+        return getattr(self.config, f"{word}_token_id")
+
+    def rows_with(self, arguments: dict, word: str) -> list[bool]:
+        """Whether a row has placeholders of an "image" or a "video"."""
+        return (arguments["input_ids"] == self.token(word)).any(dim=1).tolist()

@@ -151,3 +151,18 @@ def write_notebooks(sources: Path = SOURCES) -> list[Path]:
             write_text(target, text)
             written.append(target)
     return written
+
+
+def notebook_problems(sources: Path = SOURCES) -> list[str]:
+    """Return which notebooks are not those of their sources; one sentence each."""
+    found = []
+    for name in known_notebooks(sources):
+        source, target = sources / f"{name}.py", sources.parent / f"{name}.ipynb"
+        if not is_current(target, source):
+            found.append(
+                f"{name}: {target.name} differs from its source; run `sparsevlm check --fix`"
+            )
+    for target in sorted(sources.parent.glob("*.ipynb")):
+        if target.stem not in known_notebooks(sources) and ".partial" not in target.name:
+            found.append(f"{target.stem}: {target.name} has no source in notebooks/src")
+    return found

@@ -32,6 +32,8 @@ class Adapter(ABC):
         The text model: ``layers``, ``rotary_emb``, ``config``.
     has_mrope
         Whether visual tokens have positions in time, height and width (M-RoPE).
+    tower_lack
+        What the model has in place of a CLIP vision tower; empty where `tower` works.
     told
         Whether the visual tokens are where the user says, and not where a placeholder is.
     """
@@ -39,6 +41,7 @@ class Adapter(ABC):
     base: Any
     decoder: Any
     has_mrope: ClassVar[bool] = False
+    tower_lack: str = "no vision tower that prune() can look into"
     told: ClassVar[bool] = False
 
     @abstractmethod
@@ -53,6 +56,16 @@ class Adapter(ABC):
             ``hook(module.register_..._hook, function)`` registers a function, called with keyword
             arguments too, and removes it at the end.
         """
+
+    def attach_tower(self, hook: Callable) -> None:  # noqa: B027 - see `tower_lack`
+        """Watch what `tower` needs, for a method that asks for it; after `attach`, and as it."""
+
+    def tower(self, arguments: dict, visual: Tensor, row: int) -> Any:
+        """What the vision tower made of a row's picture: `sparsevlm.models.tower.TowerView`.
+
+        For ``arguments``, ``visual`` and ``row`` see `pixels`.
+        """
+        raise ValueError(f"this {type(self).__name__} has {self.tower_lack}")
 
     @abstractmethod
     def visual_mask(self, arguments: dict) -> Tensor:

@@ -38,7 +38,8 @@ def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model:
     ------
     ValueError
         For stages outside the model or before the attention that decides, for a model whose
-        layers see a window only, and for attention that cannot be computed as the decoder does.
+        layers see a window only, and for attention that cannot be computed as the decoder does, or
+        as a vision tower without a CLS token does not.
     """
     num_layers = len(adapter.decoder.layers)
     named = {stage.layer for stage in getattr(pruner, "stages", ())}
@@ -53,6 +54,13 @@ def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model:
         raise ValueError(
             "a stage before layer 0 (layer=-1) has no attention of this layer to look at; "
             'use scored_layer="next" or a later stage'
+        )
+    if layers and getattr(pruner, "needs_tower", False) and adapter.tower_lack:
+        raise ValueError(
+            f"{type(pruner).__name__} looks into a CLIP vision tower with a CLS token, and this "
+            f"{model} has {adapter.tower_lack}; use a method that looks at the visual tokens or "
+            "the decoder (divprune, dart, cdpruner-words, sparsevlm), or a LLaVA, Mini-Gemini or "
+            "Video-LLaVA with a CLIP tower"
         )
     if layers:
         _check_windows(adapter, model)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 from zlib import crc32
@@ -13,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.interface import PruningContext, Selection
-from sparsevlm.runtime.adapter import Adapter
+from sparsevlm.runtime.adapter import Adapter, abilities
 from sparsevlm.runtime.layout import SampleLayout
 
 Tables = tuple[Tensor, Tensor]
@@ -118,29 +116,6 @@ def context_of(
     )  # fmt: skip
 
 
-def together(samples: Sequence[SampleLayout], grids: Sequence[object]) -> tuple[SampleLayout, ...]:
-    """Adjacent samples at their beginning that have parts of equal sizes and grids as one layout.
-
-    Parameters
-    ----------
-    samples
-        From `locate`.
-    grids
-        Shape of the visual tokens of each.
-    """
-
-    def sizes(row: int) -> tuple:
-        one = samples[row]
-        return one.before, one.visual, one.text, one.prompt_text, grids[row]
-
-    groups = []
-    for _, found in itertools.groupby(range(len(samples)), sizes):
-        first, *more = found
-        rows = slice(first, first + 1 + len(more)) if more else first
-        groups.append(replace(samples[first], rows=rows, cache={}))
-    return tuple(groups)
-
-
 def check_selection(sample: SampleLayout, selection: Selection) -> None:
     """Check that a selection fits the sample, or the samples, it was made for.
 
@@ -183,9 +158,7 @@ def prompt_key(
     """
     ids = arguments.get("input_ids")
     mask = arguments.get("attention_mask")
-    # A cache knows its prefill, and that this function: no cache would be free before the garbage
-    # collector comes.
-    arguments = {name: one for name, one in arguments.items() if name != "past_key_values"}
+    arguments = without_cache(arguments)
 
     def key(row: int, inputs: Tensor) -> int:
         if ids is None:
@@ -199,6 +172,125 @@ def prompt_key(
         return value
 
     return key
+
+
+class Looks:
+    """What a call was given beside its tokens, for a method that asks.
+
+    Parameters
+    ----------
+    adapter, arguments, visual
+        See `prompt_key`; none while a prefill is captured, whose graph is of the decoder alone.
+    questions
+        See `sparsevlm.prune`.
+    """
+
+    def __init__(
+        self, adapter: Any = None, arguments: dict | None = None, visual: Any = None,
+        questions: Sequence[str] | None = None,
+    ) -> None:  # fmt: skip
+        self._adapter, self._visual = adapter, visual
+        self._arguments, self._questions = without_cache(arguments or {}), questions
+
+    def tower(self, row: int) -> Any:
+        """What the vision tower made of the picture of a row."""
+        return self._known().tower(self._arguments, self._visual, row)
+
+    def question(self, row: int) -> str:
+        """The question of a row; beam search repeats every row."""
+        self._known()
+        given, rows = self._questions, len(self._visual)
+        if isinstance(given, str) or not given or rows % len(given):
+            raise ValueError(
+                "this method reads the question's own words: give prune(model, pruner, "
+                f"questions=[...]) one text for each of the {rows} samples, got {given!r}"
+            )
+        return given[row * len(given) // rows]
+
+    def _known(self) -> Any:
+        if self._adapter is None:
+            raise ValueError(
+                "capture() replays the decoder alone, and this method looks at the vision tower or "
+                "the question's text; leave the block of capture(), or use another method"
+            )
+        return self._adapter
+
+
+class Sights:
+    """What few methods look at, of one sample at a stage; computed when asked for.
+
+    Parameters
+    ----------
+    looks, row
+        Of the call, and which row the sample is.
+    sample
+        Its layout.
+    decoder, segment
+        Of the model, and its tokens' positions.
+    found
+        Function that returns queries and keys of the layer looked at.
+    """
+
+    def __init__(
+        self, looks: Looks, row: int, sample: SampleLayout, decoder: Any, found: Callable,
+        segment: Any,
+    ) -> None:  # fmt: skip
+        self._looks, self._row, self._sample, self._decoder = looks, row, sample, decoder
+        self._found, self._segment = found, segment
+
+    @property
+    def before(self) -> int:
+        """Tokens ahead of the visual ones, without padding."""
+        return self._sample.before
+
+    def tower(self) -> Any:
+        """See `Adapter.tower`."""
+        return self._looks.tower(self._row)
+
+    def question(self) -> str:
+        """The text that `prune` was given."""
+        return self._looks.question(self._row)
+
+    @cached_property
+    def _keys(self) -> Tensor:
+        """``[tokens, heads, head_dim]``, as if the first token had position 0.
+
+        A call without position ids counts padding, which attention does not notice and the size
+        of a key's parts does. A decoder that rotates in another way than Llama is left as it is.
+        """
+        start = self._segment.length - self._sample.tokens
+        keys = self._found().key[self._row, :, start:].transpose(0, 1)
+        if "gravity" not in abilities(self._decoder):
+            return keys
+        cos, sin = (table[:1] for table in self._segment.tables_of(self._row, start))
+        first, second = keys.chunk(2, dim=-1)
+        return keys * cos + torch.cat([second, -first], dim=-1) * sin
+
+    @property
+    def keys_visual(self) -> Tensor:
+        """``[num_current, key_heads, head_dim]`` of the layer looked at, after RoPE."""
+        return self._keys[self._sample.columns]
+
+    @property
+    def keys_text(self) -> Tensor:
+        """``[num_text, key_heads, head_dim]`` of the text after the image."""
+        first = self._sample.columns.stop
+        return self._keys[first : first + self._sample.prompt_text]
+
+    def final_norm(self, hidden: Tensor) -> Tensor:
+        """The decoder's last norm, of ``[tokens, hidden]``."""
+        norm = getattr(self._decoder, "norm", None) or self._decoder.final_layernorm
+        where = norm.weight.device
+        return norm(hidden if where.type == "meta" else hidden.to(where)).to(hidden.device)
+
+
+def without_cache(arguments: dict) -> dict:
+    """The arguments of a call that a function of its prefill may keep.
+
+    A cache knows its prefill, and that the function: with the cache among what the function knows,
+    no cache would be free before the garbage collector comes.
+    """
+    return {name: one for name, one in arguments.items() if name != "past_key_values"}
 
 
 def _checksum(tensor: Tensor) -> int:

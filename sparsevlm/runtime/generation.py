@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from threading import get_ident
 
@@ -130,3 +131,11 @@ class Generation(StoppingCriteria):
         streamer = self.arguments.get("streamer")
         if streamer is not None and self.thread != self.session.thread:
             streamer.end()
+
+
+def arguments_of(function: Callable, args: tuple, kwargs: dict) -> dict:
+    """All arguments of a call by name."""
+    if not args:
+        return kwargs
+    bound = inspect.signature(function).bind_partial(*args, **kwargs).arguments
+    return {**bound, **bound.pop("kwargs", {})}

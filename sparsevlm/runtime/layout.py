@@ -113,8 +113,9 @@ class SampleLayout:
         if anchors is None:
             middle = [pick(before, keep), keep.new_full((*self.batch, created, 1), -1)]
         else:
-            assert order is not None
-            middle = [pick(pick(before, torch.cat([keep, anchors], dim=-1)), order)]
+            middle = [pick(before, torch.cat([keep, anchors], dim=-1))]
+        if order is not None:
+            middle = [pick(torch.cat(middle, dim=-2), order)]
         return _between(previous, slots, middle)[..., 0]
 
     def _counted(self, first: int, count: int) -> Tensor:
@@ -140,7 +141,7 @@ class Change(NamedTuple):
     anchors
         ``[*batch, created]``, where they have places; ``None``: they follow the kept tokens.
     order
-        With anchors: how kept and recycled tokens are sorted.
+        How kept and recycled tokens are sorted; ``None``: the recycled ones come last.
     alone
         See `Groups`.
     """
@@ -270,9 +271,10 @@ def apply(
     middle = [pick(hidden[..., sample.columns, :], keep)]
     if vectors is not None and created:
         middle.append(vectors)
-    order = None
+    order = selection.order
     if anchors is not None:
         order = torch.cat([keep, anchors], dim=-1).argsort(dim=-1, stable=True)
+    if order is not None:
         middle = [pick(torch.cat(middle, dim=-2), order)]
     after = replace(
         sample, visual=keep.shape[-1] + created, num_recycled=sample.num_recycled + created,

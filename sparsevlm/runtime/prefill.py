@@ -12,9 +12,16 @@ from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Adapter, Grid
 from sparsevlm.runtime.attention import QueriesKeys
-from sparsevlm.runtime.context import check_selection, context_of, together
+from sparsevlm.runtime.context import Looks, Sights, check_selection, context_of
 from sparsevlm.runtime.layout import SampleLayout
-from sparsevlm.runtime.segments import LayerSegment, Positions, causal_mask, pad_left, real_tokens
+from sparsevlm.runtime.segments import (
+    LayerSegment,
+    Positions,
+    causal_mask,
+    pad_left,
+    real_tokens,
+    together,
+)
 from sparsevlm.runtime.trace import Decision, SampleTrace, sample_trace
 
 
@@ -51,11 +58,11 @@ class Prefill:
     ) -> None:
         self.pruner, self.adapter, self.decoder = pruner, adapter, adapter.decoder
         # By row, and then by what is decided at once.
-        at_once = getattr(pruner, "batched", False)
-        self.first = samples
+        self.first, at_once = samples, getattr(pruner, "batched", False)
         self.groups = self.samples = together(samples, grids) if at_once else samples
         self.grids, self.static = grids, static
         self.prompt_key: Any = prompt_key
+        self.looks: Any = Looks()  # the session knows better
         # A decoder may be spread over several devices: all pruning is done on that of the prompt.
         self.home = samples[0].device
         lengths = {sample.tokens for sample in samples}
@@ -105,8 +112,7 @@ class Prefill:
             rows.append(sample.stacked(row))
         if all(new is old for new, old in zip(samples, self.samples, strict=True)):
             return hidden
-        self.samples = tuple(samples)
-        hidden = pad_left(rows)
+        self.samples, hidden = tuple(samples), pad_left(rows)
         self.segments.append(self._segment(hidden))
         return hidden
 
@@ -120,8 +126,7 @@ class Prefill:
             return self.inputs[rows, self.inputs.shape[1] - self.groups[number].tokens :]
 
         def prompt_key() -> Any:
-            numbered = zip(sample.numbers, sample.stacked(inputs()), strict=True)
-            keys = [self.prompt_key(row, embedded) for row, embedded in numbered]
+            keys = list(map(self.prompt_key, sample.numbers, sample.stacked(inputs())))
             return keys if sample.batch else keys[0]
 
         def announced() -> QueriesKeys:
@@ -134,22 +139,17 @@ class Prefill:
 
         whole = self.pruner.text == "whole_prompt"
         prompt = sample.columns.stop + sample.prompt_text
+        looked = self.looks, rows, sample, self.decoder, announced, segment
         context = context_of(
-            sample,
-            row,
-            inputs,
-            layer=layer,
-            num_layers=len(self.decoder.layers),
-            grid=self.grids[sample.numbers[0]],
+            sample, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
+            grid=self.grids[sample.numbers[0]], static=self.static, whole_prompt=whole,
             rows=lambda columns, raters: announced().rows(
                 rows, start, columns, raters, self.masks[number], prompt if whole else None
             ),
             mean=lambda columns: announced().mean(rows, start, columns, prompt),
-            whole_prompt=whole,
-            rotary=lambda: segment.tables_of(rows, start),
-            prompt_key=prompt_key,
-            static=self.static,
-        )
+            rotary=lambda: segment.tables_of(rows, start), prompt_key=prompt_key,
+            seen=None if sample.batch else Sights(*looked),
+        )  # fmt: skip
         selection = self._decide(context)
         check_selection(sample, selection)
         return selection
@@ -245,7 +245,7 @@ class Prefill:
     def finish(self) -> None:
         """Drop what only the prefill itself needed."""
         self.complete = True
-        self.prompt_key = None  # knows the pixels
+        self.prompt_key = self.looks = None  # they know the pixels
         self.attention.clear()
         self.inputs, self.masks = None, []
         self._forget()

@@ -6,7 +6,7 @@ Hooks only: the model is pruned inside the with block and exactly as before afte
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from torch import Tensor, nn
@@ -25,6 +25,7 @@ def prune(
     visual_mask: Tensor | tuple[int, int] | None = None,
     trace: bool = True,
     static: bool | None = None,
+    questions: Sequence[str] | None = None,
 ) -> Iterator[Trace | None]:
     """Prune the visual tokens of ``model`` inside the with block.
 
@@ -51,6 +52,8 @@ def prune(
         the host never waits, and a prefill can be captured. All text rows of a scored layer are
         computed, and those that do not rate count nothing, so scores differ in their last bits.
         ``None``: everywhere but on a CPU, where nothing waits for a device.
+    questions
+        One text per sample, for a method that reads the question's own words (CDPruner).
 
     Yields
     ------
@@ -68,7 +71,7 @@ def prune(
         time, and at a call for what is not supported: labels, a static cache, right padding,
         several images per sample, no text after the image, a prompt in parts.
     """
-    session = PruningSession(model, pruner, visual_mask, trace, static)
+    session = PruningSession(model, pruner, visual_mask, trace, static, questions)
     # Closed twice, for an interrupt may come at the first.
     try:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -174,6 +175,29 @@ class Positions:
         """Whether a token's angles follow from its position alone, whatever the length."""
         kind = getattr(self.adapter.decoder.rotary_emb, "rope_type", None)
         return kind == "default" and not self.adapter.has_mrope
+
+
+def together(samples: Sequence[SampleLayout], grids: Sequence[object]) -> tuple[SampleLayout, ...]:
+    """Adjacent samples at their beginning that have parts of equal sizes and grids as one layout.
+
+    Parameters
+    ----------
+    samples
+        From `locate`.
+    grids
+        Shape of the visual tokens of each.
+    """
+
+    def sizes(row: int) -> tuple:
+        one = samples[row]
+        return one.before, one.visual, one.text, one.prompt_text, grids[row]
+
+    groups = []
+    for _, found in itertools.groupby(range(len(samples)), sizes):
+        first, *more = found
+        rows = slice(first, first + 1 + len(more)) if more else first
+        groups.append(replace(samples[first], rows=rows, cache={}))
+    return tuple(groups)
 
 
 def pad_left(parts: Sequence[Tensor]) -> Tensor:

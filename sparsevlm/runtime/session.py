@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from threading import get_ident
 from typing import Any
@@ -18,8 +17,8 @@ from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import find_adapter, project, unwrap
 from sparsevlm.runtime.attention import QueriesKeys, watch_attention
 from sparsevlm.runtime.checks import check_cache, check_pruner, check_static, warn_of_few_words
-from sparsevlm.runtime.context import prompt_key
-from sparsevlm.runtime.generation import Generation
+from sparsevlm.runtime.context import Looks, prompt_key
+from sparsevlm.runtime.generation import Generation, arguments_of
 from sparsevlm.runtime.hooks import Hook, clean, filled, mark_filled, pruned_class, restore_class
 from sparsevlm.runtime.prefill import Prefill
 from sparsevlm.runtime.trace import Trace
@@ -54,10 +53,12 @@ class PruningSession:
         visual_mask: Tensor | tuple[int, int] | None,
         trace: bool,
         static: bool | None,
+        questions: Sequence[str] | None = None,
     ) -> None:
         if static:
             check_static(pruner)
         self.model, self.pruner, self.static = unwrap(model), pruner, static
+        self.questions = questions
         self.adapter = find_adapter(model, visual_mask)
         self.span = tuple(visual_mask) if isinstance(visual_mask, tuple | list) else None
         self.trace = Trace(pruner.to_json()) if trace else None
@@ -86,6 +87,8 @@ class PruningSession:
             self.model.__class__ = pruned_class(type(self.model), session_of)
         hook(self.model.register_forward_pre_hook, self._before_model)
         self.adapter.attach(hook)
+        if getattr(self.pruner, "needs_tower", False):
+            self.adapter.attach_tower(hook)
         base, decoder = self.adapter.base, self.adapter.decoder
         hook(base.register_forward_pre_hook, self._before_base)
         hook(decoder.register_forward_pre_hook, self._before_decoder)
@@ -184,6 +187,7 @@ class PruningSession:
         grids = self.adapter.grids(arguments, [sample.visual for sample in samples])
         static = visual.device.type != "cpu" if self.static is None else self.static
         self.current = Prefill(self.pruner, self.adapter, samples, mask, grids, key, static)
+        self.current.looks = Looks(self.adapter, arguments, visual, self.questions)
 
     def _continued(self, cache: object, arguments: dict) -> Prefill:
         """The prompt that a filled cache holds, if the call can be its continuation."""
@@ -289,11 +293,3 @@ def session_of(model: nn.Module) -> PruningSession | None:
         if session.open and (session.model is model or session.adapter.decoder is model):
             return session
     return None
-
-
-def arguments_of(function: Callable, args: tuple, kwargs: dict) -> dict:
-    """All arguments of a call by name."""
-    if not args:
-        return kwargs
-    bound = inspect.signature(function).bind_partial(*args, **kwargs).arguments
-    return {**bound, **bound.pop("kwargs", {})}

@@ -34,7 +34,8 @@ class StageTrace:
         Original visual tokens that are still there as themselves.
     groups, group_ids
         Every recycled token that is there after it, as the list of original visual tokens
-        merged into it (also through earlier merges), and its id (``num_visual + j``).
+        merged into it (also through earlier merges), and its id (``num_visual + j``). Empty for a
+        token that is made of none, such as VisionZip's CLS token.
     scores, score_ids
         Score of every visual token before it (higher = keep), and whose it is: an original
         index, or the id of a recycled token. Empty for a method without scores.
@@ -262,8 +263,8 @@ def _stage_trace(decision: Decision, index: int, members: dict[int, list[int]]) 
     scores = _numbers(selection.scores, index)
     return StageTrace(
         layer=decision.layer,
-        kept=[identity for identity in after if identity < before.num_visual],
-        groups=[sorted(members[identity]) for identity in recycled],
+        kept=sorted(identity for identity in after if identity < before.num_visual),
+        groups=[sorted(members.get(identity, ())) for identity in recycled],
         group_ids=recycled,
         scores=[float(f"{value:.6g}") for value in scores],
         score_ids=source if scores else [],

@@ -116,6 +116,8 @@ class Family:
         Whether the model must be told where its visual tokens are.
     has_mrope
         Whether positions have rows and columns.
+    has_tower
+        Whether it has a CLIP vision tower, with a CLS token.
     """
 
     name: str
@@ -128,6 +130,7 @@ class Family:
     num_visual: int = 144
     told: bool = False
     has_mrope: bool = False
+    has_tower: bool = False
 
     def fresh(self, attention: str = "sdpa", seed: int = 0) -> nn.Module:
         """A new model; the same one for the same seed."""
@@ -183,7 +186,7 @@ FAMILIES = {
     for family in (
         Family(
             "llava", small_llava, llava_inputs, plain_row, (IMAGE_TOKEN,), (144,) * 3,
-            ((12, 12),) * 3,
+            ((12, 12),) * 3, has_tower=True,
         ),
         Family(
             "llama", small_llama, llama_inputs, plain_row,
@@ -194,10 +197,12 @@ FAMILIES = {
         Family(
             "video-llava", video.tiny_video_llava, video.tiny_video_inputs, video.video_row,
             (video.IMAGE_TOKEN, video.VIDEO_TOKEN), VIDEO, ((4, 6, 6), (6, 6), (4, 6, 6)), 100,
+            has_tower=True,
         ),
         Family(
             "mini-gemini", mini_gemini.tiny_mini_gemini, mini_gemini.tiny_mini_gemini_inputs,
             mini_gemini.row, (mini_gemini.IMAGE_TOKEN,), (256,) * 3, ((16, 16),) * 3, 256,
+            has_tower=True,
         ),
     )
 }  # fmt: skip

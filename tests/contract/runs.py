@@ -20,9 +20,16 @@ BUDGETS = {"dense": None, "sparsevlm-video": None, "sparsevlm-v1.0": 64}
 RENUMBERED = "sparsevlm:renumbered"
 # All tokens are merged before layer 0, each into the place of one of them.
 MERGING = ("tome", "pooled")
-# One that looks at the layer just run, one at the layer to come, one at no attention: the runtime
-# knows no other difference between methods but that of positions, kept or renumbered.
-KINDS = ("sparsevlm", "pdrop", "tome")
+# These look into a CLIP vision tower; the last one is not built without a CLIP of its own, and the
+# contract runs its substitute.
+TOWER = ("visionzip", "holov", "vispruner", "cdpruner")
+# These hand the tokens over in an order of their own, and may make some of no token: a CLS token,
+# zero vectors.
+REORDERED = ("visionzip", "holov")
+# One that looks at the layer just run, one at the layer to come, one at no attention, one into the
+# vision tower: the runtime knows no other difference between methods but that of positions, kept or
+# renumbered.
+KINDS = ("sparsevlm", "pdrop", "tome", "vispruner")
 # So these meet the eager kernel; what else a method does, it does to tensors that a kernel left.
 EAGER = ("dense", *KINDS, "sparsevlm-plus")
 
@@ -44,7 +51,7 @@ def build_unmerged(family: Family, method: str):
     options = {}
     if method.startswith("sparsevlm"):
         options = {"recycle": 0, "positions": "original"}
-    elif method == "pdrop":
+    elif method in ("pdrop", "divprune", "cdpruner-words", "vispruner"):
         options = {"positions": "original"}
     if method == "sparsevlm-v1.0":
         # At its released scale some stages keep recycled tokens only.
@@ -140,9 +147,15 @@ def _dense(name: str, kernel: str) -> tuple[Tensor, Tensor]:
     return family.logits(model, inputs), family.generate(model, inputs)
 
 
+def fits(family: Family, method: str) -> bool:
+    """Whether the family has what the method looks at; `test_refusals` has the others."""
+    return method != "cdpruner" and (family.has_tower or method not in TOWER)
+
+
 def methods_of(family: Family) -> list[str]:
-    """Every method, and with M-RoPE also positions as of plain text."""
-    return [*sv.METHODS, *([RENUMBERED] if family.has_mrope else [])]
+    """Every method that fits, and with M-RoPE also positions as of plain text."""
+    fitting = [method for method in sv.METHODS if fits(family, method)]
+    return [*fitting, *([RENUMBERED] if family.has_mrope else [])]
 
 
 RUNS = [

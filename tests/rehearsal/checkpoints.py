@@ -28,8 +28,7 @@ from sparsevlm.models.checkpoints.places import (
     write_lock,
 )
 from sparsevlm.models.mini_gemini import MiniGeminiForConditionalGeneration
-from sparsevlm.models.mini_gemini.checkpoint import official_config
-from sparsevlm.models.mini_gemini.names import AUX, official_name
+from sparsevlm.models.mini_gemini.checkpoint import AUX, official_config, official_name
 
 WIDTH, HEADS = 64, 16  # SparseVLM+ chooses 14 of the heads
 ANSWERS = "Yes No A B C D 1 2 red blue left right".split()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sparsevlm.miniature.video_llava.clips import Clip, make_clip
-from sparsevlm.miniature.video_llava.facts import ClipFacts
+from sparsevlm.miniature.video_llava.question_families import ClipFacts
 from sparsevlm.miniature.video_llava.vocabulary import NUM_FRAMES, encode
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from training.drafts import clip_drafts

@@ -11,8 +11,7 @@ from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
 from sparsevlm.miniature.scenes import SHAPES
 from sparsevlm.miniature.video_llava.clips import make_clip
-from sparsevlm.miniature.video_llava.facts import ClipFacts
-from sparsevlm.miniature.video_llava.question_families import FAMILIES, the
+from sparsevlm.miniature.video_llava.question_families import FAMILIES, ClipFacts, the
 from sparsevlm.miniature.video_llava.vocabulary import VIDEO, encode
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from training.llava.vision import project

@@ -15,7 +15,7 @@ import numpy as np
 from sparsevlm.miniature.facts import pick, shuffled
 from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.video_llava.clips import Actor
-from sparsevlm.miniature.video_llava.facts import (
+from sparsevlm.miniature.video_llava.question_families import (
     WHITE,
     ClipFacts,
     absent_pair,
@@ -25,6 +25,8 @@ from sparsevlm.miniature.video_llava.facts import (
 )
 from sparsevlm.miniature.video_llava.vocabulary import ACTIONS, FRAME_WORDS, NUM_FRAMES
 from training.statements import LookUps, lookup_list
+
+NAMES = (*SHAPES, *SHAPE_COLORS)
 
 
 def pairs(rng, head: str, values: dict[str, str], absent: list[str]) -> LookUps:
@@ -44,7 +46,7 @@ def shape(facts: ClipFacts, rng) -> LookUps:
 def does(facts: ClipFacts, rng) -> LookUps:
     """``does : ring left blue stays``: the action of every name; "none" if it names nothing."""
     values = {name: actor.action for name, actor in facts.named.items()}
-    return pairs(rng, "does", values, facts.absent_words(rng)[:1])
+    return pairs(rng, "does", values, facts.absent(rng, NAMES)[:1])
 
 
 def becomes(facts: ClipFacts, rng) -> LookUps:
@@ -53,7 +55,7 @@ def becomes(facts: ClipFacts, rng) -> LookUps:
     for actor in facts.actors:
         for name in lasting_names(actor):
             values[name] = after(actor)
-    return pairs(rng, "becomes", values, facts.absent_words(rng)[:1])
+    return pairs(rng, "becomes", values, facts.absent(rng, NAMES)[:1])
 
 
 def after(actor: Actor) -> str:
@@ -135,11 +137,11 @@ def at_look(facts: ClipFacts, rng) -> LookUps:
 
 
 def side(facts: ClipFacts, rng) -> LookUps:
-    return pairs(rng, "side", facts.places(Actor.side), facts.absent_words(rng)[:1])
+    return pairs(rng, "side", facts.places(Actor.side), facts.absent(rng, NAMES)[:1])
 
 
 def height(facts: ClipFacts, rng) -> LookUps:
-    return pairs(rng, "height", facts.places(Actor.height), facts.absent_words(rng)[:1])
+    return pairs(rng, "height", facts.places(Actor.height), facts.absent(rng, NAMES)[:1])
 
 
 STATEMENTS: dict[str, Callable[[ClipFacts, np.random.Generator], LookUps]] = {

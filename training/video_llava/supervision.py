@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sparsevlm.miniature.video_llava.clips import Actor, Clip
-from sparsevlm.miniature.video_llava.facts import WHITE
+from sparsevlm.miniature.video_llava.question_families import WHITE
 from sparsevlm.miniature.video_llava.vocabulary import ACTIONS, FRAME_WORDS, NUM_FRAMES, encode
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from training.packed import proportional_mask

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import field, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,7 @@ from sparsevlm.models.checkpoints.declared import Repository
 
 FILE = Path(__file__).resolve().parents[3] / "data" / "datasets.yaml"
 _STRICT = ConfigDict(extra="forbid")
+PART = "part.json"
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -75,6 +76,58 @@ class Part:
 
 
 @dataclass(frozen=True, config=_STRICT)
+class Layout:
+    """What must be on disk.
+
+    Attributes
+    ----------
+    folder : str
+        Name of the benchmark's folder, as LLaVA's scripts have it.
+    files : dict of str to str
+        Files and folders in it, each with where it comes from.
+    rows : int
+        Samples of the complete benchmark; 0 where that is not known for certain.
+    splits : dict of str to int
+        The same by `Sample.split`, where the official number is known.
+    hint : str
+        Added to a wrong count: the usual cause.
+    owner : str
+        Whose numbers `rows` and `splits` are.
+    spare : tuple of str
+        Those of `files` that a folder with only a part of the benchmark may lack.
+    """
+
+    folder: str
+    files: dict[str, str]
+    rows: int = 0
+    splits: dict[str, int] = field(default_factory=dict)
+    hint: str = ""
+    owner: str = "the official benchmark"
+    spare: tuple[str, ...] = ()
+
+    def of_part(self, part: Part | None) -> Layout:
+        """Return what a folder must hold that says to be a part; itself without one."""
+        if part is None:
+            return self
+        files = {name: source for name, source in self.files.items() if name not in self.spare}
+        hint = f"correct {PART}, or delete it if the folder holds the whole benchmark"
+        return replace(self, files=files, rows=part.rows, splits=part.splits, hint=hint, owner=PART)
+
+    def missing(self, folder: Path) -> list[str]:
+        """Return a sentence for each source of files that are not there."""
+        if not folder.is_dir():
+            return [f"there is no folder {folder}; it must hold {', '.join(self.files)}"]
+        absent: dict[str, list[str]] = {}
+        for name, source in self.files.items():
+            if not (folder / name).exists():
+                absent.setdefault(source, []).append(name)
+        return [
+            f"{folder} lacks {', '.join(names)}, which {source} has"
+            for source, names in absent.items()
+        ]
+
+
+@dataclass(frozen=True, config=_STRICT)
 class HubCopy:
     """A copy of a benchmark in parquet files of the hub, and how it is read.
 
@@ -114,6 +167,8 @@ class Dataset:
 
     Attributes
     ----------
+    layout : Layout or None
+        What must be on disk; of the benchmarks of videos, see `loaders.videoqa.SETS`.
     sources : tuple of Source
         What is fetched, in this order.
     videos : Videos or None
@@ -126,6 +181,7 @@ class Dataset:
         What is left to do by hand, or another way.
     """
 
+    layout: Layout | None = None
     sources: tuple[Source, ...] = ()
     videos: Videos | None = None
     copy: HubCopy | None = None

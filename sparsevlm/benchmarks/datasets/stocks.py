@@ -39,7 +39,10 @@ def of_benchmark(name: str, data: Path, endpoint: str | None = None) -> Stock:
         lasting = f"{name}: is complete in {folder}"
         return Stock((), lambda jobs, say: _tidy(name, data), notes=(lasting,))
     _forget_damaged(name, data)
-    sources = [one for one in dataset.sources if not _is_done(one, folder)]
+    sources = [
+        one for one in dataset.sources
+        if not one.passing or not all((folder / made).exists() for made in one.passing)
+    ]  # fmt: skip
     tables = any(pattern.endswith(".parquet") for one in sources for pattern in one.of.files)
     if tables and find_spec("pyarrow") is None:
         raise CheckpointError(
@@ -100,10 +103,6 @@ def _tidy(name: str, data: Path) -> None:
 def _order(source: Source, data: Path, folder: Path) -> Order:
     into = data / SHARED if source.of.sha256 else folder
     return Order(source.of, data, into, unpacked=bool(source.passing))
-
-
-def _is_done(source: Source, folder: Path) -> bool:
-    return bool(source.passing) and all((folder / made).exists() for made in source.passing)
 
 
 def _forget_damaged(name: str, data: Path) -> None:

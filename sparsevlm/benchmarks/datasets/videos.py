@@ -15,11 +15,11 @@ from zipfile import ZipFile
 
 from pydantic import TypeAdapter
 
-from sparsevlm.benchmarks.datasets.declared import Dataset, Part, Videos
+from sparsevlm.benchmarks.datasets.declared import PART, Dataset, Part, Videos
 from sparsevlm.benchmarks.datasets.unpack import UNREADABLE, extract
 from sparsevlm.benchmarks.loaders.frames import KINDS, VIDEOS, read_frames
-from sparsevlm.benchmarks.loaders.layout import PART, DataError, write_file
-from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
+from sparsevlm.benchmarks.loaders.layout import DataError, write_file
+from sparsevlm.benchmarks.loaders.parquet import files_of, read_rows
 from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, SETS
 from sparsevlm.models.checkpoints.hub import CHANGED, download, explained, listing
 from sparsevlm.models.checkpoints.orders import Say

@@ -7,7 +7,8 @@ wrong before anything starts; `verify` says it without raising; `select` takes a
 
 from __future__ import annotations
 
-from sparsevlm.benchmarks.loaders.layout import DataError, Layout, part_of
+from sparsevlm.benchmarks.datasets.declared import Layout
+from sparsevlm.benchmarks.loaders.layout import DataError, part_of
 from sparsevlm.benchmarks.loaders.loading import layout_of, load, select, verify
 
 __all__ = ["DataError", "Layout", "layout_of", "load", "part_of", "select", "verify"]

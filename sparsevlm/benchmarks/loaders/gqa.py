@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import (
-    EVAL_ZIP,
     SHORT_ANSWER,
     DataError,
-    Layout,
     read_json,
     read_jsonl,
     require_keys,
@@ -18,16 +16,6 @@ from sparsevlm.benchmarks.sample import Sample
 QUESTIONS = "llava_gqa_testdev_balanced.jsonl"
 ANSWERS = "data/testdev_balanced_questions.json"
 IMAGES = "data/images"
-
-LAYOUT = Layout(
-    folder="gqa",
-    files={
-        QUESTIONS: EVAL_ZIP,
-        ANSWERS: "questions1.2.zip of GQA (cs.stanford.edu/people/dorarad/gqa/download.html)",
-        IMAGES: "images.zip of GQA, 20.3 GB (the same page)",
-    },
-    rows=12578,
-)
 
 
 def read(folder: Path) -> list[Sample]:

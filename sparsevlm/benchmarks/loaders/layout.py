@@ -1,4 +1,4 @@
-"""The official folder of a benchmark: which files it has, and reading them with errors that help.
+"""Reading the official folder of a benchmark, with errors that help.
 
 Every loader reads the layout that LLaVA's evaluation scripts use, `playground/data/eval/FOLDER`, so
 that a folder prepared for those scripts works here unchanged.
@@ -10,77 +10,22 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from sparsevlm.benchmarks.datasets.declared import Part
+from sparsevlm.benchmarks.datasets.declared import PART, Part
 from sparsevlm.models.checkpoints.places import room_for
 
 SHORT_ANSWER = "Answer the question using a single word or phrase."
 LETTER_ANSWER = "Answer with the option's letter from the given choices directly."
 PICTURE_KINDS = {b"\xff\xd8": ".jpg", b"\x89P": ".png", b"GI": ".gif", b"RI": ".webp"}
 ASKED = ("question_id", "image", "text")  # keys of a line of LLaVA's own files of questions
-EVAL_ZIP = "LLaVA's eval.zip (docs/Evaluation.md of haotian-liu/LLaVA)"
-PART = "part.json"
 
 
 class DataError(ValueError):
     """The data on disk are not what the official layout has; the message says what to do."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """What must be on disk.
-
-    Attributes
-    ----------
-    folder : str
-        Name of the benchmark's folder, as LLaVA's scripts have it.
-    files : dict of str to str
-        Files and folders in it, each with where it comes from.
-    rows : int
-        Samples of the complete benchmark; 0 where that is not known for certain.
-    splits : dict of str to int
-        The same by `Sample.split`, where the official number is known.
-    hint : str
-        Added to a wrong count: the usual cause.
-    owner : str
-        Whose numbers `rows` and `splits` are.
-    spare : tuple of str
-        Those of `files` that a folder with only a part of the benchmark may lack.
-    """
-
-    folder: str
-    files: Mapping[str, str]
-    rows: int = 0
-    splits: Mapping[str, int] = field(default_factory=dict)
-    hint: str = ""
-    owner: str = "the official benchmark"
-    spare: tuple[str, ...] = ()
-
-    def of_part(self, part: Part | None) -> Layout:
-        """Return what a folder must hold that says to be a part; itself without one."""
-        if part is None:
-            return self
-        files = {name: source for name, source in self.files.items() if name not in self.spare}
-        hint = f"correct {PART}, or delete it if the folder holds the whole benchmark"
-        return replace(self, files=files, rows=part.rows, splits=part.splits, hint=hint, owner=PART)
-
-    def missing(self, folder: Path) -> list[str]:
-        """Return a sentence for each source of files that are not there."""
-        if not folder.is_dir():
-            return [f"there is no folder {folder}; it must hold {', '.join(self.files)}"]
-        absent: dict[str, list[str]] = {}
-        for name, source in self.files.items():
-            if not (folder / name).exists():
-                absent.setdefault(source, []).append(name)
-        return [
-            f"{folder} lacks {', '.join(names)}, which {source} has"
-            for source, names in absent.items()
-        ]
 
 
 def part_of(folder: str | Path) -> Part | None:

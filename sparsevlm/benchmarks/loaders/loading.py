@@ -11,7 +11,8 @@ from importlib import import_module
 from pathlib import Path
 
 from sparsevlm.benchmarks.counting import groups_of
-from sparsevlm.benchmarks.loaders.layout import DataError, Layout, part_of
+from sparsevlm.benchmarks.datasets.declared import Layout, datasets
+from sparsevlm.benchmarks.loaders.layout import DataError, part_of
 from sparsevlm.benchmarks.loaders.parquet import (
     about_parquet,
     can_complete,
@@ -31,13 +32,12 @@ SHOWN = 3  # of many like faults
 
 
 def _loader(name: str) -> tuple[Layout, Read]:
-    """The layout and the reader of a benchmark: of `videoqa.SETS`, or of the module of its name."""
+    """The layout and the reader of a benchmark: of `videoqa.SETS`, or declared and a module's."""
     if name not in BENCHMARKS:
         raise ValueError(f"no loader for {name!r}; known: {', '.join(BENCHMARKS)}")
     if name in SETS:
         return SETS[name].layout, SETS[name].read
-    module = import_module(f"{__package__}.{name}")
-    return module.LAYOUT, module.read
+    return datasets()[name].layout, import_module(f"{__package__}.{name}").read
 
 
 def layout_of(name: str) -> Layout:
@@ -121,10 +121,6 @@ def _faults(name: str, samples: Sequence[Sample]) -> list[str]:
             counts(group)
         except ValueError as error:
             faults.append(str(error))
-    return _shortened(faults)
-
-
-def _shortened(faults: list[str]) -> list[str]:
     rest = len(faults) - SHOWN
     return faults[:SHOWN] + ([f"and {rest} more of this kind"] if rest > 0 else [])
 
@@ -201,7 +197,8 @@ def select(samples: Sequence[Sample], n: int, seed: int) -> list[Sample]:
         return list(samples)
     chosen: set[str] = set()
     left = n
-    for group in sorted(sizes, key=lambda group: _draw(seed, group)):
+    drawn = {group: hashlib.sha256(f"{seed}/{group}".encode()).hexdigest() for group in sizes}
+    for group in sorted(sizes, key=drawn.__getitem__):
         if sizes[group] > left:
             break
         chosen.add(group)
@@ -209,7 +206,3 @@ def select(samples: Sequence[Sample], n: int, seed: int) -> list[Sample]:
     if not chosen:
         raise ValueError(f"n = {n} is too small for a whole group, which has {max(sizes.values())}")
     return [sample for sample in samples if sample.group in chosen]
-
-
-def _draw(seed: int, group: str) -> str:
-    return hashlib.sha256(f"{seed}/{group}".encode()).hexdigest()

@@ -17,7 +17,6 @@ from pathlib import Path
 from sparsevlm.benchmarks.loaders.layout import (
     LETTER_ANSWER,
     DataError,
-    Layout,
     require_keys,
     require_one_of,
     write_picture,
@@ -33,11 +32,6 @@ KEYS = ("index", "question", "hint", *LETTERS, "answer", "category", "image")
 EMPTY = frozenset(
     ["", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN"]
     + ["<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"]
-)
-
-LAYOUT = Layout(
-    folder="mmbench",
-    files={TABLE: "download.openmmlab.com/mmclassification/datasets/mmbench"},
 )
 
 

@@ -4,30 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import (
-    EVAL_ZIP,
-    SHORT_ANSWER,
-    DataError,
-    Layout,
-    numbered,
-    read_jsonl,
-)
+from sparsevlm.benchmarks.loaders.layout import SHORT_ANSWER, DataError, numbered, read_jsonl
 from sparsevlm.benchmarks.sample import Sample
 
 QUESTIONS = "llava_mme.jsonl"
 RELEASE = "MME_Benchmark_release_version"
 YES_OR_NO = "Please answer yes or no."
-
-LAYOUT = Layout(
-    folder="MME",
-    files={
-        QUESTIONS: EVAL_ZIP,
-        RELEASE: "the MME authors (BradyFU/Awesome-Multimodal-Large-Language-Models, branch "
-        "Evaluation); its subtask folders must lie directly in it",
-    },
-    rows=2374,
-    hint="perception has 2,114 questions, cognition 260",
-)
 
 Answers = dict[tuple[str, str, str], str]  # (subtask, file without ending, question) -> Yes or No
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import (
-    EVAL_ZIP,
-    Layout,
     read_json,
     read_jsonl,
     require_keys,
@@ -19,13 +17,6 @@ QUESTIONS = "llava-mm-vet.jsonl"
 ANSWERS = "mm-vet.json"
 IMAGES = "images"
 BOTH = "<AND>"  # MM-Vet's mark between facts that must all be there
-SOURCE = "mm-vet.zip of yuweihao/MM-Vet, release v1"
-
-LAYOUT = Layout(
-    folder="mm-vet",
-    files={QUESTIONS: EVAL_ZIP, ANSWERS: SOURCE, IMAGES: SOURCE},
-    rows=218,
-)
 
 
 def read(folder: Path) -> list[Sample]:

@@ -3,22 +3,24 @@
 Two ways. Where the official questions lie beside a copy (`sparsevlm fetch` gets both), the copy
 gives what else is missing, such as pictures, and everything after is the official way. Where a copy
 is alone and has all that the official prompt needs, it is read itself.
+
+In these tables an image is a structure of its file's bytes and name; reading needs pyarrow alone.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from types import ModuleType
 
 from filelock import FileLock
 
-from sparsevlm.benchmarks.datasets.declared import datasets
+from sparsevlm.benchmarks.datasets.declared import Layout, datasets
 from sparsevlm.benchmarks.loaders import pope, scienceqa, textvqa
-from sparsevlm.benchmarks.loaders.layout import DataError, Layout, write_file, write_picture
-from sparsevlm.benchmarks.loaders.parquet_table import files_of, read_rows
+from sparsevlm.benchmarks.loaders.layout import DataError, write_file, write_picture
 from sparsevlm.benchmarks.sample import Sample
 
 PICTURES = "pictures"  # folder that the images are written to
@@ -156,15 +158,89 @@ def _pictures_apart(name: str, folder: Path) -> dict[str, str]:
     files = files_of(folder / config, config, copy.split)
     if not files:
         raise DataError(f"no pictures in {folder / config}; download {config} of {copy.id}")
-    return dict(_each_picture(files, folder))
-
-
-def _each_picture(files: list[Path], folder: Path) -> Iterator[tuple[str, str]]:
-    for row in read_rows(files, ("id", "image")):
-        yield row["id"], _write(row["image"], folder, row["id"])
+    rows = read_rows(files, ("id", "image"))
+    return {row["id"]: _write(row["image"], folder, row["id"]) for row in rows}
 
 
 def _write(picture: dict | None, folder: Path, name: str) -> str:
     if not (content := _bytes(picture)):
         raise DataError(f"{name!r} in {folder} has no picture in it; {AGAIN}")
     return write_picture(content, folder, PICTURES)
+
+
+def _pyarrow():
+    if find_spec("pyarrow") is None:
+        raise DataError(
+            "parquet files are read with the package pyarrow: pip install 'sparsevlm-repro[a100]'"
+        )
+    import_module("pyarrow.parquet")
+    return import_module("pyarrow")
+
+
+def files_of(folder: Path, config: str, split: str) -> list[Path]:
+    """Return the parquet files of a split, in order.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the data set, as it is on the hub: CONFIG/SPLIT-*.parquet, or data/SPLIT-*.parquet where
+        there is one configuration.
+    config, split : str
+        As on the hub.
+
+    Returns
+    -------
+    list of Path
+        Empty where there are none.
+
+    Raises
+    ------
+    DataError
+        Some are missing: their names say of how many they are.
+    """
+    for place in (folder / config, folder / "data", folder):
+        if found := sorted(place.glob(f"{split}-*.parquet")):
+            _require_all(found)
+            return found
+    return []
+
+
+def _require_all(found: list[Path]) -> None:
+    # test-00000-of-00003.parquet, with or without a digest behind it.
+    wanted = {path.stem.split("-of-")[-1].split("-")[0] for path in found}
+    if wanted != {f"{len(found):05d}"}:
+        raise DataError(
+            f"{found[0].parent} has {len(found)} files like {found[0].name}; a whole split has "
+            f"{', '.join(sorted(wanted))}. Download the others"
+        )
+
+
+def read_rows(files: Sequence[Path], columns: Sequence[str]) -> Iterator[dict]:
+    """Yield the rows of parquet files, one file's group of rows in memory at a time.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        From `files_of`.
+    columns : sequence of str
+        What is read; the rest stays on the disk.
+
+    Raises
+    ------
+    DataError
+        A file is damaged, or lacks a column.
+    """
+    arrow = _pyarrow()
+    for path in files:
+        try:
+            with arrow.parquet.ParquetFile(path) as table:
+                if lacking := [c for c in columns if c not in table.schema_arrow.names]:
+                    has = ", ".join(table.schema_arrow.names)
+                    raise DataError(
+                        f"{path} has no column {', '.join(lacking)}; it has {has}. "
+                        "Take the table that `sparsevlm fetch` gets"
+                    )
+                for batch in table.iter_batches(batch_size=64, columns=list(columns)):
+                    yield from batch.to_pylist()
+        except (arrow.ArrowInvalid, OSError) as error:
+            raise DataError(f"{path} cannot be read ({error}); download it again") from error

@@ -9,14 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import (
-    ASKED,
-    EVAL_ZIP,
-    SHORT_ANSWER,
-    DataError,
-    Layout,
-    read_jsonl,
-)
+from sparsevlm.benchmarks.loaders.layout import ASKED, SHORT_ANSWER, DataError, read_jsonl
 from sparsevlm.benchmarks.pope import SPLITS
 from sparsevlm.benchmarks.sample import Sample
 
@@ -26,18 +19,6 @@ LABELS = {split: f"coco/coco_pope_{split}.json" for split in SPLITS}
 IMAGES = "val2014"
 FROM_COPY = {IMAGES: ("image", "image_source")}  # what `from_copy` makes, and its columns
 SOURCE = f"output/coco of AoiDragon/POPE at commit {COMMIT}"
-
-LAYOUT = Layout(
-    folder="pope",
-    files={
-        QUESTIONS: EVAL_ZIP,
-        **{name: SOURCE for name in LABELS.values()},
-        IMAGES: "val2014.zip of COCO, 6 GB (cocodataset.org)",
-    },
-    rows=8910,
-    splits={"random": 2910, "popular": 3000, "adversarial": 3000},
-    hint=f"the random split has 2,910 rows in the version that LLaVA used: {SOURCE}",
-)
 
 
 def read(folder: Path) -> list[Sample]:

@@ -8,10 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import (
-    EVAL_ZIP,
     LETTER_ANSWER,
     DataError,
-    Layout,
     read_json,
     require_keys,
     require_one_of,
@@ -26,18 +24,6 @@ IMAGES = "images/test"
 # What `from_copy` makes, and the columns that it needs.
 FROM_COPY = {IMAGES: ("image", "question", "choices", "answer", "hint")}
 SOURCE = "data/scienceqa of lupantech/ScienceQA"
-
-LAYOUT = Layout(
-    folder="scienceqa",
-    files={
-        QUESTIONS: EVAL_ZIP,
-        PROBLEMS: SOURCE,
-        SPLITS: SOURCE,
-        IMAGES: f"{SOURCE} (test.zip)",
-    },
-    rows=4241,
-    splits={"image": 2017, "text": 2224},
-)
 
 
 def read(folder: Path) -> list[Sample]:

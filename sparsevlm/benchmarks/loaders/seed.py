@@ -5,9 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import (
-    EVAL_ZIP,
     DataError,
-    Layout,
     read_json,
     read_jsonl,
     require_keys,
@@ -22,18 +20,6 @@ IMAGES, FRAMES = "SEED-Bench-image", "SEED-Bench-video-image"
 CHOICES = ("choice_a", "choice_b", "choice_c", "choice_d")
 LETTERS = ("A", "B", "C", "D")
 KEYS = ("question_id", "question_type_id", "data_type", "answer", *CHOICES)
-
-LAYOUT = Layout(
-    folder="seed_bench",
-    files={
-        QUESTIONS: EVAL_ZIP,
-        ANSWERS: "AILab-CVC/SEED-Bench on the hub, in the revision that still has all videos that "
-        f"{QUESTIONS} asks about (later ones have about 3,800 of more than 5,000)",
-        IMAGES: "SEED-Bench-image.zip (the same place)",
-        FRAMES: "the videos' middle frames by LLaVA's extract_video_frames.py, TYPE_QUESTION.png",
-    },
-    spare=(FRAMES,),
-)
 
 
 def read(folder: Path) -> list[Sample]:

@@ -9,10 +9,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sparsevlm.benchmarks.loaders.layout import (
-    EVAL_ZIP,
     SHORT_ANSWER,
     DataError,
-    Layout,
     numbered,
     read_json,
     read_jsonl,
@@ -29,16 +27,6 @@ FROM_COPY = dict.fromkeys(
     (ANSWERS, IMAGES), ("question_id", "image_id", "question", "answers", "ocr_tokens", "image")
 )
 log = logging.getLogger(__name__)
-
-LAYOUT = Layout(
-    folder="textvqa",
-    files={
-        QUESTIONS: EVAL_ZIP,
-        ANSWERS: "dl.fbaipublicfiles.com/textvqa/data",
-        IMAGES: "train_val_images.zip, 6.6 GB (dl.fbaipublicfiles.com/textvqa/images)",
-    },
-    rows=5000,
-)
 
 
 def read(folder: Path) -> list[Sample]:

@@ -9,14 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sparsevlm.benchmarks.datasets.declared import Layout
 from sparsevlm.benchmarks.loaders.frames import KINDS
-from sparsevlm.benchmarks.loaders.layout import (
-    DataError,
-    Layout,
-    read_json,
-    require_keys,
-    require_same_ids,
-)
+from sparsevlm.benchmarks.loaders.layout import DataError, read_json, require_keys, require_same_ids
 from sparsevlm.benchmarks.sample import Sample
 
 QUESTIONS, ANSWERS = "test_q.json", "test_a.json"

@@ -1,12 +1,13 @@
-"""A judge that is a language model: what is the same wherever the model runs."""
+"""A judge that is a language model: what is the same wherever the model runs, and what it wants."""
 
 from __future__ import annotations
 
+import re
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sparsevlm.evaluation.judges.interface import CostEstimate, JudgeError, Row, Verdict
@@ -22,6 +23,42 @@ Keep = Callable[[int, str, Mapping], None]
 CHARACTERS_PER_TOKEN = 3
 TOKENS_PER_MESSAGE = 8  # of the chat template
 MILLION = 1_000_000
+
+
+THINKING_TOKENS = 4096  # of a reply with the thoughts before it
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the models of a family are asked, where nothing else is said.
+
+    Attributes
+    ----------
+    max_tokens : int or None
+        Of a reply, thoughts included; None for what the task needs.
+    limit_field : str
+        The field of a request that holds it.
+    options : mapping
+        Further fields of a request.
+    """
+
+    max_tokens: int | None = None
+    limit_field: str = "max_tokens"
+    options: Mapping = field(default_factory=lambda: {"temperature": 0.0})
+
+
+# The first whose pattern begins the name; a model that thinks needs room for its thoughts.
+_FAMILIES = {
+    r"gpt-[5-9]|o\d\b": Family(THINKING_TOKENS, "max_completion_tokens", {}),
+    r"gpt-oss|qwq|qwen3(?!.*(instruct|coder))|deepseek-r|magistral|.*(thinking|reason|-r1\b)":
+        Family(THINKING_TOKENS),
+}  # fmt: skip
+
+
+def family_of(model: str) -> Family:
+    """Return the family of a model by its name, whatever provider or folder stands before it."""
+    name = model.rstrip("/").rpartition("/")[2].lower()
+    return next((f for pattern, f in _FAMILIES.items() if re.match(pattern, name)), Family())
 
 
 def key_of(messages: Messages) -> str:
@@ -52,7 +89,9 @@ class Transcript:
 
     def _by_key(self, rows: Sequence[Mapping]) -> dict[str, tuple[str, bool]]:
         try:
-            return {row["key"]: (row["reply"], _cut_off(row)) for row in rows}
+            return {
+                row["key"]: (row["reply"], row["details"].get("end") == "length") for row in rows
+            }
         except KeyError as error:
             raise JudgeError(f"{self.path} is damaged, an entry has no {error}; move it") from None
 
@@ -82,10 +121,6 @@ class Transcript:
         with self._adding:
             self._file.append([row])
             self.replies |= self._by_key([row])
-
-
-def _cut_off(row: Mapping) -> bool:
-    return row["details"].get("end") == "length"
 
 
 @dataclass(frozen=True, kw_only=True)

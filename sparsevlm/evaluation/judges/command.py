@@ -1,25 +1,53 @@
-"""The command `judge`: it has the answers of finished runs judged."""
+"""The command `judge`: it has the answers of finished runs judged, by a model or by their match."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import SimpleNamespace
 
+from sparsevlm.benchmarks import mmvet, videoqa
+from sparsevlm.evaluation.judges.chat import family_of
 from sparsevlm.evaluation.judges.endpoint import MODEL, EndpointJudge, default_address
-from sparsevlm.evaluation.judges.families import family_of
-from sparsevlm.evaluation.judges.interface import CostEstimate, Judge
+from sparsevlm.evaluation.judges.interface import CostEstimate, Judge, Row, Verdict
 from sparsevlm.evaluation.judges.judgements import name_of
-from sparsevlm.evaluation.judges.match import MatchJudge
 from sparsevlm.evaluation.judges.open_model import OpenJudge
-from sparsevlm.evaluation.judges.prompts import TASKS, Prompt, Task
+from sparsevlm.evaluation.judges.prompts import MM_VET, TASKS, Prompt, Task
 from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.studies import studies, studies_of
+
+
+@dataclass(frozen=True)
+class MatchJudge:
+    """Says yes with 5 points where the answer matches, else no with 0; MM-Vet: the share of facts.
+
+    The rule itself is part of a run's id, so it is not part of `identity`.
+
+    Attributes
+    ----------
+    task : Task
+        Video questions or MM-Vet.
+    """
+
+    task: Task
+
+    def identity(self) -> dict:
+        return {"kind": "match", "task": self.task.name}
+
+    def estimate(self, rows: Sequence[Row]) -> CostEstimate:
+        return CostEstimate(len(rows))
+
+    def verdicts(self, rows: Sequence[Row]) -> list[Verdict]:
+        if self.task is MM_VET:
+            return [Verdict(score=mmvet.score_sample(row)) for row in rows]
+        right, wrong = Verdict(pred="yes", score=videoqa.BEST), Verdict(pred="no", score=0)
+        return [right if videoqa.score_sample(row) else wrong for row in rows]
 
 
 def runs_of(profile: Profile, names: Sequence[str] = ()) -> list[EvaluationRun]:

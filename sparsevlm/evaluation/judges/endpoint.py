@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
-from sparsevlm.evaluation.judges.chat import ChatJudge, Keep, Messages
+from sparsevlm.evaluation.judges.chat import ChatJudge, Keep, Messages, family_of
 from sparsevlm.evaluation.judges.client import (
     LOCAL,
     Client,
@@ -17,7 +17,6 @@ from sparsevlm.evaluation.judges.client import (
     RetryPolicy,
     StoppedError,
 )
-from sparsevlm.evaluation.judges.families import family_of
 from sparsevlm.evaluation.judges.interface import JudgeError
 
 # The paper's judges, snapshots of gpt-3.5-turbo and GPT-4, ended in October 2026; this is what

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from sparsevlm.evaluation.judges.chat import ChatJudge, Keep, Messages
-from sparsevlm.evaluation.judges.families import family_of
+from sparsevlm.evaluation.judges.chat import ChatJudge, Keep, Messages, family_of
 from sparsevlm.evaluation.judges.interface import JudgeError
 from sparsevlm.evaluation.results.run import digest
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from PIL.Image import Image
 
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.miniature.mini_gemini.images import make_image, small_cards
@@ -17,11 +16,6 @@ SMALL_TEXT = "small text"
 
 
 scene = make_image  # of a seed, with its objects
-
-
-def draw(seed: int) -> list[Image]:
-    """The scene of a seed at 192 x 192 pixels, small cards included."""
-    return [scene(seed).image]
 
 
 def samples(benchmark: str, n: int, seed: int) -> list[Sample]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
-from PIL.Image import Image
 
 from sparsevlm.miniature.facts import Facts, pick
 from sparsevlm.miniature.question_families import FAMILIES as BASE
@@ -48,11 +47,6 @@ FAMILIES = {
 
 
 scene = make_image  # of a seed, with its objects
-
-
-def draw(seed: int) -> list[Image]:
-    """The image of a seed."""
-    return [scene(seed).image]
 
 
 samples = partial(benchmark_samples, families=FAMILIES, draw=make_image, scope="qwen2-vl/")

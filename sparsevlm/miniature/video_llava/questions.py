@@ -10,8 +10,7 @@ from PIL.Image import Image
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.miniature.questions import BENCHMARK_SEEDS, check_request
 from sparsevlm.miniature.video_llava.clips import clip_actors, make_clip
-from sparsevlm.miniature.video_llava.facts import ClipFacts
-from sparsevlm.miniature.video_llava.question_families import FAMILIES
+from sparsevlm.miniature.video_llava.question_families import FAMILIES, ClipFacts
 
 
 def draw(seed: int) -> list[Image]:

@@ -5,6 +5,8 @@ The old words keep their ids, so the embeddings of the base can be copied row by
 
 from __future__ import annotations
 
+from functools import partial
+
 from sparsevlm.miniature import vocabulary as base
 from sparsevlm.miniature.vocabulary import BOS, EOS, IMAGE, PAD
 from sparsevlm.miniature.vocabulary import WORDS as BASE_WORDS
@@ -28,9 +30,7 @@ VIDEO = INDEX["<video>"]
 __all__ = ["BOS", "EOS", "IMAGE", "PAD", "VIDEO", "WORDS", "build_tokenizer", "encode"]
 
 
-def encode(words: list[str]) -> list[int]:
-    """Ids of words; a word outside the vocabulary raises KeyError (training text is closed)."""
-    return [INDEX[word] for word in words]
+encode = partial(base.encode, index=INDEX)
 
 
 def build_tokenizer():

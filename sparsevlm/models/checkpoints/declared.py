@@ -110,12 +110,9 @@ class Checkpoint:
     repositories: tuple[Repository, ...]
 
 
-def _table() -> tuple[Checkpoint, ...]:
-    rows = yaml.safe_load(FILE.read_text(encoding="utf-8"))
-    return TypeAdapter(tuple[Checkpoint, ...]).validate_python(rows)
-
-
-CHECKPOINTS = _table()
+CHECKPOINTS = TypeAdapter(tuple[Checkpoint, ...]).validate_python(
+    yaml.safe_load(FILE.read_text(encoding="utf-8"))
+)
 
 
 def find(name: str) -> Checkpoint:

@@ -1,16 +1,15 @@
-"""Official Mini-Gemini weights into `MiniGeminiForConditionalGeneration`."""
+"""Official Mini-Gemini weights, and their names, into `MiniGeminiForConditionalGeneration`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
 from transformers import LlamaConfig
 
-from sparsevlm.models.mini_gemini import names
 from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig, clip_large_336
 from sparsevlm.models.mini_gemini.modeling import MiniGeminiForConditionalGeneration
 from sparsevlm.models.placement import stored_dtype
@@ -25,6 +24,43 @@ EXPECTED = {
     "mm_use_im_start_end": False,
     "mm_use_im_patch_token": False,
 }
+# Here, and in an official file. The first fit counts: "model." alone is the language model.
+PREFIXES = (
+    ("model.vision_tower_aux.", "model.vision_tower_aux."),
+    ("model.vision_tower.", "model.vision_tower.vision_tower.vision_model."),
+    ("model.projector.", "model.mm_projector."),
+    ("model.mining.query.", "model.vlm_uni_query_projector."),
+    ("model.mining.key.", "model.vlm_uni_aux_projector."),
+    ("model.mining.value.", "model.vlm_uni_val_projector."),
+    ("model.language_model.", "model."),
+    ("lm_head.", "lm_head."),
+)
+# Inside the ConvNeXt tower: transformers, and timm under the names of the official class.
+PARTS = (
+    ("embeddings.patch_embeddings.", "vision_stem.0."),
+    ("embeddings.layernorm.", "vision_stem.1."),
+    ("encoder.stages.", "vision_stages."),
+    (".downsampling_layer.", ".downsample."),
+    (".layers.", ".blocks."),
+    (".dwconv.", ".conv_dw."),
+    (".layernorm.", ".norm."),
+    (".pwconv1.", ".mlp.fc1."),
+    (".pwconv2.", ".mlp.fc2."),
+    (".layer_scale_parameter", ".gamma"),
+)
+TIMM_PARTS = tuple((timm, here) for here, timm in PARTS)
+AUX, CLIP = "model.vision_tower_aux.", "model.vision_tower."
+
+# Weights that the model has no use for, by prefix or whole name: buffers that old releases of
+# transformers saved, ...
+DROPPED_OFFICIAL = (f"{CLIP}vision_tower.vision_model.embeddings.position_ids",)
+DROPPED_SUFFIX = ".rotary_emb.inv_freq"
+# ... the text side of the tower's own file, and what comes after ConvNeXt's stages.
+DROPPED_OPEN_CLIP = (
+    "visual.trunk.norm_pre.", "visual.trunk.head.", "visual.head.", "text.", "transformer.",
+    "token_embedding.", "positional_embedding", "ln_final.", "text_projection", "logit_scale",
+    "attn_mask",
+)  # fmt: skip
 
 
 def load_official(
@@ -64,7 +100,10 @@ def load_official(
         shapes, and for a separate tower where the release has a fine-tuned one.
     """
     folder = Path(folder)
-    raw = _read_config(folder)
+    try:
+        raw = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no config.json in {folder}; give a release's folder") from None
     config = official_config(raw)
     if aux_tower is not None and raw.get("optimize_vision_tower_aux"):
         raise ValueError(
@@ -73,10 +112,10 @@ def load_official(
         )
     with torch.device("meta"):
         wanted = MiniGeminiForConditionalGeneration(config).state_dict()
-    state = _read(folder, names.own_name)
+    state = _read(folder, own_name)
     if aux_tower is not None:
-        state = {name: weight for name, weight in state.items() if not name.startswith(names.AUX)}
-        state |= _read(Path(aux_tower), names.own_name_of_open_clip)
+        state = {name: weight for name, weight in state.items() if not name.startswith(AUX)}
+        state |= _read(Path(aux_tower), own_name_of_open_clip)
     _check(state, wanted, raw)
     model = MiniGeminiForConditionalGeneration.from_pretrained(
         None, config=config, state_dict=state, dtype=stored_dtype(state.values()),
@@ -125,13 +164,6 @@ def official_config(raw: dict) -> MiniGeminiConfig:
     )
 
 
-def _read_config(folder: Path) -> dict:
-    path = folder / "config.json"
-    if not path.exists():
-        raise FileNotFoundError(f"no config.json in {folder}; give the folder of a release")
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
 def _read(place: Path, rename: Callable[[str], str | None]) -> dict:
     """All weights of a folder, under our names."""
     state = {}
@@ -151,18 +183,18 @@ def _read(place: Path, rename: Callable[[str], str | None]) -> dict:
 
 def _check(state: dict, wanted: dict, raw: dict) -> None:
     missing = wanted.keys() - state.keys()
-    if missing >= {want for want in wanted if want.startswith(names.AUX)}:
+    if missing >= {want for want in wanted if want.startswith(AUX)}:
         tower = raw.get("mm_vision_tower_aux", "it")
         raise ValueError(f"the weights have no aux_tower; give aux_tower=, a copy of {tower}")
     if missing:
-        raise ValueError(f"missing weights: {_listed(map(names.official_name, missing))}")
+        raise ValueError(f"missing weights: {_listed(map(official_name, missing))}")
     if unknown := state.keys() - wanted.keys():
-        listed = _listed(map(names.official_name, unknown))
+        listed = _listed(map(official_name, unknown))
         raise ValueError(f"weights that this model does not have: {listed}")
     for name, weight in state.items():
         if weight.shape != wanted[name].shape:
             raise ValueError(
-                f"{names.official_name(name)} should have the shape {list(wanted[name].shape)}, "
+                f"{official_name(name)} should have the shape {list(wanted[name].shape)}, "
                 f"got {list(weight.shape)}; config.json and weights do not belong together"
             )
 
@@ -171,3 +203,52 @@ def _listed(found) -> str:
     found = sorted(found)
     more = f" and {len(found) - 5} more" if len(found) > 5 else ""
     return ", ".join(found[:5]) + more
+
+
+def official_name(name: str) -> str:
+    """Name in an official file of a weight of `MiniGeminiForConditionalGeneration`.
+
+    Raises
+    ------
+    ValueError
+        For a name that this model does not have.
+    """
+    for here, official in PREFIXES:
+        if name.startswith(here):
+            rest = name.removeprefix(here)
+            return official + (_renamed(rest, PARTS) if here == AUX else rest)
+    raise ValueError(f"{name} is no weight of MiniGeminiForConditionalGeneration")
+
+
+def own_name(official: str) -> str | None:
+    """Inverse of `official_name`; `None` for a weight to drop.
+
+    Raises
+    ------
+    ValueError
+        For a name that an official file should not have.
+    """
+    if official.endswith(DROPPED_SUFFIX) or official in DROPPED_OFFICIAL:
+        return None
+    for here, prefix in PREFIXES:
+        if official.startswith(prefix):
+            rest = official.removeprefix(prefix)
+            return here + (_renamed(rest, TIMM_PARTS) if here == AUX else rest)
+    raise ValueError(f"{official} is no weight of an official Mini-Gemini file")
+
+
+def own_name_of_open_clip(name: str) -> str | None:
+    """Name here of a weight of an open_clip ConvNeXt file; `None` to drop it."""
+    if name.startswith(DROPPED_OPEN_CLIP):
+        return None
+    for trunk, official in (("visual.trunk.stem.", "vision_stem."),
+                            ("visual.trunk.stages.", "vision_stages.")):  # fmt: skip
+        if name.startswith(trunk):
+            return AUX + _renamed(official + name.removeprefix(trunk), TIMM_PARTS)
+    return AUX + name
+
+
+def _renamed(name: str, pairs: Sequence[tuple[str, str]]) -> str:
+    for old, new in pairs:
+        name = name.replace(old, new)
+    return name

@@ -15,8 +15,7 @@ from transformers.models.llava.modeling_llava import LlavaModelOutputWithPast
 from transformers.utils import can_return_tuple
 
 from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig
-from sparsevlm.models.mini_gemini.mining import PatchInfoMining
-from sparsevlm.models.mini_gemini.vision import AuxTower, aux_views
+from sparsevlm.models.mini_gemini.vision import AuxTower, PatchInfoMining, aux_views
 
 
 class MiniGeminiPreTrainedModel(PreTrainedModel):
@@ -44,14 +43,6 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
         self.projector = nn.Sequential(nn.Linear(vision, text), nn.GELU(), nn.Linear(text, text))
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
-
-    def get_input_embeddings(self) -> nn.Module:
-        """Word embeddings."""
-        return self.language_model.get_input_embeddings()
-
-    def set_input_embeddings(self, value: nn.Module) -> None:
-        """Replace the word embeddings."""
-        self.language_model.set_input_embeddings(value)
 
     def train(self, mode: bool = True) -> MiniGeminiModel:
         """Set the mode of all but the towers, whose blocks are never dropped."""
@@ -116,9 +107,12 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
                 f"{list(want_aux)}, got {list(pixels.shape)} and {list(aux.shape)}"
             )
 
-    def _embed(self, input_ids: Tensor, visual: Tensor) -> Tensor:
-        """Embeddings of all but the placeholders, whose id may lie outside the vocabulary."""
-        return self.get_input_embeddings()(input_ids.masked_fill(visual, 0))
+    def scaled(self, features: Tensor) -> Tensor:
+        """Projected features as the language model gets them."""
+        if self.config.text_config.model_type == "gemma":
+            # Gemma scales whatever it embeds; transformers 5 does so for words only.
+            features = features * features.new_tensor(features.shape[-1] ** 0.5)
+        return features
 
     def _splice(self, embeddings: Tensor, visual: Tensor, features: Tensor) -> Tensor:
         places, tokens = int(visual.sum()), features.shape[0] * features.shape[1]
@@ -128,9 +122,7 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
                 f"{len(features)} images give {tokens} visual tokens; write "
                 f"{features.shape[1]} placeholders per image"
             )
-        if self.config.text_config.model_type == "gemma":
-            # Gemma scales whatever it embeds; transformers 5 does so for words only.
-            features = features * features.new_tensor(features.shape[-1] ** 0.5)
+        features = self.scaled(features)
         return embeddings.masked_scatter(visual[..., None], features.to(embeddings))
 
     @can_return_tuple
@@ -141,7 +133,7 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
         pixel_values_aux: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: object = None,
+        past_key_values: Any = None,
         inputs_embeds: Tensor | None = None,
         **kwargs: object,
     ) -> LlavaModelOutputWithPast:
@@ -167,14 +159,15 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
         """
         if (input_ids is None) == (inputs_embeds is None):
             raise ValueError("give exactly one of input_ids and inputs_embeds")
-        features = None
+        features, cache = None, past_key_values
         if input_ids is not None:
             visual = input_ids.eq(self.config.image_token_id)
-            inputs_embeds = self._embed(input_ids, visual)
+            # The id of the placeholders may lie outside the vocabulary.
+            inputs_embeds = self.get_input_embeddings()(input_ids.masked_fill(visual, 0))
             if pixel_values is not None:
                 features = self.get_image_features(pixel_values, pixel_values_aux)
                 inputs_embeds = self._splice(inputs_embeds, visual, features)
-            elif not _continues(past_key_values) and visual.any():
+            elif (cache is None or not cache.get_seq_length()) and visual.any():
                 raise ValueError("input_ids have image placeholders, but no pixel_values came")
         elif pixel_values is not None:
             raise ValueError(
@@ -195,7 +188,3 @@ class MiniGeminiModel(MiniGeminiPreTrainedModel):
             attentions=outputs.attentions,
             image_hidden_states=features,
         )
-
-
-def _continues(cache: Any) -> bool:
-    return cache is not None and cache.get_seq_length() > 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.resources import files
 from itertools import zip_longest
 from typing import Any
@@ -19,41 +18,16 @@ from sparsevlm.models.prompt_builder import PromptBuilder
 VISUAL = -200  # stands for all visual tokens of a prompt in the file
 
 
-@dataclass(frozen=True)
-class PromptDifference:
-    """The first token in which a prompt differs from the official one.
-
-    Attributes
-    ----------
-    benchmark, question : str
-        Which prompt.
-    index : int
-        Of the token; the visual tokens count as one.
-    ours, official : str
-        The tokens, by id and text; "the end" after the last one.
-    """
-
-    benchmark: str
-    question: str
-    index: int
-    ours: str
-    official: str
-
-    def __str__(self) -> str:
-        return (
-            f"token {self.index} of the prompt of {self.benchmark} with {self.question!r} is "
-            f"{self.ours}, officially {self.official}"
-        )
-
-
 def prompts_of(family: str) -> list[dict[str, Any]]:
     """Return the recorded prompts of a family: benchmark, images, question, ids."""
     text = files(__package__).joinpath("official_ids.json").read_text(encoding="utf-8")
     return [prompt for prompt in json.loads(text) if prompt["family"] == family]
 
 
-def differences(family: str, builder: PromptBuilder) -> Iterator[PromptDifference]:
-    """Yield the recorded prompts that the builder, with the user's own tokenizer, makes otherwise.
+def differences(family: str, builder: PromptBuilder) -> Iterator[str]:
+    """Yield the first other token of the prompts that the builder makes otherwise, in words.
+
+    The builder has the user's own tokenizer. The visual tokens count as one.
 
     Raises
     ------
@@ -73,7 +47,8 @@ def differences(family: str, builder: PromptBuilder) -> Iterator[PromptDifferenc
         found = [VISUAL if token in visual else token for token in ids]
         for index, (ours, official) in enumerate(zip_longest(found, prompt["ids"])):
             if ours != official:
-                yield PromptDifference(
-                    prompt["benchmark"], prompt["question"], index, shown(ours), shown(official)
+                yield (
+                    f"token {index} of the prompt of {prompt['benchmark']} with "
+                    f"{prompt['question']!r} is {shown(ours)}, officially {shown(official)}"
                 )
                 break

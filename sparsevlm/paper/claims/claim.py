@@ -48,8 +48,8 @@ class Claim:
     unit : str
         Of both.
     paper, analytic, records : str
-        Calls of named functions: arithmetic on the paper's own numbers (paper.py), our formulas
-        without a model (`analysis.accounting`), results of runs (records.py).
+        Expressions of named functions: arithmetic on the paper's own numbers (paper.py), our
+        formulas without a model (`analysis.accounting`), results of runs (records.py).
     needs : str
         The measurement that is not written yet.
     untestable : str

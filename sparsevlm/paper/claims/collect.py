@@ -1,4 +1,4 @@
-"""Obtain every claim: call the functions that it names, and judge what they return."""
+"""Obtain every claim: compute the expressions that it holds, and judge what they give."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import ast
 from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 
-from sparsevlm.analysis import accounting
+import numpy as np
+
+from sparsevlm.analysis import accounting, statistics
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.paper.claims import declared, paper, records
+from sparsevlm.paper.claims import declared, paper
 from sparsevlm.paper.claims.claim import (
     CONSISTENT,
     COUNTS,
@@ -25,9 +27,17 @@ from sparsevlm.paper.claims.claim import (
     judge_miniature,
     last_digit,
 )
-from sparsevlm.paper.claims.measures import MEASURES, NotJudgedError, NotRunError, ProfileRecords
+from sparsevlm.paper.claims.records import (
+    MEASURES,
+    NotJudgedError,
+    NotRunError,
+    ProfileRecords,
+    Queries,
+)
 
 PROFILES = ("mini", "a100")
+ALLOWED = (ast.Expression, ast.Call, ast.Name, ast.expr_context, ast.Constant, ast.List,
+           ast.BinOp, ast.operator)  # fmt: skip
 
 
 def collect(
@@ -41,7 +51,7 @@ def collect(
     claims : sequence of Claim, optional
         Default: those that are declared.
     measures : mapping, optional
-        Default: `measures.MEASURES`.
+        Default: `records.MEASURES`.
     """
     claims = declared.load() if claims is None else claims
     measures = MEASURES if measures is None else measures
@@ -58,7 +68,7 @@ def collect(
 def _from_paper(claim: Claim) -> ClaimResult:
     if not claim.paper:
         return NOTHING
-    value = evaluate(claim.paper, paper)
+    value = evaluate(claim.paper, public_functions(paper))
     slack = 0.0 if claim.unit in COUNTS else last_digit(claim.expected)
     agrees = judge(claim.expected, value, slack) != DEVIATES
     return ClaimResult(value, CONSISTENT if agrees else SLIP)
@@ -67,16 +77,17 @@ def _from_paper(claim: Claim) -> ClaimResult:
 def _from_formula(claim: Claim) -> ClaimResult:
     if not claim.analytic:
         return NOTHING
-    value = evaluate(claim.analytic, accounting)
+    value = evaluate(claim.analytic, public_functions(accounting))
     return ClaimResult(value, judge(claim.expected, value, claim.tolerance))
 
 
 def _from_records(claim: Claim, found: ProfileRecords) -> ClaimResult:
     if not claim.records:
         return NOTHING
-    found.note = ""
+    found.note, queries = "", Queries(found)
+    known = {name: getattr(queries, name) for name in vars(Queries) if not name.startswith("_")}
     try:
-        value = evaluate(claim.records, records, found)
+        value = evaluate(claim.records, known)
     except NotJudgedError as error:
         return ClaimResult(None, "", str(error))
     except NotRunError as error:
@@ -88,23 +99,41 @@ def _from_records(claim: Claim, found: ProfileRecords) -> ClaimResult:
     return ClaimResult(value, judge(claim.expected, value, claim.tolerance))
 
 
-def evaluate(call: str, module: ModuleType, *first: object) -> float | Estimate:
-    """Call a public function of a module as a claim names it: `lead("FastV", 192)`.
+def public_functions(module: ModuleType) -> dict[str, Callable]:
+    """Return the functions by which the claims know a module: its own, and no private ones."""
+    return {
+        name: one for name, one in vars(module).items()
+        if getattr(one, "__module__", "") == module.__name__ and not name.startswith("_")
+    }  # fmt: skip
+
+
+def evaluate(expression: str, known: Mapping[str, Callable]) -> float | Estimate:
+    """Compute an expression of a claim, such as `lead("FastV", 192) / 2`.
+
+    Parameters
+    ----------
+    expression : str
+        Known functions of literals, and arithmetic.
+    known : mapping of callables
+        By name. Where they give resamples, so does the expression: it becomes an estimate.
 
     Raises
     ------
     ValueError
-        If it is not one call of a known function with literal arguments.
+        It is anything else.
     """
     try:
-        node = ast.parse(call, mode="eval").body
-        name, arguments = node.func.id, [ast.literal_eval(item) for item in node.args]
-    except (SyntaxError, AttributeError, ValueError):
+        tree = ast.parse(expression, mode="eval")
+    except SyntaxError:
+        tree = ast.parse("[]", mode="eval")
+    nodes = list(ast.walk(tree))
+    if unknown := {node.id for node in nodes if isinstance(node, ast.Name)} - known.keys():
+        raise ValueError(f"nothing that a claim asks for is called {', '.join(unknown)}")
+    if not isinstance(tree.body, ast.Call | ast.BinOp) or not all(
+        isinstance(node, ALLOWED) for node in nodes
+    ):
         raise ValueError(
-            f"a claim names one function with literal arguments, got {call!r}"
-        ) from None
-    function = getattr(module, name, None)
-    own = getattr(function, "__module__", None) == getattr(module, "__name__", "")
-    if name.startswith("_") or not callable(function) or not own:
-        raise ValueError(f"{module.__name__} has no function {name!r}, which a claim asks for")
-    return function(*first, *arguments)
+            f"a claim names functions of literals and arithmetic on them, got {expression!r}"
+        )
+    value = eval(compile(tree, "claim", "eval"), {"__builtins__": {}}, dict(known))
+    return statistics.estimate(value) if isinstance(value, np.ndarray) else value

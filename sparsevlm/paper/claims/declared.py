@@ -2,14 +2,16 @@
 
 data/claims.csv holds the paper's sentences, one row each, in the columns of `claim.Claim`.
 data/claims_percent.csv holds the percentages that Table 1 prints under its scores. What
-data/published.csv holds needs no row: every number of it becomes a claim here.
+data/published.csv holds needs no row: every number of it becomes a claim, obtained as the first
+row of data/claims_cells.csv that fits it says.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from fnmatch import fnmatch
 from itertools import combinations
 from pathlib import Path
 
@@ -21,31 +23,9 @@ from sparsevlm.paper.claims.claim import POSITIVE, Claim
 
 CLAIMS = DATA / "claims.csv"
 PERCENT = DATA / "claims_percent.csv"
+CELLS = DATA / "claims_cells.csv"
 
-# The notebook of every item of published.csv, and what it is called in the paper.
-ITEMS = {
-    ("table1", "v4"): ("table_1", "Table 1"),
-    ("table2", "v4"): ("table_2", "Table 2"),
-    ("table3", "v4"): ("table_3", "Table 3"),
-    ("table4", "v4"): ("table_4", "Table 4"),
-    ("figure4", "v4"): ("figure_4", "Figure 4"),
-    ("figure5", "v4"): ("figure_5", "Figure 5"),
-    ("table1", "v1"): ("table_1_v1", "preprint v1, Table 1"),
-    ("table2", "v1"): ("table_3", "preprint v1, Table 2"),
-}
 BENCHMARK = {benchmark.paper_column: name for name, benchmark in BENCHMARKS.items()}
-NEEDS_LATENCY = "the latency of LLaVA-1.5-7B on an A100"
-# Printed digits, tolerance and unit of a measure by what its name ends in.
-PRECISION = {
-    "MME": (0, 20.0, "points"),
-    "latency_ms": (2, 5.0, "ms"),
-    "judge_score": (2, 0.05, "of 5"),
-    "mean_visual_tokens": (0, 20.0, "tokens"),
-    "percent": (1, 1.0, "%"),
-}
-JUDGE_RETIRED = "the judge, a snapshot of gpt-3.5-turbo, is retired"
-NO_COUNTERPART = "VQAv2 and ConBench, of the first preprint, have no counterpart here"
-TOKENS = "_mean_visual_tokens"
 JUDGE_UNKNOWN = "GPT-4 judges, in a version that the paper does not name"
 
 
@@ -66,12 +46,15 @@ def load() -> list[Claim]:
     return claims
 
 
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
 def _sentences(path: Path) -> list[Claim]:
     known = {field.name for field in fields(Claim)} - {"is_cell"}
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     claims = []
-    for row in rows:
+    for row in _rows(path):
         if set(row) != known:
             odd = ", ".join(map(str, known.symmetric_difference(row)))
             raise ValueError(f"{path.name}: columns missing or unknown: {odd}")
@@ -127,108 +110,60 @@ def _orderings() -> Iterator[Claim]:
             )
 
 
+def rules() -> dict[tuple[str, str], list[dict[str, str]]]:
+    """Return the rows of data/claims_cells.csv by item and version of data/published.csv."""
+    found: dict[tuple[str, str], list[dict[str, str]]] = {}
+    for rule in _rows(CELLS):
+        found.setdefault((rule["item"], rule["version"]), []).append(rule)
+    return found
+
+
 def _cells() -> Iterator[Claim]:
-    for (item, version), (notebook, where) in ITEMS.items():
+    for (item, version), own in rules().items():
         for row in published.rows(item, version=version):
-            if row.measure != "prefill_tflops":
-                yield _cell(row, notebook, where)
+            parts = {"measure": row.measure, "method": row.method, "tokens": str(row.visual_tokens)}
+            rule = next(r for r in own if all(fnmatch(parts[key], r[key]) for key in parts))
+            if rule["notebook"]:
+                yield _cell(row, rule)
 
 
-def _cell(row: published.Row, notebook: str, where: str) -> Claim:
-    digits, tolerance, unit = _precision(row.measure)
-    name = f"{notebook}.{row.method}.{row.visual_tokens}.{row.measure}"
+def _cell(row: published.Row, rule: Mapping[str, str]) -> Claim:
+    """The claim of a number: what the first rule that fits says, its expressions filled in."""
+    named = {
+        "printed": row.method, "method": METHOD[row.method], "version": row.paper_version,
+        "tokens": _budget(row), "budget": row.visual_tokens,
+        "benchmark": BENCHMARK.get(row.measure.partition("_")[0], ""),
+    }  # fmt: skip
+    name = f"{rule['notebook']}.{row.method}.{row.visual_tokens}.{row.measure}"
     version = "" if row.paper_version == "v4" else f"{row.paper_version}."
-    records, needs, untestable = _source(row, notebook)
     return Claim(
         id=version + name.lower().replace(" ", "-").replace("_", "-"),
-        notebook=notebook,
-        place=where,
         statement=_place("", row, row.measure.replace("_", " ")).lstrip(", "),
-        expected=f"{row.value:.{digits}f}",
-        tolerance=tolerance,
-        unit=unit,
-        paper=_arithmetic(row),
-        records=records,
-        needs=needs,
-        untestable=untestable,
-        falsified_by=f"more than {tolerance:g} from the printed value",
+        expected=f"{row.value:.{rule['digits']}f}",
+        tolerance=float(rule["tolerance"]),
+        falsified_by=f"more than {rule['tolerance']} from the printed value",
         is_cell=True,
+        **{key: rule[key].format(**named) for key in ("paper", "records")},
+        **{key: rule[key] for key in ("notebook", "place", "unit", "needs", "untestable")},
     )
 
 
-def _precision(measure: str) -> tuple[int, float, str]:
-    """Printed digits, tolerance and unit of a measure."""
-    for ending, found in PRECISION.items():
-        if measure.endswith(ending):
-            return found
-    return 1, 1.0, "points"
-
-
-def _arithmetic(row: published.Row) -> str:
-    """The call that gives a mean from what it is the mean of."""
-    if row.measure == "relative_accuracy_percent" and row.method != "Dense":
-        return f'relative_accuracy("{row.method}", {row.visual_tokens}, "{row.paper_version}")'
-    if row.item == "table3" and row.measure.startswith("average_"):
-        kind = row.measure.removeprefix("average_")
-        parts = ", ".join(
-            f'"{name}_{kind}"' for name in ("TGIF-QA", "MSVD-QA", "MSRVTT-QA", "ActivityNet-QA")
-        )
-        return f'average("table3", "{row.method}", {row.visual_tokens}, {parts})'
-    return ""
-
-
-def _source(row: published.Row, notebook: str) -> tuple[str, str, str]:
-    """Records, what is needed, and why it is not testable: at least one of the three is given."""
-    if notebook == "table_3":
-        return _of_videos(row), "", JUDGE_RETIRED
-    if row.measure == "latency_ms":
-        return "", NEEDS_LATENCY, ""
-    method, tokens = METHOD[row.method], _budget(row)
-    if notebook == "table_1_v1" and method == "sparsevlm":
-        method = "sparsevlm-v1.0"
-    if row.measure.endswith(TOKENS):
-        benchmark = BENCHMARK[row.measure.removesuffix(TOKENS)]
-        return f'visual_tokens("{benchmark}", "{notebook}")', "", ""
-    if row.measure == "average":
-        return f'average_score("{method}", {tokens}, "{notebook}")', "", ""
-    if row.measure == "relative_accuracy_percent":
-        call = f'accuracy("{method}", {tokens}, "{notebook}")'
-        return call, "", NO_COUNTERPART if notebook == "table_1_v1" else ""
-    if row.measure not in BENCHMARK:
-        return "", "", NO_COUNTERPART
-    benchmark = BENCHMARK[row.measure]
-    if row.visual_tokens == "average":
-        return f'mean_score("{method}", "{benchmark}", "{notebook}")', "", ""
-    judged = JUDGE_UNKNOWN if benchmark == "mmvet" else ""
-    return f'score("{method}", {tokens}, "{benchmark}", "{notebook}")', "", judged
-
-
-def _of_videos(row: published.Row) -> str:
-    """The call for a judged number of Table 3; "" for the preprint's, whose budget is not run."""
-    column, _, kind = row.measure.partition("_")
-    call = {"accuracy": "judged_accuracy", "judge_score": "judged_score"}[kind]
-    benchmark = BENCHMARK.get(column, "")
-    known = row.item == "table3"
-    return f'{call}("{METHOD[row.method]}", {_budget(row)}, "{benchmark}")' if known else ""
-
-
 def _percentages(path: Path) -> Iterator[Claim]:
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            printed, tokens = row.pop("method"), row.pop("tokens")
-            for measure, expected in row.items():
-                call = f'"{METHOD[printed]}", {tokens}, "{BENCHMARK[measure]}"'
-                yield Claim(
-                    id=f"table-1.{METHOD[printed]}.{tokens}.{measure.lower()}-percent",
-                    notebook="table_1",
-                    place="Table 1",
-                    statement=f"{printed} at {tokens}, {measure} in percent of dense",
-                    expected=expected,
-                    tolerance=1.5,
-                    unit="%",
-                    paper=f'percent("{printed}", {tokens}, "{measure}")',
-                    records=f"percent_of_dense({call})",
-                    untestable=JUDGE_UNKNOWN if measure == "MMVet" else "",
-                    falsified_by="more than 1.5 from the printed value",
-                    is_cell=True,
-                )
+    for row in _rows(path):
+        printed, tokens = row.pop("method"), row.pop("tokens")
+        for measure, expected in row.items():
+            call = f'"{METHOD[printed]}", {tokens}, "{BENCHMARK[measure]}"'
+            yield Claim(
+                id=f"table-1.{METHOD[printed]}.{tokens}.{measure.lower()}-percent",
+                notebook="table_1",
+                place="Table 1",
+                statement=f"{printed} at {tokens}, {measure} in percent of dense",
+                expected=expected,
+                tolerance=1.5,
+                unit="%",
+                paper=f'percent_of_dense("table1", "{printed}", {tokens}, "{measure}")',
+                records=f"percent_of_dense({call})",
+                untestable=JUDGE_UNKNOWN if measure == "MMVet" else "",
+                falsified_by="more than 1.5 from the printed value",
+                is_cell=True,
+            )

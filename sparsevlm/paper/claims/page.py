@@ -7,42 +7,20 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 
+import yaml
+
 from sparsevlm.analysis.report import templates
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims.claim import ClaimReport, ClaimResult, Entry
+from sparsevlm.paper.extras import methods as independent
 from sparsevlm.paper.notebooks import known_notebooks
 
 TEMPLATES = Path(__file__).with_name("templates")
 NONE = "–"
-TITLES = {
-    "table_1": "Table 1: LLaVA-1.5-7B on eight benchmarks",
-    "table_2": "Table 2: Qwen2-VL",
-    "table_3": "Table 3: Video-LLaVA",
-    "table_4": "Table 4: token reconstruction",
-    "figure_1": "Figure 1: what the question changes",
-    "figure_4": "Figure 4: Mini-Gemini",
-    "figure_5": "Figure 5: who rates",
-    "figure_7": "Figure 7: redundancy of image and text",
-    "figure_8": "Figure 8: LLaVA against random choice",
-    "figure_9": "Figure 9: Mini-Gemini against random choice",
-    "figure_10": "Figure 10: Video-LLaVA against random choice",
-    "algorithm": "The algorithm",
-    "table_1_v1": "The first preprint's Table 1",
-}
-MEANING = {
-    claims.REPRODUCED: "it rounds to the printed number; an ordering holds by an interval "
-    "that excludes zero",
-    claims.WITHIN: "it differs by no more than the tolerance of the row",
-    claims.DEVIATES: "it differs by more",
-    claims.CANNOT_TELL: "an ordering whose interval holds zero",
-    claims.IN_PART: "a part of a benchmark was asked, so the value is not compared",
-    claims.CONSISTENT: "the paper's own numbers give it; nothing was measured",
-    claims.SLIP: "the paper's own numbers give something else",
-    claims.NOT_TESTABLE: "the row says why",
-    claims.NOT_RUN: "there is no record; the row says what it needs",
-}
-HEAD = ["claim", "the paper says", "expected", "own numbers, formula", "miniature",
+_TEXTS = yaml.safe_load((TEMPLATES / "texts.yaml").read_text(encoding="utf-8"))
+TITLES, MEANING = _TEXTS["titles"], _TEXTS["meanings"]
+HEAD = ["claim", "the paper says", "expected", "own numbers, formula, others", "miniature",
         "A100", "verdict", "falsified by"]  # fmt: skip
 
 
@@ -66,13 +44,19 @@ def expected(entry: Entry) -> str:
 
 
 def obtained(entry: Entry) -> str:
-    """Return what the paper's own numbers and our formulas give."""
+    """Return what the paper's own numbers, our formulas and papers that ran all methods give."""
     parts = []
     if entry.paper.verdict:
         slip = f", {claims.SLIP}" if entry.paper.verdict == claims.SLIP else ""
         parts.append(f"own numbers {number(entry.paper.value, entry.claim.expected)}{slip}")
     if entry.analytic.verdict:
         parts.append(f"formula {number(entry.analytic.value, entry.claim.expected)}")
+    table, *setting, measure = entry.claim.id.split(".")
+    if (table, measure) == ("table-1", "relative-accuracy-percent"):
+        method, tokens = setting
+        found = independent.values(method, int(tokens))
+        alike = found[found.origin == independent.ONE_ENVIRONMENT]
+        parts += [f"{one.relative:.1f} in {one.source}" for one in alike.itertuples()]
     return "; ".join(parts) or NONE
 
 

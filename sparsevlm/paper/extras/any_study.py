@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis import drawing, study
-from sparsevlm.analysis.report import Section, measured
+from sparsevlm.analysis.report import Section, comparison, measured
 from sparsevlm.analysis.study import Results
-from sparsevlm.analysis.words import in_words, label, maybe_chance
+from sparsevlm.analysis.words import label
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.studies import get_study
 
@@ -30,20 +30,13 @@ def measure(profile: Profile | str, name: str, judge: str = "") -> Results:
 
 
 def page(results: Results) -> list[Section]:
-    """Return the measured table, and every difference to the study's first method in words."""
-    others = [m for m in results.profile.methods if m != results.ours]
-    lines = []
-    for tokens in results.profile.budgets:
-        for method in others:
-            found = results.difference((results.ours, tokens), (method, tokens))
-            lines.append(
-                f"At {tokens} tokens {label(results.ours)} minus {label(method)}: "
-                f"{in_words(found)}{maybe_chance(found)}."
-            )
-    return [
-        measured(results),
-        Section(f"{label(results.ours)} against the others", sentences=lines),
-    ]
+    """Return the measured table, and every difference to the study's first method."""
+    found = {
+        (label(results.ours), label(other), b): results.difference((results.ours, b), (other, b))
+        for other in results.profile.methods if other != results.ours
+        for b in results.profile.budgets
+    }  # fmt: skip
+    return [measured(results), comparison(f"{label(results.ours)} against the others", found)]
 
 
 def figure(results: Results) -> Figure:

@@ -15,7 +15,7 @@ from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import OURS, Results
 from sparsevlm.analysis.tables import interval
-from sparsevlm.analysis.words import count_signs, in_words, label, maybe_chance
+from sparsevlm.analysis.words import count_signs, label
 from sparsevlm.benchmarks import BENCHMARKS
 
 if TYPE_CHECKING:
@@ -76,15 +76,6 @@ def summary(results: Results) -> list[str]:
         count_signs(list(leads(results, guided).values()), label(guided), "a blind control")
         for guided in GUIDED
     ]
-    for tokens in results.profile.budgets:
-        raters = results.difference((OURS, tokens), (ALL_TEXT, tokens))
-        best = max(BLIND, key=lambda name: results.value("relative accuracy", (name, tokens)))
-        over = results.difference((OURS, tokens), (best, tokens))
-        lines.append(
-            f"At {tokens} tokens the selection of raters is worth {in_words(raters)}"
-            f"{maybe_chance(raters)}; against the strongest blind control, {label(best)}, "
-            f"SparseVLM stands at {in_words(over)}{maybe_chance(over)}."
-        )
     tokens = min(results.profile.budgets)
     entering = [
         f"{label(method)} {results.value('tokens in', (method, tokens)):.0f}"

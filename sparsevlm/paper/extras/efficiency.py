@@ -59,29 +59,16 @@ def having(records: Mapping[str, dict], part: str) -> dict[str, dict]:
     return {name: record for name, record in records.items() if part in record}
 
 
-def about(record: dict) -> str:
-    """What a record was measured on, in one line."""
-    shape = record["shape"]
-    return (
-        f"{shape['name']}: {shape['layers']} layers, hidden {shape['hidden']}, random weights, "
-        f"{record['dtype']}, {record['attention']}; {record['clock']}, "
-        f"{record['provenance']['device']}"
-    )
-
-
-def scope(records: Mapping[str, dict]) -> list[str]:
-    """How far the measurements carry, in words."""
-    timed = [record for record in records.values() if "calculated" not in record["clock"]]
-    on_cpu = [record for record in timed if "CPU time" in record["clock"]]
-    devices = ", ".join(sorted({record["provenance"]["device"] for record in timed}))
-    lines = [f"Measured on: {devices}; all weights are random."]
-    if on_cpu:
-        few = "" if len(on_cpu) == len(timed) else f"{len(on_cpu)} of {len(timed)} records hold "
-        lines.append(
-            f"{few or 'All are '}ratios of thread CPU time: they bound what pruning adds, and are "
-            "no speed-ups."
-        )
-    return lines if timed else []
+def scope(records: Mapping[str, dict]) -> pd.DataFrame:
+    """What every record was measured on, and with which clock; all weights are random."""
+    return pd.DataFrame([
+        {
+            "record": name, **{key: record["shape"][key] for key in ("name", "layers", "hidden")},
+            **{key: record[key] for key in ("dtype", "attention", "clock")},
+            "device": record["provenance"]["device"],
+        }
+        for name, record in records.items()
+    ])  # fmt: skip
 
 
 def analytic(text_tokens: int = PAPER_TEXT_TOKENS) -> pd.DataFrame:
@@ -99,7 +86,11 @@ def analytic(text_tokens: int = PAPER_TEXT_TOKENS) -> pd.DataFrame:
         dense = [shape.num_visual + text_tokens] * shape.layers
         cases = {shape.num_visual: dense}
         for tokens in shape.budgets:
-            cases[tokens] = [n + text_tokens for n in entering_tokens(shape, tokens)]
+            pruner = shape.pruner(METHOD, tokens)
+            entering, _ = tokens_per_layer(
+                pruner.stages, shape.layers, shape.num_visual, pruner.recycle
+            )
+            cases[tokens] = [n + text_tokens for n in entering]
         full, whole = prefill_flops(dense, shape), kv_bytes(dense, shape)
         for tokens, entering in cases.items():
             flops, cache = prefill_flops(entering, shape), kv_bytes(entering, shape)
@@ -109,12 +100,6 @@ def analytic(text_tokens: int = PAPER_TEXT_TOKENS) -> pd.DataFrame:
                 **_paper(shape, tokens),
             })  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def entering_tokens(shape: Shape, tokens: int) -> list[int]:
-    """Visual tokens entering every layer of a full-size model under SparseVLM."""
-    pruner = shape.pruner(METHOD, tokens)
-    return tokens_per_layer(pruner.stages, shape.layers, shape.num_visual, pruner.recycle)[0]
 
 
 def _paper(shape: Shape, tokens: int) -> dict[str, float]:
@@ -216,42 +201,64 @@ def parts(record: dict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def first_tokens(shape: str, folder: Path = RECORDS) -> pd.DataFrame:
+    """Time to the first token of a full-size model on a GPU, beside the latency of Table 1.
+
+    Parameters
+    ----------
+    shape : str
+        Name in `speed.shapes.SHAPES`; the record must be of batch 1 and not scaled.
+    folder : Path
+        Holds the records; `workflow/gpu.sh` writes them.
+
+    Returns
+    -------
+    DataFrame
+        One row per method and budget: device, milliseconds, over the dense model's, and the
+        paper's two. Without rows where no GPU was measured.
+    """
+    printed = published.by_setting("table1") if shape == "llava-1.5-7b" else {}
+    rows = []
+    for record in having(load(folder), "answers").values():
+        seconds = record["answers"].get("seconds")  # of a GPU only
+        if seconds is None or record["shape"]["name"] != shape or record["batch"] != 1:
+            continue
+        for job, of in sorted(seconds.items(), key=_by_budget):
+            method, _, tokens = job.partition(" ")
+            paper = printed.get((method, int(tokens) if tokens else None), {}).get("latency_ms")
+            dense = printed.get(("dense", None), {}).get("latency_ms")
+            rows.append({
+                "device": f"{record['provenance']['device']}, {record['attention']}",
+                "method": method, "tokens": int(tokens) if tokens else None,
+                "ms": 1000 * of["ttft"]["median"],
+                "/ dense": record["answers"]["to_dense"][job]["ttft"],
+                "paper ms": paper, "paper / dense": paper / dense if paper else None,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def _by_budget(job: tuple[str, dict]) -> tuple[bool, int]:
     """The dense model first, then from the largest budget to the smallest."""
     name = job[0]
     return name != "dense", 0 if name == "dense" else -int(name.split()[-1])
 
 
-def sentences(records: Mapping[str, dict]) -> list[str]:
-    """What the records say, in words."""
-    lines = []
-    for name, record in having(records, "budgets").items():
-        frame = overhead(record)
-        worst = frame.loc[frame["over the oracle (%)"].idxmax()]
-        reached = "at most" if worst["over the oracle (%)"] <= LIMIT_PERCENT else "not within"
-        lines.append(
-            f"{name}: the direct account of pruning is {reached} {LIMIT_PERCENT:.0f} % over the "
-            f"oracle; the largest is {worst['over the oracle (%)']:.2f} % (quartiles "
-            f"{worst['low']:.2f} to {worst['high']:.2f}), {worst['method']} at {worst['tokens']}."
-        )
-    for name, record in having(records, "scale").items():
-        frame = scale(record)
-        first, last = frame["visual tokens"].min(), frame["visual tokens"].max()
-        small, large = (
-            frame[frame["visual tokens"] == size]["share_percent"].max() for size in (first, last)
-        )
-        peak = frame["memory_to_dense"].max()
-        lines.append(
-            f"{name}: own time is {small:.2f} % of the model's at {first} visual tokens and "
-            f"{large:.2f} % at {last}; peak memory is at most {peak:.2f} of the dense model's."
-        )
-    for name, record in having(records, "footprint").items():
-        frame = footprint(record)
-        worst = frame.loc[frame["pruned / dense"].idxmax()]
-        below = "below" if worst["pruned / dense"] < 1 else "not always below"
-        lines.append(
-            f"{name}: peak memory, calculated, is {below} the dense model's; the largest part of "
-            f"it is {worst['pruned / dense']:.2f}, with {worst['visual tokens']} visual tokens in "
-            f"a batch of {worst['batch']}."
-        )
-    return lines
+def largest(records: Mapping[str, dict]) -> pd.DataFrame:
+    """The most that pruning costs in each record: what, how much, where, and our limit."""
+    cases = (
+        ("budgets", overhead, "over the oracle (%)", ("method", "tokens")),
+        ("scale", scale, "share_percent", ("visual tokens", "budget")),
+        ("scale", scale, "memory_to_dense", ("visual tokens", "budget")),
+        ("footprint", footprint, "pruned / dense", ("visual tokens", "batch")),
+    )
+    rows = []
+    for part, table, column, where in cases:
+        for name, record in having(records, part).items():
+            found = table(record)
+            place = found[column].idxmax()
+            rows.append({
+                "record": name, "what": column, "largest": found.at[place, column],
+                "limit": LIMIT_PERCENT if part == "budgets" else None,
+                "at": ", ".join(f"{key} {found.at[place, key]}" for key in where),
+            })  # fmt: skip
+    return pd.DataFrame(rows)

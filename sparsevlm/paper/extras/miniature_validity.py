@@ -7,7 +7,7 @@ and from which layer on it needs no image; the records of the tables hold what p
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,9 +15,10 @@ import pandas as pd
 
 from sparsevlm.analysis import drawing, study
 from sparsevlm.analysis.panels import LAST_TOKEN, QUIET, RATERS
+from sparsevlm.analysis.report import Section, comparison
 from sparsevlm.analysis.statistics import Estimate, estimate
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, RANDOM, Results
-from sparsevlm.analysis.words import in_words, label
+from sparsevlm.analysis.words import label
 from sparsevlm.evaluation.attention_aligned import moved_layers, probes_of
 from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
@@ -165,39 +166,32 @@ def load(profile: Profile | str) -> list[Evidence]:
     return found
 
 
-def sentences(found: Sequence[Evidence]) -> list[str]:
-    """Return depth, the need for a choice, and the gain of text guidance, in words."""
-    said = []
+def price(found: Sequence[Evidence]) -> Section:
+    """Return depth, the need for a choice, and the gain of text guidance."""
+    apart = {}
     for one in found:
-        said.append(one.attention.sentence)
-        for tokens in one.results.profile.budgets:
-            lost, gained = (
-                in_words(one.results.difference(*pair))
-                for pair in (((RANDOM, tokens), DENSE_SETTING), ((OURS, tokens), (RANDOM, tokens)))
-            )
-            said.append(
-                f"{one.name} at {tokens} tokens, {one.questions} questions: random tokens "
-                f"{lost} against dense; SparseVLM {gained} against random."
-            )
-    return said
+        for b in one.results.profile.budgets:
+            for pair in (((RANDOM, b), DENSE_SETTING), ((OURS, b), (RANDOM, b))):
+                what = " minus ".join(label(method) for method, _ in pair)
+                apart[one.name, what, b] = one.results.difference(*pair)
+    section = comparison("What pruning costs", apart, names=("miniature", "difference"))
+    return replace(section, sentences=[one.attention.sentence for one in found])
 
 
-def aligned_sentences(found: Sequence[Evidence]) -> list[str]:
-    """Return what the attention rule changes, in words."""
-    said = []
+def aligned(found: Sequence[Evidence]) -> Section:
+    """Return what the attention rule changes."""
+    apart, said = {}, []
     for one in (each for each in found if each.aligned):
+        for b in one.aligned.profile.budgets:
+            apart[one.name, "SparseVLM minus its stages by depth", b] = one.gained_by_aligning(b)
+            ahead = one.aligned.difference((OURS, b), (RANDOM, b))
+            apart[one.name, "SparseVLM minus random tokens, both moved", b] = ahead
         said.append(
             f"{one.name}: stages after {_join(one.attention.aligned)} in place of "
             f"{_join(one.attention.stages)}."
         )
-        for tokens in one.aligned.profile.budgets:
-            gained = in_words(one.gained_by_aligning(tokens))
-            ahead = in_words(one.aligned.difference((OURS, tokens), (RANDOM, tokens)))
-            said.append(
-                f"{one.name} at {tokens} tokens: SparseVLM {gained} against its stages by depth; "
-                f"{ahead} against random tokens with moved stages."
-            )
-    return said
+    section = comparison("With moved stages", apart, names=("miniature", "difference"))
+    return replace(section, sentences=said)
 
 
 def comparisons(found: Sequence[Evidence]) -> pd.DataFrame:

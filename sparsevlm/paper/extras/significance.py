@@ -136,30 +136,18 @@ def dense_frame(found: dict) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def weak_kinds(table: pd.DataFrame, percent: float = 95) -> str:
-    """Say in words which kinds of questions a dense miniature answers below `percent`."""
-    said = []
-    for name, rows in table.groupby("miniature", sort=False):
-        weak = [
-            f"{row.benchmark} {row.kind} {row.accuracy:.1f} % of {row.questions}"
-            for row in rows[rows.accuracy < percent].itertuples()
-        ]
-        said.append(f"{name}: {'; '.join(weak) or 'none'} below {percent} % ({len(rows)} kinds).")
-    return "\n".join(said)
-
-
-def source_lines(found: dict) -> str:
+def sources(found: dict) -> pd.DataFrame:
     """When and by which code each study was made, and whether the code has changed since."""
-    lines = []
+    rows = []
     for name, study in found["studies"].items():
-        made = study["provenance"]
-        same = study["algorithm"] == _code_of(plan_runs(get_profile("mini").for_study(name)))
-        lines.append(
-            f"{name}: {made['time'][:10]}, commit {made['commit'][:8]}"
-            f"{' (changed)' if made['dirty'] else ''}, {made['device']}; the code that prunes, "
-            f"answers and scores {'is the same today' if same else 'has changed since'}."
-        )
-    return "\n".join(lines)
+        made, today = study["provenance"], _code_of(plan_runs(get_profile("mini").for_study(name)))
+        rows.append({
+            "study": name, "made": made["time"][:10],
+            "commit": made["commit"][:8] + (" (changed)" if made["dirty"] else ""),
+            "device": made["device"],
+            "code today": "the same" if study["algorithm"] == today else "has changed",
+        })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
 def draw(table: pd.DataFrame) -> Figure:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sparsevlm.analysis import accounting, drawing
-from sparsevlm.analysis.report import Report, Section, measured
+from sparsevlm.analysis.report import Report, Section, comparison, measured
 from sparsevlm.analysis.study import OURS, Results
-from sparsevlm.analysis.words import in_words, label, maybe_chance
+from sparsevlm.analysis.words import label
 from sparsevlm.methods import METHODS
 
 if TYPE_CHECKING:
@@ -31,35 +31,21 @@ def analytic(results: Results) -> Section:
     return accounting.section(fixed, results.profile.budgets, ANALYTIC_TITLE)
 
 
-def sentences(results: Results) -> list[str]:
-    """Return every variant against the v1.5 release at the same setting, in words."""
-    lines = []
-    for tokens in results.profile.budgets:
-        own = _counts(results, OURS, tokens)
-        for method in (m for m in results.profile.methods if m != OURS):
-            left, computed = _counts(results, method, tokens)
-            found = results.difference((method, tokens), (OURS, tokens))
-            meets = "" if METHODS[method].meets_budget else " (its counts follow the question)"
-            lines.append(
-                f"At {tokens} tokens {label(method)} minus {label(OURS)} (v1.5): "
-                f"{in_words(found)}{maybe_chance(found)}. It leaves {left:.1f} tokens "
-                f"and processes {computed:.1f}{meets}; v1.5 leaves {own[0]:.1f} and "
-                f"processes {own[1]:.1f}."
-            )
-    return lines
-
-
-def _counts(results: Results, method: str, tokens: int) -> tuple[float, ...]:
-    return tuple(results.value(kind, (method, tokens)) for kind in ("tokens out", "tokens in"))
+def compared(results: Results) -> Section:
+    """Return every variant against the v1.5 release at the same setting."""
+    others = [m for m in results.profile.methods if m != OURS]
+    found = {
+        (label(method), f"{label(OURS)} (v1.5)", b): results.difference((method, b), (OURS, b))
+        for method in others for b in results.profile.budgets
+    }  # fmt: skip
+    odd = [label(method) for method in others if not METHODS[method].meets_budget]
+    text = f"The counts of {', '.join(odd)} follow the question, and not the budget." if odd else ""
+    return comparison("Against the v1.5 release", found, text=text)
 
 
 def page(results: Results) -> list[Section]:
     """Return the tables and the comparison."""
-    return [
-        measured(results),
-        analytic(results),
-        Section("Against the v1.5 release", sentences=sentences(results)),
-    ]
+    return [measured(results), analytic(results), compared(results)]
 
 
 def figure(results: Results) -> Figure:

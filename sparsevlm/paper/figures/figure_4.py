@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sparsevlm.analysis import drawing, published, tables, words
-from sparsevlm.analysis.report import Report, Section, notes, title
+from sparsevlm.analysis.report import Report, Section, comparison, notes, title
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, Results, Setting
 from sparsevlm.analysis.survivors import shortened
@@ -70,17 +70,15 @@ def leads(results: Results) -> Section:
     In relative accuracy: the mean over the benchmarks of the percentages of the dense scores. The
     paper's text says 9.2 points over FastV at 256 tokens and 20.4 at 64, "averaged".
     """
-    cells = {}
+    found, paper = {}, {}
     for other in (m for m in results.profile.methods if m != OURS):
         for tokens in results.profile.budgets:
-            lead = results.difference((OURS, tokens), (other, tokens))
-            cells[label(other), "here", tokens] = interval(lead, "+")
+            key = label(OURS), label(other), tokens
+            found[key] = results.difference((OURS, tokens), (other, tokens))
             if (other, tokens) in PAPER:
-                paper = _published_lead(results, other, tokens)
-                cells[label(other), "paper", tokens] = f"{paper:+.1f}"
-    table = tables.grid(cells, ("over", "from"), results.profile.budgets)
-    text = "Points of relative accuracy with paired 95 % intervals; the paper's from its points."
-    return Section("SparseVLM's mean lead over the benchmarks", table, text)
+                paper[key] = _published_lead(results, other, tokens)
+    heading = "SparseVLM's mean lead over the benchmarks"
+    return comparison(heading, found, paper, text="The paper's from its points.")
 
 
 def _published_lead(results: Results, other: str, tokens: int) -> float:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sparsevlm.analysis import drawing, published, report, tables
-from sparsevlm.analysis.report import Report, Section
+from sparsevlm.analysis.report import Report, Section, comparison
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, Results
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.analysis.tables import NONE, ends, interval, number
-from sparsevlm.analysis.words import here, in_words, label
+from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
 
 if TYPE_CHECKING:
@@ -86,27 +86,21 @@ def readable(results: Results) -> pd.DataFrame:
     return tables.indexed(rows, ("benchmark", "who rates"), columns)
 
 
-def sentences(results: Results) -> list[str]:
-    """Return whether the raters are ahead here as they are in the paper, in words."""
-    tokens, lines = budget(results), []
+def compared(results: Results) -> Section:
+    """Return whether the raters are ahead here as they are in the paper."""
+    tokens, found, paper = budget(results), {}, {}
     for name in results.profile.benchmarks:
         for method in (m for m in NAMES if m != RATERS):
-            paper = published_score(RATERS, name, tokens) - published_score(method, name, tokens)
-            found = lead(results, name, method)
-            lines.append(
-                f"{BENCHMARKS[name].label}: raters minus {NAMES[method]} is {paper:+.1f} points in "
-                f"the paper and here {in_words(found)}; {here(found)}."
-            )
-    return lines
+            key = NAMES[RATERS], NAMES[method], BENCHMARKS[name].label
+            ends = [published_score(one, name, tokens) for one in (RATERS, method)]
+            found[key], paper[key] = lead(results, name, method), ends[0] - ends[1]
+    return comparison("Are the raters ahead?", found, paper, ("who rates", "minus"))
 
 
 def page(results: Results) -> list[Section]:
     """Return the table and the comparison."""
     title = f"{report.title(results)}, {label(RATERS)} at {budget(results)} tokens"
-    return [
-        Section(title, readable(results)),
-        Section("Are the raters ahead?", sentences=sentences(results)),
-    ]
+    return [Section(title, readable(results)), compared(results)]
 
 
 def figure(results: Results) -> Figure:

@@ -6,7 +6,6 @@ the question?
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import OURS, Results
 from sparsevlm.analysis.words import label
+from sparsevlm.paper.extras.efficiency import first_tokens
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,17 +37,14 @@ def orderings(results: Results) -> dict[tuple[str, str, int], Estimate]:
     """
     found = {}
     for tokens in results.profile.budgets:
-        ranked = sorted(_published_at(results, tokens).items(), key=lambda pair: -pair[1])
+        rows = {method: results.paper.get((method, tokens)) for method in results.profile.methods}
+        known = {method: row[RELATIVE_MEASURE] for method, row in rows.items() if row}
+        ranked = sorted(known.items(), key=lambda pair: -pair[1])
         for (better, high), (worse, low) in combinations(ranked, 2):
             if high > low:
                 apart = results.difference((better, tokens), (worse, tokens))
                 found[label(better), label(worse), tokens] = apart
     return found
-
-
-def _published_at(results: Results, tokens: int) -> Mapping[str, float]:
-    rows = {method: results.paper.get((method, tokens)) for method in results.profile.methods}
-    return {method: row[RELATIVE_MEASURE] for method, row in rows.items() if row}
 
 
 def ranking(results: Results, heading: str = "Does the ranking hold?") -> Section:
@@ -76,7 +73,15 @@ def ranking(results: Results, heading: str = "Does the ranking hold?") -> Sectio
 def page(results: Results) -> list[Section]:
     """Return what is measured, what is published, and the comparison."""
     published_table = tables.as_text(tables.published(results), {"TFLOPs": 2})
-    return [measured(results), Section(PAPER_TITLE, published_table), ranking(results)]
+    sections = [measured(results), Section(PAPER_TITLE, published_table), ranking(results)]
+    latency = first_tokens("llava-1.5-7b")
+    if not latency.empty:
+        sections.append(Section(
+            "Time to the first token, LLaVA-1.5-7B at full size with random weights",
+            tables.as_text(latency, {"ms": 1, "/ dense": 2, "paper ms": 1, "paper / dense": 2}),
+            "One prompt at a time, pixels to first token; the paper's latency is that of an A100.",
+        ))  # fmt: skip
+    return sections
 
 
 def figure(results: Results) -> Figure:

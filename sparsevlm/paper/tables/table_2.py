@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from sparsevlm.analysis import drawing, published, tables
-from sparsevlm.analysis.report import Report, Section, made_at, title
+from sparsevlm.analysis.report import Report, Section, comparison, notes, title
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, Results
-from sparsevlm.analysis.words import in_words, label, maybe_chance
+from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
 
 if TYPE_CHECKING:
@@ -58,66 +58,41 @@ def published_numbers() -> pd.DataFrame:
     return tables.by_setting(rows, list(PAPER))
 
 
-def tokens_line(results: Results) -> str:
-    """Return the visual tokens per image, here and in the paper, in one line."""
-    counted = "; ".join(
-        f"{BENCHMARKS[name].label} {mean:.0f} ({low} to {high})"
-        for name, (mean, low, high) in mean_visual(results).items()
-    )
-    paper = ", ".join(
-        f"{c.removesuffix(SUFFIX)} {v:.0f}"
-        for c, v in PAPER[DENSE_SETTING].items()
-        if c.endswith(SUFFIX)
-    )
-    return (
-        f"Visual tokens per picture, mean (least to most): {counted}. The paper's means for "
-        f"{PAPER_MODEL}: {paper}."
-    )
+def visual_tokens(results: Results) -> dict[str, str]:
+    """Return the visual tokens per image, "counted" here and in the "paper", for the notes."""
+    found = mean_visual(results).items()
+    counted = [f"{BENCHMARKS[n].label} {mean:.0f} ({a} to {b})" for n, (mean, a, b) in found]
+    dense = PAPER[DENSE_SETTING].items()
+    paper = [f"{c.removesuffix(SUFFIX)} {v:.0f}" for c, v in dense if c.endswith(SUFFIX)]
+    return {"counted": "; ".join(counted), "paper": ", ".join(paper)}
 
 
-def sentences(results: Results) -> list[str]:
-    """Return what the paper says with what is measured here, then the controls, in words."""
+def claim(results: Results) -> Section:
+    """Return what the paper says with what is measured here, then the controls."""
     budgets, methods = sorted(results.profile.budgets, reverse=True), results.profile.methods
-    lines = []
-    for budget in budgets:
-        ours = results.difference((OURS, budget), DENSE_SETTING)
-        said = "the paper has no such row"
-        if (OURS, budget) in PAPER:
-            said = f"in the paper {published_retained(budget) - 100:+.1f}"
-        lines.append(f"SparseVLM at {budget} tokens minus dense: {in_words(ours)}; {said}.")
+    ours, dense = label(OURS), "Dense"
+    found = {
+        (ours, dense, b): results.difference((OURS, b), DENSE_SETTING) for b in budgets
+    }  # fmt: skip
+    paper = {
+        (ours, dense, b): published_retained(b) - 100 for b in budgets if (OURS, b) in PAPER
+    }  # fmt: skip
     for more, fewer in pairwise(budgets):
-        loss = results.difference((OURS, more), (OURS, fewer))
-        lines.append(f"SparseVLM at {more} minus at {fewer} tokens: {in_words(loss)}.")
-    for budget in budgets:
-        for rival in (m for m in methods if m != OURS):
-            apart = results.difference((OURS, budget), (rival, budget))
-            lines.append(
-                f"At {budget} tokens SparseVLM minus {label(rival)}: {in_words(apart)}"
-                f"{maybe_chance(apart)}."
-            )
-    return lines
-
-
-def notes(results: Results) -> str:
-    """Return how to read the measured table."""
-    return (
-        "Brackets are 95 % intervals from a paired bootstrap over questions, not corrected for the "
-        "number of comparisons; the columns with minus are of the mean score, in points. The paper "
-        "names a budget for pictures of any size and no schedule. Here a schedule is made for the "
-        "nominal picture and keeps the same number of tokens of every picture (all of them where "
-        "there are no more), so the mean over the layers follows the size a little: tokens out is "
-        f"what was left. FLOPs are counted by the paper's formula. {tokens_line(results)}"
-        f"{made_at(results)}"
-    )
+        lost = results.difference((OURS, more), (OURS, fewer))
+        found[ours, f"{ours} at {fewer}", more] = lost
+    for rival in (m for m in methods if m != OURS):
+        for b in budgets:
+            found[ours, label(rival), b] = results.difference((OURS, b), (rival, b))
+    return comparison("Does the claim hold?", found, paper)
 
 
 def page(results: Results) -> list[Section]:
     """Return what is measured, what is published, and the comparison."""
     measured = tables.readable(results, tables.score_columns(results))
     return [
-        Section(title(results), measured, notes(results)),
+        Section(title(results), measured, notes(results, "table_2", **visual_tokens(results))),
         Section(PAPER_TITLE, tables.as_text(published_numbers())),
-        Section("Does the claim hold?", sentences=sentences(results)),
+        claim(results),
     ]
 
 

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis import drawing, published, tables
-from sparsevlm.analysis.report import Report, Section, made_at, title
+from sparsevlm.analysis import drawing, published, report, tables
+from sparsevlm.analysis.report import Report, Section, comparison, title
 from sparsevlm.analysis.study import DENSE_SETTING, RANDOM, Results
 from sparsevlm.analysis.style import SMALLEST
-from sparsevlm.analysis.words import here, in_words, label, maybe_chance
+from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
 
 if TYPE_CHECKING:
@@ -63,45 +63,25 @@ def published_text() -> pd.DataFrame:
     return tables.as_text(table, {c: 2 for c in table if c.endswith("score")})
 
 
-def sentences(results: Results) -> list[str]:
-    """Return the paper's comparisons with what is measured here, then the controls, in words."""
+def claim(results: Results) -> Section:
+    """Return the paper's comparisons with what is measured here, then the controls."""
     settings = {method: (method, tokens) for method, tokens in results.settings}
-    ours = [name for name in OURS if name in settings]
-    lines = []
-    for name in (n for n in ours if "fastv" in settings):
-        gap = published_relative("sparsevlm") - published_relative("fastv")
-        apart = results.difference(settings[name], settings["fastv"])
-        lines.append(
-            f"The paper puts SparseVLM {gap:.1f} points of relative accuracy above FastV; here "
-            f"{label(name)} minus FastV is {in_words(apart)}: {here(apart)}."
-        )
-    for name in (n for n in ours if RANDOM in settings):
-        apart = results.difference(settings[name], settings[RANDOM])
-        lines.append(f"{label(name)} minus random tokens: {in_words(apart)}{maybe_chance(apart)}.")
-    for name in results.profile.methods:
-        apart = results.difference(settings[name], DENSE_SETTING)
-        lines.append(f"{label(name)} minus the dense model: {in_words(apart)}.")
-    return lines
+    pairs = [(name, rival) for rival in ("fastv", RANDOM) for name in OURS]
+    pairs += [(name, DENSE_SETTING[0]) for name in results.profile.methods]
+    gap = published_relative("sparsevlm") - published_relative("fastv")
+    known = [pair for pair in pairs if settings.keys() >= {*pair}]
+    keys = {pair: (label(pair[0]), label(pair[1]), AT) for pair in known}
+    return comparison(
+        "Does the claim hold?",
+        {key: results.difference(*(settings[one] for one in pair)) for pair, key in keys.items()},
+        {key: gap for (_, rival), key in keys.items() if rival == "fastv"},
+    )
 
 
 def notes(results: Results) -> str:
     """Return how to read the measured table."""
-    judged = results.find("mean judge score", DENSE_SETTING)
-    accuracy = (
-        "Accuracy is the share of answers that the judge calls right, and the score its mean, 0 to "
-        "5; the paper's come from another judge, a snapshot of gpt-3.5-turbo that is retired. "
-        if judged
-        else "Accuracy is the share of answers that contain the reference, by rule and not by a "
-        "language model; it may be compared within this table and not with the paper's. "
-    )
-    return (
-        f"{accuracy}Brackets "
-        "are 95 % intervals from a paired bootstrap over questions, not corrected for the number "
-        "of comparisons; the columns with minus are of the mean accuracy, in points. A "
-        "budget is the mean over layers of the visual tokens left by each layer (tokens out); the "
-        "video release keeps as many tokens as the rank of the scores says, whatever the budget. "
-        f"FLOPs are counted by the paper's formula, KV in half precision. {results.judging}"
-        f"{made_at(results)}"
+    return report.notes(
+        results, "table_3", judged=bool(results.find("mean judge score", DENSE_SETTING))
     )
 
 
@@ -110,7 +90,7 @@ def page(results: Results) -> list[Section]:
     return [
         Section(title(results), tables.readable(results, columns(results)), notes(results)),
         Section(PAPER_TITLE, published_text()),
-        Section("Does the claim hold?", sentences=sentences(results)),
+        claim(results),
     ]
 
 
@@ -119,11 +99,6 @@ def by_kind(results: Results) -> Section:
     table = tables.as_text(tables.by_kind(results), {"questions": 0})
     how = f"matched by rule, {results.profile.model}"
     return Section(f"Percent right by kind of question: {how}", table)
-
-
-def _judged_by(results: Results) -> str:
-    judgement = results.judging.of(results.profile.benchmarks[0])
-    return f"\njudged by {judgement.model}" if judgement else ""
 
 
 def figure(results: Results) -> Figure:
@@ -140,7 +115,9 @@ def figure(results: Results) -> Figure:
     for method in ("fastv", "sparsevlm"):
         values = [*published_percents(method), published_relative(method)]
         right.plot(range(len(names)), values, **{**drawing.line_style(method), "linestyle": "none"})
-    left.set_title(drawing.measured_title(results.profile) + _judged_by(results))
+    judged = results.judging.of(benchmarks[0])
+    by = f"\njudged by {judged.model}" if judged else ""
+    left.set_title(drawing.measured_title(results.profile) + by)
     right.set_title(f"published: {PAPER_MODEL}\nTable 3 of the paper")
     for axes in (left, right):
         drawing.level_line(axes, 100)

@@ -15,12 +15,11 @@ import numpy as np
 import pandas as pd
 
 from sparsevlm.analysis import accounting, drawing, published, statistics, tables
-from sparsevlm.analysis.report import Report, Section, made_at, title
+from sparsevlm.analysis.report import Report, Section, comparison, notes, title
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.analysis.tables import ends, interval, number
-from sparsevlm.analysis.words import here, in_words, maybe_chance
 from sparsevlm.benchmarks import BENCHMARKS
 
 if TYPE_CHECKING:
@@ -170,45 +169,29 @@ def _table(rows: Mapping, results: Results, first: str = "benchmark") -> pd.Data
     return tables.indexed(rows, (first, "reconstruction"), [*map(str, budgets(results)), "Avg."])
 
 
-def sentences(results: Results) -> list[str]:
-    """Return the paper's gains, and whether they and their growth are found here, in words."""
-    few, *_, many = budgets(results)
-    lines = []
+def claim(results: Results) -> Section:
+    """Return the paper's gains, and whether they and their growth are found here."""
+    every, (few, *_, many) = budgets(results), budgets(results)
+    mean, larger = "mean gain", f"gain at {few} minus gain at {many}"
+    found, paper = {}, {}
     for name in results.profile.benchmarks:
-        label, printed = BENCHMARKS[name].label, published_gain(name, budgets(results))
-        grown = published_gain(name, [few]) - published_gain(name, [many])
         for reading in READINGS:
-            mean = gain(results, reading, name, budgets(results))
-            larger = growth(results, reading, name)
-            lines += [
-                f"{label}: the paper gains {printed:+.1f} points on average. "
-                f"{NAMES[WITH].capitalize()} minus {NAMES[reading]} is here "
-                f"{in_words(mean)}; {here(mean)}.",
-                f"{label}: the paper's gain is {grown:+.1f} points larger at {few} "
-                f"than at {many} tokens. Over {NAMES[reading]} the same difference is here "
-                f"{in_words(larger)}{maybe_chance(larger)}.",
-            ]
-    return lines
-
-
-def notes(results: Results) -> str:
-    """Return how to read the measured table."""
-    return (
-        "Brackets are 95 % intervals from a paired bootstrap over questions, not corrected for the "
-        "number of comparisons; gains are in points. Refilled: as many tokens are left as the "
-        "budget says, all of them kept. Not refilled: the tokens kept are those of SparseVLM, and "
-        "what it would recycle is lost, so that fewer are left. The paper does not say which it "
-        f"measured.{made_at(results)}"
-    )
+            key = BENCHMARKS[name].label, f"over {NAMES[reading]}"
+            found[(*key, mean)] = gain(results, reading, name, every)
+            found[(*key, larger)] = growth(results, reading, name)
+            paper[(*key, mean)] = published_gain(name, every)
+            paper[(*key, larger)] = published_gain(name, [few]) - published_gain(name, [many])
+    names = ("benchmark", "gain of reconstruction")
+    return comparison("Does the gain hold?", found, paper, names)
 
 
 def page(results: Results) -> list[Section]:
     """Return the tables and the comparison."""
     return [
-        Section(title(results), readable(results), notes(results)),
+        Section(title(results), readable(results), notes(results, "table_4")),
         Section(TOKENS_TITLE, tokens_table(results)),
         Section(PAPER_TITLE, readable_published(results)),
-        Section("Does the gain hold?", sentences=sentences(results)),
+        claim(results),
     ]
 
 

@@ -1,0 +1,72 @@
+"""A method on a model without what it looks at: refused by name, with a way out."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+import torch
+
+import sparsevlm as sv
+
+from .cases import FAMILIES
+from .runs import TOWER, build
+
+families = pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
+
+
+@families
+@pytest.mark.parametrize("method", TOWER)
+def test_a_tower_that_is_not_there(family, method):
+    pruner, name = build(family, method), type(family.model()).__name__
+    if family.has_tower:
+        if method == "cdpruner":
+            with pytest.raises(ValueError, match='no text tower: give clip=.*use "cdpruner-words"'):
+                with family.prune(family.model(), pruner, family.inputs()):
+                    family.logits(family.model(), family.inputs())
+        return
+    with pytest.raises(ValueError) as refused:
+        with family.prune(family.model(), pruner, family.inputs()):
+            pass
+    told = str(refused.value)
+    assert re.match(rf"{type(pruner).__name__} looks into a CLIP vision tower .*{name} has", told)
+    assert "use a method that" in told and "divprune" in told
+
+
+def test_more_tokens_than_the_picture_has():
+    """A sentence where a method is built; a warning where a picture turns out to be smaller."""
+    for method in (*TOWER, "divprune", "dart", "cdpruner-words"):
+        with pytest.raises(ValueError, match="integer from 1 to 144, got 145"):
+            build(FAMILIES["llava"], method, 145)
+    family = FAMILIES["video-llava"]
+    with pytest.warns(UserWarning, match="keep 60 visual tokens, and this picture has 36: all"):
+        with family.prune(family.model(), build(family, "vispruner", 60), {}) as trace:
+            family.logits(family.model(), family.inputs())
+    assert [sample.tokens_out[0] for sample in trace.samples] == [60, 36, 60]
+
+
+def test_an_image_that_was_encoded_before_another():
+    family, pruner = FAMILIES["llava"], build(FAMILIES["llava"], "holov")
+    model, inputs = family.model(), family.inputs()
+    pixels = inputs.pop("pixel_values")
+    with torch.no_grad(), sv.prune(model, pruner):
+        encoded, other = model.get_image_features(pixels), model.get_image_features(-pixels)
+        model(**inputs, mm_encoder_outputs={"image": other})
+        with pytest.raises(ValueError, match="give the pixels with the question"):
+            model(**inputs, mm_encoder_outputs={"image": encoded})
+
+
+def test_a_question_that_was_not_given(tmp_path):
+    pruner = build(FAMILIES["llava"], "cdpruner", clip=str(tmp_path))
+    family = FAMILIES["llava"]
+    with pytest.raises(ValueError, match="is no CLIP on this machine"):
+        with sv.prune(family.model(), pruner):
+            family.logits(family.model(), family.inputs())
+
+
+def test_a_graph_of_the_decoder_alone():
+    family, pruner = FAMILIES["llava"], build(FAMILIES["llava"], "vispruner")
+    model = family.model()
+    with sv.capture(model), sv.prune(model, pruner, static=True):
+        with pytest.raises(ValueError, match=r"leave the block of capture\(\)"):
+            family.logits(model, family.inputs())
