@@ -55,6 +55,9 @@ def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model:
             "a stage before layer 0 (layer=-1) has no attention of this layer to look at; "
             'use scored_layer="next" or a later stage'
         )
+    if layers:
+        _check_windows(adapter, model)
+        _check_attention(pruner, adapter.decoder)
     if layers and getattr(pruner, "needs_tower", False) and adapter.tower_lack:
         raise ValueError(
             f"{type(pruner).__name__} looks into a CLIP vision tower with a CLS token, and this "
@@ -62,9 +65,6 @@ def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model:
             "the decoder (divprune, dart, cdpruner-words, sparsevlm), or a LLaVA, Mini-Gemini or "
             "Video-LLaVA with a CLIP tower"
         )
-    if layers:
-        _check_windows(adapter, model)
-        _check_attention(pruner, adapter.decoder)
     if layers and adapter.has_mrope and pruner.positions == "renumbered":
         warnings.warn(
             f'positions="renumbered" gives the visual tokens of a {model} '
