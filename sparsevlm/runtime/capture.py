@@ -188,7 +188,7 @@ class Captured:
         if session is None:
             return key
         state = _state(session)
-        layout = tuple((s.before, s.visual, s.text, s.prompt_text) for s in state.first)
+        layout = tuple(sample.sizes for sample in state.first)
         return (*key, session.pruner, session.trace is not None, layout, tuple(state.grids))
 
     def _capture(

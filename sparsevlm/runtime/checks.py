@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
@@ -16,6 +17,7 @@ from sparsevlm.runtime.hooks import ORIGINAL
 from sparsevlm.runtime.prefill import Prefill
 from sparsevlm.runtime.trace import positions_of
 
+PIXELS = ("pixel_values", "pixel_values_images", "pixel_values_videos")
 # Most text tokens that the templates of the supported models put after an image without question.
 WORDS_OF_A_TEMPLATE = 8
 
@@ -164,6 +166,88 @@ def check_cache(cache: object) -> None:
         )
 
 
+def check_no_image(adapter: Adapter, arguments: dict) -> None:
+    """Check that a call on a filled cache brings no image.
+
+    Raises
+    ------
+    ValueError
+        If it does.
+    """
+    encoded, ids = (arguments.get("mm_encoder_outputs") or {}).values(), arguments.get("input_ids")
+    brings = any(one is not None for one in (*map(arguments.get, PIXELS), *encoded))
+    if not brings and not adapter.told and ids is not None and ids.shape[1] > 1:
+        brings = bool(adapter.visual_mask({"input_ids": ids}).any())
+    if brings:
+        raise ValueError(
+            "the call brings an image into a cache that holds the beginning of its prompt; "
+            "prune() needs the image and the question in one call: give the whole prompt at "
+            "once, without a cache that holds a part of it"
+        )
+
+
+def check_continued(
+    prefill: Prefill, cache: Any, ids: Tensor | None, known: Tensor | None
+) -> Tensor | None:
+    """Check that a call goes on where the cache ends; returns all ids that it then stands for.
+
+    Parameters
+    ----------
+    prefill
+        Of the prompt that the cache holds.
+    cache
+        Filled by the prefill, or a copy.
+    ids
+        ``[batch, tokens]`` of the call.
+    known
+        ``[batch, tokens]`` that the cache stands for.
+
+    Raises
+    ------
+    ValueError
+        If the prefill did not come to its end, if the cache lost a part of its prompt or has
+        other rows, and if the call repeats tokens that the cache stands for.
+    """
+    lengths = [prefill.segments[number].length for number in prefill.segment_of.values()]
+    added = {
+        cache.get_seq_length(layer) - length
+        for layer, length in zip(prefill.segment_of, lengths, strict=True)
+    }
+    if not prefill.complete or len(added) > 1:
+        raise ValueError(
+            "this cache is incomplete: a call that filled it was interrupted. Run the prompt "
+            "again with a new cache"
+        )
+    rows, expected = cache.layers[0].keys.shape[0], len(prefill.first)
+    if rows != expected:
+        raise ValueError(
+            f"this cache was filled with {expected} rows and has {rows} now; give prune() the "
+            "batch as it is to be continued (generate() repeats rows itself)"
+        )
+    missing = prefill.segments[0].length - lengths[0]
+    beyond = prefill.first[0].text - prefill.first[0].prompt_text
+    cut, end = -(added.pop() + beyond), prefill.segments[0].length - beyond
+    if cut > 0 and (
+        ids is None or known is None or not torch.equal(ids[:, :cut], known[:, end - cut : end])
+    ):
+        raise ValueError(
+            f"this cache was cut {cut} tokens into its prompt, by which it was pruned; run "
+            "the other prompt with a new cache"
+        )
+    # `generate` takes the length of layer 0 for the number of tokens that the cache stands
+    # for, and sends the tokens after that again. After a stage before layer 0 that is early.
+    if not missing or ids is None or known is None:
+        return known
+    known = known[:, : cache.get_seq_length() + missing]
+    if ids.shape[1] > missing and torch.equal(ids[:, :missing], known[:, -missing:]):
+        raise ValueError(
+            f"the call repeats {missing} tokens that the cache already stands for: generate() "
+            "cannot continue a cache after a stage before layer 0. Call the model itself with "
+            "the new tokens only, or give generate() the whole conversation without a cache"
+        )
+    return torch.cat([known, ids], dim=1)
+
+
 def warn_of_few_words(prefill: Prefill, ids: Tensor | None) -> None:
     """Warn where the words that rated look like those of a template: the question may be before
     the image.
@@ -181,7 +265,7 @@ def warn_of_few_words(prefill: Prefill, ids: Tensor | None) -> None:
         chosen = few and prefill.pruner.to_json().get("text") == "after_image"
         if not chosen or not decisions or decisions[0].selection.raters is None:
             continue
-        first = sample.start + sample.before + sample.visual
+        first = sample.start + sample.before + sample.visual + sample.silent
         for index, row in enumerate(sample.numbers):
             rated = positions_of(decisions[0].selection.raters, index)
             named = rated if ids is None else ids[row, [first + place for place in rated]].tolist()

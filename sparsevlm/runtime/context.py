@@ -71,8 +71,8 @@ class LazyContext(PruningContext):
         return self._words(cos, self._sample.visual), self._words(sin, self._sample.visual)
 
     def _words(self, tokens: Tensor, visual: int) -> Tensor:
-        before, first = self._sample.before, self._sample.before + visual
-        after = tokens[..., first : first + self._sample.prompt_text, :]
+        sample, before = self._sample, self._sample.before
+        after = tokens[..., before + visual :, :][..., sample.silent : sample.prompt_text, :]
         return torch.cat([tokens[..., :before, :], after], -2) if self._whole_prompt else after
 
 
@@ -273,9 +273,9 @@ class Sights:
 
     @property
     def keys_text(self) -> Tensor:
-        """``[num_text, key_heads, head_dim]`` of the text after the image."""
+        """``[num_text, key_heads, head_dim]`` of the text after the image that may rate."""
         first = self._sample.columns.stop
-        return self._keys[first : first + self._sample.prompt_text]
+        return self._keys[first + self._sample.silent : first + self._sample.prompt_text]
 
     def final_norm(self, hidden: Tensor) -> Tensor:
         """The decoder's last norm, of ``[tokens, hidden]``."""

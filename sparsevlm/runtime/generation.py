@@ -40,6 +40,8 @@ class Generation(StoppingCriteria):
         check_cache(cache)
         # With a filled cache the prompt is the one in the cache, and no prefill comes.
         self.awaited = cache is None or cache.get_seq_length() == 0
+        # A turn of its own, once.
+        self.continued = None if self.awaited else cache
         self.assisting = False
         self.ids: Tensor | None = next((ids for ids in given[1:] if ids is not None), None)
         if self.thread != session.thread:
@@ -89,6 +91,12 @@ class Generation(StoppingCriteria):
         """
         config = arguments.get("generation_config")
         return not self.awaited or bool(getattr(config, "is_assistant", False))
+
+    def is_turn(self, cache: object) -> bool:
+        """Whether the call now running, on a filled cache, is the first of a further question."""
+        found = self.continued is not None and self.continued is cache
+        self.continued = None if found else self.continued
+        return found
 
     def prompt_of(self, ids: Tensor | None, length: int) -> tuple[int, bool] | None:
         """Tokens of the prompt at the head of a prefill, and whether it is the first time.

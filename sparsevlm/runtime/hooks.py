@@ -184,13 +184,16 @@ class Filled:
         ``[batch, tokens]`` that the cache stands for, where calls had them; in its first layer.
     rows
         ``[batch]`` rows of the prefill that the cache's rows are now; ``None``: the same.
+    turns
+        See `SampleTrace`.
     """
 
     def __init__(
         self, session: Callable[[], HookOwner | None], prefill: Any, ids: Any = None,
-        rows: Any = None,
+        rows: Any = None, turns: int = 1,
     ) -> None:  # fmt: skip
         self.session, self.prefill, self.ids, self.rows = session, prefill, ids, rows
+        self.turns = turns
 
     def check(self) -> None:
         """Check that the call now running is one of the session's, about this prompt.
@@ -216,10 +219,12 @@ class Filled:
             None if one is None else one.index_select(0, indices.to(one.device))
             for one in (self.ids, self.rows)
         )
-        return Filled(self.session, self.prefill, ids, indices if rows is None else rows)
+        return Filled(
+            self.session, self.prefill, ids, indices if rows is None else rows, self.turns
+        )
 
     def __deepcopy__(self, memo: dict) -> Filled:
-        return Filled(self.session, self.prefill, self.ids, self.rows)
+        return Filled(self.session, self.prefill, self.ids, self.rows, self.turns)
 
     def __reduce__(self) -> tuple:
         return Filled, (_nobody, None)

@@ -33,6 +33,8 @@ class SampleLayout:
     prompt_text
         Text tokens that belong to the prompt; more only when a call without a cache carries the
         answer so far.
+    silent
+        The first of them that rate nothing: earlier turns, see ``question_tokens`` of `prune`.
     num_visual
         Visual tokens before any stage.
     start
@@ -60,6 +62,12 @@ class SampleLayout:
     change: Change | None = None
     cache: dict = field(default_factory=dict)
     rows: int | slice = 0
+    silent: int = 0
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of its parts."""
+        return self.before, self.visual, self.text, self.prompt_text, self.silent
 
     @property
     def batch(self) -> tuple[int, ...]:

@@ -144,7 +144,8 @@ class Prefill:
             sample, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
             grid=self.grids[sample.numbers[0]], static=self.static, whole_prompt=whole,
             rows=lambda columns, raters: announced().rows(
-                rows, start, columns, raters, self.masks[number], prompt if whole else None
+                rows, start, columns, raters + sample.silent if sample.silent else raters,
+                self.masks[number], prompt if whole else None,
             ),
             mean=lambda columns: announced().mean(rows, start, columns, prompt),
             rotary=lambda: segment.tables_of(rows, start), prompt_key=prompt_key,
@@ -182,65 +183,6 @@ class Prefill:
             # Else as the model itself said to layer 0: its kernel is causal without a mask.
             segment.change(segment.cos, segment.sin, mask)
         return {**arguments, **segment.arguments}
-
-    def check_continued(
-        self, cache: Any, ids: Tensor | None, known: Tensor | None
-    ) -> Tensor | None:
-        """Check that a call goes on where the cache ends; returns all ids that it then stands for.
-
-        Parameters
-        ----------
-        cache
-            Filled by this prefill, or a copy.
-        ids
-            ``[batch, tokens]`` of the call.
-        known
-            ``[batch, tokens]`` that the cache stands for.
-
-        Raises
-        ------
-        ValueError
-            If the prefill did not come to its end, if the cache lost a part of its prompt or has
-            other rows, and if the call repeats tokens that the cache stands for.
-        """
-        lengths = [self.segments[number].length for number in self.segment_of.values()]
-        added = {
-            cache.get_seq_length(layer) - length
-            for layer, length in zip(self.segment_of, lengths, strict=True)
-        }
-        if not self.complete or len(added) > 1:
-            raise ValueError(
-                "this cache is incomplete: a call that filled it was interrupted. Run the prompt "
-                "again with a new cache"
-            )
-        rows, expected = cache.layers[0].keys.shape[0], len(self.first)
-        if rows != expected:
-            raise ValueError(
-                f"this cache was filled with {expected} rows and has {rows} now; give prune() the "
-                "batch as it is to be continued (generate() repeats rows itself)"
-            )
-        missing = self.segments[0].length - lengths[0]
-        beyond = self.first[0].text - self.first[0].prompt_text
-        cut, end = -(added.pop() + beyond), self.segments[0].length - beyond
-        if cut > 0 and (
-            ids is None or known is None or not torch.equal(ids[:, :cut], known[:, end - cut : end])
-        ):
-            raise ValueError(
-                f"this cache was cut {cut} tokens into its prompt, by which it was pruned; run "
-                "the other prompt with a new cache"
-            )
-        # `generate` takes the length of layer 0 for the number of tokens that the cache stands
-        # for, and sends the tokens after that again. After a stage before layer 0 that is early.
-        if not missing or ids is None or known is None:
-            return known
-        known = known[:, : cache.get_seq_length() + missing]
-        if ids.shape[1] > missing and torch.equal(ids[:, :missing], known[:, -missing:]):
-            raise ValueError(
-                f"the call repeats {missing} tokens that the cache already stands for: generate() "
-                "cannot continue a cache after a stage before layer 0. Call the model itself with "
-                "the new tokens only, or give generate() the whole conversation without a cache"
-            )
-        return torch.cat([known, ids], dim=1)
 
     def finish(self) -> None:
         """Drop what only the prefill itself needed."""
@@ -288,13 +230,14 @@ class Prefill:
             segment.change(cos, sin, mask)
         return {**arguments, **segment.arguments}
 
-    def trace(self) -> list[SampleTrace]:
-        """Turn the decisions into plain numbers."""
-        return [
+    def trace(self, turns: int = 1, rows: Tensor | None = None) -> list[SampleTrace]:
+        """Turn the decisions into plain numbers, of some rows or (``None``) as they are."""
+        found = [
             sample_trace(
                 last, index, decisions, num_layers=len(self.decoder.layers),
-                grid=self.grids[row], counted_layer=self.pruner.counted_layer,
+                grid=self.grids[row], counted_layer=self.pruner.counted_layer, turns=turns,
             )
             for last, decisions in zip(self.samples, self.decisions, strict=True)
             for index, row in enumerate(last.numbers)
         ]  # fmt: skip
+        return found if rows is None else [found[row] for row in rows.tolist()]

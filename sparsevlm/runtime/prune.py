@@ -26,15 +26,17 @@ def prune(
     trace: bool = True,
     static: bool | None = None,
     questions: Sequence[str] | None = None,
+    question_tokens: int | Sequence[int] | None = None,
 ) -> Iterator[Trace | None]:
     """Prune the visual tokens of ``model`` inside the with block.
 
-    Calls and `generate` both work, with left-padded batches, sampling or beams. Logits and hidden
-    states come back shorter by the dropped tokens (`SampleTrace.output_index` is the map). A
-    prompt is one call, or one `generate`: what a later call adds to its cache is decoded, and rates
-    nothing. A cache filled inside the block refuses to be used outside it (so do copies of it, but
-    no tensors that were taken out), and the block belongs to the thread that entered it; `generate`
-    with a streamer may run in another, one at a time.
+    Calls and `generate` both work, with left-padded batches, sampling or beams. Logits and
+    hidden states come back shorter by the dropped tokens (`SampleTrace.output_index` is the
+    map). A prompt is one call, or one `generate`: a further question on its cache is answered
+    with what survived, and rates nothing (`SampleTrace.turns`). A cache filled inside the block
+    refuses to be used outside it (so do copies of it, but no tensors that were taken out), and
+    the block belongs to the thread that entered it; `generate` with a streamer may run in
+    another, one at a time.
 
     Parameters
     ----------
@@ -54,6 +56,10 @@ def prune(
         ``None``: everywhere but on a CPU, where nothing waits for a device.
     questions
         One text per sample, for a method that reads the question's own words (CDPruner).
+    question_tokens
+        How many tokens at the end of the prompt may rate, of all samples or of each: the last
+        question of a conversation that is given as a whole. The turns between the image and them
+        are kept and rate nothing. ``None``: all text after the image.
 
     Yields
     ------
@@ -71,7 +77,7 @@ def prune(
         time, and at a call for what is not supported: labels, a static cache, right padding,
         several images per sample, no text after the image, a prompt in parts.
     """
-    session = PruningSession(model, pruner, visual_mask, trace, static, questions)
+    session = PruningSession(model, pruner, visual_mask, trace, static, questions, question_tokens)
     # Closed twice, for an interrupt may come at the first.
     try:
         try:

@@ -189,8 +189,7 @@ def together(samples: Sequence[SampleLayout], grids: Sequence[object]) -> tuple[
     """
 
     def sizes(row: int) -> tuple:
-        one = samples[row]
-        return one.before, one.visual, one.text, one.prompt_text, grids[row]
+        return *samples[row].sizes, grids[row]
 
     groups = []
     for _, found in itertools.groupby(range(len(samples)), sizes):
@@ -198,6 +197,44 @@ def together(samples: Sequence[SampleLayout], grids: Sequence[object]) -> tuple[
         rows = slice(first, first + 1 + len(more)) if more else first
         groups.append(replace(samples[first], rows=rows, cache={}))
     return tuple(groups)
+
+
+def silence(
+    samples: tuple[SampleLayout, ...], question_tokens: int | Sequence[int] | None
+) -> tuple[SampleLayout, ...]:
+    """Let only the last tokens of the prompts rate.
+
+    Parameters
+    ----------
+    samples
+        From `locate`.
+    question_tokens
+        How many, of all or of each (beam search repeats every row); ``None``: all of them.
+
+    Raises
+    ------
+    ValueError
+        If there is not a number for each sample, or fewer tokens than that follow its image.
+    """
+    if question_tokens is None:
+        return samples
+    given = [question_tokens] if isinstance(question_tokens, int) else list(question_tokens)
+    if not given or len(samples) % len(given):
+        raise ValueError(
+            f"question_tokens must be one number, or one for each of the {len(samples)} samples, "
+            f"got {question_tokens!r}"
+        )
+    found = []
+    for row, sample in enumerate(samples):
+        count = given[row * len(given) // len(samples)]
+        if sample.visual and not 1 <= count <= sample.prompt_text:
+            raise ValueError(
+                f"question_tokens={count} for sample {row}, after whose image "
+                f"{sample.prompt_text} tokens come; give the length of the last question, from 1 "
+                f"to {sample.prompt_text}"
+            )
+        found.append(replace(sample, silent=sample.prompt_text - count if sample.visual else 0))
+    return tuple(found)
 
 
 def pad_left(parts: Sequence[Tensor]) -> Tensor:

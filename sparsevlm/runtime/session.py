@@ -13,17 +13,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsevlm.core.interface import Pruner, phase
-from sparsevlm.runtime import layout
+from sparsevlm.runtime import checks, layout
 from sparsevlm.runtime.adapter import find_adapter, project, unwrap
 from sparsevlm.runtime.attention import QueriesKeys, watch_attention
-from sparsevlm.runtime.checks import check_cache, check_pruner, check_static, warn_of_few_words
 from sparsevlm.runtime.context import Looks, prompt_key
 from sparsevlm.runtime.generation import Generation, arguments_of
 from sparsevlm.runtime.hooks import Hook, clean, filled, mark_filled, pruned_class, restore_class
 from sparsevlm.runtime.prefill import Prefill
+from sparsevlm.runtime.segments import silence
 from sparsevlm.runtime.trace import Trace
 
-PIXELS = ("pixel_values", "pixel_values_images", "pixel_values_videos")
 # Sessions that are open, or could not take everything off their model, by the model's decoder.
 SESSIONS: weakref.WeakKeyDictionary[nn.Module, PruningSession] = weakref.WeakKeyDictionary()
 
@@ -54,11 +53,17 @@ class PruningSession:
         trace: bool,
         static: bool | None,
         questions: Sequence[str] | None = None,
+        question_tokens: int | Sequence[int] | None = None,
     ) -> None:
         if static:
-            check_static(pruner)
+            checks.check_static(pruner)
+        if question_tokens is not None and pruner.text == "whole_prompt":
+            raise ValueError(
+                'question_tokens lets the last question rate, and text="whole_prompt" all words; '
+                "leave one of them out"
+            )
         self.model, self.pruner, self.static = unwrap(model), pruner, static
-        self.questions = questions
+        self.questions, self.question_tokens = questions, question_tokens
         self.adapter = find_adapter(model, visual_mask)
         self.span = tuple(visual_mask) if isinstance(visual_mask, tuple | list) else None
         self.trace = Trace(pruner.to_json()) if trace else None
@@ -66,14 +71,15 @@ class PruningSession:
         self.touched: set[nn.Module] = set()
         self.generation: Generation | None = None
         self.current: Prefill | None = None
-        self.continuing = self.traced = False
+        self.continuing = self.traced = self.is_turn = False
         self.attention_mask: Tensor | None = None
         self.position_ids: Tensor | None = None
         self.ids: Tensor | None = None
-        self.rows: Tensor | None = None
+        self.mark: Any = None
+        self.last_tokens: int | Sequence[int] | None = None
         last = len(self.adapter.decoder.layers) - 1
         self.layers = [i for i in range(-1, last) if pruner.prunes_after(i)]
-        check_pruner(pruner, self.layers, self.adapter, type(model).__name__)
+        checks.check_pruner(pruner, self.layers, self.adapter, type(model).__name__)
 
     @phase("session")
     def attach(self) -> None:
@@ -171,18 +177,19 @@ class PruningSession:
         self._check_thread("the pruned model")
         arguments = arguments_of(module.forward, args, kwargs)
         cache, mask = arguments.get("past_key_values"), arguments.get("attention_mask")
-        check_cache(cache)
+        checks.check_cache(cache)
         if mask is not None and getattr(mask, "ndim", 0) != 2:
             got = f"{mask.ndim} dimensions" if isinstance(mask, Tensor) else type(mask).__name__
             raise ValueError(f"prune() needs a 2-D attention_mask [batch, tokens], got {got}")
         self.attention_mask, self.ids = mask, arguments.get("input_ids")
+        self.is_turn = False
         self.continuing = cache is not None and cache.get_seq_length() > 0
         if self.continuing:
             self.current = self._continued(cache, arguments)
             return
         self._watch()
         visual, prompt_length, self.traced = self._prompt(arguments)
-        samples = self._locate(visual, mask, prompt_length)
+        samples = silence(self._locate(visual, mask, prompt_length), self.last_tokens)
         key = prompt_key(self.adapter, arguments, visual, prompt_length)
         grids = self.adapter.grids(arguments, [sample.visual for sample in samples])
         static = visual.device.type != "cpu" if self.static is None else self.static
@@ -197,20 +204,11 @@ class PruningSession:
                 "this cache was not filled under this prune(); run the prompt inside the "
                 "same with block"
             )
-        ids = self.ids
-        found.ids = found.prefill.check_continued(cache, ids, found.ids)
-        self.rows = found.rows
-        encoded = (arguments.get("mm_encoder_outputs") or {}).values()
-        given = [arguments.get(name) for name in PIXELS]
-        brings = any(one is not None for one in (*given, *encoded))
-        if not brings and not self.adapter.told and ids is not None and ids.shape[1] > 1:
-            brings = bool(self.adapter.visual_mask({"input_ids": ids}).any())
-        if brings:
-            raise ValueError(
-                "the call brings an image into a cache that holds the beginning of its prompt; "
-                "prune() needs the image and the question in one call: give the whole prompt at "
-                "once, without a cache that holds a part of it"
-            )
+        checks.check_no_image(self.adapter, arguments)
+        found.ids = checks.check_continued(found.prefill, cache, self.ids, found.ids)
+        self.mark, inside = found, self.generation
+        source = arguments["inputs_embeds"] if self.ids is None else self.ids
+        self.is_turn = source.shape[1] > 1 if inside is None else inside.is_turn(cache)
         return found.prefill
 
     def _prompt(self, arguments: dict) -> tuple[Tensor, int, bool]:
@@ -222,6 +220,7 @@ class PruningSession:
         length = source.shape[1]
         inside = self.generation
         known = (length, True) if inside is None else inside.prompt_of(ids, length)
+        self.last_tokens = None if known is None else self.question_tokens
         if known is None:
             # What was told about the prompt says nothing about other text.
             shape, device = source.shape[:2], source.device
@@ -252,11 +251,16 @@ class PruningSession:
         if state is None or output is None:
             return  # an exception: an unfinished prefill is no trace
         state.finish()
-        if self.continuing or not self.traced:
+        resolve: Any = state.trace
+        if self.is_turn:
+            self.mark.turns += 1
+            resolve = partial(state.trace, self.mark.turns, self.mark.rows)
+        elif self.continuing or not self.traced:
             return
-        warn_of_few_words(state, self.ids)
+        else:
+            checks.warn_of_few_words(state, self.ids)
         if self.trace is not None:
-            self.trace.record(state.trace)
+            self.trace.record(resolve)
 
     def _keep_attention(self, index: int, found: QueriesKeys) -> None:
         if self.current is not None and not self.continuing:
@@ -273,7 +277,7 @@ class PruningSession:
             )
         hidden, *rest = args
         if self.continuing:
-            return args, state.proceed(index, hidden, kwargs, self.attention_mask, self.rows)
+            return args, state.proceed(index, hidden, kwargs, self.attention_mask, self.mark.rows)
         if index == 0:
             state.start(hidden, kwargs, self.position_ids)
             if kwargs.get("past_key_values") is not None:

@@ -40,7 +40,8 @@ class StageTrace:
         Score of every visual token before it (higher = keep), and whose it is: an original
         index, or the id of a recycled token. Empty for a method without scores.
     raters
-        Positions in the text (see `Pruner.text`) that rated. Empty for a method without raters.
+        Positions in the text (see `Pruner.text`) that rated, earlier turns counted. Empty for a
+        method without raters.
     num_left
         Visual tokens after it: ``len(kept) + len(groups)``.
     """
@@ -70,6 +71,9 @@ class SampleTrace:
     output_index
         For every row of the model's output for this sample: its index in the input, padding
         included; -1 for a recycled token.
+    turns
+        Questions asked of these survivors: 1 is the one that chose them, and every later call on
+        their cache (a `generate`, or a plain call with more than one token) is one more.
     """
 
     num_visual: int
@@ -78,10 +82,11 @@ class SampleTrace:
     tokens_in: list[int]
     tokens_out: list[int]
     output_index: list[int] = field(default_factory=list)
+    turns: int = 1
 
 
 class Trace:
-    """The record of the last prefill under `prune`.
+    """The record of the prefill that the last question under `prune` was answered with.
 
     Parameters
     ----------
@@ -97,7 +102,7 @@ class Trace:
         self._resolve: Callable[[], list[SampleTrace]] | None = None
 
     def record(self, resolve: Callable[[], list[SampleTrace]]) -> None:
-        """Note a finished prefill; it is turned into numbers when first asked for."""
+        """Note a finished prefill, or another turn on it; resolved when first asked for."""
         self._samples, self._resolve = None, resolve
 
     @property
@@ -207,6 +212,7 @@ def sample_trace(
     num_layers: int,
     counted_layer: str,
     grid: tuple[int, ...] | None,
+    turns: int = 1,
 ) -> SampleTrace:
     """Trace of one sample.
 
@@ -222,6 +228,8 @@ def sample_trace(
         See `schedule.tokens_per_layer`.
     grid
         Shape of its visual tokens, where known.
+    turns
+        See `SampleTrace`.
     """
     members = {token: [token] for token in range(last.num_visual)}
     stages = [_stage_trace(decision, index, members) for decision in decisions]
@@ -233,7 +241,7 @@ def sample_trace(
             tokens_in.append(entering)
             tokens_out.append(current if counted_layer == "this" else entering)
     slots = _numbers(last.slots, index)
-    return SampleTrace(last.num_visual, grid, stages, tokens_in, tokens_out, slots)
+    return SampleTrace(last.num_visual, grid, stages, tokens_in, tokens_out, slots, turns)
 
 
 def positions_of(raters: Tensor | None, index: int) -> list[int]:
@@ -268,6 +276,6 @@ def _stage_trace(decision: Decision, index: int, members: dict[int, list[int]]) 
         group_ids=recycled,
         scores=[float(f"{value:.6g}") for value in scores],
         score_ids=source if scores else [],
-        raters=positions_of(selection.raters, index),
+        raters=[place + before.silent for place in positions_of(selection.raters, index)],
         num_left=len(after),
     )
