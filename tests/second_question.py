@@ -1,6 +1,6 @@
 """A second question about the same picture: on what survived for the first, or asked afresh.
 
-``python tests/second_question.py [pairs]`` measures on mini-llava what docs/algorithm.md says of it.
+``python tests/second_question.py [pairs]`` measures on mini-llava what docs/algorithm.md says.
 The miniature never saw a conversation, so the second question is asked in two ways: alone (in place
 of the first one, whose survivors stay: what a cache that is cut back to its picture would give) and
 behind the first question and its answer.

@@ -38,6 +38,7 @@ class Llava(ClipModel):
 
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """Patches of the vision tower, or a square where that fits."""
+        self.check_number(arguments, list(map(bool, counts)), "image")
         vision = self.config.vision_config
         if vision.model_type != "pixtral":  # which takes images of any size
             check_equal(counts, "image")

@@ -59,6 +59,7 @@ class VideoLlava(ClipModel):
         side = self.config.vision_config.image_size // self.config.vision_config.patch_size
         for word in self.keys:
             per_frame, rows = self._tokens_per_frame(word), self.rows_with(arguments, word)
+            self.check_number(arguments, rows, word)
             for row, has in enumerate(rows):
                 if not has:
                     continue

@@ -203,6 +203,24 @@ class VisionLanguageModel(Adapter):
         kinds = [(word, self.token(word), keys) for word, keys in self.keys.items()]
         return placeholders(arguments, kinds, self.notes)
 
+    def check_number(self, arguments: dict, rows: list[bool], word: str) -> None:
+        """Check that no row has several images (or videos), also where others have none.
+
+        Parameters
+        ----------
+        arguments
+            Of ``base``.
+        rows, word
+            See `number_of`.
+        """
+        seen = self.notes.find(arguments, word)
+        if seen is not None and word == "video":
+            return  # a tower is given frames, of all videos in one row
+        given = [seen.pixels] if seen is not None else map(arguments.get, self.keys[word])
+        number = next((len(one) for one in given if one is not None), 0)
+        if number:
+            number_of(rows, 0, number, word)
+
     def token(self, word: str) -> int:
         """Id of the placeholder of an "image" or a "video"."""
         return getattr(self.config, f"{word}_token_id")

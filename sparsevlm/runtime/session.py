@@ -204,8 +204,8 @@ class PruningSession:
                 "this cache was not filled under this prune(); run the prompt inside the "
                 "same with block"
             )
-        checks.check_no_image(self.adapter, arguments)
         found.ids = checks.check_continued(found.prefill, cache, self.ids, found.ids)
+        checks.check_no_image(self.adapter, arguments)
         self.mark, inside = found, self.generation
         source = arguments["inputs_embeds"] if self.ids is None else self.ids
         self.is_turn = source.shape[1] > 1 if inside is None else inside.is_turn(cache)

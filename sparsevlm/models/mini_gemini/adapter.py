@@ -52,6 +52,7 @@ class MiniGemini(ClipModel):
     def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
         """(rows, columns); of an HD image (views, rows, columns): the whole, then its crops."""
         check_equal(counts, "image")
+        self.check_number(arguments, list(map(bool, counts)), "image")
         vision, views = self.config.vision_config, self.config.num_views
         side = vision.image_size // vision.patch_size
         grid = (side, side) if views == 1 else (views, side, side)
