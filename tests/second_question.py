@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -49,7 +49,8 @@ class Remembered(PrunerWrapper):
     def select(self, context: PruningContext) -> Selection:
         """The first decision at this layer."""
         if context.layer not in self.known:
-            self.known[context.layer] = self.inner.select(context)
+            # The words that rated are none of the other question.
+            self.known[context.layer] = replace(self.inner.select(context), raters=None)
         return self.known[context.layer]
 
 

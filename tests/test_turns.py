@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from copy import deepcopy
 
 import pytest
@@ -9,13 +10,16 @@ import torch
 from contract.cases import FAMILIES
 from contract.runs import Run, build, build_unmerged
 from contract.test_numbers import masked_reference
+from second_question import ARMS, Remembered, measure, report
 from transformers import DynamicCache
 
 import sparsevlm as sv
 from sparsevlm.evaluation.shared_prefix import SharedPrefix
+from sparsevlm.explorer.adjust import AdjustedPruner
+from sparsevlm.runtime.capture import capture
 
 NAMES = ("llava", "qwen2-vl", "video-llava")
-families = pytest.mark.parametrize("family", [FAMILIES[name] for name in NAMES], ids=str)
+families = pytest.mark.parametrize("family", [FAMILIES[name] for name in NAMES], ids=NAMES)
 methods = pytest.mark.parametrize("method", ["sparsevlm", "fastv", "pdrop"])
 SECOND = torch.tensor([[21, 22, 23, 24, 25]])
 
@@ -134,23 +138,70 @@ def _before(family, inputs):
     return int(family.visual(inputs)[0].nonzero()[0])
 
 
-def test_a_chosen_word_gives_the_scores_of_that_word():
-    """The scores are those of the same words chosen by hand."""
-    family = FAMILIES["llava"]
+@families
+@pytest.mark.parametrize("method", ["sparsevlm-all-text", "sparsevlm-plus"])
+def test_the_last_words_are_those_chosen_by_hand(family, method):
+    """The same as if the reader had switched them on and all others off."""
     model, whole = family.model(), conversation(one(family), SECOND)
+    pruner = build(family, method, raters="all_text")
+    words = int((~family.visual(whole)).sum()) - _before(family, whole)
+    by_hand = AdjustedPruner(pruner, raters=tuple(range(words - 5, words)))
     found = []
-    for method, count in (("fastv", None), ("sparsevlm-all-text", 1)):
-        with family.prune(model, build(family, method), whole, question_tokens=count) as trace:
+    for how, count in ((pruner, 5), (by_hand, None), (pruner, None)):
+        with family.prune(model, how, whole, question_tokens=count) as trace:
             family.logits(model, whole)
-        found.append(trace.samples[0].stages[0])
-    with family.prune(model, build(family, "sparsevlm-all-text"), whole) as trace:
-        family.logits(model, whole)
-    assert found[1].raters == [len(SECOND[0]) + 5] == found[0].raters
-    assert found[1].scores != trace.samples[0].stages[0].scores
+        found.append(trace.samples[0].stages)
+    assert [stage.raters for stage in found[0]] == [stage.raters for stage in found[1]]
+    assert [stage.kept for stage in found[0]] == [stage.kept for stage in found[1]]
+    assert found[0][0].scores == pytest.approx(found[1][0].scores, rel=1e-3, abs=1e-7)
+    assert [stage.kept for stage in found[0]] != [stage.kept for stage in found[2]]
+
+
+def test_a_graph_is_about_one_length_of_the_question():
+    family = FAMILIES["llava"]
+    model, whole, found = family.model(), conversation(one(family), SECOND), []
+    pruner = build(family, "sparsevlm")
+    for replayed in (False, True):
+        with capture(model) if replayed else nullcontext() as graphs:
+            for count in (None, 5, 5):
+                how = {"static": True, "question_tokens": count}
+                with torch.no_grad(), family.prune(model, pruner, whole, **how) as trace:
+                    out = model(**whole, use_cache=True)
+                    kept = trace.samples
+                    step = model(input_ids=SECOND, past_key_values=out.past_key_values)
+                    assert trace.samples[0].turns == 2
+                found.append((out.logits, step.logits, kept))
+    assert (graphs.captures, graphs.replays) == (2, 3)
+    for want, got in zip(found[:3], found[3:], strict=True):
+        assert torch.equal(want[0], got[0]) and torch.equal(want[1], got[1])
+        assert want[2] == got[2]
+
+
+def test_what_a_picture_becomes_does_not_depend_on_the_question():
+    """So decisions remembered from one question are its survivors under another one."""
+    family = FAMILIES["llava"]
+    model, first = family.model(), one(family)
+    second = {**first, "input_ids": torch.cat([first["input_ids"][:, :-5], SECOND], 1)}
+    second["attention_mask"] = torch.ones_like(second["input_ids"])
+    remembered, caches = Remembered(build(family, "sparsevlm")), []
+    for inputs in (first, second):
+        with torch.no_grad(), family.prune(model, remembered, inputs):
+            caches.append(model(**inputs, use_cache=True).past_key_values)
+    for one_, other in zip(*(cache.layers for cache in caches), strict=True):
+        picture = slice(0, other.keys.shape[2] - 6)
+        torch.testing.assert_close(one_.keys[:, :, picture], other.keys[:, :, picture])
+        torch.testing.assert_close(one_.values[:, :, picture], other.values[:, :, picture])
+
+
+def test_the_comparison_runs_as_documented():
+    right = measure(64, 3)
+    assert right.shape == (3, len(ARMS))
+    assert right[:, 0].all(), "mini-llava answers a lone question"
+    assert "64 tokens, 3 pairs" in report(64, right)
 
 
 @pytest.mark.parametrize("how", ["static", "without a cache", "beams", "in a batch"])
-@pytest.mark.parametrize("family", [FAMILIES["llava"], FAMILIES["qwen2-vl"]], ids=str)
+@pytest.mark.parametrize("family", [FAMILIES["llava"], FAMILIES["qwen2-vl"]], ids=NAMES[:2])
 def test_the_last_question_in_every_way_of_running(family, how):
     model, inputs = family.model(), family.inputs()
     counts = (5, 3, 4)
