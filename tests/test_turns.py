@@ -249,8 +249,15 @@ def test_the_picture_is_not_encoded_again():
         with family.prune(model, pruner, whole, question_tokens=5) as trace:
             tokens = family.generate(model, whole)
     assert len(runs) == 1
-    with family.prune(model, pruner, whole, question_tokens=5) as fresh:
-        assert torch.equal(family.generate(model, whole), tokens)
+    features = model.get_image_features(whole.pop("pixel_values"))
+    handed = {**whole, "mm_encoder_outputs": {"image": features}}
+    with family.prune(model, pruner, whole, question_tokens=5) as other:
+        assert torch.equal(family.generate(model, handed), tokens)
+    assert other.samples == trace.samples
+    assert len(runs) == 2
+    with family.prune(model, pruner, inputs, question_tokens=5) as fresh:
+        again = {**whole, "pixel_values": inputs["pixel_values"]}
+        assert torch.equal(family.generate(model, again), tokens)
     assert fresh.samples == trace.samples
 
 

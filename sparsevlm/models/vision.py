@@ -129,10 +129,12 @@ def placeholders(
             f"{sum(given)} {words} for {len(ids)} samples: several {words} per sample are not "
             f"supported, give each {kinds[0][0]} its own sample"
         )
+    encoded = arguments.get("mm_encoder_outputs") or {}
     masks = torch.stack([ids == token_id for _, token_id, _ in kinds])
     for (word, token_id, _), number, mask in zip(kinds, given, masks, strict=True):
         # The model itself compares numbers only where it is given something to compare with.
-        if not number and not notes.alive and mask.any():
+        known = number or notes.alive or encoded.get(word) is not None
+        if not known and mask.any():
             row = int(mask.any(dim=1).nonzero()[0])
             raise ValueError(
                 f"sample {row} has {int(mask[row].sum())} {word} placeholders (id {token_id}), but "
@@ -213,10 +215,10 @@ class VisionLanguageModel(Adapter):
         rows, word
             See `number_of`.
         """
-        seen = self.notes.find(arguments, word)
-        if seen is not None and word == "video":
-            return  # a tower is given frames, of all videos in one row
-        given = [seen.pixels] if seen is not None else map(arguments.get, self.keys[word])
+        encoded = (arguments.get("mm_encoder_outputs") or {}).get(word)
+        if encoded is not None and word == "video":
+            return  # these are frames, of all videos in one row
+        given = map(arguments.get, self.keys[word]) if encoded is None else [encoded.pooler_output]
         number = next((len(one) for one in given if one is not None), 0)
         if number:
             number_of(rows, 0, number, word)
