@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 from transformers.image_processing_utils import select_best_resolution
 
@@ -73,6 +74,15 @@ class LlavaNext(VisionLanguageModel):
                 f"this {type(model).__name__} selects {strategy!r} features, whose CLS tokens do "
                 'not fit into tiles; set vision_feature_select_strategy="default" in its config'
             )
+        self.firsts: Tensor = torch.empty(0)  # of the views encoded last
+
+    def attach(self, hook: Callable) -> None:
+        """Watch the vision tower and the projector behind it."""
+        super().attach(hook)
+        hook(self.base.multi_modal_projector.register_forward_hook, self._note)
+
+    def _note(self, module: object, args: tuple, kwargs: dict, output: Tensor) -> None:
+        self.firsts = output[:, 0].clone()
 
     def visual_mask(self, arguments: dict) -> Tensor:
         """See `VisionLanguageModel.visual_mask`; ValueError for pixels without sizes too."""
@@ -103,26 +113,34 @@ class LlavaNext(VisionLanguageModel):
         return [None] * len(counts)
 
     def pixels(self, arguments: dict, visual: Tensor, row: int) -> Tensor | None:
-        """Tiles ``[tiles, 3, side, side]`` of this row's picture, the whole first.
-
-        ``None`` also where `generate` encoded several pictures ahead of the model.
+        """The whole picture of this row ``[3, side, side]``, without its tiles.
 
         Parameters
         ----------
         arguments, visual, row
             See `Adapter.pixels`.
+
+        Raises
+        ------
+        ValueError
+            If it was encoded ahead of the model, and others after it.
         """
-        rows, sizes = visual.any(dim=1).tolist(), arguments.get("image_sizes")
-        if not rows[row]:
+        rows, seen = visual.any(dim=1).tolist(), self.notes.find(arguments, "image")
+        pixels = arguments.get("pixel_values") if seen is None else seen.pixels
+        if pixels is None or not rows[row]:
             return None
-        if (seen := self.notes.find(arguments, "image")) is not None:
-            return seen.pixels if len(self._counts(arguments)) == 1 else None
-        if sizes is None:
-            return None
-        number = number_of(rows, row, len(sizes), "image")
-        best = select_best_resolution(sizes[number].tolist(), self.config.image_grid_pinpoints)
-        side = self.config.vision_config.image_size
-        return arguments["pixel_values"][number][: 1 + best[0] // side * (best[1] // side)]
+        if seen is None:
+            return pixels[number_of(rows, row, len(pixels), "image")][0]
+        # `generate` keeps no sizes; a picture's first token is a copy of what was projected.
+        made = arguments["mm_encoder_outputs"]["image"].pooler_output
+        first = made[number_of(rows, row, len(made), "image")][0]
+        for view, projected in zip(pixels, self.firsts, strict=False):
+            if torch.equal(projected, first):
+                return view
+        raise ValueError(
+            "this image was not the last that was encoded inside the block of prune(), so which "
+            "pixels are its own is not known; give the pixels with the question"
+        )
 
     def _counts(self, arguments: dict) -> list[int]:
         """Visual tokens of every picture, from its size or from what the encoder made of it."""
