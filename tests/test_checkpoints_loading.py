@@ -127,7 +127,11 @@ def folder_with(tmp_path, config=None, files=("model.safetensors",)):
     ("config", "files", "match"),
     [
         ({"model_type": "llava", "auto_map": {"AutoModel": "x.Y"}}, (), r"run code .*\(auto_map\)"),
-        ({"model_type": "bert"}, (), "of type 'bert'; loaded here: llava, video_llava, qwen2_vl"),
+        (
+            {"model_type": "bert"},
+            (),
+            "of type 'bert'; loaded here: llava, llava_next, video_llava, qwen2",
+        ),
         (None, (), "no safetensors in .*; copy the weights there"),
         (None, ("pytorch_model.bin",), "only pickled weights .* Convert a copy that you trust"),
     ],
