@@ -130,7 +130,7 @@ def folder_with(tmp_path, config=None, files=("model.safetensors",)):
         (
             {"model_type": "bert"},
             (),
-            "of type 'bert'; loaded here: llava, llava_next, video_llava, qwen2",
+            "of type 'bert'; loaded here: llava, llava_next, video_llava",
         ),
         (None, (), "no safetensors in .*; copy the weights there"),
         (None, ("pytorch_model.bin",), "only pickled weights .* Convert a copy that you trust"),
