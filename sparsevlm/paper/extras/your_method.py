@@ -103,17 +103,23 @@ def measure(profile: Profile, method: Method) -> Results:
 
 
 def _own_records(profile: Profile) -> list[Record]:
+    import torch
     from tqdm import tqdm
 
-    backend = backend_of(profile.model)
-    with TemporaryDirectory() as folder:
-        store = Store(folder)
-        planned = plan_runs(profile, backend=backend, store=store)
-        runs = [run for run in planned if run.method != DENSE]
-        with tqdm(total=sum(run.num_samples for run in runs), unit="samples") as bar:
-            for name in profile.benchmarks:
-                asked = [run for run in runs if run.benchmark == name]
-                for error in execute_together(asked, store, backend, bar.update).values():
-                    raise error
-        records = [store.load(run) for run in runs]
-        return [replace(one, predictions=tuple(one.predictions)) for one in records]
+    backend, threads = backend_of(profile.model), torch.get_num_threads()
+    torch.set_num_threads(1)  # as a worker has: the last digits of its numbers are the same
+    try:
+        with TemporaryDirectory() as folder:
+            store = Store(folder)
+            planned = plan_runs(profile, backend=backend, store=store)
+            runs = [run for run in planned if run.method != DENSE]
+            with tqdm(total=sum(run.num_samples for run in runs), unit="samples",
+                      mininterval=10) as bar:  # fmt: skip
+                for name in profile.benchmarks:
+                    asked = [run for run in runs if run.benchmark == name]
+                    for error in execute_together(asked, store, backend, bar.update).values():
+                        raise error
+            records = [store.load(run) for run in runs]
+            return [replace(one, predictions=tuple(one.predictions)) for one in records]
+    finally:
+        torch.set_num_threads(threads)
