@@ -82,7 +82,7 @@ def test_the_example_of_the_architecture_page_is_a_method(monkeypatch):
     assert pruner.stages == others.stages
     rows = torch.zeros(3, 10)
     rows[1, 7:] = 0.3
-    own = sv.ScorePruner((sv.PruningStage(2, 3),), names["score"])
+    own = sv.ScorePruner((sv.PruningStage(2, 3),), score=names["score"])
     assert own.select(context_of(rows, 2)).keep.tolist() == [7, 8, 9]
 
 
@@ -97,7 +97,7 @@ def test_the_example_of_the_architecture_page_is_a_method(monkeypatch):
     ],
 )
 def test_scores_of_another_kind_are_refused(score, said):
-    pruner = sv.ScorePruner((sv.PruningStage(2, 3),), score, name="mine")
+    pruner = sv.ScorePruner((sv.PruningStage(2, 3),), score=score, name="mine")
     with pytest.raises(ValueError, match=f"of 'mine' must return one finite number.*{said}"):
         pruner.select(context_of(torch.zeros(3, 10), 2))
 

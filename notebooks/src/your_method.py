@@ -96,4 +96,5 @@ files = page.save(figure, data=data, sources=results.ids, study="your_method")
 # place in every table ([docs/architecture.md](../docs/architecture.md)).
 #
 # **What this does not show.** A score that was changed until it wins on these questions has been
-# fitted to them; measure it on others before you believe it.
+# fitted to them; measure it on others before you believe it. A bundled miniature shows what a score
+# does; whether it helps a large model takes `-p profile a100`.

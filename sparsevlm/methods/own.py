@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Score = Callable[["Tensor", "Tensor", str], "Tensor"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScorePruner(StagedPruner):
     """Keep the visual tokens to which a function gives the highest scores.
 
