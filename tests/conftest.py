@@ -6,8 +6,9 @@ from jaxtyping import install_import_hook
 from tiny import tiny_inputs, tiny_llava
 
 # While the tests run, every call checks the shapes that these modules' signatures promise.
-SHAPE_CHECKED = ("raters", "scoring", "sparsity", "recycling")
-install_import_hook([f"sparsevlm.core.{name}" for name in SHAPE_CHECKED], "beartype.beartype")
+SHAPE_CHECKED = [f"core.{name}" for name in ("raters", "scoring", "sparsity", "recycling")]
+SHAPE_CHECKED += ["runtime.attention"]
+install_import_hook([f"sparsevlm.{name}" for name in SHAPE_CHECKED], "beartype.beartype")
 
 
 @pytest.fixture(autouse=True)

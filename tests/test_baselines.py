@@ -197,9 +197,11 @@ def test_tome_selection():
     pruner = sv.METHODS["tome"].build(12, 10, 20)
     shown = context(layer=-1)
     selection = pruner.select(shown)
-    assert len(selection.keep) + len(selection.vectors) == 12
-    assert len(selection.keep) + len(selection.groups.members) == 20
-    assert not set(selection.keep.tolist()) & set(selection.groups.members.tolist())
+    assert len(selection.keep) == 0 and len(selection.vectors) == 12
+    assert selection.groups.members.tolist() == list(range(20))
+    alone = selection.groups.labels.bincount() == 1
+    assert torch.equal(selection.groups.alone, alone) and 0 < alone.sum() < 12
+    assert torch.equal(selection.vectors[alone], shown.visual[selection.anchors[alone]])
     for row, vector in enumerate(selection.vectors):
         members = selection.groups.members[selection.groups.labels == row]
         assert selection.anchors[row] in members

@@ -60,6 +60,28 @@ def test_tensors_without_values_give_the_counts_and_bytes_of_real_ones():
     assert peaks["weights_bytes"] == sum(weight.nbytes for weight in case.model.parameters())
 
 
+@pytest.mark.parametrize(
+    "method", ["sparsevlm", "sparsevlm-plus", "fastv", "pdrop", "tome", "pooled"]
+)
+def test_a_batch_is_cut_with_about_as_many_kernels_as_a_prompt(method):
+    options = Options(budgets=(192, BUDGET), methods=(method,), batches=(1, 32))
+    one, many = calculated.operators(SHAPE, options)["batches"].values()
+    for budget, found in many["budgets"].items():
+        own, alone = (
+            case["budgets"][budget][method]["method"]["kernels"] - case["dense"]["kernels"]
+            for case in (many, one)
+        )
+        assert own <= 1.2 * alone, "also of what pruning adds, not only of all kernels"
+        assert found[method]["oracle"] == one["budgets"][budget][method]["oracle"]
+
+
+def test_memory_grows_with_the_picture_as_that_of_the_dense_model():
+    options = Options(budgets=(BUDGET,), batches=(1,), scale=(2048, 16384))
+    small, large = calculated.footprint(SHAPE, options)["sizes"].values()
+    ratios = [size["1"]["budgets"]["64"]["memory_to_dense"] for size in (small, large)]
+    assert ratios[1] == pytest.approx(ratios[0], abs=0.005)
+
+
 def test_full_size_is_calculated_on_a_cpu_and_timed_on_none(monkeypatch):
     options = Options(shape="llava-1.5-7b", layers=8, parts=("operators",), budgets=(64,),
                       batches=(1,), dtype="float16")  # fmt: skip

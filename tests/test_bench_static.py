@@ -20,7 +20,7 @@ from sparsevlm.runtime.prefill import Prefill
 WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "unique", "equal", "lift_fresh",
            "is_nonzero", "item")  # fmt: skip
 SYNCHRONOUS = ("sparsevlm", "sparsevlm-all-text", "sparsevlm-all-tokens", "sparsevlm-plus")
-BASELINES = ("fastv", "pdrop", "uniform", "pooled", "divprune", "cdpruner-words")
+BASELINES = ("fastv", "pdrop", "tome", "uniform", "pooled", "divprune", "cdpruner-words")
 
 
 class Waits(TorchDispatchMode):

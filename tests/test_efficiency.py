@@ -132,3 +132,25 @@ def test_files_that_are_no_records(tmp_path):
     (tmp_path / "old.json").write_text('{"format": 0, "clock": "sun"}')
     with pytest.raises(ValueError, match="old.json is not a record of format 1"):
         efficiency.load(tmp_path)
+
+
+def test_times_of_a_gpu_stand_beside_the_latency_of_table_1(records, tmp_path):
+    """A record of a CPU, dressed as one of a GPU: only the reading is tested, no time is meant."""
+    assert efficiency.first_tokens("llava-1.5-7b").empty, "no GPU was measured"
+    (record,) = efficiency.having(records, "answers").values()
+    seconds = {
+        job: {"ttft": {"median": 0.05 * of["ttft"]}}
+        for job, of in record["answers"]["to_dense"].items()
+    }
+    record = json.loads(json.dumps(record))
+    record["answers"]["seconds"] = seconds
+    record["shape"]["name"] = "llava-1.5-7b"
+    (tmp_path / "gpu.json").write_text(json.dumps(record))
+    table = efficiency.first_tokens("llava-1.5-7b", tmp_path)
+    assert table["method"].tolist() == ["dense"] + ["sparsevlm"] * 3
+    assert table["tokens"].tolist()[1:] == [192, 128, 64]
+    assert table["ms"].iloc[0] == 50 and table["paper ms"].tolist() == [57.82, 36.50, 33.28, 29.89]
+    assert table["paper / dense"].iloc[3] == pytest.approx(29.89 / 57.82)
+    record["batch"] = 8
+    (tmp_path / "gpu.json").write_text(json.dumps(record))
+    assert efficiency.first_tokens("llava-1.5-7b", tmp_path).empty

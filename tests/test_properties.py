@@ -13,7 +13,8 @@ from sparsevlm.core.recycling import MEAN_EPSILON, merge, reconstruct, select_to
 from sparsevlm.core.schedule import PruningStage, recycled_counts, tokens_per_layer
 from sparsevlm.core.sparsevlm import OPTIONS
 from sparsevlm.core.sparsity import numerical_rank
-from sparsevlm.runtime.layout import apply, locate, pad_left
+from sparsevlm.runtime.layout import apply, locate
+from sparsevlm.runtime.segments import pad_left
 
 few = settings(derandomize=True, deadline=None, database=None, max_examples=25)
 many = settings(derandomize=True, deadline=None, database=None, max_examples=100)
@@ -133,7 +134,7 @@ def test_only_what_is_dropped_is_lost(rows, seed, anchored):
         assert set(kept.tolist()) <= set(slots)
         assert len(sample.source) == sample.visual
         pieces.append(row)
-    padded = pad_left(pieces)
+    padded = pad_left([piece[None] for piece in pieces])
     for index, piece in enumerate(pieces):
         assert torch.equal(padded[index, padded.shape[1] - len(piece) :], piece)
         assert not padded[index, : padded.shape[1] - len(piece)].any()

@@ -5,8 +5,8 @@ import torch
 from golden_data import arrays, cases
 
 from sparsevlm.core.recycling import select_top
-from sparsevlm.core.scoring import attention_rows, mean_attention, mean_over_heads, score
-from sparsevlm.runtime.attention import QueriesKeys
+from sparsevlm.core.scoring import mean_over_heads, score
+from sparsevlm.runtime.attention import QueriesKeys, attention_rows, mean_attention
 
 GOLDEN = [case for case in cases("functions") if case.startswith(("topk_v", "rank_"))]
 
@@ -54,7 +54,7 @@ def test_score_is_the_mean_over_heads_then_raters():
 
 @pytest.mark.parametrize("given", [None, "bool", "additive"])
 def test_all_tokens_rate_by_the_mean_of_the_whole_causal_map(given, monkeypatch):
-    monkeypatch.setattr("sparsevlm.core.scoring.ROWS_AT_A_TIME", 4)
+    monkeypatch.setattr("sparsevlm.runtime.attention.ROWS_AT_A_TIME", 4)
     generator = torch.Generator().manual_seed(0)
     query = torch.randn(4, 11, 8, generator=generator)
     key = torch.randn(2, 11, 8, generator=generator)

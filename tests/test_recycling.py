@@ -99,6 +99,35 @@ def test_cosine_assignment_ignores_length():
     assert recycling.assign(near, squared, centers, "cosine").tolist() == [0, 1, 1]
 
 
+def many_tokens(kind, count=600):
+    """At random, in heaps, or most of them twins of others."""
+    generator = torch.Generator().manual_seed(5)
+    tokens = torch.randn(2, count, 32, generator=generator)
+    if kind == "heaps":
+        tokens += 4 * tokens[:, torch.arange(count) % 12]
+    elif kind == "twins":
+        tokens = tokens[:, torch.arange(count) % 90]
+    return tokens
+
+
+@pytest.mark.parametrize("how", [("mean", "l2", "index"), ("sum", "cosine", "strict")], ids=str)
+@pytest.mark.parametrize("kind", ["random", "heaps", "twins"])
+def test_blocks_of_rows_give_the_groups_of_the_whole_matrix(monkeypatch, kind, how):
+    tokens = many_tokens(kind)
+    found = []
+    for most in (1 << 20, 600 * 128, 600 * 40):
+        monkeypatch.setattr(recycling, "BLOCK", most)
+        found.append(recycling.reconstruct(tokens, 60, *how))
+        for index, one in enumerate(tokens):
+            alone = recycling.reconstruct(one, 60, *how)
+            for part, row in zip(found[-1], alone, strict=True):
+                assert torch.equal(part[index], row), "in a batch as alone"
+    whole, *blocks = found
+    for vectors, groups, centers in blocks:
+        assert torch.equal(groups, whole[1]) and torch.equal(centers, whole[2])
+        torch.testing.assert_close(vectors, whole[0])
+
+
 def test_half_precision_stays_finite():
     tokens = torch.randn(30, 16).half() * 100
     vectors, groups, centers = recycling.reconstruct(tokens, 4)

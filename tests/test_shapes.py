@@ -18,7 +18,7 @@ from sparsevlm.core.sparsity import numerical_rank
         (text_relevance, (torch.rand(5, 8), torch.rand(3, 7))),  # hidden sizes differ
         (text_relevance, (torch.rand(5, 8), torch.ones(3, 8, dtype=torch.int64))),
         (mean_over_heads, (torch.rand(4, 5),)),
-        (score, (torch.rand(4, 3, 5),)),
+        (score, (torch.rand(4, 3, 5), torch.ones(4, 2, dtype=torch.bool))),
         (priority_heads, (torch.rand(4, 5), 2)),
         (numerical_rank, (torch.rand(2, 3, 5),)),
         (squared_distance, (torch.rand(5),)),

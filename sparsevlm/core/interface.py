@@ -24,7 +24,10 @@ TEXTS = ("after_image", "whole_prompt")
 
 @dataclass(frozen=True)
 class PruningContext:
-    """What a pruner may look at: one sample at one stage. Read-only.
+    """What a pruner may look at: one sample at one stage, or some of equal sizes. Read-only.
+
+    For a pruner that is `batched` all tensors here, and those of its `Selection`, may have one more
+    dimension in front, ``[batch]``: samples with equal parts and grid, decided for at once.
 
     Attributes
     ----------
@@ -46,10 +49,12 @@ class PruningContext:
     inputs_visual, inputs_text
         The same tokens at the input of layer 0, before any stage.
     attention_rows
-        Function of ``[num_rows]`` positions in the text; returns the attention of these rows to
-        the current visual tokens, ``[heads, num_rows, num_current]``, softmax over all tokens.
+        Function of ``[num_rows]`` positions in the text (of several samples also ``[batch,
+        num_rows]``); returns the attention of these rows to the current visual tokens, ``[heads,
+        num_rows, num_current]``, softmax over all tokens.
     prompt_key
-        Function without arguments; an integer that depends on the prompt's ids and pixels only.
+        Function without arguments; an integer that depends on the prompt's ids and pixels only
+        (a list of them for several samples).
     rotary_visual, rotary_text
         Cosines and sines, each ``[tokens, head_dim]``, by which the layer looked at rotates the
         current visual tokens and the text.
@@ -62,7 +67,8 @@ class PruningContext:
         Whether no shape may depend on values and no value may be read by the host, where the method
         can do without.
     seen
-        What few methods look at: keys, vision tower, question; see `runtime.context.Sights`.
+        What few methods look at: keys, vision tower, question; see `runtime.context.Sights`. Of one
+        sample only: not for a pruner that is `batched`.
     """
 
     layer: int
@@ -75,7 +81,7 @@ class PruningContext:
     inputs_visual: Tensor
     inputs_text: Tensor
     attention_rows: Callable[[Tensor], Tensor]
-    prompt_key: Callable[[], int]
+    prompt_key: Callable[[], int | list[int]]
     rotary_visual: tuple[Tensor, Tensor]
     rotary_text: tuple[Tensor, Tensor]
     attention_mean: Callable[[], Tensor]
@@ -86,12 +92,12 @@ class PruningContext:
     @property
     def num_current(self) -> int:
         """Number of visual tokens before this stage."""
-        return self.visual.shape[0]
+        return self.visual.shape[-2]
 
     @property
     def num_text(self) -> int:
         """Number of text tokens looked at."""
-        return self.text.shape[0]
+        return self.text.shape[-2]
 
 
 @dataclass(frozen=True)
@@ -104,10 +110,13 @@ class Groups:
         ``[n]`` int64 indices into the current visual tokens.
     labels
         ``[n]`` int64 group of each member: a row of `Selection.vectors`.
+    alone
+        ``[num_groups]`` bool: has one member, which goes on as itself. ``None``: none does.
     """
 
     members: Tensor
     labels: Tensor
+    alone: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +136,7 @@ class Selection:
     scores
         ``[num_current]``, for the trace. Higher = keep.
     raters
-        ``[num_raters]`` positions in the text, or ``[num_text]`` bool, for the trace.
+        ``[num_raters]`` positions in the text, for the trace; -1 stands for none.
     """
 
     keep: Tensor
@@ -177,7 +186,7 @@ class Pruner(Protocol):
         """Whether there is a stage after this 0-based layer."""
 
     def select(self, context: PruningContext) -> Selection:
-        """Decide for one sample."""
+        """Decide for one sample, or for some at once."""
 
     def to_json(self) -> dict:
         """Name and fields, canonical, for ids and records."""
@@ -191,6 +200,12 @@ class StagedPruner:
     ----------
     stages
         After which layers, and how many tokens stay.
+
+    Attributes
+    ----------
+    batched
+        Whether `select` decides for several samples at once (see `PruningContext`): it then keeps
+        and merges as many tokens of each. If not, a batch is pruned sample by sample.
     """
 
     stages: tuple[PruningStage, ...] = ()
@@ -203,6 +218,7 @@ class StagedPruner:
     needs_tower = False
     positions = "original"
     text = "after_image"
+    batched = False
 
     def __post_init__(self) -> None:
         for f in fields(self):

@@ -3,10 +3,6 @@
 Source
 ------
 Paper, section 3.2 (P and its column mean); official `score.py`.
-
-Difference
-----------
-Only the rows of the raters are computed, never the full attention map; the numbers are the same.
 """
 
 from __future__ import annotations
@@ -15,136 +11,45 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-ROWS_AT_A_TIME = 256  # so that no full attention map is ever held
 
+def pick(
+    values: Shaped[Tensor, "..."], places: Int[Tensor, "*batch k"], dim: int = -2
+) -> Shaped[Tensor, "..."]:
+    """Entries of ``[*batch, n, ...]`` at ``[k]`` places, or at ``[*batch, k]``, of every sample.
 
-def attention_rows(
-    query: Float[Tensor, "heads num_queries head_dim"],
-    key: Float[Tensor, "key_heads tokens head_dim"],
-    rows: Int[Tensor, "num_rows"],
-    columns: slice,
-    scaling: float,
-    mask: Shaped[Tensor, "num_rows tokens"] | None = None,
-) -> Float[Tensor, "heads num_rows num_columns"]:
-    """Causal softmax attention of a few query rows, at a block of columns.
-
-    Parameters
-    ----------
-    query
-        Queries of one sample after RoPE, ``[heads, num_queries, head_dim]``: of all tokens or of
-        the last ones.
-    key
-        Keys of all tokens, ``[key_heads, tokens, head_dim]``; ``heads`` is a multiple of
-        ``key_heads``.
-    rows
-        Which of the queries, ``[num_rows]`` int64.
-    columns
-        Key tokens to return. The softmax runs over all tokens that a row may see.
-    scaling
-        Factor of the dot products, usually ``head_dim ** -0.5``.
-    mask
-        What the model's own attention was given for these rows, ``[num_rows, tokens]``, bool
-        (True: may be seen) or additive. ``None``: plain causal.
-
-    Returns
-    -------
-    Tensor
-        ``[heads, num_rows, columns]`` float32.
+    ``dim``, counted from the end, is that of n. Values without ``batch`` are those of each sample.
     """
-    heads, num_queries, head_dim = query.shape
-    key_heads, tokens, _ = key.shape
-    # By token first, as a model lays them out: along another axis index_select copies all of them.
-    chosen = query.transpose(0, 1).index_select(0, rows).transpose(0, 1)
-    if mask is None:
-        mask = causal_bias(rows, num_queries, tokens, query.dtype)
-    elif mask.dtype == torch.bool:
-        mask = _bias(~mask, query.dtype)
-    mask = mask.to(query.dtype)
-    if heads > key_heads:
-        chosen = chosen.reshape(key_heads, -1, head_dim)
-        mask = mask.repeat(heads // key_heads, 1)
-    # Scaled and masked by the product itself: two passes less over the largest tensor here.
-    logits = torch.baddbmm(mask, chosen, key.transpose(1, 2), alpha=scaling)
-    if heads > key_heads:
-        logits = logits.view(heads, -1, tokens)
-    return logits.softmax(dim=-1, dtype=torch.float32)[..., columns]
-
-
-def causal_bias(
-    rows: Int[Tensor, "num_rows"], num_queries: int, tokens: int, dtype: torch.dtype
-) -> Float[Tensor, "num_rows tokens"]:
-    """The additive mask of some of the last ``num_queries`` of ``tokens`` tokens: -inf for later.
-
-    Parameters
-    ----------
-    rows
-        Which of the queries, ``[num_rows]``.
-    num_queries, tokens, dtype
-        See `attention_rows`.
-    """
-    places = torch.arange(num_queries - tokens, num_queries, device=rows.device)
-    return _bias(places > rows[:, None], dtype)
-
-
-def _bias(hidden: Tensor, dtype: torch.dtype) -> Tensor:
-    zeros = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-    return zeros.masked_fill_(hidden, -torch.inf)
-
-
-def mean_attention(
-    query: Float[Tensor, "heads tokens head_dim"],
-    key: Float[Tensor, "key_heads tokens head_dim"],
-    columns: slice,
-    scaling: float,
-    mask: Shaped[Tensor, "tokens tokens"] | None = None,
-) -> Float[Tensor, "num_columns"]:
-    """Attention that a block of columns gets from all tokens, mean over heads and query rows.
-
-    What "all tokens rate" means in the ablation of the paper's Figure 5; no release has it.
-
-    Parameters
-    ----------
-    query, key, columns, scaling
-        See `attention_rows`.
-    mask
-        What the model's own attention was given, ``[tokens, tokens]``; ``None``: plain causal.
-
-    Returns
-    -------
-    Tensor
-        ``[num_columns]`` float32.
-    """
-    tokens = key.shape[1]
-    places = torch.arange(tokens, device=key.device)
-    total = query.new_zeros(columns.stop - columns.start, dtype=torch.float32)
-    for rows in places.split(ROWS_AT_A_TIME):
-        seen = places <= rows[:, None] if mask is None else mask[rows]
-        total += attention_rows(query, key, rows, columns, scaling, seen).sum(dim=(0, 1))
-    return total / (query.shape[0] * tokens)
+    if places.ndim == 1:
+        return values.index_select(values.ndim + dim, places)
+    if values.ndim == -dim:
+        return values[places]
+    samples = torch.arange(len(places), device=places.device)
+    return values[samples[:, None], places]
 
 
 def mean_over_heads(
-    rows: Float[Tensor, "heads num_raters num_visual"],
-) -> Float[Tensor, "num_raters num_visual"]:
-    """Mean over heads of the rater rows: the matrix P, ``[num_raters, num_visual]``."""
-    return rows.mean(dim=0)
+    rows: Float[Tensor, "*batch heads num_raters num_visual"],
+) -> Float[Tensor, "*batch num_raters num_visual"]:
+    """Mean over heads of the rater rows: the matrix P, ``[*batch, num_raters, num_visual]``."""
+    return rows.mean(dim=-3)
 
 
 def score(
-    rated: Float[Tensor, "num_raters num_visual"], chosen: Bool[Tensor, "num_raters"] | None = None
-) -> Float[Tensor, "num_visual"]:
-    """Mean over the raters of P: one score per visual token, ``[num_visual]``; higher = keep.
+    rated: Float[Tensor, "*batch num_raters num_visual"],
+    chosen: Bool[Tensor, "*batch num_raters"] | None = None,
+) -> Float[Tensor, "*batch num_visual"]:
+    """Mean over the raters of P: one score per visual token, ``[*batch, num_visual]``.
 
     Parameters
     ----------
     rated
-        P, ``[num_raters, num_visual]``.
+        P, ``[*batch, num_raters, num_visual]``.
     chosen
-        ``[num_raters]``: the rows that rate, where P has others too. ``None``: all.
+        ``[*batch, num_raters]``: the rows that rate, where P has others too. ``None``: all.
     """
     if chosen is None:
-        return rated.mean(dim=0)
-    return rated.where(chosen[:, None], 0.0).sum(dim=0) / chosen.sum()
+        return rated.mean(dim=-2)
+    return rated.where(chosen[..., None], 0.0).sum(dim=-2) / chosen.sum(dim=-1, keepdim=True)
 
 
 # --- SparseVLM+ (official v2.0, USE_VERSION=2_0): attention corrected for distance, then averaged
@@ -152,9 +57,9 @@ def score(
 
 
 def gravity(
-    rows: tuple[Float[Tensor, "num_rows head_dim"], Float[Tensor, "num_rows head_dim"]],
-    columns: tuple[Float[Tensor, "num_columns head_dim"], Float[Tensor, "num_columns head_dim"]],
-) -> Float[Tensor, "num_rows num_columns"]:
+    rows: tuple[Float[Tensor, "*batch num_rows head_dim"], ...],
+    columns: tuple[Float[Tensor, "*batch num_columns head_dim"], ...],
+) -> Float[Tensor, "*batch num_rows num_columns"]:
     """The attention logit that RoPE alone gives to a distance: between two rotated all-ones.
 
     SparseVLM+ divides the attention by it.
@@ -162,20 +67,20 @@ def gravity(
     Parameters
     ----------
     rows, columns
-        Rotary tables (cosines, sines) of queries ``[num_rows, head_dim]`` and of keys
-        ``[num_columns, head_dim]``.
+        Rotary tables (cosines, sines) of queries ``[*batch, num_rows, head_dim]`` and of keys
+        ``[*batch, num_columns, head_dim]``.
 
     Returns
     -------
     Tensor
-        ``[num_rows, num_columns]`` float32: (2 / sqrt(d)) sum_f cos((p_i - p_j) theta_f). It falls
-        with the distance, though not evenly, and is not positive everywhere: with head_dim 128
-        first not at a distance of 1707 positions, with 64 at 725, with 16 at 91. There the
+        ``[*batch, num_rows, num_columns]`` float32: (2 / sqrt(d)) sum_f cos((p_i - p_j) theta_f).
+        It falls with the distance, though not evenly, and is not positive everywhere: with head_dim
+        128 first not at a distance of 1707 positions, with 64 at 725, with 16 at 91. There the
         correction turns signs around and blows up near the zeros, as in the official code.
     """
     # Summed as the official code does. Near a zero a rounding error of 1e-7 is one of 1e-3 in the
     # score: another way to the same sum of cosines, even one in float64, gives other scores.
-    return _rotated_ones(*rows) @ _rotated_ones(*columns).T / rows[0].shape[-1] ** 0.5
+    return _rotated_ones(*rows) @ _rotated_ones(*columns).mT / rows[0].shape[-1] ** 0.5
 
 
 def _rotated_ones(cos: Tensor, sin: Tensor) -> Tensor:
@@ -184,36 +89,37 @@ def _rotated_ones(cos: Tensor, sin: Tensor) -> Tensor:
 
 
 def priority_heads(
-    attention: Float[Tensor, "heads num_raters num_visual"],
+    attention: Float[Tensor, "*batch heads num_raters num_visual"],
     num_heads: int,
-    chosen: Bool[Tensor, "num_raters"] | None = None,
-) -> Int[Tensor, "num_heads"]:
+    chosen: Bool[Tensor, "*batch num_raters"] | None = None,
+) -> Int[Tensor, "*batch num_heads"]:
     """The heads with the most attention from raters to visual tokens.
 
     Parameters
     ----------
     attention
-        ``[heads, num_raters, num_visual]``, corrected or not.
+        ``[*batch, heads, num_raters, num_visual]``, corrected or not.
     num_heads
         How many; the official code has 14 for every model.
     chosen
-        ``[num_raters]``: the rows that rate, where there are others too. ``None``: all.
+        ``[*batch, num_raters]``: the rows that rate, where there are others too. ``None``: all.
 
     Returns
     -------
     Tensor
-        ``[num_heads]`` indices, most first.
+        ``[*batch, num_heads]`` indices, most first.
 
     Raises
     ------
     ValueError
         If the model has fewer heads.
     """
-    if num_heads > len(attention):
+    heads = attention.shape[-3]
+    if num_heads > heads:
         raise ValueError(
             f"heads={num_heads} of the most attentive heads are to be averaged, but this model has "
-            f"{len(attention)}; give a smaller number, e.g. heads={max(1, len(attention) // 2)}"
+            f"{heads}; give a smaller number, e.g. heads={max(1, heads // 2)}"
         )
     if chosen is not None:
-        attention = attention.where(chosen[:, None], 0.0)
-    return attention.sum(dim=(1, 2)).topk(num_heads).indices
+        attention = attention.where(chosen[..., None, :, None], 0.0)
+    return attention.sum(dim=(-2, -1)).topk(num_heads).indices

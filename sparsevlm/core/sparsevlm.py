@@ -122,12 +122,12 @@ class SparseVLM(StagedPruner):
     name: ClassVar[str] = "sparsevlm"
 
     def select(self, context: PruningContext) -> Selection:
-        """Decide which visual tokens of one sample stay after a layer, and what is recycled."""
+        """Decide which visual tokens stay after a layer, and what is recycled."""
         # The only lazy import: settings are built and compared without torch.
         from sparsevlm.core import raters, recycling, scoring, sparsity
 
         n = context.num_current
-        rows = chosen = rating = None
+        rows = chosen = named = rating = None
         if self.raters == "all_tokens":
             # Ablation of Figure 5: instead of 3.2, every token rates.
             scores = context.attention_mean()
@@ -135,10 +135,12 @@ class SparseVLM(StagedPruner):
             # 3.2 Text raters: chosen once per prompt, by the embeddings at the input of layer 0.
             if "raters" not in context.cache:
                 may_count = not context.static or self.sparsity_mode != "fixed"
-                context.cache["raters"] = raters.rater_rows(
+                rows, chosen = raters.rater_rows(
                     context.inputs_visual, context.inputs_text, self.raters, may_count
                 )
-            rows, chosen = context.cache["raters"]
+                named = rows if chosen is None else rows.where(chosen, -1)
+                context.cache["raters"] = rows, chosen, named
+            rows, chosen, named = context.cache["raters"]
 
             # 3.2 Relevance scores: P is the attention of the raters to the visual tokens, mean
             # over the heads; a token's score is the mean of its column.
@@ -146,9 +148,10 @@ class SparseVLM(StagedPruner):
             if self.gravity:
                 # For the whole text: a matrix product of few rows sums in another order.
                 factors = scoring.gravity(context.rotary_text, context.rotary_visual)
-                attention = attention / factors[rows]
+                attention = attention / scoring.pick(factors, rows).unsqueeze(-3)
             if self.heads is not None:
-                attention = attention[scoring.priority_heads(attention, self.heads, chosen)]
+                best = scoring.priority_heads(attention, self.heads, chosen)
+                attention = scoring.pick(attention, best, dim=-3)
             rating = scoring.mean_over_heads(attention)
             scores = scoring.score(rating, chosen)
 
@@ -175,12 +178,17 @@ class SparseVLM(StagedPruner):
         if num_groups:
             anchored = self.positions == "original"
             vectors, labels, centers = recycling.reconstruct(
-                context.visual.index_select(0, members), num_groups, self.merge, self.assignment,
+                scoring.pick(context.visual, members), num_groups, self.merge, self.assignment,
                 self.ties, needs_centers=anchored,
             )  # fmt: skip
             groups = Groups(members, labels)
-            anchors = members[centers] if anchored else None
-        return Selection(keep, groups, vectors, anchors, scores, rows if chosen is None else chosen)
+            anchors = members.gather(-1, centers) if anchored else None
+        return Selection(keep, groups, vectors, anchors, scores, named)
+
+    @property
+    def batched(self) -> bool:
+        """Whether the counts do not depend on the sample; see `StagedPruner`."""
+        return self.sparsity_mode == "fixed"
 
     def _left_to_spend(self, context: PruningContext) -> tuple[Sequence[int], int]:
         """For this and every later stage the layers that see its tokens; what these may spend."""

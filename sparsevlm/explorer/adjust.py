@@ -79,7 +79,7 @@ class AdjustedPruner(PrunerWrapper):
         self._check(context)
         if self.raters is not None and "raters" not in context.cache:
             raters = torch.tensor(self.raters, device=context.text.device)
-            context.cache["raters"] = raters, None
+            context.cache["raters"] = raters, None, raters
         selection = self.inner.select(context)
         return self._edited(selection, context) if self.keep or self.drop else selection
 
@@ -135,10 +135,10 @@ def _regrouped(
     alive[labels[~out]] = True
     if not alive.any():
         return replace(selection, groups=None, vectors=None, anchors=None)
-    row = torch.cumsum(alive, 0) - 1
+    row, alone = torch.cumsum(alive, 0) - 1, selection.groups.alone
     return replace(
         selection,
-        groups=Groups(members[~out], row[labels[~out]]),
+        groups=Groups(members[~out], row[labels[~out]], None if alone is None else alone[alive]),
         vectors=vectors[alive],
         anchors=None if anchors is None else anchors[alive],
     )

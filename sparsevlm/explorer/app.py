@@ -27,7 +27,10 @@ VARIANTS = {
     "paper": "sparsevlm-paper", "v1.0": "sparsevlm-v1.0", "video": "sparsevlm-video",
     "SparseVLM+": "sparsevlm-plus",
 }  # fmt: skip
-BASELINES = ("fastv", "pdrop", "tome", "random", "uniform", "dense")
+BASELINES = (
+    "fastv", "pdrop", "tome", "divprune", "visionzip", "dart", "cdpruner-words", "holov",
+    "vispruner", "random", "uniform", "dense",
+)  # fmt: skip
 COMPARE_LABELS = ("nothing", "a second question", "the other methods")
 MODE_LABELS = ("the picture", "when it was lost", "score", "attention")
 

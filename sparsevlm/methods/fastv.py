@@ -32,6 +32,7 @@ class FastV(StagedPruner):
     """
 
     name: ClassVar[str] = "fastv"
+    batched = True
 
     @classmethod
     def for_budget(
@@ -53,7 +54,7 @@ class FastV(StagedPruner):
 
 
 def last_token_scores(context: PruningContext) -> tuple[Tensor, Tensor]:
-    """Position of the last prompt token, and its attention (mean over heads) ``[num_current]``."""
+    """Position of the last prompt token, and its attention (mean over heads) to each token."""
     import torch
 
     from sparsevlm.core.scoring import mean_over_heads, score

@@ -29,6 +29,7 @@ class Pooled(InputPruner):
     """Mean over the cells of a coarser grid; class tokens of a video are dropped."""
 
     name: ClassVar[str] = "pooled"
+    batched = True
 
     def select(self, context: PruningContext) -> Selection:
         """One mean per cell, at the place of the first token of the cell."""
@@ -37,11 +38,12 @@ class Pooled(InputPruner):
         device, grid = context.visual.device, context.grid or (1, context.num_visual)
         parts = cells_of(grid, context.num_visual, self.keep_at(context.layer))
         members, labels, anchors, sizes = (on_device(part, device) for part in parts)
-        total = context.visual.new_zeros(len(sizes), context.visual.shape[1], dtype=torch.float32)
-        total.index_add_(0, labels, context.visual.index_select(0, members).float())
+        *batch, _, hidden = context.visual.shape
+        total = context.visual.new_zeros(*batch, len(sizes), hidden, dtype=torch.float32)
+        total.index_add_(-2, labels, context.visual.index_select(len(batch), members).float())
         vectors = (total / sizes[:, None]).to(context.visual.dtype)
-        keep = torch.empty(0, dtype=torch.int64, device=device)
-        return Selection(keep, Groups(members, labels), vectors, anchors)
+        keep = torch.empty(*batch, 0, dtype=torch.int64, device=device)
+        return Selection(keep, Groups(members, labels), vectors, anchors.expand(*batch, -1))
 
 
 @lru_cache(maxsize=64)

@@ -46,6 +46,7 @@ class PyramidDrop(StagedPruner):
 
     name: ClassVar[str] = "pdrop"
     scored_layer = "next"
+    batched = True
 
     @classmethod
     def for_budget(cls, tokens: int, num_layers: int, num_visual: int) -> PyramidDrop:

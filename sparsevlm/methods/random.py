@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from zlib import crc32
 
 from sparsevlm.core.interface import PruningContext, Selection
 from sparsevlm.methods.bases import ControlPruner
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Random(ControlPruner):
     seed: int = 0
 
     name: ClassVar[str] = "random"
+    batched = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -39,7 +43,12 @@ class Random(ControlPruner):
         kept = min(self.keep_at(context.layer), context.num_current)
         if "prompt" not in context.cache:
             context.cache["prompt"] = context.prompt_key()  # reads ids and pixels
-        seed = crc32(f"{self.seed} {context.layer} {context.cache['prompt']}".encode())
-        draw = torch.rand(context.num_current, generator=torch.Generator().manual_seed(seed))
-        keep, _ = select_top(draw, kept, 0)
+
+        def draw(prompt: int) -> Tensor:
+            seed = crc32(f"{self.seed} {context.layer} {prompt}".encode())
+            return torch.rand(context.num_current, generator=torch.Generator().manual_seed(seed))
+
+        prompt = context.cache["prompt"]
+        drawn = torch.stack(list(map(draw, prompt))) if type(prompt) is list else draw(prompt)
+        keep, _ = select_top(drawn, kept, 0)
         return Selection(keep.to(context.visual.device))

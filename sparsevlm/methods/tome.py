@@ -28,20 +28,19 @@ class ToMe(InputPruner):
     """Bipartite soft matching, size-weighted mean. Knows nothing of the question."""
 
     name: ClassVar[str] = "tome"
+    batched = True
 
     def select(self, context: PruningContext) -> Selection:
         """Merge down to the count; tokens that merged with none are kept as they are."""
         import torch
 
+        *batch, count, _ = context.visual.shape
+        everyone = torch.arange(count, device=context.visual.device).expand(*batch, -1)
         remaining = self.keep_at(context.layer)
+        if remaining >= count:
+            return Selection(everyone)
         vectors, sizes, anchors, labels = merge_to(context.visual, remaining)
-        single = sizes == 1
-        if bool(single.all()):
-            return Selection(anchors)
-        rank = torch.cumsum(~single, dim=0) - 1
-        members = (~single)[labels].nonzero().flatten()
-        groups = Groups(members, rank[labels[members]])
-        return Selection(anchors[single], groups, vectors[~single], anchors[~single])
+        return Selection(everyone[..., :0], Groups(everyone, labels, sizes == 1), vectors, anchors)
 
 
 def match(
@@ -52,7 +51,7 @@ def match(
     Parameters
     ----------
     metric
-        ``[n, channels]``; compared by cosine.
+        ``[*batch, n, channels]``; compared by cosine.
     num_merged
         Even tokens to merge, at most half of the tokens that are not protected.
     class_token, distill_token
@@ -67,17 +66,17 @@ def match(
     import math
 
     protected = int(class_token) + int(distill_token)
-    num_merged = min(num_merged, (metric.shape[0] - protected) // 2)
+    num_merged = min(num_merged, (metric.shape[-2] - protected) // 2)
     metric = metric / metric.norm(dim=-1, keepdim=True)
-    similarity = metric[::2] @ metric[1::2].T
+    similarity = metric[..., ::2, :] @ metric[..., 1::2, :].mT
     if class_token:
-        similarity[0] = -math.inf
+        similarity[..., 0, :] = -math.inf
     if distill_token:
-        similarity[:, 0] = -math.inf
+        similarity[..., 0] = -math.inf
     best, partner = similarity.max(dim=-1)
-    order = best.argsort(descending=True, stable=True)
-    source, unmerged = order[:num_merged], order[num_merged:]
-    return unmerged.sort().values * 2, source * 2, partner[source] * 2 + 1
+    order = best.argsort(dim=-1, descending=True, stable=True)
+    source, unmerged = order[..., :num_merged], order[..., num_merged:]
+    return unmerged.sort(dim=-1).values * 2, source * 2, partner.gather(-1, source) * 2 + 1
 
 
 def merge_to(tokens: Tensor, remaining: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -86,25 +85,25 @@ def merge_to(tokens: Tensor, remaining: int) -> tuple[Tensor, Tensor, Tensor, Te
     Parameters
     ----------
     tokens
-        ``[n, hidden]``.
+        ``[*batch, n, hidden]``.
     remaining
         At most n.
 
     Returns
     -------
     vectors, sizes, anchors, labels
-        ``[remaining, hidden]`` size-weighted means; how many tokens are in each; the token whose
-        place it takes, ascending; and for every input token the output row it is in, ``[n]``.
+        ``[*batch, remaining, hidden]`` size-weighted means; how many tokens are in each; the token
+        whose place it takes, ascending; and for every input token the output row it is in,
+        ``[*batch, n]``.
     """
     import torch
 
-    count = tokens.shape[0]
-    vectors, sizes = tokens.float(), torch.ones(count, device=tokens.device)
-    anchors = labels = torch.arange(count, device=tokens.device)
-    while len(vectors) > remaining:
-        _, source, destination = match(vectors, len(vectors) - remaining)
-        vectors, sizes, row, stays = merge_round(vectors, sizes, source, destination)
-        anchors, labels = anchors[stays], row[labels]
+    vectors, sizes = tokens.float(), tokens.new_ones(tokens.shape[:-1], dtype=torch.float32)
+    anchors = labels = torch.arange(tokens.shape[-2], device=tokens.device).expand(sizes.shape)
+    while (count := vectors.shape[-2]) > remaining:
+        _, source, destination = match(vectors, count - remaining)
+        vectors, sizes, row, places = merge_round(vectors, sizes, source, destination)
+        anchors, labels = anchors.gather(-1, places), row.gather(-1, labels)
     return vectors.to(tokens.dtype), sizes, anchors, labels
 
 
@@ -116,25 +115,30 @@ def merge_round(
     Parameters
     ----------
     vectors, sizes
-        ``[n, hidden]`` and ``[n]``: how many tokens are already in each.
+        ``[*batch, n, hidden]`` and ``[*batch, n]``: how many tokens are already in each.
     source, destination
         Which token merges into which.
 
     Returns
     -------
-    vectors, sizes, row, stays
+    vectors, sizes, row, places
         Of the merged tokens, in the order of their destinations; the new row of every token,
-        ``[n]``; and whether a token kept its place, ``[n]`` bool.
+        ``[*batch, n]``; and the tokens that kept their place.
     """
     import torch
 
-    count = len(vectors)
-    into = torch.arange(count, device=vectors.device)
-    into[source] = destination
-    stays = torch.ones(count, dtype=torch.bool, device=vectors.device)
-    stays[source] = False
-    row = (torch.cumsum(stays, dim=0) - 1)[into]
-    total = vectors.new_zeros(count - len(source), vectors.shape[1])
-    total.index_add_(0, row, vectors * sizes[:, None])
-    sizes = sizes.new_zeros(len(total)).index_add_(0, row, sizes)
-    return total / sizes[:, None], sizes, row, stays
+    *batch, count, hidden = vectors.shape
+    left = count - source.shape[-1]
+    everyone = torch.arange(count, device=vectors.device).expand(*batch, -1)
+    into = everyone.scatter(-1, source, destination)
+    moves = torch.zeros_like(sizes, dtype=torch.int64).scatter(-1, source, 1)
+    # The tokens that stay, in their order, without a shape that depends on values.
+    places = moves.argsort(dim=-1, stable=True)[..., :left]
+    row = ((1 - moves).cumsum(dim=-1) - 1).gather(-1, into)
+    # All samples as one, for their sums one by one would be other kernels for each.
+    first = torch.arange(0, row.numel() // count * left, left, device=row.device)
+    flat = (row + first.view(*batch, 1)).flatten()
+    total = vectors.new_zeros(len(first) * left, hidden)
+    total.index_add_(0, flat, (vectors * sizes[..., None]).flatten(0, -2))
+    sizes = sizes.new_zeros(len(total)).index_add_(0, flat, sizes.flatten()).view(*batch, left)
+    return total.view(*batch, left, hidden) / sizes[..., None], sizes, row, places

@@ -20,6 +20,7 @@ class Uniform(ControlPruner):
     """
 
     name: ClassVar[str] = "uniform"
+    batched = True
 
     def select(self, context: PruningContext) -> Selection:
         """Keep the first tokens of a fixed order that spreads over the grid."""
@@ -27,7 +28,7 @@ class Uniform(ControlPruner):
 
         kept = min(self.keep_at(context.layer), context.num_current)
         rank = even_rank(context.grid or (1, context.num_visual), context.num_visual)
-        ranks = on_device(rank, context.visual.device).index_select(0, context.source)
+        ranks = on_device(rank, context.visual.device)[context.source]
         keep, _ = select_top(-ranks.float(), kept, 0)
         return Selection(keep)
 
@@ -91,22 +92,20 @@ def spread_rank(rows: int, columns: int) -> tuple[int, ...]:
         Euclidean; a border counts as a neighbour half a gap away, so that the cells do not pile
         up on the rim.
     """
-    import torch
+    import numpy as np
 
-    row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
-    place = torch.stack([row.flatten(), column.flatten()], dim=1).double()
-    size = torch.tensor([rows, columns]).double()
-    rim = 2 * torch.minimum(place + 0.5, size - place - 0.5).amin(dim=1)
-    gap = rim.square()
+    place = np.argwhere(np.ones((rows, columns))).astype(float)
+    size = np.array([rows, columns], dtype=float)
+    rim = 2 * np.minimum(place + 0.5, size - place - 0.5).min(axis=1)
+    gap = np.square(rim)
     # Squared gaps are whole numbers and many tie: without a mixing order of the ties the cells
     # would fill up from the top.
-    mixing = (torch.arange(len(place)).double() * 0.6180339887498949).frac()
+    mixing = np.arange(len(place)) * 0.6180339887498949 % 1
     middle = (rows // 2) * columns + columns // 2
-    rank = torch.empty(len(place), dtype=torch.int64)
-    next_cell = middle
+    rank, next_cell = [0] * len(place), middle
     for step in range(len(place)):
         rank[next_cell] = step
-        gap = torch.minimum(gap, (place - place[next_cell]).square().sum(dim=1))
+        gap = np.minimum(gap, np.square(place - place[next_cell]).sum(axis=1))
         gap[next_cell] = -2  # taken: below any free cell, mixing included
         next_cell = int((gap + mixing).argmax())
-    return tuple(rank.tolist())
+    return tuple(rank)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 Grid = tuple[int, ...]
@@ -198,6 +200,39 @@ def find_adapter(model: nn.Module, visual_mask: Tensor | tuple[int, int] | None 
 def abilities(decoder: nn.Module) -> frozenset[str]:
     """What `prune` can do with a decoder of `DECODERS`."""
     return _entry(decoder, DECODERS)
+
+
+@torch.no_grad()
+def project(layer: Any, hidden: Tensor, cos: Tensor, sin: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Queries and keys that a decoder layer is about to compute from ``hidden``.
+
+    Parameters
+    ----------
+    layer
+        Decoder layer of the Llama kind (`input_layernorm`, `self_attn.q_proj`, `k_proj`).
+    hidden
+        Its input, ``[batch, tokens, hidden]``.
+    cos, sin
+        Its rotary tables, ``[batch, tokens, head_dim]``.
+
+    Returns
+    -------
+    query, key, scaling
+        ``[batch, heads, tokens, head_dim]``, ``[batch, key_heads, ...]``, and the factor of their
+        products.
+    """
+    attention = layer.self_attn
+    weight = layer.input_layernorm.weight
+    # Without numbers it is kept elsewhere, and accelerate brings it where it is needed.
+    normed = layer.input_layernorm(hidden if weight.is_meta else hidden.to(weight.device))
+    shape = (*hidden.shape[:-1], -1, attention.head_dim)
+    query, key = attention.q_proj(normed).view(shape), attention.k_proj(normed).view(shape)
+    if hasattr(attention, "q_norm"):
+        query, key = attention.q_norm(query), attention.k_norm(key)
+    rotate = sys.modules[type(attention).__module__].apply_rotary_pos_emb
+    cos, sin = cos.to(query.device), sin.to(query.device)
+    query, key = rotate(query.transpose(1, 2), key.transpose(1, 2), cos, sin)
+    return query, key, attention.scaling
 
 
 def unwrap(model: Any) -> Any:

@@ -288,7 +288,7 @@ def _begun(state: Prefill) -> Prefill:
 
 def _left(state: Prefill, traced: bool) -> dict[str, object]:
     """What decode steps and the trace need of a finished prefill."""
-    for sample in state.first:
+    for sample in state.groups:
         sample.cache.clear()
     # Decode steps get tables of their own.
     without: Any = {"cos": None, "sin": None, "arguments": {}}

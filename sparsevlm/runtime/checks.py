@@ -55,6 +55,9 @@ def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model:
             "a stage before layer 0 (layer=-1) has no attention of this layer to look at; "
             'use scored_layer="next" or a later stage'
         )
+    if layers:
+        _check_windows(adapter, model)
+        _check_attention(pruner, adapter.decoder)
     if layers and getattr(pruner, "needs_tower", False) and adapter.tower_lack:
         raise ValueError(
             f"{type(pruner).__name__} looks into a CLIP vision tower with a CLS token, and this "
@@ -62,9 +65,6 @@ def check_pruner(pruner: Pruner, layers: Sequence[int], adapter: Adapter, model:
             "the decoder (divprune, dart, cdpruner-words, sparsevlm), or a LLaVA, Mini-Gemini or "
             "Video-LLaVA with a CLIP tower"
         )
-    if layers:
-        _check_windows(adapter, model)
-        _check_attention(pruner, adapter.decoder)
     if layers and adapter.has_mrope and pruner.positions == "renumbered":
         warnings.warn(
             f'positions="renumbered" gives the visual tokens of a {model} '
@@ -175,22 +175,21 @@ def warn_of_few_words(prefill: Prefill, ids: Tensor | None) -> None:
     ids
         ``[batch, tokens]`` of it, where there are any.
     """
-    for number, (sample, decisions) in enumerate(
-        zip(prefill.first, prefill.decisions, strict=True)
-    ):
+    for sample, decisions in zip(prefill.groups, prefill.decisions, strict=True):
         few = sample.prompt_text <= WORDS_OF_A_TEMPLATE and sample.before > sample.prompt_text
         # Methods without this choice, such as FastV, rate by the last token of any prompt.
         chosen = few and prefill.pruner.to_json().get("text") == "after_image"
         if not chosen or not decisions or decisions[0].selection.raters is None:
             continue
         first = sample.start + sample.before + sample.visual
-        rated = positions_of(decisions[0].selection.raters)
-        named = rated if ids is None else ids[number, [first + place for place in rated]].tolist()
-        warnings.warn(
-            f"only {sample.prompt_text} text tokens follow the image of sample {number}, and the "
-            f"visual tokens were rated by the {'positions' if ids is None else 'token ids'} "
-            f"{named} alone: the words of a chat template? The {sample.before} tokens before the "
-            "image rate nothing (nor do they in the official code). Write the question after the "
-            'image, or let all words rate: make_pruner(..., text="whole_prompt")',
-            stacklevel=2,
-        )
+        for index, row in enumerate(sample.numbers):
+            rated = positions_of(decisions[0].selection.raters, index)
+            named = rated if ids is None else ids[row, [first + place for place in rated]].tolist()
+            warnings.warn(
+                f"only {sample.prompt_text} text tokens follow the image of sample {row}, and the "
+                f"visual tokens were rated by the {'positions' if ids is None else 'token ids'} "
+                f"{named} alone: the words of a chat template? The {sample.before} tokens before "
+                "the image rate nothing (nor do they in the official code). Write the question "
+                'after the image, or let all words rate: make_pruner(..., text="whole_prompt")',
+                stacklevel=2,
+            )

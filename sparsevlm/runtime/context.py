@@ -1,4 +1,4 @@
-"""What a pruner sees of one sample at a stage; what few methods need is computed on demand."""
+"""What a pruner sees at a stage; what few methods need is computed on demand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zlib import crc32
 import torch
 from torch import Tensor
 
-from sparsevlm.core.interface import PruningContext
+from sparsevlm.core.interface import PruningContext, Selection
 from sparsevlm.runtime.adapter import Adapter, abilities
 from sparsevlm.runtime.layout import SampleLayout
 
@@ -51,7 +51,7 @@ class LazyContext(PruningContext):
     def inputs_visual(self) -> Tensor:
         """See `PruningContext`."""
         sample = self._sample
-        return self._inputs()[sample.before : sample.before + sample.num_visual]
+        return self._inputs()[..., sample.before : sample.before + sample.num_visual, :]
 
     @cached_property
     def inputs_text(self) -> Tensor:
@@ -62,7 +62,7 @@ class LazyContext(PruningContext):
     def rotary_visual(self) -> Tables:
         """See `PruningContext`."""
         cos, sin = self._rotary()
-        return cos[self._sample.columns], sin[self._sample.columns]
+        return cos[..., self._sample.columns, :], sin[..., self._sample.columns, :]
 
     @cached_property
     def rotary_text(self) -> Tables:
@@ -72,8 +72,8 @@ class LazyContext(PruningContext):
 
     def _words(self, tokens: Tensor, visual: int) -> Tensor:
         before, first = self._sample.before, self._sample.before + visual
-        after = tokens[first : first + self._sample.prompt_text]
-        return torch.cat([tokens[:before], after]) if self._whole_prompt else after
+        after = tokens[..., first : first + self._sample.prompt_text, :]
+        return torch.cat([tokens[..., :before, :], after], -2) if self._whole_prompt else after
 
 
 def context_of(
@@ -87,14 +87,14 @@ def context_of(
     whole_prompt: bool,
     **known: Any,
 ) -> PruningContext:
-    """Context of one sample.
+    """Context of one sample, or of some with parts of equal sizes.
 
     Parameters
     ----------
     sample
         Its layout.
     hidden
-        Its tokens, ``[tokens, hidden]`` without padding.
+        Its tokens, ``[*batch, tokens, hidden]`` without padding.
     inputs
         Function that returns them at the input of layer 0.
     rotary
@@ -109,11 +109,36 @@ def context_of(
     """
     columns = sample.columns
     return LazyContext(
-        visual=hidden[columns], num_visual=sample.num_visual, cache=sample.cache,
+        visual=hidden[..., columns, :], num_visual=sample.num_visual, cache=sample.cache,
         attention_rows=lambda raters: rows(columns, raters), attention_mean=lambda: mean(columns),
         _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, _whole_prompt=whole_prompt,
         **known,
     )  # fmt: skip
+
+
+def check_selection(sample: SampleLayout, selection: Selection) -> None:
+    """Check that a selection fits the sample, or the samples, it was made for.
+
+    Raises
+    ------
+    ValueError
+        If it keeps nothing, or more than there is, or is not made of indices.
+    """
+    keep, batch = selection.keep, sample.batch
+    if keep.ndim != 1 + len(batch) or keep.dtype != torch.int64 or keep.shape[:-1] != batch:
+        several = f" for each of {batch[0]} samples" if batch else ""
+        raise ValueError(
+            f"Selection.keep must be a one-dimensional int64 tensor of indices{several}"
+        )
+    kept = keep.shape[-1]
+    created = 0 if selection.vectors is None else selection.vectors.shape[-2]
+    if not 1 <= kept + created or kept > sample.visual:
+        raise ValueError(
+            f"Selection keeps {kept} and recycles into {created} of {sample.visual} visual "
+            "tokens; at least one must stay, and no more than there are"
+        )
+    if (selection.vectors is None) != (selection.groups is None):
+        raise ValueError("Selection.groups and Selection.vectors come together or not at all")
 
 
 def prompt_key(

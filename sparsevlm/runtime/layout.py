@@ -1,12 +1,14 @@
 """Where the tokens of every sample lie in a batch, and what a selection does to them. Pure.
 
+Adjacent rows with parts of equal sizes are pruned at once, where the method can: a layout is then
+about all of them, and its tensors have a dimension in front.
+
 A batch row is ``[padding | before the image | visual | text]``. The parts have known sizes (plain
 integers), so a stage with fixed counts needs no host synchronization.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -15,11 +17,14 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.interface import Selection
+from sparsevlm.core.scoring import pick
 
 
 @dataclass(frozen=True, eq=False)
 class SampleLayout:
-    """The current tokens of one sample. Their number is known; which they are is found on demand.
+    """The current tokens of one sample, or of some with parts of equal sizes, ``[*batch]``.
+
+    Their number is known; which they are is found on demand.
 
     Attributes
     ----------
@@ -40,6 +45,8 @@ class SampleLayout:
         What the last stage did; ``None`` before any.
     cache
         See `PruningContext`.
+    rows
+        Of the batch: the number of the sample, or a slice of some.
     """
 
     before: int
@@ -52,6 +59,18 @@ class SampleLayout:
     num_recycled: int = 0
     change: Change | None = None
     cache: dict = field(default_factory=dict)
+    rows: int | slice = 0
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """Leading dimensions: none for one sample."""
+        return () if isinstance(self.rows, int) else (self.rows.stop - self.rows.start,)
+
+    @property
+    def numbers(self) -> range:
+        """Of its rows in the batch."""
+        one = isinstance(self.rows, int)
+        return range(self.rows, self.rows + 1) if one else range(self.rows.start, self.rows.stop)
 
     @property
     def tokens(self) -> int:
@@ -65,28 +84,47 @@ class SampleLayout:
 
     @cached_property
     def source(self) -> Tensor:
-        """``[visual]`` original index, or ``num_visual + j`` for the j-th recycled token."""
+        """``[*batch, visual]`` original index, or ``num_visual + j`` for the j-th recycled one."""
         if self.change is None:
-            return torch.arange(self.visual, device=self.device)
-        previous, keep, created, _, order = self.change
+            return self._counted(0, self.visual)
+        previous, keep, _, _, order, _ = self.change
+        source = torch.cat([previous.source.gather(-1, keep), self.created], dim=-1)
+        return source if order is None else source.gather(-1, order)
+
+    @cached_property
+    def created(self) -> Tensor:
+        """``[*batch, created]``: who the vectors of the last stage are, see `source`."""
+        assert self.change is not None
+        previous, _, created, anchors, _, alone = self.change
         first = previous.num_visual + previous.num_recycled
-        recycled = torch.arange(first, first + created, device=keep.device)
-        source = torch.cat([previous.source[keep], recycled])
-        return source if order is None else source[order]
+        if alone is None or anchors is None:
+            return self._counted(first, created)
+        merged = first + (~alone).cumsum(dim=-1) - 1
+        return torch.where(alone, previous.source.gather(-1, anchors), merged)
 
     @cached_property
     def slots(self) -> Tensor:
-        """``[tokens]`` index in the row at layer 0; -1 for a recycled token without an anchor."""
+        """``[*batch, tokens]`` index in the row at layer 0; -1: recycled and without an anchor."""
         if self.change is None:
-            return torch.arange(self.start, self.start + self.tokens, device=self.device)
-        previous, keep, created, anchors, order = self.change
-        before = previous.slots[previous.columns]
+            return self._counted(self.start, self.tokens)
+        previous, keep, created, anchors, order, _ = self.change
+        slots = previous.slots[..., None]
+        before = slots[..., previous.columns, :]
         if anchors is None:
-            places = torch.cat([before[keep], keep.new_full((created,), -1)])
+            middle = [pick(before, keep), keep.new_full((*self.batch, created, 1), -1)]
         else:
-            places = before[torch.cat([keep, anchors])]
-        places = [places if order is None else places[order]]
-        return _between(previous, previous.slots, places)
+            middle = [pick(before, torch.cat([keep, anchors], dim=-1))]
+        if order is not None:
+            middle = [pick(torch.cat(middle, dim=-2), order)]
+        return _between(previous, slots, middle)[..., 0]
+
+    def _counted(self, first: int, count: int) -> Tensor:
+        numbers = torch.arange(first, first + count, device=self.device)
+        return numbers.expand(*self.batch, -1)
+
+    def stacked(self, tokens: Tensor) -> Tensor:
+        """What is about these rows with a dimension for them, also where it is one."""
+        return tokens if self.batch else tokens[None]
 
 
 class Change(NamedTuple):
@@ -97,13 +135,15 @@ class Change(NamedTuple):
     previous
         The sample before.
     keep
-        ``[num_kept]`` indices of the visual tokens that stay.
+        ``[*batch, num_kept]`` indices of the visual tokens that stay.
     created
         Number of recycled tokens.
     anchors
-        ``[created]``, where they have places; ``None``: they follow the kept tokens.
+        ``[*batch, created]``, where they have places; ``None``: they follow the kept tokens.
     order
         How kept and recycled tokens are sorted; ``None``: the recycled ones come last.
+    alone
+        See `Groups`.
     """
 
     previous: SampleLayout
@@ -111,6 +151,7 @@ class Change(NamedTuple):
     created: int
     anchors: Tensor | None
     order: Tensor | None
+    alone: Tensor | None = None
 
 
 def locate(
@@ -185,7 +226,9 @@ def _samples(
             )
         before = first - start if count else 0
         prompt_text = prompt_length - last - 1 if count else text
-        samples.append(SampleLayout(before, count, text, prompt_text, count, start, device))
+        samples.append(
+            SampleLayout(before, count, text, prompt_text, count, start, device, rows=row)
+        )
     return tuple(samples)
 
 
@@ -206,14 +249,14 @@ def _extents(visual: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
 def apply(
     sample: SampleLayout, hidden: Tensor, selection: Selection
 ) -> tuple[SampleLayout, Tensor]:
-    """Carry out a selection on one sample.
+    """Carry out a selection on one sample, or on some at once.
 
     Parameters
     ----------
     sample
         Where its tokens are.
     hidden
-        ``[tokens, hidden]`` without padding.
+        ``[*batch, tokens, hidden]`` without padding.
     selection
         The decision.
 
@@ -222,54 +265,25 @@ def apply(
     sample, hidden
         The same, after it.
     """
-    keep, vectors, anchors = selection.keep, selection.vectors, selection.anchors
-    middle = [hidden[sample.columns].index_select(0, keep)]
-    if vectors is not None and len(vectors):
+    keep, groups, anchors = selection.keep, selection.groups, selection.anchors
+    vectors = selection.vectors
+    created = 0 if vectors is None else vectors.shape[-2]
+    middle = [pick(hidden[..., sample.columns, :], keep)]
+    if vectors is not None and created:
         middle.append(vectors)
     order = selection.order
     if anchors is not None:
-        order = torch.cat([keep, anchors]).argsort(stable=True)
+        order = torch.cat([keep, anchors], dim=-1).argsort(dim=-1, stable=True)
     if order is not None:
-        middle = [torch.cat(middle)[order]]
-    created = sum(map(len, middle)) - len(keep)
+        middle = [pick(torch.cat(middle, dim=-2), order)]
     after = replace(
-        sample, visual=len(keep) + created, num_recycled=sample.num_recycled + created,
-        change=Change(sample, keep, created, anchors, order),
+        sample, visual=keep.shape[-1] + created, num_recycled=sample.num_recycled + created,
+        change=Change(sample, keep, created, anchors, order, groups and groups.alone),
     )  # fmt: skip
     return after, _between(sample, hidden, middle)
 
 
 def _between(sample: SampleLayout, rows: Tensor, middle: list[Tensor]) -> Tensor:
     """The rows of a sample with others in place of the visual ones, by a single copy."""
-    return torch.cat([rows[: sample.before], *middle, rows[sample.columns.stop :]])
-
-
-def check_selection(sample: SampleLayout, selection: Selection) -> None:
-    """Check that a selection fits the sample it was made for.
-
-    Raises
-    ------
-    ValueError
-        If it keeps nothing, or more than there is, or is not made of indices.
-    """
-    created = 0 if selection.vectors is None else len(selection.vectors)
-    if selection.keep.ndim != 1 or selection.keep.dtype != torch.int64:
-        raise ValueError("Selection.keep must be a one-dimensional int64 tensor of indices")
-    if not 1 <= len(selection.keep) + created or len(selection.keep) > sample.visual:
-        raise ValueError(
-            f"Selection keeps {len(selection.keep)} and recycles into {created} of "
-            f"{sample.visual} visual tokens; at least one must stay, and no more than there are"
-        )
-    if (selection.vectors is None) != (selection.groups is None):
-        raise ValueError("Selection.groups and Selection.vectors come together or not at all")
-
-
-def pad_left(rows: Sequence[Tensor]) -> Tensor:
-    """Stack ``[tokens, ...]`` rows of different lengths, zeros on the left."""
-    length = max(len(row) for row in rows)
-    if all(len(row) == length for row in rows):
-        return rows[0].unsqueeze(0) if len(rows) == 1 else torch.stack(tuple(rows))
-    padded = rows[0].new_zeros(len(rows), length, *rows[0].shape[1:])
-    for number, row in enumerate(rows):
-        padded[number, length - len(row) :] = row
-    return padded
+    before, after = rows[..., : sample.before, :], rows[..., sample.columns.stop :, :]
+    return torch.cat([before, *middle, after], dim=-2)

@@ -12,9 +12,16 @@ from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Adapter, Grid
 from sparsevlm.runtime.attention import QueriesKeys
-from sparsevlm.runtime.context import Looks, Sights, context_of
+from sparsevlm.runtime.context import Looks, Sights, check_selection, context_of
 from sparsevlm.runtime.layout import SampleLayout
-from sparsevlm.runtime.segments import LayerSegment, Positions, causal_mask, real_tokens
+from sparsevlm.runtime.segments import (
+    LayerSegment,
+    Positions,
+    causal_mask,
+    pad_left,
+    real_tokens,
+    together,
+)
 from sparsevlm.runtime.trace import Decision, SampleTrace, sample_trace
 
 
@@ -50,7 +57,9 @@ class Prefill:
         static: bool = False,
     ) -> None:
         self.pruner, self.adapter, self.decoder = pruner, adapter, adapter.decoder
-        self.first, self.samples = samples, samples
+        # By row, and then by what is decided at once.
+        self.first, at_once = samples, getattr(pruner, "batched", False)
+        self.groups = self.samples = together(samples, grids) if at_once else samples
         self.grids, self.static = grids, static
         self.prompt_key: Any = prompt_key
         self.looks: Any = Looks()  # the session knows better
@@ -65,9 +74,9 @@ class Prefill:
         self.inputs: Any = None  # of layer 0, while the prefill runs
         self.segments: list[LayerSegment] = []
         self.segment_of: dict[int, int] = {}
-        self.decisions: list[list[Decision]] = [[] for _ in samples]
+        self.decisions: list[list[Decision]] = [[] for _ in self.groups]
         self.attention: dict[int, QueriesKeys] = {}
-        self.masks: list[dict] = [{} for _ in samples]
+        self.masks: list[dict] = [{} for _ in self.groups]
 
     def start(self, hidden: Tensor, arguments: dict, positions: Tensor | None) -> None:
         """Note the input of layer 0: embeddings, rotary tables and the decoder's position ids."""
@@ -76,7 +85,7 @@ class Prefill:
         self.inputs = hidden = hidden.to(self.home)
         self.is_masked = arguments.get("attention_mask") is not None
         cos, sin = (table.to(self.home) for table in arguments["position_embeddings"])
-        self.positions = Positions(self.adapter, self.first, hidden, positions, (cos, sin))
+        self.positions = Positions(self.adapter, self.groups, hidden, positions, (cos, sin))
         self.segments.append(LayerSegment(hidden.shape[1], self.mask, cos, sin))
 
     def keep_attention(self, layer: int, found: QueriesKeys) -> None:
@@ -89,33 +98,36 @@ class Prefill:
         found, hidden = self.attention.pop(layer, None), hidden.to(self.home)
         rows, samples = [], []
         for number, sample in enumerate(self.samples):
-            row = hidden[number, hidden.shape[1] - sample.tokens :]
+            row = hidden[sample.rows, hidden.shape[1] - sample.tokens :]
             if sample.visual:
                 selection = self._select(number, sample, row, layer, found)
                 sample_after, row_after = sample, row
-                if len(selection.keep) < sample.visual or selection.vectors is not None:
+                if selection.keep.shape[-1] < sample.visual or selection.vectors is not None:
                     sample_after, row_after = layout.apply(sample, row, selection)
                 self.decisions[number].append(
                     Decision(layer, sample, sample_after, selection.without_vectors())
                 )
                 sample, row = sample_after, row_after
             samples.append(sample)
-            rows.append(row)
+            rows.append(sample.stacked(row))
         if all(new is old for new, old in zip(samples, self.samples, strict=True)):
             return hidden
-        self.samples = tuple(samples)
-        hidden = layout.pad_left(rows)
+        self.samples, hidden = tuple(samples), pad_left(rows)
         self.segments.append(self._segment(hidden))
         return hidden
 
     def _select(
         self, number: int, sample: SampleLayout, row: Tensor, layer: int, found: QueriesKeys | None
     ) -> Selection:
-        segment = self.segments[-1]
+        segment, rows = self.segments[-1], sample.rows
         start = segment.length - sample.tokens
 
         def inputs() -> Tensor:
-            return self.inputs[number, self.inputs.shape[1] - self.first[number].tokens :]
+            return self.inputs[rows, self.inputs.shape[1] - self.groups[number].tokens :]
+
+        def prompt_key() -> Any:
+            keys = list(map(self.prompt_key, sample.numbers, sample.stacked(inputs())))
+            return keys if sample.batch else keys[0]
 
         def announced() -> QueriesKeys:
             if found is None:
@@ -127,25 +139,19 @@ class Prefill:
 
         whole = self.pruner.text == "whole_prompt"
         prompt = sample.columns.stop + sample.prompt_text
+        looked = self.looks, rows, sample, self.decoder, announced, segment
         context = context_of(
-            sample,
-            row,
-            inputs,
-            layer=layer,
-            num_layers=len(self.decoder.layers),
-            grid=self.grids[number],
+            sample, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
+            grid=self.grids[sample.numbers[0]], static=self.static, whole_prompt=whole,
             rows=lambda columns, raters: announced().rows(
-                number, start, columns, raters, self.masks[number], prompt if whole else None
+                rows, start, columns, raters, self.masks[number], prompt if whole else None
             ),
-            mean=lambda columns: announced().mean(number, start, columns, prompt),
-            whole_prompt=whole,
-            rotary=lambda: segment.tables_of(number, start),
-            prompt_key=lambda: self.prompt_key(number, inputs()),
-            seen=Sights(self.looks, number, sample, self.decoder, announced, segment),
-            static=self.static,
-        )
+            mean=lambda columns: announced().mean(rows, start, columns, prompt),
+            rotary=lambda: segment.tables_of(rows, start), prompt_key=prompt_key,
+            seen=None if sample.batch else Sights(*looked),
+        )  # fmt: skip
         selection = self._decide(context)
-        layout.check_selection(sample, selection)
+        check_selection(sample, selection)
         return selection
 
     @phase("scoring")
@@ -207,7 +213,7 @@ class Prefill:
                 "this cache is incomplete: a call that filled it was interrupted. Run the prompt "
                 "again with a new cache"
             )
-        rows, expected = cache.layers[0].keys.shape[0], len(self.samples)
+        rows, expected = cache.layers[0].keys.shape[0], len(self.first)
         if rows != expected:
             raise ValueError(
                 f"this cache was filled with {expected} rows and has {rows} now; give prune() the "
@@ -272,7 +278,7 @@ class Prefill:
             now, hidden = segment.of(rows), hidden.to(self.home)
             cached = arguments["past_key_values"].get_seq_length(layer)
             new = cached - segment.length + hidden.shape[1]
-            mask = now.continued_mask(new, attention_mask, len(self.samples), hidden.device)
+            mask = now.continued_mask(new, attention_mask, len(self.first), hidden.device)
             mask = causal_mask(self.decoder, mask, hidden, arguments, layer)
             cos, sin = arguments["position_embeddings"]
             if now.next_position is not None:
@@ -284,9 +290,11 @@ class Prefill:
 
     def trace(self) -> list[SampleTrace]:
         """Turn the decisions into plain numbers."""
-        layers, counted = len(self.decoder.layers), self.pruner.counted_layer
-        rows = zip(self.first, self.samples, self.decisions, self.grids, strict=True)
         return [
-            sample_trace(*one, grid=grid, num_layers=layers, counted_layer=counted)
-            for *one, grid in rows
-        ]
+            sample_trace(
+                last, index, decisions, num_layers=len(self.decoder.layers),
+                grid=self.grids[row], counted_layer=self.pruner.counted_layer,
+            )
+            for last, decisions in zip(self.samples, self.decisions, strict=True)
+            for index, row in enumerate(last.numbers)
+        ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,7 +14,7 @@ from transformers.masking_utils import create_causal_mask
 
 from sparsevlm.core.interface import phase
 from sparsevlm.runtime.adapter import Adapter
-from sparsevlm.runtime.layout import SampleLayout, pad_left
+from sparsevlm.runtime.layout import SampleLayout
 
 
 @dataclass
@@ -42,10 +43,13 @@ class LayerSegment:
     next_position: Tensor | int | None = None
     arguments: dict = field(default_factory=dict)
 
-    def tables_of(self, row: int, start: int) -> tuple[Tensor, Tensor]:
-        """Cosines and sines of one row from its first real token on, ``[tokens, head_dim]``."""
-        row = row if len(self.cos) > 1 else 0
-        return self.cos[row, start:], self.sin[row, start:]
+    def tables_of(self, rows: int | slice, start: int) -> tuple[Tensor, Tensor]:
+        """Cosines and sines of rows from their first real token on, ``[*batch, tokens, head_dim]``.
+
+        Without the dimension of the batch where all rows have the same.
+        """
+        rows = rows if len(self.cos) > 1 else 0
+        return self.cos[rows, start:], self.sin[rows, start:]
 
     def of(self, rows: Tensor | None) -> LayerSegment:
         """The same with ``[batch]`` rows of its own in another order; ``None``: as they are."""
@@ -140,9 +144,9 @@ class Positions:
         shortened
             Whether layer 0 lost tokens: the model counts positions by its cache, and then too few.
         """
-        slots = pad_left([sample.slots for sample in samples])
+        slots = pad_left([sample.stacked(sample.slots) for sample in samples])
         cos, sin = (_gather(table, slots) for table in self.tables)
-        last = self.rows[:, -1:].expand(len(samples), -1)
+        last = self.rows[:, -1:].expand(len(hidden), -1)
         return LayerSegment(hidden.shape[1], mask, cos, sin, last + 1 if shortened else None)
 
     def renumbered(
@@ -155,15 +159,17 @@ class Positions:
             cos, sin = (table[:, :length] for table in self.tables)
             return LayerSegment(length, mask, cos, sin, length)
         offsets = [torch.arange(sample.tokens, device=device) for sample in samples]
-        positions = pad_left(offsets) + self._firsts()[:, None]
+        sizes = [(sample.batch or (1,))[0] for sample in samples]
+        offsets = [one.expand(size, -1) for one, size in zip(offsets, sizes, strict=True)]
+        positions = pad_left(offsets) + self._firsts(len(hidden))
         cos, sin = self.adapter.rotary(hidden, positions)
         return LayerSegment(length, mask, cos, sin, positions[:, -1:] + 1)
 
-    def _firsts(self) -> Tensor:
-        """``[batch]`` position of the first real token of every row."""
-        rows = self.rows.expand(len(self.first), -1)
-        starts = [rows.shape[1] - sample.tokens for sample in self.first]
-        return torch.stack([row[start] for row, start in zip(rows, starts, strict=True)])
+    def _firsts(self, count: int) -> Tensor:
+        """``[count, 1]`` position of the first real token of every row."""
+        rows = self.rows.expand(count, -1)
+        found = [rows[one.rows, rows.shape[1] - one.tokens, None] for one in self.first]
+        return pad_left([one.stacked(place) for one, place in zip(self.first, found, strict=True)])
 
     def _follow_from_position(self) -> bool:
         """Whether a token's angles follow from its position alone, whatever the length."""
@@ -171,11 +177,49 @@ class Positions:
         return kind == "default" and not self.adapter.has_mrope
 
 
+def together(samples: Sequence[SampleLayout], grids: Sequence[object]) -> tuple[SampleLayout, ...]:
+    """Adjacent samples at their beginning that have parts of equal sizes and grids as one layout.
+
+    Parameters
+    ----------
+    samples
+        From `locate`.
+    grids
+        Shape of the visual tokens of each.
+    """
+
+    def sizes(row: int) -> tuple:
+        one = samples[row]
+        return one.before, one.visual, one.text, one.prompt_text, grids[row]
+
+    groups = []
+    for _, found in itertools.groupby(range(len(samples)), sizes):
+        first, *more = found
+        rows = slice(first, first + 1 + len(more)) if more else first
+        groups.append(replace(samples[first], rows=rows, cache={}))
+    return tuple(groups)
+
+
+def pad_left(parts: Sequence[Tensor]) -> Tensor:
+    """Put ``[rows, tokens, ...]`` of different lengths below each other, zeros on the left."""
+    if len(parts) == 1:
+        return parts[0]
+    length, count = max(part.shape[1] for part in parts), sum(map(len, parts))
+    if all(part.shape[1] == length for part in parts):
+        return torch.cat(tuple(parts))
+    padded, first = parts[0].new_zeros(count, length, *parts[0].shape[2:]), 0
+    for part in parts:
+        padded[first : first + len(part), length - part.shape[1] :] = part
+        first += len(part)
+    return padded
+
+
 def real_tokens(samples: Sequence[SampleLayout], length: int, device: torch.device) -> Tensor:
     """Mask ``[batch, length]`` of left-padded rows, True for real tokens."""
     index = torch.arange(length, device=device)
     # Number by number: a tensor made of a list would make the host wait for the device.
-    return torch.stack([index >= length - sample.tokens for sample in samples])
+    rows = [(index >= length - one.tokens).expand(*one.batch, -1) for one in samples]
+    return pad_left([one.stacked(row) for one, row in zip(samples, rows, strict=True)])
 
 
 @phase("cut")

@@ -14,8 +14,8 @@ from torch.nn import functional
 
 from sparsevlm.core.interface import Pruner, phase
 from sparsevlm.runtime import layout
-from sparsevlm.runtime.adapter import find_adapter, unwrap
-from sparsevlm.runtime.attention import QueriesKeys, project, watch_attention
+from sparsevlm.runtime.adapter import find_adapter, project, unwrap
+from sparsevlm.runtime.attention import QueriesKeys, watch_attention
 from sparsevlm.runtime.checks import check_cache, check_pruner, check_static, warn_of_few_words
 from sparsevlm.runtime.context import Looks, prompt_key
 from sparsevlm.runtime.generation import Generation, arguments_of
@@ -282,7 +282,7 @@ class PruningSession:
             if self.pruner.needs_attention and self.pruner.scored_layer == "next":
                 segment = state.segments[-1]
                 found = project(module, hidden, segment.cos, segment.sin)
-                state.keep_attention(index - 1, found)
+                state.keep_attention(index - 1, QueriesKeys(*found))
             hidden = state.prune(index - 1, hidden)
         return (hidden, *rest), state.enter(index, hidden, kwargs)
 

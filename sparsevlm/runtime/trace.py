@@ -191,7 +191,7 @@ def _mean(per_sample: list[list[int]]) -> float:
 
 @dataclass(frozen=True)
 class Decision:
-    """What was selected for one sample at one stage: tensors, read when the trace is asked for."""
+    """What was selected at one stage, for one sample or some at once: tensors, read on demand."""
 
     layer: int
     before: SampleLayout
@@ -200,8 +200,8 @@ class Decision:
 
 
 def sample_trace(
-    first: SampleLayout,
     last: SampleLayout,
+    index: int,
     decisions: Sequence[Decision],
     *,
     num_layers: int,
@@ -212,8 +212,10 @@ def sample_trace(
 
     Parameters
     ----------
-    first, last
-        Its layout before the first and after the last stage.
+    last
+        Its layout after the last stage, or that of the samples it was decided for with.
+    index
+        Which of these it is.
     decisions
         Its own, in order.
     num_layers, counted_layer
@@ -221,38 +223,44 @@ def sample_trace(
     grid
         Shape of its visual tokens, where known.
     """
-    members = {index: [index] for index in range(first.num_visual)}
-    stages = [_stage_trace(decision, members) for decision in decisions]
+    members = {token: [token] for token in range(last.num_visual)}
+    stages = [_stage_trace(decision, index, members) for decision in decisions]
     left = {decision.layer: decision.after.visual for decision in decisions}
-    current, tokens_in, tokens_out = first.num_visual, [], []
+    current, tokens_in, tokens_out = last.num_visual, [], []
     for layer in range(-1, num_layers):
         entering, current = current, left.get(layer, current)
         if layer >= 0:
             tokens_in.append(entering)
             tokens_out.append(current if counted_layer == "this" else entering)
-    return SampleTrace(first.num_visual, grid, stages, tokens_in, tokens_out, last.slots.tolist())
+    slots = _numbers(last.slots, index)
+    return SampleTrace(last.num_visual, grid, stages, tokens_in, tokens_out, slots)
 
 
-def positions_of(raters: Tensor | None) -> list[int]:
-    """Positions that rated, from `Selection.raters`."""
-    if raters is None:
+def positions_of(raters: Tensor | None, index: int) -> list[int]:
+    """Positions that rated, from `Selection.raters`, in one of the samples decided for at once."""
+    return [place for place in _numbers(raters, index) if place >= 0]
+
+
+def _numbers(values: Tensor | None, index: int) -> list:
+    """Those of one sample; without a dimension for the samples they are those of each."""
+    if values is None:
         return []
-    return (raters.nonzero().flatten() if str(raters.dtype) == "torch.bool" else raters).tolist()
+    return (values[index] if values.ndim > 1 else values).tolist()
 
 
-def _stage_trace(decision: Decision, members: dict[int, list[int]]) -> StageTrace:
+def _stage_trace(decision: Decision, index: int, members: dict[int, list[int]]) -> StageTrace:
     selection, before = decision.selection, decision.before
-    source = before.source.tolist()
+    source = _numbers(before.source, index)
     if selection.groups is not None:
-        merged = zip(
-            selection.groups.members.tolist(), selection.groups.labels.tolist(), strict=True
-        )
+        parts = selection.groups.members, selection.groups.labels
+        merged = zip(*(_numbers(part, index) for part in parts), strict=True)
+        created = _numbers(decision.after.created, index)
         for member, label in merged:
-            identity = before.num_visual + before.num_recycled + label
-            members.setdefault(identity, []).extend(members[source[member]])
-    after = decision.after.source.tolist()
+            if created[label] != source[member]:  # not alone
+                members.setdefault(created[label], []).extend(members[source[member]])
+    after = _numbers(decision.after.source, index)
     recycled = [identity for identity in after if identity >= before.num_visual]
-    scores = [] if selection.scores is None else selection.scores.tolist()
+    scores = _numbers(selection.scores, index)
     return StageTrace(
         layer=decision.layer,
         kept=sorted(identity for identity in after if identity < before.num_visual),
@@ -260,6 +268,6 @@ def _stage_trace(decision: Decision, members: dict[int, list[int]]) -> StageTrac
         group_ids=recycled,
         scores=[float(f"{value:.6g}") for value in scores],
         score_ids=source if scores else [],
-        raters=positions_of(selection.raters),
+        raters=positions_of(selection.raters, index),
         num_left=len(after),
     )

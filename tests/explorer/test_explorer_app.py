@@ -148,8 +148,10 @@ def test_methods_and_variants(controls, explorer):
     controls.method.value = "dense"
     assert own(controls)["title"] == "Dense" and controls.tokens.disabled
     offered = {value for _, value in controls.method.options} | set(VARIANTS.values())
-    # Ablations and the pooled grid belong to the tables; nobody needs them at hand here.
+    # Ablations and the pooled grid belong to the tables; nobody needs them at hand here. CDPruner
+    # needs a CLIP of its own.
     apart = {"pooled", "sparsevlm-all-tokens", "sparsevlm-no-recycling", "sparsevlm-not-refilled"}
+    apart |= {"cdpruner"}
     assert offered == set(sv.METHODS) - apart and set(METHOD_STYLE) == set(sv.METHODS)
 
 

@@ -35,8 +35,8 @@ def write_answers(records: Iterable[Record], path: Path = SHIPPED) -> None:
         lines.append((place, canonical_json(fields)))
     # Runs of the same questions lie side by side, which is what compresses them.
     text = "".join(f"{line}\n" for _, line in sorted(lines))
-    with replacing(path) as new:
-        new.write_bytes(lzma.compress(text.encode(), preset=9))
+    with replacing(path) as new, lzma.open(new, "wb", preset=9) as file:
+        file.write(text.encode())
 
 
 def read_answers(path: Path = SHIPPED) -> Iterator[Record]:

@@ -13,13 +13,14 @@ from sparsevlm.analysis.report import templates
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims.claim import ClaimReport, ClaimResult, Entry
+from sparsevlm.paper.extras import methods as independent
 from sparsevlm.paper.notebooks import known_notebooks
 
 TEMPLATES = Path(__file__).with_name("templates")
 NONE = "–"
 _TEXTS = yaml.safe_load((TEMPLATES / "texts.yaml").read_text(encoding="utf-8"))
 TITLES, MEANING = _TEXTS["titles"], _TEXTS["meanings"]
-HEAD = ["claim", "the paper says", "expected", "own numbers, formula", "miniature",
+HEAD = ["claim", "the paper says", "expected", "own numbers, formula, others", "miniature",
         "A100", "verdict", "falsified by"]  # fmt: skip
 
 
@@ -43,13 +44,19 @@ def expected(entry: Entry) -> str:
 
 
 def obtained(entry: Entry) -> str:
-    """Return what the paper's own numbers and our formulas give."""
+    """Return what the paper's own numbers, our formulas and papers that ran all methods give."""
     parts = []
     if entry.paper.verdict:
         slip = f", {claims.SLIP}" if entry.paper.verdict == claims.SLIP else ""
         parts.append(f"own numbers {number(entry.paper.value, entry.claim.expected)}{slip}")
     if entry.analytic.verdict:
         parts.append(f"formula {number(entry.analytic.value, entry.claim.expected)}")
+    table, *setting, measure = entry.claim.id.split(".")
+    if (table, measure) == ("table-1", "relative-accuracy-percent"):
+        method, tokens = setting
+        found = independent.values(method, int(tokens))
+        alike = found[found.origin == independent.ONE_ENVIRONMENT]
+        parts += [f"{one.relative:.1f} in {one.source}" for one in alike.itertuples()]
     return "; ".join(parts) or NONE
 
 

@@ -201,6 +201,42 @@ def parts(record: dict) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def first_tokens(shape: str, folder: Path = RECORDS) -> pd.DataFrame:
+    """Time to the first token of a full-size model on a GPU, beside the latency of Table 1.
+
+    Parameters
+    ----------
+    shape : str
+        Name in `speed.shapes.SHAPES`; the record must be of batch 1 and not scaled.
+    folder : Path
+        Holds the records; `workflow/gpu.sh` writes them.
+
+    Returns
+    -------
+    DataFrame
+        One row per method and budget: device, milliseconds, over the dense model's, and the
+        paper's two. Without rows where no GPU was measured.
+    """
+    printed = published.by_setting("table1") if shape == "llava-1.5-7b" else {}
+    rows = []
+    for record in having(load(folder), "answers").values():
+        seconds = record["answers"].get("seconds")  # of a GPU only
+        if seconds is None or record["shape"]["name"] != shape or record["batch"] != 1:
+            continue
+        for job, of in sorted(seconds.items(), key=_by_budget):
+            method, _, tokens = job.partition(" ")
+            paper = printed.get((method, int(tokens) if tokens else None), {}).get("latency_ms")
+            dense = printed.get(("dense", None), {}).get("latency_ms")
+            rows.append({
+                "device": f"{record['provenance']['device']}, {record['attention']}",
+                "method": method, "tokens": int(tokens) if tokens else None,
+                "ms": 1000 * of["ttft"]["median"],
+                "/ dense": record["answers"]["to_dense"][job]["ttft"],
+                "paper ms": paper, "paper / dense": paper / dense if paper else None,
+            })  # fmt: skip
+    return pd.DataFrame(rows)
+
+
 def _by_budget(job: tuple[str, dict]) -> tuple[bool, int]:
     """The dense model first, then from the largest budget to the smallest."""
     name = job[0]

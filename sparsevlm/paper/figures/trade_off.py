@@ -7,6 +7,7 @@ small model on a CPU says nothing of a GPU's.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -21,6 +22,7 @@ from sparsevlm.analysis.tables import ends, grid, interval
 from sparsevlm.analysis.words import count_signs
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.studies import studies_of
+from sparsevlm.paper.extras.efficiency import first_tokens
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -167,12 +169,26 @@ class TradeOff:
             self._draw_panel(axes, results, name)
         if self.has_latency:
             _draw_latency(row[-1], self.latencies())
+            self._draw_own_latency(row[-1], results, names)
         drawing.y_label(row, "% of the dense score")
         judged = results.judging.of(names[0])
         by = f", judged by {judged.model}" if judged else ""
         title = drawing.measured_title(results.profile) + by
         drawing.legend_above(fig, [row[0]], 4, title)
         return fig
+
+    def _draw_own_latency(self, axes: Axes, results: Results, names: Sequence[str]) -> None:
+        """Add what a GPU took, where the answers are of the model that was timed."""
+        found = first_tokens("llava-1.5-7b")
+        if found.empty or not results.profile.model.endswith("llava-1.5-7b-hf"):
+            return
+        for row in found[found.method == OURS].itertuples():
+            setting = OURS, int(row.tokens)
+            if setting in settings(results):
+                percent = fmean(results.get("percent", setting, name).value for name in names)
+                axes.plot(row.ms, percent, linestyle="none", **drawing.line_style(OURS))
+        axes.set_title("mean: hollow as published,\n" + found.device.iloc[0], size=6)
+        axes.set_xlabel("latency (ms)")
 
     def _draw_panel(self, axes: Axes, results: Results, name: str) -> None:
         budgets = sorted(results.profile.budgets)

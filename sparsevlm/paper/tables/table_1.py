@@ -14,6 +14,7 @@ from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import OURS, Results
 from sparsevlm.analysis.words import label
+from sparsevlm.paper.extras.efficiency import first_tokens
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -72,7 +73,15 @@ def ranking(results: Results, heading: str = "Does the ranking hold?") -> Sectio
 def page(results: Results) -> list[Section]:
     """Return what is measured, what is published, and the comparison."""
     published_table = tables.as_text(tables.published(results), {"TFLOPs": 2})
-    return [measured(results), Section(PAPER_TITLE, published_table), ranking(results)]
+    sections = [measured(results), Section(PAPER_TITLE, published_table), ranking(results)]
+    latency = first_tokens("llava-1.5-7b")
+    if not latency.empty:
+        sections.append(Section(
+            "Time to the first token, LLaVA-1.5-7B at full size with random weights",
+            tables.as_text(latency, {"ms": 1, "/ dense": 2, "paper ms": 1, "paper / dense": 2}),
+            "One prompt at a time, pixels to first token; the paper's latency is that of an A100.",
+        ))  # fmt: skip
+    return sections
 
 
 def figure(results: Results) -> Figure:
