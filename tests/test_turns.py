@@ -18,7 +18,7 @@ from sparsevlm.evaluation.shared_prefix import SharedPrefix
 from sparsevlm.explorer.adjust import AdjustedPruner
 from sparsevlm.runtime.capture import capture
 
-NAMES = ("llava", "qwen2-vl", "video-llava")
+NAMES = ("llava", "qwen2-vl", "video-llava", "llava-next")
 families = pytest.mark.parametrize("family", [FAMILIES[name] for name in NAMES], ids=NAMES)
 methods = pytest.mark.parametrize("method", ["sparsevlm", "fastv", "pdrop"])
 SECOND = torch.tensor([[21, 22, 23, 24, 25]])

@@ -58,8 +58,8 @@ def test_an_image_that_was_encoded_before_another():
 
 # Pictures of two sizes, where the model takes those; of Video-LLaVA two images, and two videos.
 TWO = {
-    "llava": (0, 0), "mini-gemini": (0, 0), "qwen2-vl": (0, 1), "qwen2.5-vl": (0, 1),
-    "video-llava": (1, 1), "video-llava ": (0, 0),
+    "llava": (0, 0), "llava-next": (0, 1), "mini-gemini": (0, 0), "qwen2-vl": (0, 1),
+    "qwen2.5-vl": (0, 1), "video-llava": (1, 1), "video-llava ": (0, 0),
 }  # fmt: skip
 SEVERAL = [
     (name, apart, how)
