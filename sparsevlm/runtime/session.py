@@ -118,7 +118,7 @@ class PruningSession:
         self.open = False
         clean(self.touched, self)
         self.touched = set()
-        self.generation = self.current = None
+        self.generation = self.current = self.mark = None
         if SESSIONS.get(self.adapter.decoder) is self:
             restore_class(self.model)
             del SESSIONS[self.adapter.decoder]
@@ -207,8 +207,9 @@ class PruningSession:
         found.ids = checks.check_continued(found.prefill, cache, self.ids, found.ids)
         checks.check_no_image(self.adapter, arguments)
         self.mark, inside = found, self.generation
-        source = arguments["inputs_embeds"] if self.ids is None else self.ids
-        self.is_turn = source.shape[1] > 1 if inside is None else inside.is_turn(cache)
+        given = arguments.get("inputs_embeds") if self.ids is None else self.ids
+        several = given is not None and given.shape[1] > 1
+        self.is_turn = several if inside is None else inside.is_turn(cache)
         return found.prefill
 
     def _prompt(self, arguments: dict) -> tuple[Tensor, int, bool]:
