@@ -103,6 +103,7 @@ def measure_throughput(
 ) -> dict[str, dict[str, float | None]]:
     """Answers per second, by batch and by job; a batch that does not fit the device has none."""
     found: dict[str, dict[str, float | None]] = {}
+    further = options.new_tokens - 1
     for batch in options.batches:
         try:
             answers = measure_answers(case.with_batch(batch), jobs, options)
@@ -111,11 +112,7 @@ def measure_throughput(
             found[str(batch)] = dict.fromkeys(jobs)
             continue
         found[str(batch)] = {
-            name: round(batch / _seconds(of, options.new_tokens), 4) for name, of in answers.items()
+            name: round(batch / (of["ttft"]["median"] + further * of["tpot"]["median"]), 4)
+            for name, of in answers.items()
         }
     return found
-
-
-def _seconds(parts: dict[str, dict], new_tokens: int) -> float:
-    """Of a whole answer."""
-    return parts["ttft"]["median"] + (new_tokens - 1) * parts["tpot"]["median"]

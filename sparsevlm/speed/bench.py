@@ -13,16 +13,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
+from jinja2 import Template
 
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.speed import answering, calculated, prefill
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.measure import CLOCKS
-from sparsevlm.speed.options import CALCULATED, FORMAT, Options
+from sparsevlm.speed.options import CALCULATED, FORMAT, PARTS, Options
 from sparsevlm.speed.shapes import Shape, get_shape
+
+SUMMARY = Path(__file__).with_name("templates") / "summary.txt.j2"
 
 
 def run_bench(options: Options) -> dict[str, object]:
@@ -130,33 +134,14 @@ def _protocol(options: Options, shape: Shape) -> dict[str, object]:
 def run_command(options: Options) -> None:
     """Measure, print tables and one line of JSON at the end, and write the record if asked to."""
     result = run_bench(options)
-    print("\n".join(summary(result)))
+    print(summary(result))
     if options.record is not None:
         write_text(options.record, json.dumps(result, indent=1, sort_keys=True) + "\n")
         print(f"wrote {options.record}")
     print(json.dumps(result))
 
 
-def summary(result: dict) -> list[str]:
+def summary(result: dict) -> str:
     """The result, formatted line by line."""
-    shape = result["shape"]
-    lines = [
-        f"{shape['name']}: {shape['layers']} layers, hidden {shape['hidden']}, "
-        f"{shape['num_visual']} visual tokens, batch {result['batch']}, {result['dtype']}, "
-        f"{result['attention']}; {result['clock']}; random weights"
-    ]
-    if "budgets" in result:
-        lines.append(f"{'tokens':>7} {'method':<22} {'oracle/dense':>12} {'/dense':>7} "
-                     f"{'FLOPs/dense':>11} {'over the oracle':>16} (quartiles)")  # fmt: skip
-    for budget, methods in result.get("budgets", {}).items():
-        for method, row in methods.items():
-            over = row["overhead_percent"]
-            lines.append(
-                f"{budget:>7} {method:<22} {row['oracle_to_dense']:>12.3f} "
-                f"{row['to_dense']:>7.3f} {row['flops_to_dense']:>11.3f} "
-                f"{over['median']:>14.2f} % ({over['low']:.2f} to {over['high']:.2f})"
-            )
-    for part in ("answers", "memory", "scale", "throughput", "operators", "footprint"):
-        if part in result:
-            lines.append(f"{part}: {json.dumps(result[part])}")
-    return lines
+    page = Template(SUMMARY.read_text(encoding="utf-8"), trim_blocks=True)
+    return page.render(result=result, parts=PARTS[1:], dumps=json.dumps).rstrip()
