@@ -25,7 +25,6 @@ from sparsevlm.explorer.token_status import (
     PrefillCost,
     snapshots,
     stage_positions,
-    stages_before,
     token_histories,
 )
 
@@ -127,7 +126,7 @@ def _lens(found: Exploration, geometry: Geometry, choice: ColorChoice) -> dict:
     return _base(
         found, title, colors, editable=True, info=token_histories(found, geometry),
         keep=list(found.query.keep), drop=list(found.query.drop),
-        sinks=[_sinks(found, position, choice) for position in positions],
+        sinks=_sinks(found, choice),
         captions=layers if choice.mode == "attention" else [""] * len(positions),
     )  # fmt: skip
 
@@ -142,8 +141,7 @@ def _panel(
 ) -> dict:
     trace, query = found.trace, found.query
     through = snapshots(trace)
-    positions = range(len(trace.tokens_in) + 1)
-    at = [stages_before(trace, position) for position in positions]
+    at = list(snapshot_at(found))
     groups = [  # of every recycled token, to light up its companions
         {str(i): one.group for i, one in enumerate(shot.tokens) if one.group is not None}
         for shot in through
@@ -156,7 +154,7 @@ def _panel(
         totals=[list(line) for line in PrefillCost.of(found, model).lines()],
         info=token_histories(found, geometry), keep=list(query.keep), drop=list(query.drop),
         groups=groups, snapshot=at,
-        sinks=[_sinks(found, position, choice) for position in positions],
+        sinks=_sinks(found, choice),
         answer=answer_html(found),
     )  # fmt: skip
 
@@ -191,13 +189,16 @@ def _difference_panel(first: Exploration, second: Exploration) -> dict:
     )  # fmt: skip
 
 
-def _sinks(found: Exploration, position: int, choice: ColorChoice) -> list[int]:
-    """Tokens marked as sinks, where attention is shown."""
+def _sinks(found: Exploration, choice: ColorChoice) -> list[list[int]]:
+    """For every position of the slider the tokens marked as sinks, where attention is shown."""
+    layers = [max(position - 1, 0) for position in range(len(found.trace.tokens_in) + 1)]
     if choice.mode != "attention":
-        return []
-    index = found.attention.index_of(max(position - 1, 0))
-    sinks = () if index is None else found.attention.sinks[index]
-    return [token for token in sinks if token < found.trace.num_visual]
+        return [[] for _ in layers]
+    sinks = {
+        rows.layer: [token for token in tokens if token < found.trace.num_visual]
+        for rows, tokens in zip(found.attention.layers, found.attention.sinks, strict=True)
+    }
+    return [sinks.get(layer, []) for layer in layers]
 
 
 def _words(found: Exploration) -> list[dict]:

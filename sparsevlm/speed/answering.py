@@ -15,7 +15,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from sparsevlm.core.interface import StagedPruner
 from sparsevlm.runtime.timing import Clock
 from sparsevlm.speed.case import Case
-from sparsevlm.speed.measure import Watch, clock_of, interleaved, spread
+from sparsevlm.speed.measure import clock_of, interleaved, spread, watched
 from sparsevlm.speed.options import Options
 from sparsevlm.speed.random_models import IMAGE, VIDEO
 
@@ -53,8 +53,8 @@ def answer(case: Case, pruner: StagedPruner | None, new_tokens: int) -> dict[str
     tokens = _TokenMarks(clock)
     towers = {name: tower for name in TOWERS
               if (tower := getattr(case.model.model, name, None)) is not None}  # fmt: skip
-    watched = {**towers, "prefill": case.decoder}
-    with case.pruned(pruner), Watch(watched, clock) as watch:
+    parts = {**towers, "prefill": case.decoder}
+    with case.pruned(pruner), watched(parts, clock) as seconds:
         start = clock.mark()
         case.model.generate(
             **case.inputs, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False,
@@ -65,7 +65,7 @@ def answer(case: Case, pruner: StagedPruner | None, new_tokens: int) -> dict[str
         "ttft": clock.seconds(start, marks[0]),
         "tpot": clock.seconds(marks[0], marks[-1]) / (len(marks) - 1),
     }
-    seen = watch.seconds()
+    seen = seconds()
     found["prefill"] = seen.pop("prefill")
     return {**found, "vision": sum(seen.values())} if seen else found
 

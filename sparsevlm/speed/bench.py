@@ -42,17 +42,17 @@ def run_bench(options: Options) -> dict[str, object]:
     ValueError
         For options that do not fit each other or the machine.
     """
-    _check(options)
+    shape = _checked(options)
     threads = torch.get_num_threads()
     if options.device == "cpu":
         torch.set_num_threads(1)
     try:
-        return _measure(options)
+        return _measure(options, shape)
     finally:
         torch.set_num_threads(threads)
 
 
-def _check(options: Options) -> None:
+def _checked(options: Options) -> Shape:
     if options.device not in CLOCKS:
         raise ValueError(f"device must be one of {', '.join(CLOCKS)}, got {options.device!r}")
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -62,7 +62,7 @@ def _check(options: Options) -> None:
             "throughput is answers per second of wall time, which on a CPU says nothing about a "
             "GPU; measure it with --device cuda"
         )
-    shape = _shape(options)
+    shape = get_shape(options.shape).scaled(options.layers, options.hidden)
     if _is_timed(options) and options.device == "cpu" and not shape.is_scaled:
         if shape.name != "reference":
             raise ValueError(
@@ -71,18 +71,14 @@ def _check(options: Options) -> None:
             )
     if not hasattr(torch, options.dtype):
         raise ValueError(f"unknown dtype {options.dtype!r}; use float16, bfloat16 or float32")
-
-
-def _shape(options: Options) -> Shape:
-    return get_shape(options.shape).scaled(options.layers, options.hidden)
+    return shape
 
 
 def _is_timed(options: Options) -> bool:
     return bool(set(options.parts) - set(CALCULATED))
 
 
-def _measure(options: Options) -> dict[str, object]:
-    shape = _shape(options)
+def _measure(options: Options, shape: Shape) -> dict[str, object]:
     found = _protocol(options, shape)
     if "operators" in options.parts:
         found["operators"] = calculated.operators(shape, options)

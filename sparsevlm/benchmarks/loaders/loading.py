@@ -22,7 +22,7 @@ from sparsevlm.benchmarks.loaders.parquet import (
     layout_of_copy,
     read_copy,
 )
-from sparsevlm.benchmarks.registry import BENCHMARKS, get_benchmark
+from sparsevlm.benchmarks.registry import get_benchmark
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.core.schedule import plain
 from sparsevlm.models.images import load_image
@@ -33,9 +33,7 @@ SHOWN = 3  # of many like faults
 
 def _loader(name: str) -> tuple[Layout, Read]:
     """The layout and the reader of a benchmark."""
-    if name not in BENCHMARKS:
-        raise ValueError(f"no loader for {name!r}; known: {', '.join(BENCHMARKS)}")
-    if datasets()[name].videos:
+    if get_benchmark(name).media == "video":
         return datasets()[name].layout, partial(videoqa.read, name)
     return datasets()[name].layout, import_module(f"{__package__}.{name}").read
 
