@@ -86,7 +86,7 @@ def _config(shape: Shape) -> dict[str, object]:
         return _sizes(shape)
     if shape.family == "qwen2_vl":
         return _qwen2_vl(shape)
-    found = {"text_config": _text(shape), "vision_config": _clip(shape)}
+    found = {"text_config": LlamaConfig(**_sizes(shape)), "vision_config": _clip(shape)}
     if shape.family == "video_llava":  # with both towers
         return {
             **found, "image_token_index": IMAGE, "video_token_index": VIDEO,
@@ -122,10 +122,6 @@ def _qwen2_vl(shape: Shape) -> dict[str, object]:
 def _side_aux(shape: Shape) -> int:
     """The large image is 768 pixels wide where the small one is 336."""
     return MiniGeminiConfig.image_size_aux * shape.tower.image // 336
-
-
-def _text(shape: Shape) -> LlamaConfig:
-    return LlamaConfig(**_sizes(shape))
 
 
 def _sizes(shape: Shape) -> dict[str, object]:

@@ -38,8 +38,7 @@ TABLE = "test"  # split of the table that has ActivityNet-QA's questions
 
 def needs_videos(name: str, folder: Path) -> bool:
     """Return whether questions or videos of a benchmark are missing in its folder."""
-    there = not datasets()[name].layout.missing(folder)
-    return not there or bool(_missing(name, folder))
+    return bool(datasets()[name].layout.missing(folder) or _missing(name, folder))
 
 
 def collect(name: str, data: Path, endpoint: str | None, say: Say) -> None:
