@@ -20,7 +20,7 @@ _HOMES = {
     "sparsevlm.core.budget": ("schedule_for",),
     "sparsevlm.core.interface": ("Pruner", "PruningContext", "Selection", "Groups"),
     "sparsevlm.core.sparsevlm": ("SparseVLM", "Dense"),
-    "sparsevlm.methods": ("METHODS", "Method", "make_pruner"),
+    "sparsevlm.methods": ("METHODS", "Method", "ScorePruner", "make_pruner", "own_method"),
     "sparsevlm.models.images": ("load_image",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -34,9 +34,10 @@ def folders(tmp_path_factory):
 # --- The table ------------------------------------------------------------------------------------
 
 
-def test_the_table_is_of_the_five_models():
+def test_the_table_is_of_the_seven_models():
     assert [c.name for c in CHECKPOINTS] == [
         "llava-hf/llava-1.5-7b-hf", "llava-hf/llava-1.5-13b-hf", "Qwen/Qwen2-VL-7B-Instruct",
+        "Qwen/Qwen2.5-VL-7B-Instruct", "llava-hf/llava-v1.6-vicuna-7b-hf",
         "LanguageBind/Video-LLaVA-7B-hf", "YanweiLi/MGM-7B",
     ]  # fmt: skip
     for checkpoint in CHECKPOINTS:
@@ -126,7 +127,11 @@ def folder_with(tmp_path, config=None, files=("model.safetensors",)):
     ("config", "files", "match"),
     [
         ({"model_type": "llava", "auto_map": {"AutoModel": "x.Y"}}, (), r"run code .*\(auto_map\)"),
-        ({"model_type": "bert"}, (), "of type 'bert'; loaded here: llava, video_llava, qwen2_vl"),
+        (
+            {"model_type": "bert"},
+            (),
+            "of type 'bert'; loaded here: llava, llava_next, video_llava",
+        ),
         (None, (), "no safetensors in .*; copy the weights there"),
         (None, ("pytorch_model.bin",), "only pickled weights .* Convert a copy that you trust"),
     ],

@@ -1,4 +1,4 @@
-"""The table's sizes against configurations in the form that the five repositories have them.
+"""The table's sizes against configurations in the form that the repositories have them.
 
 Written down from what is generally known of these files, not copied: they leave out what is the
 default of their time, have it flat (Qwen2-VL, MGM) or under names of then (image_token_index).
@@ -41,6 +41,20 @@ FILES = {
         "rope_theta": 1e6, "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
         "vision_config": {"depth": 32, "embed_dim": 1280, "hidden_size": 3584, "num_heads": 16,
                           "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2},
+    },
+    "qwen2.5-vl-7b": {
+        "model_type": "qwen2_5_vl", "hidden_size": 3584, "intermediate_size": 18944,
+        "num_attention_heads": 28, "num_hidden_layers": 28, "num_key_value_heads": 4,
+        "vocab_size": 152064, "image_token_id": 151655, "video_token_id": 151656,
+        "sliding_window": 32768, "use_sliding_window": False, "max_window_layers": 28,
+        "rope_theta": 1e6, "rope_scaling": {"type": "mrope", "mrope_section": [16, 24, 24]},
+        "vision_config": {"depth": 32, "hidden_size": 1280, "out_hidden_size": 3584,
+                          "intermediate_size": 3420, "num_heads": 16, "patch_size": 14,
+                          "spatial_merge_size": 2, "window_size": 112},
+    },
+    "llava-next-7b": {
+        **LLAVA, "model_type": "llava_next", "text_config": VICUNA,
+        "image_grid_pinpoints": [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],
     },
     "mgm-7b": {
         "model_type": "mgm", "hidden_size": 4096, "intermediate_size": 11008,

@@ -6,7 +6,7 @@ from functools import cache
 
 import pytest
 import torch
-from contract.cases import BEFORE, IMAGE_TOKEN, left_padded
+from contract.cases import BEFORE, FAMILIES, IMAGE_TOKEN, left_padded
 from spread import spread
 from transformers import (
     CONFIG_MAPPING,
@@ -271,6 +271,48 @@ def test_a_window_is_refused_however_it_is_told(case):
                 pass
     with sv.prune(model, sv.Dense()):
         pass
+
+
+QWEN_WINDOW = {"sliding_window": 16, "use_sliding_window": True, "max_window_layers": 2}
+TOLD = [
+    {"sliding_window": 16}, {"layer_types": ["sliding_attention"] * NUM_LAYERS},
+    {"attention_chunk_size": 16}, QWEN_WINDOW,
+]  # fmt: skip
+OF_QWEN = ["qwen2-vl", "qwen2.5-vl"]
+PLACES = [
+    *((family, "above", told) for family in [*OF_QWEN, "llava-next"] for told in TOLD),
+    *(("llava-next", "text_config", told) for told in TOLD),
+    # The text config of Qwen says by its layer types which layers a window is for.
+    *((family, "text_config", TOLD[1]) for family in OF_QWEN),
+]
+
+
+@pytest.mark.parametrize(("family", "where", "told"), PLACES)
+def test_a_window_is_refused_in_the_text_config_and_above(family, where, told):
+    model = FAMILIES[family].fresh()
+    config = model.config if where == "above" else model.config.text_config
+    for name, value in told.items():
+        setattr(config, name, value)
+    with pytest.raises(ValueError, match="full attention only.*switch the sliding window off"):
+        with sv.prune(model, method("fastv")):
+            pass
+    model = FAMILIES[family].fresh()
+    for name, value in {**QWEN_WINDOW, "use_sliding_window": False}.items():
+        setattr(model.config, name, value)
+    with sv.prune(model, method("fastv")):  # one that is switched off above is none
+        pass
+
+
+@pytest.mark.parametrize("family", OF_QWEN)
+def test_a_window_of_some_layers_of_a_qwen_vl(family):
+    raw = FAMILIES[family].model().config.to_dict()
+    del raw["text_config"]["layer_types"]
+    raw["text_config"] |= QWEN_WINDOW
+    kind = type(FAMILIES[family].model())
+    model = kind._from_config(kind.config_class.from_dict(raw))
+    with pytest.raises(ValueError, match="layers of kind full_attention, sliding_attention"):
+        with sv.prune(model, method("fastv")):
+            pass
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Qwen2-VL, Qwen2.5-VL and Video-LLaVA: their images, videos and positions."""
+"""Qwen2-VL, Qwen2.5-VL, Video-LLaVA and LLaVA-NeXT: their images, videos and positions."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_pixels_are_those_of_the_row(case):
         assert torch.equal(adapter.pixels(inputs, visual, row).flatten(), want.flatten())
 
 
-@pytest.mark.parametrize("name", [*NAMES, "llava", "mini-gemini"])
+@pytest.mark.parametrize("name", [*NAMES, "llava", "llava-next", "mini-gemini"])
 def test_draws_depend_on_the_pixels_also_under_generate(name):
     """`generate` encodes the pictures ahead of the model, which then sees no pixels."""
     case = FAMILIES[name]

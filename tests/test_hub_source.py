@@ -20,7 +20,13 @@ from sparsevlm.evaluation.workers import execute_run
 from sparsevlm.models.checkpoints.places import CheckpointError
 from sparsevlm.models.placement import gpu_of
 
-VISUAL = {"llava": 576, "video_llava": 4 * 37, "qwen2_vl": 1320, "mini_gemini": 256}
+VISUAL = {
+    "llava": 576,
+    "llava_next": 192,
+    "video_llava": 4 * 37,
+    "qwen2_vl": 1320,
+    "mini_gemini": 256,
+}
 
 
 @pytest.fixture(scope="module")

@@ -262,5 +262,5 @@ def test_media_and_questions_that_do_not_fit():
             builder_of("llava").inputs(["a"], [media])
     with pytest.raises(ValueError, match="fps must be positive"):
         prompt_builder("qwen2_vl", qwen.tiny_qwen2_vl().config, None, fps=0)
-    with pytest.raises(ValueError, match="'llama'; choose from llava, video_llava"):
+    with pytest.raises(ValueError, match="'llama'; choose from llava, llava_next, video_llava"):
         prompt_builder("llama", tiny.tiny_llava().config, None)

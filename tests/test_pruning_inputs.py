@@ -21,7 +21,7 @@ from sparsevlm.runtime.adapter import ADAPTERS, Adapter, find_adapter
 
 
 def test_unknown_models_list_the_known_ones():
-    with pytest.raises(TypeError, match="a Linear; known: LlavaForConditionalGeneration, Llama"):
+    with pytest.raises(TypeError, match="a Linear; known: LlavaForConditionalGeneration, Llava"):
         with sv.prune(torch.nn.Linear(1, 1), sv.SparseVLM()):
             pass
 

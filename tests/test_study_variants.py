@@ -64,3 +64,12 @@ def test_the_figure_has_a_panel_for_each_count(results):
         )
     assert "left by a layer" in left.get_xlabel() and "entering" in computed.get_xlabel()
     assert len(computed.get_xticks()) >= 4
+
+
+def test_kept_positions_are_compared_with_renumbered_ones(monkeypatch):
+    profile = narrowed("positions")
+    skill = {"dense": 0.95, "sparsevlm": 0.9, "sparsevlm-kept-positions": 0.4}
+    found = study.from_records(profile, fabricate(profile, skill), SHAPE)
+    monkeypatch.setattr(study, "measure", lambda *_: found)
+    table = variants.positions(profile).table
+    assert table.shape == (1, 3) and all(cell.startswith("behind -") for cell in table.iloc[0])

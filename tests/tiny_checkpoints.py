@@ -9,6 +9,7 @@ import string
 from pathlib import Path
 
 import tiny
+import tiny_llava_next
 import tiny_qwen_vl
 import tiny_video_llava
 from PIL import Image
@@ -24,6 +25,7 @@ QWEN = ["<pad>", "<s>", "<|im_start|>", "<|im_end|>", "<|image_pad|>", "<|video_
         "<|vision_start|>", "<|vision_end|>"]  # fmt: skip
 FAMILIES = {
     "llava": (tiny.tiny_llava, VICUNA),
+    "llava_next": (tiny_llava_next.tiny_llava_next, VICUNA),
     "video_llava": (tiny_video_llava.tiny_video_llava, VICUNA),
     "qwen2_vl": (tiny_qwen_vl.tiny_qwen2_vl, QWEN),
     "mini_gemini": (tiny_mini_gemini, VICUNA[:4]),

@@ -83,7 +83,7 @@ def _lines(name: str) -> list[str]:
 
 
 def write_llava(folder: Path, legacy: bool = False, old_normalizer: bool = False) -> None:
-    """The tokenizer of llava-hf/llava-1.5-7b-hf and -13b-hf."""
+    """The tokenizer of llava-hf/llava-1.5-7b-hf, -13b-hf and llava-v1.6-vicuna-7b-hf."""
     _write_vicuna(folder, LLAVA, "LlavaProcessor", legacy, old_normalizer)
 
 
@@ -130,6 +130,7 @@ def write_qwen2_vl(folder: Path) -> None:
 
 WRITERS = {
     "llava": write_llava,
+    "llava_next": write_llava,
     "video_llava": write_video_llava,
     "mini_gemini": write_mgm,
     "qwen2_vl": write_qwen2_vl,

@@ -54,6 +54,15 @@ analytic
 # %%
 compared
 
+# %% [markdown]
+# ## Positions
+#
+# After a stage, v1.5 numbers what is left anew, so that the text moves closer to the picture.
+# FastV and SparseVLM+ keep the positions of what survives. The same v1.5 with kept positions:
+
+# %%
+variants.positions(page.profile)
+
 # %%
 files = page.save_report(variants.REPORT, results)
 

@@ -40,6 +40,7 @@ _LOOKS: dict[str, tuple[str, Any]] = {
     "sparsevlm-all-tokens": ("#117733", "d"),
     "sparsevlm-no-recycling": ("#AA4499", "h"),
     "sparsevlm-not-refilled": ("#DDAADD", "H"),
+    "sparsevlm-kept-positions": ("#EE8866", (4, 0, 0)),
     "sparsevlm-paper": ("#CC79A7", "D"),
     "sparsevlm-v1.0": ("#882255", "<"),
     "sparsevlm-video": ("#332288", ">"),

@@ -27,8 +27,9 @@ OPERATIONS_PER_SECOND = 2 * 4.62e12 / 0.05782  # Table 1, first row
 SECONDS_PER_SAMPLE, SECONDS_PER_LAYER_AND_TOKEN = 0.08, 0.0009
 SECONDS_PER_VIDEO = 0.5  # assumed: finding and decoding eight frames
 # Operations of the vision encoders for one sample, in 10^12: two per parameter and patch. CLIP-L at
-# 336; with ConvNeXt-L at 768 and the mining; Qwen's at 1320 visual tokens; CLIP-L, eight frames.
-VISION = {"llava": 0.4, "mini_gemini": 2.9, "qwen2_vl": 7.1, "video_llava": 1.3}
+# 336; the same for five tiles; with ConvNeXt-L at 768 and the mining; Qwen's at 1320 visual tokens;
+# CLIP-L, eight frames.
+VISION = {"llava": 0.4, "llava_next": 2.0, "mini_gemini": 2.9, "qwen2_vl": 7.1, "video_llava": 1.3}
 TEXT_TOKENS = 60  # system sentence and question; TextVQA's list of read words makes it longer
 TEXT_TOKENS_OF = {"textvqa": 110, "mmbench": 110, "scienceqa": 150, "seed": 100}
 NEW_TOKENS = 3  # a word or a letter, and the end

@@ -96,9 +96,13 @@ class Engine:
             self._compared(image, question, pruned, dense, Dense()),
             WordAttention.of(recording, trace.stages[0].raters if trace.stages else ()),
         )
-        grid = trace.grid or (1, trace.num_visual)
+        if trace.grid is None:
+            raise ValueError(
+                f"{self.loaded.name} sees the image in several tiles, and the explorer draws one "
+                "grid; choose a model that sees one view of an image"
+            )
         fit = self.loaded.builder.fit
-        return found, Geometry.of(fit, image.size, grid, trace.num_visual)
+        return found, Geometry.of(fit, image.size, trace.grid, trace.num_visual)
 
     def seen(self, image: ImageInput) -> ImageInput:
         """The frames of a video that the model looks at, and how it sees them.

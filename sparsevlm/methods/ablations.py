@@ -1,4 +1,4 @@
-"""SparseVLM with one part changed: the ablations of the paper's Figure 5 and Table 4."""
+"""SparseVLM with one part changed: the ablations of Figure 5 and Table 4, and of positions."""
 
 from __future__ import annotations
 
@@ -33,3 +33,8 @@ def not_refilled(
     """
     changed: dict[str, Any] = {"recycle": 0.0, **options}
     return replace(v15(tokens, num_layers, num_visual, layers=layers), **changed)
+
+
+def kept_positions(tokens: int, num_layers: int, num_visual: int, **options: Any) -> SparseVLM:
+    """Survivors keep their positions; the release numbers what is left anew after every stage."""
+    return v15(tokens, num_layers, num_visual, **{"positions": "original", **options})

@@ -87,6 +87,8 @@ METHODS: dict[str, Method] = {
                ablations.no_recycling),
         Method("sparsevlm-not-refilled", "SparseVLM, no recycling, not refilled", SparseVLM,
                ablations.not_refilled, meets_budget=False),
+        Method("sparsevlm-kept-positions", "SparseVLM, positions kept", SparseVLM,
+               ablations.kept_positions),
         Method("sparsevlm-paper", "SparseVLM (paper)", SparseVLM, VARIANTS["paper"]),
         Method("sparsevlm-v1.0", "SparseVLM (v1.0)", SparseVLM, VARIANTS["v1.0"],
                meets_budget=False),

@@ -113,6 +113,7 @@ class Adapter(ABC):
 # the class itself. Add an entry, and `prune` accepts your model.
 ADAPTERS: dict[str, str | type[Adapter]] = {
     "LlavaForConditionalGeneration": "sparsevlm.models.llava:Llava",
+    "LlavaNextForConditionalGeneration": "sparsevlm.models.llava_next:LlavaNext",
     "LlamaForCausalLM": "sparsevlm.models.llava:LanguageModel",
     "VideoLlavaForConditionalGeneration": "sparsevlm.models.video_llava:VideoLlava",
     "Qwen2VLForConditionalGeneration": "sparsevlm.models.qwen_vl:QwenVL",

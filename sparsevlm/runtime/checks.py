@@ -86,13 +86,15 @@ def _check_windows(adapter: Adapter, model: str) -> None:
 
 def _windows(adapter: Adapter) -> Iterator[str]:
     """Every way in which configs and layers tell of anything but full attention."""
-    decoder = adapter.decoder
-    for config in (decoder.config, adapter.base.config.get_text_config()):
+    decoder, whole = adapter.decoder, adapter.base.config
+    for config in (decoder.config, whole.get_text_config(), whole):
         kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
         if kinds != {"full_attention"}:
             yield f"layers of kind {', '.join(sorted(kinds))}"
         # A config that knows layer_types says there which layers its window is for.
-        if not hasattr(type(config), "layer_types"):
+        above = config is whole is not whole.get_text_config()
+        off = above and getattr(config, "use_sliding_window", None) is False
+        if not hasattr(type(config), "layer_types") and not off:
             yield from _told(config, "its config")
     for index, layer in enumerate(decoder.layers):
         yield from _told(layer.self_attn, f"the attention of layer {index}")

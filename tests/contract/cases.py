@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
+import tiny_llava_next as llava_next
 import tiny_mini_gemini as mini_gemini
 import tiny_qwen_vl as qwen
 import tiny_video_llava as video
@@ -126,7 +127,7 @@ class Family:
     row: Callable[[dict[str, Tensor], int], dict[str, Tensor]]
     visual_ids: tuple[int, ...]
     counts: tuple[int, ...]
-    grids: tuple[tuple[int, ...], ...]
+    grids: tuple[tuple[int, ...] | None, ...]
     num_visual: int = 144
     told: bool = False
     has_mrope: bool = False
@@ -191,6 +192,10 @@ FAMILIES = {
         Family(
             "llama", small_llama, llama_inputs, plain_row,
             tuple(range(VOCABULARY, VOCABULARY + 144)), (144,) * 3, ((12, 12),) * 3, told=True,
+        ),
+        Family(
+            "llava-next", llava_next.tiny_llava_next, llava_next.tiny_llava_next_inputs, plain_row,
+            (llava_next.IMAGE_TOKEN,), llava_next.NUM_VISUAL, (None,) * 3, 110,
         ),
         Family("qwen2-vl", qwen.tiny_qwen2_vl, **QWEN),
         Family("qwen2.5-vl", qwen.tiny_qwen2_5_vl, **QWEN),

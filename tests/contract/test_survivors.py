@@ -73,7 +73,8 @@ def check_recycled(pruner, stage, before, current, sample):
         return
     if pruner.name in (*MERGING, "visionzip"):
         # Pooling leaves class tokens out: they lie in no cell.
-        every = prod(sample.grid) if pruner.name == "pooled" else sample.num_visual
+        cells = sample.grid or (sample.num_visual,)
+        every = prod(cells) if pruner.name == "pooled" else sample.num_visual
         assert sum(map(len, created)) + len(stage.kept) == every, "every token is merged"
         return
     kept = stage.num_left - len(created)

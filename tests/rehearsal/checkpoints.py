@@ -133,6 +133,27 @@ KINDS = {
     ),
 }  # fmt: skip
 
+KINDS["llava_next"] = Kind(
+    {
+        **KINDS["llava"].config, "model_type": "llava_next",
+        "architectures": ["LlavaNextForConditionalGeneration"],
+        "image_grid_pinpoints": [[336, 672], [672, 336], [672, 672], [1008, 336], [336, 1008]],
+    },
+    VICUNA_NAMES, "LlavaNextForConditionalGeneration",
+)  # fmt: skip
+KINDS["qwen2.5-vl-7b"] = Kind(
+    {
+        **KINDS["qwen2_vl"].config, "model_type": "qwen2_5_vl",
+        "architectures": ["Qwen2_5_VLForConditionalGeneration"],
+        "vision_config": {
+            "depth": 2, "hidden_size": 32, "out_hidden_size": WIDTH, "intermediate_size": 64,
+            "num_heads": 2, "patch_size": 14, "spatial_merge_size": 2, "temporal_patch_size": 2,
+            "window_size": 112, "fullatt_block_indexes": [1],
+        },
+    },
+    KINDS["qwen2_vl"].names, "Qwen2_5_VLForConditionalGeneration",
+)  # fmt: skip
+
 
 def write_checkpoints(folder: Path, names: tuple[str, ...] = ()) -> Path:
     """Write checkpoints into the folder of SPARSEVLM_CHECKPOINTS, with its lock file.
@@ -142,7 +163,7 @@ def write_checkpoints(folder: Path, names: tuple[str, ...] = ()) -> Path:
     folder : Path
         Made if it is not there.
     names : tuple of str
-        Short names of the checkpoints; all five by default.
+        Short names of the checkpoints; all by default.
     """
     locks = {}
     for number, checkpoint in enumerate(CHECKPOINTS):
@@ -164,7 +185,7 @@ def write_checkpoints(folder: Path, names: tuple[str, ...] = ()) -> Path:
 
 def write_checkpoint(checkpoint: Checkpoint, where: Path, seed: int = 0) -> None:
     """Write the files of one repository into a folder."""
-    kind = KINDS[checkpoint.family]
+    kind = KINDS.get(checkpoint.short) or KINDS[checkpoint.family]
     WRITERS[checkpoint.family](where)
     sizes = {
         **TEXT, "num_hidden_layers": checkpoint.sizes.layers,

@@ -190,7 +190,7 @@ def rehearse(folder: Path, rows: int = 4) -> None:
     """
     it = Rehearsal(folder)
     it.prepare(rows)
-    it.say("copied the repository, wrote five checkpoints and twelve data sets")
+    it.say("copied the repository, wrote seven checkpoints and twelve data sets")
     print(it.sparsevlm("check", "--profile", "a100", ok=(0, 1)))
     it.say("checked; now the evaluation runs")
     it.sparsevlm("reproduce", "--profile", "a100", "--shard", "1/1", "--jobs", str(it.jobs))

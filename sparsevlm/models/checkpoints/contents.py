@@ -24,6 +24,7 @@ NOMINAL_QWEN = find("qwen2-vl-7b").sizes.num_visual
 # model_type in config.json to (family, class in transformers; None: models/mini_gemini).
 KINDS = {
     "llava": ("llava", "LlavaForConditionalGeneration"),
+    "llava_next": ("llava_next", "LlavaNextForConditionalGeneration"),
     "video_llava": ("video_llava", "VideoLlavaForConditionalGeneration"),
     "qwen2_vl": ("qwen2_vl", "Qwen2VLForConditionalGeneration"),
     "qwen2_5_vl": ("qwen2_vl", "Qwen2_5_VLForConditionalGeneration"),
@@ -57,6 +58,10 @@ def _visual(family: str, config: Any) -> int:
         return config.num_visual
     if family == "video_llava":
         return config.video_seq_length
+    if family == "llava_next":
+        from sparsevlm.models.llava_next import num_tokens
+
+        return num_tokens((1000, 1000), config)  # any square that is no smaller than its tiles
     side = config.vision_config.image_size // config.vision_config.patch_size
     return side * side + (config.vision_feature_select_strategy == "full")
 

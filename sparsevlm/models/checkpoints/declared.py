@@ -1,4 +1,4 @@
-"""The table of the paper's checkpoints, `data/checkpoints.yaml`."""
+"""The table of checkpoints, the paper's and two newer ones, `data/checkpoints.yaml`."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Repository:
 
 @dataclass(frozen=True, config=_STRICT)
 class Checkpoint:
-    """A model that the paper reports numbers of.
+    """A model of the paper, or a newer one that is compared on.
 
     Attributes
     ----------
@@ -91,12 +91,13 @@ class Checkpoint:
     family : str
         Of architectures; see `prompts.prompt_builder`.
     dtype : str
-        What the paper (LLaVA, Video-LLaVA, MGM) or the release (Qwen2-VL) computes in.
+        What the paper (LLaVA, Video-LLaVA, MGM) or the release (Qwen, LLaVA-NeXT) computes in.
     parameters : int
         Counted on the architecture, vision towers included.
     sizes : ModelSizes
-        So that planning and estimates need no file. Visual tokens are exact for all but Qwen2-VL,
-        where they are the mean over the three benchmarks of the paper's Table 2 (1323, 1311, 1326).
+        So that planning and estimates need no file. Visual tokens are exact for all but Qwen, where
+        they are the mean over the three benchmarks of the paper's Table 2 (1323, 1311, 1326), and
+        LLaVA-NeXT, where they are those of a square picture.
     repositories : tuple of Repository
         The model's own first; for Mini-Gemini its towers after it.
     """

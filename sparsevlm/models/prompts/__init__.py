@@ -11,12 +11,14 @@ from typing import Any
 
 from sparsevlm.models.prompt_builder import PromptBuilder
 from sparsevlm.models.prompts.llava import LlavaPromptBuilder
+from sparsevlm.models.prompts.llava_next import llava_next_builder
 from sparsevlm.models.prompts.mini_gemini import mini_gemini_builder
 from sparsevlm.models.prompts.qwen_vl import QwenPromptBuilder
 from sparsevlm.models.prompts.video_llava import VideoLlavaPromptBuilder
 
 _BUILDERS: dict[str, Callable[..., PromptBuilder]] = {
     "llava": LlavaPromptBuilder,
+    "llava_next": llava_next_builder,
     "video_llava": VideoLlavaPromptBuilder,
     "qwen2_vl": QwenPromptBuilder,
     "mini_gemini": mini_gemini_builder,
@@ -31,7 +33,8 @@ def prompt_builder(
     Parameters
     ----------
     architecture
-        A key of `checkpoints.contents.KINDS`'s values: llava, video_llava, qwen2_vl, mini_gemini.
+        A key of `checkpoints.contents.KINDS`'s values: llava, llava_next, video_llava, qwen2_vl,
+        mini_gemini.
     config, tokenizer
         Of the model.
     **options

@@ -19,7 +19,11 @@ VISUAL = -200  # stands for all visual tokens of a prompt in the file
 
 
 def prompts_of(family: str) -> list[dict[str, Any]]:
-    """Return the recorded prompts of a family: benchmark, images, question, ids."""
+    """Return the recorded prompts of a family: benchmark, images, question, ids.
+
+    LLaVA-NeXT around a Vicuna is asked by the same scripts as LLaVA-1.5.
+    """
+    family = "llava" if family == "llava_next" else family
     text = files(__package__).joinpath("official_ids.json").read_text(encoding="utf-8")
     return [prompt for prompt in json.loads(text) if prompt["family"] == family]
 

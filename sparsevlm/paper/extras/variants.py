@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sparsevlm.analysis import accounting, drawing
+from sparsevlm.analysis import accounting, drawing, study
 from sparsevlm.analysis.report import Report, Section, comparison, measured
 from sparsevlm.analysis.study import OURS, Results
 from sparsevlm.analysis.words import label
+from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.methods import METHODS
 
 if TYPE_CHECKING:
@@ -41,6 +42,17 @@ def compared(results: Results) -> Section:
     odd = [label(method) for method in others if not METHODS[method].meets_budget]
     text = f"The counts of {', '.join(odd)} follow the question, and not the budget." if odd else ""
     return comparison("Against the v1.5 release", found, text=text)
+
+
+def positions(profile: Profile) -> Section:
+    """Return SparseVLM with kept positions against renumbered ones, on the same questions."""
+    found = study.measure(profile, "positions")
+    kept = "sparsevlm-kept-positions"
+    differences = {
+        (label(kept), f"{label(OURS)} (renumbered)", b): found.difference((kept, b), (OURS, b))
+        for b in found.profile.budgets
+    }
+    return comparison("Positions kept against renumbered", differences)
 
 
 def page(results: Results) -> list[Section]:

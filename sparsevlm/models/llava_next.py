@@ -1,0 +1,151 @@
+"""LLaVA-NeXT (LLaVA-1.6): a picture as a whole and once more in tiles, of any shape."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from transformers.image_processing_utils import select_best_resolution
+
+from sparsevlm.models.vision import VisionLanguageModel, number_of
+from sparsevlm.runtime.adapter import Grid
+
+
+def tile_tokens(size: Sequence[int], config: Any) -> Grid:
+    """(rows, columns) of the tokens that the tiles of a picture leave, without the newlines.
+
+    Parameters
+    ----------
+    size
+        Height and width of the picture in pixels.
+    config
+        Of the model.
+
+    Source
+    ------
+    LLaVA-NeXT's "spatial_unpad", as transformers has it: the tiles are laid together, and what
+    padding put on the shorter side is taken off again. Difference: none.
+    """
+    vision = config.vision_config
+    best = select_best_resolution(tuple(size), config.image_grid_pinpoints)
+    rows, columns = (pixels // vision.image_size * _side(config) for pixels in best)
+    height, width = size
+    if width / height > columns / rows:
+        rows -= (rows - int(round(height * (columns / width), 7))) // 2 * 2
+    else:
+        columns -= (columns - int(round(width * (rows / height), 7))) // 2 * 2
+    return rows, columns
+
+
+def num_tokens(size: Sequence[int], config: Any) -> int:
+    """Visual tokens of a picture: of the whole, of its tiles, and a newline after each row of them.
+
+    Parameters
+    ----------
+    size, config
+        As `tile_tokens`.
+    """
+    rows, columns = tile_tokens(size, config)
+    return _side(config) ** 2 + rows * (columns + 1)
+
+
+def _side(config: Any) -> int:
+    return config.vision_config.image_size // config.vision_config.patch_size
+
+
+class LlavaNext(VisionLanguageModel):
+    """`LlavaNextForConditionalGeneration`: visual tokens are the image placeholders.
+
+    First come those of the whole picture, then those of its tiles laid together, row by row, each
+    row with a newline behind it. The budget is "shared": all of them compete for one number of
+    tokens per picture, newlines included. There is no share per tile.
+    """
+
+    tower_lack = "pictures in tiles, with newlines among their tokens that no tower made"
+    towers = ("vision_tower",)
+    keys: ClassVar = {"image": ("image_sizes",)}
+
+    def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
+        super().__init__(model, visual_mask)
+        if (strategy := self.config.vision_feature_select_strategy) != "default":
+            raise ValueError(
+                f"this {type(model).__name__} selects {strategy!r} features, whose CLS tokens do "
+                'not fit into tiles; set vision_feature_select_strategy="default" in its config'
+            )
+        self.firsts: Tensor = torch.empty(0)  # of the views encoded last
+
+    def attach(self, hook: Callable) -> None:
+        """Watch the vision tower and the projector behind it."""
+        super().attach(hook)
+        hook(self.base.multi_modal_projector.register_forward_hook, self._note)
+
+    def _note(self, module: object, args: tuple, kwargs: dict, output: Tensor) -> None:
+        self.firsts = output[:, 0].clone()
+
+    def visual_mask(self, arguments: dict) -> Tensor:
+        """See `VisionLanguageModel.visual_mask`; ValueError for pixels without sizes too."""
+        if arguments.get("pixel_values") is not None and arguments.get("image_sizes") is None:
+            raise ValueError(
+                "pixel_values came without image_sizes [images, 2], the height and width of each "
+                "picture, from which the number of its visual tokens follows; give both"
+            )
+        return super().visual_mask(arguments)
+
+    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
+        """None: the whole and the tiles are two grids, of different cells.
+
+        Raises
+        ------
+        ValueError
+            If a picture does not give as many tokens as its row has placeholders.
+        """
+        rows, given = self.rows_with(arguments, "image"), self._counts(arguments)
+        for row in (index for index, has in enumerate(rows) if has and given):
+            expected = given[number_of(rows, row, len(given), "image")]
+            if expected != counts[row]:
+                raise ValueError(
+                    f"sample {row} has {counts[row]} image placeholders, but its picture gives "
+                    f"{expected} visual tokens; repeat the placeholder so often, and take others "
+                    "out of the texts"
+                )
+        return [None] * len(counts)
+
+    def pixels(self, arguments: dict, visual: Tensor, row: int) -> Tensor | None:
+        """The whole picture of this row ``[3, side, side]``, without its tiles.
+
+        Parameters
+        ----------
+        arguments, visual, row
+            See `Adapter.pixels`.
+
+        Raises
+        ------
+        ValueError
+            If it was encoded ahead of the model, and others after it.
+        """
+        rows, seen = visual.any(dim=1).tolist(), self.notes.find(arguments, "image")
+        pixels = arguments.get("pixel_values") if seen is None else seen.pixels
+        if pixels is None or not rows[row]:
+            return None
+        if seen is None:
+            return pixels[number_of(rows, row, len(pixels), "image")][0]
+        # `generate` keeps no sizes; a picture's first token is a copy of what was projected.
+        made = arguments["mm_encoder_outputs"]["image"].pooler_output
+        first = made[number_of(rows, row, len(made), "image")][0]
+        for view, projected in zip(pixels, self.firsts, strict=False):
+            if torch.equal(projected, first):
+                return view
+        raise ValueError(
+            "this image was not the last that was encoded inside the block of prune(), so which "
+            "pixels are its own is not known; give the pixels with the question"
+        )
+
+    def _counts(self, arguments: dict) -> list[int]:
+        """Visual tokens of every picture, from its size or from what the encoder made of it."""
+        made = (arguments.get("mm_encoder_outputs") or {}).get("image")
+        if made is not None:
+            return list(map(len, made.pooler_output))
+        sizes = arguments.get("image_sizes")
+        return [] if sizes is None else [num_tokens(size, self.config) for size in sizes.tolist()]
