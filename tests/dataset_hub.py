@@ -18,19 +18,19 @@ from pathlib import Path
 import av
 from synthetic import write_synthetic
 from synthetic_parquet import WRITERS, write_rows, write_synthetic_parquet
-from synthetic_videoqa import Change, unchanged
+from synthetic_videoqa import VIDEOS, Change, unchanged
 
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.benchmarks.datasets.declared import FILE, datasets
 from sparsevlm.benchmarks.loaders import layout_of, load, seed
 from sparsevlm.benchmarks.loaders.frames import read_frames
 from sparsevlm.benchmarks.loaders.parquet import COMPLETED, COPIES
-from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, SETS
+from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS
 
 Files = dict[str, bytes]
 EVAL_ZIP = "the-Lin/benchmark_llava"
 HALVES = {"tgif": "TGIF_QA", "msvd": "MSVD_Zero_Shot_QA", "msrvtt": "MSRVTT_Zero_Shot_QA"}
-VIDEOS = "DATAS/VideoQA"
+HUB_FOLDER = "DATAS/VideoQA"
 
 
 def write_fetched(
@@ -52,8 +52,8 @@ def write_fetched(
         write_synthetic(name, folder, n, seed_, change)
     if name == "seed":
         shutil.rmtree(folder / seed.FRAMES)
-    if name in SETS:
-        for path in sorted((folder / SETS[name].videos).iterdir()):
+    if name in VIDEOS:
+        for path in sorted((folder / VIDEOS[name].folder).iterdir()):
             film = _mp4(path)
             shutil.rmtree(path) if path.is_dir() else path.unlink()
             path.with_name(f"{path.stem}.mp4").write_bytes(film)
@@ -89,7 +89,7 @@ def repositories(root: Path, names: Iterable[str] = BENCHMARKS, n: int = 8) -> d
             found[COPIES[name].id] = _read(copy)
         else:
             write_synthetic(name, official, n)
-        if name in SETS:
+        if name in VIDEOS:
             _add_videos(name, official, found)
         for source in datasets()[name].sources:
             for file in source.unpack if source.of.sha256 else ():
@@ -128,7 +128,7 @@ def zipped(files: Mapping[str, bytes]) -> bytes:
 
 def _add_videos(name: str, official: Path, found: dict[str, Files]) -> None:
     """MSVD as plain files, the others in archives; all of them .mp4."""
-    there = sorted((official / SETS[name].videos).iterdir())
+    there = sorted((official / VIDEOS[name].folder).iterdir())
     videos = {f"{path.stem}.mp4": _mp4(path) for path in there}
     others = {f"never_asked_{number}.mp4": b"a film" for number in range(3)}
     if name == "activitynet":
@@ -146,7 +146,7 @@ def _add_videos(name: str, official: Path, found: dict[str, Files]) -> None:
         }
         return
     files = found.setdefault("ermu2001/PLLaVATesting", {})
-    where = f"{VIDEOS}/{HALVES[name]}"
+    where = f"{HUB_FOLDER}/{HALVES[name]}"
     for file in (QUESTIONS, ANSWERS):
         files[f"{where}/{file}"] = (official / file).read_bytes()
     if name == "msvd":

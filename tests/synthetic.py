@@ -16,11 +16,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from PIL import Image
-from synthetic_videoqa import Change, unchanged, write_synthetic_videos
+from synthetic_videoqa import VIDEOS, Change, unchanged, write_synthetic_videos
 
 from sparsevlm.benchmarks.loaders import gqa, mmbench, mme, mmvet, pope, scienceqa, seed, textvqa
 from sparsevlm.benchmarks.loaders.layout import LETTER_ANSWER, SHORT_ANSWER
-from sparsevlm.benchmarks.loaders.videoqa import SETS
 from sparsevlm.benchmarks.mmvet import AND_ABILITY
 from sparsevlm.benchmarks.sample import Sample
 
@@ -62,10 +61,10 @@ def write_synthetic(
     ValueError
         There is no such benchmark.
     """
-    if name in SETS:
+    if name in VIDEOS:
         return write_synthetic_videos(name, folder, n, seed, change)
     if name not in WRITERS:
-        known = [*WRITERS, *SETS]
+        known = [*WRITERS, *VIDEOS]
         raise ValueError(f"no synthetic fixtures for {name!r}; known: {', '.join(known)}")
     from sparsevlm.miniature.questions import benchmark_samples
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from sparsevlm.benchmarks.datasets.declared import Videos, datasets
 from sparsevlm.benchmarks.loaders.frames import KEY
-from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, SETS, VideoSet
+from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS
 from sparsevlm.benchmarks.sample import Sample
 
 Change = Callable[[Sample], Sample]  # another sample in place of one that was drawn
@@ -35,18 +36,19 @@ def _save_folder(frames: Sequence[Image.Image], path: Path) -> None:
         frame.save(path / f"frame {number}.png")
 
 
+VIDEOS = {name: one.videos for name, one in datasets().items() if one.videos}
 SAVERS = (_save_array, _save_folder)  # take turns; no video package is needed
 
 
-def _write(videos: VideoSet, samples: Sequence[Sample], folder: Path) -> None:
+def _write(videos: Videos, samples: Sequence[Sample], folder: Path) -> None:
     from sparsevlm.miniature.video_llava.clips import make_clip
 
-    (folder / videos.videos).mkdir(parents=True, exist_ok=True)
+    (folder / videos.folder).mkdir(parents=True, exist_ok=True)
     rows, answers = [], []
     for number, sample in enumerate(samples):
         name = f"clip{sample.seed}"
         frames = make_clip(sample.seed).frames
-        SAVERS[number % len(SAVERS)](frames, folder / videos.videos / f"{videos.prefix}{name}")
+        SAVERS[number % len(SAVERS)](frames, folder / videos.folder / f"{videos.prefix}{name}")
         key = {"question_id": f"{videos.prefix}{name}_{number}"}
         rows.append({"video_name": name, "question": sample.question} | key)
         answers.append({"answer": sample.answer, "type": number % 9} | key)
@@ -66,7 +68,7 @@ def write_synthetic_videos(
     Parameters
     ----------
     name : str
-        A key of `SETS`.
+        A key of `VIDEOS`.
     folder : path
         Made if it is not there; files of a former set are replaced.
     n, seed : int
@@ -76,5 +78,5 @@ def write_synthetic_videos(
     """
     from sparsevlm.miniature.video_llava.questions import samples
 
-    _write(SETS[name], [change(one) for one in samples(name, n, seed)], Path(folder))
+    _write(VIDEOS[name], [change(one) for one in samples(name, n, seed)], Path(folder))
     return Path(folder)

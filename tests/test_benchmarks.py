@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from benchmark_rows import row, score
 from synthetic import WRITERS
+from synthetic_videoqa import VIDEOS
 
 from sparsevlm.benchmarks import BENCHMARKS, Sample, get_benchmark, mmbench, mme, pope, scienceqa
 from sparsevlm.benchmarks.counting import groups_of, total_of
 from sparsevlm.benchmarks.loaders import layout_of
-from sparsevlm.benchmarks.loaders.videoqa import SETS
 from sparsevlm.evaluation.paths import ROOT
 
 
@@ -48,11 +48,11 @@ def test_no_place_of_a_benchmark_is_forgotten():
     for name, benchmark in BENCHMARKS.items():
         scorer = "videoqa" if benchmark.media == "video" else name
         assert f"sparsevlm.benchmarks.{scorer}" in benchmark.modules  # a change makes results due
-        there = name in SETS or (package / "loaders" / f"{name}.py").is_file()
-        assert there, f"write loaders/{name}.py with read, or add it to videoqa.SETS"
+        there = (package / "loaders" / f"{scorer}.py").is_file()
+        assert there, f"write loaders/{scorer}.py with read"
         assert layout_of(name).files, f"the layout of {name} must name its files"
-        assert name in WRITERS or name in SETS, f"add a writer of {name} to tests/synthetic.py"
-        if name not in SETS:
+        assert name in WRITERS or name in VIDEOS, f"add a writer of {name} to tests/synthetic.py"
+        if name not in VIDEOS:
             frozen = ROOT / "tests" / "loaders" / "prompts" / f"{name}.txt"
             assert frozen.is_file(), f"freeze the official prompts of {name} in {frozen}"
 

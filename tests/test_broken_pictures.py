@@ -14,8 +14,8 @@ from test_images import BROKEN, ODD
 from tiny_checkpoints import save_tiny
 
 from sparsevlm.benchmarks import Sample
+from sparsevlm.benchmarks.datasets.declared import datasets
 from sparsevlm.benchmarks.loaders import layout_of
-from sparsevlm.benchmarks.loaders.videoqa import SETS
 from sparsevlm.evaluation import backends, workers
 from sparsevlm.evaluation.backends import CheckpointBackend
 from sparsevlm.evaluation.plan import plan_runs
@@ -189,7 +189,9 @@ def test_a_broken_video_costs_its_own_questions(tmp_path):
     save_tiny("video_llava", tmp_path / "model")
     data = tmp_path / "data"
     folder = write_synthetic("msvd", data / layout_of("msvd").folder, n=8)
-    videos = sorted((folder / SETS["msvd"].videos).iterdir(), key=lambda path: path.suffix)
+    videos = sorted(
+        (folder / datasets()["msvd"].videos.folder).iterdir(), key=lambda path: path.suffix
+    )
     *folders, none, cut = [*[path for path in videos if path.is_dir()][:2], *videos[-2:]]
     none.write_bytes(b"no video")
     cut.write_bytes(cut.read_bytes()[:-2000])

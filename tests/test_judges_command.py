@@ -20,7 +20,7 @@ from sparsevlm.evaluation.judges.endpoint import EndpointJudge
 from sparsevlm.evaluation.judges.interface import JudgeError
 from sparsevlm.evaluation.judges.open_model import OpenJudge
 from sparsevlm.evaluation.judges.prompts import TASKS
-from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
+from sparsevlm.evaluation.judges.records import FOLDER, judge_records
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
@@ -100,7 +100,7 @@ def test_equal_answers_of_all_records_are_asked_once_at_one_price(store, endpoin
     assert "4 answers to judge, 3 of them to be asked for up to " in capsys.readouterr().err
     assert list(command.run(endpoint, runs, store)) == lines
     assert len(server.requests) == 3
-    shutil.rmtree(transcripts_folder(store))  # the verdicts are enough
+    shutil.rmtree(store.folder / FOLDER)  # the verdicts are enough
     assert list(command.run(endpoint, runs, store)) == lines
     assert len(server.requests) == 3 and "to be asked" not in capsys.readouterr().err
 
@@ -149,7 +149,7 @@ def test_options_name_the_judge(store, tmp_path):
     task = TASKS["tgif"]
     assert command.make_judge(options(), task, None, store) == MatchJudge(task)
     judge = command.make_judge(options(judge="open"), task, None, store)
-    assert isinstance(judge, OpenJudge) and judge.folder == transcripts_folder(store)
+    assert isinstance(judge, OpenJudge) and judge.folder == store.folder / FOLDER
     prompt = command.Prompt.from_file(path)
     judge = command.make_judge(options(judge="endpoint", model="x"), task, prompt, store)
     assert isinstance(judge, EndpointJudge) and judge.prompt == prompt and judge.price_in is None

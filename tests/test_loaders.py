@@ -325,7 +325,7 @@ def test_without_pyarrow_a_copy_of_the_hub_says_what_to_install(data):
 
 def test_an_unknown_benchmark_is_answered_with_the_known_ones():
     for function in (load, verify):
-        with pytest.raises(ValueError, match="no loader for 'vqa'; known: gqa, mmbench"):
+        with pytest.raises(ValueError, match="unknown benchmark 'vqa'; known: gqa, mmbench"):
             function("vqa", ".")
 
 

@@ -25,7 +25,7 @@ from sparsevlm.evaluation.loaded import load_model  # noqa: E402
 from sparsevlm.evaluation.profiles import get_profile  # noqa: E402
 from sparsevlm.explorer import explore  # noqa: E402
 from sparsevlm.explorer.color_map import MODES, ColorChoice  # noqa: E402
-from sparsevlm.explorer.lesson import WHITE  # noqa: E402
+from sparsevlm.explorer.lesson import STEPS  # noqa: E402
 from sparsevlm.paper.extras import (  # noqa: E402
     attention_drawing,
     attention_maps,
@@ -121,7 +121,9 @@ def figure_of(name):
         return toured()[part]()
     if kind == "explore":
         explored().choice = ColorChoice(part if part in MODES else "status")
-        explored().change(question="what is the zebra ?" if part == "caution" else WHITE)
+        explored().change(
+            question="what is the zebra ?" if part == "caution" else STEPS[0].question
+        )
         return explored().comparison() if part == "methods" else explored().figure()
     if name in OTHERS:
         return OTHERS[name]()

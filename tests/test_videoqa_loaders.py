@@ -8,12 +8,12 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from synthetic_videoqa import write_synthetic_videos
+from synthetic_videoqa import VIDEOS, write_synthetic_videos
 
 from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.benchmarks.loaders import DataError, layout_of
 from sparsevlm.benchmarks.loaders.frames import read_frames
-from sparsevlm.benchmarks.loaders.videoqa import SETS
+from sparsevlm.benchmarks.loaders.videoqa import read
 
 
 def frames(count, side=16):
@@ -44,7 +44,7 @@ def test_the_official_layout_of_tgif(tmp_path):
     asked = [ask("a.b", "what runs?", 7), ask("c", "how often?", "x_8")]
     answers = [{"answer": 3, "question_id": "x_8"}, {"answer": "dog", "question_id": "7"}]
     write(tmp_path, "mp4", asked, answers, ["a.b.mp4", "a.b.gif", "c.AVI", "c.txt"])
-    assert SETS["tgif"].read(tmp_path) == [
+    assert read("tgif", tmp_path) == [
         Sample("7", "mp4/a.b.mp4", "what runs?", "dog"),
         Sample("x_8", "mp4/c.AVI", "how often?", "3"),
     ]
@@ -55,9 +55,9 @@ def test_questions_are_sorted_by_their_first_word_or_their_type(tmp_path):
     answers = [{"answer": "man", "question_id": "1", "type": 0},
                {"answer": "no", "question_id": "2", "type": 3}]  # fmt: skip
     write(tmp_path / "m", "videos/all", asked, answers)
-    assert [s.split for s in SETS["msrvtt"].read(tmp_path / "m")] == ["who", "other"]
+    assert [s.split for s in read("msrvtt", tmp_path / "m")] == ["who", "other"]
     write(tmp_path / "a", "all_test", asked, answers, ["v_a.mkv", "b.webm"])
-    samples = SETS["activitynet"].read(tmp_path / "a")
+    samples = read("activitynet", tmp_path / "a")
     assert [s.split for s in samples] == ["motion", "yes/no"]
     assert [s.media for s in samples] == ["all_test/v_a.mkv", "all_test/b.webm"]
 
@@ -66,7 +66,7 @@ def test_a_type_that_activitynet_has_not_is_refused(tmp_path):
     answers = [{"answer": "x", "question_id": "1", "type": 9}]
     write(tmp_path, "all_test", [ask("a", "q", "1")], answers)
     with pytest.raises(DataError, match="type of '1' must be 0 to 8, got 9"):
-        SETS["activitynet"].read(tmp_path)
+        read("activitynet", tmp_path)
 
 
 def test_a_folder_of_frames_comes_before_a_video(tmp_path):
@@ -74,28 +74,28 @@ def test_a_folder_of_frames_comes_before_a_video(tmp_path):
         tmp_path, "videos", [ask("a", "q", "1")], [{"answer": "x", "question_id": "1"}], ["a.mp4"]
     )
     (tmp_path / "videos" / "a").mkdir()
-    assert SETS["msvd"].read(tmp_path)[0].media == "videos/a"
+    assert read("msvd", tmp_path)[0].media == "videos/a"
 
 
 def test_a_missing_video_is_named_as_the_file_that_is_looked_for(tmp_path):
     write(tmp_path, "all_test", [ask("a", "q", "1")], [{"answer": "x", "question_id": "1"}])
-    assert SETS["activitynet"].read(tmp_path)[0].media == "all_test/v_a.mp4"
+    assert read("activitynet", tmp_path)[0].media == "all_test/v_a.mp4"
 
 
 def test_only_the_first_thousand_questions_are_asked(tmp_path):
     asked = [ask("a", "q", str(i)) for i in range(1200)]
     write(tmp_path, "videos", asked, [{"answer": "x", "question_id": str(i)} for i in range(1200)])
-    assert [s.id for s in SETS["msvd"].read(tmp_path)] == [str(i) for i in range(1000)]
+    assert [s.id for s in read("msvd", tmp_path)] == [str(i) for i in range(1000)]
     assert layout_of("msvd").rows == 1000
 
 
 def test_answers_without_ids_are_paired_by_position(tmp_path):
     asked = [ask("a", "q", str(i)) for i in range(3)]
     write(tmp_path, "videos", asked, [{"answer": str(i)} for i in range(3)])
-    assert [s.answer for s in SETS["msvd"].read(tmp_path)] == ["0", "1", "2"]
+    assert [s.answer for s in read("msvd", tmp_path)] == ["0", "1", "2"]
     (tmp_path / "test_a.json").write_text('[{"answer": "0"}]')
     with pytest.raises(DataError, match="1 answers without ids for 3 questions"):
-        SETS["msvd"].read(tmp_path)
+        read("msvd", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -112,27 +112,27 @@ def test_answers_without_ids_are_paired_by_position(tmp_path):
 def test_files_that_do_not_fit_are_refused(tmp_path, answers, reason):
     write(tmp_path, "videos", [ask("a", "q", "1")], answers)
     with pytest.raises(DataError, match=reason):
-        SETS["msvd"].read(tmp_path)
+        read("msvd", tmp_path)
 
 
-@pytest.mark.parametrize("name", SETS)
+@pytest.mark.parametrize("name", VIDEOS)
 def test_synthetic_videos_go_through_the_loader_and_the_scorer(tmp_path, name):
     from sparsevlm.miniature.video_llava.clips import make_clip
     from sparsevlm.miniature.video_llava.questions import samples
 
     folder = write_synthetic_videos(name, tmp_path, n=4, seed=3)
-    loader, drawn = SETS[name], samples(name, 4, 3)
-    assert loader.layout.missing(folder) == []
-    read = loader.read(folder)
-    assert [(s.question, s.answer) for s in read] == [(s.question, s.answer) for s in drawn]
-    for sample, original in zip(read, drawn, strict=True):
+    drawn = samples(name, 4, 3)
+    assert layout_of(name).missing(folder) == []
+    found = read(name, folder)
+    assert [(s.question, s.answer) for s in found] == [(s.question, s.answer) for s in drawn]
+    for sample, original in zip(found, drawn, strict=True):
         shown = read_frames(folder / sample.media)
         clip = make_clip(original.seed).frames
         assert [f.tobytes() for f in shown] == [f.convert("RGB").tobytes() for f in clip]
-    rows = [{**s.to_json(), "prediction": s.answer} for s in read]
+    rows = [{**s.to_json(), "prediction": s.answer} for s in found]
     assert get_benchmark(name).score(rows)["score"] == 100
     if name == "activitynet":
-        assert all("/v_clip" in s.media for s in read)
+        assert all("/v_clip" in s.media for s in found)
 
 
 # Frames

@@ -9,15 +9,20 @@ import re
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from xml.sax.saxutils import escape
+
+import yaml
+from jinja2 import Template
 
 from sparsevlm.benchmarks.counting import Row
+from sparsevlm.benchmarks.datasets.declared import FILE
 from sparsevlm.benchmarks.loaders import mmbench
 from sparsevlm.benchmarks.loaders.layout import DataError
 
 # What LLaVA's `convert_mmbench_for_submission.py` leaves out, and where the answers go.
 LEFT_OUT = ("hint", "category", "source", "image", "comment", "l2-category")
 PREDICTION_COLUMN = 6
+WORKBOOK = FILE.with_name("workbook.yaml")
+HEAD = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 WRITTEN = (1980, 1, 1, 0, 0, 0)  # the same predictions give the same bytes
 
@@ -97,48 +102,13 @@ def _cell(row: dict, name: str) -> str | int | None:
 
 def _xlsx(rows: Sequence[Sequence[str | int | None]]) -> bytes:
     """Return a workbook of one sheet with texts and whole numbers."""
-    main = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
-    office = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
-    package = "http://schemas.openxmlformats.org/package/2006"
-    kind = "application/vnd.openxmlformats-officedocument.spreadsheetml"
-    lines = "".join(_line(number, row) for number, row in enumerate(rows, start=1))
-    parts = {
-        "[Content_Types].xml": f'<Types xmlns="{package}/content-types">'
-        '<Default Extension="rels" '
-        'ContentType="application/vnd.openxmlformats-package.relationships+xml"/>'
-        f'<Override PartName="/xl/workbook.xml" ContentType="{kind}.sheet.main+xml"/>'
-        f'<Override PartName="/xl/worksheets/sheet1.xml" ContentType="{kind}.worksheet+xml"/>'
-        "</Types>",
-        "_rels/.rels": f'<Relationships xmlns="{package}/relationships"><Relationship Id="rId1" '
-        f'Type="{office}/officeDocument" Target="xl/workbook.xml"/></Relationships>',
-        "xl/workbook.xml": f'<workbook xmlns="{main}" xmlns:r="{office}"><sheets>'
-        '<sheet name="Sheet1" sheetId="1" r:id="rId1"/></sheets></workbook>',
-        "xl/_rels/workbook.xml.rels": f'<Relationships xmlns="{package}/relationships">'
-        f'<Relationship Id="rId1" Type="{office}/worksheet" Target="worksheets/sheet1.xml"/>'
-        "</Relationships>",
-        "xl/worksheets/sheet1.xml": f'<worksheet xmlns="{main}"><sheetData>{lines}</sheetData>'
-        "</worksheet>",
-    }
+    rows = [[NOT_IN_XML.sub("", v) if isinstance(v, str) else v for v in row] for row in rows]
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, text in parts.items():
-            head = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
-            archive.writestr(zipfile.ZipInfo(name, WRITTEN), head + text)
+        for name, text in yaml.safe_load(WORKBOOK.read_text(encoding="utf-8")).items():
+            page = Template(text, autoescape=True).render(rows=rows)
+            archive.writestr(zipfile.ZipInfo(name, WRITTEN), HEAD + page)
     return stream.getvalue()
-
-
-def _line(number: int, row: Sequence[str | int | None]) -> str:
-    cells = []
-    for column, value in zip("ABCDEFGHIJKLMNOPQRSTUVWXYZ", row, strict=False):
-        place = f'r="{column}{number}"'
-        if isinstance(value, int):
-            cells.append(f"<c {place}><v>{value}</v></c>")
-        elif value is not None:
-            text = escape(NOT_IN_XML.sub("", value))
-            cells.append(
-                f'<c {place} t="inlineStr"><is><t xml:space="preserve">{text}</t></is></c>'
-            )
-    return f'<row r="{number}">{"".join(cells)}</row>'
 
 
 # Benchmark to (ending of the file, content of rows and the folder of the data).

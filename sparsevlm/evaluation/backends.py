@@ -188,13 +188,15 @@ class CheckpointBackend:
         return (self._open(sample) for sample in samples)
 
     def _open(self, sample: Sample) -> list[Image]:
+        from sparsevlm.benchmarks.datasets.declared import datasets
         from sparsevlm.benchmarks.loaders.frames import read_frames
-        from sparsevlm.benchmarks.loaders.videoqa import SETS
         from sparsevlm.models.images import load_image
 
         path = Path(self.data) / sample.media
         # By its benchmark, not its name: a .gif is a video of TGIF, or the image of a question.
-        if sample.media.startswith(tuple(one.layout.folder for one in SETS.values())):
+        if sample.media.startswith(
+            tuple(one.layout.folder for one in datasets().values() if one.videos)
+        ):
             return read_frames(path)
         return [load_image(path, "official")] if sample.media else []
 

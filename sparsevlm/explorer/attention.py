@@ -114,10 +114,6 @@ class WordAttention:
         """Whether it has the rows of this many words, which are all, and of every head."""
         return self.single_heads and len(self.words) == num_words
 
-    def index_of(self, layer: int) -> int | None:
-        """Place of a layer in `layers`; ``None`` for one that was not recorded."""
-        return next((i for i, rows in enumerate(self.layers) if rows.layer == layer), None)
-
     def values(self, layer: int, head: int | None, words: Sequence[int]) -> dict[int, float]:
         """Attention of a layer to every token that is there, ``{id: value}``.
 
@@ -135,17 +131,17 @@ class WordAttention:
         ValueError
             For a head or word without recorded rows.
         """
-        index = self.index_of(layer)
-        if index is None:
+        recorded = next((rows for rows in self.layers if rows.layer == layer), None)
+        if recorded is None:
             return {}
         if head is not None and not 0 <= head < self.num_heads:
             raise ValueError(f"head {head} was not recorded; heads: {self.num_heads}, or the mean")
         lacking = sorted(set(words) - set(self.words))
         if lacking or not words:
             raise ValueError(f"no rows of words {lacking} were recorded; there are {self.words}")
-        rows = self.layers[index].codes[:, [self.words.index(word) for word in words]]
+        rows = recorded.codes[:, [self.words.index(word) for word in words]]
         chosen = decode(rows if head is None else rows[[head]]).mean((0, 1))
-        return dict(zip(self.layers[index].source, chosen.tolist(), strict=True))
+        return dict(zip(recorded.source, chosen.tolist(), strict=True))
 
     def for_file(self, raters: Sequence[int], most: int = MAX_VALUES) -> WordAttention:
         """The same, or as much of it as fits into ``most`` values.

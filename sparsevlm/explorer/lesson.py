@@ -6,12 +6,16 @@ in its sentences is that of this model, now.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
+import yaml
+from jinja2 import Template
+from pydantic import TypeAdapter
 
+from sparsevlm.evaluation.paths import DATA
 from sparsevlm.explorer.color_map import ColorChoice
 from sparsevlm.explorer.exploration import Exploration, Query
 
@@ -20,9 +24,6 @@ if TYPE_CHECKING:
     from sparsevlm.explorer.state import ExplorerState
 
 MODEL, IMAGE, SEED = "mini-llava", "scene_6", 6
-WHITE = "what letter is on the white card ?"
-BROWN = "what letter is on the brown card ?"
-RING = "what color is the ring ?"
 INVITATION = "A lesson of four clicks shows what pruning does, and how it can fail."
 
 
@@ -39,14 +40,19 @@ class Step:
     thing
         The object whose patches are forced to stay, or "".
     text
-        What is to be seen, in HTML, from all answers of the step.
+        What is to be seen: a template of HTML.
     """
 
     question: str
-    text: Callable[[list[Exploration]], str]
+    text: str
     second: str = ""
     word: str = ""
     thing: str = ""
+
+    def said(self, found: Sequence[Exploration]) -> str:
+        """The text, from all answers of the step."""
+        answers = dict(zip(("one", "two"), found, strict=False))
+        return Template(self.text).render(_NAMES | answers)
 
     def query(self, session: ExplorerSession) -> Query:
         """What is asked, with the changes by hand."""
@@ -69,75 +75,24 @@ def patches_of(thing: str) -> tuple[int, ...]:
     return tuple(int(token) for token in scene.patches_of(found))
 
 
-def left_of(thing: str, found: Exploration) -> int:
-    """How many patches of an object are kept after the last stage."""
-    return len(set(patches_of(thing)) & set(found.trace.stages[-1].kept))
+def _kept(found: Exploration) -> set[int]:
+    return set(found.trace.stages[-1].kept)
 
 
-def said(found: Exploration) -> str:
-    """The pruned answer."""
-    return " ".join(token.text for token in found.pruned)
-
-
-def _raters(found: Exploration) -> str:
+def _rate(found: Exploration) -> str:
     words = [f"<b>{found.words[index]}</b>" for index in found.raters]
     return " and ".join(words) + (" rates" if len(words) == 1 else " rate")
 
 
-def _success(found: list[Exploration]) -> str:
-    (one,) = found
-    return (
-        f"<b>Few tokens are enough.</b> {_raters(one)} the {one.trace.num_visual} patches. Each "
-        f"layer leaves {one.query.tokens} on average; {len(one.trace.stages[-1].kept)} patches "
-        f"stay to the end, {left_of('white card', one)} of them on the white card. The answer is "
-        f"still <b>{said(one)}</b>."
-    )
-
-
-def _two_questions(found: list[Exploration]) -> str:
-    one, two = (set(one.trace.stages[-1].kept) for one in found)
-    return (
-        f"<b>The question decides.</b> Same picture, another question: {_raters(found[1])}, and of "
-        f"the {len(one)} patches kept for the card {len(one & two) or 'none'} is kept for the "
-        f"ring. Both answers are right: <b>{said(found[0])}</b> and <b>{said(found[1])}</b>."
-    )
-
-
-def _failure(found: list[Exploration]) -> str:
-    (one,) = found
-    dense = " ".join(token.text for token in one.dense)
-    return (
-        f"<b>It can fail.</b> Only {_raters(one)}, and there are two cards: "
-        f"{left_of('brown card', one) or 'none'} of the {len(patches_of('brown card'))} patches of "
-        f"the brown one are left. The answer is <b>{said(one)}</b> in place of {dense}. "
-        "Click the word “brown”."
-    )
-
-
-def _by_word(found: list[Exploration]) -> str:
-    (one,) = found
-    return (
-        f"<b>A word repairs it.</b> Now {_raters(one)}: {left_of('brown card', one)} patches of "
-        f"the brown card are left, and the answer is <b>{said(one)}</b>. The method had passed "
-        "“brown” over: it is less relevant to the picture than the mean word."
-    )
-
-
-def _by_patches(found: list[Exploration]) -> str:
-    (one,) = found
-    return (
-        f"<b>So do patches.</b> “brown” is off again, and the {len(one.query.keep)} patches of the "
-        f"brown card (+) were forced to stay: <b>{said(one)}</b>. Now try it: drag over patches, "
-        "click words, ask something else."
-    )
-
-
-STEPS = (
-    Step(WHITE, _success),
-    Step(WHITE, _two_questions, second=RING),
-    Step(BROWN, _failure),
-    Step(BROWN, _by_word, word="brown"),
-    Step(BROWN, _by_patches, thing="brown card"),
+_NAMES = {
+    "kept": _kept,
+    "left": lambda thing, found: len(_kept(found).intersection(patches_of(thing))),
+    "patches": patches_of,
+    "rate": _rate,
+    "said": lambda answer: " ".join(token.text for token in answer),
+}
+STEPS = TypeAdapter(tuple[Step, ...]).validate_python(
+    yaml.safe_load((DATA / "lesson.yaml").read_text(encoding="utf-8"))
 )
 
 
@@ -198,5 +153,5 @@ class LessonBar(widgets.HBox):
         self.next.description = "lesson" if now is None else "next"
         text, number = INVITATION, ""
         if now is not None:
-            text, number = STEPS[now].text(state.answers()), f"<i>{now + 1} of {len(STEPS)}</i>"
+            text, number = STEPS[now].said(state.answers()), f"<i>{now + 1} of {len(STEPS)}</i>"
         self.told.value = f'<div role="status">{number}<span>{text}</span></div>'

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
+from pathlib import Path
+
+from jinja2 import Template
 
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.explorer.color_map import (
@@ -17,17 +19,16 @@ from sparsevlm.explorer.color_map import (
     plain_map,
     snapshot_at,
 )
-from sparsevlm.explorer.exploration import AnswerToken, Exploration, ModelInfo
+from sparsevlm.explorer.exploration import Exploration, ModelInfo
 from sparsevlm.explorer.geometry import Geometry, Montage
 from sparsevlm.explorer.token_status import (
     PrefillCost,
-    Snapshot,
     snapshots,
     stage_positions,
-    stages_before,
     token_histories,
 )
 
+ANSWERS = Path(__file__).with_name("templates") / "answers.html.j2"
 ONLY_FIRST, ONLY_SECOND = "#D55E00", "#0072B2"
 DIFFERENCE = (
     OUTLINED, PALE, TokenStyle(ONLY_FIRST, 0.62, ONLY_FIRST),
@@ -125,7 +126,7 @@ def _lens(found: Exploration, geometry: Geometry, choice: ColorChoice) -> dict:
     return _base(
         found, title, colors, editable=True, info=token_histories(found, geometry),
         keep=list(found.query.keep), drop=list(found.query.drop),
-        sinks=[_sinks(found, position, choice) for position in positions],
+        sinks=_sinks(found, choice),
         captions=layers if choice.mode == "attention" else [""] * len(positions),
     )  # fmt: skip
 
@@ -140,8 +141,11 @@ def _panel(
 ) -> dict:
     trace, query = found.trace, found.query
     through = snapshots(trace)
-    positions = range(len(trace.tokens_in) + 1)
-    at = [stages_before(trace, position) for position in positions]
+    at = list(snapshot_at(found))
+    groups = [  # of every recycled token, to light up its companions
+        {str(i): one.group for i, one in enumerate(shot.tokens) if one.group is not None}
+        for shot in through
+    ]
     return _base(
         found, title, color_map(found, choice),
         color=METHOD_STYLE[query.method].color, words=_words(found), editable=is_own,
@@ -149,8 +153,8 @@ def _panel(
         captions=[through[index].caption for index in at],
         totals=[list(line) for line in PrefillCost.of(found, model).lines()],
         info=token_histories(found, geometry), keep=list(query.keep), drop=list(query.drop),
-        groups=[_groups(shot) for shot in through], snapshot=at,
-        sinks=[_sinks(found, position, choice) for position in positions],
+        groups=groups, snapshot=at,
+        sinks=_sinks(found, choice),
         answer=answer_html(found),
     )  # fmt: skip
 
@@ -185,19 +189,16 @@ def _difference_panel(first: Exploration, second: Exploration) -> dict:
     )  # fmt: skip
 
 
-def _groups(shot: Snapshot) -> dict[str, int]:
-    """The group of every recycled token, to light up its companions."""
-    grouped = enumerate(shot.tokens)
-    return {str(token): one.group for token, one in grouped if one.group is not None}
-
-
-def _sinks(found: Exploration, position: int, choice: ColorChoice) -> list[int]:
-    """Tokens marked as sinks, where attention is shown."""
+def _sinks(found: Exploration, choice: ColorChoice) -> list[list[int]]:
+    """For every position of the slider the tokens marked as sinks, where attention is shown."""
+    layers = [max(position - 1, 0) for position in range(len(found.trace.tokens_in) + 1)]
     if choice.mode != "attention":
-        return []
-    index = found.attention.index_of(max(position - 1, 0))
-    sinks = () if index is None else found.attention.sinks[index]
-    return [token for token in sinks if token < found.trace.num_visual]
+        return [[] for _ in layers]
+    sinks = {
+        rows.layer: [token for token in tokens if token < found.trace.num_visual]
+        for rows, tokens in zip(found.attention.layers, found.attention.sinks, strict=True)
+    }
+    return [sinks.get(layer, []) for layer in layers]
 
 
 def _words(found: Exploration) -> list[dict]:
@@ -234,12 +235,8 @@ def _signs(found: Exploration, choice: ColorChoice) -> list[list[str]]:
 def answer_html(found: Exploration) -> str:
     """Both answers, each token with its probability in both models, and what that means."""
     method = METHOD_STYLE[found.query.method].label
-    rows = [_answer_row("dense", "Dense", found.dense, method)]
-    if found.query.method != "dense":
-        rows.append(_answer_row("pruned", method, found.pruned, "the dense model"))
-        kind = "same" if found.same_answer else "other"
-        rows.append(f'<p class="{kind}">{escape(verdict(found))}</p>')
-    return "".join(rows)
+    page = Template(ANSWERS.read_text(encoding="utf-8"), autoescape=True)
+    return page.render(found=found, method=method, percent=percent, verdict=verdict(found))
 
 
 def verdict(found: Exploration) -> str:
@@ -247,32 +244,14 @@ def verdict(found: Exploration) -> str:
     if found.same_answer:
         changes = [own.other - own.probability for own in found.dense]
         most = max(changes, key=abs, default=0.0)
-        return f"✓ Same answer{_as_sure(most)}."
+        sure = f", {100 * abs(most):.0f} points {'more' if most > 0 else 'less'} sure"
+        return f"✓ Same answer{sure if abs(most) >= 0.005 else ''}."
     pairs = zip(found.dense, found.pruned, strict=False)
     first = next(((own, other) for own, other in pairs if own.text != other.text), None)
     if first is None:
         return "✗ Another answer: one of the two goes on where the other ends."
     return f"✗ Another answer: “{first[1].text}” in place of “{first[0].text}”, to which pruning " \
            f"leaves {percent(first[0].other)}."  # fmt: skip
-
-
-def _as_sure(change: float) -> str:
-    if abs(change) < 0.005:
-        return ""
-    return f", {100 * abs(change):.0f} points {'more' if change > 0 else 'less'} sure"
-
-
-def _answer_row(kind: str, name: str, tokens: Sequence[AnswerToken], other: str) -> str:
-    def cell(token: AnswerToken) -> str:
-        own, others = (escape(percent(value)) for value in (token.probability, token.other))
-        hint = (
-            f"{escape(name)} gives this token {own}, {escape(other)} after the same words {others}"
-        )
-        text = escape(token.text) or "␣"
-        return f'<span class="tok" title="{hint}"><b>{text}</b> <small>{own}</small></span>'
-
-    cells = "".join(map(cell, tokens))
-    return f'<div class="ans {kind}"><em>{escape(name)}</em>{cells or "(nothing)"}</div>'
 
 
 def percent(share: float) -> str:

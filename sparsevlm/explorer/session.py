@@ -60,15 +60,13 @@ class ExplorerSession:
         """
         image = ImageInput.open(source)
         path = TRACES / f"{image.name}.json.gz"
-        if image.name and path.exists():
-            saved = SavedSession.load(path)
-            self.is_bundled = self._is_current(saved.model)
-            if self.is_bundled:
-                self._take(saved)
-                return image
-        self.is_bundled = False
-        self.image, self.geometry, self._known = image, None, {}
-        self.model = self._engine.info if self._engine else None
+        saved = SavedSession.load(path) if image.name and path.exists() else None
+        self.is_bundled = saved is not None and self._is_current(saved.model)
+        if self.is_bundled:
+            self._take(saved)
+        else:
+            self.image, self.geometry, self._known = image, None, {}
+            self.model = self._engine.info if self._engine else None
         return image
 
     def load(self, path: str | Path) -> SavedSession:

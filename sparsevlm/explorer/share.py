@@ -7,6 +7,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jinja2 import Template
+
 from sparsevlm.evaluation.paths import ARTIFACTS
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import digest
@@ -20,31 +22,7 @@ if TYPE_CHECKING:
 
 SHARED = ARTIFACTS / "explorer"
 
-_CODE = '''"""Get this session of the explorer back; run it from the repository.
-
-{about}
-"""
-
-from pathlib import Path
-
-from sparsevlm.explorer import explore
-from sparsevlm.explorer.exploration import Query
-from sparsevlm.explorer.session import ExplorerSession
-
-HERE = Path(__file__).parent if "__file__" in globals() else Path(".")
-
-# In a notebook: the explorer as it was, from the recorded answers.
-explorer = explore({profile!r}, model={model!r}, session=str(HERE / "session.json.gz"))
-
-# Without the recording: the same image and question, answered again by {name}.
-session = ExplorerSession({profile!r}, {model!r})
-session.load(HERE / "session.json.gz")
-if not session.image.exact:
-    print("The picture was made smaller to be shared; asked again, the model may answer otherwise.")
-found, _ = session.engine().explore(session.image, {query})
-print("dense: ", *(token.text for token in found.dense))
-print("pruned:", *(token.text for token in found.pruned))
-'''
+CODE = Path(__file__).with_name("templates") / "again.py.j2"
 
 
 def save_share(
@@ -91,9 +69,10 @@ def save_share(
     folder_of(profile, target).rmdir()
     # The checkpoint may be a folder of this machine; its name is all that is written down.
     model = session.model.name if profile.chosen_model else ""
-    names = {"profile": profile.name, "model": model, "name": session.model.name}
+    names = {"profile": repr(profile.name), "model": repr(model), "name": session.model.name}
     about = found.about.replace("\\", "\\\\").replace('"', "'")  # inside a docstring
-    write_text(target / "again.py", _CODE.format(**names, query=repr(query), about=about))
+    code = Template(CODE.read_text(encoding="utf-8"), keep_trailing_newline=True)
+    write_text(target / "again.py", code.render(**names, query=repr(query), about=about))
     return target
 
 

@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from jinja2 import Template
+
 from sparsevlm.explorer.color_map import ColorChoice
 from sparsevlm.explorer.exploration import Exploration, Query
 from sparsevlm.explorer.geometry import Montage, montage
@@ -18,6 +20,7 @@ from sparsevlm.explorer.token_status import KEPT, snapshots, stages_before
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+CAUTION = Path(__file__).with_name("templates") / "caution.txt.j2"
 COMPARISONS = ("nothing", "question", "methods")
 
 
@@ -165,25 +168,10 @@ class ExplorerState:
 
     def caution(self) -> str:
         """What to bear in mind about this image and question; "" where there is nothing."""
-        found, session = [], self.session
-        sample = session.image.sample
-        if session.model and session.model.marker and (sample is None or sample.is_photograph):
-            found.append(
-                "This miniature has only ever seen drawn scenes: what it says about another image "
-                "means nothing."
-            )
-        if not session.image.exact:
-            found.append(
-                "This picture was made smaller to be shared, so new answers may not be those that "
-                "the original would get; recorded ones are of the original."
-            )
-        unknown, _ = self.spelling()
-        if unknown:
-            words = ", ".join(f"“{word}”" for word in unknown)
-            found.append(
-                f"This model does not know {words}: it reads <unk>, and what it says means nothing."
-            )
-        return " ".join(found)
+        session, (unknown, _) = self.session, self.spelling()
+        page = Template(CAUTION.read_text(encoding="utf-8"))
+        said = page.render(session=session, sample=session.image.sample, unknown=unknown)
+        return " ".join(said.split())
 
     def spelling(self) -> tuple[list[str], list[str]]:
         """Unknown words of what is asked, and if there are any, all that the model knows."""

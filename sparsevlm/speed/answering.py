@@ -15,7 +15,7 @@ from transformers import StoppingCriteria, StoppingCriteriaList
 from sparsevlm.core.interface import StagedPruner
 from sparsevlm.runtime.timing import Clock
 from sparsevlm.speed.case import Case
-from sparsevlm.speed.measure import Watch, clock_of, interleaved, spread
+from sparsevlm.speed.measure import clock_of, interleaved, spread, watched
 from sparsevlm.speed.options import Options
 from sparsevlm.speed.random_models import IMAGE, VIDEO
 
@@ -53,8 +53,8 @@ def answer(case: Case, pruner: StagedPruner | None, new_tokens: int) -> dict[str
     tokens = _TokenMarks(clock)
     towers = {name: tower for name in TOWERS
               if (tower := getattr(case.model.model, name, None)) is not None}  # fmt: skip
-    watched = {**towers, "prefill": case.decoder}
-    with case.pruned(pruner), Watch(watched, clock) as watch:
+    parts = {**towers, "prefill": case.decoder}
+    with case.pruned(pruner), watched(parts, clock) as seconds:
         start = clock.mark()
         case.model.generate(
             **case.inputs, max_new_tokens=new_tokens, min_new_tokens=new_tokens, do_sample=False,
@@ -65,7 +65,7 @@ def answer(case: Case, pruner: StagedPruner | None, new_tokens: int) -> dict[str
         "ttft": clock.seconds(start, marks[0]),
         "tpot": clock.seconds(marks[0], marks[-1]) / (len(marks) - 1),
     }
-    seen = watch.seconds()
+    seen = seconds()
     found["prefill"] = seen.pop("prefill")
     return {**found, "vision": sum(seen.values())} if seen else found
 
@@ -103,6 +103,7 @@ def measure_throughput(
 ) -> dict[str, dict[str, float | None]]:
     """Answers per second, by batch and by job; a batch that does not fit the device has none."""
     found: dict[str, dict[str, float | None]] = {}
+    further = options.new_tokens - 1
     for batch in options.batches:
         try:
             answers = measure_answers(case.with_batch(batch), jobs, options)
@@ -111,11 +112,7 @@ def measure_throughput(
             found[str(batch)] = dict.fromkeys(jobs)
             continue
         found[str(batch)] = {
-            name: round(batch / _seconds(of, options.new_tokens), 4) for name, of in answers.items()
+            name: round(batch / (of["ttft"]["median"] + further * of["tpot"]["median"]), 4)
+            for name, of in answers.items()
         }
     return found
-
-
-def _seconds(parts: dict[str, dict], new_tokens: int) -> float:
-    """Of a whole answer."""
-    return parts["ttft"]["median"] + (new_tokens - 1) * parts["tpot"]["median"]

@@ -13,16 +13,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import torch
+from jinja2 import Template
 
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.speed import answering, calculated, prefill
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.measure import CLOCKS
-from sparsevlm.speed.options import CALCULATED, FORMAT, Options
+from sparsevlm.speed.options import CALCULATED, FORMAT, PARTS, Options
 from sparsevlm.speed.shapes import Shape, get_shape
+
+SUMMARY = Path(__file__).with_name("templates") / "summary.txt.j2"
 
 
 def run_bench(options: Options) -> dict[str, object]:
@@ -38,17 +42,17 @@ def run_bench(options: Options) -> dict[str, object]:
     ValueError
         For options that do not fit each other or the machine.
     """
-    _check(options)
+    shape = _checked(options)
     threads = torch.get_num_threads()
     if options.device == "cpu":
         torch.set_num_threads(1)
     try:
-        return _measure(options)
+        return _measure(options, shape)
     finally:
         torch.set_num_threads(threads)
 
 
-def _check(options: Options) -> None:
+def _checked(options: Options) -> Shape:
     if options.device not in CLOCKS:
         raise ValueError(f"device must be one of {', '.join(CLOCKS)}, got {options.device!r}")
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -58,7 +62,7 @@ def _check(options: Options) -> None:
             "throughput is answers per second of wall time, which on a CPU says nothing about a "
             "GPU; measure it with --device cuda"
         )
-    shape = _shape(options)
+    shape = get_shape(options.shape).scaled(options.layers, options.hidden)
     if _is_timed(options) and options.device == "cpu" and not shape.is_scaled:
         if shape.name != "reference":
             raise ValueError(
@@ -67,18 +71,14 @@ def _check(options: Options) -> None:
             )
     if not hasattr(torch, options.dtype):
         raise ValueError(f"unknown dtype {options.dtype!r}; use float16, bfloat16 or float32")
-
-
-def _shape(options: Options) -> Shape:
-    return get_shape(options.shape).scaled(options.layers, options.hidden)
+    return shape
 
 
 def _is_timed(options: Options) -> bool:
     return bool(set(options.parts) - set(CALCULATED))
 
 
-def _measure(options: Options) -> dict[str, object]:
-    shape = _shape(options)
+def _measure(options: Options, shape: Shape) -> dict[str, object]:
     found = _protocol(options, shape)
     if "operators" in options.parts:
         found["operators"] = calculated.operators(shape, options)
@@ -130,33 +130,14 @@ def _protocol(options: Options, shape: Shape) -> dict[str, object]:
 def run_command(options: Options) -> None:
     """Measure, print tables and one line of JSON at the end, and write the record if asked to."""
     result = run_bench(options)
-    print("\n".join(summary(result)))
+    print(summary(result))
     if options.record is not None:
         write_text(options.record, json.dumps(result, indent=1, sort_keys=True) + "\n")
         print(f"wrote {options.record}")
     print(json.dumps(result))
 
 
-def summary(result: dict) -> list[str]:
+def summary(result: dict) -> str:
     """The result, formatted line by line."""
-    shape = result["shape"]
-    lines = [
-        f"{shape['name']}: {shape['layers']} layers, hidden {shape['hidden']}, "
-        f"{shape['num_visual']} visual tokens, batch {result['batch']}, {result['dtype']}, "
-        f"{result['attention']}; {result['clock']}; random weights"
-    ]
-    if "budgets" in result:
-        lines.append(f"{'tokens':>7} {'method':<22} {'oracle/dense':>12} {'/dense':>7} "
-                     f"{'FLOPs/dense':>11} {'over the oracle':>16} (quartiles)")  # fmt: skip
-    for budget, methods in result.get("budgets", {}).items():
-        for method, row in methods.items():
-            over = row["overhead_percent"]
-            lines.append(
-                f"{budget:>7} {method:<22} {row['oracle_to_dense']:>12.3f} "
-                f"{row['to_dense']:>7.3f} {row['flops_to_dense']:>11.3f} "
-                f"{over['median']:>14.2f} % ({over['low']:.2f} to {over['high']:.2f})"
-            )
-    for part in ("answers", "memory", "scale", "throughput", "operators", "footprint"):
-        if part in result:
-            lines.append(f"{part}: {json.dumps(result[part])}")
-    return lines
+    page = Template(SUMMARY.read_text(encoding="utf-8"), trim_blocks=True)
+    return page.render(result=result, parts=PARTS[1:], dumps=json.dumps).rstrip()

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from statistics import median, quantiles
 
 import torch
@@ -79,8 +79,11 @@ def spread(values: Sequence[float], digits: int = 6) -> dict[str, float]:
     return {name: round(value, digits) for name, value in named.items()}
 
 
-class Watch:
-    """Marks the time at which modules begin and end, for as long as it is open.
+@contextmanager
+def watched(
+    modules: Mapping[str, nn.Module], clock: Clock
+) -> Iterator[Callable[[], dict[str, float]]]:
+    """Mark the time at which modules begin and end, and yield what tells the seconds between.
 
     Parameters
     ----------
@@ -88,38 +91,27 @@ class Watch:
         By name; the first run of each counts (of a decoder: the prefill).
     clock
         Where the marks come from.
+
+    Yields
+    ------
+    () -> dict
+        Seconds of the first run of every module that ran.
     """
+    starts: dict[str, object] = {}
+    ends: dict[str, object] = {}
 
-    def __init__(self, modules: Mapping[str, nn.Module], clock: Clock) -> None:
-        self._modules, self._clock = modules, clock
-        self._starts: dict[str, object] = {}
-        self._ends: dict[str, object] = {}
-
-    def __enter__(self) -> Watch:
-        self._handles = []
-        for name, module in self._modules.items():
-            self._handles += [
-                module.register_forward_pre_hook(self._noting(self._starts, name)),
-                module.register_forward_hook(self._noting(self._ends, name)),
-            ]
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for handle in self._handles:
-            handle.remove()
-
-    def _noting(self, marks: dict[str, object], name: str) -> Callable:
+    def noting(marks: dict[str, object], name: str) -> Callable:
         def note(*args: object) -> None:
             if name not in marks:
-                marks[name] = self._clock.mark()
+                marks[name] = clock.mark()
 
         return note
 
-    def seconds(self) -> dict[str, float]:
-        """Seconds of the first run of every module that ran."""
-        return {
-            name: self._clock.seconds(self._starts[name], end) for name, end in self._ends.items()
-        }
+    with ExitStack() as hooks:
+        for name, module in modules.items():
+            hooks.callback(module.register_forward_pre_hook(noting(starts, name)).remove)
+            hooks.callback(module.register_forward_hook(noting(ends, name)).remove)
+        yield lambda: {name: clock.seconds(starts[name], end) for name, end in ends.items()}
 
 
 class _PeakBytes(TorchDispatchMode):

@@ -10,7 +10,7 @@ from sparsevlm.core.schedule import tokens_per_layer
 from sparsevlm.models.sizes import kv_bytes, prefill_flops
 from sparsevlm.runtime.timing import PHASES, account, reading_seconds
 from sparsevlm.speed.case import Case
-from sparsevlm.speed.measure import Watch, clock_of, interleaved, peak_bytes, spread
+from sparsevlm.speed.measure import clock_of, interleaved, peak_bytes, spread, watched
 from sparsevlm.speed.options import Options
 
 ONCE = "session"  # this phase comes once per with block and not once per prompt
@@ -88,9 +88,9 @@ def _forward(
 ) -> dict[str, object]:
     """Seconds of the prefill, and of pruning itself in all and inside the decoder."""
     clock = clock_of(case.device)
-    with Watch({"prefill": case.decoder}, clock) as watch, account(clock) as spent:
+    with watched({"prefill": case.decoder}, clock) as seconds, account(clock) as spent:
         case.forward(pruner, static)
-    return {**watch.seconds(), "phases": spent.seconds, "count": spent.count}
+    return {**seconds(), "phases": spent.seconds, "count": spent.count}
 
 
 def _oracle(case: Case, indices: dict) -> dict[str, object]:

@@ -14,11 +14,8 @@ from transformers import (
     CLIPVisionConfig,
     LlamaConfig,
     LlamaForCausalLM,
-    LlavaConfig,
     LlavaForConditionalGeneration,
-    Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
-    VideoLlavaConfig,
     VideoLlavaForConditionalGeneration,
 )
 
@@ -35,7 +32,8 @@ def build(
 ) -> nn.Module:
     """Return the model in eval mode, its weights drawn on the device itself."""
     torch.manual_seed(seed)
-    kind, config = _FAMILIES[shape.family](shape)
+    kind = _FAMILIES[shape.family]
+    config = kind.config_class(**_config(shape))
     with torch.device(device):
         model = kind._from_config(config, dtype=dtype, attn_implementation=attention)
     return model.eval()
@@ -82,60 +80,43 @@ def _inputs(shape: Shape, batch: int, generator: Generator) -> dict[str, Tensor]
     return found
 
 
-def _llama(shape: Shape) -> tuple[type, LlamaConfig]:
-    """A decoder alone."""
-    return LlamaForCausalLM, _text(shape)
+def _config(shape: Shape) -> dict[str, object]:
+    """Arguments of a configuration."""
+    if shape.family == "llama":  # a decoder alone
+        return _sizes(shape)
+    if shape.family == "qwen2_vl":
+        return _qwen2_vl(shape)
+    found = {"text_config": LlamaConfig(**_sizes(shape)), "vision_config": _clip(shape)}
+    if shape.family == "video_llava":  # with both towers
+        return {
+            **found, "image_token_index": IMAGE, "video_token_index": VIDEO,
+            "image_seq_length": shape.tower.side**2, "video_seq_length": shape.num_visual,
+        }  # fmt: skip
+    found["image_token_id"] = IMAGE
+    if shape.family == "mini_gemini":  # the second tower shrinks with the width of the decoder
+        aux = convnext_large()
+        aux.hidden_sizes = [max(8, size * shape.hidden // 4096) for size in aux.hidden_sizes]
+        return {**found, "aux_config": aux, "image_size_aux": _side_aux(shape)}
+    return {**found, "image_seq_length": shape.num_visual, "tie_word_embeddings": False}
 
 
-def _llava(shape: Shape) -> tuple[type, LlavaConfig]:
-    """LLaVA-1.5."""
-    config = LlavaConfig(
-        text_config=_text(shape), vision_config=_clip(shape), image_token_id=IMAGE,
-        image_seq_length=shape.num_visual, tie_word_embeddings=False,
-    )  # fmt: skip
-    return LlavaForConditionalGeneration, config
-
-
-def _video_llava(shape: Shape) -> tuple[type, VideoLlavaConfig]:
-    """Video-LLaVA, both towers."""
-    config = VideoLlavaConfig(
-        text_config=_text(shape), vision_config=_clip(shape), image_token_index=IMAGE,
-        video_token_index=VIDEO, image_seq_length=shape.tower.side**2,
-        video_seq_length=shape.num_visual,
-    )  # fmt: skip
-    return VideoLlavaForConditionalGeneration, config
-
-
-def _qwen2_vl(shape: Shape) -> tuple[type, Qwen2VLConfig]:
-    """Qwen2-VL; time, row and column share the angles of a head as 16 to 24 to 24."""
+def _qwen2_vl(shape: Shape) -> dict[str, object]:
+    """Time, row and column share the angles of a head as 16 to 24 to 24."""
     half = shape.head_dim // 2
     time = half // 4
     sections = [time, (half - time) // 2, half - time - (half - time) // 2]
     rope = {"rope_type": "default", "rope_theta": 1e6, "mrope_section": sections}
-    text = {**_sizes(shape), "vocab_size": shape.vocabulary, "rope_parameters": rope}
     tower = shape.tower
     vision = {
         "depth": tower.layers, "embed_dim": tower.hidden, "hidden_size": shape.hidden,
         "num_heads": tower.heads, "mlp_ratio": 4, "patch_size": 14, "spatial_merge_size": 2,
         "temporal_patch_size": 2,
     }  # fmt: skip
-    config = Qwen2VLConfig(
-        text_config=text, vision_config=vision, image_token_id=IMAGE, video_token_id=VIDEO,
-        vision_start_token_id=VISION_START, vision_end_token_id=VISION_END,
-        tie_word_embeddings=False,
-    )  # fmt: skip
-    return Qwen2VLForConditionalGeneration, config
-
-
-def _mini_gemini(shape: Shape) -> tuple[type, MiniGeminiConfig]:
-    """Mini-Gemini; the second tower shrinks with the width of the decoder."""
-    aux = convnext_large()
-    aux.hidden_sizes = [max(8, size * shape.hidden // 4096) for size in aux.hidden_sizes]
-    config = MiniGeminiConfig(
-        text_config=_text(shape), vision_config=_clip(shape), aux_config=aux,
-        image_token_id=IMAGE, image_size_aux=_side_aux(shape),
-    )  # fmt: skip
-    return MiniGeminiForConditionalGeneration, config
+    return {
+        "text_config": {**_sizes(shape), "rope_parameters": rope}, "vision_config": vision,
+        "image_token_id": IMAGE, "video_token_id": VIDEO, "vision_start_token_id": VISION_START,
+        "vision_end_token_id": VISION_END, "tie_word_embeddings": False,
+    }  # fmt: skip
 
 
 def _side_aux(shape: Shape) -> int:
@@ -143,12 +124,9 @@ def _side_aux(shape: Shape) -> int:
     return MiniGeminiConfig.image_size_aux * shape.tower.image // 336
 
 
-def _text(shape: Shape) -> LlamaConfig:
-    return LlamaConfig(vocab_size=shape.vocabulary, **_sizes(shape))
-
-
 def _sizes(shape: Shape) -> dict[str, object]:
     return {
+        "vocab_size": shape.vocabulary,
         "hidden_size": shape.hidden, "intermediate_size": shape.intermediate,
         "num_hidden_layers": shape.layers, "num_attention_heads": shape.heads,
         "num_key_value_heads": shape.kv_heads, "max_position_embeddings": shape.tokens + 1024,
@@ -166,6 +144,9 @@ def _clip(shape: Shape) -> CLIPVisionConfig:
 
 
 _FAMILIES = {
-    "llama": _llama, "llava": _llava, "video_llava": _video_llava, "qwen2_vl": _qwen2_vl,
-    "mini_gemini": _mini_gemini,
-}  # fmt: skip
+    "llama": LlamaForCausalLM,
+    "llava": LlavaForConditionalGeneration,
+    "video_llava": VideoLlavaForConditionalGeneration,
+    "qwen2_vl": Qwen2VLForConditionalGeneration,
+    "mini_gemini": MiniGeminiForConditionalGeneration,
+}

@@ -151,7 +151,7 @@ def test_methods_and_variants(controls, explorer):
     # Ablations and the pooled grid belong to the tables; nobody needs them at hand here. CDPruner
     # needs a CLIP of its own.
     apart = {"pooled", "sparsevlm-all-tokens", "sparsevlm-no-recycling", "sparsevlm-not-refilled"}
-    apart |= {"cdpruner"}
+    apart |= {"cdpruner", "sparsevlm-kept-positions"}
     assert offered == set(sv.METHODS) - apart and set(METHOD_STYLE) == set(sv.METHODS)
 
 

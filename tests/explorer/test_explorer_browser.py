@@ -145,7 +145,7 @@ class Page:
 
     def plain(self) -> None:
         """The lesson's first step, which is how the notebook opens."""
-        self.set("question", lesson.WHITE)
+        self.set("question", lesson.STEPS[0].question)
         self.set("compare with", "nothing")
         self.press("the picture")
         if "by hand" in self.text(".sv-panels"):
@@ -393,7 +393,7 @@ def upload(page, path):
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n and no more"])
 def test_a_broken_file_gives_a_sentence(page, tmp_path, content):
-    page.set("question", lesson.WHITE)
+    page.set("question", lesson.STEPS[0].question)
     (tmp_path / "broken.png").write_bytes(content)
     upload(page, tmp_path / "broken.png")
     page.until_text(".sv-alert", "broken.png", 60)

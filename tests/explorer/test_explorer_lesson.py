@@ -11,6 +11,8 @@ from sparsevlm.explorer.exploration import Query
 from sparsevlm.explorer.session import ExplorerSession
 from sparsevlm.explorer.state import ExplorerState
 
+WHITE, BROWN = lesson.STEPS[0].question, lesson.STEPS[2].question
+
 
 @pytest.fixture(scope="module")
 def session():
@@ -29,7 +31,7 @@ def steps(session):
         state = ExplorerState(session, Query("what ?"))
         lesson.go_to(state, number)
         answers = state.answers()
-        made.append((state, answers, step.text(answers)))
+        made.append((state, answers, step.said(answers)))
     return made
 
 
@@ -74,7 +76,7 @@ def test_then_a_failure(steps):
 def test_then_a_word_repairs_it(steps):
     _, (found,), text = steps[3]
     assert said(found.dense) == said(found.pruned) == ["Z"] and "<b>Z</b>" in text
-    assert replace(found.query, raters=None) == Query(lesson.BROWN), "nothing else was changed"
+    assert replace(found.query, raters=None) == Query(BROWN), "nothing else was changed"
     assert rating(found) == ["brown", "card"] and "<b>brown</b> and <b>card</b> rate" in text
     left = set(lesson.patches_of("brown card")) & set(found.trace.stages[-1].kept)
     assert len(left) > 3 and f"{len(left)} patches of the brown card are left" in text
@@ -83,19 +85,19 @@ def test_then_a_word_repairs_it(steps):
 def test_or_its_patches_do(steps):
     _, (found,), text = steps[4]
     assert said(found.dense) == said(found.pruned) == ["Z"] and "<b>Z</b>" in text
-    assert replace(found.query, keep=()) == Query(lesson.BROWN), "nothing else was changed"
+    assert replace(found.query, keep=()) == Query(BROWN), "nothing else was changed"
     assert found.query.keep == lesson.patches_of("brown card") and "the 9 patches" in text
     assert rating(found) == ["card"] and "“brown” is off again" in text
 
 
 def test_every_step_is_found_again_however_one_came_to_it(session, steps):
     assert [lesson.step_at(state) for state, _, _ in steps] == [0, 1, 2, 3, 4]
-    state = ExplorerState(session, Query(lesson.BROWN))
+    state = ExplorerState(session, Query(BROWN))
     state.switch(session.answer(state.query).words.index("brown"))
     assert lesson.step_at(state) == 3, "by a click on the word"
     state.change(tokens=128)
     assert lesson.step_at(state) is None
-    state.change(question=lesson.WHITE, tokens=64)
+    state.change(question=WHITE, tokens=64)
     state.compare = "methods"
     assert lesson.step_at(state) is None
 
@@ -121,5 +123,5 @@ def test_the_bar_leads_through_the_lesson():
 def test_there_is_no_lesson_for_another_model(profile, model):
     session, bar = ExplorerSession(profile, model), lesson.LessonBar()
     session.put("scene_6")
-    bar.follow(ExplorerState(session, Query(lesson.WHITE)))
+    bar.follow(ExplorerState(session, Query(WHITE)))
     assert bar.layout.display == "none"

@@ -44,10 +44,12 @@ class Source:
 
 @dataclass(frozen=True, config=_STRICT)
 class Videos:
-    """A repository that has a benchmark's videos, as files or inside zip archives.
+    """Where a benchmark's videos lie, and a repository that has them, in zip archives or not.
 
     Attributes
     ----------
+    folder, prefix : str
+        Of the videos in the benchmark's folder, and before the name that the questions use.
     of : Repository
         Its size is that of the videos that are asked about, a guess.
     hints : tuple of str
@@ -56,6 +58,8 @@ class Videos:
 
     of: Repository
     hints: tuple[str, ...]
+    folder: str
+    prefix: str = ""
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -167,8 +171,8 @@ class Dataset:
 
     Attributes
     ----------
-    layout : Layout or None
-        What must be on disk; of the benchmarks of videos, see `loaders.videoqa.SETS`.
+    layout : Layout
+        What must be on disk.
     sources : tuple of Source
         What is fetched, in this order.
     videos : Videos or None
@@ -181,7 +185,7 @@ class Dataset:
         What is left to do by hand, or another way.
     """
 
-    layout: Layout | None = None
+    layout: Layout
     sources: tuple[Source, ...] = ()
     videos: Videos | None = None
     copy: HubCopy | None = None

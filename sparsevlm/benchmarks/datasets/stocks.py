@@ -122,7 +122,7 @@ def _finish(
         for archive in job.locked.files if source.unpack else ():
             unpack(job.place, archive, folder, source.unpack)
     if dataset.videos:
-        collect(name, data, dataset, endpoint, say)
+        collect(name, data, endpoint, say)
     elif dataset.part and not all((folder / file).exists() for file in layout.spare):
         write_part(folder, dataset)
     if wrong := verify(name, folder):

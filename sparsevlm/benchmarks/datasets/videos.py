@@ -15,12 +15,12 @@ from zipfile import ZipFile
 
 from pydantic import TypeAdapter
 
-from sparsevlm.benchmarks.datasets.declared import PART, Dataset, Part, Videos
+from sparsevlm.benchmarks.datasets.declared import PART, Dataset, Part, Videos, datasets
 from sparsevlm.benchmarks.datasets.unpack import UNREADABLE, extract
 from sparsevlm.benchmarks.loaders.frames import KINDS, VIDEOS, read_frames
 from sparsevlm.benchmarks.loaders.layout import DataError, write_file
 from sparsevlm.benchmarks.loaders.parquet import files_of, read_rows
-from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, SETS
+from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, read
 from sparsevlm.models.checkpoints.hub import CHANGED, download, explained, listing
 from sparsevlm.models.checkpoints.orders import Say
 from sparsevlm.models.checkpoints.places import (
@@ -38,11 +38,10 @@ TABLE = "test"  # split of the table that has ActivityNet-QA's questions
 
 def needs_videos(name: str, folder: Path) -> bool:
     """Return whether questions or videos of a benchmark are missing in its folder."""
-    there = all((folder / file).exists() for file in (QUESTIONS, ANSWERS, SETS[name].videos))
-    return not there or bool(_missing(name, folder))
+    return bool(datasets()[name].layout.missing(folder) or _missing(name, folder))
 
 
-def collect(name: str, data: Path, dataset: Dataset, endpoint: str | None, say: Say) -> None:
+def collect(name: str, data: Path, endpoint: str | None, say: Say) -> None:
     """Get the questions of a benchmark, where they are missing, and the videos they are about.
 
     Raises
@@ -50,10 +49,12 @@ def collect(name: str, data: Path, dataset: Dataset, endpoint: str | None, say: 
     CheckpointError
         Something is not in the repository, or a video cannot be decoded. What came stays.
     """
-    folder, way_out = data / SETS[name].layout.folder, dataset.by_hand
-    (folder / SETS[name].videos).mkdir(parents=True, exist_ok=True)
+    dataset = datasets()[name]
+    folder, way_out = data / dataset.layout.folder, dataset.by_hand
+    to, prefix = folder / dataset.videos.folder, dataset.videos.prefix
+    to.mkdir(parents=True, exist_ok=True)
     _questions_of_table(folder, dataset)
-    if needs_videos(name, folder) and dataset.videos:
+    if needs_videos(name, folder):
         shelf = _Shelf(dataset.videos, data, endpoint)
         for file in (QUESTIONS, ANSWERS):
             if not (folder / file).exists():
@@ -65,8 +66,6 @@ def collect(name: str, data: Path, dataset: Dataset, endpoint: str | None, say: 
                 )
         missing = _missing(name, folder)
         say(f"{name}: {len(missing)} videos to find in {shelf}")
-        to = folder / SETS[name].videos
-        prefix = SETS[name].prefix
         shelf.get({stem: to for one in missing for stem in (one, one.removeprefix(prefix))}, KINDS)
         if missing := _missing(name, folder):
             raise CheckpointError(
@@ -100,7 +99,7 @@ def _questions_of_table(folder: Path, dataset: Dataset) -> None:
 def _missing(name: str, folder: Path) -> list[str]:
     """Names, prefix included, of the videos that are asked about and not there."""
     try:
-        samples = SETS[name].read(folder)
+        samples = read(name, folder)
     except (DataError, LookupError, TypeError) as error:
         raise CheckpointError(
             f"the questions of {name} cannot be read ({error}); delete {QUESTIONS} and {ANSWERS} "
@@ -112,7 +111,7 @@ def _missing(name: str, folder: Path) -> list[str]:
 
 def _require_decodable(name: str, folder: Path, way_out: str) -> None:
     bad = []
-    for media in dict.fromkeys(sample.media for sample in SETS[name].read(folder)):
+    for media in dict.fromkeys(sample.media for sample in read(name, folder)):
         path = folder / media
         if path.suffix in VIDEOS and find_spec("av") is None:
             raise CheckpointError(

@@ -73,18 +73,15 @@ def read_jsonl(path: Path, keys: Sequence[str] = ASKED) -> list[dict]:
         A line is no object, or lacks one of `keys`.
     """
     # Not splitlines: a line may hold other marks that Unicode counts as ends of lines.
-    lines = enumerate(path.read_text(encoding="utf-8").split("\n"), start=1)
-    return [
-        _object(line, keys, f"line {number} of {path}") for number, line in lines if line.strip()
-    ]
-
-
-def _object(line: str, keys: Sequence[str], where: str) -> dict:
-    try:
-        row = json.loads(line)
-    except ValueError as error:
-        raise DataError(f"{where} is not JSON ({error}); download the file again") from error
-    return require_keys(row, keys, where)
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        where = f"line {number} of {path}"
+        try:
+            if line.strip():
+                rows.append(require_keys(json.loads(line), keys, where))
+        except json.JSONDecodeError as error:
+            raise DataError(f"{where} is not JSON ({error}); download the file again") from error
+    return rows
 
 
 def require_keys(row: object, keys: Sequence[str], where: str) -> dict:

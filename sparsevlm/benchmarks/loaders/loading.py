@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sparsevlm.benchmarks.counting import groups_of
 from sparsevlm.benchmarks.datasets.declared import Layout, datasets
+from sparsevlm.benchmarks.loaders import videoqa
 from sparsevlm.benchmarks.loaders.layout import DataError, part_of
 from sparsevlm.benchmarks.loaders.parquet import (
     about_parquet,
@@ -21,8 +22,7 @@ from sparsevlm.benchmarks.loaders.parquet import (
     layout_of_copy,
     read_copy,
 )
-from sparsevlm.benchmarks.loaders.videoqa import SETS
-from sparsevlm.benchmarks.registry import BENCHMARKS, get_benchmark
+from sparsevlm.benchmarks.registry import get_benchmark
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.core.schedule import plain
 from sparsevlm.models.images import load_image
@@ -32,11 +32,9 @@ SHOWN = 3  # of many like faults
 
 
 def _loader(name: str) -> tuple[Layout, Read]:
-    """The layout and the reader of a benchmark: of `videoqa.SETS`, or declared and a module's."""
-    if name not in BENCHMARKS:
-        raise ValueError(f"no loader for {name!r}; known: {', '.join(BENCHMARKS)}")
-    if name in SETS:
-        return SETS[name].layout, SETS[name].read
+    """The layout and the reader of a benchmark."""
+    if get_benchmark(name).media == "video":
+        return datasets()[name].layout, partial(videoqa.read, name)
     return datasets()[name].layout, import_module(f"{__package__}.{name}").read
 
 
@@ -166,16 +164,14 @@ def verify(name: str, folder: str | Path, *, complete: bool = True) -> list[str]
     if get_benchmark(name).media == "video":
         return []
     pictures = [folder / sample.media for sample in samples if sample.media]
-    ends = dict.fromkeys([pictures[0], pictures[-1]] if pictures else [])
-    return [fault for path in ends if path.is_file() and (fault := _damage(path))]
-
-
-def _damage(path: Path) -> str:
-    try:
-        load_image(path, "official")
-    except (OSError, ValueError) as error:
-        return str(error)
-    return ""
+    faults = []
+    for path in dict.fromkeys([*pictures[:1], *pictures[-1:]]):
+        try:
+            if path.is_file():
+                load_image(path, "official")
+        except (OSError, ValueError) as error:
+            faults.append(str(error))
+    return faults
 
 
 def select(samples: Sequence[Sample], n: int, seed: int) -> list[Sample]:

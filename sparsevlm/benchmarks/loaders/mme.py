@@ -64,18 +64,14 @@ def _answers(release: Path) -> Answers:
         split_up = (subtask / "images").is_dir()
         files = subtask / "questions_answers_YN" if split_up else subtask
         for path in sorted(files.glob("*.txt")):
-            for line in path.read_text(encoding="utf-8").split("\n"):
-                if line.strip():
-                    question, answer = _pair(line, path)
-                    answers[subtask.name, path.name.removesuffix(".txt"), question] = answer
+            for line in filter(str.strip, path.read_text(encoding="utf-8").split("\n")):
+                question, *answer = line.strip().split("\t")
+                if len(answer) != 1:
+                    raise DataError(
+                        f"a line of {path} must be a question, a tab and Yes or No; got {line!r}"
+                    )
+                answers[subtask.name, path.name.removesuffix(".txt"), question] = answer[0]
     return answers
-
-
-def _pair(line: str, path: Path) -> tuple[str, str]:
-    parts = line.strip().split("\t")
-    if len(parts) != 2:
-        raise DataError(f"a line of {path} must be a question, a tab and Yes or No; got {line!r}")
-    return parts[0], parts[1]
 
 
 def copy_sample(row: dict, media: str, before: int) -> Sample:

@@ -200,19 +200,15 @@ def files_of(folder: Path, config: str, split: str) -> list[Path]:
     """
     for place in (folder / config, folder / "data", folder):
         if found := sorted(place.glob(f"{split}-*.parquet")):
-            _require_all(found)
+            # test-00000-of-00003.parquet, with or without a digest behind it.
+            wanted = {path.stem.split("-of-")[-1].split("-")[0] for path in found}
+            if wanted != {f"{len(found):05d}"}:
+                raise DataError(
+                    f"{place} has {len(found)} files like {found[0].name}; a whole split has "
+                    f"{', '.join(sorted(wanted))}. Download the others"
+                )
             return found
     return []
-
-
-def _require_all(found: list[Path]) -> None:
-    # test-00000-of-00003.parquet, with or without a digest behind it.
-    wanted = {path.stem.split("-of-")[-1].split("-")[0] for path in found}
-    if wanted != {f"{len(found):05d}"}:
-        raise DataError(
-            f"{found[0].parent} has {len(found)} files like {found[0].name}; a whole split has "
-            f"{', '.join(sorted(wanted))}. Download the others"
-        )
 
 
 def read_rows(files: Sequence[Path], columns: Sequence[str]) -> Iterator[dict]:

@@ -15,7 +15,7 @@ from sparsevlm.evaluation.judges.interface import CostEstimate, Judge, Row, Verd
 from sparsevlm.evaluation.judges.judgements import name_of
 from sparsevlm.evaluation.judges.open_model import OpenJudge
 from sparsevlm.evaluation.judges.prompts import MM_VET, TASKS, Prompt, Task
-from sparsevlm.evaluation.judges.records import judge_records, transcripts_folder
+from sparsevlm.evaluation.judges.records import FOLDER, judge_records
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.run import EvaluationRun
@@ -109,7 +109,7 @@ def make_judge(options: SimpleNamespace, task: Task, prompt: Prompt | None, stor
     """Return the judge that the options name."""
     if options.judge == "match":
         return MatchJudge(task)
-    common = {"task": task, "folder": transcripts_folder(store), "prompt": prompt}
+    common = {"task": task, "folder": store.folder / FOLDER, "prompt": prompt}
     common["max_tokens"] = options.max_tokens
     if options.reading in task.readings:
         common["reading"] = options.reading

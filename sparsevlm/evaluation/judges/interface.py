@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from typing import Protocol
 
 Row = Mapping  # of a record: the fields of `Sample` and "prediction"
@@ -59,14 +59,8 @@ class CostEstimate:
     price: float | None = 0.0
 
     def __add__(self, other: CostEstimate) -> CostEstimate:
-        known = self.price is not None and other.price is not None
-        return CostEstimate(
-            self.answers + other.answers,
-            self.to_ask + other.to_ask,
-            self.tokens_in + other.tokens_in,
-            self.tokens_out + other.tokens_out,
-            self.price + other.price if known else None,
-        )
+        pairs = zip(astuple(self), astuple(other), strict=True)
+        return CostEstimate(*(None if None in pair else sum(pair) for pair in pairs))
 
     def __str__(self) -> str:
         if not self.to_ask:

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from urllib.parse import urlsplit
+
+from jinja2 import Template
 
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.judges.interface import JudgeError
@@ -22,6 +25,7 @@ from sparsevlm.evaluation.results.store import Store
 
 MATCH = "match"  # the choice of no judge
 SHOWN = 3  # runs that a sentence names
+SENTENCES = Path(__file__).parents[1] / "templates" / "judging.txt.j2"
 
 
 @dataclass(frozen=True)
@@ -100,28 +104,16 @@ class Judging:
             return ""
         names = self.profile.benchmarks
         labels = [BENCHMARKS[name].label for name in names if TASKS.get(name) is self.task]
-        subject = f"{', '.join(labels)}: answers are"
-        if self.used:
-            verdicts = [v for one in self.used.verdicts.values() for v in one.values()]
-            unread = sum("broken" in verdict for verdict in verdicts)
-            return (
-                f"{subject} judged by {self.used.name}, which is not the paper's judge; {unread} "
-                f"of {len(verdicts)} verdicts cannot be read and {self.task.unread}."
-            )
-        said = [
-            f"{subject} matched by rule, not judged; after `{command(self.profile)}` the judged "
-            "scores stand here."
-        ]
-        for one in self.others:
-            left = [title for run, title in self.runs.items() if run not in one.verdicts]
-            more = f" and {len(left) - SHOWN} more" if len(left) > SHOWN else ""
-            rest = f", not {'; '.join(left[:SHOWN])}{more}; the same command judges the rest."
-            choose = f"; the parameter `-p judge {one.id}` takes its verdicts."
-            said.append(
-                f"{one.name} has judged {len(one.verdicts)} of {len(self.runs)} runs"
-                f"{rest if left else choose}"
-            )
-        return " ".join(said)
+        used = self.used.verdicts.values() if self.used else ()
+        verdicts = [verdict for one in used for verdict in one.values()]
+        left = {
+            one.id: [title for run, title in self.runs.items() if run not in one.verdicts]
+            for one in self.others
+        }
+        about = {"labels": labels, "verdicts": verdicts, "left": left, "shown": SHOWN}
+        page = Template(SENTENCES.read_text(encoding="utf-8"))
+        said = page.render(about, judging=self, command=command(self.profile))
+        return " ".join(said.split())
 
 
 MATCHED = Judging()  # by rule, whatever verdicts there are

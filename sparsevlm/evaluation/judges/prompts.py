@@ -149,10 +149,4 @@ MM_VET = Task(
     unread="count 0",
 )
 
-TASKS = {
-    "tgif": VIDEO_QA,
-    "msvd": VIDEO_QA,
-    "msrvtt": VIDEO_QA,
-    "activitynet": VIDEO_QA,
-    "mmvet": MM_VET,
-}
+TASKS = {**dict.fromkeys(("tgif", "msvd", "msrvtt", "activitynet"), VIDEO_QA), "mmvet": MM_VET}

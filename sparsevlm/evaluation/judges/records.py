@@ -17,13 +17,8 @@ from sparsevlm.evaluation.results.run import Record, canonical_json, digest
 from sparsevlm.evaluation.results.store import Store
 
 FORMAT = 1
-FOLDER = "judges"  # of transcripts, in the folder of results
+FOLDER = "judges"  # of the transcripts of all judges, in the folder of results
 FIRST = 20  # answers of a record; where none of their replies can be read, no more are asked for
-
-
-def transcripts_folder(store: Store) -> Path:
-    """Return where the transcripts of all judges are kept."""
-    return store.folder / FOLDER
 
 
 def judge_records(
