@@ -82,7 +82,7 @@ def run_all(
             with starting_deaf():
                 running = {
                     pool.submit(_execute, group, store, backend): group
-                    for group in groups_of(runs, jobs)
+                    for group in asked_together(runs, jobs, backend)
                 }
             _follow(running, outcome, done, bar)
         except BaseException:  # Ctrl-C too: workers end after their batch, and keep it
@@ -92,8 +92,10 @@ def run_all(
     return outcome
 
 
-def groups_of(runs: Sequence[EvaluationRun], jobs: int) -> list[tuple[EvaluationRun, ...]]:
-    """Return the runs that ask the same questions together, those with most to ask first.
+def asked_together(
+    runs: Sequence[EvaluationRun], jobs: int, backend: EvalBackend
+) -> list[tuple[EvaluationRun, ...]]:
+    """Return the runs that ask the same questions together, those with most to compute first.
 
     A worker that has such a group computes once what its runs have in common. There are groups for
     all of `jobs` workers, if there are as many runs.
@@ -103,7 +105,12 @@ def groups_of(runs: Sequence[EvaluationRun], jobs: int) -> list[tuple[Evaluation
         groups.setdefault(run.questions, []).append(run)
     most = -(-len(runs) // jobs)
     parts = [tuple(g[i : i + most]) for g in groups.values() for i in range(0, len(g), most)]
-    return sorted(parts, key=lambda part: -sum(run.num_samples for run in part))
+
+    def cost(part: tuple[EvaluationRun, ...]) -> int:  # the dense model's share is the largest
+        asked = sum(run.num_samples * (2 if run.tokens else 8) for run in part)
+        return -asked * backend.sizes(part[0].model).num_visual
+
+    return sorted(parts, key=cost)
 
 
 def _follow(
