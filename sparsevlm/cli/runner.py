@@ -15,6 +15,7 @@ import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +26,15 @@ from sparsevlm.evaluation.results.run import canonical_json, digest
 from sparsevlm.evaluation.results.shipped import SHIPPED
 from sparsevlm.paper.notebooks import PARAMETERS_TAG, SOURCES, generate, source_cells
 from sparsevlm.paper.page import Page
+
+
+@cache
+def _data_digest(folder: Path) -> str:
+    """Of the lock and of all data but the shipped answers: a notebook reads its own."""
+    parts: list[str | bytes] = [(ROOT / "requirements.lock").read_bytes()]
+    for path in sorted(p for p in folder.rglob("*") if p.is_file() and p != SHIPPED):
+        parts += [relative(path), path.read_bytes()]
+    return digest(*parts)
 
 
 class NotebookError(RuntimeError):
@@ -72,10 +82,7 @@ class NotebookRun:
         choices = {"parameters": dict(self.page.parameters), "records": sorted(self.records)}
         parts: list[str | bytes] = [self.source.read_bytes(), canonical_json(choices)]
         parts += [part for path in self.verdicts for part in (path.name, path.read_bytes())]
-        # The shipped answers are no input: a notebook reads its own.
-        for path in sorted(p for p in DATA.rglob("*") if p.is_file() and p != SHIPPED):
-            parts += [relative(path), path.read_bytes()]
-        return digest(package_digest(), (ROOT / "requirements.lock").read_bytes(), *parts)
+        return digest(package_digest(), _data_digest(DATA), *parts)
 
     def is_done(self) -> bool:
         """Whether it was run from just these inputs, and all that it wrote is still there."""

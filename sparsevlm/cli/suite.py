@@ -187,6 +187,7 @@ def run_plan(
             left = len(missing_runs(plan.runs, plan.store))
             outcome.failed[f"{left} of {len(plan.runs)} runs"] = str(error)
     reading = [notebook for notebook in plan.notebooks if notebook.records]
+    reading.sort(key=lambda notebook: -len(notebook.records))  # the longest is not the last
     _execute_due(reading, plan, outcome, jobs, force, say, progress)
     return outcome
 
