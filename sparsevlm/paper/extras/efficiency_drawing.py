@@ -161,6 +161,7 @@ def _kernels(axes: Axes, records: Records) -> None:
             axes.bar([x + shift for x in place], table[f"{run} kernels"], width=0.25, color=color,
                      label=run)  # fmt: skip
         axes.set_xticks(place, table["batch"])
+        axes.set_ylim(0, 1.45 * axes.dataLim.y1)  # the legend stands above the bars
         _legend(axes, loc="upper left")
         tokens = table["tokens"].iloc[0]
         _ask(axes, "How do batches fare?", f"{record['shape']['name']}, {tokens} tokens")
