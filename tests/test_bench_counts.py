@@ -112,3 +112,11 @@ def test_ratios_of_captured_prefills():
     assert captured_row(found, "sparsevlm 64") == {
         "captured_to_dense": 0.125, "captured_to_captured_dense": 0.25,
     }  # fmt: skip
+
+
+def test_numbers_that_an_earlier_prefill_kept_do_no_harm():
+    case = Case.of(SHAPE)
+    case.forward(case.pruner("pooled", BUDGET))  # keeps its cells on the device
+    options = Options(budgets=(BUDGET,), methods=("pooled",), batches=(1,))
+    found = calculated.operators(SHAPE, options)["batches"]["1"]
+    assert found == calculated.measure_operators(case, options)

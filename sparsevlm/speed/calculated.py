@@ -44,7 +44,7 @@ def fake_case(shape: Shape, options: Options) -> Case:
 
 def operators(shape: Shape, options: Options) -> dict[str, object]:
     """`measure_operators` at full size, by batch."""
-    with FakeTensorMode():
+    with FakeTensorMode(allow_non_fake_inputs=True):  # numbers that methods keep for a device
         case = fake_case(shape, options)
         batches = {str(b): measure_operators(case.with_batch(b), options) for b in options.batches}
     return {"by": BY, "batches": batches}
@@ -95,7 +95,7 @@ def footprint(shape: Shape, options: Options) -> dict[str, object]:
         ``weights_bytes``; ``sizes``: by number of visual tokens, by batch: ``dense_peak_bytes``,
         and by budget ``peak_bytes`` and ``memory_to_dense``, of the first method.
     """
-    with FakeTensorMode():
+    with FakeTensorMode(allow_non_fake_inputs=True):  # numbers that methods keep for a device
         case = fake_case(shape, options)
         weights = sum(weight.nbytes for weight in case.model.parameters())
         sizes = {
