@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.backends import backend_of
-from sparsevlm.evaluation.results.record_files import OF_THE_RUN
+from sparsevlm.evaluation.results.record_files import result_row
 from sparsevlm.evaluation.results.run import Record, canonical_json
 from sparsevlm.evaluation.results.shipped import SHIPPED, read_answers
 
@@ -46,11 +46,10 @@ def verify(
         rows = _computed_again(record, draw)
         kept = {row["id"]: row for row in record.predictions}
         for row in rows:
-            if canonical_json(row) != canonical_json(kept[row["id"]]):
+            before = kept[row["id"]]
+            if canonical_json(row) != canonical_json(before):
                 differ += 1
-                say(
-                    f"{record.run.title}: {row['id']} was {_told(kept[row['id']])}, is {_told(row)}"
-                )
+                say(f"{record.run.title}: {row['id']} was {_told(before)}, is {_told(row)}")
         again += len(rows)
     say(
         f"computed again: {again} answers in {batches} batches, seed {seed}: prompt, answer and "
@@ -73,8 +72,7 @@ def _computed_again(record: Record, draw: random.Random) -> Sequence[dict]:
     run = replace(run, revision=backend.revision(run.model))
     samples = backend.samples(run.model, run.benchmark, run.num_samples, run.seed)
     batch = draw.choice(list(batches_of(samples, run.batch)))
-    rows = answer_rows(run, batch, backend)
-    return [{key: row[key] for key in row if key not in OF_THE_RUN} for row in rows]
+    return list(map(result_row, answer_rows(run, batch, backend)))
 
 
 def _told(row: dict) -> str:

@@ -66,12 +66,10 @@ def execute_together(
                     next(steps[run])
                 except StopIteration:
                     del steps[run]
-                except (OpenSamplesError, RunBusyError) as error:
-                    unfinished[run] = error
-                    del steps[run]
-                except (RunError, OSError):
-                    raise
                 except Exception as error:
+                    own = isinstance(error, OpenSamplesError | RunBusyError)
+                    if isinstance(error, RunError | OSError) and not own:
+                        raise
                     unfinished[run] = error
                     del steps[run]
     return unfinished

@@ -125,8 +125,6 @@ def own_method(score: Score, name: str = "yours", label: str = "Yours") -> Metho
 
     if name in METHODS and METHODS[name].kind is not ScorePruner:
         raise ValueError(f"{name!r} is a method of the package; give yours another name")
-    ScorePruner(
-        score=score, name=name
-    )  # refuses what is no function now, not when it is first asked
+    ScorePruner(score=score, name=name)  # what is no function is refused now
     METHODS[name] = Method(name, label, ScorePruner, build)
     return METHODS[name]

@@ -23,9 +23,14 @@ RECORDS_IN_MEMORY = 8  # rows of the last records stay; a table looks at a handf
 _END = b"\n]}\n"
 
 
+def result_row(row: Mapping) -> dict:
+    """Return the fields of a row that are a result: all but what a clock or the batch says."""
+    return {key: row[key] for key in row if key not in OF_THE_RUN}
+
+
 def result_text(run: EvaluationRun, scores: Mapping, rows: Iterable[Mapping]) -> str:
     """Return the text of ID.json, one row per line."""
-    kept = [{key: row[key] for key in row if key not in OF_THE_RUN} for row in rows]
+    kept = list(map(result_row, rows))
     head = {"format": FORMAT, "id": run.id, "run": run.to_json(), "scores": dict(scores)}
     return _text({**head, "rows": len(kept)}, "predictions", kept)
 
