@@ -48,7 +48,9 @@ def alignment_logits(model, visual: torch.Tensor) -> torch.Tensor:
     return visual @ model.model.language_model.embed_tokens.weight.T
 
 
-def alignment_loss(model, visual: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+def alignment_loss(
+    model, visual: torch.Tensor, target: torch.Tensor, sharpness: float = 1.0
+) -> torch.Tensor:
     """Captioning alignment of patches and words, a scalar.
 
     Every depicted word must win a softmax against the words that the patch does not depict, all
@@ -60,8 +62,10 @@ def alignment_loss(model, visual: torch.Tensor, target: torch.Tensor) -> torch.T
     ----------
     visual : Tensor [..., hidden]
     target : bool Tensor [..., len(DEPICTED)]
+    sharpness : float
+        Factor on the inner products, an inverse temperature.
     """
-    logits = alignment_logits(model, visual)
+    logits = sharpness * alignment_logits(model, visual)
     ids = _DEPICTED_IDS.to(logits.device)
     positive = logits[..., ids]
     negative = logits.index_copy(
@@ -141,9 +145,27 @@ def scenes_loss(
     visual, target = look(torch.from_numpy(kept).to(device))
     turns = [turns_of(scene, Facts(scene)) for scene in scenes]
     ids, weights = pack_turns(turns, device)
-    hidden = turn_hidden(model, visual, ids, places, **marks)
+    blind = seeing_layers(model, rng, len(scenes)) if options.get("sight") else None
+    hidden = turn_hidden(model, visual, ids, places, blind=blind, **marks)
     loss, measures = answer_loss(model, hidden, ids, weights, turns, options["lists"])
-    return loss + options["alignment"] * alignment_loss(model, visual, target), measures
+    return loss + options["alignment"] * alignment_loss(
+        model, visual, target, options.get("sharpness", 1.0)
+    ), measures
+
+
+# Layers in which the turns of a scene see its picture: from one of these on, until one of those
+# (`seeing_layers`).
+FROM = {0: 0.2, 1: 0.3, 2: 0.5}
+UNTIL = (10, 20)
+ALWAYS = 0.4
+
+
+def seeing_layers(model, rng: np.random.Generator, scenes: int) -> Tensor:
+    layers = torch.arange(len(model.model.language_model.layers))[:, None]
+    first = torch.from_numpy(rng.choice(list(FROM), size=scenes, p=list(FROM.values())))
+    last = torch.from_numpy(rng.integers(UNTIL[0], UNTIL[1] + 1, size=scenes))
+    last[torch.from_numpy(rng.random(scenes) < ALWAYS)] = len(layers)
+    return (layers < first) | (layers >= last)
 
 
 def rows_of(table: Tensor, chosen: Tensor) -> Tensor:

@@ -59,6 +59,11 @@ class Places:
         return log_size, proportional_mask(log_size)
 
 
+def blind_from(model, layer: int) -> Tensor:
+    """No layer from this one on sees the image: bool [layers, 1], ``blind`` of `turn_hidden`."""
+    return torch.arange(len(model.model.language_model.layers))[:, None] >= layer
+
+
 BEFORE_IDS = tuple(encode(list(BEFORE_IMAGE)))
 
 
@@ -70,7 +75,7 @@ def turn_hidden(
     later: Places | None = None,
     switch: int = 0,
     every: int = 1,
-    blind_from: int | None = None,
+    blind: Tensor | None = None,
     before: Sequence[int] = BEFORE_IDS,
     after: Sequence[int] = (),
 ) -> Tensor:
@@ -93,9 +98,9 @@ def turn_hidden(
     every : int
         Run only the layers whose number is a multiple of it. The same numbers as running all,
         while the others are the identity (`llava.model.spread_layers`).
-    blind_from : int, optional
-        From this layer on the turns see neither a visual token nor the mark behind them, which has
-        seen them (`probing`); by default all layers see.
+    blind : bool Tensor [layers, images or 1], optional
+        Where the turns see neither a visual token nor the mark behind them, which has seen them;
+        by default all layers see.
     before, after : sequence of int
         Ids of the words before the visual tokens, and of the mark behind them.
 
@@ -118,7 +123,7 @@ def turn_hidden(
     sizes = [there.proportional(len(before), device) for there in (places, later or places)]
     return through_layers(
         decoder, x, (num_turns, length), lambda layer: early if layer < switch else late,
-        len(before), blind_from, every, lambda layer: sizes[layer >= switch],
+        len(before), blind, every, lambda layer: sizes[layer >= switch],
     )  # fmt: skip
 
 
@@ -128,7 +133,7 @@ def through_layers(
     turns: tuple[int, int],
     rotary: Callable[[int], Rotary],
     lead: int,
-    blind_from: int | None = None,
+    blind: Tensor | None = None,
     every: int = 1,
     token_size: Callable[[int], Proportional | None] = lambda layer: None,
 ) -> Tensor:
@@ -146,9 +151,8 @@ def through_layers(
         Layer number to its rotary tables for all of ``x``.
     lead : int
         Shared tokens before the visual ones.
-    blind_from : int, optional
-        From this layer on the turns see of the shared part only its lead; by default all layers
-        see all of it.
+    blind : bool Tensor [layers, images or 1], optional
+        Where the turns see of the shared part only its lead; by default they see all of it.
     every : int
         Run only the layers whose number is a multiple of it.
     token_size : callable
@@ -163,15 +167,15 @@ def through_layers(
     shared = x.shape[1] - number * length
     causal = torch.full((length, length), float("-inf"), device=x.device).triu(1)
     unseen = torch.zeros(shared, device=x.device)
-    unseen[lead:] = float("-inf")
+    unseen[lead:] = torch.finfo(torch.float32).min / 2
     for index, layer in enumerate(decoder.layers):
         if index % every:
             continue
-        blind = blind_from is not None and index >= blind_from
         normed = layer.input_layernorm(x)
         x = x + _attend(
             layer.self_attn, normed, rotary(index), shared, turns, causal,
-            unseen if blind else None, token_size(index),
+            None if blind is None else unseen * blind[index, :, None, None, None],
+            token_size(index),
         )  # fmt: skip
         x = x + layer.mlp(layer.post_attention_layernorm(x))
     return decoder.norm(x[:, shared:]).unflatten(1, turns)
@@ -204,9 +208,10 @@ def _attend(
     )
     rotate = sys.modules[type(attention).__module__].apply_rotary_pos_emb
     query, key = rotate(query, key, *rotary)
-    image = (t[:, :, :shared] for t in (query, key, value))
+    image = (t[:, :, :shared].float() for t in (query, key, value))
     log_size, mask = token_size or (None, None)
-    image_out = F.scaled_dot_product_attention(*image, attn_mask=mask, is_causal=mask is None)
+    with torch.autocast(x.device.type, enabled=False):  # its backward pass is slow in bfloat16
+        image_out = F.scaled_dot_product_attention(*image, attn_mask=mask, is_causal=mask is None)
 
     q, k, v = (t[:, :, shared:].unflatten(2, turns) for t in (query, key, value))
     to_image = q.flatten(2, 3) @ key[:, :, :shared].mT
@@ -221,5 +226,5 @@ def _attend(
     text_out = (weights[..., shared:] @ v).flatten(2, 3) + (
         weights[..., :shared].flatten(2, 3) @ value[:, :, :shared]
     )
-    out = torch.cat([image_out, text_out], dim=2)
+    out = torch.cat([image_out.to(text_out.dtype), text_out], dim=2)
     return attention.o_proj(out.transpose(1, 2).flatten(2))

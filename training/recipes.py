@@ -28,6 +28,7 @@ class Stage:
     decay_from: float
     final: float
     options: tuple[tuple[str, float], ...] = ()
+    bfloat16: bool = False
 
     def rate(self, step: int) -> float:
         """Factor on the learning rates at a step (warm-up over 20 steps, then as declared)."""

@@ -165,12 +165,14 @@ def train_stage(run: Run, index: int, stage: Stage, first: int, state: dict | No
             for group in optimizer.param_groups:
                 group["lr"] = group["base_lr"] * stage.rate(step)
         seeds = run.scene_seeds(index, stage, step)
-        loss, measures = loss_function(run.model, seeds, stage.grid, dict(stage.options))
+        with torch.autocast(run.device.type, torch.bfloat16, enabled=stage.bfloat16):
+            loss, measures = loss_function(run.model, seeds, stage.grid, dict(stage.options))
         loss.backward()
         average_gradients(parameters.values())
         torch.nn.utils.clip_grad_norm_(parameters.values(), 1.0)
         for optimizer in optimizers:
-            optimizer.step()
+            with torch.autocast(run.device.type, torch.bfloat16, enabled=stage.bfloat16):
+                optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         curve.add({"loss": (loss.item(), 1), **measures})
         if (step % LOG_EVERY == LOG_EVERY - 1 or step == stage.steps - 1) and run.rank == 0:

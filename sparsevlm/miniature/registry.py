@@ -117,6 +117,7 @@ MINIATURES = {
     for spec in (
         MiniatureSpec("mini-llava", "llava", "LLaVA-1.5", 576),
         MiniatureSpec("mini-llava-16", "llava", "LLaVA-1.5", 576),
+        MiniatureSpec("mini-llava-32", "llava", "LLaVA-1.5", 576),
         MiniatureSpec("mini-gemini", "mini_gemini", "Mini-Gemini", 576),
         MiniatureSpec("mini-video-llava", "video_llava", "Video-LLaVA", 2056),
         MiniatureSpec("mini-qwen2-vl", "qwen2_vl", "Qwen2-VL", 1296),

@@ -139,8 +139,31 @@ def _initialize(model: LlavaForConditionalGeneration) -> None:
     model.lm_head.weight.normal_(0, 0.05)
 
 
+VISUAL_SCALE = 0.02
+
+
+def fresh_decoder(base, num_layers: int, seed: int) -> LlavaForConditionalGeneration:
+    """Tower, projector and words of a base before a decoder of random weights."""
+    model = build_model(seed, num_layers)
+    kept = {
+        k: v for k, v in base.state_dict().items()
+        if "language_model" not in k and "lm_head" not in k or "embed_tokens" in k
+    }
+    model.load_state_dict(kept, strict=False)
+    with torch.no_grad():
+        for layer in model.model.language_model.layers:
+            layer.self_attn.o_proj.weight.mul_(0.5)
+            layer.mlp.down_proj.weight.mul_(0.5)
+        last = model.model.multi_modal_projector.linear_2
+        last.weight.mul_(VISUAL_SCALE)
+        last.bias.mul_(VISUAL_SCALE)
+    return model
+
+
 def starting_model(recipe: Recipe, seed: int) -> LlavaForConditionalGeneration:
     """Grown from the recipe's base (`grow`), or of random weights."""
+    if recipe.base and recipe.num_layers == 32:
+        return fresh_decoder(load_miniature(recipe.base)[0], recipe.num_layers, seed)
     if recipe.base:
         return grow(load_miniature(recipe.base)[0], recipe.num_layers)
     return build_model(seed, recipe.num_layers)

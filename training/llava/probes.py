@@ -13,7 +13,7 @@ from sparsevlm.miniature.question_families import FAMILIES
 from sparsevlm.miniature.scenes import GRID, make_scene
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from training.llava.vision import encode_images, project
-from training.packed import Places, turn_hidden
+from training.packed import Places, blind_from, turn_hidden
 from training.probing import (
     PROBE_SCENES,
     PROBE_SEEDS,
@@ -41,4 +41,4 @@ def whole_image(model, visual: torch.Tensor):
     """Hidden states of turns about all tokens of one image, by ids and the first blind layer."""
     first, count = len(BEFORE_IMAGE), GRID * GRID
     places = Places(torch.arange(first, first + count)[None], torch.tensor([first + count]))
-    return lambda ids, layer: turn_hidden(model, visual, ids, places, blind_from=layer)
+    return lambda ids, layer: turn_hidden(model, visual, ids, places, blind=blind_from(model, layer))

@@ -11,7 +11,7 @@ from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.qwen2_vl.images import make_image
 from sparsevlm.miniature.qwen2_vl.prompts import builder
 from sparsevlm.miniature.qwen2_vl.questions import FAMILIES
-from training.packed import Places, turn_hidden
+from training.packed import Places, blind_from, turn_hidden
 from training.probing import (
     PROBE_SCENES,
     PROBE_SEEDS,
@@ -39,6 +39,6 @@ def _asked(model, scenes: int) -> Iterator[Asked]:
         places = Places(image_positions(rows, columns), start)
 
         def hidden(ids, layer, visual=visual, places=places):
-            return turn_hidden(model, visual, ids, places, blind_from=layer, **AROUND)
+            return turn_hidden(model, visual, ids, places, blind=blind_from(model, layer), **AROUND)
 
         yield one_of_every_family(FAMILIES, Facts(scene), number), hidden

@@ -15,7 +15,7 @@ from sparsevlm.miniature.video_llava.question_families import FAMILIES, ClipFact
 from sparsevlm.miniature.video_llava.vocabulary import VIDEO, encode
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE
 from training.llava.vision import project
-from training.packed import Places, turn_hidden
+from training.packed import Places, blind_from, turn_hidden
 from training.probing import (
     PROBE_SCENES,
     PROBE_SEEDS,
@@ -93,6 +93,6 @@ def _asked(model, clips: int) -> Iterator[Asked]:
         visual = project(model, encode_clips(model, [clip]))
 
         def hidden(ids, layer, visual=visual):
-            return turn_hidden(model, visual, ids, places, blind_from=layer)
+            return turn_hidden(model, visual, ids, places, blind=blind_from(model, layer))
 
         yield one_of_every_family(FAMILIES, ClipFacts(clip.actors), number), hidden
