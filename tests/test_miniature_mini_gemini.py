@@ -1,4 +1,4 @@
-"""The miniature Mini-Gemini: its images, its growth from mini-llava-16, training, the weights."""
+"""The miniature Mini-Gemini: its images, its growth, training, the weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training import train
 from training.llava.vision import encode_images
 from training.mini_gemini import recipes
 from training.mini_gemini.losses import depicted_in_cells, language_loss, mining_loss
-from training.mini_gemini.model import grow
+from training.mini_gemini.model import grow, starting_model
 from training.mini_gemini.probes import probes, silent_mining, small_print_accuracy
 from training.mini_gemini.vision import coarse_pixels, fine_pixels, mined_features
 from training.recipes import Recipe, Stage
@@ -36,7 +36,7 @@ QUESTION = "what color is the thing ?"
 
 @pytest.fixture(scope="module")
 def base():
-    return load_miniature("mini-llava-16")
+    return load_miniature("mini-llava")
 
 
 @pytest.fixture(scope="module")
@@ -162,12 +162,17 @@ TINY = (
 
 
 def test_training_lowers_the_loss_and_repeats_bit_for_bit(tmp_path, monkeypatch):
-    monkeypatch.setitem(recipes.RECIPES, "mini-gemini", Recipe(16, TINY, "mini-llava-16", 20))
+    monkeypatch.setitem(recipes.RECIPES, "mini-gemini", Recipe(8, TINY, "mini-llava", 20))
     monkeypatch.setattr(train, "LOG_EVERY", 4)
     weights, rows = run_in(tmp_path / "first", "mini-gemini")
     assert_same_weights(weights, run_in(tmp_path / "again", "mini-gemini")[0])
     losses = [row["loss"] for row in rows if row["stage"] == "cells"]
     assert losses[-1] < 0.6 * losses[0], losses
+
+
+def test_the_base_that_is_shipped_no_more_is_asked_for_by_its_place_in_the_history():
+    with pytest.raises(FileNotFoundError, match=r"git checkout 7e10681 -- data/miniature/mini-lla"):
+        starting_model(recipes.RECIPES["mini-gemini"], 0)
 
 
 def test_cells_of_small_cards_depict_their_letter_and_all_others_the_background():

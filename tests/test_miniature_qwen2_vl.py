@@ -18,7 +18,7 @@ from sparsevlm.miniature.scenes import SHAPE_COLORS, SHAPES
 from sparsevlm.miniature.vocabulary import DEPICTED, IMAGE, WORDS, encode
 from training.llava.model import build_model as build_llava
 from training.losses import kept_patches
-from training.packed import Places, turn_hidden
+from training.packed import Places, blind_from, turn_hidden
 from training.qwen2_vl.losses import (
     LISTS,
     image_turns,
@@ -194,10 +194,10 @@ def test_a_blind_turn_answers_whatever_the_picture_shows(model):
     words = torch.tensor([[encode(TURNS[0])]])
     how = {"turns": words, "places": Places(image_positions(8, 8), torch.tensor([FIRST + 8]))}
     visual = [torch.randn(1, 64, 128, generator=torch.Generator().manual_seed(s)) for s in (1, 2)]
-    blind = [turn_hidden(model, v, **how, blind_from=0, **AROUND) for v in visual]
+    blind = [turn_hidden(model, v, **how, blind=blind_from(model, 0), **AROUND) for v in visual]
     seeing = [turn_hidden(model, v, **how, **AROUND) for v in visual]
     assert torch.equal(*blind) and not torch.equal(*seeing)
-    never = turn_hidden(model, visual[0], **how, blind_from=8, **AROUND)
+    never = turn_hidden(model, visual[0], **how, blind=blind_from(model, 8), **AROUND)
     assert torch.equal(never, seeing[0])
 
 

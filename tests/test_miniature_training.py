@@ -12,17 +12,17 @@ from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.vocabulary import BEFORE_IMAGE, DEPICTED, IMAGE, encode
-from training import train
+from training import losses, train
 from training.card import finished_run, stage_seconds
 from training.drafts import HARD_KINDS
 from training.llava.losses import LOSSES, language_loss, scene_turns, vision_loss
-from training.llava.model import build_model, grow, starting_model
+from training.llava.model import VISUAL_SCALE, build_model, spread_layers, starting_model
 from training.llava.probes import probes
 from training.llava.recipes import RECIPES
 from training.llava.vision import depicted_words, encode_images, pixel_tensor, project
 from training.losses import alignment_loss
 from training.optim import Muon, orthogonalize
-from training.packed import Places, turn_hidden
+from training.packed import Places, blind_from, turn_hidden
 from training.recipes import Recipe, Stage
 
 OPTIONS = {"lists": 2, "questions": 2, "background": 4, "alignment": 0.2}
@@ -162,21 +162,35 @@ def test_the_time_of_a_resumed_stage_is_the_sum_of_its_parts():
     assert [stage_seconds(rows, stage) for stage in TINY] == [9.0, 38.0]
 
 
-def test_the_deep_miniature_is_grown_from_the_shipped_one():
-    shallow, deep = RECIPES["mini-llava"], RECIPES["mini-llava-16"]
+def test_the_deep_miniature_has_a_decoder_of_its_own_behind_eyes_and_words_of_the_other():
+    shallow, deep = RECIPES["mini-llava"], RECIPES["mini-llava-32"]
     assert (shallow.base, shallow.num_layers) == ("", 8)
-    assert (deep.base, deep.num_layers) == ("mini-llava", 16)
-    assert deep.stage_names() == ["sharpen-windows", "sharpen-scenes", "deep-scenes"]
-    model = starting_model(deep, seed=0)
-    base, _ = load_miniature(deep.base)
-    for old, layer in enumerate(base.model.language_model.layers):
-        copy = model.model.language_model.layers[2 * old].state_dict()
-        assert all(torch.equal(value, copy[key]) for key, value in layer.state_dict().items())
+    assert (deep.base, deep.num_layers) == ("mini-llava", 32)
+    assert deep.first_stage >= 50, "its scenes are those of no other recipe"
+    model, (base, _) = starting_model(deep, seed=0), load_miniature(deep.base)
+    for name in ("vision_tower", "language_model.embed_tokens"):
+        mine, taken = (one.model.get_submodule(name).state_dict() for one in (model, base))
+        assert all(torch.equal(mine[key], value) for key, value in taken.items())
+    one, other = (each.model.language_model.layers[0] for each in (model, base))
+    assert not torch.equal(one.self_attn.q_proj.weight, other.self_attn.q_proj.weight)
+    assert torch.equal(starting_model(deep, seed=0).lm_head.weight, model.lm_head.weight)
+
+    # Visual tokens are as long as words, and mean what they meant.
+    scene = [make_scene(5)]
+    visual, before = (project(each, encode_images(each, scene)) for each in (model, base))
+    words = model.model.language_model.embed_tokens.weight.norm(dim=-1).mean()
+    assert visual.norm(dim=-1).mean() == pytest.approx(words.item(), rel=0.15)
+    target = depicted_words(scene)
+    assert alignment_loss(model, visual, target, 1 / VISUAL_SCALE).item() == pytest.approx(
+        alignment_loss(base, before, target).item(), rel=1e-4
+    )
 
 
-def test_growing_keeps_the_function_bit_for_bit_and_the_new_layers_can_learn():
-    base = build_model(3, num_layers=2)
-    deep = grow(base, 6)
+def test_spread_layers_keep_the_function_bit_for_bit_and_the_new_ones_can_learn():
+    base, deep = build_model(3, num_layers=2), build_model(0, num_layers=6)
+    rest = {k: v for k, v in base.state_dict().items() if ".language_model.layers." not in k}
+    deep.load_state_dict(rest, strict=False)
+    spread_layers(base.model.language_model.layers, deep.model.language_model.layers)
     words = [*encode(list(BEFORE_IMAGE)), *[IMAGE] * 576, *encode("is there a red ring ?".split())]
     inputs = {"input_ids": torch.tensor([words]), "pixel_values": pixel_tensor([make_scene(7)])}
     logits = deep(**inputs).logits
@@ -184,11 +198,12 @@ def test_growing_keeps_the_function_bit_for_bit_and_the_new_layers_can_learn():
     logits[0, -1, 5].backward()
     for layer in deep.model.language_model.layers:
         assert layer.self_attn.o_proj.weight.grad.any() and layer.mlp.down_proj.weight.grad.any()
+    five = build_model(0, num_layers=5).model.language_model.layers
     with pytest.raises(ValueError, match="cannot spread 2 layers evenly over 5"):
-        grow(base, 5)
+        spread_layers(base.model.language_model.layers, five)
 
 
-@pytest.mark.parametrize("name", ["mini-llava", "mini-llava-16"])
+@pytest.mark.parametrize("name", ["mini-llava", "mini-llava-32"])
 def test_the_last_stage_asks_for_letters_and_numbers(name):
     options = dict(RECIPES[name].stages[-1].options)
     for seed in range(20):
@@ -196,7 +211,7 @@ def test_the_last_stage_asks_for_letters_and_numbers(name):
         lists, asked = [[name.split("/", 1)[1] for name, *_ in part]
                         for part in (turns[:6], turns[6:])]  # fmt: skip
         assert {"choose", "confirm", "verify"} < set(lists) and len(set(lists)) == 6
-        assert len(asked) == 8 and sum(name in HARD_KINDS for name in asked) >= 4
+        assert len(asked) == 8 and sum(name in HARD_KINDS for name in asked) >= options["hard"]
 
 
 @torch.no_grad()
@@ -204,13 +219,36 @@ def test_a_blind_turn_answers_whatever_the_picture_shows(model):
     words = torch.tensor([[encode("what color is the ring ? ASSISTANT :".split())]])
     places = Places(torch.arange(3, 579)[None], torch.tensor([579]))
     images = [project(model, encode_images(model, [make_scene(seed)])) for seed in (1, 2)]
-    blind = [turn_hidden(model, v, words, places, blind_from=0) for v in images]
-    late = [turn_hidden(model, v, words, places, blind_from=7) for v in images]
+    blind, late, never = (
+        [turn_hidden(model, v, words, places, blind=blind_from(model, layer)) for v in images]
+        for layer in (0, 7, 8)
+    )
     seeing = [turn_hidden(model, v, words, places) for v in images]
     assert torch.equal(*blind)
     assert not torch.equal(*late) and not torch.equal(late[0], seeing[0])
-    never = turn_hidden(model, images[0], words, places, blind_from=8)
-    assert torch.equal(never, seeing[0])
+    assert torch.equal(never[0], seeing[0])
+
+
+@torch.no_grad()
+def test_the_turns_of_every_image_have_layers_of_their_own_in_which_they_see(model):
+    words = torch.tensor([[encode("what color is the ring ? ASSISTANT :".split())]] * 2)
+    places = Places(torch.arange(3, 579).expand(2, -1), torch.tensor([579, 579]))
+    visual = project(model, encode_images(model, [make_scene(1), make_scene(2)]))
+    together = torch.stack([blind_from(model, 0)[:, 0], blind_from(model, 8)[:, 0]], dim=1)
+    both = turn_hidden(model, visual, words, places, blind=together)
+    alone = [turn_hidden(model, visual, words, places, blind=blind_from(model, n)) for n in (0, 8)]
+    assert torch.allclose(both[0], alone[0][0], atol=1e-5)
+    assert torch.allclose(both[1], alone[1][1], atol=1e-5)
+
+
+def test_most_scenes_are_seen_in_some_layers_only():
+    blind = losses.seeing_layers(32, np.random.default_rng(0), 4000)
+    first = (~blind).int().argmax(0)
+    assert torch.bincount(first).tolist() == pytest.approx([800, 1200, 2000], abs=100)
+    until = 32 - blind.flip(0).int().argmin(0)
+    whole = until == 32
+    assert whole.float().mean().item() == pytest.approx(0.4, abs=0.03)
+    assert (until[~whole].min(), until[~whole].max()) == (10, 20)
 
 
 def test_probes_find_where_the_shipped_miniature_looks():

@@ -113,7 +113,7 @@ def test_what_is_counted_is_positive(source, name, value):
         check(source, {name: value})
 
 
-@pytest.mark.parametrize("model", ["", "mini-llava-16", "llava-7b", "llava-hf/llava-1.5-7b-hf"])
+@pytest.mark.parametrize("model", ["", "mini-llava-32", "llava-7b", "llava-hf/llava-1.5-7b-hf"])
 def test_a_model_is_bundled_or_a_checkpoint_or_a_folder(source, tmp_path, model):
     assert check(source, {"model": model})["model"] == model
     assert check(source, {"model": str(tmp_path)})

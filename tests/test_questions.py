@@ -50,7 +50,7 @@ def test_benchmark_scenes_are_never_training_scenes(checksum, monkeypatch):
 
 
 # The miniatures that are trained on the scenes of `make_scene`.
-SCENES = ("mini-llava", "mini-llava-16", "mini-gemini")
+SCENES = ("mini-llava", "mini-llava-32", "mini-gemini")
 
 
 def recipes():

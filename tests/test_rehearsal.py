@@ -47,4 +47,4 @@ def test_a_word_of_the_miniatures_and_an_error_are_faults():
 
     assert faults(notebook("Mini-Gemini-7B, 64 tokens")) == []
     assert faults(notebook("<td>the miniature</td>")) == ["cell 1 says 'miniature'"]
-    assert json.dumps(faults(notebook("mini-llava-16"))) == "[\"cell 1 says 'mini-llava'\"]"
+    assert json.dumps(faults(notebook("mini-llava-32"))) == "[\"cell 1 says 'mini-llava'\"]"

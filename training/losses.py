@@ -24,6 +24,12 @@ from training.turns import Measures, Turn, answer_loss, pack_turns
 # Words that a patch can depict, by kind.
 KINDS = {"shape": SHAPES, "color": SHAPE_COLORS, "letter": GLYPHS, "side": SIDES}
 
+# Layers in which the turns of a scene see its picture (`seeing_layers`): the first one with its
+# probability, the range of the last one, and how many scenes are seen to the end.
+FROM = {0: 0.2, 1: 0.3, 2: 0.5}
+UNTIL = (10, 20)
+ALWAYS = 0.4
+
 
 def object_words(scene: Scene) -> np.ndarray:
     """Which words each patch depicts, bool [patches, len(DEPICTED)].
@@ -129,7 +135,8 @@ def scenes_loss(
         Draws patches and positions.
     options : dict
         ``lists`` and ``questions`` per scene, ``background`` (see `kept_patches`) and
-        ``alignment``, the weight of the alignment loss.
+        ``alignment``, the weight of the alignment loss; if wanted, its ``sharpness``, and
+        ``sight`` for `seeing_layers`.
     positions : callable
         Scenes, kept patches and ``rng`` to their positions and those of the text.
     look : callable
@@ -145,27 +152,27 @@ def scenes_loss(
     visual, target = look(torch.from_numpy(kept).to(device))
     turns = [turns_of(scene, Facts(scene)) for scene in scenes]
     ids, weights = pack_turns(turns, device)
-    blind = seeing_layers(model, rng, len(scenes)) if options.get("sight") else None
+    layers = len(model.model.language_model.layers)
+    blind = seeing_layers(layers, rng, len(scenes)) if options.get("sight") else None
     hidden = turn_hidden(model, visual, ids, places, blind=blind, **marks)
     loss, measures = answer_loss(model, hidden, ids, weights, turns, options["lists"])
-    return loss + options["alignment"] * alignment_loss(
-        model, visual, target, options.get("sharpness", 1.0)
-    ), measures
+    aligned = alignment_loss(model, visual, target, options.get("sharpness", 1.0))
+    return loss + options["alignment"] * aligned, measures
 
 
-# Layers in which the turns of a scene see its picture: from one of these on, until one of those
-# (`seeing_layers`).
-FROM = {0: 0.2, 1: 0.3, 2: 0.5}
-UNTIL = (10, 20)
-ALWAYS = 0.4
+def seeing_layers(layers: int, rng: np.random.Generator, scenes: int) -> Tensor:
+    """Where turns are blind, bool [layers, scenes], so that each scene is read in few layers.
 
-
-def seeing_layers(model, rng: np.random.Generator, scenes: int) -> Tensor:
-    layers = torch.arange(len(model.model.language_model.layers))[:, None]
-    first = torch.from_numpy(rng.choice(list(FROM), size=scenes, p=list(FROM.values())))
-    last = torch.from_numpy(rng.integers(UNTIL[0], UNTIL[1] + 1, size=scenes))
-    last[torch.from_numpy(rng.random(scenes) < ALWAYS)] = len(layers)
-    return (layers < first) | (layers >= last)
+    The turns of a scene see its picture from one of the first layers on (drawn by `FROM`) and, of
+    most scenes, only until one of the layers in `UNTIL`. Without this a deep decoder reads all
+    that it needs in its first two layers, before the words of a question know of each other; a
+    large language model comes to its pictures with words that do.
+    """
+    first = rng.choice(list(FROM), size=scenes, p=list(FROM.values()))
+    last = rng.integers(UNTIL[0], UNTIL[1] + 1, size=scenes)
+    last[rng.random(scenes) < ALWAYS] = layers
+    index = np.arange(layers)[:, None]
+    return torch.from_numpy((index < first) | (index >= last))
 
 
 def rows_of(table: Tensor, chosen: Tensor) -> Tensor:

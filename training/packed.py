@@ -210,7 +210,9 @@ def _attend(
     query, key = rotate(query, key, *rotary)
     image = (t[:, :, :shared].float() for t in (query, key, value))
     log_size, mask = token_size or (None, None)
-    with torch.autocast(x.device.type, enabled=False):  # its backward pass is slow in bfloat16
+    with torch.autocast(
+        "cuda" if x.is_cuda else "cpu", enabled=False
+    ):  # its backward pass is slow in bfloat16
         image_out = F.scaled_dot_product_attention(*image, attn_mask=mask, is_causal=mask is None)
 
     q, k, v = (t[:, :, shared:].unflatten(2, turns) for t in (query, key, value))

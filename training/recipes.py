@@ -14,7 +14,8 @@ class Stage:
 
     ``loss`` names an entry of `losses.LOSSES`; ``grid`` 12 means training windows, 24 whole
     scenes; ``batch`` counts images per step over all processes; the learning rates fall linearly
-    to ``final`` times their value from the fraction ``decay_from`` of the steps on.
+    to ``final`` times their value from the fraction ``decay_from`` of the steps on. With
+    ``bfloat16`` products of matrices are in that precision, all else and the weights in float32.
     """
 
     name: str

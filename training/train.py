@@ -1,4 +1,4 @@
-"""Train a miniature: `python -m training.train [--name mini-llava-16]`.
+"""Train a miniature: `python -m training.train [--name mini-llava-32]`.
 
 Everything is a function of the recipe, the seed, the number of processes and the step, so a run
 that was stopped goes on from its last checkpoint as if nothing had happened.

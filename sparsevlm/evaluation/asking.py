@@ -198,7 +198,7 @@ def _media(backend: EvalBackend, run: EvaluationRun, batch: Sequence[Sample]) ->
 
 def _ready(backend: EvalBackend, run: EvaluationRun):
     model, builder = _loaded(backend, run.model, run.revision, run)
-    pruner = backend.sizes(run.model).pruner(run.method, run.tokens, run.layers)
+    pruner = backend.sizes(run.model).pruner(run.method, run.tokens)
     if canonical_json(pruner.to_json()) != run.pruner:
         raise RunError(
             f"{run.method!r} has other settings than {run.title} names; plan the runs again"

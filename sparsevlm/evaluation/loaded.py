@@ -48,15 +48,9 @@ class LoadedModel:
     revision: str
     marker: str
 
-    def pruner(
-        self,
-        method: str,
-        tokens: int | None = None,
-        layers: Sequence[int] | None = None,
-        **options: object,
-    ) -> StagedPruner:
+    def pruner(self, method: str, tokens: int | None = None, **options: object) -> StagedPruner:
         """Return a method at a budget for this model; see `ModelSizes.pruner`."""
-        return self.sizes.pruner(method, tokens, layers, **options)
+        return self.sizes.pruner(method, tokens, **options)
 
     def ask(self, question: str, images: Sequence[Image], pruner: Pruner, **how: object) -> Answer:
         """Answer one question about one image, or the frames of a video; see `answer.answer`."""

@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 
 from sparsevlm.benchmarks import get_benchmark
-from sparsevlm.evaluation.attention_aligned import moved_layers
 from sparsevlm.evaluation.backends import EvalBackend, backend_of
 from sparsevlm.evaluation.digests import ANSWER, code_digest
 from sparsevlm.evaluation.paths import ROOT
@@ -100,7 +99,6 @@ def _plan_name(profile: Profile) -> str:
 
 def _runs(profile: Profile, backend: EvalBackend, revision: str) -> Iterator[EvaluationRun]:
     sizes = backend.sizes(profile.model)
-    moved = moved_layers(profile.model) if profile.attention_aligned else None
     # What decides the inputs, whatever is asked and however it is pruned.
     shared = (ANSWER, *backend.modules(profile.model))
     settings = [(DENSE, None)] + [(m, b) for m in profile.methods for b in profile.budgets]
@@ -111,8 +109,7 @@ def _runs(profile: Profile, backend: EvalBackend, revision: str) -> Iterator[Eva
         scorer = get_benchmark(benchmark)
         longest = profile.max_new_tokens or scorer.max_new_tokens
         for method, tokens in settings:
-            layers = None if method == DENSE else moved
-            pruner = sizes.pruner(method, tokens, layers)
+            pruner = sizes.pruner(method, tokens)
             modules = (*shared, type(pruner).__module__, *scorer.modules)
             yield EvaluationRun(
                 model=profile.model,
@@ -129,6 +126,5 @@ def _runs(profile: Profile, backend: EvalBackend, revision: str) -> Iterator[Eva
                 batch=profile.batch,
                 max_new_tokens=longest,
                 algorithm=code_digest(modules),
-                layers=layers,
                 device=profile.device,
             )

@@ -56,8 +56,6 @@ class Profile:
         The table or figure that it was narrowed to (`for_study`); "" for the whole profile.
     limit : int
         At most so many samples of each benchmark; 0 where nothing was limited.
-    attention_aligned : bool
-        Whether methods prune after layers that read the image (`attention_aligned`).
     chosen_model : bool
         Whether the user named the model, which then goes before that of a study.
     """
@@ -78,7 +76,6 @@ class Profile:
     missing: str = ""
     study: str = ""
     limit: int = 0
-    attention_aligned: bool = False
     chosen_model: bool = False
 
     @property
@@ -119,7 +116,6 @@ class Profile:
             benchmarks=study.benchmarks,
             methods=study.methods,
             budgets=study.budgets,
-            attention_aligned=study.attention_aligned,
         )
         fields |= study.profiles.get(self.name, {})
         if self.chosen_model:

@@ -26,8 +26,6 @@ class Study:
         As in `Profile`.
     profiles : dict of dict
         By profile: further fields that it replaces there (model, samples_per_benchmark, dtype).
-    attention_aligned : bool
-        Whether methods prune after the layers of `attention_aligned`, not at fractions of depth.
     only : str
         The one profile that it belongs to; "" for all.
     """
@@ -36,7 +34,6 @@ class Study:
     methods: tuple[str, ...]
     budgets: tuple[int, ...]
     profiles: dict[str, dict[str, str | int]] = Field(default_factory=dict)
-    attention_aligned: bool = False
     only: str = ""
 
 

@@ -78,7 +78,7 @@ def execute_together(
 def _unpruned_layers(run: EvaluationRun, backend: EvalBackend) -> int:
     """Number of decoder layers that see all visual tokens."""
     sizes = backend.sizes(run.model)
-    pruner = sizes.pruner(run.method, run.tokens, run.layers)
+    pruner = sizes.pruner(run.method, run.tokens)
     stages = (layer for layer in range(-1, sizes.layers) if pruner.prunes_after(layer))
     return next(stages, sizes.layers - 1) + 1
 

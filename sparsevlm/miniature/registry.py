@@ -116,7 +116,6 @@ MINIATURES = {
     spec.name: spec
     for spec in (
         MiniatureSpec("mini-llava", "llava", "LLaVA-1.5", 576),
-        MiniatureSpec("mini-llava-16", "llava", "LLaVA-1.5", 576),
         MiniatureSpec("mini-llava-32", "llava", "LLaVA-1.5", 576),
         MiniatureSpec("mini-gemini", "mini_gemini", "Mini-Gemini", 576),
         MiniatureSpec("mini-video-llava", "video_llava", "Video-LLaVA", 2056),

@@ -76,35 +76,24 @@ class ModelSizes:
             has_mrope="mrope_section" in rope,
         )
 
-    def pruner(
-        self,
-        method: str,
-        tokens: int | None,
-        layers: Sequence[int] | None = None,
-        **options: object,
-    ) -> StagedPruner:
+    def pruner(self, method: str, tokens: int | None, **options: object) -> StagedPruner:
         """Return a method at a budget for this model.
 
         Parameters
         ----------
         method, tokens
             As `sparsevlm.make_pruner` takes them.
-        layers
-            Stages after these layers; None for those that the method has for such a model.
         **options
-            Further fields of the method; they go before those that the model decides.
+            Further fields of the method, such as ``layers``; they go before what the model decides.
 
         Raises
         ------
         ValueError
-            An unknown method or option, an impossible budget, or layers for a method that takes
-            none.
+            An unknown method or option, or an impossible budget.
         """
         from sparsevlm.methods import make_pruner, options_for
 
         chosen = {**options_for(method, self.heads, self.has_mrope), **options}
-        if layers is not None:
-            chosen["layers"] = layers
         return make_pruner(
             method, tokens=tokens, num_layers=self.layers, num_visual=self.num_visual, **chosen
         )

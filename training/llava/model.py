@@ -15,6 +15,9 @@ from training.recipes import Recipe
 HIDDEN = 128
 NUM_LAYERS = 8
 NUM_HEADS = 4
+# Visual tokens of mini-llava are 169 long and words 3.5 (mean norms, scenes of training), so that
+# every patch votes for one word with certainty; times this they are as long as words.
+VISUAL_SCALE = 0.02
 
 
 def tower_config(image_size: int) -> CLIPVisionConfig:
@@ -66,22 +69,6 @@ def build_model(seed: int, num_layers: int = NUM_LAYERS) -> LlavaForConditionalG
         torch.manual_seed(seed)
         model = LlavaForConditionalGeneration(build_config(num_layers))
         _initialize(model)
-    return model
-
-
-@torch.no_grad()
-def grow(base: LlavaForConditionalGeneration, num_layers: int) -> LlavaForConditionalGeneration:
-    """A deeper miniature that computes what the base computes, bit for bit (`spread_layers`).
-
-    Raises
-    ------
-    ValueError
-        ``num_layers`` is not a multiple of the layers of the base.
-    """
-    model = build_model(0, num_layers)
-    rest = {k: v for k, v in base.state_dict().items() if ".language_model.layers." not in k}
-    model.load_state_dict(rest, strict=False)
-    spread_layers(base.model.language_model.layers, model.model.language_model.layers)
     return model
 
 
@@ -139,31 +126,31 @@ def _initialize(model: LlavaForConditionalGeneration) -> None:
     model.lm_head.weight.normal_(0, 0.05)
 
 
-VISUAL_SCALE = 0.02
+@torch.no_grad()
+def before_new_decoder(
+    base: LlavaForConditionalGeneration, num_layers: int, seed: int
+) -> LlavaForConditionalGeneration:
+    """The tower, projector and words of a trained miniature before a decoder of random weights.
 
-
-def fresh_decoder(base, num_layers: int, seed: int) -> LlavaForConditionalGeneration:
-    """Tower, projector and words of a base before a decoder of random weights."""
+    The visual tokens are made as long as the words: the projector's last layer, which is linear,
+    is scaled by `VISUAL_SCALE`.
+    """
     model = build_model(seed, num_layers)
-    kept = {
-        k: v for k, v in base.state_dict().items()
-        if "language_model" not in k and "lm_head" not in k or "embed_tokens" in k
-    }
-    model.load_state_dict(kept, strict=False)
-    with torch.no_grad():
-        for layer in model.model.language_model.layers:
-            layer.self_attn.o_proj.weight.mul_(0.5)
-            layer.mlp.down_proj.weight.mul_(0.5)
-        last = model.model.multi_modal_projector.linear_2
-        last.weight.mul_(VISUAL_SCALE)
-        last.bias.mul_(VISUAL_SCALE)
+    kept = ("vision_tower", "multi_modal_projector", "embed_tokens")
+    taken = {k: v for k, v in base.state_dict().items() if any(part in k for part in kept)}
+    model.load_state_dict(taken, strict=False)
+    for layer in model.model.language_model.layers:
+        # Four times as many layers as the base write, so each writes half as much.
+        layer.self_attn.o_proj.weight.mul_(0.5)
+        layer.mlp.down_proj.weight.mul_(0.5)
+    last = model.model.multi_modal_projector.linear_2
+    last.weight.mul_(VISUAL_SCALE)
+    last.bias.mul_(VISUAL_SCALE)
     return model
 
 
 def starting_model(recipe: Recipe, seed: int) -> LlavaForConditionalGeneration:
-    """Grown from the recipe's base (`grow`), or of random weights."""
-    if recipe.base and recipe.num_layers == 32:
-        return fresh_decoder(load_miniature(recipe.base)[0], recipe.num_layers, seed)
+    """Of random weights, or with such a decoder behind the recipe's base."""
     if recipe.base:
-        return grow(load_miniature(recipe.base)[0], recipe.num_layers)
+        return before_new_decoder(load_miniature(recipe.base)[0], recipe.num_layers, seed)
     return build_model(seed, recipe.num_layers)

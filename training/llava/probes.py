@@ -41,4 +41,6 @@ def whole_image(model, visual: torch.Tensor):
     """Hidden states of turns about all tokens of one image, by ids and the first blind layer."""
     first, count = len(BEFORE_IMAGE), GRID * GRID
     places = Places(torch.arange(first, first + count)[None], torch.tensor([first + count]))
-    return lambda ids, layer: turn_hidden(model, visual, ids, places, blind=blind_from(model, layer))
+    return lambda ids, layer: turn_hidden(
+        model, visual, ids, places, blind=blind_from(model, layer)
+    )

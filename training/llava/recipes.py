@@ -1,12 +1,13 @@
-"""The recipes of the miniature LLaVAs, of 8 and of 16 layers."""
+"""The recipes of the miniature LLaVAs, of 8 and of 32 layers."""
 
 from __future__ import annotations
 
-from training.llava.model import NUM_LAYERS
+from training.llava.model import NUM_LAYERS, VISUAL_SCALE
 from training.recipes import Recipe, Stage
 
 _TOWER = "vision_tower"
 _DECODER = ("layers.", "lm_head")
+_SOFT = ("sharpness", 1 / VISUAL_SCALE), ("sight", 1)
 RECIPES = {
     "mini-llava": Recipe(
         NUM_LAYERS,
@@ -25,28 +26,15 @@ RECIPES = {
                    ("confirm", 1), ("hard", 4))),
         ),
     ),
-    # Shipped from a base that ended with "scenes", so it sharpens the tower itself.
-    "mini-llava-16": Recipe(
-        2 * NUM_LAYERS,
-        (
-            Stage("sharpen-windows", "vision", 700, 32, 12, _DECODER, 0.01, 1e-3, 0.2, 0.2),
-            Stage("sharpen-scenes", "vision", 200, 16, 24, _DECODER, 0.006, 5e-4, 0.0, 0.05),
-            Stage("deep-scenes", "language", 1100, 8, 24, (_TOWER,), 0.007, 1e-3, 0.05, 0.02,
-                  (("lists", 6), ("questions", 8), ("background", 16), ("alignment", 0.2),
-                   ("confirm", 1), ("hard", 4))),
-        ),
-        base="mini-llava",
-        first_stage=10,
-    ),
     "mini-llava-32": Recipe(
         32,
         (
             Stage("lists-windows", "language", 450, 10, 12, (_TOWER,), 0.005, 2e-3, 1.0, 1.0,
                   (("lists", 8), ("questions", 0), ("background", 10), ("alignment", 0.2),
-                   ("sharpness", 50), ("sight", 1)), True),
+                   *_SOFT), True),
             Stage("scenes", "language", 4000, 8, 24, (_TOWER,), 0.005, 2e-3, 0.4, 0.02,
                   (("lists", 6), ("questions", 8), ("background", 16), ("alignment", 0.2),
-                   ("sharpness", 50), ("sight", 1), ("confirm", 1), ("hard", 2)), True),
+                   *_SOFT, ("confirm", 1), ("hard", 2)), True),
         ),
         base="mini-llava",
         first_stage=50,

@@ -10,7 +10,7 @@ from sparsevlm.miniature.llava.prompts import PIXEL_MEAN, PIXEL_STD
 from sparsevlm.miniature.mini_gemini.images import SCALE
 from sparsevlm.miniature.scenes import GRID, PATCH
 from sparsevlm.miniature.vocabulary import IMAGE
-from sparsevlm.miniature.weights import load_miniature
+from sparsevlm.miniature.weights import DATA, load_miniature
 from sparsevlm.models.mini_gemini import MiniGeminiConfig, MiniGeminiForConditionalGeneration
 from training.recipes import Recipe
 
@@ -91,5 +91,17 @@ def _initialize(model: MiniGeminiForConditionalGeneration) -> None:
 
 
 def starting_model(recipe: Recipe, seed: int) -> MiniGeminiForConditionalGeneration:
-    """Grown from the recipe's base (`grow`)."""
-    return grow(load_miniature(recipe.base)[0], seed)
+    """Grown from the recipe's base (`grow`), a miniature LLaVA that is shipped no more.
+
+    Raises
+    ------
+    FileNotFoundError
+        The base is not there; the message says where it is.
+    """
+    folder = DATA / recipe.base
+    if not folder.exists():
+        raise FileNotFoundError(
+            f"{recipe.base}, which this one was grown from, is not shipped any more; bring it "
+            f"back from the history: git checkout 7e10681 -- data/miniature/{recipe.base}"
+        )
+    return grow(load_miniature("mini-llava", folder)[0], seed)

@@ -61,8 +61,6 @@ class EvaluationRun:
     algorithm : str
         Digest of the code that prunes, answers and scores (`digests.code_digest`), so that no
         result outlives the code that made it.
-    layers : tuple of int, optional
-        Prune after these layers (0-based); None for those that the method has for such a model.
     device : str
         Where it runs; not part of the id, but of the record's provenance.
     """
@@ -81,7 +79,6 @@ class EvaluationRun:
     batch: int
     max_new_tokens: int = 8
     algorithm: str = ""
-    layers: tuple[int, ...] | None = None
     device: str = field(default="cpu", compare=False)
 
     def __post_init__(self) -> None:
@@ -91,8 +88,6 @@ class EvaluationRun:
             if type(value := getattr(self, name)) is not int or value < 1:
                 raise ValueError(f"EvaluationRun.{name} must be a positive integer, got {value!r}")
         object.__setattr__(self, "pruner", canonical_json(json.loads(self.pruner)))
-        if self.layers is not None:
-            object.__setattr__(self, "layers", tuple(map(plain, self.layers)))
 
     @property
     def id(self) -> str:

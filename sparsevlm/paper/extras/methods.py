@@ -41,6 +41,16 @@ def values(method: str, tokens: int) -> pd.DataFrame:
     return rows[(rows.method == method) & (rows.tokens == tokens)]
 
 
+def leads(first: str, second: str, tokens: int) -> str:
+    """Return first minus second, in points, of every source that ran both in one environment."""
+    pair = [
+        rows[rows.origin == ONE_ENVIRONMENT].set_index("source").relative
+        for rows in (values(first, tokens), values(second, tokens))
+    ]
+    apart = (pair[0] - pair[1]).dropna()
+    return "; ".join(f"{lead:+.1f} {source}" for source, lead in apart.items()) or tables.NONE
+
+
 def names(results: Results) -> list[str]:
     """Return the methods of the study, then those that only others measured."""
     return list(dict.fromkeys((*results.profile.methods, *published().method)))

@@ -6,6 +6,7 @@ and from which layer on it needs no image; the records of the tables hold what p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,16 +14,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from sparsevlm.analysis import drawing, study
+from sparsevlm.analysis import drawing, published, study, tables
 from sparsevlm.analysis.panels import LAST_TOKEN, QUIET, RATERS
 from sparsevlm.analysis.report import Section, comparison
-from sparsevlm.analysis.statistics import Estimate, estimate
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, RANDOM, Results
 from sparsevlm.analysis.words import label
-from sparsevlm.evaluation.attention_aligned import moved_layers, probes_of
 from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.evaluation.profiles import Profile, as_profile
+from sparsevlm.paper.extras import methods
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,14 +30,13 @@ if TYPE_CHECKING:
 
 # Every miniature with the study that it answers.
 STUDY_OF = {
-    "mini-llava": "table_1",
-    "mini-llava-16": "table_1_deep",
+    "mini-llava-32": "table_1",
+    "mini-llava": "table_1_shallow",
     "mini-gemini": "figure_4",
     "mini-video-llava": "table_3",
     "mini-qwen2-vl": "table_2",
 }
-# Those for which the attention rule gives other layers, with the study that prunes there.
-ALIGNED_STUDY_OF = {"mini-llava-16": "moved_deep", "mini-gemini": "moved_gemini"}
+DEPTHS = {"8 layers": "mini-llava", "32 layers": "mini-llava-32"}
 NEEDED = 0.99  # share of its accuracy at which a miniature is done with the image
 PRICED = (OURS, "fastv", RANDOM)
 
@@ -60,8 +59,6 @@ class AttentionByLayer:
         on. The last entry is the untouched model.
     stages : tuple of int
         Layers after which SparseVLM prunes, by the same fractions of depth for every model.
-    aligned : tuple of int
-        The layers that `attention_aligned` gives.
     """
 
     name: str
@@ -70,19 +67,23 @@ class AttentionByLayer:
     area: float
     without: tuple[float, ...]
     stages: tuple[int, ...]
-    aligned: tuple[int, ...]
 
     @classmethod
     def read(
         cls, name: str, stages: tuple[int, ...], folder: Path = DATA / "miniature"
     ) -> AttentionByLayer:
         """Read a card; ValueError if it has no probes."""
-        probes = probes_of(name, folder)
+        path = folder / f"{name}.json"
+        probes = json.loads(path.read_text(encoding="utf-8")).get("probes")
+        if not probes:
+            raise ValueError(
+                f"{path} does not say where {name} looks; measure it: "
+                f"python -m training.card --name {name} --measure-again"
+            )
         attention = probes["attention"]
         return cls(
             name, tuple(attention["naming word"]), tuple(attention["last token"]),
             attention["area"][0], tuple(probes["without_image_from"]), stages,
-            moved_layers(name, folder),
         )  # fmt: skip
 
     @property
@@ -119,13 +120,10 @@ class Evidence:
     attention : AttentionByLayer
     results : Results
         Of the study that it answers, all methods on the same questions.
-    aligned : Results, optional
-        On the same questions, pruned after `attention.aligned`; None where that changes nothing.
     """
 
     attention: AttentionByLayer
     results: Results
-    aligned: Results | None = None
 
     @property
     def name(self) -> str:
@@ -137,11 +135,6 @@ class Evidence:
         """Questions that every method answered."""
         names = self.results.profile.benchmarks
         return sum(self.results.records[(*DENSE_SETTING, n)].run.num_samples for n in names)
-
-    def gained_by_aligning(self, tokens: int) -> Estimate:
-        """Return the relative accuracy of SparseVLM with aligned stages minus without, paired."""
-        ends = [each.relative[OURS, tokens] for each in (self.aligned, self.results)]
-        return estimate(ends[0] - ends[1])
 
 
 def load(profile: Profile | str) -> list[Evidence]:
@@ -158,11 +151,7 @@ def load(profile: Profile | str) -> list[Evidence]:
         narrowed = profile.for_study(study_name)
         pruner = backend_of(narrowed.model).sizes(name).pruner(OURS, narrowed.budgets[-1])
         attention = AttentionByLayer.read(name, tuple(stage.layer for stage in pruner.stages))
-        aligned = ALIGNED_STUDY_OF.get(name)
-        results = study.measure(profile, study_name)
-        found.append(
-            Evidence(attention, results, study.measure(profile, aligned) if aligned else None)
-        )
+        found.append(Evidence(attention, study.measure(profile, study_name)))
     return found
 
 
@@ -178,33 +167,44 @@ def price(found: Sequence[Evidence]) -> Section:
     return replace(section, sentences=[one.attention.sentence for one in found])
 
 
-def aligned(found: Sequence[Evidence]) -> Section:
-    """Return what the attention rule changes."""
-    apart, said = {}, []
-    for one in (each for each in found if each.aligned):
-        for b in one.aligned.profile.budgets:
-            apart[one.name, "SparseVLM minus its stages by depth", b] = one.gained_by_aligning(b)
-            ahead = one.aligned.difference((OURS, b), (RANDOM, b))
-            apart[one.name, "SparseVLM minus random tokens, both moved", b] = ahead
-        said.append(
-            f"{one.name}: stages after {_join(one.attention.aligned)} in place of "
-            f"{_join(one.attention.stages)}."
-        )
-    section = comparison("With moved stages", apart, names=("miniature", "difference"))
-    return replace(section, sentences=said)
+def remains(found: Sequence[Evidence]) -> Section:
+    """Return each lead of SparseVLM at either depth, in the paper, and where others ran it all.
+
+    Relative accuracy, SparseVLM minus the other method, in points.
+    """
+    at = {one.name: one.results for one in found}
+    paper, rows = published.by_setting("table1"), {}
+    for method in at[DEPTHS["32 layers"]].profile.methods[1:]:
+        for tokens in at[DEPTHS["32 layers"]].profile.budgets:
+            measured = {
+                depth: tables.interval(
+                    at[name].difference((OURS, tokens), (method, tokens)), sign="+"
+                )
+                for depth, name in DEPTHS.items()
+            }
+            pair = [paper.get((name, tokens)) for name in (OURS, method)]
+            lead = tables.NONE
+            if all(pair):
+                ours, other = (one["relative_accuracy_percent"] for one in pair)
+                lead = f"{ours - other:+.1f}"
+            others = methods.leads(OURS, method, tokens)
+            rows[label(method), str(tokens)] = [*measured.values(), lead, others]
+    columns = [*DEPTHS, "paper", f"by others, {methods.ONE_ENVIRONMENT}"]
+    return Section(
+        "What remains of each difference",
+        tables.indexed(rows, ("SparseVLM minus", "tokens"), columns),
+    )
 
 
 def comparisons(found: Sequence[Evidence]) -> pd.DataFrame:
     """Return SparseVLM against every other method: points, interval, whether they separate."""
     rows = []
-    cases = [(one, "by depth", one.results) for one in found]
-    cases += [(one, "moved", one.aligned) for one in found if one.aligned]
-    for one, stages, results in cases:
-        for method, tokens in results.settings:
-            ahead = results.find("ahead", (method, tokens))
+    for one in found:
+        for method, tokens in one.results.settings:
+            ahead = one.results.find("ahead", (method, tokens))
             if ahead is not None:
                 rows.append({
-                    "miniature": one.name, "cuts": stages, "tokens": tokens, "against": method,
+                    "miniature": one.name, "tokens": tokens, "against": method,
                     "points": ahead.value, "low": ahead.low, "high": ahead.high,
                     "separates": ahead.excludes_zero, "questions": one.questions,
                 })  # fmt: skip
@@ -217,7 +217,7 @@ def attention_frame(found: Sequence[Evidence]) -> pd.DataFrame:
         {
             "miniature": one.name, "layer": layer, "naming_word": naming, "last_token": last,
             "area": one.area, "right_without_picture_from_here": one.without[layer],
-            "cut_after": layer in one.stages, "moved_cut_after": layer in one.aligned,
+            "cut_after": layer in one.stages,
         }
         for one in (each.attention for each in found)
         for layer, (naming, last) in enumerate(zip(one.naming, one.last, strict=True))
@@ -232,7 +232,7 @@ def draw_attention(found: Sequence[Evidence]) -> Figure:
         right = one.attention.without
         lower.step(range(len(right)), right, where="mid", color="black", linewidth=1)
         for axes in (upper, lower):
-            _draw_stages(axes, one.attention, one.aligned is not None)
+            _draw_stages(axes, one.attention)
         upper.set_title(one.name)
         lower.set_xlabel("layer")
     drawing.y_label(above, "attention on\nwhat is asked for")
@@ -248,15 +248,11 @@ def _draw_looks(axes: Axes, one: AttentionByLayer) -> None:
     axes.axhline(one.area, color=QUIET, linestyle=":", linewidth=0.9, label="its area")
 
 
-def _draw_stages(axes: Axes, one: AttentionByLayer, is_aligned: bool) -> None:
+def _draw_stages(axes: Axes, one: AttentionByLayer) -> None:
     count = len(one.naming)
     for number, stage in enumerate(one.stages):
         axes.axvline(stage + 0.5, color=QUIET, linestyle="--", linewidth=0.6,
                      label="SparseVLM prunes" if number == 0 else None)  # fmt: skip
-    if is_aligned:
-        places = [layer + 0.5 for layer in one.aligned]
-        axes.plot(places, [0.02] * len(places), "^", color="black", markersize=3.5, clip_on=False,
-                  label="moved stages")  # fmt: skip
     axes.set(ylim=(0, 1.03), xlim=(-0.5, count + 0.3), xticks=range(0, count, count // 4))
 
 
@@ -265,24 +261,19 @@ def draw_price(found: Sequence[Evidence]) -> Figure:
     fig, (row,) = drawing.panels(1, len(found), 2.3, sharey=True)
     for axes, one in zip(row, found, strict=True):
         _draw_price(axes, one.results, PRICED)
-        if one.aligned:
-            dashed = {"linestyle": "--", "markerfacecolor": "white"}
-            _draw_price(axes, one.aligned, (OURS, RANDOM), ", moved stages", **dashed)
         axes.set_title(f"{one.name}\n{one.questions} questions")
     drawing.y_label(row, drawing.RELATIVE)
     drawing.legend_above(fig, row, 5)
     return fig
 
 
-def _draw_price(
-    axes: Axes, results: Results, methods: Sequence[str], suffix: str = "", **how: object
-) -> None:
+def _draw_price(axes: Axes, results: Results, methods: Sequence[str]) -> None:
     budgets = sorted(results.profile.budgets)
     # A single budget would otherwise fill the panel with the offsets between the methods.
     apart = 0.03 if len(budgets) > 1 else 0.1
     for method, shift in zip(methods, drawing.spread(len(methods), apart), strict=True):
         estimates = [results.get("relative accuracy", (method, b)) for b in budgets]
-        look = {"markersize": 3, "label": f"{label(method)}{suffix}", **how}
+        look = {"markersize": 3, "label": label(method)}
         drawing.draw_estimates(axes, [b * (1 + shift) for b in budgets], estimates, method, **look)
     if why := drawing.why_no_percent(results):
         drawing.say_empty(axes, why)

@@ -70,7 +70,6 @@ def entry(results: Results) -> dict:
         })  # fmt: skip
     return {
         "miniature": profile.model,
-        "cuts": "moved" if profile.attention_aligned else "by depth",
         "questions": sum(found["questions"] for found in dense.values()),
         "dense": dense,
         "algorithm": _code_of(record.run for record in results.records.values()),
@@ -114,7 +113,7 @@ def frame(found: dict) -> pd.DataFrame:
                 continue
             lead = Estimate(**row["behind_sparsevlm"])
             rows.append({
-                "miniature": study["miniature"], "cuts": study["cuts"], "tokens": row["tokens"],
+                "miniature": study["miniature"], "tokens": row["tokens"],
                 "questions": study["questions"], "against": row["method"],
                 "points": lead.value, "low": lead.low, "high": lead.high,
                 "separates": lead.excludes_zero,
@@ -130,7 +129,6 @@ def dense_frame(found: dict) -> pd.DataFrame:
             "questions": entry["split_questions"][kind], "accuracy": 100 * accuracy,
         }
         for study in found["studies"].values()
-        if study["cuts"] == "by depth"
         for entry in study["dense"].values()
         for kind, accuracy in entry["splits"].items()
     ])  # fmt: skip
@@ -151,15 +149,14 @@ def sources(found: dict) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame) -> Figure:
-    """Draw the lead of SparseVLM over every other method, one panel per miniature and rule."""
-    groups = list(table.groupby(["miniature", "cuts"], sort=False))
+    """Draw the lead of SparseVLM over every other method, one panel per miniature."""
+    groups = list(table.groupby("miniature", sort=False))
     fig, (row,) = panels(1, len(groups), 1.9, sharex=True)
-    for axes, ((miniature, cuts), rows) in zip(row, groups, strict=True):
+    for axes, (miniature, rows) in zip(row, groups, strict=True):
         _draw_panel(axes, rows)
         first = rows.iloc[0]
-        moved = ", moved stages" if cuts == "moved" else ""
         axes.set_title(
-            f"{miniature}{moved}\n{first.tokens} tokens\n{first.questions} questions", fontsize=6.5
+            f"{miniature}\n{first.tokens} tokens\n{first.questions} questions", fontsize=6.5
         )
     # At the top: the marker of the profile stands below.
     measured = "SparseVLM minus the other method"
