@@ -5,18 +5,21 @@ from __future__ import annotations
 import csv
 import lzma
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from test_long_runs import PROFILE
 from untrained import quiet
 
 from sparsevlm.cli.verify import verify
+from sparsevlm.evaluation import runs
 from sparsevlm.evaluation.backends import MiniatureBackend
 from sparsevlm.evaluation.paths import FIGURES
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.results.shipped import SHIPPED, read_answers, take_shipped, write_answers
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.workers import execute_together
+from sparsevlm.miniature.registry import MINIATURES
 
 
 @pytest.fixture(scope="module")
@@ -24,18 +27,18 @@ def made(tmp_path_factory):
     """A store with two runs of the bundled model, and the file that ships them."""
     store = Store(tmp_path_factory.mktemp("made"))
     backend = MiniatureBackend()
-    runs = plan_runs(PROFILE, backend=backend, store=store)
-    assert execute_together(runs, store, backend, quiet) == {}
+    planned = plan_runs(PROFILE, backend=backend, store=store)
+    assert execute_together(planned, store, backend, quiet) == {}
     path = store.folder / "answers.jsonl.xz"
-    write_answers(map(store.load, runs), path)
-    return runs, store, path
+    write_answers(map(store.load, planned), path)
+    return planned, store, path
 
 
 def test_records_come_back_and_equal_ones_give_equal_bytes(made, tmp_path):
-    runs, store, path = made
+    planned, store, path = made
     read = {record.id: record for record in read_answers(path)}
-    assert [read[run.id].run for run in runs] == runs
-    for run in runs:
+    assert [read[run.id].run for run in planned] == planned
+    for run in planned:
         record = replace(store.load(run), seconds=0.0)
         assert replace(read[run.id], predictions=record.predictions) == record
         assert read[run.id].predictions == tuple(record.predictions)
@@ -44,12 +47,21 @@ def test_records_come_back_and_equal_ones_give_equal_bytes(made, tmp_path):
 
 
 def test_they_are_taken_for_the_results_of_the_same_runs_and_of_no_others(made, tmp_path):
-    runs, store, path = made
+    planned, store, path = made
     new = Store(tmp_path)
-    assert take_shipped([runs[0], replace(runs[1], algorithm="other code")], new, path) == 1
-    assert new.path(runs[0].id).read_bytes() == store.path(runs[0].id).read_bytes()
-    assert take_shipped(runs, new, path) == 1
-    assert take_shipped(runs, new, path) == 0, "what is there stays"
+    assert take_shipped([planned[0], replace(planned[1], algorithm="other code")], new, path) == 1
+    assert new.path(planned[0].id).read_bytes() == store.path(planned[0].id).read_bytes()
+    assert take_shipped(planned, new, path) == 1
+    assert take_shipped(planned, new, path) == 0, "what is there stays"
+
+
+def test_answers_of_a_slow_model_are_taken_before_anything_is_computed(made, tmp_path, monkeypatch):
+    planned, _, path = made
+    monkeypatch.setattr(runs, "take_shipped", partial(take_shipped, path=path))
+    monkeypatch.setitem(MINIATURES, "mini-llava", replace(MINIATURES["mini-llava"], slow=True))
+    new = Store(tmp_path)
+    assert runs.execute_runs(planned, new, progress=False, backend=None) == {}
+    assert runs.missing_runs(planned, new) == []
 
 
 def test_computed_again_they_are_the_same_in_every_byte(made):
@@ -77,7 +89,7 @@ def test_what_is_shipped_is_what_table_1_shows():
     scores = {
         (record.run.benchmark, record.run.method, record.run.tokens): record.scores["score"]
         for record in read_answers()
-        if record.run.model == "mini-llava"
+        if record.run.model == "mini-llava-32"
     }
     labels = {"Dense": "dense", "SparseVLM": "sparsevlm", "FastV": "fastv", "PDrop": "pdrop"}
     columns = {"GQA": "gqa", "POPE": "pope", "SEED": "seed", "TextVQA": "textvqa"}

@@ -17,7 +17,9 @@ from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results.failures import RunError, summarise
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
+from sparsevlm.evaluation.results.shipped import take_shipped
 from sparsevlm.evaluation.results.store import Store
+from sparsevlm.miniature.registry import is_slow
 
 WAIT_SECONDS = 2.0  # between two looks at what another process does
 
@@ -110,6 +112,8 @@ def execute_runs(
 ) -> dict[str, str]:
     """Run what is not finished, in worker processes of one thread each.
 
+    Of a slow miniature, what the same code has answered is taken from the repository first.
+
     Parameters
     ----------
     runs : sequence of EvaluationRun
@@ -145,6 +149,7 @@ def execute_runs(
         raise ValueError(f"jobs must be a positive integer, got {jobs!r}")
     store = store or Store()
     store.tidy()
+    take_shipped([run for run in runs if is_slow(run.model)], store)
     todo = missing_runs(runs, store)
     if not todo:  # no bar either: most notebooks find everything at hand
         return {}

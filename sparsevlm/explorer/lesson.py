@@ -18,12 +18,13 @@ from pydantic import TypeAdapter
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.explorer.color_map import ColorChoice
 from sparsevlm.explorer.exploration import Exploration, Query
+from sparsevlm.explorer.session import MODEL
 
 if TYPE_CHECKING:
     from sparsevlm.explorer.session import ExplorerSession
     from sparsevlm.explorer.state import ExplorerState
 
-MODEL, IMAGE, SEED = "mini-llava", "scene_6", 6
+IMAGE, SEED = "scene_6", 6
 INVITATION = "A lesson of four clicks shows what pruning does, and how it can fail."
 
 

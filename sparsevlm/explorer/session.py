@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock, Thread
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.explorer.exploration import COMPARED, Exploration, ModelInfo, Query, SavedSession
 from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.images import ImageInput
+from sparsevlm.miniature.registry import is_slow
 from sparsevlm.paper.parameters import full_model_name
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from sparsevlm.models.sizes import ModelSizes
 
 TRACES = DATA / "traces"
+MODEL = "mini-llava"  # answers while a slider is drawn, in place of a miniature that is slow
 BUDGETS, COMPARED_AT = (64, 128, 192), 64  # of the bundled answers
 
 
@@ -44,7 +47,10 @@ class ExplorerSession:
     """
 
     def __init__(self, profile: Profile | str = "mini", model: str = "") -> None:
-        self.profile = as_profile(profile).with_model(full_model_name(model))
+        chosen = as_profile(profile)
+        if is_slow(chosen.model):
+            chosen = replace(chosen, model=MODEL)
+        self.profile = chosen.with_model(full_model_name(model))
         self.image: ImageInput | None = None
         self.geometry: Geometry | None = None
         self.model: ModelInfo | None = None

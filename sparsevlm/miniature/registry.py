@@ -37,12 +37,16 @@ class MiniatureSpec:
         Visual tokens of the nominal image or clip. Budgets are counted on it. Images of
         mini-qwen2-vl have 1230 to 1410: a schedule made for the nominal one keeps the same number
         of tokens of every image, and the records say what was really kept.
+    slow : bool
+        Its answers come with the repository and are taken from there, as long as the code is the
+        one that gave them: to compute them all takes half an hour.
     """
 
     name: str
     architecture: str
     original: str
     num_visual: int
+    slow: bool = False
 
     @property
     def marker(self) -> str:
@@ -116,7 +120,7 @@ MINIATURES = {
     spec.name: spec
     for spec in (
         MiniatureSpec("mini-llava", "llava", "LLaVA-1.5", 576),
-        MiniatureSpec("mini-llava-32", "llava", "LLaVA-1.5", 576),
+        MiniatureSpec("mini-llava-32", "llava", "LLaVA-1.5", 576, slow=True),
         MiniatureSpec("mini-gemini", "mini_gemini", "Mini-Gemini", 576),
         MiniatureSpec("mini-video-llava", "video_llava", "Video-LLaVA", 2056),
         MiniatureSpec("mini-qwen2-vl", "qwen2_vl", "Qwen2-VL", 1296),
@@ -140,3 +144,8 @@ def get_miniature(name: str) -> MiniatureSpec:
 def marker_of(model: str) -> str:
     """Return what every number of a miniature must say; "" for any other model."""
     return MINIATURES[model].marker if model in MINIATURES else ""
+
+
+def is_slow(model: str) -> bool:
+    """Whether the answers of a model are taken from the repository (`MiniatureSpec.slow`)."""
+    return model in MINIATURES and MINIATURES[model].slow

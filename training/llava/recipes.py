@@ -32,7 +32,7 @@ RECIPES = {
             Stage("lists-windows", "language", 450, 10, 12, (_TOWER,), 0.005, 2e-3, 1.0, 1.0,
                   (("lists", 8), ("questions", 0), ("background", 10), ("alignment", 0.2),
                    *_SOFT), True),
-            Stage("scenes", "language", 4000, 8, 24, (_TOWER,), 0.005, 2e-3, 0.4, 0.02,
+            Stage("scenes", "language", 2000, 8, 24, (_TOWER,), 0.005, 2e-3, 0.4, 0.02,
                   (("lists", 6), ("questions", 8), ("background", 16), ("alignment", 0.2),
                    *_SOFT, ("confirm", 1), ("hard", 2)), True),
         ),
