@@ -49,7 +49,7 @@ def test_every_study_asks_about_2000_questions_at_one_budget_and_in_no_notebook(
 
 def test_what_is_written_is_read_back_and_says_what_it_is(found, monkeypatch):
     runs = [record.run for record in results_of("apart_llava").records.values()]
-    monkeypatch.setattr(significance, "plan_runs", lambda profile: runs)
+    monkeypatch.setattr(significance, "algorithms", lambda profile: {r.algorithm for r in runs})
     llava, moved = found["studies"].values()
     assert (llava["miniature"], llava["cuts"]) == ("mini-llava", "by depth")
     assert (moved["miniature"], moved["cuts"]) == ("mini-gemini", "moved")
