@@ -94,12 +94,13 @@ class SharedPrefix:
 
     def _replace(self, owner: nn.Module | PromptBuilder, name: str) -> None:
         before = vars(owner).get(name)
-        setattr(owner, name, partial(self._memory().recall, getattr(owner, name)))
+        recall = partial(self._memory().recall, getattr(owner, name))
+        object.__setattr__(owner, name, recall)  # a builder is frozen
 
         def undo() -> None:
-            delattr(owner, name)
+            object.__delattr__(owner, name)
             if before is not None:  # a wrapper of accelerate's
-                setattr(owner, name, before)
+                object.__setattr__(owner, name, before)
 
         self._undo.append(undo)
 
