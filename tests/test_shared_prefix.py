@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from miniature_batch import batch
 from torch import nn
+from transformers import CLIPVisionModel
 
 from sparsevlm.evaluation.answer import answer
 from sparsevlm.evaluation.backends import MiniatureBackend
+from sparsevlm.evaluation.plan import plan_runs
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.shared_prefix import SharedPrefix
+from sparsevlm.evaluation.workers import execute_together
 from sparsevlm.miniature.llava.prompts import builder
 from sparsevlm.miniature.llava.questions import samples
 from sparsevlm.miniature.registry import MINIATURES
@@ -129,6 +136,21 @@ def test_every_method_answers_the_same_with_and_without(name):
     with SharedPrefix(layers=4) as shared:
         shared.install(loaded, maker)
         assert [ask(pruner) for pruner in pruners] == plain
+
+
+def test_a_batch_is_encoded_twice_at_most_whatever_looks_into_the_tower(tmp_path, monkeypatch):
+    encoded, forward = [], CLIPVisionModel.forward
+    monkeypatch.setattr(
+        CLIPVisionModel, "forward", lambda *a, **k: encoded.append(1) or forward(*a, **k)
+    )
+    profile = replace(
+        get_profile("mini"), benchmarks=("pope",), samples_per_benchmark=2, budgets=(64,),
+        methods=("visionzip", "divprune", "holov"), batch=2, max_new_tokens=1,
+    )  # fmt: skip
+    store, backend = Store(tmp_path), MiniatureBackend()
+    runs = plan_runs(profile, store=store)
+    assert execute_together(runs, store, backend, lambda _: None) == {}
+    assert len(encoded) == 2
 
 
 def test_a_model_without_an_encoder_is_refused():
