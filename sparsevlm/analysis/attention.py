@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from sparsevlm.analysis.examples import Example
 from sparsevlm.analysis.observe import AskedExample, ask_example
+from sparsevlm.core.raters import select_raters, text_relevance
 from sparsevlm.core.sparsevlm import Dense
-
-if TYPE_CHECKING:
-    from sparsevlm.analysis.examples import Example
-    from sparsevlm.evaluation.loaded import LoadedModel
+from sparsevlm.evaluation.answer import inputs_on
+from sparsevlm.evaluation.loaded import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -92,11 +92,6 @@ def look(loaded: LoadedModel, example: Example) -> AttentionMaps:
     The kernel is "eager" for one forward pass, because no other hands out its weights. Errors as
     in `ask_example`.
     """
-    import torch
-
-    from sparsevlm.core.raters import select_raters, text_relevance
-    from sparsevlm.evaluation.answer import inputs_on
-
     asked = ask_example(loaded, example, Dense(), max_new_tokens=1)
     model = loaded.model
     inputs = inputs_on(model, loaded.builder, [example.question], [[example.image]])

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogFormatter
 
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, Results
 from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, use_style
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.profiles import Profile
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 OURS_IN_FRONT, OTHERS = 3, 2
 ROUND_TOKENS = (4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 576, 1024, 2048)
@@ -37,8 +36,6 @@ def panels(rows: int, columns: int, height: float, **options: object) -> tuple[F
     **options
         As of `subplots`.
     """
-    import matplotlib.pyplot as plt
-
     use_style()
     if OUTPUT.columns == 2:
         return plt.subplots(
@@ -271,8 +268,6 @@ def measured_title(profile: Profile) -> str:
 
 def log_y_axis(axes: Axes) -> None:
     """Make the y axis logarithmic, its labels no formulas: none is parsed in these figures."""
-    from matplotlib.ticker import FuncFormatter, LogFormatter
-
     raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(

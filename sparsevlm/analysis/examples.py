@@ -11,21 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from PIL.Image import Image
 
 from sparsevlm.analysis.sample_images import FOLDER, sample_images
 from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.evaluation.loaded import LoadedModel
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec
 from sparsevlm.miniature.scenes import CARD_COLORS, SHAPE_COLORS, SHAPES, Scene, make_scene
 from sparsevlm.models.images import load_image
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from sparsevlm.evaluation.loaded import LoadedModel
 
 # The benchmarks whose questions are drawn, where a model has them; multiple choice is left out.
 DRAWN_FROM = ("gqa", "textvqa", "pope", "mmvet")

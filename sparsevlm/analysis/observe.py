@@ -6,26 +6,24 @@ drawn from these and from `attention.look`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from PIL import ImageOps
+from PIL.Image import Image
 
+from sparsevlm.analysis.examples import Example
+from sparsevlm.core.interface import Pruner
+from sparsevlm.core.sparsity import numerical_rank
+from sparsevlm.evaluation.answer import Answer
+from sparsevlm.evaluation.loaded import LoadedModel
 from sparsevlm.evaluation.recording import RecordedStage, Recording, RecordingPruner
+from sparsevlm.models.prompt_builder import PromptBuilder
 from sparsevlm.models.prompts.clip import pad_to_square
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from PIL.Image import Image
-
-    from sparsevlm.analysis.examples import Example
-    from sparsevlm.core.interface import Pruner
-    from sparsevlm.evaluation.answer import Answer
-    from sparsevlm.evaluation.loaded import LoadedModel
-    from sparsevlm.models.prompt_builder import PromptBuilder
-    from sparsevlm.runtime.trace import SampleTrace
+from sparsevlm.runtime.trace import SampleTrace
 
 MOST_PIXELS = 4096  # on a side
 MAX_NEW_TOKENS = 16  # there is no room for more in a figure
@@ -138,10 +136,6 @@ class RecordedExample(AskedExample):
         return [self._taken_apart(number) for number in range(len(self.stages))]
 
     def _taken_apart(self, number: int) -> StageBreakdown:
-        import torch
-
-        from sparsevlm.core.sparsity import numerical_rank
-
         seen, traced = self.stages[number], self.sample.stages[number]
         rating = seen.rows.mean(0)[self.raters]
         rank = numerical_rank(torch.from_numpy(rating))
@@ -234,8 +228,6 @@ def image_as_seen(image: Image, builder: PromptBuilder) -> Image:
 
     A side of more pixels than a figure can show is made shorter: a panorama on a square is large.
     """
-    from PIL import ImageOps
-
     if max(image.size) > MOST_PIXELS:
         image = image.copy()
         image.thumbnail((MOST_PIXELS, MOST_PIXELS))

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
+from PIL.Image import Image
 
+from sparsevlm.analysis.observe import AskedExample
 from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, SMALLEST, use_style
 from sparsevlm.analysis.survivors import (
     bare,
@@ -16,14 +23,6 @@ from sparsevlm.analysis.survivors import (
     shadow,
     shortened,
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
-    from matplotlib.figure import Figure
-    from PIL.Image import Image
-
-    from sparsevlm.analysis.observe import AskedExample
 
 RIGHT, WRONG = "#00795A", "#B00020"
 QUIET = "#666666"
@@ -48,9 +47,6 @@ class Canvas:
     def __init__(
         self, width: float, height: float, parts: Sequence[tuple[float, ...]] = ()
     ) -> None:
-        import matplotlib.pyplot as plt
-        from matplotlib.layout_engine import PlaceHolderLayoutEngine
-
         use_style()
         self._moved: list[tuple[tuple[float, ...], float, float]] = []
         if width > OUTPUT.width:
@@ -95,8 +91,6 @@ class Canvas:
 
 def ramp(color: str) -> Colormap:
     """White, the color, and a dark shade of it."""
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
-
     dark = tuple(0.35 * part for part in to_rgb(color))
     return LinearSegmentedColormap.from_list(color, [(0, "white"), (0.6, color), (1, dark)])
 
@@ -173,8 +167,6 @@ def draw_map(
 def outline(axes: Axes, grid: tuple[int, int], patches: Sequence[int] | None,
             color: str = "#111111", width: float = 0.7) -> None:  # fmt: skip
     """Draw a line around some patches; nothing where they are not known."""
-    from matplotlib.collections import LineCollection
-
     if patches is not None:
         lines = kept_outline(grid, patches)
         axes.add_collection(LineCollection(lines, colors=color, lw=width))

@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import markupsafe
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import study, tables
 from sparsevlm.analysis.statistics import Estimate
@@ -21,9 +21,6 @@ from sparsevlm.analysis.style import OUTPUT, folder_of, save_figure
 from sparsevlm.analysis.words import cell, label
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.atomic import write_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 TEMPLATES = Path(__file__).with_name("templates")
 

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from packaging.version import Version
 
 from sparsevlm.benchmarks import get_benchmark
@@ -90,8 +91,6 @@ def _package(name: str, needed: str, todo: str) -> Finding:
 
 def gpu(profile: Profile, needed: float) -> Iterator[Finding]:
     """Look at the GPU, its memory (`needed`, in GiB) and its driver."""
-    import torch
-
     driver = _driver()
     if driver:
         yield Finding("driver", driver)

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment
+from PIL.Image import Resampling
 
 from sparsevlm.analysis.report import templates
 from sparsevlm.evaluation.paths import ARTIFACTS, FIGURES
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.models.images import load_image
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims.claim import ClaimReport
@@ -208,10 +210,6 @@ def with_way_back(html: str, name: str) -> str:
 
 
 def _thumbnail(figure: Path, target: Path) -> None:
-    from PIL.Image import Resampling
-
-    from sparsevlm.models.images import load_image
-
     image = load_image(figure)
     image.thumbnail((THUMBNAIL_WIDTH, 4 * THUMBNAIL_WIDTH), Resampling.LANCZOS)
     image.save(target, optimize=True)

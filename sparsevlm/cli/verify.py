@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.evaluation.asking import answer_rows, batches_of
 from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.results.record_files import result_row
 from sparsevlm.evaluation.results.run import Record, canonical_json
@@ -65,8 +66,6 @@ def _scores_agree(record: Record) -> bool:
 
 def _computed_again(record: Record, draw: random.Random) -> Sequence[dict]:
     """One batch of a run, asked anew: its rows without what a clock said."""
-    from sparsevlm.evaluation.asking import answer_rows, batches_of
-
     run = record.run
     backend = backend_of(run.model)
     run = replace(run, revision=backend.revision(run.model))

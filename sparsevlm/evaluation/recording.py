@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from sparsevlm.runtime.trace import SampleTrace
+from sparsevlm.core.raters import text_relevance
+from sparsevlm.runtime.trace import SampleTrace
 
 
 class PrunerWrapper:
@@ -109,18 +108,12 @@ class RecordingPruner(PrunerWrapper):
 
     def select(self, context: PruningContext) -> Selection:
         """Note the context; then decide as the inner pruner, or keep everything."""
-        import torch
-
         self._note(context)
         if self.inner.prunes_after(context.layer):
             return self.inner.select(context)
         return Selection(torch.arange(context.num_current, device=context.visual.device))
 
     def _note(self, context: PruningContext) -> None:
-        import torch
-
-        from sparsevlm.core.raters import text_relevance
-
         if "recording" not in context.cache:
             embedded = context.inputs_visual, context.inputs_text
             context.cache["recording"] = Recording(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -42,8 +43,6 @@ class Study:
 
 @cache
 def _declared() -> dict:
-    import yaml
-
     return yaml.safe_load(FILE.read_text(encoding="utf-8"))
 
 

@@ -5,21 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import torch
+
+from sparsevlm.core.interface import Pruner
 from sparsevlm.core.sparsevlm import Dense
+from sparsevlm.evaluation.answer import Answer
 from sparsevlm.evaluation.loaded import LoadedModel, load_model
+from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.recording import RecordingPruner
 from sparsevlm.explorer.adjust import AdjustedPruner
 from sparsevlm.explorer.attention import WordAttention
 from sparsevlm.explorer.exploration import AnswerToken, Exploration, ModelInfo, Query
 from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.images import ImageInput
-
-if TYPE_CHECKING:
-    from sparsevlm.core.interface import Pruner
-    from sparsevlm.evaluation.answer import Answer
-    from sparsevlm.evaluation.profiles import Profile
 
 MAX_NEW_TOKENS = 24  # where the profile sets no limit
 
@@ -36,8 +35,6 @@ class Engine:
     """
 
     def __init__(self, loaded: LoadedModel, max_new_tokens: int = MAX_NEW_TOKENS) -> None:
-        import torch
-
         self.loaded, self.max_new_tokens = loaded, max_new_tokens
         # A folder of this machine is no name for a record that is shared.
         name = Path(loaded.name).name if Path(loaded.name).is_dir() else loaded.name

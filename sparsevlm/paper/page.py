@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparsevlm.analysis.style import OUTPUT, Output, save_figure
 from sparsevlm.evaluation.paths import FIGURES
 from sparsevlm.evaluation.profiles import Profile, get_profile
 from sparsevlm.evaluation.results.run import digest
@@ -95,8 +96,6 @@ class Page:
         -------
         list of Path
         """
-        from sparsevlm.analysis.style import save_figure
-
         return save_figure(figure, self.stem(part), self.profile, sources, FIGURES, data, study)
 
     def save_report(self, report: Report, results: Results) -> list[Path]:
@@ -136,8 +135,6 @@ def begin(name: str, namespace: Mapping[str, object]) -> Page:
     NotImplementedError
         The profile cannot run.
     """
-    from sparsevlm.analysis.style import OUTPUT, Output
-
     declared = declared_parameters(source_path(name))
     names = [*declared, *_injected(namespace.get("In", ()))]
     page = open_page(name, {key: namespace[key] for key in names if key in namespace})

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
+import yaml
 from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
@@ -201,7 +202,5 @@ class Dataset:
 @cache
 def datasets() -> dict[str, Dataset]:
     """Return how the data of each benchmark are had, by its name."""
-    import yaml
-
     rows = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     return TypeAdapter(dict[str, Dataset]).validate_python(rows)

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from sparsevlm.analysis.attention import AttentionMaps, look
 from sparsevlm.analysis.examples import choose_examples, examples_of
@@ -17,11 +18,6 @@ from sparsevlm.analysis.statistics import mean_and_interval
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.paper.figures import figure_3
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
 
 NUM_DRAWN = 20
 SINK_FACTOR = 4.0  # times the mean of a row
@@ -179,8 +175,6 @@ def sinks(rows: np.ndarray) -> np.ndarray:
 
 def table(data: AttentionData) -> pd.DataFrame:
     """Per layer, in percent: attention to the target and to the image; sinks of the example."""
-    import pandas as pd
-
     frame = pd.DataFrame(index=pd.RangeIndex(data.image_mass.shape[1], name="layer"))
     for column, who in enumerate(WHO):
         if len(data.mass):
@@ -214,8 +208,6 @@ def lost_patches(data: StageAttention, number: int) -> list[int]:
 
 def stage_table(data: StageAttention) -> pd.DataFrame:
     """Every stage that was looked at: tokens, and the attention of the chosen words in percent."""
-    import pandas as pd
-
     run, rows, before = data.run, [], {*range(data.run.sample.num_visual)}
     for number, (seen, stage) in enumerate(zip(run.stages, run.sample.stages, strict=True)):
         alive, rating = {*stage.kept}.union(*stage.groups), data.rating(number)

@@ -6,28 +6,30 @@ enters it; `say` puts into words what came out (`tour.md.j2`) and compares it wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
 
 from sparsevlm.analysis.examples import choose_examples, examples_of
 from sparsevlm.analysis.observe import AskedExample, RecordedExample, record
+from sparsevlm.analysis.panels import RATERS
 from sparsevlm.analysis.report import templates
+from sparsevlm.analysis.survivors import rgb
+from sparsevlm.core.sparsevlm import SparseVLM
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.models.sizes import ModelSizes, kv_bytes, prefill_flops
 from sparsevlm.paper.figures import figure_2, figure_3
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
     from IPython.display import HTML, Markdown
-    from torch import Tensor
 
-    from sparsevlm.core.sparsevlm import SparseVLM
 
 AGREES = 0.99  # of the tokens: in half precision rounding may swap some of equal score
 NAMED = 6  # words that a sentence names
@@ -67,8 +69,6 @@ class TourData:
             Of the words to the picture, ``[heads, words, visual tokens]``; of the picture,
             ``[visual tokens, hidden]``.
         """
-        import torch
-
         seen, first = self.run.recording, self.run.stages[0]
         return tuple(map(torch.from_numpy, (seen.visual, seen.text, first.rows, first.hidden)))
 
@@ -135,9 +135,6 @@ def say(step: str, data: TourData, *returned: object) -> Markdown:
 def shaded_words(data: TourData, relevance: Tensor, rating: Tensor) -> HTML:
     """The words after the picture on their relevance; raters are framed, the prompt's own pale."""
     from IPython.display import HTML
-
-    from sparsevlm.analysis.panels import RATERS
-    from sparsevlm.analysis.survivors import rgb
 
     boxes, most = [], float(relevance.max())
     for place, (word, value) in enumerate(zip(data.run.words, relevance.tolist(), strict=True)):

@@ -5,25 +5,32 @@ Compute, then draw: `measure` runs the model, `draw` and the tables need what it
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
 from sparsevlm.analysis.observe import AskedExample, ask_example
+from sparsevlm.analysis.panels import (
+    Canvas,
+    bare,
+    count_of_target,
+    draw_answer,
+    draw_line,
+    draw_stage,
+    draw_survivors,
+    outline,
+)
 from sparsevlm.analysis.statistics import mean_and_interval
+from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT
+from sparsevlm.analysis.survivors import word_lines
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from sparsevlm.runtime.trace import SampleTrace
+from sparsevlm.runtime.trace import SampleTrace
 
 ASKED = (
     SceneQuestion("TextVQA", 7, "what letter is on the white card ?", "S"),
@@ -111,9 +118,6 @@ def focus(sample: SampleTrace, target: Sequence[int]) -> float:
 
 def draw(data: Figure1Data) -> Figure:
     """The image; guided survivors; the measure; text-agnostic survivors."""
-    from sparsevlm.analysis.panels import Canvas, draw_survivors
-    from sparsevlm.analysis.style import OUTPUT
-
     guided, agnostic = data.asked[GUIDED], data.asked[AGNOSTIC[0]]
     big, left = 1.5, 0.04
     if OUTPUT.columns == 2:
@@ -145,22 +149,15 @@ def draw(data: Figure1Data) -> Figure:
 
 
 def _color(method: str) -> str:
-    from sparsevlm.analysis.style import METHOD_STYLE
-
     return METHOD_STYLE[method].color
 
 
 def _label(method: str) -> str:
-    from sparsevlm.analysis.style import METHOD_STYLE
-
     return METHOD_STYLE[method].label
 
 
 def _draw_question(axes: Axes, one: AskedExample, room: int) -> None:
     """The question in three lines, or in smaller ones where it is long."""
-    from sparsevlm.analysis.panels import draw_line
-    from sparsevlm.analysis.survivors import word_lines
-
     axes.axis("off")
     lines = word_lines(one.words, min(room, 18), one.asked, most=3)
     for number, line in enumerate(lines):
@@ -168,8 +165,6 @@ def _draw_question(axes: Axes, one: AskedExample, room: int) -> None:
 
 
 def _draw_kept(axes: Axes, one: AskedExample) -> None:
-    from sparsevlm.analysis.panels import count_of_target, draw_answer, draw_stage
-
     draw_stage(axes, one, -1)
     draw_answer(axes, one)
     count_of_target(axes, one, -1, "{left} of {all}")
@@ -177,8 +172,6 @@ def _draw_kept(axes: Axes, one: AskedExample) -> None:
 
 def _draw_merged(axes: Axes, one: AskedExample) -> None:
     """The image as the merged tokens show it: every token one color, borders between them."""
-    from sparsevlm.analysis.panels import bare, draw_answer, outline
-
     (rows, columns), last = one.grid, one.sample.stages[-1]
     size = max(1, one.image.height // rows)
     pixels = np.asarray(one.image.resize((columns * size, rows * size)), float)
@@ -214,8 +207,6 @@ def _draw_focus(axes: Axes, data: Figure1Data) -> None:
 
 def table(data: Figure1Data) -> pd.DataFrame:
     """Every question of the image under every method; truth and focus where they are known."""
-    import pandas as pd
-
     rows = []
     for method, asked in data.asked.items():
         for one in asked:
@@ -240,8 +231,6 @@ def summary(data: Figure1Data) -> pd.DataFrame:
 
     Without rows where no targets are known.
     """
-    import pandas as pd
-
     every = {**data.focus, "chance (area)": data.area} if data.focus else {}
     rows = {name: 100 * mean_and_interval(values) for name, values in every.items()}
     frame = pd.DataFrame(rows, index=["mean", "low", "high"]).T.round(1)

@@ -7,20 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
 from sparsevlm.analysis.observe import AskedExample, ask_example
+from sparsevlm.analysis.panels import (
+    Canvas,
+    count_of_target,
+    draw_answer,
+    draw_line,
+    draw_stage,
+    shortened,
+)
+from sparsevlm.analysis.style import OUTPUT
+from sparsevlm.analysis.survivors import GROUP_COLORS, RATER_COLOR
 from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from sparsevlm.analysis.panels import Canvas
 
 # Scenes with small seeds: training and benchmarks never draw them. Two questions each.
 ASKED = (
@@ -99,10 +106,6 @@ def stage_title(stage: object | None) -> str:
 
 def survivor_key() -> list:
     """Return the entries of a key: kept, recycled, dropped, word that rates."""
-    from matplotlib.patches import Patch
-
-    from sparsevlm.analysis.survivors import GROUP_COLORS, RATER_COLOR
-
     return [
         Patch(facecolor="#888888", edgecolor="#222222", lw=0.6, label="kept"),
         Patch(facecolor=GROUP_COLORS[0], alpha=0.45, label="recycled (tinted by group)"),
@@ -113,11 +116,6 @@ def survivor_key() -> list:
 
 def draw(data: SurvivorData) -> Figure:
     """Two columns of examples: question, input, and what is left after every stage."""
-    from matplotlib.patches import Patch
-
-    from sparsevlm.analysis.panels import Canvas
-    from sparsevlm.analysis.style import OUTPUT
-
     top = 0.42 if OUTPUT.columns == 2 else 0.66
     count, lefts = len(data.pruned), (0.03, 3.56)[: len(data.pruned)]
     parts = [(0, 0, 3.25, top)]
@@ -144,8 +142,6 @@ def draw(data: SurvivorData) -> Figure:
 
 
 def _draw_example(canvas: Canvas, one: AskedExample, left: float, top: float) -> None:
-    from sparsevlm.analysis.panels import count_of_target, draw_answer, draw_stage, shortened
-
     width = 4 * _SIDE + 3 * _GAP
     _draw_question(canvas.panel(left, top, width, _HEADER - 0.03), one)
     kind = shortened(one.example.kind, 14)
@@ -162,8 +158,6 @@ def _draw_example(canvas: Canvas, one: AskedExample, left: float, top: float) ->
 
 def _draw_question(axes: Axes, one: AskedExample) -> None:
     """The question, and over the panels its options where it has any."""
-    from sparsevlm.analysis.panels import draw_line
-
     axes.axis("off")
     asked = list(one.asked)
     marks = [place for place, index in enumerate(asked, start=1) if one.words[index] == "?"]
@@ -182,8 +176,6 @@ def overlap_table(data: SurvivorData) -> pd.DataFrame:
         One row per image and stage: survivors of either question, the share of the first one's
         survivors that the second keeps too, and what chance would give.
     """
-    import pandas as pd
-
     rows = []
     for number, first in enumerate(data.pruned):
         for second in data.pruned[number + 1 :]:

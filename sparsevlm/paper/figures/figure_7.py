@@ -10,10 +10,13 @@ returned only.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
+import torch
 
 from sparsevlm.analysis.attention import AttentionMaps, look
 from sparsevlm.analysis.examples import Example, choose_examples, examples_of
@@ -24,11 +27,6 @@ from sparsevlm.core.schedule import PruningStage
 from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.loaded import LoadedModel, load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
 
 NUM_DRAWN = 16
 HELD = 0.9  # share of the attention that the counted tokens hold
@@ -63,8 +61,6 @@ class Patches(StagedPruner):
 
     def select(self, context: PruningContext) -> Selection:
         """The named tokens."""
-        import torch
-
         return Selection(torch.tensor(self.patches, device=context.visual.device))
 
 
@@ -219,8 +215,6 @@ def entropy(weights: np.ndarray) -> float:
 
 def table(data: Figure7Data) -> pd.DataFrame:
     """One row per question: shares that hold 90 % of the attention, entropies, answers kept."""
-    import pandas as pd
-
     rows = []
     for one in data.questions:
         example, target = one.asked.example, one.asked.target
@@ -246,8 +240,6 @@ def table(data: Figure7Data) -> pd.DataFrame:
 
 def summary(data: Figure7Data) -> pd.DataFrame:
     """Mean over the questions with its 95 % bootstrap interval, in percent."""
-    import pandas as pd
-
     frame = table(data).select_dtypes("number").drop(columns="scene", errors="ignore")
     rows = {name: 100 * mean_and_interval(values.to_numpy()) for name, values in frame.items()}
     columns = ["mean", "low", "high"]

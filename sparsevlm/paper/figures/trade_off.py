@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, published
 from sparsevlm.analysis.report import Report, Section
@@ -23,10 +24,6 @@ from sparsevlm.analysis.words import count_signs
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.studies import studies_of
 from sparsevlm.paper.extras.efficiency import first_tokens
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PAPER_NAME = {"tgif": "TGIF-QA", "msvd": "MSVD-QA"}
 LATENCY = "latency_ms"

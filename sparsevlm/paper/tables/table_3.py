@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, published, report, tables
 from sparsevlm.analysis.report import Report, Section, comparison, title
@@ -13,9 +13,6 @@ from sparsevlm.analysis.study import DENSE_SETTING, RANDOM, Results
 from sparsevlm.analysis.style import SMALLEST
 from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PAPER_MODEL = "Video-LLaVA-7B"
 PAPER = published.by_setting("table3")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import accounting, drawing, published, statistics, tables
 from sparsevlm.analysis.report import Report, Section, comparison, notes, title
@@ -21,9 +21,6 @@ from sparsevlm.analysis.study import Results
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.analysis.tables import ends, interval, number
 from sparsevlm.benchmarks import BENCHMARKS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 WITH = "sparsevlm"
 READINGS = ("sparsevlm-no-recycling", "sparsevlm-not-refilled")
