@@ -20,7 +20,7 @@ from sparsevlm.analysis.study import OURS, PaperNumbers, Results
 from sparsevlm.analysis.style import OUTPUT, folder_of, save_figure
 from sparsevlm.analysis.words import cell, label
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.models.atomic import write_text
 
 TEMPLATES = Path(__file__).with_name("templates")
 

@@ -14,8 +14,8 @@ from sparsevlm.analysis.survivors import make_drawable
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results import provenance
-from sparsevlm.evaluation.results.atomic import replacing, write_text
 from sparsevlm.methods import METHODS, Method
+from sparsevlm.models.atomic import replacing, write_text
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import zipfile
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from sparsevlm.benchmarks.counting import Row
 from sparsevlm.benchmarks.datasets.declared import FILE
 from sparsevlm.benchmarks.loaders import mmbench
 from sparsevlm.benchmarks.loaders.layout import DataError
+from sparsevlm.models.atomic import replacing
 
 # What LLaVA's `convert_mmbench_for_submission.py` leaves out, and where the answers go.
 LEFT_OUT = ("hint", "category", "source", "image", "comment", "l2-category")
@@ -145,6 +145,6 @@ def write_upload(name: str, rows: Sequence[Row], folder: str | Path, stem: str |
         raise ValueError(f"{name!r} has no file to upload; known: {', '.join(UPLOADS)}")
     ending, make = UPLOADS[name]
     path = Path(stem).with_name(Path(stem).name + ending)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(make(rows, Path(folder)))
-    return partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(make(rows, Path(folder)))
+    return path

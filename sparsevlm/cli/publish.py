@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from sparsevlm.cli.suite import Plan
 from sparsevlm.evaluation.paths import FIGURES, ROOT, relative
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.shipped import SHIPPED, write_answers
+from sparsevlm.models.atomic import write_text
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims.collect import collect
 from sparsevlm.paper.claims.file import PUBLISHED

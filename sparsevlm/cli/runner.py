@@ -21,9 +21,9 @@ from tempfile import TemporaryDirectory
 
 from sparsevlm.evaluation.paths import ARTIFACTS, DATA, ROOT, relative
 from sparsevlm.evaluation.plan import package_digest
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import canonical_json, digest
 from sparsevlm.evaluation.results.shipped import SHIPPED
+from sparsevlm.models.atomic import write_text
 from sparsevlm.paper.notebooks import PARAMETERS_TAG, SOURCES, generate, source_cells
 from sparsevlm.paper.page import Page
 

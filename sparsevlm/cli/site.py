@@ -22,7 +22,7 @@ from PIL.Image import Resampling
 from sparsevlm.analysis.report import templates
 from sparsevlm.evaluation.paths import ARTIFACTS, FIGURES
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.models.atomic import write_text
 from sparsevlm.models.images import load_image
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims import page as claims_page

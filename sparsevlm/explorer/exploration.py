@@ -12,10 +12,10 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from sparsevlm.analysis.style import METHOD_STYLE
-from sparsevlm.evaluation.results.atomic import replacing
 from sparsevlm.explorer.attention import MAX_VALUES, WordAttention
 from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.images import ImageInput
+from sparsevlm.models.atomic import replacing
 from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.runtime.trace import MAX_BYTES, SampleTrace
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from jinja2 import Template
 
 from sparsevlm.evaluation.paths import ARTIFACTS
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import digest
 from sparsevlm.explorer.exploration import SavedSession
+from sparsevlm.models.atomic import write_text
 from sparsevlm.runtime.trace import Trace
 
 if TYPE_CHECKING:

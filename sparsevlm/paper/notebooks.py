@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsevlm.evaluation.paths import NOTEBOOKS
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.studies import belongs
+from sparsevlm.models.atomic import write_text
 
 SOURCES = NOTEBOOKS / "src"
 _MARK = re.compile(r"^# %%(?P<head>.*)$", re.MULTILINE)

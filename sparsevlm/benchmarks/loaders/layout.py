@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from sparsevlm.benchmarks.datasets.declared import PART, Part
+from sparsevlm.models.atomic import replacing
 from sparsevlm.models.checkpoints.places import room_for
 
 SHORT_ANSWER = "Answer the question using a single word or phrase."
@@ -169,11 +169,5 @@ def write_file(path: Path, content: bytes) -> None:
     """
     if path.exists() and path.stat().st_size == len(content):
         return
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with room_for(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with room_for(path), replacing(path, many=True) as partial:
+        partial.write_bytes(content)

@@ -12,9 +12,9 @@ from pathlib import Path
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.judges.interface import CostEstimate, Judge, JudgeError, Row, Verdict
 from sparsevlm.evaluation.judges.prompts import TASKS, Task, reference
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import Record, canonical_json, digest
 from sparsevlm.evaluation.results.store import Store
+from sparsevlm.models.atomic import write_text
 
 FORMAT = 1
 FOLDER = "judges"  # of the transcripts of all judges, in the folder of results

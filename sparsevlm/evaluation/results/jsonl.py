@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sparsevlm.evaluation.results.atomic import write_all
 from sparsevlm.evaluation.results.failures import RunError, saying_when_full
 from sparsevlm.evaluation.results.run import canonical_json
+from sparsevlm.models.atomic import write_all
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)
 

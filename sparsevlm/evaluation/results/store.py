@@ -17,11 +17,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparsevlm.evaluation.paths import RESULTS
-from sparsevlm.evaluation.results.atomic import remove, write_text
 from sparsevlm.evaluation.results.failures import Failure, RunBusyError, RunError, saying_when_full
 from sparsevlm.evaluation.results.jsonl import JsonLines, locked, read_rows
 from sparsevlm.evaluation.results.record_files import read_record, result_text, run_text
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
+from sparsevlm.models.atomic import remove, write_text
 
 
 class Store:

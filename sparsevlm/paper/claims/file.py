@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sparsevlm.evaluation.paths import ARTIFACTS, DATA, FIGURES, RESULTS, ROOT, relative
 from sparsevlm.evaluation.plan import package_digest
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import digest
+from sparsevlm.models.atomic import write_text
 from sparsevlm.paper.claims.claim import ClaimReport
 from sparsevlm.paper.notebooks import known_notebooks
 

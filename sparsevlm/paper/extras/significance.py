@@ -26,11 +26,11 @@ from sparsevlm.evaluation.paths import DATA, relative
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results import provenance
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.failures import RunError
 from sparsevlm.evaluation.results.run import EvaluationRun, digest
 from sparsevlm.evaluation.runs import ensure_records
 from sparsevlm.evaluation.studies import studies
+from sparsevlm.models.atomic import write_text
 
 FILE = DATA / "miniature" / "separation.json"
 NAMES = tuple(name for name in studies() if name.startswith("apart_"))
