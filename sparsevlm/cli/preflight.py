@@ -32,19 +32,7 @@ from sparsevlm.models.prompts.official import differences, prompts_of
 def main(
     profile: Profile, needs: Needs, source: CheckpointBackend | None = None, say: Callable = print
 ) -> int:
-    """Print what is there, then estimates; 0 if nothing is missing, else 1.
-
-    Parameters
-    ----------
-    profile : Profile
-        With model and limit.
-    needs : Needs
-        Of the notebooks that are asked for.
-    source : CheckpointBackend, optional
-        Where checkpoints and data are.
-    say : callable
-        Gets the lines.
-    """
+    """Print what is there for the notebooks, then estimates; 0 if nothing is missing, else 1."""
     source = source or CheckpointBackend()
     whole = estimate(needs.settings, needs.models, source.quantization)
     found = list(software(needs, source.quantization))

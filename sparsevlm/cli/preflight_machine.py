@@ -121,12 +121,9 @@ def _driver() -> str:
 
 
 def disk(*wanted: tuple[str, Path, float]) -> Iterator[Finding]:
-    """Look at the space on every disk.
+    """Look at the space on every disk that something of so many bytes is to be written to.
 
-    Parameters
-    ----------
-    wanted
-        What is to be written, the folder that it goes to (which need not exist), and its bytes.
+    The folders need not exist.
     """
     parts: dict[int, list[tuple[str, Path, float]]] = {}
     for what, where, size in wanted:

@@ -20,14 +20,7 @@ from sparsevlm.paper.claims.file import PUBLISHED
 
 
 def publish(plan: Plan, say: Callable[[str], object] = print) -> None:
-    """Replace the figures, claims and answers that the repository shows.
-
-    Parameters
-    ----------
-    plan : Plan
-        Of the whole profile "mini", every parameter at its default.
-    say : callable
-        Gets what was done.
+    """Replace the figures, claims and answers that the repository shows by those of profile "mini".
 
     Raises
     ------

@@ -274,13 +274,7 @@ def check(
 
 
 def missing_assets(miniatures: Path | None = None) -> list[str]:
-    """Return what is missing or damaged among the bundled files; one sentence each.
-
-    Parameters
-    ----------
-    miniatures : Path, optional
-        The folder of the bundled models; by default that of the repository.
-    """
+    """Return what is missing or damaged among the bundled files; one sentence each."""
     from sparsevlm.analysis import published
     from sparsevlm.miniature.registry import MINIATURES
     from sparsevlm.miniature.weights import DATA, MissingAssetError, verify

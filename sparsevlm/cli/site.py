@@ -48,16 +48,9 @@ GROUPS = (("Figures", "figure_"), ("Tables", "table_"), ("Beyond the paper", "")
 
 @dataclass(frozen=True)
 class NotebookCard:
-    """One notebook on the index page.
+    """One notebook on the index page: its heading, and what it claims, as Markdown.
 
-    Attributes
-    ----------
-    name, title, claim, falsifier : str
-        The notebook, its heading, and what it claims and would be falsified by, as Markdown.
-    files : tuple of str
-        Names of everything in figures/ that is its own.
-    executed : bool
-        Whether there is an executed copy.
+    `files` names everything in figures/ that is its own.
     """
 
     name: str
@@ -95,13 +88,7 @@ def build(
 ) -> Path:
     """Write the site of a profile and return its index page; an older one is replaced.
 
-    Parameters
-    ----------
-    profile : Profile
-        Whose executed notebooks are shown. Notebooks that have not been run are listed, and said
-        to be missing.
-    artifacts, figures, sources : Path
-        Where executed notebooks, figures and notebook sources are.
+    Notebooks that have not been run are listed, and said to be missing.
     """
     from sparsevlm.paper.claims.collect import collect
 

@@ -20,16 +20,7 @@ def verify(
 ) -> bool:
     """Score all shipped answers again, and compute some batches again; return whether all agree.
 
-    Parameters
-    ----------
-    batches : int
-        Drawn from all batches of all runs.
-    seed : int
-        Of the draw.
-    path : Path
-        A file of `shipped.write_answers`.
-    say : callable
-        Gets a line for what differs, and for each of the two parts.
+    The batches are drawn from all of all runs, by `seed`.
     """
     records = list(read_answers(path))
     answers = sum(len(record.predictions) for record in records)

@@ -24,15 +24,7 @@ MAX_NEW_TOKENS = 24  # where the profile sets no limit
 
 
 class Engine:
-    """A loaded model that answers.
-
-    Parameters
-    ----------
-    loaded
-        The model.
-    max_new_tokens
-        Longest answer.
-    """
+    """A loaded model that answers."""
 
     def __init__(self, loaded: LoadedModel, max_new_tokens: int = MAX_NEW_TOKENS) -> None:
         self.loaded, self.max_new_tokens = loaded, max_new_tokens
@@ -48,19 +40,7 @@ class Engine:
         return cls(load_model(profile), profile.max_new_tokens or MAX_NEW_TOKENS)
 
     def explore(self, image: ImageInput, query: Query) -> tuple[Exploration, Geometry]:
-        """Answer a question with the dense model and under a method.
-
-        Parameters
-        ----------
-        image
-            As `seen` gives it.
-        query
-            Question, method, and the user's changes.
-
-        Returns
-        -------
-        Exploration, Geometry
-            What came of it, and where the visual tokens lie.
+        """Answer a question about an image (as `seen` gives it), dense and under a method.
 
         Raises
         ------

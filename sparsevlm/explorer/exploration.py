@@ -77,15 +77,7 @@ class Query:
         return replace(self, keep=tuple(sorted(keep)), drop=tuple(sorted(drop)))
 
     def next_choice(self, token: int, is_kept: bool) -> str:
-        """What a click on a patch does: release a forced one, else the opposite of what is seen.
-
-        Parameters
-        ----------
-        token
-            The patch.
-        is_kept
-            Whether it is seen as kept at the layer on the slider.
-        """
+        """What a click on a patch does: release a forced one, else the opposite of what is seen."""
         if token in self.keep or token in self.drop:
             return "free"
         return "drop" if is_kept else "keep"
@@ -93,16 +85,10 @@ class Query:
 
 @dataclass(frozen=True)
 class AnswerToken:
-    """One token of an answer.
+    """One token of an answer, as decoded.
 
-    Attributes
-    ----------
-    text
-        As decoded.
-    probability
-        That the model which gave this answer gives it.
-    other
-        That the other of the two models, dense and pruned, gives it after the same words.
+    `probability` is what the model that gave the answer gives it, `other` what the other of the
+    two, dense and pruned, gives it after the same words.
     """
 
     text: str
@@ -112,16 +98,9 @@ class AnswerToken:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Which model answered.
+    """Which model answered, with its sizes for the accounting.
 
-    Attributes
-    ----------
-    name, revision
-        As loaded; the revision identifies the weights.
-    marker
-        A line to show with every image, or "".
-    sizes, bytes_per_value
-        For the accounting.
+    The revision identifies the weights; the marker is a line to show with every image, or "".
     """
 
     name: str

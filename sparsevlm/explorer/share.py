@@ -28,25 +28,12 @@ CODE = Path(__file__).with_name("templates") / "again.py.j2"
 def save_share(
     session: SavedSession, figure: Figure, profile: Profile, folder: Path = SHARED
 ) -> Path:
-    """Write a shared session.
+    """Write a shared session into a folder of its own, and return that.
 
-    Parameters
-    ----------
-    session
-        Its first exploration is the one that is looked at.
-    figure
-        Its static twin.
-    profile
-        With which the explorer was opened.
-    folder
-        In which a folder of its own is made, named after method, budget, changes by hand and
-        content.
-
-    Returns
-    -------
-    Path
-        The folder: ``trace.json.gz`` (`sparsevlm.Trace.load`), ``session.json.gz``, ``again.py``
-        and ``figure.png``, ``.pdf`` and ``.svg``.
+    Its first exploration is the one that is looked at, and `figure` its static twin. The folder is
+    named after method, budget, changes by hand and content. It holds ``trace.json.gz``
+    (`sparsevlm.Trace.load`), ``session.json.gz``, ``again.py`` and ``figure.png``, ``.pdf`` and
+    ``.svg``.
 
     Raises
     ------

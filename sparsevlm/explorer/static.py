@@ -53,22 +53,8 @@ def draw(
 ) -> Figure:
     """One row per question or method: the image, the tokens after every stage, words and answers.
 
-    In one column of a paper a row has two panels, and the words stand below them.
-
-    Parameters
-    ----------
-    found, model
-        As recorded.
-    shown
-        The image as laid out.
-    choice
-        What is shown by color; by default the status of every token.
-    caution
-        A line at the bottom.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    In one column of a paper a row has two panels, and the words stand below them. The colors show
+    the status of every token unless another choice is given; `caution` is a line at the bottom.
     """
     use_style()
     choice = choice or ColorChoice()

@@ -36,16 +36,10 @@ class TokenStatus:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The visual tokens between two stages.
+    """The visual tokens between two stages, one status per original token.
 
-    Attributes
-    ----------
-    layer
-        Layer after which the stage was that came before; ``None`` before any.
-    tokens
-        One per original token.
-    groups
-        Number of every group that is there, with its original tokens.
+    `layer` is that after which the stage before was, ``None`` before any; `groups` has the original
+    tokens of every group that is there, by its number.
     """
 
     layer: int | None
@@ -130,12 +124,7 @@ def _touching_groups(trace: SampleTrace) -> dict[int, Counter[int]]:
 def stages_before(trace: SampleTrace, position: int) -> int:
     """How many stages lie before a position of the layer slider: an index into `snapshots`.
 
-    Parameters
-    ----------
-    trace
-        Of the sample.
-    position
-        0: the input of layer 0; i: what layer i - 1 leaves, a stage after it included.
+    Position 0 is the input of layer 0, i what layer i - 1 leaves, a stage after it included.
     """
     return sum(stage.layer < position for stage in trace.stages)
 
@@ -214,10 +203,7 @@ def _si(value: float) -> str:
 def token_histories(found: Exploration, geometry: Geometry) -> list[str]:
     """What became of every token in a line, for hovering and for a screen reader.
 
-    Returns
-    -------
-    list of str
-        Place; then for every stage score, rank and status, until the token is gone.
+    Its place, then for every stage score, rank and status, until the token is gone.
     """
     padding, sinks, query = geometry.padding(), _sinks(found), found.query
     ranks = [_ranks(stage) for stage in found.trace.stages]

@@ -69,12 +69,7 @@ def key_of(messages: Messages) -> str:
 class Transcript:
     """What one judge said, kept on the disk so that nothing is asked twice.
 
-    Parameters
-    ----------
-    folder : Path
-        Of all transcripts.
-    asked : mapping
-        Identifies who is asked, and how; the header of the file.
+    `asked` identifies who is asked, and how; it is the header of the file.
 
     Attributes
     ----------
