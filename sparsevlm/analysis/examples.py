@@ -83,10 +83,7 @@ class Example:
 class Photographs:
     """The photographs of `data/samples` and their questions.
 
-    Attributes
-    ----------
-    subject : str
-        Who is asked, for readers: the model and what has to be said of it.
+    `subject` is who is asked, for readers: the model and what has to be said of it.
     """
 
     subject: str

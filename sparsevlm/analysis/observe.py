@@ -35,8 +35,6 @@ class AskedExample:
 
     Attributes
     ----------
-    example : Example
-    answer : Answer
     image : PIL image
         What lies under the grid of visual tokens: padded or cropped as the model saw it.
     asked : range
@@ -110,13 +108,7 @@ class StageBreakdown:
 
 @dataclass(frozen=True)
 class RecordedExample(AskedExample):
-    """An answered example with what every stage of SparseVLM saw.
-
-    Attributes
-    ----------
-    recording : Recording
-        Relevance and embeddings, and what every stage was shown.
-    """
+    """An answered example with what every stage of SparseVLM saw."""
 
     recording: Recording
 
@@ -200,16 +192,8 @@ def record(
 ) -> RecordedExample:
     """Answer an example under a method and keep what every stage saw.
 
-    Parameters
-    ----------
-    loaded, example
-    tokens : int
-        The budget; None for "dense".
-    method : str
-    look_after : sequence of int
-        Layers that are stages too where the method does not prune: everything is kept there.
-    **options
-        Of the method, for example ``raters="all_text"``.
+    After the layers of `look_after` there are stages too where the method does not prune:
+    everything is kept there. Options are those of the method, for example ``raters="all_text"``.
 
     Raises
     ------

@@ -109,8 +109,6 @@ def draw_stage(
 
     Parameters
     ----------
-    axes : Axes
-    one : AskedExample
     stage : int, optional
         Counted from 0, or from the end; None for the image as the model saw it.
     groups : sequence of sequences of int, optional
@@ -139,17 +137,8 @@ def draw_map(
     """Draw one value per visual token; the shade follows the square root of the value.
 
     The darkest shade is the 99.5th percentile, which is returned: one sink bleaches no other.
-
-    Parameters
-    ----------
-    axes : Axes
-    values : ndarray
-        ``[rows * columns]``, not negative; NaN where there is no token (drawn grey).
-    grid : (int, int)
-    color : str
-        Of the ramp.
-    target, image : sequence of int and PIL image, optional
-        Raster indices to outline, and what the model saw, drawn as a shadow on the map.
+    Values ``[rows * columns]`` are not negative, and NaN where there is no token (drawn grey). The
+    patches of the target are outlined, and what the model saw is drawn as a shadow on the map.
     """
     rows, columns = grid
     largest = max(float(np.nanpercentile(values, 99.5)), np.finfo(float).tiny)
@@ -215,19 +204,9 @@ def draw_relevance(
 ) -> None:  # fmt: skip
     """Write words in lines from the bottom of the axes, on boxes shaded by value, under bars.
 
-    Parameters
-    ----------
-    axes : Axes
-        Becomes one of inches, from its upper left corner.
-    words, values : sequences
-        The values add up to 1; the shade follows the value over the largest one, and dashes are
-        the mean.
-    boxed : sequence of int
-        Words with a frame in the color of the raters, and with their value in digits.
-    bar : float
-        Height of a bar of 1, in inches.
-    size : float
-        In points.
+    The axes become those of inches, from the upper left corner. The values add up to 1; the shade
+    follows the value over the largest one, and dashes are the mean. `boxed` words have a frame in
+    the color of the raters, and their value in digits; a bar of 1 is `bar` inches high.
     """
     words, figure = [shortened(word) for word in words], axes.figure
     box = axes.get_position()

@@ -81,12 +81,7 @@ def _choose(**wanted: object) -> tuple[Row, ...]:
 def rows(item: str, *, version: str = "v4") -> tuple[Row, ...]:
     """Every number of one table or figure, in the order of the file.
 
-    Parameters
-    ----------
-    item : str
-        "table1", "table2", "table3", "table4", "figure4", "figure5" or "section5.3".
-    version : str
-        The paper's version.
+    The item is "table1", "table2", "table3", "table4", "figure4", "figure5" or "section5.3".
 
     Raises
     ------
@@ -119,21 +114,9 @@ def by_setting(item: str, *, version: str = "v4") -> Numbers:
 
 
 def value(item: str, method: str, tokens: int | str, measure: str, *, version: str = "v4") -> float:
-    """One published number.
+    """One published number, in the unit of the paper's column, by the names that the paper uses.
 
-    Parameters
-    ----------
-    item, method, measure : str
-        As the paper writes them, for example "table1", "SparseVLM", "POPE".
-    tokens : int or str
-        The budget of visual tokens; the dense LLaVA-1.5 has 576.
-    version : str
-        The paper's version.
-
-    Returns
-    -------
-    float
-        In the unit of the paper's column.
+    The dense LLaVA-1.5 has 576 visual tokens.
 
     Raises
     ------

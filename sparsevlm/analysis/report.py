@@ -126,14 +126,8 @@ class Report:
     def save(self, results: Results, folder: str | Path = "figures", name: str = "") -> list[Path]:
         """Draw the figure and write it with its data, then the page and its numbers.
 
-        Parameters
-        ----------
-        results : Results
-            From `measure`.
-        folder : str or path
-            Relative to the repository; every profile has a folder of its own in it.
-        name : str
-            Of the files; by default that of the notebook.
+        The folder is relative to the repository; every profile has one of its own in it. The files
+        are named after the notebook unless a name is given.
         """
         data = (self.data or self.numbers)(results)
         files = save_figure(
@@ -175,13 +169,8 @@ def title(results: Results) -> str:
 def notes(results: Results, name: str = "settings", **known: object) -> str:
     """Return how to read a measured table: the text of `templates/notes/NAME.md.j2`.
 
-    Parameters
-    ----------
-    results : Results
-    name : str
-        By default of a table of settings in its default columns.
-    **known
-        What else the text says.
+    By default it is that of a table of settings in its default columns; `known` is what else it
+    says.
     """
     mme = (r.scores["best"] for key, r in results.records.items() if key[2] == "mme")
     commits = {s["commit"] for r in results.records.values() for s in r.sessions if s.get("commit")}
@@ -209,7 +198,6 @@ def comparison(
 
     Parameters
     ----------
-    heading : str
     found : mapping by (first, second, column) of Estimate
         Paired, in points; a difference of two methods or scores is a row, a budget mostly a column.
     paper : mapping by the same keys of float
@@ -217,8 +205,6 @@ def comparison(
         agree with them in sign, contradict them, or cannot tell.
     names : (str, str)
         Of the first two.
-    text : str
-        What else there is to say.
     """
     cells: dict[tuple[str, str, object], str] = {}
     for (first, second, column), one in found.items():

@@ -82,15 +82,8 @@ class Estimate:
 
 
 def stats_of_groups(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Counts]) -> GroupCounts:
-    """Return the counts of every group of `rows`.
-
-    Parameters
-    ----------
-    rows : sequence of rows
-        The predictions of one record.
-    counts : (rows of one group) -> dict of float
-        `Benchmark.sample_stats`.
-    """
+    """Return the counts (`Benchmark.sample_stats`) of every group of the predictions of a
+    record."""
     groups = groups_of(rows)
     order = sorted(groups, key=lambda name: (groups[name][0]["split"], name))
     per_group = [counts(groups[name]) for name in order]

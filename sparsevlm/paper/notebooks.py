@@ -83,15 +83,10 @@ def parameters_cell(text: str) -> SourceCell:
 def declared_parameters(source: Path) -> dict[str, Parameter]:
     """Return the parameters that a notebook declares, in order.
 
-    Parameters
-    ----------
-    source : Path
-        The py:percent file. Its parameters cell holds only annotated literals.
-
     Raises
     ------
     ValueError
-        If the cell is missing, or holds anything else.
+        The parameters cell is missing, or holds anything but annotated literals.
     """
     cell = parameters_cell(source.read_text(encoding="utf-8"))
     declared = {}

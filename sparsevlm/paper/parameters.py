@@ -61,13 +61,6 @@ def of_type(value: object, parameter: Parameter) -> object:
 def check(source: Path, given: Mapping[str, object]) -> dict[str, object]:
     """Return all parameters of a run of a notebook, the defaults included.
 
-    Parameters
-    ----------
-    source : Path
-        The notebook's source.
-    given : mapping
-        Values by name.
-
     Raises
     ------
     ValueError

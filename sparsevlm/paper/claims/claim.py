@@ -102,12 +102,7 @@ NOTHING = ClaimResult(None, "")
 class Entry:
     """A claim with what was found.
 
-    Attributes
-    ----------
-    claim : Claim
-        What the paper says.
-    paper, analytic, mini, a100 : ClaimResult
-        From the paper's own numbers, from our formulas, from either profile's records.
+    From the paper's own numbers, from our formulas, from either profile's records.
     """
 
     claim: Claim
@@ -141,16 +136,7 @@ class Entry:
 
 
 def judge(expected: str, value: float | Estimate, tolerance: float | None) -> str:
-    """Compare a value with what the paper prints.
-
-    Parameters
-    ----------
-    expected : str
-        A number as printed, or "> 0".
-    value : float or Estimate
-        What was obtained.
-    tolerance : float, optional
-        See `Claim`.
+    """Compare a value with what the paper prints: a number, or "> 0".
 
     Returns
     -------
@@ -187,16 +173,10 @@ def judge_miniature(value: float | Estimate) -> str:
 
 @dataclass(frozen=True)
 class ClaimReport:
-    """All claims with all findings.
+    """All claims with all findings, in the order of the declaration.
 
-    Attributes
-    ----------
-    entries : tuple of Entry
-        In the order of the declaration.
-    missing : dict of str
-        By profile: why its records could not be read.
-    judges : dict of str
-        By profile: who judged its open answers; without those where nobody did.
+    By profile, `missing` says why its records could not be read, and `judges` who judged its open
+    answers, where anybody did.
     """
 
     entries: tuple[Entry, ...]

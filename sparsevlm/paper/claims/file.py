@@ -42,15 +42,8 @@ def is_current(page: Path = PAGE, stamp: Path = STAMP) -> bool:
 def write(report: ClaimReport, inputs: str, page: Path = PAGE, stamp: Path = STAMP) -> None:
     """Write the page of a report, and note what it was made from.
 
-    Parameters
-    ----------
-    report : ClaimReport
-        From `collect.collect`.
-    inputs : str
-        `inputs_id` from before it was collected, so that the page is written again after a newer
-        record.
-    page, stamp : Path
-        Where both go.
+    `inputs` is `inputs_id` from before it was collected, so that the page is written again after a
+    newer record.
     """
     from sparsevlm.paper.claims import page as claims_page
 

@@ -29,16 +29,9 @@ MOST_LOST = 10  # patches that are shown where nobody marked what is asked for
 
 @dataclass(frozen=True)
 class StageAttention:
-    """Where some words look at every stage of a method.
+    """Where the words at some positions look at every stage of a method.
 
-    Attributes
-    ----------
-    run : RecordedExample
-        A question under the method.
-    chosen : list of int
-        Positions of the words.
-    shown : list of int, optional
-        Which of the stages are drawn; None for all.
+    `shown` says which of the stages are drawn; None for all.
     """
 
     run: RecordedExample
@@ -91,20 +84,18 @@ def measure(
     image: str = "",
     question: str = "",
 ) -> AttentionData:
-    """Look at one question closely, and at the mean over drawn questions.
+    """Look at one question closely, and at the mean over drawn questions, as many as the limit.
+
+    `image` and `question` are the user's own, see `choose_examples`.
 
     Parameters
     ----------
-    profile : Profile or str
-        Its limit is that of the drawn questions.
     method, tokens : str and int
         What prunes, at which budget; "dense" for nothing.
     layers : sequence of int
         After which layers to look; for none, where the method prunes, or would.
     words : str
         Words of the text to look at closely; "" for those that rate, or would.
-    image, question : str
-        Your own example, see `choose_examples`.
 
     Raises
     ------
@@ -157,16 +148,9 @@ def on_target(maps: np.ndarray, target: Sequence[int]) -> np.ndarray:
 def sinks(rows: np.ndarray) -> np.ndarray:
     """Visual tokens that many words look at far more than at the mean token, whatever they mean.
 
-    Parameters
-    ----------
-    rows : ndarray
-        ``[heads, num_text, visual]`` of one layer.
-
-    Returns
-    -------
-    ndarray
-        Indices: at least a share of `SINK_WORDS` of the words attend to them more than
-        `SINK_FACTOR` times as much as on average, in the mean over heads.
+    Of the rows of one layer, ``[heads, num_text, visual]``. At least a share of `SINK_WORDS` of the
+    words attend to them more than `SINK_FACTOR` times as much as on average, in the mean over
+    heads.
     """
     mean = rows.mean(0)
     looked_at = mean > SINK_FACTOR * mean.mean(-1, keepdims=True)

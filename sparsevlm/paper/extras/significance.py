@@ -44,13 +44,7 @@ def _code_of(runs: Iterable[EvaluationRun]) -> str:
 
 
 def entry(results: Results) -> dict:
-    """Return what the file holds of a study: per method, the lead of SparseVLM, paired.
-
-    Parameters
-    ----------
-    results : Results
-        Of the study.
-    """
+    """Return what the file holds of a study: per method, the lead of SparseVLM, paired."""
     profile = results.profile
     dense = {
         benchmark: accuracy_by_kind(benchmark, record.predictions)
@@ -188,10 +182,7 @@ def put(results: Results, path: Path = FILE) -> None:
 def update(names: Sequence[str] = NAMES, jobs: int = 2) -> dict[str, str]:
     """Ask what was not asked yet, and write study by study.
 
-    Returns
-    -------
-    dict of str
-        What failed in the first study that failed, with the reason; those after it are not run.
+    Returns what failed in the first study that failed, with the reason; those after it are not run.
     """
     profile = get_profile("mini")
     for name in names:

@@ -37,18 +37,9 @@ NAMED = 6  # words that a sentence names
 
 @dataclass(frozen=True)
 class TourData:
-    """One question under SparseVLM, with the inputs of its first stage.
+    """One question under SparseVLM at a budget, with the inputs of its first stage.
 
-    Attributes
-    ----------
-    about : str
-        What the reader has to know of the image.
-    run : RecordedExample
-    pruner : SparseVLM
-        The method at the budget.
-    tokens : int
-        The budget.
-    sizes : ModelSizes
+    `about` is what the reader has to know of the image.
     """
 
     about: str
@@ -100,13 +91,7 @@ def measure(
 ) -> TourData:
     """Ask one question under SparseVLM and keep what every stage saw.
 
-    Parameters
-    ----------
-    profile : Profile or str
-    tokens : int
-        The budget.
-    image, question : str
-        Your own, see `choose_examples`.
+    `image` and `question` are the user's own, see `choose_examples`.
     """
     loaded = load_model(as_profile(profile))
     examples = examples_of(loaded)

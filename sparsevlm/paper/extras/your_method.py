@@ -30,16 +30,7 @@ PICTURES = 2
 def survivors(profile: Profile, method: Method) -> dict[str, list[AskedExample]]:
     """Ask about two sample pictures under SparseVLM and a method, at the study's least budget.
 
-    Parameters
-    ----------
-    profile : Profile
-    method : Method
-        From `sparsevlm.own_method`.
-
-    Returns
-    -------
-    dict of list of AskedExample
-        By name of the method, in the order of the pictures.
+    By name of the method, in the order of the pictures.
     """
     narrowed = profile.for_study(STUDY)
     loaded, tokens = load_model(narrowed), min(narrowed.budgets)
@@ -77,12 +68,6 @@ def measure(profile: Profile, method: Method) -> Results:
 
     The others' results are shared with every notebook. A function in memory has no code that an id
     could name, so its answers are made anew in a folder that is removed afterwards.
-
-    Parameters
-    ----------
-    profile : Profile
-    method : Method
-        From `sparsevlm.own_method`.
 
     Raises
     ------

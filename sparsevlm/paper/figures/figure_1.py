@@ -74,14 +74,8 @@ def measure(
 ) -> Figure1Data:
     """Ask the questions under every method, and measure `focus` on drawn questions.
 
-    Parameters
-    ----------
-    profile : Profile or str
-        Its limit is that of the drawn questions.
-    tokens : int
-        The budget.
-    image, question : str
-        Your own, see `choose_examples`; up to three questions.
+    `image` and `question` are the user's own, see `choose_examples`; there is room for three. The
+    limit of the profile is that of the drawn questions.
     """
     profile = as_profile(profile)
     loaded = load_model(profile)

@@ -51,17 +51,9 @@ class Figure2Data:
 def measure(
     profile: Profile | str, tokens: int = 64, stage: int = 1, image: str = "", question: str = ""
 ) -> Figure2Data:
-    """Ask the question under SparseVLM and take one pruning stage apart.
+    """Ask the question under SparseVLM and take one pruning stage apart, counted from 0.
 
-    Parameters
-    ----------
-    profile : Profile or str
-    tokens : int
-        The budget.
-    stage : int
-        Which stage, from 0.
-    image, question : str
-        Your own, see `choose_examples`.
+    `image` and `question` are the user's own, see `choose_examples`.
 
     Raises
     ------

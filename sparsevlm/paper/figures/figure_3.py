@@ -50,13 +50,7 @@ def measure(
 ) -> Figure3Data:
     """Ask every question twice.
 
-    Parameters
-    ----------
-    profile : Profile or str
-    tokens : int
-        The budget.
-    image, question : str
-        Your own, see `choose_examples`; up to four questions.
+    `image` and `question` are the user's own, see `choose_examples`; there is room for four.
     """
     loaded = load_model(as_profile(profile))
     examples = examples_of(loaded)

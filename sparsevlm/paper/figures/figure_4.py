@@ -105,11 +105,8 @@ def by_split(results: Results) -> pd.DataFrame:
 def data(results: Results) -> pd.DataFrame:
     """Return everything that the figure draws, one row per point.
 
-    Returns
-    -------
-    DataFrame
-        Columns: source ("measured" or "published"), model, benchmark, method, tokens (the dense
-        model's are empty), score, and the ends of its interval where it is measured.
+    The source is "measured" or "published"; the dense model's tokens are empty, and so are the ends
+    of the interval where a score was published.
     """
     rows = []
     for setting in results.settings:

@@ -43,11 +43,8 @@ def lead(results: Results, benchmark: str, method: str) -> Estimate | None:
 def numbers(results: Results) -> pd.DataFrame:
     """Return what is drawn: one row per benchmark and bar, numbers unrounded.
 
-    Returns
-    -------
-    DataFrame
-        Columns: benchmark, who rates; score, low, high; the lead of the raters with its paired
-        interval; the published score; visual tokens in and out.
+    Score, low, high; the lead of the raters with its paired interval; the published score; visual
+    tokens in and out.
     """
     tokens = budget(results)
     return pd.DataFrame([

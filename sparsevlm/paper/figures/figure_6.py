@@ -42,18 +42,9 @@ ASKED = (
 
 @dataclass(frozen=True)
 class SurvivorData:
-    """What Figures 6 and 11 show.
+    """What Figures 6 and 11 show: every question pruned, and the dense model's answers to them.
 
-    Attributes
-    ----------
-    about : str
-        What the reader has to know of the images.
-    tokens : int
-        The budget.
-    pruned : list of AskedExample
-        One per question.
-    dense : list of str
-        The answers of the dense model to the same questions.
+    `about` is what the reader has to know of the images.
     """
 
     about: str
@@ -73,15 +64,7 @@ def measure(
     asked: Sequence[SceneQuestion] = ASKED,
     per_image: int = 2,
 ) -> SurvivorData:
-    """Answer the questions dense and pruned.
-
-    Parameters
-    ----------
-    profile : Profile or str
-    tokens : int
-        The budget.
-    image, question, asked, per_image
-        See `choose_examples`.
+    """Answer the questions dense and pruned; for the others of the arguments see `choose_examples`.
 
     Raises
     ------
@@ -170,11 +153,8 @@ def _draw_question(axes: Axes, one: AskedExample) -> None:
 def overlap_table(data: SurvivorData) -> pd.DataFrame:
     """Overlap of the survivors of two questions about one image, stage by stage.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row per image and stage: survivors of either question, the share of the first one's
-        survivors that the second keeps too, and what chance would give.
+    Survivors of either question, the share of the first one's survivors that the second keeps too,
+    and what chance would give.
     """
     rows = []
     for number, first in enumerate(data.pruned):

@@ -40,13 +40,7 @@ ORDERS = (BACKGROUND_FIRST, IMAGE_AT_RANDOM, QUESTION_AT_RANDOM)
 
 @dataclass(frozen=True)
 class Patches(StagedPruner):
-    """Keep the named visual tokens at the input of layer 0, at their positions.
-
-    Parameters
-    ----------
-    patches : tuple of int
-        Raster indices.
-    """
+    """Keep the named visual tokens (raster indices) at the input of layer 0, at their positions."""
 
     patches: tuple[int, ...] = ()
 
@@ -107,19 +101,17 @@ def measure(
     image: str = "",
     question: str = "",
 ) -> Figure7Data:
-    """Measure both redundancies on drawn questions, or on your own.
+    """Measure both redundancies on drawn questions, as many as the limit, or on your own.
+
+    `image` and `question` are the user's own, see `choose_examples`.
 
     Parameters
     ----------
-    profile : Profile or str
-        Its limit is that of the drawn questions.
     layers : sequence of int
         Whose attention is looked at; all for none.
     words : str
         Whose attention: words of the text, the mean over them. "" for the last token, from which
         the answer is read.
-    image, question : str
-        Your own, see `choose_examples`.
 
     Raises
     ------
@@ -164,13 +156,7 @@ def after_deletion(
 ) -> dict[str, list[bool]]:
     """Ask again without some of the tokens: is the first token of the answer the same?
 
-    Parameters
-    ----------
-    loaded : LoadedModel
-    dense : AttentionMaps
-        The question and its answer with all tokens.
-    background : ndarray of bool or None
-        See `QuestionRedundancy`; None leaves its order of deletion out.
+    Without a background (see `QuestionRedundancy`) its order of deletion is left out.
     """
     example, num_visual = dense.example, dense.sample.num_visual
     rng = np.random.default_rng((example.seed, 7))

@@ -110,13 +110,9 @@ class TradeOff:
     def numbers(self, results: Results) -> pd.DataFrame:
         """Return what is measured: one row per benchmark and setting, numbers unrounded.
 
-        Returns
-        -------
-        DataFrame
-            Columns: benchmark, method, tokens; score, low, high, and in percent of the dense one;
-            SparseVLM minus this row with its paired interval where this is random choice; visual
-            tokens in and out; GFLOPs of a prefill and their percent of the dense model's; the
-            published percent.
+        Score, low, high, and in percent of the dense one; SparseVLM minus this row with its paired
+        interval where this is random choice; visual tokens in and out; GFLOPs of a prefill and
+        their percent of the dense model's; the published percent.
         """
         rows = []
         for name in self.panels(results):

@@ -58,14 +58,7 @@ def _gains(results: Results, reading: str, benchmark: str, tokens: Sequence[int]
 def gain(results: Results, reading: str, benchmark: str, tokens: Sequence[int]) -> Estimate:
     """Return the score with reconstruction minus that of a reading without, paired.
 
-    Parameters
-    ----------
-    results : Results
-    reading : str
-        One of `READINGS`.
-    benchmark : str
-    tokens : sequence of int
-        Budgets; over several of them it is the mean.
+    Over several budgets it is the mean.
     """
     return statistics.estimate(_gains(results, reading, benchmark, tokens))
 
@@ -92,12 +85,9 @@ def published_gain(benchmark: str, tokens: Sequence[int]) -> float:
 def numbers(results: Results) -> pd.DataFrame:
     """Return every number once, unrounded: one row per benchmark, method and budget.
 
-    Returns
-    -------
-    DataFrame
-        Columns: benchmark, method, tokens; score, low, high; the gain of reconstruction over this
-        row with its paired interval (empty for the method itself); published score and gain; visual
-        tokens in and out, mean over layers, samples and both benchmarks.
+    Score, low, high; the gain of reconstruction over this row with its paired interval (empty for
+    the method itself); published score and gain; visual tokens in and out, mean over layers,
+    samples and both benchmarks.
     """
     rows = []
     for name in results.profile.benchmarks:
