@@ -121,18 +121,10 @@ UPLOADS: dict[str, tuple[str, Callable[[Sequence[Row], Path], bytes]]] = {
 
 
 def write_upload(name: str, rows: Sequence[Row], folder: str | Path, stem: str | Path) -> Path:
-    """Write the official file for a record's rows and return its path.
+    """Write the official file for the rows of a complete record and return its path.
 
-    Parameters
-    ----------
-    name : str
-        A key of `UPLOADS`.
-    rows : sequence of row
-        The predictions of a complete record.
-    folder : path
-        The benchmark's data, as for `load`.
-    stem : path
-        The file without its ending.
+    The folder is that of the benchmark's data, as for `load`; the stem is the file without its
+    ending.
 
     Raises
     ------

@@ -134,7 +134,7 @@ def export(
 @app.command()
 def publish() -> int:
     """For maintainers: let the repository show what `reproduce` has made of profile mini."""
-    from sparsevlm.cli.publish import publish as replace
+    from sparsevlm.cli.shipping import publish as replace
 
     replace(plan_of(chosen_profile("mini"), ()))
     return DONE
@@ -146,7 +146,7 @@ def verify(
     seed: Annotated[int, option("of the draw", "N")] = 0,
 ) -> int:
     """Score the shipped answers again, and compute some of them again."""
-    from sparsevlm.cli.verify import verify as agree
+    from sparsevlm.cli.shipping import verify as agree
 
     return DONE if agree(batches, seed) else FAILED
 

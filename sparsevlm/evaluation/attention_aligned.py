@@ -43,15 +43,9 @@ def move(layers: Sequence[int], reading: Sequence[float]) -> tuple[int, ...]:
     """Move each stage to the nearest layer that reads the image.
 
     A layer reads it if the word that names an object puts at least half as much attention on the
-    object as in the best layer. Of two layers as near, the earlier: a later one would leave more
-    tokens in the layers before it than a small budget has. Two stages that meet become one.
-
-    Parameters
-    ----------
-    layers
-        0-based layers to prune after.
-    reading
-        By layer: attention of the naming word on its object, in the best head.
+    object as in the best layer (`reading`: by layer, in the best head). Of two layers as near, the
+    earlier: a later one would leave more tokens in the layers before it than a small budget has.
+    Two stages that meet become one.
     """
     enough = READS * max(reading)
     readers = [layer for layer, share in enumerate(reading[:-1]) if share >= enough]
@@ -63,12 +57,7 @@ def move(layers: Sequence[int], reading: Sequence[float]) -> tuple[int, ...]:
 def moved_layers(model: str, folder: Path = DATA / "miniature") -> tuple[int, ...]:
     """Return SparseVLM's pruning layers for a miniature, moved to layers that read.
 
-    Parameters
-    ----------
-    model
-        Name of a miniature; its card says where it looks.
-    folder
-        Of the cards.
+    Its card says where it looks.
     """
     reading = probes_of(model, folder)["attention"]["naming word"]
     return move(scale_layers(OFFICIAL_LAYERS, len(reading)), reading)

@@ -23,18 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model with what is needed to ask it.
+    """A model with what is needed to ask it, named as a profile names it.
 
     Attributes
     ----------
-    name : str
-        As a profile names it.
     model : PreTrainedModel
         In evaluation mode, on its device.
     builder : PromptBuilder
         Makes its inputs, and text of its answers.
-    sizes : ModelSizes
-        Layers, heads and visual tokens.
     revision : str
         Digest of weights and processor.
     marker : str
@@ -67,12 +63,6 @@ class LoadedModel:
 
 def load_model(profile: Profile) -> LoadedModel:
     """Load the model of a profile, on its device; the last two are kept.
-
-    Parameters
-    ----------
-    profile : Profile
-        Names model, dtype, attention kernel and device; another model than the profile's own is
-        chosen by `Profile.with_model`.
 
     Raises
     ------

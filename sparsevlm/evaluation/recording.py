@@ -76,17 +76,9 @@ class Recording:
 class RecordingPruner(PrunerWrapper):
     """Decides as the inner pruner does, and notes what it was shown.
 
-    Where the inner pruner does not prune, everything is kept, so the tokens that the model
-    computes with, and its answers, are those of the inner pruner alone.
-
-    Parameters
-    ----------
-    inner
-        The pruner.
-    layers
-        Layers after which to look although nothing is pruned there.
-    hidden
-        Whether to keep embeddings, and hidden states of the visual tokens.
+    Where the inner pruner does not prune, everything is kept, so the tokens that the model computes
+    with, and its answers, are those of the inner pruner alone. After `layers` it looks although
+    nothing is pruned there; on request it keeps embeddings, and hidden states of the visual tokens.
 
     Attributes
     ----------

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.explorer.color_map import ColorChoice
 from sparsevlm.explorer.exploration import Exploration, Query
+from sparsevlm.miniature.scenes import make_scene
 
 if TYPE_CHECKING:
     from sparsevlm.explorer.session import ExplorerSession
@@ -68,8 +69,6 @@ class Step:
 
 def patches_of(thing: str) -> tuple[int, ...]:
     """Visual tokens of an object of the lesson's picture, such as "brown card"."""
-    from sparsevlm.miniature.scenes import make_scene
-
     scene = make_scene(SEED)
     found = next(one for one in scene.objects if str(one) == thing)
     return tuple(int(token) for token in scene.patches_of(found))

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Template
 
+from sparsevlm.analysis.style import folder_of, save_figure
 from sparsevlm.evaluation.paths import ARTIFACTS
+from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.run import digest
 from sparsevlm.explorer.exploration import SavedSession
 from sparsevlm.models.atomic import write_text
@@ -17,8 +19,6 @@ from sparsevlm.runtime.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from sparsevlm.evaluation.profiles import Profile
 
 SHARED = ARTIFACTS / "explorer"
 
@@ -40,8 +40,6 @@ def save_share(
     ValueError
         If the trace, or the session without its picture, would be larger than 1 MB.
     """
-    from sparsevlm.analysis.style import folder_of, save_figure
-
     found = session.explorations[0]
     query = found.query
     shown = (session.image.title, *(frame.tobytes() for frame in session.image.frames))

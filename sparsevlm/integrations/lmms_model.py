@@ -12,8 +12,13 @@ from lmms_eval.api.model import lmms
 from loguru import logger
 from tqdm import tqdm
 
-from sparsevlm.integrations.answering import Answerer, pictures_of
-from sparsevlm.integrations.settings import cut_at, generation_of, size_of
+from sparsevlm.integrations.answering import (
+    Answerer,
+    cut_at,
+    generation_of,
+    pictures_of,
+    size_of,
+)
 from sparsevlm.models.images import ImageError
 
 ANSWERS_BY_TEXT = "this model answers by text only; take a task of the kind generate_until"

@@ -176,8 +176,6 @@ class Dataset:
         What must be on disk.
     sources : tuple of Source
         What is fetched, in this order.
-    videos : Videos or None
-        Where the videos are.
     copy : HubCopy or None
         A copy that the loaders read where the official files are not there.
     part : Part or None

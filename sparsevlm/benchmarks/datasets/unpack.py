@@ -21,14 +21,7 @@ UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 def unpack(place: Path, archive: FileEntry, folder: Path, wanted: Mapping[str, str]) -> None:
     """Make files and folders of the members of an archive; what is there already stays.
 
-    Parameters
-    ----------
-    place, archive : Path and FileEntry
-        The folder of the archive, and what is known of it.
-    folder : Path
-        Where to.
-    wanted : dict of str to str
-        See `declared.Source.unpack`.
+    What is wanted is as in `declared.Source.unpack`.
 
     Raises
     ------

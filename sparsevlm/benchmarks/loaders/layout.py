@@ -142,16 +142,9 @@ def numbered(names: Iterable[str]) -> Iterator[tuple[str, int]]:
 
 
 def write_picture(content: bytes, folder: Path, images: str) -> str:
-    """Write an image from a table into a folder, once, and return its place.
+    """Write an image from a table into the folder of a benchmark, once, and return its place.
 
     It is named by its content, so that equal images share one file.
-
-    Parameters
-    ----------
-    content : bytes
-        Of the file.
-    folder, images : Path and str
-        Of the benchmark, and in it of the images.
     """
     kind = next((kind for start, kind in PICTURE_KINDS.items() if content.startswith(start)), "")
     place = f"{images}/{hashlib.sha256(content).hexdigest()[:20]}{kind}"

@@ -25,14 +25,8 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)
 class JsonLines:
     """A file open for appending; hold its lock (`locked`) while it is.
 
-    Parameters
-    ----------
-    path : Path
-        Made, with its header, where it is missing.
-    header : mapping
-        What the first line must be.
-    kept : () -> str
-        Says what is safe; part of the message when the disk is full.
+    It is made, with its header, where it is missing. `kept` says what is safe, when the disk is
+    full.
 
     Attributes
     ----------
@@ -120,12 +114,7 @@ def _read(path: Path, header: Mapping) -> tuple[list[dict], int]:
 def locked(path: Path, busy: Exception) -> Iterator[None]:
     """Hold a lock file, which the operating system frees when the process ends, however it does.
 
-    Parameters
-    ----------
-    path : Path
-        The lock file.
-    busy : Exception
-        Raised where another process holds it.
+    `busy` is raised where another process holds it.
 
     Raises
     ------
