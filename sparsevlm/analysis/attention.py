@@ -17,14 +17,10 @@ from sparsevlm.evaluation.loaded import LoadedModel
 
 @dataclass(frozen=True)
 class AttentionMaps(AskedExample):
-    """Where the dense model looked; `answer` is its first token.
+    """Where the dense model looked; `answer` is its first token, `rated` are words that would rate.
 
     Attributes
     ----------
-    relevance : ndarray
-        See `RecordedExample`.
-    rated : tuple of int
-        Words that would rate.
     rows : ndarray
         Softmax attention of the text tokens after the image, ``[layers, heads, num_text,
         tokens]``; columns are those before the image, the visual tokens, the text.

@@ -46,9 +46,6 @@ class Example:
     ----------
     name : str
         Of the image: "scene_7", a sample's, or that of a file.
-    image : PIL image
-        As it was drawn or opened.
-    question : str
     answer : str
         The true one; "" where it is not known.
     target : tuple of int or None

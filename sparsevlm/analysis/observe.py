@@ -82,13 +82,11 @@ class StageBreakdown:
 
     Attributes
     ----------
-    layer : int
     source : ndarray
         ``[n]`` original index, or ``num_visual + j`` of a recycled token.
     rating : ndarray
-        The matrix P, ``[raters, n]``: mean over heads of the attention of the raters.
-    rank : int
-        Its numerical rank.
+        The matrix P, ``[raters, n]``: mean over heads of the attention of the raters; `rank` is its
+        numerical rank.
     scores : ndarray
         ``[n]``, as the trace has them.
     status : ndarray

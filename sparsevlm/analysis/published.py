@@ -23,7 +23,7 @@ METHOD = {
 
 @dataclass(frozen=True)
 class Row:
-    """One published number.
+    """One published number, in the unit of the paper's column.
 
     Attributes
     ----------
@@ -31,14 +31,10 @@ class Row:
         The table, figure or section: "table1", "figure4", ...
     paper_version : str
         "v1" (October 2024) or "v4" (ICML 2025); the two differ in methods and numbers.
-    model, method : str
-        As the paper writes them: "LLaVA-1.5-7B", "SparseVLM".
+    model, method, measure : str
+        As the paper writes them: "LLaVA-1.5-7B", "SparseVLM", the column.
     visual_tokens : int or str
         The budget; "dynamic" where the paper gives no number.
-    measure : str
-        The column.
-    value : float
-        In the unit of the paper's column.
     """
 
     item: str

@@ -89,11 +89,8 @@ class Report:
 
     Attributes
     ----------
-    name : str
-        Of the notebook and its files.
     page : results -> list of Section
         What it shows, in the order of the page.
-    figure : results -> Figure
     numbers : results -> DataFrame
         Unrounded, for the CSV.
     data : results -> DataFrame, optional

@@ -29,14 +29,11 @@ class GroupCounts:
 
     Attributes
     ----------
-    groups : tuple of str
-        Names, sorted by split and name, so that two records of the same samples line up.
-    splits : tuple of str
-        The split of each group.
+    groups, splits : tuple of str
+        Names and splits, sorted by split and name, so that two records of the same samples line up.
     keys : tuple of str
         Names of the counts.
     values : float array [groups, keys]
-        The counts.
     """
 
     groups: tuple[str, ...]
@@ -52,14 +49,9 @@ class GroupCounts:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval.
+    """A number on the samples themselves, with the ends of its percentile interval.
 
-    Attributes
-    ----------
-    value, low, high : float
-        The estimate on the samples themselves, and the ends of its percentile interval.
-    level : float
-        Coverage aimed at.
+    `level` is the coverage that is aimed at.
     """
 
     value: float
@@ -188,14 +180,9 @@ def relative_accuracy(method: Sequence[np.ndarray], dense: Sequence[np.ndarray])
 
 @dataclass(frozen=True)
 class McNemar:
-    """McNemar's exact test on paired right/wrong outcomes.
+    """McNemar's exact test on paired right/wrong outcomes: samples that one side alone has right.
 
-    Attributes
-    ----------
-    only_first, only_second : int
-        Samples that one side alone has right.
-    p_value : float
-        Two-sided: the chance of a split at least as uneven if both were equally good.
+    The p-value is two-sided: the chance of a split at least as uneven if both were equally good.
     """
 
     only_first: int

@@ -19,14 +19,12 @@ PAPER = "arXiv 2410.04417v4"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table with one row per setting.
+    """A column of a table with one row per setting, of a measure in the frame (`study.Results`).
 
     Attributes
     ----------
-    head : str
-        Its name.
-    measure, benchmark : str
-        What it shows of the frame (`study.Results`); benchmark "" is over all of them.
+    benchmark : str
+        "" is over all of them.
     short : str
         Begins the names of two more columns with the ends of the interval; "" for none.
     sign : str

@@ -24,16 +24,12 @@ LEAST = {"torch": "2.11", "transformers": "5.17"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the check.
+    """One line of the check: what was looked at, what was found, and what to do about it.
 
     Attributes
     ----------
-    area, what : str
-        What was looked at, and what was found.
     state : str
         "ok"; "missing", without which the profile does not run; "note", which costs something.
-    todo : str
-        What to do about it; "" for "ok".
     fetch, size : str and float
         The name that `sparsevlm fetch` gets it by, "" where it is there; and the bytes that it will
         take on the disk, archives and tables together with what is unpacked out of them.

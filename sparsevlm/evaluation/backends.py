@@ -52,10 +52,7 @@ def _modules(builder: PromptBuilder, classes: Sequence[str]) -> tuple[str, ...]:
 class MiniatureBackend:
     """The miniatures that come with the repository, and their procedural scenes and clips.
 
-    Attributes
-    ----------
-    folder : str
-        Holds one folder per miniature model.
+    The folder holds one per miniature model.
     """
 
     folder: str = str(DATA / "miniature")

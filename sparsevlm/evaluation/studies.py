@@ -23,8 +23,6 @@ class Study:
 
     Attributes
     ----------
-    benchmarks, methods, budgets
-        As in `Profile`.
     profiles : dict of dict
         By profile: further fields that it replaces there (model, samples_per_benchmark, dtype).
     attention_aligned : bool

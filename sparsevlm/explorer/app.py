@@ -51,14 +51,7 @@ class Explorer(ExplorerState):
 
 
 class PatchView(anywidget.AnyWidget):
-    """Panels of patches with a layer slider, drawn in the browser.
-
-    Attributes
-    ----------
-    scene
-        From `scene.scene`.
-    position
-        Of the layer slider; 0 is the input.
+    """Panels of patches (`scene.scene`) with a layer slider (0 is the input), drawn in the browser.
 
     Messages from the browser: ``{"type": "patches", "first": token, "tokens": [...]}`` for a click
     or a dragged rectangle, ``{"type": "word", "index": i}`` for a word.

@@ -27,16 +27,9 @@ COMPARED = ("sparsevlm", "fastv", "pdrop", "tome", "random", "uniform")
 class Query:
     """What is asked of a model, beside the image.
 
-    Attributes
-    ----------
-    question
-        In words.
-    method, tokens
-        A key of `METHODS` and its budget; "dense" has none.
-    keep, drop
-        Visual tokens forced to stay or to go, ascending.
-    raters
-        Words that rate, in place of the method's own choice; ``None``: its own.
+    The method is a key of `METHODS`, with its budget; "dense" has none. Visual tokens that are
+    forced to stay or to go are ascending; the words that rate are those given, in place of the
+    method's own choice, which is ``None``.
     """
 
     question: str
@@ -116,16 +109,12 @@ class Exploration:
 
     Attributes
     ----------
-    query
-        What was asked.
     pruner
         The pruner's canonical settings.
     words
         The text after the image, as the raters index it.
     relevance
         Of every word to the image: by this the raters are chosen.
-    trace
-        Survivors, groups and counts, stage by stage.
     num_text
         Text tokens of the prompt, before and after the image.
     dense, pruned

@@ -30,18 +30,10 @@ INVITATION = "A lesson of four clicks shows what pruning does, and how it can fa
 
 @dataclass(frozen=True)
 class Step:
-    """One picture of the lesson.
+    """One picture of the lesson: what is asked, and a template of HTML on what is to be seen.
 
-    Attributes
-    ----------
-    question, second
-        What is asked; with a second question both are compared.
-    word
-        One more word that rates, or "".
-    thing
-        The object whose patches are forced to stay, or "".
-    text
-        What is to be seen: a template of HTML.
+    With a second question both are compared. `word` is one more that rates, `thing` the object
+    whose patches are forced to stay; "" for none.
     """
 
     question: str

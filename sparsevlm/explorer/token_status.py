@@ -17,16 +17,10 @@ KEPT, DROPPED, RECYCLED = "kept", "dropped", "recycled"
 
 @dataclass(frozen=True)
 class TokenStatus:
-    """What has become of one original token by some layer.
+    """What has become of one original token: it is "kept", "recycled" into a group, or "dropped".
 
-    Attributes
-    ----------
-    state
-        "kept" as itself, "recycled" into a group, or "dropped".
-    group
-        Of a recycled token: number of its group, from 0, by which it goes through all stages.
-    since
-        The layer after which it lost its own place; ``None`` for a kept token.
+    A recycled token has the number of its group, from 0, by which it goes through all stages.
+    `since` is the layer after which a token lost its own place; ``None`` for a kept one.
     """
 
     state: str
@@ -143,15 +137,9 @@ def stage_name(layer: int) -> str:
 class PrefillCost:
     """What a prefill costs on paper, and what the dense model's would.
 
-    Attributes
-    ----------
-    mean_in, mean_out
-        Visual tokens entering a layer (what is computed and paid for) and left by it (the paper's
-        budget), mean over layers, recycled ones included.
-    flops, dense_flops
-        Operations of the prefill, as the paper counts them.
-    kv, dense_kv
-        Bytes of keys and values after it.
+    Visual tokens entering a layer (what is computed and paid for) and left by it (the paper's
+    budget), mean over layers, recycled ones included; operations of the prefill, as the paper
+    counts them; bytes of keys and values after it.
     """
 
     mean_in: float

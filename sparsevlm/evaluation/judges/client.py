@@ -30,10 +30,7 @@ KEPT = "What it said so far is kept"
 class RefusedError(RuntimeError):
     """The server will not answer this one request; the message says why.
 
-    Attributes
-    ----------
-    field : str
-        The field of the request that the server does not take; "" where it names none.
+    `field` is the one of the request that the server does not take; "" where it names none.
     """
 
     def __init__(self, reason: str, field: str = "") -> None:
@@ -93,12 +90,8 @@ class Client:
     url : str
         Where to; a redirect is not followed, because the key would be sent along. The proxies and
         certificates that the environment names are used; for this machine itself, no proxy.
-    key : str
-        Sent as a bearer token; "" for none.
-    key_name : str
-        What the user calls it: the environment variable.
-    policy : RetryPolicy
-        How long to go on trying.
+    key, key_name : str
+        Sent as a bearer token, "" for none; and the environment variable that it comes from.
 
     Attributes
     ----------

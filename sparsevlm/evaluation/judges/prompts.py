@@ -105,14 +105,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Task:
-    """How one kind of benchmark is judged.
+    """How one kind of benchmark ("videoqa" or "mmvet") is judged.
 
     Attributes
     ----------
-    name : str
-        "videoqa" or "mmvet".
-    prompt : Prompt
-        This repository's wording.
     readings : dict of (reply) -> Verdict
         Ways to read a reply, the default first; each raises `ReplyError` where there is no verdict.
     max_tokens : int

@@ -33,8 +33,6 @@ class Claim:
 
     Attributes
     ----------
-    id : str
-        Its name.
     notebook : str
         The notebook that shows it, or will.
     place, statement : str
@@ -45,8 +43,6 @@ class Claim:
     tolerance : float or None
         Largest deviation of an obtained value that counts as the same. Arithmetic on the paper's
         own numbers has no say in it: it may be off by one in the last printed digit, a count not.
-    unit : str
-        Of both.
     paper, analytic, records : str
         Expressions of named functions: arithmetic on the paper's own numbers (paper.py), our
         formulas without a model (`analysis.accounting`), results of runs (records.py).
@@ -54,8 +50,6 @@ class Claim:
         The measurement that is not written yet.
     untestable : str
         Why it cannot be tested here at all.
-    falsified_by : str
-        What would falsify it.
     is_cell : bool
         One cell of a table, folded away on the page.
     """

@@ -51,8 +51,6 @@ class Figure1Data:
     ----------
     about : str
         What the reader has to know of the images.
-    tokens : int
-        The budget.
     asked : dict
         Per method, one `AskedExample` per question.
     focus : dict

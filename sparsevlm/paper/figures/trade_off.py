@@ -31,18 +31,12 @@ LATENCY = "latency_ms"
 
 @dataclass(frozen=True)
 class TradeOff:
-    """What a figure of this kind shows.
+    """What a figure of this kind shows: its notebook, and the benchmarks of the paper's panels.
 
     Attributes
     ----------
-    name : str
-        Of the notebook; `studies.studies_of` names its study.
-    benchmarks : tuple of str
-        The paper's panels.
-    paper_model : str
-        As in data/published.csv.
-    item : str
-        In data/published.csv; it holds the published points.
+    paper_model, item : str
+        As in data/published.csv, where the item holds the published points.
     where : str
         What readers call it.
     suffix : str
