@@ -135,7 +135,7 @@ class Photographs:
 
     @property
     def _names(self) -> list[str]:
-        return [s.name for s in sample_images().values() if s.is_photograph]
+        return [s.name for s in sample_images().values() if s.kind == "photograph"]
 
     def _of(self, name: str) -> list[Example]:
         sample = sample_images()[name]

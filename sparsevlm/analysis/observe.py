@@ -198,7 +198,7 @@ def record(
     ValueError
         Unknown method or option, impossible budget; and see `ask_example`.
     """
-    inner = loaded.pruner(method, tokens, **options)
+    inner = loaded.sizes.pruner(method, tokens, **options)
     pruner = RecordingPruner(inner, look_after, hidden=True)
     asked = ask_example(loaded, example, pruner)
     (recording,) = pruner.samples

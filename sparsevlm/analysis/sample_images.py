@@ -27,11 +27,6 @@ class SampleImage:
     licence: str
     questions: tuple[str, ...]
 
-    @property
-    def is_photograph(self) -> bool:
-        """Whether it shows the world, not a drawn scene."""
-        return self.kind == "photograph"
-
 
 @cache
 def sample_images() -> dict[str, SampleImage]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from transformers import PreTrainedModel
 
-    from sparsevlm.core.interface import Pruner, StagedPruner
+    from sparsevlm.core.interface import Pruner
     from sparsevlm.evaluation.answer import Answer
     from sparsevlm.models.prompt_builder import PromptBuilder
     from sparsevlm.models.sizes import ModelSizes
@@ -43,16 +43,6 @@ class LoadedModel:
     sizes: ModelSizes
     revision: str
     marker: str
-
-    def pruner(
-        self,
-        method: str,
-        tokens: int | None = None,
-        layers: Sequence[int] | None = None,
-        **options: object,
-    ) -> StagedPruner:
-        """Return a method at a budget for this model; see `ModelSizes.pruner`."""
-        return self.sizes.pruner(method, tokens, layers, **options)
 
     def ask(self, question: str, images: Sequence[Image], pruner: Pruner, **how: object) -> Answer:
         """Answer one question about one image, or the frames of a video; see `answer.answer`."""

@@ -1,7 +1,4 @@
-"""Where the words look: at every stage of a method, and by layer in the dense model.
-
-`measure` runs the model; tables and `attention_drawing` need what it returned only.
-"""
+"""Where the words look: at every stage of a method, and by layer in the dense model."""
 
 from __future__ import annotations
 
@@ -111,7 +108,10 @@ def measure(
     if len(layers) > MOST_LAYERS:
         raise ValueError(f"there is room for {MOST_LAYERS} layers, got {len(layers)}: {layers}")
     budget = None if method == "dense" else tokens
-    stages = loaded.pruner(method, budget).stages or loaded.pruner("sparsevlm", tokens).stages
+    stages = (
+        loaded.sizes.pruner(method, budget).stages
+        or loaded.sizes.pruner("sparsevlm", tokens).stages
+    )
     looked = maps.layers(list(layers)) if layers else [stage.layer for stage in stages]
     if (last := len(maps.rows) - 1) in looked:
         raise ValueError(

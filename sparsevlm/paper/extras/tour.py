@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import HTML, Markdown
 from torch import Tensor
 
 from sparsevlm.analysis.examples import choose_examples, examples_of
@@ -26,10 +26,6 @@ from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.models.sizes import ModelSizes, kv_bytes, prefill_flops
 from sparsevlm.paper.figures import figure_2, figure_3
-
-if TYPE_CHECKING:
-    from IPython.display import HTML, Markdown
-
 
 AGREES = 0.99  # of the tokens: in half precision rounding may swap some of equal score
 NAMED = 6  # words that a sentence names
@@ -97,7 +93,7 @@ def measure(
     examples = examples_of(loaded)
     (example,) = choose_examples(examples, figure_3.ASKED[:1], image, question)
     run = record(loaded, example, tokens)
-    pruner = loaded.pruner("sparsevlm", tokens)
+    pruner = loaded.sizes.pruner("sparsevlm", tokens)
     return TourData(examples.about([example]), run, pruner, tokens, loaded.sizes)
 
 
@@ -109,8 +105,6 @@ def say(step: str, data: TourData, *returned: object) -> Markdown:
     AssertionError
         The model's own run has something else: the page does not show what the model does.
     """
-    from IPython.display import Markdown
-
     made = templates(Path(__file__).parent)
     made.filters |= {"percent": percent, "plain": plain}
     made.globals |= {"same": same, "close": close, "members": members}
@@ -119,8 +113,6 @@ def say(step: str, data: TourData, *returned: object) -> Markdown:
 
 def shaded_words(data: TourData, relevance: Tensor, rating: Tensor) -> HTML:
     """The words after the picture on their relevance; raters are framed, the prompt's own pale."""
-    from IPython.display import HTML
-
     boxes, most = [], float(relevance.max())
     for place, (word, value) in enumerate(zip(data.run.words, relevance.tolist(), strict=True)):
         own = "" if place in data.run.asked else "; font-style:italic; opacity:0.7"

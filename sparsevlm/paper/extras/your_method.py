@@ -35,7 +35,7 @@ def survivors(profile: Profile, method: Method) -> dict[str, list[AskedExample]]
     narrowed = profile.for_study(STUDY)
     loaded, tokens = load_model(narrowed), min(narrowed.budgets)
     examples = examples_of(loaded).drawn(PICTURES)
-    pruners = {name: loaded.pruner(name, tokens) for name in (OURS, method.name)}
+    pruners = {name: loaded.sizes.pruner(name, tokens) for name in (OURS, method.name)}
     return {
         name: [ask_example(loaded, example, pruner) for example in examples]
         for name, pruner in pruners.items()

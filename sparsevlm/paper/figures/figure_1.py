@@ -1,7 +1,4 @@
-"""Figure 1: one image, three questions; what the question changes, and where it changes nothing.
-
-Compute, then draw: `measure` runs the model, `draw` and the tables need what it returned only.
-"""
+"""Figure 1: one image, three questions; what the question changes, and where it changes nothing."""
 
 from __future__ import annotations
 
@@ -79,7 +76,7 @@ def measure(
     loaded = load_model(profile)
     examples = examples_of(loaded)
     chosen = choose_examples(examples, ASKED, image, question, per_image=3)
-    pruners = {name: loaded.pruner(name, tokens) for name in METHODS}
+    pruners = {name: loaded.sizes.pruner(name, tokens) for name in METHODS}
     asked = {
         name: [ask_example(loaded, example, pruner) for example in chosen]
         for name, pruner in pruners.items()
@@ -127,8 +124,8 @@ def draw(data: Figure1Data) -> Figure:
     canvas.text(left, 0.73 + big, key, size=6, color="#555555", linespacing=1.3)
     names = {GUIDED: "the question decides", AGNOSTIC[0]: "the question is not looked at"}
     for top, letter, (method, how) in zip(rows, "bd", names.items(), strict=True):
-        title = f"({letter}) {_label(method)}, {data.tokens} tokens: {how}"
-        canvas.text(first, top, title, weight="bold", color=_color(method))
+        title = f"({letter}) {METHOD_STYLE[method].label}, {data.tokens} tokens: {how}"
+        canvas.text(first, top, title, weight="bold", color=METHOD_STYLE[method].color)
     for column, (one, merged) in enumerate(zip(guided, agnostic, strict=True)):
         x = first + column * step
         _draw_question(canvas.panel(x, rows[0] + 0.19, side, 0.39), one, round(17.5 * side))
@@ -138,14 +135,6 @@ def draw(data: Figure1Data) -> Figure:
         canvas.text(*own, "(c) tokens left that show\nwhat is asked for", weight="bold")
         _draw_focus(canvas.panel(own[0] + 0.62, own[1] + 0.45, big - 0.7, 1.0), data)
     return canvas.figure
-
-
-def _color(method: str) -> str:
-    return METHOD_STYLE[method].color
-
-
-def _label(method: str) -> str:
-    return METHOD_STYLE[method].label
 
 
 def _draw_question(axes: Axes, one: AskedExample, room: int) -> None:
@@ -185,11 +174,11 @@ def _draw_merged(axes: Axes, one: AskedExample) -> None:
 def _draw_focus(axes: Axes, data: Figure1Data) -> None:
     for row, method in enumerate(METHODS):
         mean, low, high = 100 * mean_and_interval(data.focus[method])
-        axes.barh(row, mean, 0.62, color=_color(method))
+        axes.barh(row, mean, 0.62, color=METHOD_STYLE[method].color)
         axes.plot([low, high], [row, row], color="#222222", lw=0.9)
         axes.text(high + 1, row, f"{mean:.0f} %", va="center", size=6.5)
     axes.axvline(100 * data.area.mean(), color="#222222", lw=0.7, ls=(0, (3, 2)))
-    axes.set_yticks(range(len(METHODS)), [_label(m) for m in METHODS])
+    axes.set_yticks(range(len(METHODS)), [METHOD_STYLE[m].label for m in METHODS])
     axes.invert_yaxis()
     axes.set_xlim(0, 100 * max(mean_and_interval(data.focus[m])[2] for m in METHODS) * 1.3)
     axes.set_xlabel(f"%, mean of {len(data.area)} drawn\nquestions; dashes:\nchance", size=6)

@@ -1,7 +1,4 @@
-"""Figure 2: the method, drawn from one real forward pass.
-
-Compute, then draw: `measure` runs the model, `draw` and the tables need what it returned only.
-"""
+"""Figure 2: the method, drawn from one real forward pass."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Figure 3: how relevant every word of a prompt is to the image, and which words rate.
-
-Compute, then draw: `measure` runs the model, `draw` and the tables need what it returned only.
-"""
+"""Figure 3: how relevant every word of a prompt is to the image, and which words rate."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Figure 6: which visual tokens survive each stage, for one image under different questions.
-
-Compute, then draw: `measure` runs the model, `draw` and the table need what it returned only.
-"""
+"""Figure 6: which visual tokens survive each stage, for one image under different questions."""
 
 from __future__ import annotations
 
@@ -74,17 +71,12 @@ def measure(
     loaded = load_model(as_profile(profile))
     examples = examples_of(loaded)
     chosen = choose_examples(examples, asked, image, question, per_image)
-    pruner = loaded.pruner("sparsevlm", tokens)
+    pruner = loaded.sizes.pruner("sparsevlm", tokens)
     return SurvivorData(
         examples.about(chosen), tokens,
         pruned=[ask_example(loaded, example, pruner) for example in chosen],
         dense=[ask_example(loaded, example, Dense()).answer.text for example in chosen],
     )  # fmt: skip
-
-
-def stage_title(stage: object | None) -> str:
-    """Return the title of a column: of the image, or of a stage of the trace."""
-    return "input" if stage is None else f"after layer {stage.layer}"
 
 
 def survivor_key() -> list:
@@ -117,8 +109,8 @@ def draw(data: SurvivorData) -> Figure:
     for left in lefts[: OUTPUT.columns]:
         for number, stage in enumerate((None, *data.pruned[0].sample.stages)):
             x = left + number * (_SIDE + _GAP) + _SIDE / 2
-            canvas.text(x, top - 0.18, stage_title(stage), size=6.5, ha="center",
-                        color="#555555")  # fmt: skip
+            title = f"after layer {stage.layer}" if stage else "input"
+            canvas.text(x, top - 0.18, title, size=6.5, ha="center", color="#555555")
     for one, (left, upper, *_) in zip(data.pruned, parts[1:], strict=True):
         _draw_example(canvas, one, left + 0.03, upper)
     return canvas.figure

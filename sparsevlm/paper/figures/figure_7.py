@@ -3,9 +3,6 @@
 Two measures of redundancy on the dense model. *Attention*: which tokens hold most of what the
 answer position attends to, in the image and in the question. *Deletion*: how often the answer
 stays the same when tokens are really taken away.
-
-Compute, then draw: `measure` runs the model, `figure_7_drawing` and the tables need what it
-returned only.
 """
 
 from __future__ import annotations
