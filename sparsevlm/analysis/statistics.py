@@ -155,17 +155,10 @@ def check_paired(first: GroupCounts, second: GroupCounts) -> None:
 
 
 def relative_accuracy(method: Sequence[np.ndarray], dense: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean over benchmarks of 100 * method / dense, elementwise.
+    """Return the mean over benchmarks of 100 * method / dense, in percent, elementwise.
 
-    Parameters
-    ----------
-    method, dense : sequence over benchmarks of float arrays [1 + resamples]
-        From `resampled_scores`, with one seed per benchmark shared by all methods.
-
-    Returns
-    -------
-    float array [1 + resamples]
-        In percent; nan where the dense model scores 0.
+    Both are float arrays [1 + resamples] by benchmark, from `resampled_scores` with one seed per
+    benchmark shared by all methods. It is nan where the dense model scores 0.
 
     Source
     ------

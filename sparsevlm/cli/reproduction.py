@@ -26,6 +26,7 @@ from sparsevlm.cli.base import (
     flag,
     option,
     plan_of,
+    refusing,
     words,
 )
 
@@ -123,10 +124,8 @@ def export(
     if missing := suite.missing_reason(notebook, plan):
         raise FileNotFoundError(f"{name}: {missing}")
     folder = Path(to) if to else ARTIFACTS / "export"
-    try:
+    with refusing():
         written = runner.export(notebook, folder, formats, svg_text)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     print("\n".join(f"wrote {path}" for path in written))
     return DONE
 
@@ -250,10 +249,8 @@ def check(
     if chosen.model not in MINIATURES and not chosen.missing:
         from sparsevlm.cli import preflight, preflight_estimate
 
-        try:
+        with refusing():
             needs = preflight_estimate.needs_of(chosen, only)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
         return preflight.main(chosen, needs)
     if only or model or limit:
         raise UsageError(

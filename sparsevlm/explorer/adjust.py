@@ -20,8 +20,6 @@ class AdjustedPruner(PrunerWrapper):
 
     Parameters
     ----------
-    inner
-        The method.
     keep, drop
         Original indices of visual tokens that stay as themselves at every stage, or go at the
         first. A forced token takes no part in a merge: its group is merged again without it.

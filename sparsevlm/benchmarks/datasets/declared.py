@@ -24,8 +24,6 @@ class Source:
 
     Attributes
     ----------
-    of : Repository
-        What is fetched.
     unpack : dict of str to str
         For an archive: files, or folders with "/" at their end, that are made of its members of a
         pattern, by their last names. The archive is deleted afterwards.
@@ -90,10 +88,9 @@ class Layout:
         Name of the benchmark's folder, as LLaVA's scripts have it.
     files : dict of str to str
         Files and folders in it, each with where it comes from.
-    rows : int
-        Samples of the complete benchmark; 0 where that is not known for certain.
-    splits : dict of str to int
-        The same by `Sample.split`, where the official number is known.
+    rows, splits : int and dict of str to int
+        Samples of the complete benchmark, and by `Sample.split`; 0 where that is not known for
+        certain.
     hint : str
         Added to a wrong count: the usual cause.
     owner : str

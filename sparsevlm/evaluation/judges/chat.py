@@ -118,8 +118,6 @@ class ChatJudge(ABC):
 
     Attributes
     ----------
-    task : Task
-        Video questions or MM-Vet.
     folder : Path
         Of the transcripts.
     prompt : Prompt

@@ -42,12 +42,10 @@ def reference(row: Row) -> str:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A wording.
+    """A wording; without a system message where that is "".
 
     Attributes
     ----------
-    system : str
-        The system message; "" for none.
     user : str
         With {question}, {answer} and {prediction}; other braces stand for themselves.
     reminder : str

@@ -126,12 +126,8 @@ class Store:
 class Writer:
     """Adds samples to a run that this process has locked; get one from `Store.writing`.
 
-    Attributes
-    ----------
-    rows : dict
-        Rows kept so far by sample id, those of earlier processes included.
-    sessions : list of dict
-        Provenance of every process that added something, with its "events" where it had any.
+    The rows kept so far, by sample id, include those of earlier processes; the sessions are the
+    provenance of every process that added something, with its "events" where it had any.
     """
 
     def __init__(self, store: Store, run: EvaluationRun, sample_ids: Sequence[str]) -> None:

@@ -74,14 +74,9 @@ class Claim:
 class ClaimResult:
     """What one source says of a claim; `value` is None where it has nothing to say.
 
-    Attributes
-    ----------
-    value : float, Estimate or None
-        A difference of methods comes as an `Estimate`, with its interval.
-    verdict : str
-        "" where a value of the miniature stands beside a number of LLaVA: they are not compared.
-    why : str
-        Why there is no value, or of which part of the data it is.
+    A difference of methods comes as an `Estimate`, with its interval. The verdict is "" where a
+    value of the miniature stands beside a number of LLaVA: they are not compared. `why` says why
+    there is no value, or of which part of the data it is.
     """
 
     value: float | Estimate | None
