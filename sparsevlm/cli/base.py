@@ -24,7 +24,7 @@ class UsageError(Exception):
 
 @contextmanager
 def refusing() -> Iterator[None]:
-    """Take a value that the package refuses for wrong usage."""
+    """Say of a value that the package refuses that the command was used wrongly."""
     try:
         yield
     except ValueError as error:

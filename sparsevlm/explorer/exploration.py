@@ -27,9 +27,9 @@ COMPARED = ("sparsevlm", "fastv", "pdrop", "tome", "random", "uniform")
 class Query:
     """What is asked of a model, beside the image.
 
-    The method is a key of `METHODS`, with its budget; "dense" has none. Visual tokens that are
-    forced to stay or to go are ascending; the words that rate are those given, in place of the
-    method's own choice, which is ``None``.
+    The method is a key of `METHODS`, with its budget; "dense" has none. The visual tokens forced to
+    stay (`keep`) or to go (`drop`) are ascending; `raters` are words that rate in place of the
+    method's own choice, and ``None`` leaves it that.
     """
 
     question: str

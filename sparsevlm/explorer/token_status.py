@@ -137,9 +137,9 @@ def stage_name(layer: int) -> str:
 class PrefillCost:
     """What a prefill costs on paper, and what the dense model's would.
 
-    Visual tokens entering a layer (what is computed and paid for) and left by it (the paper's
-    budget), mean over layers, recycled ones included; operations of the prefill, as the paper
-    counts them; bytes of keys and values after it.
+    `mean_in` and `mean_out` are the visual tokens that enter a layer (what is computed and paid
+    for) and are left by it (the paper's budget), mean over layers, recycled ones included.
+    Operations are counted as the paper does; the cache is in bytes.
     """
 
     mean_in: float

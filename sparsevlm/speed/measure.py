@@ -73,8 +73,8 @@ def watched(
 ) -> Iterator[Callable[[], dict[str, float]]]:
     """Mark the time at which modules begin and end, and yield what tells the seconds between.
 
-    The first run of each module counts, of a decoder that is the prefill; a module that did not run
-    is left out.
+    The first run of each module counts (of a decoder: the prefill); one that did not run is left
+    out.
     """
     starts: dict[str, object] = {}
     ends: dict[str, object] = {}
