@@ -19,7 +19,7 @@ from sparsevlm.models import atomic
 RUN = replace(test_store.RUN, num_samples=8)
 IDS = [f"s{i}" for i in range(8)]
 STEPS = ("open", "write", "ftruncate", "fsync", "replace", "unlink")
-HARMLESS = {"close"}
+HARMLESS = {"getpid", "close"}
 OTHER_WAYS = {"write_text", "write_bytes", "unlink", "rename", "touch", "rmtree", "copy", "move"}
 
 
