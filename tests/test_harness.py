@@ -12,8 +12,13 @@ from tiny_checkpoints import picture, save_tiny
 
 import sparsevlm as sv
 from sparsevlm.evaluation.paths import ROOT
-from sparsevlm.integrations.answering import Answerer, pictures_of
-from sparsevlm.integrations.settings import cut_at, generation_of, size_of
+from sparsevlm.integrations.answering import (
+    Answerer,
+    cut_at,
+    generation_of,
+    pictures_of,
+    size_of,
+)
 from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.weights import load_miniature

@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from sparsevlm.cli import publish as publishing
 from sparsevlm.cli import runner, suite
+from sparsevlm.cli import shipping as publishing
 from sparsevlm.cli.runner import NotebookRun
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import Store

@@ -11,7 +11,7 @@ import pytest
 from test_long_runs import PROFILE
 from untrained import quiet
 
-from sparsevlm.cli.verify import verify
+from sparsevlm.cli.shipping import verify
 from sparsevlm.evaluation import runs
 from sparsevlm.evaluation.backends import MiniatureBackend
 from sparsevlm.evaluation.paths import FIGURES

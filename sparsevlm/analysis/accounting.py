@@ -76,17 +76,10 @@ def kv_megabytes_entering(method: str, tokens: int) -> float:
 def dual_flash_share(seed: int = 0) -> float:
     """What the second attention of appendix B returns at the image, against what is needed.
 
-    Parameters
-    ----------
-    seed : int
-        Of the random queries and keys; the result does not depend on it.
-
-    Returns
-    -------
-    float
-        The output at the image's rows, summed, over the mean attention of the raters on the
-        image, summed. V holds 1/n on the rater rows, as the appendix says. Every row of the
-        output sums over keys, and no visual token sees a later rater, so nothing comes out.
+    The output at the image's rows, summed, over the mean attention of the raters on the image,
+    summed. V holds 1/n on the rater rows, as the appendix says. Every row of the output sums over
+    keys, and no visual token sees a later rater, so nothing comes out, whatever the queries and
+    keys.
     """
     import torch
 
@@ -104,13 +97,7 @@ def dual_flash_share(seed: int = 0) -> float:
 def numbers(
     methods: Sequence[str] = PAPER_METHODS, budgets: Sequence[int] = BUDGETS
 ) -> pd.DataFrame:
-    """Return the analytic columns of Table 1, numbers unrounded.
-
-    Parameters
-    ----------
-    methods : sequence of str
-        Of `FIXED_COUNTS`.
-    budgets : sequence of int
+    """Return the analytic columns of Table 1, numbers unrounded, of methods of `FIXED_COUNTS`.
 
     Returns
     -------

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
+from sparsevlm.analysis.examples import Example
 from sparsevlm.analysis.observe import AskedExample, ask_example
+from sparsevlm.core.raters import select_raters, text_relevance
 from sparsevlm.core.sparsevlm import Dense
-
-if TYPE_CHECKING:
-    from sparsevlm.analysis.examples import Example
-    from sparsevlm.evaluation.loaded import LoadedModel
+from sparsevlm.evaluation.answer import inputs_on
+from sparsevlm.evaluation.loaded import LoadedModel
 
 
 @dataclass(frozen=True)
 class AttentionMaps(AskedExample):
-    """Where the dense model looked; `answer` is its first token.
+    """Where the dense model looked; `answer` is its first token, `rated` are words that would rate.
 
     Attributes
     ----------
-    relevance : ndarray
-        See `RecordedExample`.
-    rated : tuple of int
-        Words that would rate.
     rows : ndarray
         Softmax attention of the text tokens after the image, ``[layers, heads, num_text,
         tokens]``; columns are those before the image, the visual tokens, the text.
@@ -92,11 +88,6 @@ def look(loaded: LoadedModel, example: Example) -> AttentionMaps:
     The kernel is "eager" for one forward pass, because no other hands out its weights. Errors as
     in `ask_example`.
     """
-    import torch
-
-    from sparsevlm.core.raters import select_raters, text_relevance
-    from sparsevlm.evaluation.answer import inputs_on
-
     asked = ask_example(loaded, example, Dense(), max_new_tokens=1)
     model = loaded.model
     inputs = inputs_on(model, loaded.builder, [example.question], [[example.image]])

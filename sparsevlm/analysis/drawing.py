@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogFormatter
 
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import DENSE_SETTING, Results
 from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, use_style
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.profiles import Profile
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 OURS_IN_FRONT, OTHERS = 3, 2
 ROUND_TOKENS = (4, 8, 16, 32, 64, 96, 128, 192, 256, 384, 576, 1024, 2048)
@@ -27,18 +26,8 @@ def panels(rows: int, columns: int, height: float, **options: object) -> tuple[F
     """Return a figure as wide as `OUTPUT` says, and its axes [rows, columns].
 
     In one column of a paper a single row becomes a stack of panels, two abreast from the third on,
-    and several rows stand side by side.
-
-    Parameters
-    ----------
-    rows, columns : int
-    height : float
-        In inches, for two columns of a paper.
-    **options
-        As of `subplots`.
+    and several rows stand side by side. The height is in inches, for two columns.
     """
-    import matplotlib.pyplot as plt
-
     use_style()
     if OUTPUT.columns == 2:
         return plt.subplots(
@@ -77,11 +66,7 @@ def say_empty(axes: Axes, why: str) -> None:
 def why_no_percent(results: Results, benchmarks: Sequence[str] = ()) -> str:
     """Return why there is no percent of the dense score, or "" where there is.
 
-    Parameters
-    ----------
-    results : Results
-    benchmarks : sequence of str
-        Over which; by default over all of them.
+    Over some benchmarks, by default over all of them.
     """
     zero = [
         BENCHMARKS[name].label for name in benchmarks or results.profile.benchmarks
@@ -95,19 +80,7 @@ def draw_relative(
 ) -> list[float]:
     """Draw relative accuracy, or say why there is none; see `draw_methods`.
 
-    Parameters
-    ----------
-    axes : Axes
-    results : Results
-    methods : sequence of str
-    step : float
-    kind : str
-        The measure on the x axis; by default the budget.
-
-    Returns
-    -------
-    list of float
-        All places on the x axis.
+    `kind` is the measure on the x axis, by default the budget. Returns all places on it.
     """
     if why := why_no_percent(results):
         say_empty(axes, why)
@@ -133,18 +106,9 @@ def error_bars(estimates: Sequence[Estimate]) -> list[list[float]]:
 def draw_estimates(
     axes: Axes, at: Sequence[float], estimates: Sequence[Estimate], method: str, **how: object
 ) -> None:
-    """Draw the line of a method with the intervals of its points.
+    """Draw the line of a method with the intervals of its points, at places on the x axis.
 
-    Parameters
-    ----------
-    axes : Axes
-    at : sequence of float
-        Places on the x axis.
-    estimates : sequence of Estimate
-    method : str
-        Decides color and marker.
-    **how
-        Passed on to `errorbar`, over the method's style.
+    `how` is passed on to `errorbar`, over the method's style.
     """
     values = [e.value for e in estimates]
     look = {"elinewidth": 0.7, "capsize": 1.5, **line_style(method), **how}
@@ -161,22 +125,8 @@ def draw_methods(
 ) -> list[float]:
     """Draw a line with intervals per method, a little apart so that none hides another.
 
-    Parameters
-    ----------
-    axes : Axes
-    methods, budgets
-        One line per method, one point per budget.
-    estimate : (method, budget) -> Estimate
-        The points.
-    place : (method, budget) -> float
-        Their places on the x axis.
-    step : float
-        Distance between two methods, as a share of the place.
-
-    Returns
-    -------
-    list of float
-        All places.
+    There is one point per budget; the step between two methods is a share of its place on the x
+    axis. Returns all places.
     """
     drawn = []
     for method, shift in zip(methods, spread(len(methods), step), strict=True):
@@ -222,13 +172,7 @@ def legend_above(fig: Figure, panels: Sequence[Axes], columns: int, title: str =
 def tokens_axis(axes: Axes, values: Sequence[float], name: str) -> None:
     """Make the x axis one of numbers of visual tokens, doubled from tick to tick.
 
-    Parameters
-    ----------
-    axes : Axes
-    values : sequence of float
-        What is drawn; the ticks are round numbers that lie among them.
-    name : str
-        Of the axis.
+    The ticks are round numbers that lie among the values that are drawn.
     """
     low, high = 0.9 * min(values), 1.12 * max(values)
     ticks = [tick for tick in ROUND_TOKENS if low <= tick <= high]
@@ -271,8 +215,6 @@ def measured_title(profile: Profile) -> str:
 
 def log_y_axis(axes: Axes) -> None:
     """Make the y axis logarithmic, its labels no formulas: none is parsed in these figures."""
-    from matplotlib.ticker import FuncFormatter, LogFormatter
-
     raised = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(

@@ -11,21 +11,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from PIL.Image import Image
 
 from sparsevlm.analysis.sample_images import FOLDER, sample_images
 from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.evaluation.loaded import LoadedModel
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.registry import MINIATURES, MiniatureSpec
 from sparsevlm.miniature.scenes import CARD_COLORS, SHAPE_COLORS, SHAPES, Scene, make_scene
 from sparsevlm.models.images import load_image
-
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-    from sparsevlm.evaluation.loaded import LoadedModel
 
 # The benchmarks whose questions are drawn, where a model has them; multiple choice is left out.
 DRAWN_FROM = ("gqa", "textvqa", "pope", "mmvet")
@@ -49,9 +46,6 @@ class Example:
     ----------
     name : str
         Of the image: "scene_7", a sample's, or that of a file.
-    image : PIL image
-        As it was drawn or opened.
-    question : str
     answer : str
         The true one; "" where it is not known.
     target : tuple of int or None
@@ -86,10 +80,7 @@ class Example:
 class Photographs:
     """The photographs of `data/samples` and their questions.
 
-    Attributes
-    ----------
-    subject : str
-        Who is asked, for readers: the model and what has to be said of it.
+    `subject` is who is asked, for readers: the model and what has to be said of it.
     """
 
     subject: str
@@ -144,7 +135,7 @@ class Photographs:
 
     @property
     def _names(self) -> list[str]:
-        return [s.name for s in sample_images().values() if s.is_photograph]
+        return [s.name for s in sample_images().values() if s.kind == "photograph"]
 
     def _of(self, name: str) -> list[Example]:
         sample = sample_images()[name]

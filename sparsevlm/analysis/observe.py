@@ -6,26 +6,24 @@ drawn from these and from `attention.look`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
+from PIL import ImageOps
+from PIL.Image import Image
 
+from sparsevlm.analysis.examples import Example
+from sparsevlm.core.interface import Pruner
+from sparsevlm.core.sparsity import numerical_rank
+from sparsevlm.evaluation.answer import Answer
+from sparsevlm.evaluation.loaded import LoadedModel
 from sparsevlm.evaluation.recording import RecordedStage, Recording, RecordingPruner
+from sparsevlm.models.prompt_builder import PromptBuilder
 from sparsevlm.models.prompts.clip import pad_to_square
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from PIL.Image import Image
-
-    from sparsevlm.analysis.examples import Example
-    from sparsevlm.core.interface import Pruner
-    from sparsevlm.evaluation.answer import Answer
-    from sparsevlm.evaluation.loaded import LoadedModel
-    from sparsevlm.models.prompt_builder import PromptBuilder
-    from sparsevlm.runtime.trace import SampleTrace
+from sparsevlm.runtime.trace import SampleTrace
 
 MOST_PIXELS = 4096  # on a side
 MAX_NEW_TOKENS = 16  # there is no room for more in a figure
@@ -37,8 +35,6 @@ class AskedExample:
 
     Attributes
     ----------
-    example : Example
-    answer : Answer
     image : PIL image
         What lies under the grid of visual tokens: padded or cropped as the model saw it.
     asked : range
@@ -86,13 +82,11 @@ class StageBreakdown:
 
     Attributes
     ----------
-    layer : int
     source : ndarray
         ``[n]`` original index, or ``num_visual + j`` of a recycled token.
     rating : ndarray
-        The matrix P, ``[raters, n]``: mean over heads of the attention of the raters.
-    rank : int
-        Its numerical rank.
+        The matrix P, ``[raters, n]``: mean over heads of the attention of the raters; `rank` is its
+        numerical rank.
     scores : ndarray
         ``[n]``, as the trace has them.
     status : ndarray
@@ -112,13 +106,7 @@ class StageBreakdown:
 
 @dataclass(frozen=True)
 class RecordedExample(AskedExample):
-    """An answered example with what every stage of SparseVLM saw.
-
-    Attributes
-    ----------
-    recording : Recording
-        Relevance and embeddings, and what every stage was shown.
-    """
+    """An answered example with what every stage of SparseVLM saw."""
 
     recording: Recording
 
@@ -138,10 +126,6 @@ class RecordedExample(AskedExample):
         return [self._taken_apart(number) for number in range(len(self.stages))]
 
     def _taken_apart(self, number: int) -> StageBreakdown:
-        import torch
-
-        from sparsevlm.core.sparsity import numerical_rank
-
         seen, traced = self.stages[number], self.sample.stages[number]
         rating = seen.rows.mean(0)[self.raters]
         rank = numerical_rank(torch.from_numpy(rating))
@@ -206,23 +190,15 @@ def record(
 ) -> RecordedExample:
     """Answer an example under a method and keep what every stage saw.
 
-    Parameters
-    ----------
-    loaded, example
-    tokens : int
-        The budget; None for "dense".
-    method : str
-    look_after : sequence of int
-        Layers that are stages too where the method does not prune: everything is kept there.
-    **options
-        Of the method, for example ``raters="all_text"``.
+    After the layers of `look_after` there are stages too where the method does not prune:
+    everything is kept there. Options are those of the method, for example ``raters="all_text"``.
 
     Raises
     ------
     ValueError
         Unknown method or option, impossible budget; and see `ask_example`.
     """
-    inner = loaded.pruner(method, tokens, **options)
+    inner = loaded.sizes.pruner(method, tokens, **options)
     pruner = RecordingPruner(inner, look_after, hidden=True)
     asked = ask_example(loaded, example, pruner)
     (recording,) = pruner.samples
@@ -234,8 +210,6 @@ def image_as_seen(image: Image, builder: PromptBuilder) -> Image:
 
     A side of more pixels than a figure can show is made shorter: a panorama on a square is large.
     """
-    from PIL import ImageOps
-
     if max(image.size) > MOST_PIXELS:
         image = image.copy()
         image.thumbnail((MOST_PIXELS, MOST_PIXELS))

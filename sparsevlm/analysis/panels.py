@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import Colormap, LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
+from PIL.Image import Image
 
+from sparsevlm.analysis.observe import AskedExample
 from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, SMALLEST, use_style
 from sparsevlm.analysis.survivors import (
     bare,
@@ -16,14 +23,6 @@ from sparsevlm.analysis.survivors import (
     shadow,
     shortened,
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.colors import Colormap
-    from matplotlib.figure import Figure
-    from PIL.Image import Image
-
-    from sparsevlm.analysis.observe import AskedExample
 
 RIGHT, WRONG = "#00795A", "#B00020"
 QUIET = "#666666"
@@ -48,9 +47,6 @@ class Canvas:
     def __init__(
         self, width: float, height: float, parts: Sequence[tuple[float, ...]] = ()
     ) -> None:
-        import matplotlib.pyplot as plt
-        from matplotlib.layout_engine import PlaceHolderLayoutEngine
-
         use_style()
         self._moved: list[tuple[tuple[float, ...], float, float]] = []
         if width > OUTPUT.width:
@@ -95,8 +91,6 @@ class Canvas:
 
 def ramp(color: str) -> Colormap:
     """White, the color, and a dark shade of it."""
-    from matplotlib.colors import LinearSegmentedColormap, to_rgb
-
     dark = tuple(0.35 * part for part in to_rgb(color))
     return LinearSegmentedColormap.from_list(color, [(0, "white"), (0.6, color), (1, dark)])
 
@@ -115,8 +109,6 @@ def draw_stage(
 
     Parameters
     ----------
-    axes : Axes
-    one : AskedExample
     stage : int, optional
         Counted from 0, or from the end; None for the image as the model saw it.
     groups : sequence of sequences of int, optional
@@ -145,17 +137,8 @@ def draw_map(
     """Draw one value per visual token; the shade follows the square root of the value.
 
     The darkest shade is the 99.5th percentile, which is returned: one sink bleaches no other.
-
-    Parameters
-    ----------
-    axes : Axes
-    values : ndarray
-        ``[rows * columns]``, not negative; NaN where there is no token (drawn grey).
-    grid : (int, int)
-    color : str
-        Of the ramp.
-    target, image : sequence of int and PIL image, optional
-        Raster indices to outline, and what the model saw, drawn as a shadow on the map.
+    Values ``[rows * columns]`` are not negative, and NaN where there is no token (drawn grey). The
+    patches of the target are outlined, and what the model saw is drawn as a shadow on the map.
     """
     rows, columns = grid
     largest = max(float(np.nanpercentile(values, 99.5)), np.finfo(float).tiny)
@@ -173,8 +156,6 @@ def draw_map(
 def outline(axes: Axes, grid: tuple[int, int], patches: Sequence[int] | None,
             color: str = "#111111", width: float = 0.7) -> None:  # fmt: skip
     """Draw a line around some patches; nothing where they are not known."""
-    from matplotlib.collections import LineCollection
-
     if patches is not None:
         lines = kept_outline(grid, patches)
         axes.add_collection(LineCollection(lines, colors=color, lw=width))
@@ -223,19 +204,9 @@ def draw_relevance(
 ) -> None:  # fmt: skip
     """Write words in lines from the bottom of the axes, on boxes shaded by value, under bars.
 
-    Parameters
-    ----------
-    axes : Axes
-        Becomes one of inches, from its upper left corner.
-    words, values : sequences
-        The values add up to 1; the shade follows the value over the largest one, and dashes are
-        the mean.
-    boxed : sequence of int
-        Words with a frame in the color of the raters, and with their value in digits.
-    bar : float
-        Height of a bar of 1, in inches.
-    size : float
-        In points.
+    The axes become those of inches, from the upper left corner. The values add up to 1; the shade
+    follows the value over the largest one, and dashes are the mean. `boxed` words have a frame in
+    the color of the raters, and their value in digits; a bar of 1 is `bar` inches high.
     """
     words, figure = [shortened(word) for word in words], axes.figure
     box = axes.get_position()

@@ -23,7 +23,7 @@ METHOD = {
 
 @dataclass(frozen=True)
 class Row:
-    """One published number.
+    """One published number, in the unit of the paper's column.
 
     Attributes
     ----------
@@ -31,14 +31,10 @@ class Row:
         The table, figure or section: "table1", "figure4", ...
     paper_version : str
         "v1" (October 2024) or "v4" (ICML 2025); the two differ in methods and numbers.
-    model, method : str
-        As the paper writes them: "LLaVA-1.5-7B", "SparseVLM".
+    model, method, measure : str
+        As the paper writes them: "LLaVA-1.5-7B", "SparseVLM", the column.
     visual_tokens : int or str
         The budget; "dynamic" where the paper gives no number.
-    measure : str
-        The column.
-    value : float
-        In the unit of the paper's column.
     """
 
     item: str
@@ -81,12 +77,7 @@ def _choose(**wanted: object) -> tuple[Row, ...]:
 def rows(item: str, *, version: str = "v4") -> tuple[Row, ...]:
     """Every number of one table or figure, in the order of the file.
 
-    Parameters
-    ----------
-    item : str
-        "table1", "table2", "table3", "table4", "figure4", "figure5" or "section5.3".
-    version : str
-        The paper's version.
+    The item is "table1", "table2", "table3", "table4", "figure4", "figure5" or "section5.3".
 
     Raises
     ------
@@ -119,21 +110,9 @@ def by_setting(item: str, *, version: str = "v4") -> Numbers:
 
 
 def value(item: str, method: str, tokens: int | str, measure: str, *, version: str = "v4") -> float:
-    """One published number.
+    """One published number, in the unit of the paper's column, by the names that the paper uses.
 
-    Parameters
-    ----------
-    item, method, measure : str
-        As the paper writes them, for example "table1", "SparseVLM", "POPE".
-    tokens : int or str
-        The budget of visual tokens; the dense LLaVA-1.5 has 576.
-    version : str
-        The paper's version.
-
-    Returns
-    -------
-    float
-        In the unit of the paper's column.
+    The dense LLaVA-1.5 has 576 visual tokens.
 
     Raises
     ------

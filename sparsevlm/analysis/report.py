@@ -7,12 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import markupsafe
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import study, tables
 from sparsevlm.analysis.statistics import Estimate
@@ -20,10 +20,7 @@ from sparsevlm.analysis.study import OURS, PaperNumbers, Results
 from sparsevlm.analysis.style import OUTPUT, folder_of, save_figure
 from sparsevlm.analysis.words import cell, label
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.results.atomic import write_text
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from sparsevlm.models.atomic import write_text
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -92,11 +89,8 @@ class Report:
 
     Attributes
     ----------
-    name : str
-        Of the notebook and its files.
     page : results -> list of Section
         What it shows, in the order of the page.
-    figure : results -> Figure
     numbers : results -> DataFrame
         Unrounded, for the CSV.
     data : results -> DataFrame, optional
@@ -129,14 +123,8 @@ class Report:
     def save(self, results: Results, folder: str | Path = "figures", name: str = "") -> list[Path]:
         """Draw the figure and write it with its data, then the page and its numbers.
 
-        Parameters
-        ----------
-        results : Results
-            From `measure`.
-        folder : str or path
-            Relative to the repository; every profile has a folder of its own in it.
-        name : str
-            Of the files; by default that of the notebook.
+        The folder is relative to the repository; every profile has one of its own in it. The files
+        are named after the notebook unless a name is given.
         """
         data = (self.data or self.numbers)(results)
         files = save_figure(
@@ -178,13 +166,8 @@ def title(results: Results) -> str:
 def notes(results: Results, name: str = "settings", **known: object) -> str:
     """Return how to read a measured table: the text of `templates/notes/NAME.md.j2`.
 
-    Parameters
-    ----------
-    results : Results
-    name : str
-        By default of a table of settings in its default columns.
-    **known
-        What else the text says.
+    By default it is that of a table of settings in its default columns; `known` is what else it
+    says.
     """
     mme = (r.scores["best"] for key, r in results.records.items() if key[2] == "mme")
     commits = {s["commit"] for r in results.records.values() for s in r.sessions if s.get("commit")}
@@ -212,7 +195,6 @@ def comparison(
 
     Parameters
     ----------
-    heading : str
     found : mapping by (first, second, column) of Estimate
         Paired, in points; a difference of two methods or scores is a row, a budget mostly a column.
     paper : mapping by the same keys of float
@@ -220,8 +202,6 @@ def comparison(
         agree with them in sign, contradict them, or cannot tell.
     names : (str, str)
         Of the first two.
-    text : str
-        What else there is to say.
     """
     cells: dict[tuple[str, str, object], str] = {}
     for (first, second, column), one in found.items():

@@ -14,18 +14,9 @@ FOLDER = DATA / "samples"
 
 @dataclass(frozen=True)
 class SampleImage:
-    """A bundled image.
+    """A bundled image with questions worth asking; its file is in `data/samples`.
 
-    Attributes
-    ----------
-    name, file, title
-        For code, on disk (in `data/samples`), for readers.
-    kind
-        "scene" or "clip": drawn, for the bundled models; "photograph": for the real ones.
-    source, licence
-        Where it comes from.
-    questions
-        Worth asking.
+    A "scene" or "clip" is drawn, for the bundled models; a "photograph" is for the real ones.
     """
 
     name: str
@@ -35,11 +26,6 @@ class SampleImage:
     source: str
     licence: str
     questions: tuple[str, ...]
-
-    @property
-    def is_photograph(self) -> bool:
-        """Whether it shows the world, not a drawn scene."""
-        return self.kind == "photograph"
 
 
 @cache

@@ -29,14 +29,11 @@ class GroupCounts:
 
     Attributes
     ----------
-    groups : tuple of str
-        Names, sorted by split and name, so that two records of the same samples line up.
-    splits : tuple of str
-        The split of each group.
+    groups, splits : tuple of str
+        Names and splits, sorted by split and name, so that two records of the same samples line up.
     keys : tuple of str
         Names of the counts.
     values : float array [groups, keys]
-        The counts.
     """
 
     groups: tuple[str, ...]
@@ -52,14 +49,9 @@ class GroupCounts:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval.
+    """A number on the samples themselves, with the ends of its percentile interval.
 
-    Attributes
-    ----------
-    value, low, high : float
-        The estimate on the samples themselves, and the ends of its percentile interval.
-    level : float
-        Coverage aimed at.
+    `level` is the coverage that is aimed at.
     """
 
     value: float
@@ -82,15 +74,8 @@ class Estimate:
 
 
 def stats_of_groups(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Counts]) -> GroupCounts:
-    """Return the counts of every group of `rows`.
-
-    Parameters
-    ----------
-    rows : sequence of rows
-        The predictions of one record.
-    counts : (rows of one group) -> dict of float
-        `Benchmark.sample_stats`.
-    """
+    """Return the counts (`Benchmark.sample_stats`) of every group of the predictions of a
+    record."""
     groups = groups_of(rows)
     order = sorted(groups, key=lambda name: (groups[name][0]["split"], name))
     per_group = [counts(groups[name]) for name in order]
@@ -170,17 +155,10 @@ def check_paired(first: GroupCounts, second: GroupCounts) -> None:
 
 
 def relative_accuracy(method: Sequence[np.ndarray], dense: Sequence[np.ndarray]) -> np.ndarray:
-    """Return the mean over benchmarks of 100 * method / dense, elementwise.
+    """Return the mean over benchmarks of 100 * method / dense, in percent, elementwise.
 
-    Parameters
-    ----------
-    method, dense : sequence over benchmarks of float arrays [1 + resamples]
-        From `resampled_scores`, with one seed per benchmark shared by all methods.
-
-    Returns
-    -------
-    float array [1 + resamples]
-        In percent; nan where the dense model scores 0.
+    Both are float arrays [1 + resamples] by benchmark, from `resampled_scores` with one seed per
+    benchmark shared by all methods. It is nan where the dense model scores 0.
 
     Source
     ------
@@ -195,14 +173,9 @@ def relative_accuracy(method: Sequence[np.ndarray], dense: Sequence[np.ndarray])
 
 @dataclass(frozen=True)
 class McNemar:
-    """McNemar's exact test on paired right/wrong outcomes.
+    """McNemar's exact test on paired right/wrong outcomes: samples that one side alone has right.
 
-    Attributes
-    ----------
-    only_first, only_second : int
-        Samples that one side alone has right.
-    p_value : float
-        Two-sided: the chance of a split at least as uneven if both were equally good.
+    The p-value is two-sided: the chance of a split at least as uneven if both were equally good.
     """
 
     only_first: int

@@ -132,19 +132,10 @@ def measure(
     run_missing: bool = True,
     judge: str = "",
 ) -> Results:
-    """Return a study of a profile, after running what is missing.
+    """Return a study of a profile, which is narrowed here, after running what is missing.
 
-    Parameters
-    ----------
-    profile : Profile or str
-        Whole; it is narrowed here.
-    study : str
-        Name in `data/studies.yaml`.
-    ours, paper : see `Results`
-    run_missing : bool
-        False to read finished records only.
-    judge : str
-        See `judging_of`.
+    Without `run_missing` finished records are read only; for the judge see `judging_of`, for `ours`
+    and `paper` `Results`.
 
     Raises
     ------
@@ -166,18 +157,9 @@ def from_records(
     paper: PaperNumbers | None = None,
     judging: Judging = MATCHED,
 ) -> Results:
-    """Return a study from records.
+    """Return a study from records, at least one per setting and benchmark of the profile.
 
-    Parameters
-    ----------
-    profile : Profile
-        Names methods, budgets and benchmarks.
-    records : iterable of Record
-        At least one per setting and benchmark.
-    sizes : ModelSizes
-        Of the model that answered.
-    ours, paper, judging
-        As of `Results`.
+    The sizes are those of the model that answered; `ours`, `paper` and `judging` as of `Results`.
 
     Raises
     ------

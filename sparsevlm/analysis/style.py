@@ -14,8 +14,8 @@ from sparsevlm.analysis.survivors import make_drawable
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results import provenance
-from sparsevlm.evaluation.results.atomic import replacing, write_text
 from sparsevlm.methods import METHODS, Method
+from sparsevlm.models.atomic import replacing, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -138,21 +138,14 @@ def save_figure(
         The file name without an extension.
     profile : Profile or str
         The profile whose results it shows. Its marker is drawn on the figure, and its files go to
-        a folder of its own inside `folder`.
+        a folder of its own inside `folder`, which is relative to the repository.
     sources : sequence of str
         Ids of the runs it was drawn from, written into the files' metadata.
-    folder : str or path
-        Relative to the repository.
     data : DataFrame, optional
         What is plotted; written beside the figure as `NAME.data.csv`, so that it can be read off
         and drawn again. A sidecar of an earlier figure of this name is removed where none is given.
     study : str
         The study (`studies.studies`) whose runs it was drawn from: its model decides the marker.
-
-    Returns
-    -------
-    list of Path
-        The files, and the sidecar.
 
     Raises
     ------

@@ -45,23 +45,9 @@ def survivor_image(
 ) -> np.ndarray:
     """The image with its dropped patches whitened and its recycled ones tinted by group.
 
-    Parameters
-    ----------
-    image : PIL image
-        As the model saw it: the grid covers all of it.
-    grid : (int, int)
-        Rows and columns of visual tokens.
-    kept : sequence of int
-        Raster indices of the surviving tokens.
-    groups : sequence of sequences of int
-        Raster indices that were recycled together.
-    pixels : int
-        A small image is enlarged to about this width, so that its patches have sharp edges.
-
-    Returns
-    -------
-    ndarray
-        uint8 [rows * k, columns * k, 3].
+    It is uint8 [height, width, 3]. The grid of (rows, columns) covers all of the image, which is as
+    the model saw it; kept tokens and groups are raster indices. A small image is enlarged to about
+    `pixels` in width, so that its patches have sharp edges.
     """
     rows, columns = grid
     patch = min(max(1, image.width // columns), MAX_PATCH)

@@ -19,14 +19,12 @@ PAPER = "arXiv 2410.04417v4"
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table with one row per setting.
+    """A column of a table with one row per setting, of a measure in the frame (`study.Results`).
 
     Attributes
     ----------
-    head : str
-        Its name.
-    measure, benchmark : str
-        What it shows of the frame (`study.Results`); benchmark "" is over all of them.
+    benchmark : str
+        "" is over all of them.
     short : str
         Begins the names of two more columns with the ends of the interval; "" for none.
     sign : str
@@ -121,12 +119,7 @@ def readable(results: Results, columns: Sequence[Column] | None = None) -> pd.Da
 def published(results: Results, extra: Sequence[str] = ()) -> pd.DataFrame:
     """Return the paper's numbers in the same rows, unrounded; empty where the paper has none.
 
-    Parameters
-    ----------
-    results : Results
-        Its frame holds the paper's scores and relative accuracies.
-    extra : sequence of str
-        Further measures of the paper that have no counterpart in the study.
+    `extra` are further measures of the paper that have no counterpart in the study.
     """
     dense = results.paper.get(DENSE_SETTING, {}).get("prefill_tflops")
     rows = []
@@ -195,17 +188,9 @@ def number(value: float | None, digits: int = 1, sign: str = "") -> str:
 
 
 def by_kind(results: Results) -> pd.DataFrame:
-    """Return percent right by kind of question, unrounded.
+    """Return percent right by kind of question, unrounded, of a study with one budget.
 
-    Parameters
-    ----------
-    results : Results
-        Of a study with one budget; every setting has answered the same questions.
-
-    Returns
-    -------
-    DataFrame
-        Rows by (benchmark, kind). Columns: number of questions, then one per method.
+    Rows by (benchmark, kind); columns: number of questions, then one per method.
 
     Raises
     ------

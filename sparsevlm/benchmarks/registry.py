@@ -121,15 +121,7 @@ def get_benchmark(name: str, reading: str = "") -> Benchmark:
 
 
 def accuracy_by_kind(name: str, rows: Sequence[Mapping]) -> dict[str, object]:
-    """Score and plain accuracy on one benchmark, and accuracy by kind of question.
-
-    Parameters
-    ----------
-    name
-        Of the benchmark.
-    rows
-        The fields of `Sample`, and "prediction".
-    """
+    """Score and plain accuracy on one benchmark, and accuracy by kind of question."""
     benchmark, splits = BENCHMARKS[name], defaultdict(list)
     for row in rows:
         splits[row["split"]].append(float(benchmark.score_sample(row)))

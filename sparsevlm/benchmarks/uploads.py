@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import zipfile
 from collections.abc import Callable, Sequence
@@ -17,6 +16,7 @@ from sparsevlm.benchmarks.counting import Row
 from sparsevlm.benchmarks.datasets.declared import FILE
 from sparsevlm.benchmarks.loaders import mmbench
 from sparsevlm.benchmarks.loaders.layout import DataError
+from sparsevlm.models.atomic import replacing
 
 # What LLaVA's `convert_mmbench_for_submission.py` leaves out, and where the answers go.
 LEFT_OUT = ("hint", "category", "source", "image", "comment", "l2-category")
@@ -121,18 +121,10 @@ UPLOADS: dict[str, tuple[str, Callable[[Sequence[Row], Path], bytes]]] = {
 
 
 def write_upload(name: str, rows: Sequence[Row], folder: str | Path, stem: str | Path) -> Path:
-    """Write the official file for a record's rows and return its path.
+    """Write the official file for the rows of a complete record and return its path.
 
-    Parameters
-    ----------
-    name : str
-        A key of `UPLOADS`.
-    rows : sequence of row
-        The predictions of a complete record.
-    folder : path
-        The benchmark's data, as for `load`.
-    stem : path
-        The file without its ending.
+    The folder is that of the benchmark's data, as for `load`; the stem is the file without its
+    ending.
 
     Raises
     ------
@@ -145,6 +137,6 @@ def write_upload(name: str, rows: Sequence[Row], folder: str | Path, stem: str |
         raise ValueError(f"{name!r} has no file to upload; known: {', '.join(UPLOADS)}")
     ending, make = UPLOADS[name]
     path = Path(stem).with_name(Path(stem).name + ending)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_bytes(make(rows, Path(folder)))
-    return partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_bytes(make(rows, Path(folder)))
+    return path

@@ -8,7 +8,8 @@ that `--help` and "nothing to do" answer at once.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -19,6 +20,15 @@ DONE, FAILED, USAGE = 0, 1, 2
 
 class UsageError(Exception):
     """The command line asks for something that does not exist."""
+
+
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Say of a value that the package refuses that the command was used wrongly."""
+    try:
+        yield
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 class Commands(TyperGroup):
@@ -108,10 +118,8 @@ def chosen_profile(name: str, model: str = "", limit: int = 0):
     """Return a profile with model and limit; UsageError if one of them cannot be."""
     from sparsevlm.paper.page import profile_of
 
-    try:
+    with refusing():
         return profile_of(name, model, limit)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
 
 
 def plan_of(profile, names: Sequence[str], parameters: Sequence[str] | None = None):
@@ -122,7 +130,5 @@ def plan_of(profile, names: Sequence[str], parameters: Sequence[str] | None = No
     given = dict(pairs)
     if len(given) < len(pairs):
         raise UsageError(f"a parameter is set twice: {', '.join(name for name, _ in pairs)}")
-    try:
+    with refusing():
         return make_plan(profile, names, given)
-    except ValueError as error:
-        raise UsageError(str(error)) from None

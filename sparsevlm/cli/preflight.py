@@ -11,6 +11,8 @@ import socket
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+from httpx import URL
+
 from sparsevlm.benchmarks.datasets.declared import datasets
 from sparsevlm.benchmarks.loaders import layout_of, part_of, verify
 from sparsevlm.cli.preflight_estimate import Needs, TimeEstimate, estimate
@@ -20,26 +22,17 @@ from sparsevlm.evaluation.judges.endpoint import KEY_VARIABLE, default_address, 
 from sparsevlm.evaluation.judges.prompts import TASKS
 from sparsevlm.evaluation.paths import RESULTS
 from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.models.checkpoints.contents import family_and_config, files_of
 from sparsevlm.models.checkpoints.declared import Checkpoint
+from sparsevlm.models.checkpoints.loading import builder_of
 from sparsevlm.models.checkpoints.places import CheckpointError, locate
+from sparsevlm.models.prompts.official import differences, prompts_of
 
 
 def main(
     profile: Profile, needs: Needs, source: CheckpointBackend | None = None, say: Callable = print
 ) -> int:
-    """Print what is there, then estimates; 0 if nothing is missing, else 1.
-
-    Parameters
-    ----------
-    profile : Profile
-        With model and limit.
-    needs : Needs
-        Of the notebooks that are asked for.
-    source : CheckpointBackend, optional
-        Where checkpoints and data are.
-    say : callable
-        Gets the lines.
-    """
+    """Print what is there for the notebooks, then estimates; 0 if nothing is missing, else 1."""
     source = source or CheckpointBackend()
     whole = estimate(needs.settings, needs.models, source.quantization)
     found = list(software(needs, source.quantization))
@@ -139,10 +132,6 @@ def data(benchmarks: Iterable[str], source: CheckpointBackend) -> Iterator[Findi
 
 def prompts(model: Checkpoint, source: CheckpointBackend) -> Iterator[Finding]:
     """Compare a prompt or more of every benchmark, token for token, with the official ones."""
-    from sparsevlm.models.checkpoints.contents import family_and_config, files_of
-    from sparsevlm.models.checkpoints.loading import builder_of
-    from sparsevlm.models.prompts.official import differences, prompts_of
-
     folder = Path(source.checkpoints)
     area = f"prompts of {model.short}"
     try:
@@ -168,8 +157,6 @@ def judge() -> Finding:
 
     Without a judge, answers are matched.
     """
-    from httpx import URL
-
     address, todo = default_address(), (
         "MM-Vet and the video sets are matched by rule; for judged scores set it, or "
         "OPENAI_BASE_URL to a server on this machine, or use `sparsevlm judge open`"

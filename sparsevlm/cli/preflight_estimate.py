@@ -43,19 +43,8 @@ FOUR_BITS = 0.56  # bytes per parameter of a quantised layer, its scales include
 
 @dataclass(frozen=True)
 class TimeEstimate:
-    """What a set of runs will take.
-
-    Attributes
-    ----------
-    runs, answers : int
-        Runs, and answers in all of them.
-    hours : float
-        Of one A100-80G.
-    gib : float
-        GPU memory at batch 1.
-    disk : int
-        Bytes of records.
-    """
+    """What a set of runs will take: hours of one A100-80G, GPU memory at batch 1, bytes of
+    records."""
 
     runs: int
     answers: int
@@ -77,15 +66,7 @@ class Setting:
 
 @dataclass(frozen=True)
 class Needs:
-    """What some notebooks need.
-
-    Attributes
-    ----------
-    notebooks : dict of list of Setting
-        By notebook: its evaluation runs; none where it asks no benchmark.
-    models : dict of Checkpoint
-        By the name in profiles.
-    """
+    """What some notebooks need: their evaluation runs, and checkpoints by the name in profiles."""
 
     notebooks: dict[str, list[Setting]]
     models: dict[str, Checkpoint]
@@ -125,16 +106,9 @@ def samples_of(benchmark: str, profile: Profile) -> int:
 def estimate(
     settings: Iterable[Setting], models: dict[str, Checkpoint], quantization: str | None = None
 ) -> TimeEstimate:
-    """Add up what runs will take.
+    """Add up what runs will take; one that is there twice counts once.
 
-    Parameters
-    ----------
-    settings
-        Runs; one that is there twice counts once.
-    models
-        The checkpoint of each model's name.
-    quantization
-        "4bit" or None. Time is left as it is: dequantising costs about what smaller weights save.
+    With "4bit" time is left as it is: dequantising costs about what smaller weights save.
     """
     unique = list(dict.fromkeys(settings))
     answers = sum(setting.samples for setting in unique)

@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+import torch
 from packaging.version import Version
 
 from sparsevlm.benchmarks import get_benchmark
@@ -23,16 +24,12 @@ LEAST = {"torch": "2.11", "transformers": "5.17"}
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the check.
+    """One line of the check: what was looked at, what was found, and what to do about it.
 
     Attributes
     ----------
-    area, what : str
-        What was looked at, and what was found.
     state : str
         "ok"; "missing", without which the profile does not run; "note", which costs something.
-    todo : str
-        What to do about it; "" for "ok".
     fetch, size : str and float
         The name that `sparsevlm fetch` gets it by, "" where it is there; and the bytes that it will
         take on the disk, archives and tables together with what is unpacked out of them.
@@ -90,8 +87,6 @@ def _package(name: str, needed: str, todo: str) -> Finding:
 
 def gpu(profile: Profile, needed: float) -> Iterator[Finding]:
     """Look at the GPU, its memory (`needed`, in GiB) and its driver."""
-    import torch
-
     driver = _driver()
     if driver:
         yield Finding("driver", driver)
@@ -122,12 +117,9 @@ def _driver() -> str:
 
 
 def disk(*wanted: tuple[str, Path, float]) -> Iterator[Finding]:
-    """Look at the space on every disk.
+    """Look at the space on every disk that something of so many bytes is to be written to.
 
-    Parameters
-    ----------
-    wanted
-        What is to be written, the folder that it goes to (which need not exist), and its bytes.
+    The folders need not exist.
     """
     parts: dict[int, list[tuple[str, Path, float]]] = {}
     for what, where, size in wanted:

@@ -26,6 +26,7 @@ from sparsevlm.cli.base import (
     flag,
     option,
     plan_of,
+    refusing,
     words,
 )
 
@@ -123,10 +124,8 @@ def export(
     if missing := suite.missing_reason(notebook, plan):
         raise FileNotFoundError(f"{name}: {missing}")
     folder = Path(to) if to else ARTIFACTS / "export"
-    try:
+    with refusing():
         written = runner.export(notebook, folder, formats, svg_text)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     print("\n".join(f"wrote {path}" for path in written))
     return DONE
 
@@ -134,7 +133,7 @@ def export(
 @app.command()
 def publish() -> int:
     """For maintainers: let the repository show what `reproduce` has made of profile mini."""
-    from sparsevlm.cli.publish import publish as replace
+    from sparsevlm.cli.shipping import publish as replace
 
     replace(plan_of(chosen_profile("mini"), ()))
     return DONE
@@ -146,7 +145,7 @@ def verify(
     seed: Annotated[int, option("of the draw", "N")] = 0,
 ) -> int:
     """Score the shipped answers again, and compute some of them again."""
-    from sparsevlm.cli.verify import verify as agree
+    from sparsevlm.cli.shipping import verify as agree
 
     return DONE if agree(batches, seed) else FAILED
 
@@ -250,10 +249,8 @@ def check(
     if chosen.model not in MINIATURES and not chosen.missing:
         from sparsevlm.cli import preflight, preflight_estimate
 
-        try:
+        with refusing():
             needs = preflight_estimate.needs_of(chosen, only)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
         return preflight.main(chosen, needs)
     if only or model or limit:
         raise UsageError(
@@ -274,13 +271,7 @@ def check(
 
 
 def missing_assets(miniatures: Path | None = None) -> list[str]:
-    """Return what is missing or damaged among the bundled files; one sentence each.
-
-    Parameters
-    ----------
-    miniatures : Path, optional
-        The folder of the bundled models; by default that of the repository.
-    """
+    """Return what is missing or damaged among the bundled files; one sentence each."""
     from sparsevlm.analysis import published
     from sparsevlm.miniature.registry import MINIATURES
     from sparsevlm.miniature.weights import DATA, MissingAssetError, verify

@@ -21,9 +21,9 @@ from tempfile import TemporaryDirectory
 
 from sparsevlm.evaluation.paths import ARTIFACTS, DATA, ROOT, relative
 from sparsevlm.evaluation.plan import package_digest
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import canonical_json, digest
 from sparsevlm.evaluation.results.shipped import SHIPPED
+from sparsevlm.models.atomic import write_text
 from sparsevlm.paper.notebooks import PARAMETERS_TAG, SOURCES, generate, source_cells
 from sparsevlm.paper.page import Page
 
@@ -45,16 +45,8 @@ class NotebookError(RuntimeError):
 class NotebookRun:
     """One notebook with its parameters, and where its result goes.
 
-    Attributes
-    ----------
-    page : Page
-        The notebook and its parameters.
-    records : sequence of str
-        Ids of the evaluation runs that it reads.
-    sources, artifacts : Path
-        The folders of py:percent sources and of executed notebooks.
-    verdicts : sequence of Path
-        Files with the verdicts of judges on the runs.
+    `records` are the ids of the evaluation runs that it reads, `verdicts` the files with the
+    verdicts of judges on them.
     """
 
     page: Page
@@ -171,17 +163,10 @@ def _figures_of(page: Page) -> list[Path]:
 
 
 def export(run: NotebookRun, folder: Path, formats: Sequence[str], svg_text: bool) -> list[Path]:
-    """Execute the code of a notebook here, its files going to an author's folder.
+    """Execute the code of a notebook here, its files going to an author's folder; return them.
 
-    Parameters
-    ----------
-    run : NotebookRun
-    folder : Path
-        Made where it does not exist.
-    formats : sequence of str
-        Of `FORMATS` and `TABLE_FORMATS`; none means all.
-    svg_text : bool
-        Whether the text of an SVG stays text.
+    Formats are those of `FORMATS` and `TABLE_FORMATS`, none means all; on request the text of an
+    SVG stays text.
 
     Raises
     ------

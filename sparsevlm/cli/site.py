@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment
+from PIL.Image import Resampling
 
 from sparsevlm.analysis.report import templates
 from sparsevlm.evaluation.paths import ARTIFACTS, FIGURES
 from sparsevlm.evaluation.profiles import Profile
-from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.models.atomic import write_text
+from sparsevlm.models.images import load_image
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims.claim import ClaimReport
@@ -46,16 +48,9 @@ GROUPS = (("Figures", "figure_"), ("Tables", "table_"), ("Beyond the paper", "")
 
 @dataclass(frozen=True)
 class NotebookCard:
-    """One notebook on the index page.
+    """One notebook on the index page: its heading, and what it claims, as Markdown.
 
-    Attributes
-    ----------
-    name, title, claim, falsifier : str
-        The notebook, its heading, and what it claims and would be falsified by, as Markdown.
-    files : tuple of str
-        Names of everything in figures/ that is its own.
-    executed : bool
-        Whether there is an executed copy.
+    `files` names everything in figures/ that is its own.
     """
 
     name: str
@@ -93,13 +88,7 @@ def build(
 ) -> Path:
     """Write the site of a profile and return its index page; an older one is replaced.
 
-    Parameters
-    ----------
-    profile : Profile
-        Whose executed notebooks are shown. Notebooks that have not been run are listed, and said
-        to be missing.
-    artifacts, figures, sources : Path
-        Where executed notebooks, figures and notebook sources are.
+    Notebooks that have not been run are listed, and said to be missing.
     """
     from sparsevlm.paper.claims.collect import collect
 
@@ -208,10 +197,6 @@ def with_way_back(html: str, name: str) -> str:
 
 
 def _thumbnail(figure: Path, target: Path) -> None:
-    from PIL.Image import Resampling
-
-    from sparsevlm.models.images import load_image
-
     image = load_image(figure)
     image.thumbnail((THUMBNAIL_WIDTH, 4 * THUMBNAIL_WIDTH), Resampling.LANCZOS)
     image.save(target, optimize=True)

@@ -35,18 +35,9 @@ SLOWEST = ("figure_7", "attention_maps", "tour", "your_method")  # ask a model l
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run of the suite consists of.
+    """What a run of the suite consists of: runs that the notebooks need, notebooks in their order.
 
-    Attributes
-    ----------
-    profile : Profile
-        What is run, and on what.
-    runs : tuple of EvaluationRun
-        Needed by the notebooks; the store knows which of them are missing.
-    notebooks : tuple of NotebookRun
-        In the order in which they run.
-    store : Store
-        Where the results of the runs are.
+    The store knows which of the runs are missing.
     """
 
     profile: Profile
@@ -67,14 +58,9 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What a run of the suite did.
+    """What a run of the suite did: notebooks that were run, and that had nothing to do.
 
-    Attributes
-    ----------
-    executed, current : list of str
-        Notebooks that were run, and that had nothing to do.
-    failed : dict of str
-        By run or notebook: why. All others were run all the same.
+    `failed` says why, by run or notebook; all others were run all the same.
     """
 
     executed: list[str] = field(default_factory=list)
@@ -92,14 +78,10 @@ def make_plan(
 
     Parameters
     ----------
-    profile : Profile
-        With limit and model.
     names : sequence of str
         Notebooks; none means all that can be run with the profile.
     overrides : mapping of str to str
         Parameters as typed on the command line. Every notebook asked for has to declare each.
-    store : Store, optional
-        By default `results/`.
 
     Raises
     ------
@@ -162,18 +144,12 @@ def run_plan(
 
     Parameters
     ----------
-    plan : Plan
-        From `make_plan`.
     jobs : int
         Worker processes for the runs, and notebooks executed at a time.
     force : bool
         Execute the notebooks also where nothing changed.
     runs : bool
         Run missing runs first.
-    say : callable
-        Gets a line for every step.
-    progress : bool
-        Show bars on standard error.
     """
     outcome = Outcome()
     # Those that read no answers come first, so that there is something to look at.

@@ -25,6 +25,7 @@ from sparsevlm.cli.base import (
     numbers,
     option,
     plan_of,
+    refusing,
     several,
 )
 from sparsevlm.speed.options import PARTS, Options
@@ -59,10 +60,8 @@ def score(
     from sparsevlm.benchmarks import get_benchmark
     from sparsevlm.evaluation.results.uploads import scored_again
 
-    try:
+    with refusing():
         get_benchmark("mmbench", reading)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     plan = plan_of(chosen_profile(profile), only)
     lines = scored_again(plan.runs, plan.store, reading)
     print("\n".join(lines) or "no finished run of this profile is of MMBench")
@@ -110,14 +109,12 @@ def judge(
     from sparsevlm.evaluation.judges import command
     from sparsevlm.evaluation.results.store import Store
 
-    try:
+    with refusing():
         asked = chosen_profile(profile, answered_by, limit)
         options.device = device or asked.device
         line = ""
         for line in command.run(options, command.runs_of(asked, only), Store()):
             print(line, flush=True)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     if not line:
         print(
             f"no finished run of {asked.options} needs a judge; those of `reproduce --limit N` "

@@ -1,8 +1,8 @@
 """Where the model and the questions of an evaluation run come from.
 
 Two backends: the bundled miniatures with their procedural scenes, and checkpoints of the paper (or
-a folder of that kind) with the official data. `backend_of` chooses by the model's name. Nothing is
-imported before it is needed, so that planning what is done already needs no torch.
+a folder of that kind) with the official data. `backend_of` chooses by the model's name. What loads
+torch is imported where it is needed, so that planning what is done already needs none.
 """
 
 from __future__ import annotations
@@ -18,10 +18,15 @@ from typing import TYPE_CHECKING
 
 from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.benchmarks.counting import groups_of
+from sparsevlm.benchmarks.datasets.declared import datasets
+from sparsevlm.benchmarks.loaders import layout_of, load, part_of, select
+from sparsevlm.benchmarks.loaders.frames import read_frames
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.evaluation.results.run import canonical_json, digest, samples_digest
 from sparsevlm.miniature.registry import MINIATURES, get_miniature
+from sparsevlm.models.checkpoints.contents import family_and_config, identity, sizes_of
 from sparsevlm.models.checkpoints.places import content_digest, default_folder
+from sparsevlm.models.images import load_image
 from sparsevlm.models.sizes import ModelSizes
 
 if TYPE_CHECKING:
@@ -47,10 +52,7 @@ def _modules(builder: PromptBuilder, classes: Sequence[str]) -> tuple[str, ...]:
 class MiniatureBackend:
     """The miniatures that come with the repository, and their procedural scenes and clips.
 
-    Attributes
-    ----------
-    folder : str
-        Holds one folder per miniature model.
+    The folder holds one per miniature model.
     """
 
     folder: str = str(DATA / "miniature")
@@ -152,19 +154,14 @@ class CheckpointBackend:
 
     def revision(self, model: str) -> str:
         """Return the digest of the checkpoint's files, marked where it is quantised."""
-        from sparsevlm.models.checkpoints.contents import identity
-
         return identity(model, Path(self.checkpoints), self.quantization)
 
     def sizes(self, model: str) -> ModelSizes:
         """Return the sizes of the model: from the table of checkpoints, or its config.json."""
-        from sparsevlm.models.checkpoints.contents import sizes_of
-
         return sizes_of(model, Path(self.checkpoints))
 
     def modules(self, model: str) -> tuple[str, ...]:
         """Return the modules of its prompt builder and adapter."""
-        from sparsevlm.models.checkpoints.contents import family_and_config
         from sparsevlm.models.prompts import prompt_builder
 
         architecture, config = family_and_config(model, Path(self.checkpoints))
@@ -179,8 +176,6 @@ class CheckpointBackend:
         DataError
             The benchmark's folder is missing, incomplete or of another version.
         """
-        from sparsevlm.benchmarks.loaders import select
-
         return select(_all_samples(self.data, benchmark, self.complete), n, seed)
 
     def media(self, model: str, samples: Sequence[Sample]) -> Iterator[list[Image]]:
@@ -188,10 +183,6 @@ class CheckpointBackend:
         return (self._open(sample) for sample in samples)
 
     def _open(self, sample: Sample) -> list[Image]:
-        from sparsevlm.benchmarks.datasets.declared import datasets
-        from sparsevlm.benchmarks.loaders.frames import read_frames
-        from sparsevlm.models.images import load_image
-
         path = Path(self.data) / sample.media
         # By its benchmark, not its name: a .gif is a video of TGIF, or the image of a question.
         if sample.media.startswith(
@@ -214,8 +205,6 @@ class CheckpointBackend:
 
     def note(self, benchmarks: Sequence[str]) -> str:
         """Return which of the benchmarks are there in part only: "SEED-Bench: images only"."""
-        from sparsevlm.benchmarks.loaders import layout_of, part_of
-
         parts = {name: part_of(Path(self.data) / layout_of(name).folder) for name in benchmarks}
         named: dict[str, list[str]] = {}
         for name, part in parts.items():
@@ -262,8 +251,6 @@ def backend_of(model: str) -> EvalBackend:
 
 @lru_cache(maxsize=16)
 def _all_samples(data: str, benchmark: str, complete: bool) -> tuple[Sample, ...]:
-    from sparsevlm.benchmarks.loaders import layout_of, load
-
     inside = layout_of(benchmark).folder
     samples = load(benchmark, Path(data) / inside, complete=complete)
     return tuple(

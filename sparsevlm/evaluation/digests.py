@@ -21,15 +21,7 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def code_digest(modules: Iterable[str], root: Path = ROOT) -> str:
-    """Return the digest of everything that some modules import, themselves included.
-
-    Parameters
-    ----------
-    modules : iterable of str
-        Full names, such as "sparsevlm.evaluation.answer".
-    root : Path
-        The folder that holds the package.
-    """
+    """Return the digest of everything that some modules import, themselves included."""
     reached = frozenset().union(*(closure(module, root) for module in modules))
     contents = sorted(_content_digest(_path_of(module, root)) for module in reached)
     return hashlib.sha256("\n".join(contents).encode()).hexdigest()[:16]

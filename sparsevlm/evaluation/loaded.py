@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from transformers import PreTrainedModel
 
-    from sparsevlm.core.interface import Pruner, StagedPruner
+    from sparsevlm.core.interface import Pruner
     from sparsevlm.evaluation.answer import Answer
     from sparsevlm.models.prompt_builder import PromptBuilder
     from sparsevlm.models.sizes import ModelSizes
@@ -23,18 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LoadedModel:
-    """A model with what is needed to ask it.
+    """A model with what is needed to ask it, named as a profile names it.
 
     Attributes
     ----------
-    name : str
-        As a profile names it.
     model : PreTrainedModel
         In evaluation mode, on its device.
     builder : PromptBuilder
         Makes its inputs, and text of its answers.
-    sizes : ModelSizes
-        Layers, heads and visual tokens.
     revision : str
         Digest of weights and processor.
     marker : str
@@ -48,10 +44,6 @@ class LoadedModel:
     revision: str
     marker: str
 
-    def pruner(self, method: str, tokens: int | None = None, **options: object) -> StagedPruner:
-        """Return a method at a budget for this model; see `ModelSizes.pruner`."""
-        return self.sizes.pruner(method, tokens, **options)
-
     def ask(self, question: str, images: Sequence[Image], pruner: Pruner, **how: object) -> Answer:
         """Answer one question about one image, or the frames of a video; see `answer.answer`."""
         from sparsevlm.evaluation.answer import answer
@@ -61,12 +53,6 @@ class LoadedModel:
 
 def load_model(profile: Profile) -> LoadedModel:
     """Load the model of a profile, on its device; the last two are kept.
-
-    Parameters
-    ----------
-    profile : Profile
-        Names model, dtype, attention kernel and device; another model than the profile's own is
-        chosen by `Profile.with_model`.
 
     Raises
     ------

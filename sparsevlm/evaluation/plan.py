@@ -19,9 +19,9 @@ from sparsevlm.evaluation.digests import ANSWER, code_digest
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results import provenance
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import EvaluationRun, canonical_json, digest
 from sparsevlm.evaluation.results.store import Store
+from sparsevlm.models.atomic import write_text
 
 log = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ import re
 from dataclasses import replace
 from functools import cache
 
+import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -166,8 +167,6 @@ def profiles() -> dict[str, Profile]:
     ValueError
         `data/profiles.yaml` has an unknown field, lacks one, or a value has another type.
     """
-    import yaml
-
     rows = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     named = {name: {"name": name, **row} for name, row in rows.items()}
     try:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
-
-if TYPE_CHECKING:
-    import numpy as np
-    from torch import Tensor
-
-    from sparsevlm.runtime.trace import SampleTrace
+from sparsevlm.core.raters import text_relevance
+from sparsevlm.runtime.trace import SampleTrace
 
 
 class PrunerWrapper:
@@ -77,17 +76,9 @@ class Recording:
 class RecordingPruner(PrunerWrapper):
     """Decides as the inner pruner does, and notes what it was shown.
 
-    Where the inner pruner does not prune, everything is kept, so the tokens that the model
-    computes with, and its answers, are those of the inner pruner alone.
-
-    Parameters
-    ----------
-    inner
-        The pruner.
-    layers
-        Layers after which to look although nothing is pruned there.
-    hidden
-        Whether to keep embeddings, and hidden states of the visual tokens.
+    Where the inner pruner does not prune, everything is kept, so the tokens that the model computes
+    with, and its answers, are those of the inner pruner alone. After `layers` it looks although
+    nothing is pruned there; on request it keeps embeddings, and hidden states of the visual tokens.
 
     Attributes
     ----------
@@ -109,18 +100,12 @@ class RecordingPruner(PrunerWrapper):
 
     def select(self, context: PruningContext) -> Selection:
         """Note the context; then decide as the inner pruner, or keep everything."""
-        import torch
-
         self._note(context)
         if self.inner.prunes_after(context.layer):
             return self.inner.select(context)
         return Selection(torch.arange(context.num_current, device=context.visual.device))
 
     def _note(self, context: PruningContext) -> None:
-        import torch
-
-        from sparsevlm.core.raters import text_relevance
-
         if "recording" not in context.cache:
             embedded = context.inputs_visual, context.inputs_text
             context.cache["recording"] = Recording(

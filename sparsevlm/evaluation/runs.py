@@ -71,18 +71,8 @@ def ensure_records(
     """Return the record of every run of a profile, after running what is missing.
 
     Results are shared: what another notebook or an earlier, stopped run has answered is not
-    answered again, and what another process is at work on is waited for.
-
-    Parameters
-    ----------
-    profile : Profile or str
-        Narrowed to a study, or whole.
-    jobs : int, optional
-        Worker processes; `default_jobs` by default.
-    progress : bool
-        Show one line: samples done, all samples, time left.
-    backend, store
-        The profile's, and `results/`, by default.
+    answered again, and what another process is at work on is waited for. There are `default_jobs`
+    worker processes unless told; the progress is one line: samples done, all samples, time left.
 
     Raises
     ------
@@ -113,19 +103,7 @@ def execute_runs(
     """Run what is not finished, in worker processes of one thread each.
 
     Of a slow miniature, what the same code has answered is taken from the repository first.
-
-    Parameters
-    ----------
-    runs : sequence of EvaluationRun
-        From `plan_runs`; finished ones are left alone.
-    store : Store, optional
-        Default: `results/`.
-    jobs : int
-        Worker processes.
-    progress : bool
-        Show one line: samples done, all samples, time left.
-    backend : EvalBackend
-        Of the profile that the runs were planned for (`backends.backend_of`).
+    The backend is that of the profile that the runs were planned for (`backends.backend_of`).
 
     Returns
     -------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass
 
@@ -22,8 +23,6 @@ class Study:
 
     Attributes
     ----------
-    benchmarks, methods, budgets
-        As in `Profile`.
     profiles : dict of dict
         By profile: further fields that it replaces there (model, samples_per_benchmark, dtype).
     only : str
@@ -39,8 +38,6 @@ class Study:
 
 @cache
 def _declared() -> dict:
-    import yaml
-
     return yaml.safe_load(FILE.read_text(encoding="utf-8"))
 
 

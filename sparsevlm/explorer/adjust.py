@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
 
 from sparsevlm.core.interface import Groups, PruningContext, Selection, StagedPruner
 from sparsevlm.evaluation.recording import PrunerWrapper
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -21,8 +20,6 @@ class AdjustedPruner(PrunerWrapper):
 
     Parameters
     ----------
-    inner
-        The method.
     keep, drop
         Original indices of visual tokens that stay as themselves at every stage, or go at the
         first. A forced token takes no part in a merge: its group is merged again without it.
@@ -74,8 +71,6 @@ class AdjustedPruner(PrunerWrapper):
         ValueError
             For a token or rater that does not exist, or if nothing would be left.
         """
-        import torch
-
         self._check(context)
         if self.raters is not None and "raters" not in context.cache:
             raters = torch.tensor(self.raters, device=context.text.device)
@@ -93,7 +88,6 @@ class AdjustedPruner(PrunerWrapper):
 
     def _edited(self, selection: Selection, context: PruningContext) -> Selection:
         """The selection with the forced tokens in or out of it."""
-        import torch
 
         def is_among(ids: tuple[int, ...]) -> Tensor:
             ids = torch.tensor(ids, device=context.source.device, dtype=torch.int64)
@@ -115,8 +109,6 @@ def _regrouped(
     selection: Selection, context: PruningContext, forced: Tensor, merge: str
 ) -> Selection:
     """The groups without the forced tokens; a group that loses one is merged again."""
-    import torch
-
     members, labels, anchors = selection.groups.members, selection.groups.labels, selection.anchors
     out = forced[members]
     anchored = None if anchors is None else forced[anchors]

@@ -51,14 +51,7 @@ class Explorer(ExplorerState):
 
 
 class PatchView(anywidget.AnyWidget):
-    """Panels of patches with a layer slider, drawn in the browser.
-
-    Attributes
-    ----------
-    scene
-        From `scene.scene`.
-    position
-        Of the layer slider; 0 is the input.
+    """Panels of patches (`scene.scene`) with a layer slider (0 is the input), drawn in the browser.
 
     Messages from the browser: ``{"type": "patches", "first": token, "tokens": [...]}`` for a click
     or a dragged rectangle, ``{"type": "word", "index": i}`` for a word.
@@ -71,18 +64,7 @@ class PatchView(anywidget.AnyWidget):
 
 
 class Controls:
-    """Widgets of one explorer.
-
-    Parameters
-    ----------
-    state
-        Holds what is chosen; the widgets follow it, and change it.
-
-    Attributes
-    ----------
-    box
-        All of it, to be displayed.
-    """
+    """Widgets of one explorer: they follow its state, and change it. `box` is all of them."""
 
     def __init__(self, state: ExplorerState) -> None:
         self.state, self._quiet = state, False
@@ -204,16 +186,8 @@ class Controls:
     def say(self, text: str, kind: str = "status", link: str = "", details: Sequence = ()) -> None:
         """Put a line above the patches; it is read aloud by a screen reader.
 
-        Parameters
-        ----------
-        text
-            Plain.
-        kind
-            "status", "warning" or "alert".
-        link
-            HTML that follows.
-        details
-            Words that the model knows.
+        `kind` is "status", "warning" or "alert", `link` is HTML that follows, and `details` are the
+        words that the model knows.
         """
         role = "status" if kind == "status" else "alert"
         known = f"<details><summary>It knows {len(details)} words</summary>" if details else ""

@@ -84,14 +84,9 @@ class WordAttention:
 
     @classmethod
     def of(cls, recording: Recording, raters: Sequence[int]) -> WordAttention:
-        """Take the rows of all words from what was recorded.
+        """Take the rows of all words from what was recorded of every layer.
 
-        Parameters
-        ----------
-        recording
-            Of every layer.
-        raters
-            Positions in the text: words that see no sinks, for these are found by the others.
+        Sinks are found by the words that do not rate, for the raters see none.
         """
         every = tuple(range(len(recording.relevance)))
         words = tuple(raters) or every[-1:]
@@ -115,16 +110,10 @@ class WordAttention:
         return self.single_heads and len(self.words) == num_words
 
     def values(self, layer: int, head: int | None, words: Sequence[int]) -> dict[int, float]:
-        """Attention of a layer to every token that is there, ``{id: value}``.
+        """Attention of a layer to every token that is there, ``{id: value}``, mean over some words.
 
-        Parameters
-        ----------
-        layer
-            A recorded layer; others give an empty dictionary.
-        head
-            One head, or ``None``: the mean over heads.
-        words
-            Some of `self.words`; the mean over them is taken.
+        It is that of one head, or for ``None`` the mean over heads. A layer that was not recorded
+        gives an empty dictionary.
 
         Raises
         ------

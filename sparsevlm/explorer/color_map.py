@@ -45,14 +45,9 @@ def heat_color(level: int) -> str:
 class TokenStyle(NamedTuple):
     """How a token is drawn.
 
-    Attributes
-    ----------
-    color, share
-        The wash over the image, and how much of it covers the image (0: nothing).
-    dot
-        Color of a dot that marks it (recycled, or one side of a comparison), or "".
-    outlined
-        Whether it belongs to the region with a dark outline (kept).
+    `color` is washed over the image and covers a `share` of it (0: nothing). A dot (its color, or
+    "") marks a recycled token or one side of a comparison; `outlined` tokens, the kept ones, belong
+    to the region with a dark outline.
     """
 
     color: str = "#ffffff"
@@ -95,10 +90,8 @@ class ColorMap:
 
     Attributes
     ----------
-    styles
-        The palette.
     codes
-        Lists of indices into `styles`, one per original token.
+        Lists of indices into the palette `styles`, one per original token.
     at
         For every position of the slider, which list of codes.
     scales

@@ -5,10 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import torch
+
+from sparsevlm.core.interface import Pruner
 from sparsevlm.core.sparsevlm import Dense
+from sparsevlm.evaluation.answer import Answer
 from sparsevlm.evaluation.loaded import LoadedModel, load_model
+from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.recording import RecordingPruner
 from sparsevlm.explorer.adjust import AdjustedPruner
 from sparsevlm.explorer.attention import WordAttention
@@ -16,28 +20,13 @@ from sparsevlm.explorer.exploration import AnswerToken, Exploration, ModelInfo, 
 from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.images import ImageInput
 
-if TYPE_CHECKING:
-    from sparsevlm.core.interface import Pruner
-    from sparsevlm.evaluation.answer import Answer
-    from sparsevlm.evaluation.profiles import Profile
-
 MAX_NEW_TOKENS = 24  # where the profile sets no limit
 
 
 class Engine:
-    """A loaded model that answers.
-
-    Parameters
-    ----------
-    loaded
-        The model.
-    max_new_tokens
-        Longest answer.
-    """
+    """A loaded model that answers."""
 
     def __init__(self, loaded: LoadedModel, max_new_tokens: int = MAX_NEW_TOKENS) -> None:
-        import torch
-
         self.loaded, self.max_new_tokens = loaded, max_new_tokens
         # A folder of this machine is no name for a record that is shared.
         name = Path(loaded.name).name if Path(loaded.name).is_dir() else loaded.name
@@ -51,19 +40,7 @@ class Engine:
         return cls(load_model(profile), profile.max_new_tokens or MAX_NEW_TOKENS)
 
     def explore(self, image: ImageInput, query: Query) -> tuple[Exploration, Geometry]:
-        """Answer a question with the dense model and under a method.
-
-        Parameters
-        ----------
-        image
-            As `seen` gives it.
-        query
-            Question, method, and the user's changes.
-
-        Returns
-        -------
-        Exploration, Geometry
-            What came of it, and where the visual tokens lie.
+        """Answer a question about an image (as `seen` gives it), dense and under a method.
 
         Raises
         ------

@@ -12,10 +12,10 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from sparsevlm.analysis.style import METHOD_STYLE
-from sparsevlm.evaluation.results.atomic import replacing
 from sparsevlm.explorer.attention import MAX_VALUES, WordAttention
 from sparsevlm.explorer.geometry import Geometry
 from sparsevlm.explorer.images import ImageInput
+from sparsevlm.models.atomic import replacing
 from sparsevlm.models.sizes import ModelSizes
 from sparsevlm.runtime.trace import MAX_BYTES, SampleTrace
 
@@ -27,16 +27,9 @@ COMPARED = ("sparsevlm", "fastv", "pdrop", "tome", "random", "uniform")
 class Query:
     """What is asked of a model, beside the image.
 
-    Attributes
-    ----------
-    question
-        In words.
-    method, tokens
-        A key of `METHODS` and its budget; "dense" has none.
-    keep, drop
-        Visual tokens forced to stay or to go, ascending.
-    raters
-        Words that rate, in place of the method's own choice; ``None``: its own.
+    The method is a key of `METHODS`, with its budget; "dense" has none. The visual tokens forced to
+    stay (`keep`) or to go (`drop`) are ascending; `raters` are words that rate in place of the
+    method's own choice, and ``None`` leaves it that.
     """
 
     question: str
@@ -77,15 +70,7 @@ class Query:
         return replace(self, keep=tuple(sorted(keep)), drop=tuple(sorted(drop)))
 
     def next_choice(self, token: int, is_kept: bool) -> str:
-        """What a click on a patch does: release a forced one, else the opposite of what is seen.
-
-        Parameters
-        ----------
-        token
-            The patch.
-        is_kept
-            Whether it is seen as kept at the layer on the slider.
-        """
+        """What a click on a patch does: release a forced one, else the opposite of what is seen."""
         if token in self.keep or token in self.drop:
             return "free"
         return "drop" if is_kept else "keep"
@@ -93,16 +78,10 @@ class Query:
 
 @dataclass(frozen=True)
 class AnswerToken:
-    """One token of an answer.
+    """One token of an answer, as decoded.
 
-    Attributes
-    ----------
-    text
-        As decoded.
-    probability
-        That the model which gave this answer gives it.
-    other
-        That the other of the two models, dense and pruned, gives it after the same words.
+    `probability` is what the model that gave the answer gives it, `other` what the other of the
+    two, dense and pruned, gives it after the same words.
     """
 
     text: str
@@ -112,16 +91,9 @@ class AnswerToken:
 
 @dataclass(frozen=True)
 class ModelInfo:
-    """Which model answered.
+    """Which model answered, with its sizes for the accounting.
 
-    Attributes
-    ----------
-    name, revision
-        As loaded; the revision identifies the weights.
-    marker
-        A line to show with every image, or "".
-    sizes, bytes_per_value
-        For the accounting.
+    The revision identifies the weights; the marker is a line to show with every image, or "".
     """
 
     name: str
@@ -137,16 +109,12 @@ class Exploration:
 
     Attributes
     ----------
-    query
-        What was asked.
     pruner
         The pruner's canonical settings.
     words
         The text after the image, as the raters index it.
     relevance
         Of every word to the image: by this the raters are chosen.
-    trace
-        Survivors, groups and counts, stage by stage.
     num_text
         Text tokens of the prompt, before and after the image.
     dense, pruned

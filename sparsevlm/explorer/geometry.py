@@ -57,15 +57,10 @@ class Geometry:
 
     @classmethod
     def of(cls, fit: Fit, size: tuple[int, int], grid: Grid, num_visual: int) -> Geometry:
-        """Undo what the model's preprocessing did to an image.
+        """Undo what the model's preprocessing did to an image (`PromptBuilder.fit`).
 
-        Parameters
-        ----------
-        fit
-            `PromptBuilder.fit`: "pad" centers the image on a square, "crop" cuts the middle square
-            out, "stretch" resizes it to the grid, whole.
-        size, grid, num_visual
-            As above.
+        "pad" centers the image on a square, "crop" cuts the middle square out, "stretch" resizes it
+        to the grid, whole.
         """
         if fit == "stretch":
             return cls(grid, size, (0.0, 0.0, float(size[0]), float(size[1])), num_visual)
@@ -119,12 +114,10 @@ class Geometry:
 
 @dataclass(frozen=True)
 class Montage:
-    """All frames side by side, and where the tokens lie in it.
+    """All frames side by side at their own shape, and where the tokens lie in them.
 
     Attributes
     ----------
-    image
-        The original frames at their own shape.
     rectangles
         (x, y, width, height) of every token in pixels of `image`, cut off at the frame's border;
         ``None`` for a token of which nothing is shown.
@@ -140,17 +133,10 @@ class Montage:
 
 
 def montage(shown: ImageInput, geometry: Geometry, show_padding: bool = False) -> Montage:
-    """Lay out the frames.
+    """Lay out the frames as the model saw them, on request with what it saw beside them, hatched.
 
-    Parameters
-    ----------
-    shown
-        As the model saw it. A video may have more frames than its grid has steps (Qwen-VL puts two
-        into one); then the first of each step is shown.
-    geometry
-        Of the tokens.
-    show_padding
-        Whether to show what the model saw beside the image, hatched.
+    A video may have more frames than its grid has steps (Qwen-VL puts two into one); then the first
+    of each step is shown.
     """
     steps = geometry.num_frames
     # A step of Qwen-VL has two frames, and the last one may have been filled up.

@@ -38,14 +38,10 @@ Frames = Annotated[tuple[Image.Image, ...], PlainValidator(_from_file)]
 
 @dataclass(frozen=True)
 class ImageInput:
-    """An image or video to ask about.
+    """An image or video to ask about: one RGB image, or several frames of one size.
 
     Attributes
     ----------
-    title
-        For readers.
-    frames
-        One RGB image, or several of one size for a video.
     name
         Of the sample, or "".
     asked

@@ -19,6 +19,7 @@ from sparsevlm.evaluation.paths import DATA
 from sparsevlm.explorer.color_map import ColorChoice
 from sparsevlm.explorer.exploration import Exploration, Query
 from sparsevlm.explorer.session import MODEL
+from sparsevlm.miniature.scenes import make_scene
 
 if TYPE_CHECKING:
     from sparsevlm.explorer.session import ExplorerSession
@@ -30,18 +31,10 @@ INVITATION = "A lesson of four clicks shows what pruning does, and how it can fa
 
 @dataclass(frozen=True)
 class Step:
-    """One picture of the lesson.
+    """One picture of the lesson: what is asked, and a template of HTML on what is to be seen.
 
-    Attributes
-    ----------
-    question, second
-        What is asked; with a second question both are compared.
-    word
-        One more word that rates, or "".
-    thing
-        The object whose patches are forced to stay, or "".
-    text
-        What is to be seen: a template of HTML.
+    With a second question both are compared. `word` is one more that rates, `thing` the object
+    whose patches are forced to stay; "" for none.
     """
 
     question: str
@@ -69,8 +62,6 @@ class Step:
 
 def patches_of(thing: str) -> tuple[int, ...]:
     """Visual tokens of an object of the lesson's picture, such as "brown card"."""
-    from sparsevlm.miniature.scenes import make_scene
-
     scene = make_scene(SEED)
     found = next(one for one in scene.objects if str(one) == thing)
     return tuple(int(token) for token in scene.patches_of(found))

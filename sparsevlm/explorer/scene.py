@@ -50,22 +50,11 @@ def scene(
 ) -> dict:
     """Describe what is to be drawn.
 
-    The first panel is the picture. Where nothing is compared it shows what was chosen by color,
-    and the second one what every patch is at the same stage.
+    The first panel is the picture. Where nothing is compared it shows what was chosen by color, and
+    the second one what every patch is at the same stage.
 
-    Parameters
-    ----------
-    found
-        The first is the user's own; with ``compare="question"`` the second has another question,
-        with ``"methods"`` the others have other methods.
-    model, geometry
-        As recorded.
-    shown
-        The image as laid out.
-    choice
-        What is shown by color.
-    compare
-        "nothing", "question" or "methods".
+    The first exploration is the user's own; with ``compare="question"`` the second has another
+    question, with ``"methods"`` the others have other methods.
 
     Returns
     -------

@@ -31,19 +31,9 @@ BUDGETS, COMPARED_AT = (64, 128, 192), 64  # of the bundled answers
 class ExplorerSession:
     """Answers questions about one image, from what is recorded or by asking the model.
 
-    Parameters
-    ----------
-    profile
-        Which model, and where it runs.
-    model
-        A bundled model, a checkpoint's name or a folder, in place of the profile's.
-
-    Attributes
-    ----------
-    image, geometry, model
-        Of the latest answer; ``None`` before the first.
-    is_bundled
-        Whether the image came with recorded answers.
+    The model is the profile's, or another bundled one, a checkpoint's name or a folder. `image`,
+    `geometry` and `model` are of the latest answer, and ``None`` before the first; `is_bundled`
+    says whether the image came with recorded answers.
     """
 
     def __init__(self, profile: Profile | str = "mini", model: str = "") -> None:
@@ -98,8 +88,6 @@ class ExplorerSession:
 
         Parameters
         ----------
-        query
-            What is asked.
         whole
             Whether the attention of every word and head is wanted: a recorded answer may have
             that of the raters alone, and is then asked for again if the model is at hand.
@@ -206,12 +194,8 @@ def bundled_queries(sample: SampleImage) -> list[Query]:
 def record_bundled(folder: Path = TRACES) -> list[Path]:
     """Ask the model of "mini" all that is bundled, again: after it was trained anew.
 
-    Until then answers of other weights are ignored, see `ExplorerSession.put`.
-
-    Returns
-    -------
-    list of Path
-        One file per image.
+    Until then answers of other weights are ignored, see `ExplorerSession.put`. There is one file
+    per image.
     """
     engine = ExplorerSession("mini").engine()
     files = []

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Template
 
+from sparsevlm.analysis.style import folder_of, save_figure
 from sparsevlm.evaluation.paths import ARTIFACTS
-from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.run import digest
 from sparsevlm.explorer.exploration import SavedSession
+from sparsevlm.models.atomic import write_text
 from sparsevlm.runtime.trace import Trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from sparsevlm.evaluation.profiles import Profile
 
 SHARED = ARTIFACTS / "explorer"
 
@@ -28,33 +28,18 @@ CODE = Path(__file__).with_name("templates") / "again.py.j2"
 def save_share(
     session: SavedSession, figure: Figure, profile: Profile, folder: Path = SHARED
 ) -> Path:
-    """Write a shared session.
+    """Write a shared session into a folder of its own, and return that.
 
-    Parameters
-    ----------
-    session
-        Its first exploration is the one that is looked at.
-    figure
-        Its static twin.
-    profile
-        With which the explorer was opened.
-    folder
-        In which a folder of its own is made, named after method, budget, changes by hand and
-        content.
-
-    Returns
-    -------
-    Path
-        The folder: ``trace.json.gz`` (`sparsevlm.Trace.load`), ``session.json.gz``, ``again.py``
-        and ``figure.png``, ``.pdf`` and ``.svg``.
+    Its first exploration is the one that is looked at, and `figure` its static twin. The folder is
+    named after method, budget, changes by hand and content. It holds ``trace.json.gz``
+    (`sparsevlm.Trace.load`), ``session.json.gz``, ``again.py`` and ``figure.png``, ``.pdf`` and
+    ``.svg``.
 
     Raises
     ------
     ValueError
         If the trace, or the session without its picture, would be larger than 1 MB.
     """
-    from sparsevlm.analysis.style import folder_of, save_figure
-
     found = session.explorations[0]
     query = found.query
     shown = (session.image.title, *(frame.tobytes() for frame in session.image.frames))

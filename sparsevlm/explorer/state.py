@@ -27,20 +27,8 @@ COMPARISONS = ("nothing", "question", "methods")
 class ExplorerState:
     """See why a patch was kept or dropped: the explorer without its widgets.
 
-    Attributes
-    ----------
-    session
-        Image, model and answers.
-    query
-        The question with method, budget and the user's changes.
-    second
-        The other question, for ``compare="question"``.
-    compare
-        "nothing", "question" or "methods".
-    choice
-        What is shown by color.
-    show_padding
-        Whether the padding that the model saw is shown beside the image.
+    `query` is the question with method, budget and the user's changes; `compare` is "nothing",
+    "question" (with `second`) or "methods"; `choice` is what is shown by color.
     """
 
     def __init__(self, session: ExplorerSession, query: Query) -> None:
@@ -110,16 +98,9 @@ class ExplorerState:
             self.compare = compare
 
     def click(self, first: int, tokens: Sequence[int], position: int) -> None:
-        """Force patches, or release them.
+        """Force patches, or release them: all that were dragged over, as the first one decides.
 
-        Parameters
-        ----------
-        first
-            The patch under the pointer when it went down; it decides what happens to all.
-        tokens
-            All patches of the dragged rectangle.
-        position
-            Of the layer slider: what is seen there is turned into its opposite.
+        What is seen of it at the position of the layer slider is turned into its opposite.
         """
         trace = self.session.answer(self.query).trace
         status = snapshots(trace)[stages_before(trace, position)].tokens[first]
@@ -146,12 +127,9 @@ class ExplorerState:
         self.query = self.query.plain()
 
     def change(self, **changes: object) -> None:
-        """Ask something else. Forced patches stay; raters are those of the words, and go with them.
+        """Ask something else, by fields of `Query`.
 
-        Parameters
-        ----------
-        **changes
-            Fields of `Query`.
+        Forced patches stay; raters are those of the words, and go with them.
         """
         if {"question", "method"} & set(changes):
             changes["raters"] = None

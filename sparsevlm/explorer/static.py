@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, PatchCollection
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import PlaceHolderLayoutEngine
+from matplotlib.patches import Patch, Rectangle
 
 from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, SMALLEST, use_style
 from sparsevlm.analysis.survivors import (
@@ -34,10 +40,6 @@ from sparsevlm.explorer.geometry import Box, Montage
 from sparsevlm.explorer.scene import percent
 from sparsevlm.explorer.token_status import PrefillCost, snapshots, stage_positions
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 TEXT, TALLEST = 2.0, 3.0  # inches for words and answers, and for a panel
 GAP, HEAD, FOOT = 0.08, 0.38, 0.34
 
@@ -51,26 +53,9 @@ def draw(
 ) -> Figure:
     """One row per question or method: the image, the tokens after every stage, words and answers.
 
-    In one column of a paper a row has two panels, and the words stand below them.
-
-    Parameters
-    ----------
-    found, model
-        As recorded.
-    shown
-        The image as laid out.
-    choice
-        What is shown by color; by default the status of every token.
-    caution
-        A line at the bottom.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
+    In one column of a paper a row has two panels, and the words stand below them. The colors show
+    the status of every token unless another choice is given; `caution` is a line at the bottom.
     """
-    import matplotlib.pyplot as plt
-    from matplotlib.layout_engine import PlaceHolderLayoutEngine
-
     use_style()
     choice = choice or ColorChoice()
     panels = 1 + max(1, *(len(one.trace.stages) for one in found))
@@ -126,9 +111,6 @@ def draw_panel(
     axes: Axes, shown: Montage, colors: ColorMap, position: int, found: Exploration
 ) -> None:
     """The montage with the colors of one position, outlines, dots and forced patches."""
-    from matplotlib.collections import LineCollection, PatchCollection
-    from matplotlib.patches import Rectangle
-
     draw_image(axes, shown)
     codes = colors.codes[colors.at[position]]
     drawn = [(box, colors.styles[code]) for box, code in zip(shown.rectangles, codes, strict=True)
@@ -209,8 +191,6 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
 
 
 def _draw_key(fig: Figure, found: Exploration, choice: ColorChoice) -> None:
-    from matplotlib.patches import Patch
-
     handles, place, two = [], (0.0, 1.0), OUTPUT.columns == 2
     for style, text in legend(found, choice):
         if isinstance(style, TokenStyle):
@@ -232,8 +212,6 @@ def _draw_key(fig: Figure, found: Exploration, choice: ColorChoice) -> None:
 
 def _draw_bar(fig: Figure, text: str) -> None:
     """The color bar of a heat map at the upper left, with its quantity."""
-    from matplotlib.colors import ListedColormap
-
     width, height = fig.get_size_inches()
     colors = ListedColormap([heat_color(level) for level in range(LEVELS)])
     axes = fig.add_axes((0.05 / width, 1 - 0.135 / height, 0.45 / width, 0.075 / height))

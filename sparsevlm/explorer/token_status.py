@@ -17,16 +17,10 @@ KEPT, DROPPED, RECYCLED = "kept", "dropped", "recycled"
 
 @dataclass(frozen=True)
 class TokenStatus:
-    """What has become of one original token by some layer.
+    """What has become of one original token: it is "kept", "recycled" into a group, or "dropped".
 
-    Attributes
-    ----------
-    state
-        "kept" as itself, "recycled" into a group, or "dropped".
-    group
-        Of a recycled token: number of its group, from 0, by which it goes through all stages.
-    since
-        The layer after which it lost its own place; ``None`` for a kept token.
+    A recycled token has the number of its group, from 0, by which it goes through all stages.
+    `since` is the layer after which a token lost its own place; ``None`` for a kept one.
     """
 
     state: str
@@ -36,16 +30,10 @@ class TokenStatus:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The visual tokens between two stages.
+    """The visual tokens between two stages, one status per original token.
 
-    Attributes
-    ----------
-    layer
-        Layer after which the stage was that came before; ``None`` before any.
-    tokens
-        One per original token.
-    groups
-        Number of every group that is there, with its original tokens.
+    `layer` is that after which the stage before was, ``None`` before any; `groups` has the original
+    tokens of every group that is there, by its number.
     """
 
     layer: int | None
@@ -130,12 +118,7 @@ def _touching_groups(trace: SampleTrace) -> dict[int, Counter[int]]:
 def stages_before(trace: SampleTrace, position: int) -> int:
     """How many stages lie before a position of the layer slider: an index into `snapshots`.
 
-    Parameters
-    ----------
-    trace
-        Of the sample.
-    position
-        0: the input of layer 0; i: what layer i - 1 leaves, a stage after it included.
+    Position 0 is the input of layer 0, i what layer i - 1 leaves, a stage after it included.
     """
     return sum(stage.layer < position for stage in trace.stages)
 
@@ -154,15 +137,9 @@ def stage_name(layer: int) -> str:
 class PrefillCost:
     """What a prefill costs on paper, and what the dense model's would.
 
-    Attributes
-    ----------
-    mean_in, mean_out
-        Visual tokens entering a layer (what is computed and paid for) and left by it (the paper's
-        budget), mean over layers, recycled ones included.
-    flops, dense_flops
-        Operations of the prefill, as the paper counts them.
-    kv, dense_kv
-        Bytes of keys and values after it.
+    `mean_in` and `mean_out` are the visual tokens that enter a layer (what is computed and paid
+    for) and are left by it (the paper's budget), mean over layers, recycled ones included.
+    Operations are counted as the paper does; the cache is in bytes.
     """
 
     mean_in: float
@@ -214,10 +191,7 @@ def _si(value: float) -> str:
 def token_histories(found: Exploration, geometry: Geometry) -> list[str]:
     """What became of every token in a line, for hovering and for a screen reader.
 
-    Returns
-    -------
-    list of str
-        Place; then for every stage score, rank and status, until the token is gone.
+    Its place, then for every stage score, rank and status, until the token is gone.
     """
     padding, sinks, query = geometry.padding(), _sinks(found), found.query
     ranks = [_ranks(stage) for stage in found.trace.stages]

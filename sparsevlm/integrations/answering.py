@@ -1,7 +1,7 @@
 """A pruned model that answers questions about images, for a harness that brings both.
 
 Prompt, padding of images and numbers of tokens are those of the paper's scripts (`models.prompts`),
-whatever the harness would do for a checkpoint of that name.
+whatever the harness would do for a checkpoint of that name. Nothing here needs lmms-eval.
 """
 
 from __future__ import annotations
@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
 
+from PIL.Image import Image
+
+from sparsevlm.benchmarks.loaders.frames import read_frames
 from sparsevlm.evaluation.answer import answer
 from sparsevlm.evaluation.backends import CheckpointBackend, backend_of
+from sparsevlm.models.images import load_image
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
+# lmms-eval puts this stop string into every task that names none; long answers have paragraphs.
+BLANKET = "\n\n"
 
 
 class Answerer:
@@ -78,14 +81,9 @@ class Answerer:
     ) -> list[str]:
         """Return the answers, in the order of the questions.
 
-        Parameters
-        ----------
-        questions
-            Plain texts, instructions included.
-        media
-            For each question its images: none, one, or the frames of a video.
-        **generation
-            As `generate` takes them. Without any: greedy, as long as the model's own limit.
+        Questions are plain texts, instructions included; each has its images: none, one, or the
+        frames of a video. `generation` is as `generate` takes it; without any: greedy, as long as
+        the model's own limit.
         """
         said = answer(self.model, self.builder, questions, media, self.pruner, **generation)
         seen = [one.trace for one in said if one.trace.num_visual]
@@ -106,13 +104,45 @@ def pictures_of(visual: object, name: str = "") -> list[Image]:
     ImageError, DataError
         The picture or the video cannot be read.
     """
-    from PIL.Image import Image as Picture
-
-    from sparsevlm.benchmarks.loaders.frames import read_frames
-    from sparsevlm.models.images import load_image
-
-    if isinstance(visual, Picture):
+    if isinstance(visual, Image):
         return [load_image(visual, "official", name)]
     if isinstance(visual, (str, Path)):
         return read_frames(Path(visual))
     raise TypeError(f"a task's visual must be a picture or the path of a video, got {type(visual)}")
+
+
+def size_of(batch_size: int | str) -> int:
+    """Return the size of a batch, which lmms-eval gives as a text.
+
+    Raises
+    ------
+    ValueError
+        It is no positive number; "auto" is not searched for.
+    """
+    if not str(batch_size).isdigit() or int(batch_size) < 1:
+        raise ValueError(f"batch_size must be a positive number, got {batch_size!r}")
+    return int(batch_size)
+
+
+def generation_of(settings: dict) -> dict:
+    """Return a task's settings as `generate` takes them: greedy unless it wants sampling.
+
+    Where a task names no length it is 1024 tokens, as in lmms-eval's own `llava_hf`. Difference
+    from that: a temperature samples only where the task does not say ``do_sample: false``, as
+    MM-Vet's does.
+    """
+    temperature = settings.get("temperature") or 0
+    chosen = {"max_new_tokens": settings.get("max_new_tokens", 1024)}
+    chosen["num_beams"] = settings.get("num_beams", 1)
+    if temperature > 0 and settings.get("do_sample", True):
+        chosen |= {"do_sample": True, "temperature": temperature}
+        chosen |= {"top_p": settings["top_p"]} if settings.get("top_p") else {}
+    return chosen
+
+
+def cut_at(text: str, until: str | Sequence[str] | None) -> str:
+    """Return the text before the first stop string of the task, without blanks around it."""
+    for stop in [until] if isinstance(until, str) else until or []:
+        if stop and stop != BLANKET:
+            text = text.split(stop)[0]
+    return text.strip()

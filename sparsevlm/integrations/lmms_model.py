@@ -12,8 +12,13 @@ from lmms_eval.api.model import lmms
 from loguru import logger
 from tqdm import tqdm
 
-from sparsevlm.integrations.answering import Answerer, pictures_of
-from sparsevlm.integrations.settings import cut_at, generation_of, size_of
+from sparsevlm.integrations.answering import (
+    Answerer,
+    cut_at,
+    generation_of,
+    pictures_of,
+    size_of,
+)
 from sparsevlm.models.images import ImageError
 
 ANSWERS_BY_TEXT = "this model answers by text only; take a task of the kind generate_until"
@@ -26,8 +31,8 @@ class PrunedModel(lmms):
     ----------
     pretrained
         Checkpoint (name, short name or folder), or "mini-llava"; see `Answerer`.
-    method, tokens
-        Method of `methods.METHODS` and its budget.
+    method, tokens, **options
+        Method of `methods.METHODS`, its budget, and further fields of it.
     device
         Under ``accelerate launch`` every process takes the GPU of its number.
     batch_size
@@ -36,11 +41,9 @@ class PrunedModel(lmms):
         Given by lmms-eval and not used: the size is not searched for.
     dtype, attn_implementation, quantization
         See `checkpoints.loading.load`.
-    **options
-        Further fields of the method.
 
-    Difference from lmms-eval's own models: a failure while answering ends the run. `llava_hf`
-    takes it for an empty answer, which a scorer counts as wrong.
+    Difference from lmms-eval's own models: a failure while answering ends the run. `llava_hf` takes
+    it for an empty answer, which a scorer counts as wrong.
     """
 
     is_simple = True

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sparsevlm.evaluation.paths import NOTEBOOKS
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.studies import belongs
+from sparsevlm.models.atomic import write_text
 
 SOURCES = NOTEBOOKS / "src"
 _MARK = re.compile(r"^# %%(?P<head>.*)$", re.MULTILINE)
@@ -83,15 +83,10 @@ def parameters_cell(text: str) -> SourceCell:
 def declared_parameters(source: Path) -> dict[str, Parameter]:
     """Return the parameters that a notebook declares, in order.
 
-    Parameters
-    ----------
-    source : Path
-        The py:percent file. Its parameters cell holds only annotated literals.
-
     Raises
     ------
     ValueError
-        If the cell is missing, or holds anything else.
+        The parameters cell is missing, or holds anything but annotated literals.
     """
     cell = parameters_cell(source.read_text(encoding="utf-8"))
     declared = {}

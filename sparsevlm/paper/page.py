@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sparsevlm.analysis.style import OUTPUT, Output, save_figure
 from sparsevlm.evaluation.paths import FIGURES
 from sparsevlm.evaluation.profiles import Profile, get_profile
 from sparsevlm.evaluation.results.run import digest
@@ -37,18 +38,10 @@ _LONGEST = 24  # characters of a value in a file name
 
 @dataclass(frozen=True)
 class Page:
-    """A notebook with its parameters.
+    """A notebook with its parameters, those that were given and the defaults of the others.
 
-    Attributes
-    ----------
-    name : str
-        Of the notebook.
-    profile : Profile
-        With the limit and the model that were asked for.
-    parameters : mapping
-        All of them by name, as given or by default.
-    changed : mapping
-        Those that differ from the notebook's defaults; without profile, limit and model.
+    `changed` are those that differ from the notebook's defaults; without profile, limit and model,
+    which are in `profile`.
     """
 
     name: str
@@ -77,26 +70,17 @@ class Page:
         sources: Sequence[str] = (),
         study: str = "",
     ) -> list[Path]:
-        """Write a figure as PDF, PNG and SVG, and what it shows as CSV.
+        """Write a figure as PDF, PNG and SVG, and what it shows as CSV; return the files.
 
         Parameters
         ----------
-        figure : matplotlib.figure.Figure
         part : str
             Tells several figures of a notebook apart.
-        data : DataFrame, optional
-            What is plotted.
         sources : sequence of str
             Ids of the runs it was drawn from, for its metadata.
         study : str
             The study whose runs these are: its model decides the marker.
-
-        Returns
-        -------
-        list of Path
         """
-        from sparsevlm.analysis.style import save_figure
-
         return save_figure(figure, self.stem(part), self.profile, sources, FIGURES, data, study)
 
     def save_report(self, report: Report, results: Results) -> list[Path]:
@@ -119,14 +103,7 @@ def profile_of(name: str, model: str = "", limit: int = 0) -> Profile:
 
 
 def begin(name: str, namespace: Mapping[str, object]) -> Page:
-    """Check a notebook's parameters, before it does anything.
-
-    Parameters
-    ----------
-    name : str
-        Of the notebook, as in `notebooks/src`.
-    namespace : mapping
-        ``globals()`` of the notebook.
+    """Check a notebook's parameters, before it does anything; `namespace` is its ``globals()``.
 
     Raises
     ------
@@ -136,8 +113,6 @@ def begin(name: str, namespace: Mapping[str, object]) -> Page:
     NotImplementedError
         The profile cannot run.
     """
-    from sparsevlm.analysis.style import OUTPUT, Output
-
     declared = declared_parameters(source_path(name))
     names = [*declared, *_injected(namespace.get("In", ()))]
     page = open_page(name, {key: namespace[key] for key in names if key in namespace})
@@ -156,16 +131,9 @@ def _injected(cells: Iterable[str]) -> list[str]:
 
 
 def open_page(name: str, given: Mapping[str, object], sources: Path = SOURCES) -> Page:
-    """Return a notebook with parameters; errors as of `begin`.
+    """Return a notebook with some parameters given and defaults for the others.
 
-    Parameters
-    ----------
-    name : str
-        Of the notebook.
-    given : mapping
-        Values by name; the others get their defaults.
-    sources : Path
-        The folder of the notebooks' sources.
+    Errors as of `begin`.
     """
     source = source_path(name, sources)
     values = check(source, given)

@@ -8,8 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from sparsevlm.analysis.style import COLUMN_INCHES
+from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.core.schedule import plain
 from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.methods import METHODS
+from sparsevlm.miniature.registry import MINIATURES
+from sparsevlm.models.checkpoints import CHECKPOINTS
 from sparsevlm.paper.notebooks import Parameter, declared_parameters
 
 
@@ -21,8 +29,6 @@ def from_text(text: str, parameter: Parameter) -> object:
     ValueError
         If the text is no such value.
     """
-    import yaml
-
     kinds = [part.strip() for part in parameter.annotation.split("|")]
     if "None" in kinds and text in ("None", "null"):
         return None
@@ -41,8 +47,6 @@ def of_type(value: object, parameter: Parameter) -> object:
     ValueError
         It has another. True is no int here, and "3" is no number.
     """
-    from pydantic import TypeAdapter, ValidationError
-
     kind = eval(parameter.annotation)  # of a notebook of ours, which is about to be executed
     value = [plain(item) for item in value] if isinstance(value, list) else plain(value)
     try:
@@ -56,13 +60,6 @@ def of_type(value: object, parameter: Parameter) -> object:
 
 def check(source: Path, given: Mapping[str, object]) -> dict[str, object]:
     """Return all parameters of a run of a notebook, the defaults included.
-
-    Parameters
-    ----------
-    source : Path
-        The notebook's source.
-    given : mapping
-        Values by name.
 
     Raises
     ------
@@ -87,8 +84,6 @@ def _check_value(name: str, value: object) -> None:
     elif kind == "model":
         require_model(value)
     elif kind == "width":
-        from sparsevlm.analysis.style import COLUMN_INCHES
-
         if value not in (known := COLUMN_INCHES.values()):
             widths = " or ".join(map(str, known))
             raise ValueError(f"width must be {widths} inches (one or two columns), got {value}")
@@ -100,24 +95,12 @@ def _check_value(name: str, value: object) -> None:
 
 def registered(kind: str) -> list[str]:
     """Return the known names of a kind: "method", "benchmark" or "model"."""
-    if kind == "model":
-        from sparsevlm.miniature.registry import MINIATURES
-        from sparsevlm.models.checkpoints import CHECKPOINTS
-
-        return [*MINIATURES, *(checkpoint.short for checkpoint in CHECKPOINTS)]
-    if kind == "benchmark":
-        from sparsevlm.benchmarks import BENCHMARKS
-
-        return list(BENCHMARKS)
-    from sparsevlm.methods import METHODS
-
-    return list(METHODS)
+    models = (*MINIATURES, *(checkpoint.short for checkpoint in CHECKPOINTS))
+    return list({"method": METHODS, "benchmark": BENCHMARKS, "model": models}[kind])
 
 
 def full_model_name(name: str) -> str:
     """Return the name of a model in profiles and results: "llava-7b" is short for another."""
-    from sparsevlm.models.checkpoints import CHECKPOINTS
-
     return next((one.name for one in CHECKPOINTS if name == one.short), name)
 
 

@@ -19,7 +19,7 @@ import torch
 from jinja2 import Template
 
 from sparsevlm.evaluation.results import provenance
-from sparsevlm.evaluation.results.atomic import write_text
+from sparsevlm.models.atomic import write_text
 from sparsevlm.speed import answering, calculated, prefill
 from sparsevlm.speed.case import Case
 from sparsevlm.speed.measure import CLOCKS

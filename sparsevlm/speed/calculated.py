@@ -53,12 +53,8 @@ def operators(shape: Shape, options: Options) -> dict[str, object]:
 def measure_operators(case: Case, options: Options) -> dict[str, object]:
     """Operators of the decoder's prefill: dense, the oracle's and the methods'.
 
-    Parameters
-    ----------
-    case
-        Of tensors with or without values.
-    options
-        Every method is run at every budget, with static stages (`prune(static=True)`).
+    Every method is run at every budget, with static stages (`prune(static=True)`), on tensors with
+    or without values.
 
     Returns
     -------

@@ -21,20 +21,10 @@ from sparsevlm.speed.shapes import Shape
 
 @dataclass
 class Case:
-    """A model of a shape with one batch of prompts.
+    """A model of a shape with one batch of prompts; `inputs` are the arguments of a call.
 
-    Attributes
-    ----------
-    shape : Shape
-    model : Module
-    inputs : dict
-        Arguments of a call.
-    device : str
-    dtype : torch.dtype
-    seed : int
-        Of the prompts.
-    nominal : int
-        Visual tokens that budgets belong to; of another number the same share is kept.
+    Budgets belong to the `nominal` number of visual tokens; of another number the same share is
+    kept.
     """
 
     shape: Shape
@@ -152,15 +142,8 @@ class Case:
     def oracle(self, indices: dict[int, Tensor]) -> Tensor:
         """Prefill with the tokens of every stage known beforehand, in a plain loop without hooks.
 
-        Parameters
-        ----------
-        indices
-            From `oracle_indices`, on the device.
-
-        Returns
-        -------
-        Tensor
-            Final hidden states. Positions go on without gaps.
+        Returns the final hidden states. The indices are those of `oracle_indices`; positions go on
+        without gaps.
         """
         decoder, given = self.decoder, self.decoder_inputs()
         hidden, positions = given["inputs_embeds"], given.get("position_ids")

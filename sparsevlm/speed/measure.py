@@ -40,24 +40,12 @@ def interleaved(
 ) -> dict[str, list]:
     """Run all jobs in every round, in another order each time, so that drift falls on all alike.
 
-    Parameters
-    ----------
-    jobs
-        By name; what each returns is kept, but for one run of each before the first round.
-    rounds
-        At least 2, for a spread.
-    seed
-        Of the orders.
-
-    Returns
-    -------
-    dict
-        By name, what the job returned in every round.
+    Returns what each job returned in every round, but for one run of each before the first round.
 
     Raises
     ------
     ValueError
-        For fewer than two rounds.
+        For fewer than two rounds, of which there is no spread.
     """
     if rounds < 2:
         raise ValueError(f"rounds must be at least 2 for a spread, got {rounds}")
@@ -85,17 +73,8 @@ def watched(
 ) -> Iterator[Callable[[], dict[str, float]]]:
     """Mark the time at which modules begin and end, and yield what tells the seconds between.
 
-    Parameters
-    ----------
-    modules
-        By name; the first run of each counts (of a decoder: the prefill).
-    clock
-        Where the marks come from.
-
-    Yields
-    ------
-    () -> dict
-        Seconds of the first run of every module that ran.
+    The first run of each module counts (of a decoder: the prefill); one that did not run is left
+    out.
     """
     starts: dict[str, object] = {}
     ends: dict[str, object] = {}
@@ -142,16 +121,9 @@ class _PeakBytes(TorchDispatchMode):
 
 
 def peak_bytes(job: Callable[[], object], known: Iterable[Tensor], device: str) -> int:
-    """Return the most bytes that a job needs at once beyond what is there before it.
+    """Return the most bytes that a job needs at once beyond weights and inputs, which are `known`.
 
-    Parameters
-    ----------
-    job
-        Run once.
-    known
-        Weights and inputs.
-    device
-        On CUDA the allocator is asked; elsewhere the storages of all tensors are summed.
+    On CUDA the allocator is asked; elsewhere the storages of all tensors are summed.
     """
     if device.startswith("cuda"):
         torch.cuda.synchronize()
@@ -191,12 +163,7 @@ def _is_free(operator: OpOverload) -> bool:
 def count_operators(job: Callable[[], object], decoder: nn.Module | None = None) -> dict[str, int]:
     """Operators of a job, or only those between the beginning and the end of its decoder.
 
-    Parameters
-    ----------
-    job
-        Runs once, and the decoder once in it.
-    decoder
-        The text model. What hooks do before it runs is not counted.
+    What hooks do before the decoder runs is not counted.
 
     Returns
     -------

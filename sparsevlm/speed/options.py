@@ -26,17 +26,11 @@ class Options:
         Visual tokens, of "reference" only; budgets are then the same share of them.
     budgets : tuple of int
         Empty: those of the shape.
-    methods : tuple of str
-    parts : tuple of str
-        Of `PARTS`.
-    rounds, new_tokens, batch : int
     batches, scale : tuple of int
         Batch sizes of "throughput", "operators" and "footprint"; visual tokens of "scale" and
         "footprint".
     capture : bool
         In "prefill", run dense model and methods also from graphs.
-    device, dtype, attention : str
-    seed : int
     record : Path, optional
         Where to write the result.
     """

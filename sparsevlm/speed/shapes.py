@@ -14,16 +14,7 @@ from sparsevlm.models.sizes import ModelSizes
 
 @dataclass(frozen=True)
 class Tower:
-    """A vision transformer.
-
-    Attributes
-    ----------
-    hidden, intermediate, layers, heads : int
-    image, patch : int
-        Pixels of a side.
-    frames : int
-        1 for an image.
-    """
+    """A vision transformer; image and patch are pixels of a side, and an image is one frame."""
 
     hidden: int = 1024
     intermediate: int = 4096
@@ -49,9 +40,6 @@ class Shape(ModelSizes):
         Its own, with what it was scaled to.
     family : str
         As a checkpoint's, or "llama" for a decoder alone.
-    budgets : tuple of int
-        Of the paper.
-    tower : Tower
     grid : tuple of int
         Frames, rows and columns of patches, where the image has no fixed size.
     before, after : int
@@ -84,17 +72,10 @@ class Shape(ModelSizes):
     def scaled(self, layers: int | None = None, hidden: int | None = None) -> Shape:
         """The same with fewer layers and a narrower decoder; its tower shrinks alike.
 
-        Parameters
-        ----------
-        layers
-            Of the decoder; ``None``: as they are.
-        hidden
-            Width of the decoder; ``None``: as it is. A multiple of eight times its heads.
-
         Raises
         ------
         ValueError
-            For a width that the heads do not divide well.
+            For a width that is no multiple of eight times the heads.
         """
         layers, hidden = layers or self.layers, hidden or self.hidden
         if (layers, hidden) == (self.layers, self.hidden):

@@ -93,7 +93,7 @@ def test_it_opens_on_what_the_model_was_made_for(model, image, first):
     offered = ExplorerSession("mini", model).offered()
     assert offered[0][0] == first
     for title, name in offered:
-        is_photograph = sample_images()[name].is_photograph
+        is_photograph = sample_images()[name].kind == "photograph"
         assert ("means nothing to a miniature" in title) == is_photograph, "not without that word"
     kinds = {sample_images()[name].kind for _, name in offered}
     assert kinds == {sample_images()[image].kind, "photograph"}, "others would be refused"
@@ -101,7 +101,7 @@ def test_it_opens_on_what_the_model_was_made_for(model, image, first):
 
 def test_a_real_checkpoint_opens_on_a_photograph():
     real = ExplorerSession("a100")
-    assert sample_images()[first_sample(real.profile.model)].is_photograph
+    assert sample_images()[first_sample(real.profile.model)].kind == "photograph"
     assert "nothing" not in str(real.offered()) and len(real.offered()) == len(sample_images())
 
 

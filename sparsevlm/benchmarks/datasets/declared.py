@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated
 
+import yaml
 from pydantic import ConfigDict, Field, PositiveInt, TypeAdapter
 from pydantic.dataclasses import dataclass
 
@@ -23,8 +24,6 @@ class Source:
 
     Attributes
     ----------
-    of : Repository
-        What is fetched.
     unpack : dict of str to str
         For an archive: files, or folders with "/" at their end, that are made of its members of a
         pattern, by their last names. The archive is deleted afterwards.
@@ -89,10 +88,9 @@ class Layout:
         Name of the benchmark's folder, as LLaVA's scripts have it.
     files : dict of str to str
         Files and folders in it, each with where it comes from.
-    rows : int
-        Samples of the complete benchmark; 0 where that is not known for certain.
-    splits : dict of str to int
-        The same by `Sample.split`, where the official number is known.
+    rows, splits : int and dict of str to int
+        Samples of the complete benchmark, and by `Sample.split`; 0 where that is not known for
+        certain.
     hint : str
         Added to a wrong count: the usual cause.
     owner : str
@@ -175,8 +173,6 @@ class Dataset:
         What must be on disk.
     sources : tuple of Source
         What is fetched, in this order.
-    videos : Videos or None
-        Where the videos are.
     copy : HubCopy or None
         A copy that the loaders read where the official files are not there.
     part : Part or None
@@ -201,7 +197,5 @@ class Dataset:
 @cache
 def datasets() -> dict[str, Dataset]:
     """Return how the data of each benchmark are had, by its name."""
-    import yaml
-
     rows = yaml.safe_load(FILE.read_text(encoding="utf-8"))
     return TypeAdapter(dict[str, Dataset]).validate_python(rows)

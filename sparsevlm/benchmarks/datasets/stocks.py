@@ -20,15 +20,6 @@ SHARED = ".fetch"  # in the data folder: archives that several benchmarks take f
 def of_benchmark(name: str, data: Path, endpoint: str | None = None) -> Stock:
     """Return what is to be fetched for a benchmark; nothing where its data are complete.
 
-    Parameters
-    ----------
-    name : str
-        A key of `BENCHMARKS`.
-    data : Path
-        The folder that holds the benchmarks' folders.
-    endpoint : str or None
-        See `fetch`.
-
     Raises
     ------
     CheckpointError

@@ -10,6 +10,7 @@ from copy import copy
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 
+from sparsevlm.models.atomic import replacing
 from sparsevlm.models.checkpoints.places import CheckpointError, FileEntry, fault, room_for
 
 JUNK = "__MACOSX"
@@ -20,14 +21,7 @@ UNREADABLE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
 def unpack(place: Path, archive: FileEntry, folder: Path, wanted: Mapping[str, str]) -> None:
     """Make files and folders of the members of an archive; what is there already stays.
 
-    Parameters
-    ----------
-    place, archive : Path and FileEntry
-        The folder of the archive, and what is known of it.
-    folder : Path
-        Where to.
-    wanted : dict of str to str
-        See `declared.Source.unpack`.
+    What is wanted is as in `declared.Source.unpack`.
 
     Raises
     ------
@@ -98,13 +92,7 @@ def extract(opened: zipfile.ZipFile, member: zipfile.ZipInfo, to: Path) -> None:
     """
     if to.is_file() and to.stat().st_size == member.file_size:
         return
-    partial = to.with_name(f"{to.name}.partial")
-    with room_for(to):
-        to.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            renamed = copy(member)
-            renamed.filename = partial.name
-            opened.extract(renamed, to.parent)
-            partial.replace(to)
-        finally:
-            partial.unlink(missing_ok=True)
+    with room_for(to), replacing(to, many=True) as partial:
+        renamed = copy(member)
+        renamed.filename = partial.name
+        opened.extract(renamed, to.parent)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from sparsevlm.benchmarks.datasets.declared import PART, Part
+from sparsevlm.models.atomic import replacing
 from sparsevlm.models.checkpoints.places import room_for
 
 SHORT_ANSWER = "Answer the question using a single word or phrase."
@@ -142,16 +142,9 @@ def numbered(names: Iterable[str]) -> Iterator[tuple[str, int]]:
 
 
 def write_picture(content: bytes, folder: Path, images: str) -> str:
-    """Write an image from a table into a folder, once, and return its place.
+    """Write an image from a table into the folder of a benchmark, once, and return its place.
 
     It is named by its content, so that equal images share one file.
-
-    Parameters
-    ----------
-    content : bytes
-        Of the file.
-    folder, images : Path and str
-        Of the benchmark, and in it of the images.
     """
     kind = next((kind for start, kind in PICTURE_KINDS.items() if content.startswith(start)), "")
     place = f"{images}/{hashlib.sha256(content).hexdigest()[:20]}{kind}"
@@ -169,11 +162,5 @@ def write_file(path: Path, content: bytes) -> None:
     """
     if path.exists() and path.stat().st_size == len(content):
         return
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with room_for(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(content)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    with room_for(path), replacing(path, many=True) as partial:
+        partial.write_bytes(content)

@@ -54,8 +54,6 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
 
     Parameters
     ----------
-    name : str
-        A key of `BENCHMARKS`.
     folder : path
         The benchmark's own folder (`layout_of(name).folder` in LLaVA's `playground/data/eval`), or
         a copy of its parquet files on the hub, where `parquet.COPIES` says how.

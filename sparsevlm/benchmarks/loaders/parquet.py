@@ -115,18 +115,11 @@ def _files(name: str, folder: Path) -> list[Path]:
 
 
 def read_copy(name: str, folder: Path) -> list[Sample]:
-    """Return the samples of a benchmark in the order of its parquet files.
+    """Return the samples of a benchmark (`READABLE`) in the order of its parquet files.
 
     Their questions, answers and groups are those of the official files. Different are the names of
     POPE's, ScienceQA's and TextVQA's samples and the order; MMVet's abilities stay as the copy
     orders them.
-
-    Parameters
-    ----------
-    name : str
-        Of `READABLE`.
-    folder : Path
-        As it is on the hub.
 
     Raises
     ------
@@ -178,20 +171,10 @@ def _pyarrow():
 
 
 def files_of(folder: Path, config: str, split: str) -> list[Path]:
-    """Return the parquet files of a split, in order.
+    """Return the parquet files of a split, in order; none where there are none.
 
-    Parameters
-    ----------
-    folder : Path
-        Of the data set, as it is on the hub: CONFIG/SPLIT-*.parquet, or data/SPLIT-*.parquet where
-        there is one configuration.
-    config, split : str
-        As on the hub.
-
-    Returns
-    -------
-    list of Path
-        Empty where there are none.
+    The folder is as it is on the hub: CONFIG/SPLIT-*.parquet, or data/SPLIT-*.parquet where there
+    is one configuration.
 
     Raises
     ------
@@ -212,14 +195,7 @@ def files_of(folder: Path, config: str, split: str) -> list[Path]:
 
 
 def read_rows(files: Sequence[Path], columns: Sequence[str]) -> Iterator[dict]:
-    """Yield the rows of parquet files, one file's group of rows in memory at a time.
-
-    Parameters
-    ----------
-    files : sequence of Path
-        From `files_of`.
-    columns : sequence of str
-        What is read; the rest stays on the disk.
+    """Yield some columns of the rows of parquet files, one group of rows in memory at a time.
 
     Raises
     ------

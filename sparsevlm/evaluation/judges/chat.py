@@ -30,16 +30,10 @@ THINKING_TOKENS = 4096  # of a reply with the thoughts before it
 
 @dataclass(frozen=True)
 class Family:
-    """How the models of a family are asked, where nothing else is said.
+    """How the models of a family are asked, where nothing else is said, with fields of a request.
 
-    Attributes
-    ----------
-    max_tokens : int or None
-        Of a reply, thoughts included; None for what the task needs.
-    limit_field : str
-        The field of a request that holds it.
-    options : mapping
-        Further fields of a request.
+    `max_tokens` is of a reply, thoughts included, None for what the task needs; `limit_field` is
+    the field that holds it.
     """
 
     max_tokens: int | None = None
@@ -69,12 +63,7 @@ def key_of(messages: Messages) -> str:
 class Transcript:
     """What one judge said, kept on the disk so that nothing is asked twice.
 
-    Parameters
-    ----------
-    folder : Path
-        Of all transcripts.
-    asked : mapping
-        Identifies who is asked, and how; the header of the file.
+    `asked` identifies who is asked, and how; it is the header of the file.
 
     Attributes
     ----------
@@ -129,8 +118,6 @@ class ChatJudge(ABC):
 
     Attributes
     ----------
-    task : Task
-        Video questions or MM-Vet.
     folder : Path
         Of the transcripts.
     prompt : Prompt

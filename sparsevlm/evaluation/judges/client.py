@@ -11,6 +11,9 @@ import threading
 import time
 from dataclasses import dataclass
 
+import httpx
+from tenacity import Retrying, retry_if_exception_type, stop_after_attempt, wait_exponential
+
 from sparsevlm.evaluation.judges.interface import JudgeError
 
 log = logging.getLogger(__name__)
@@ -27,10 +30,7 @@ KEPT = "What it said so far is kept"
 class RefusedError(RuntimeError):
     """The server will not answer this one request; the message says why.
 
-    Attributes
-    ----------
-    field : str
-        The field of the request that the server does not take; "" where it names none.
+    `field` is the one of the request that the server does not take; "" where it names none.
     """
 
     def __init__(self, reason: str, field: str = "") -> None:
@@ -77,8 +77,6 @@ class RetryPolicy:
 
     def wait_s(self, state) -> float:
         """Return how long to wait after a failure, which tenacity describes by `state`."""
-        from tenacity import wait_exponential
-
         asked = state.outcome.exception().wait_s
         doubled = wait_exponential(self.first_wait_s, self.longest_wait_s)(state)
         return doubled * random.uniform(1.0, 1.25) if asked is None else asked
@@ -92,12 +90,8 @@ class Client:
     url : str
         Where to; a redirect is not followed, because the key would be sent along. The proxies and
         certificates that the environment names are used; for this machine itself, no proxy.
-    key : str
-        Sent as a bearer token; "" for none.
-    key_name : str
-        What the user calls it: the environment variable.
-    policy : RetryPolicy
-        How long to go on trying.
+    key, key_name : str
+        Sent as a bearer token, "" for none; and the environment variable that it comes from.
 
     Attributes
     ----------
@@ -106,8 +100,6 @@ class Client:
     """
 
     def __init__(self, url: str, key: str, key_name: str, policy: RetryPolicy) -> None:
-        import httpx
-
         for name in ("httpx", "httpcore"):  # they log what a server says, which can be the key
             logging.getLogger(name).setLevel(logging.WARNING)
         self.stop = threading.Event()
@@ -142,8 +134,6 @@ class Client:
         JudgeError
             It refuses all, does not answer in the end, or `stop` is set.
         """
-        from tenacity import Retrying, retry_if_exception_type, stop_after_attempt
-
         retrying = Retrying(
             retry=retry_if_exception_type(_PassingError),
             stop=stop_after_attempt(self._policy.tries),
@@ -161,8 +151,6 @@ class Client:
             ) from None
 
     def _post_once(self, content: str) -> dict:
-        import httpx
-
         if self.stop.is_set():
             raise StoppedError("judging was stopped")
         try:  # from None below: the exceptions of the library hold the request and with it the key

@@ -28,11 +28,6 @@ class MatchJudge:
     """Says yes with 5 points where the answer matches, else no with 0; MM-Vet: the share of facts.
 
     The rule itself is part of a run's id, so it is not part of `identity`.
-
-    Attributes
-    ----------
-    task : Task
-        Video questions or MM-Vet.
     """
 
     task: Task
@@ -68,7 +63,7 @@ def runs_of(profile: Profile, names: Sequence[str] = ()) -> list[EvaluationRun]:
 
 
 def run(options: SimpleNamespace, runs: Sequence[EvaluationRun], store: Store) -> Iterator[str]:
-    """Judge the finished runs and yield one line for each.
+    """Judge the finished runs and yield one line for each; those that need no judge are left out.
 
     Parameters
     ----------
@@ -76,10 +71,6 @@ def run(options: SimpleNamespace, runs: Sequence[EvaluationRun], store: Store) -
         `judge` (match, open or endpoint), `model`, `revision`, `address`, `key_variable`,
         `max_tokens`, `limit_field`, `fields` (JSON), `price` (two numbers or None), `prompt` (file
         or None), `reading` (of videos), `device`, `parallel`, `yes`.
-    runs : sequence of EvaluationRun
-        Those that are not finished, or need no judge, are left out.
-    store : Store
-        Where the records are.
 
     Raises
     ------

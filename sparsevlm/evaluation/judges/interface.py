@@ -42,8 +42,6 @@ class CostEstimate:
 
     Attributes
     ----------
-    answers : int
-        To be judged.
     to_ask : int
         Prompts that are not in the cache; equal ones are asked once.
     tokens_in, tokens_out : int

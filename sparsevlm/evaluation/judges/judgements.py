@@ -30,15 +30,7 @@ SENTENCES = Path(__file__).parents[1] / "templates" / "judging.txt.j2"
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdicts of one judge.
-
-    Attributes
-    ----------
-    judge : mapping
-        Its identity.
-    verdicts : dict by run id of dict by sample id
-        Each as in a row's "verdict".
-    """
+    """The verdicts of one judge, by run id and sample id, each as in a row's "verdict"."""
 
     judge: Mapping
     verdicts: dict[str, Mapping[str, Mapping]] = field(default_factory=dict)
@@ -67,8 +59,6 @@ class Judging:
     ----------
     task : Task or None
         Video questions or MM-Vet; None where nothing is open, or verdicts do not matter.
-    profile : Profile or None
-        Narrowed to the study.
     runs : dict of str
         Titles of the runs that can be judged, by id.
     used : Judgement or None
@@ -137,19 +127,13 @@ def name_of(judge: Mapping) -> str:
 def judging_of(
     profile: Profile, records: Sequence[Record], choice: str = "", store: Store | None = None
 ) -> Judging:
-    """Return how the answers of a study are judged.
+    """Return how the answers of a study are judged; its open questions are all of one task.
 
     Parameters
     ----------
-    profile : Profile
-        Narrowed to the study, whose open questions are all about videos, or all MM-Vet's.
-    records : sequence of Record
-        All of the study.
     choice : str
         A judge's id or the name of its model; "match" for none; "" for the only one that has judged
         all runs.
-    store : Store, optional
-        Where records and verdicts are; default: `results/`.
 
     Raises
     ------

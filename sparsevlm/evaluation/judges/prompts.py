@@ -42,12 +42,10 @@ def reference(row: Row) -> str:
 
 @dataclass(frozen=True)
 class Prompt:
-    """A wording.
+    """A wording; without a system message where that is "".
 
     Attributes
     ----------
-    system : str
-        The system message; "" for none.
     user : str
         With {question}, {answer} and {prediction}; other braces stand for themselves.
     reminder : str
@@ -105,14 +103,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Task:
-    """How one kind of benchmark is judged.
+    """How one kind of benchmark ("videoqa" or "mmvet") is judged.
 
     Attributes
     ----------
-    name : str
-        "videoqa" or "mmvet".
-    prompt : Prompt
-        This repository's wording.
     readings : dict of (reply) -> Verdict
         Ways to read a reply, the default first; each raises `ReplyError` where there is no verdict.
     max_tokens : int

@@ -12,9 +12,9 @@ from pathlib import Path
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.judges.interface import CostEstimate, Judge, JudgeError, Row, Verdict
 from sparsevlm.evaluation.judges.prompts import TASKS, Task, reference
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import Record, canonical_json, digest
 from sparsevlm.evaluation.results.store import Store
+from sparsevlm.models.atomic import write_text
 
 FORMAT = 1
 FOLDER = "judges"  # of the transcripts of all judges, in the folder of results
@@ -30,16 +30,8 @@ def judge_records(
 ) -> Iterator[tuple[Record, dict]]:
     """Yield each record that is judged at all, with its scores, verdicts included.
 
-    Parameters
-    ----------
-    records : sequence of Record
-        Those of benchmarks without a judge are left out.
-    store : Store
-        Where the records are; the verdicts get beside them.
-    make : (Task) -> Judge
-        The judge of video questions, or of MM-Vet.
-    confirm : (CostEstimate) -> bool
-        Shown what all records together take, equal prompts once, before anything is asked.
+    The verdicts get beside the records. `confirm` is shown what all records together take, equal
+    prompts once, before anything is asked.
 
     Raises
     ------
@@ -76,16 +68,7 @@ def verdict_paths(run_id: str, store: Store) -> list[Path]:
 
 
 def judge_rows(rows: Sequence[Row], judge: Judge, path: Path) -> dict:
-    """Return the verdicts on the rows of a record, from the file or from the judge.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        The predictions of a record.
-    judge : Judge
-        Who judges.
-    path : Path
-        See `verdict_path`.
+    """Return the verdicts on the predictions of a record, from the file or from the judge.
 
     Returns
     -------

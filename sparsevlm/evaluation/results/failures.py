@@ -24,15 +24,7 @@ class RunBusyError(RunError):
 
 @dataclass(frozen=True)
 class Failure:
-    """A sample that got no answer.
-
-    Attributes
-    ----------
-    id, media : str
-        The sample and its image or video, as in `Sample`.
-    reason : str
-        Why, and what to do.
-    """
+    """A sample (and its image or video) that got no answer: why, and what to do."""
 
     id: str
     media: str
@@ -47,13 +39,7 @@ Unfinished = tuple[EvaluationRun, tuple[Failure, ...]]
 
 
 class OpenSamplesError(RunError):
-    """Some samples of some runs got no answer; all others are answered and kept.
-
-    Attributes
-    ----------
-    runs : tuple of (EvaluationRun, tuple of Failure)
-        Which, and why.
-    """
+    """Some samples of some runs got no answer; all others are answered and kept."""
 
     def __init__(self, runs: Sequence[Unfinished]) -> None:
         self.runs = tuple(runs)

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from sparsevlm.evaluation.results.atomic import write_all
 from sparsevlm.evaluation.results.failures import RunError, saying_when_full
 from sparsevlm.evaluation.results.run import canonical_json
+from sparsevlm.models.atomic import write_all
 
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)
 
@@ -25,14 +25,8 @@ NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP)
 class JsonLines:
     """A file open for appending; hold its lock (`locked`) while it is.
 
-    Parameters
-    ----------
-    path : Path
-        Made, with its header, where it is missing.
-    header : mapping
-        What the first line must be.
-    kept : () -> str
-        Says what is safe; part of the message when the disk is full.
+    It is made, with its header, where it is missing. `kept` says what is safe, when the disk is
+    full.
 
     Attributes
     ----------
@@ -120,12 +114,7 @@ def _read(path: Path, header: Mapping) -> tuple[list[dict], int]:
 def locked(path: Path, busy: Exception) -> Iterator[None]:
     """Hold a lock file, which the operating system frees when the process ends, however it does.
 
-    Parameters
-    ----------
-    path : Path
-        The lock file.
-    busy : Exception
-        Raised where another process holds it.
+    `busy` is raised where another process holds it.
 
     Raises
     ------

@@ -95,12 +95,7 @@ def _processor() -> str:
 
 
 def read(path: Path) -> dict[str, object]:
-    """Return the provenance that `style.save_figure` wrote into a figure.
-
-    Parameters
-    ----------
-    path : Path
-        A PDF, PNG or SVG.
+    """Return the provenance that `style.save_figure` wrote into a figure: a PDF, PNG or SVG.
 
     Raises
     ------

@@ -94,15 +94,7 @@ def _head(path: Path) -> dict:
 
 
 class Rows(Sequence):
-    """The predictions in a finished file, as a sequence of dicts; read when they are first used.
-
-    Parameters
-    ----------
-    path : Path
-        Of ID.json.
-    count : int
-        How many there are.
-    """
+    """The predictions in a finished file, as a sequence of dicts; read when they are first used."""
 
     def __init__(self, path: Path, count: int) -> None:
         self._path, self._count = path, count

@@ -40,20 +40,16 @@ class EvaluationRun:
 
     Attributes
     ----------
-    model, revision : str
-        Name, and digest of weights and processor.
-    benchmark, samples : str
-        Name, and digest of the chosen questions and images.
-    num_samples, seed : int
-        How many there are, and what they were chosen with.
+    revision : str
+        Digest of weights and processor.
+    samples : str
+        Digest of the chosen questions and images; there are `num_samples`, chosen with `seed`.
     method : str
         Name in `sparsevlm.METHODS`.
     tokens : int or None
         Budget; None for the dense model.
     pruner : str
         Canonical JSON of the pruner that these give.
-    dtype, attention : str
-        As torch and transformers name them.
     batch : int
         Samples in one forward pass.
     max_new_tokens : int
@@ -129,18 +125,14 @@ class EvaluationRun:
 
 @dataclass(frozen=True)
 class Record:
-    """A finished run.
+    """A finished run with what the benchmark's `score` made of its answers.
 
     Attributes
     ----------
-    run : EvaluationRun
-        What was measured.
     predictions : sequence of dict
         One row per sample, in the samples' order: the fields of `Sample`, "prompt", "prediction",
         "tokens_in" and "tokens_out" (visual tokens entering and left by each layer) and
         "text_tokens". Read from disk when they are asked for.
-    scores : dict
-        What the benchmark's `score` made of them.
     sessions : tuple of dict
         Provenance of every run that added samples; several where a run was stopped and resumed.
         With the "events" of each: memory that ran short, samples without an answer.

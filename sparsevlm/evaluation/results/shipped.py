@@ -13,9 +13,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.evaluation.results.atomic import replacing
 from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json
 from sparsevlm.evaluation.results.store import Store
+from sparsevlm.models.atomic import replacing
 
 SHIPPED = DATA / "answers.jsonl.xz"
 

@@ -17,21 +17,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from sparsevlm.evaluation.paths import RESULTS
-from sparsevlm.evaluation.results.atomic import remove, write_text
 from sparsevlm.evaluation.results.failures import Failure, RunBusyError, RunError, saying_when_full
 from sparsevlm.evaluation.results.jsonl import JsonLines, locked, read_rows
 from sparsevlm.evaluation.results.record_files import read_record, result_text, run_text
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
+from sparsevlm.models.atomic import remove, write_text
 
 
 class Store:
-    """A folder of records.
-
-    Parameters
-    ----------
-    folder : path
-        Made when the first result is written.
-    """
+    """A folder of records, made when the first result is written."""
 
     def __init__(self, folder: str | Path = RESULTS) -> None:
         self.folder = Path(folder)
@@ -68,14 +62,9 @@ class Store:
 
     @contextmanager
     def writing(self, run: EvaluationRun, sample_ids: Sequence[str]) -> Iterator[Writer]:
-        """Lock the run and yield its writer, with what earlier processes have kept.
+        """Lock an unfinished run and yield its writer, with what earlier processes have kept.
 
-        Parameters
-        ----------
-        run : EvaluationRun
-            Must not be finished.
-        sample_ids : sequence of str
-            The samples of the run, in order.
+        The ids are those of its samples, in order.
 
         Raises
         ------
@@ -137,12 +126,8 @@ class Store:
 class Writer:
     """Adds samples to a run that this process has locked; get one from `Store.writing`.
 
-    Attributes
-    ----------
-    rows : dict
-        Rows kept so far by sample id, those of earlier processes included.
-    sessions : list of dict
-        Provenance of every process that added something, with its "events" where it had any.
+    The rows kept so far, by sample id, include those of earlier processes; the sessions are the
+    provenance of every process that added something, with its "events" where it had any.
     """
 
     def __init__(self, store: Store, run: EvaluationRun, sample_ids: Sequence[str]) -> None:
@@ -206,13 +191,8 @@ class Writer:
     def leave_open(self, failures: Sequence[Failure], versions: Mapping[str, str]) -> None:
         """Say in ID.open.json which samples have no answer, and why.
 
-        Parameters
-        ----------
-        failures : sequence of Failure
-            The open samples.
-        versions : dict of str
-            By sample id the digest of question and image. Repairing an image makes another
-            run; by these it knows which answers are of unchanged samples (`Store.left_open`).
+        `versions` has by sample id the digest of question and image. Repairing an image makes
+        another run; by these it knows which answers are of unchanged samples (`Store.left_open`).
         """
         values = {
             "run": self.run.to_json(),

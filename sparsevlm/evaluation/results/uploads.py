@@ -17,14 +17,7 @@ def write_uploads(
 ) -> list[Path]:
     """Write the official file of every finished run whose benchmark has one; return them.
 
-    Parameters
-    ----------
-    runs, store
-        What was planned, and where finished answers are.
-    folder
-        Where to write; made if it is not there.
-    data
-        Holds the folders of the benchmarks.
+    `data` holds the folders of the benchmarks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     return [

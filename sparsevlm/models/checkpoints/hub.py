@@ -17,6 +17,7 @@ from typing import Any
 
 import httpx
 
+from sparsevlm.models.atomic import replacing
 from sparsevlm.models.checkpoints.declared import Repository
 from sparsevlm.models.checkpoints.places import LOCK, CheckpointError, FileEntry, Locked
 
@@ -201,16 +202,12 @@ def download(
 
 
 def _from_github(path: str, to: Path) -> None:
-    to.parent.mkdir(parents=True, exist_ok=True)
-    partial = to.with_name(f"{to.name}.partial")
-    with httpx.stream(
-        "GET", _github(GITHUB_FILES, path), follow_redirects=True, timeout=30
-    ) as reply:
+    url = _github(GITHUB_FILES, path)
+    with httpx.stream("GET", url, follow_redirects=True, timeout=30) as reply:
         reply.raise_for_status()
-        with partial.open("wb") as file:
+        with replacing(to) as partial, partial.open("wb") as file:
             for part in reply.iter_bytes():
                 file.write(part)
-    partial.replace(to)
 
 
 @contextmanager

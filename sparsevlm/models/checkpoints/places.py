@@ -22,6 +22,7 @@ from typing import Literal
 
 from pydantic import NonNegativeInt, TypeAdapter, ValidationError
 
+from sparsevlm.models.atomic import write_text
 from sparsevlm.models.checkpoints.declared import Repository
 
 VARIABLE = "SPARSEVLM_CHECKPOINTS"
@@ -123,11 +124,8 @@ def read_lock(folder: Path) -> dict[str, Locked]:
 def write_lock(folder: Path, repositories: dict[str, Locked]) -> None:
     """Write the lock file atomically."""
     locks = {name: asdict(locked) for name, locked in sorted(repositories.items())}
-    folder.mkdir(parents=True, exist_ok=True)
-    partial = folder / f"{LOCK}.partial"
     text = json.dumps({"format": 1, "repositories": locks}, indent=1)
-    partial.write_text(f"{text}\n", encoding="utf-8")
-    partial.replace(folder / LOCK)
+    write_text(folder / LOCK, f"{text}\n")
 
 
 def locate(repository: Repository, folder: Path) -> Path:

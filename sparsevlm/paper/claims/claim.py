@@ -33,8 +33,6 @@ class Claim:
 
     Attributes
     ----------
-    id : str
-        Its name.
     notebook : str
         The notebook that shows it, or will.
     place, statement : str
@@ -45,8 +43,6 @@ class Claim:
     tolerance : float or None
         Largest deviation of an obtained value that counts as the same. Arithmetic on the paper's
         own numbers has no say in it: it may be off by one in the last printed digit, a count not.
-    unit : str
-        Of both.
     paper, analytic, records : str
         Expressions of named functions: arithmetic on the paper's own numbers (paper.py), our
         formulas without a model (`analysis.accounting`), results of runs (records.py).
@@ -54,8 +50,6 @@ class Claim:
         The measurement that is not written yet.
     untestable : str
         Why it cannot be tested here at all.
-    falsified_by : str
-        What would falsify it.
     is_cell : bool
         One cell of a table, folded away on the page.
     """
@@ -80,14 +74,9 @@ class Claim:
 class ClaimResult:
     """What one source says of a claim; `value` is None where it has nothing to say.
 
-    Attributes
-    ----------
-    value : float, Estimate or None
-        A difference of methods comes as an `Estimate`, with its interval.
-    verdict : str
-        "" where a value of the miniature stands beside a number of LLaVA: they are not compared.
-    why : str
-        Why there is no value, or of which part of the data it is.
+    A difference of methods comes as an `Estimate`, with its interval. The verdict is "" where a
+    value of the miniature stands beside a number of LLaVA: they are not compared. `why` says why
+    there is no value, or of which part of the data it is.
     """
 
     value: float | Estimate | None
@@ -102,12 +91,7 @@ NOTHING = ClaimResult(None, "")
 class Entry:
     """A claim with what was found.
 
-    Attributes
-    ----------
-    claim : Claim
-        What the paper says.
-    paper, analytic, mini, a100 : ClaimResult
-        From the paper's own numbers, from our formulas, from either profile's records.
+    From the paper's own numbers, from our formulas, from either profile's records.
     """
 
     claim: Claim
@@ -141,16 +125,7 @@ class Entry:
 
 
 def judge(expected: str, value: float | Estimate, tolerance: float | None) -> str:
-    """Compare a value with what the paper prints.
-
-    Parameters
-    ----------
-    expected : str
-        A number as printed, or "> 0".
-    value : float or Estimate
-        What was obtained.
-    tolerance : float, optional
-        See `Claim`.
+    """Compare a value with what the paper prints: a number, or "> 0".
 
     Returns
     -------
@@ -187,16 +162,10 @@ def judge_miniature(value: float | Estimate) -> str:
 
 @dataclass(frozen=True)
 class ClaimReport:
-    """All claims with all findings.
+    """All claims with all findings, in the order of the declaration.
 
-    Attributes
-    ----------
-    entries : tuple of Entry
-        In the order of the declaration.
-    missing : dict of str
-        By profile: why its records could not be read.
-    judges : dict of str
-        By profile: who judged its open answers; without those where nobody did.
+    By profile, `missing` says why its records could not be read, and `judges` who judged its open
+    answers, where anybody did.
     """
 
     entries: tuple[Entry, ...]

@@ -44,15 +44,7 @@ def collect(
     claims: Sequence[Claim] | None = None,
     measures: Mapping[str, Callable[[str], object]] | None = None,
 ) -> ClaimReport:
-    """Return the report as formulas and records at hand give it.
-
-    Parameters
-    ----------
-    claims : sequence of Claim, optional
-        Default: those that are declared.
-    measures : mapping, optional
-        Default: `records.MEASURES`.
-    """
+    """Return the report as formulas and records at hand give it, by default on all claims."""
     claims = declared.load() if claims is None else claims
     measures = MEASURES if measures is None else measures
     found = {name: ProfileRecords(name, measures) for name in PROFILES}
@@ -110,12 +102,8 @@ def public_functions(module: ModuleType) -> dict[str, Callable]:
 def evaluate(expression: str, known: Mapping[str, Callable]) -> float | Estimate:
     """Compute an expression of a claim, such as `lead("FastV", 192) / 2`.
 
-    Parameters
-    ----------
-    expression : str
-        Known functions of literals, and arithmetic.
-    known : mapping of callables
-        By name. Where they give resamples, so does the expression: it becomes an estimate.
+    It has known functions of literals, and arithmetic. Where they give resamples, so does the
+    expression: it becomes an estimate.
 
     Raises
     ------

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sparsevlm.evaluation.paths import ARTIFACTS, DATA, FIGURES, RESULTS, ROOT, relative
 from sparsevlm.evaluation.plan import package_digest
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.run import digest
+from sparsevlm.models.atomic import write_text
 from sparsevlm.paper.claims.claim import ClaimReport
 from sparsevlm.paper.notebooks import known_notebooks
 
@@ -42,15 +42,8 @@ def is_current(page: Path = PAGE, stamp: Path = STAMP) -> bool:
 def write(report: ClaimReport, inputs: str, page: Path = PAGE, stamp: Path = STAMP) -> None:
     """Write the page of a report, and note what it was made from.
 
-    Parameters
-    ----------
-    report : ClaimReport
-        From `collect.collect`.
-    inputs : str
-        `inputs_id` from before it was collected, so that the page is written again after a newer
-        record.
-    page, stamp : Path
-        Where both go.
+    `inputs` is `inputs_id` from before it was collected, so that the page is written again after a
+    newer record.
     """
     from sparsevlm.paper.claims import page as claims_page
 

@@ -69,14 +69,7 @@ MEASURES: dict[str, Callable[[str], object]] = {
 class ProfileRecords:
     """The records of one profile, read once and only when a claim asks for them.
 
-    Attributes
-    ----------
-    profile : str
-        Its name.
-    measures : mapping of str to callable
-        See `MEASURES`.
-    note : str
-        Which benchmarks, of those that the last claim asked for, are there in part only.
+    `note` says which benchmarks, of those that the last claim asked for, are there in part only.
     """
 
     profile: str

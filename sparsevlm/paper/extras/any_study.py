@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, study
 from sparsevlm.analysis.report import Section, comparison, measured
@@ -10,9 +10,6 @@ from sparsevlm.analysis.study import Results
 from sparsevlm.analysis.words import label
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.studies import get_study
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 def measure(profile: Profile | str, name: str, judge: str = "") -> Results:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
+from sparsevlm.analysis.panels import (
+    ALL_TEXT,
+    LAST_TOKEN,
+    RATERS,
+    WRONG,
+    Canvas,
+    draw_answer,
+    draw_map,
+    draw_stage,
+    draw_words,
+    outline,
+    ramp,
+    shortened,
+)
 from sparsevlm.analysis.statistics import mean_and_interval
+from sparsevlm.analysis.style import OUTPUT, use_style
+from sparsevlm.analysis.survivors import draw_scale, draw_survivors, word_lines
 from sparsevlm.paper.extras.attention_maps import (
     WHO,
     AttentionData,
@@ -14,11 +30,7 @@ from sparsevlm.paper.extras.attention_maps import (
     lost_patches,
     stage_table,
 )  # fmt: skip
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from sparsevlm.analysis.panels import Canvas
+from sparsevlm.paper.figures.figure_2 import KEPT
 
 _GAP = 0.09  # between panels, in inches
 
@@ -28,10 +40,6 @@ def draw_stages(data: StageAttention, with_answer: bool = True) -> Figure:
 
     In one column of a paper these four are two rows.
     """
-    from sparsevlm.analysis.panels import Canvas, draw_answer, draw_words, shortened
-    from sparsevlm.analysis.style import OUTPUT, use_style
-    from sparsevlm.analysis.survivors import word_lines
-
     use_style()  # lines are broken by what its fonts draw
     run, (rows, columns), across = data.run, data.run.grid, 2 * OUTPUT.columns
     side = (OUTPUT.width - 0.06 - (across - 1) * _GAP) / across
@@ -62,10 +70,6 @@ def draw_stages(data: StageAttention, with_answer: bool = True) -> Figure:
 
 def _draw_stage(canvas: Canvas, data: StageAttention, number: int,
                 places: list[tuple[float, float]], side: float, tall: float) -> None:  # fmt: skip
-    from sparsevlm.analysis.panels import WRONG, draw_map, draw_stage, outline, ramp
-    from sparsevlm.analysis.survivors import draw_scale, draw_survivors
-    from sparsevlm.paper.figures.figure_2 import KEPT
-
     run, seen = data.run, data.run.stages[number]
     row = stage_table(data).iloc[number]
     canvas.text(0.03, places[0][1] - 0.12,
@@ -105,11 +109,6 @@ def draw_layers(data: AttentionData) -> Figure:
 
     Where no targets are known: of all attention the share that goes to the image.
     """
-    import matplotlib.pyplot as plt
-
-    from sparsevlm.analysis.panels import ALL_TEXT, LAST_TOKEN, RATERS
-    from sparsevlm.analysis.style import OUTPUT, use_style
-
     use_style()
     figure, axes = plt.subplots(figsize=(OUTPUT.width, 2.3))
     shares = data.mass if len(data.mass) else data.image_mass

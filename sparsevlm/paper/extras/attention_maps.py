@@ -1,14 +1,12 @@
-"""Where the words look: at every stage of a method, and by layer in the dense model.
-
-`measure` runs the model; tables and `attention_drawing` need what it returned only.
-"""
+"""Where the words look: at every stage of a method, and by layer in the dense model."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from sparsevlm.analysis.attention import AttentionMaps, look
 from sparsevlm.analysis.examples import choose_examples, examples_of
@@ -17,11 +15,6 @@ from sparsevlm.analysis.statistics import mean_and_interval
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.paper.figures import figure_3
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
 
 NUM_DRAWN = 20
 SINK_FACTOR = 4.0  # times the mean of a row
@@ -33,16 +26,9 @@ MOST_LOST = 10  # patches that are shown where nobody marked what is asked for
 
 @dataclass(frozen=True)
 class StageAttention:
-    """Where some words look at every stage of a method.
+    """Where the words at some positions look at every stage of a method.
 
-    Attributes
-    ----------
-    run : RecordedExample
-        A question under the method.
-    chosen : list of int
-        Positions of the words.
-    shown : list of int, optional
-        Which of the stages are drawn; None for all.
+    `shown` says which of the stages are drawn; None for all.
     """
 
     run: RecordedExample
@@ -95,20 +81,18 @@ def measure(
     image: str = "",
     question: str = "",
 ) -> AttentionData:
-    """Look at one question closely, and at the mean over drawn questions.
+    """Look at one question closely, and at the mean over drawn questions, as many as the limit.
+
+    `image` and `question` are the user's own, see `choose_examples`.
 
     Parameters
     ----------
-    profile : Profile or str
-        Its limit is that of the drawn questions.
     method, tokens : str and int
         What prunes, at which budget; "dense" for nothing.
     layers : sequence of int
         After which layers to look; for none, where the method prunes, or would.
     words : str
         Words of the text to look at closely; "" for those that rate, or would.
-    image, question : str
-        Your own example, see `choose_examples`.
 
     Raises
     ------
@@ -124,7 +108,10 @@ def measure(
     if len(layers) > MOST_LAYERS:
         raise ValueError(f"there is room for {MOST_LAYERS} layers, got {len(layers)}: {layers}")
     budget = None if method == "dense" else tokens
-    stages = loaded.pruner(method, budget).stages or loaded.pruner("sparsevlm", tokens).stages
+    stages = (
+        loaded.sizes.pruner(method, budget).stages
+        or loaded.sizes.pruner("sparsevlm", tokens).stages
+    )
     looked = maps.layers(list(layers)) if layers else [stage.layer for stage in stages]
     if (last := len(maps.rows) - 1) in looked:
         raise ValueError(
@@ -161,16 +148,9 @@ def on_target(maps: np.ndarray, target: Sequence[int]) -> np.ndarray:
 def sinks(rows: np.ndarray) -> np.ndarray:
     """Visual tokens that many words look at far more than at the mean token, whatever they mean.
 
-    Parameters
-    ----------
-    rows : ndarray
-        ``[heads, num_text, visual]`` of one layer.
-
-    Returns
-    -------
-    ndarray
-        Indices: at least a share of `SINK_WORDS` of the words attend to them more than
-        `SINK_FACTOR` times as much as on average, in the mean over heads.
+    Of the rows of one layer, ``[heads, num_text, visual]``. At least a share of `SINK_WORDS` of the
+    words attend to them more than `SINK_FACTOR` times as much as on average, in the mean over
+    heads.
     """
     mean = rows.mean(0)
     looked_at = mean > SINK_FACTOR * mean.mean(-1, keepdims=True)
@@ -179,8 +159,6 @@ def sinks(rows: np.ndarray) -> np.ndarray:
 
 def table(data: AttentionData) -> pd.DataFrame:
     """Per layer, in percent: attention to the target and to the image; sinks of the example."""
-    import pandas as pd
-
     frame = pd.DataFrame(index=pd.RangeIndex(data.image_mass.shape[1], name="layer"))
     for column, who in enumerate(WHO):
         if len(data.mass):
@@ -214,8 +192,6 @@ def lost_patches(data: StageAttention, number: int) -> list[int]:
 
 def stage_table(data: StageAttention) -> pd.DataFrame:
     """Every stage that was looked at: tokens, and the attention of the chosen words in percent."""
-    import pandas as pd
-
     run, rows, before = data.run, [], {*range(data.run.sample.num_visual)}
     for number, (seen, stage) in enumerate(zip(run.stages, run.sample.stages, strict=True)):
         alive, rating = {*stage.kept}.union(*stage.groups), data.rating(number)

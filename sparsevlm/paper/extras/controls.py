@@ -8,7 +8,9 @@ with all text tokens rating is the fourth control: the same method without the s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, statistics, tables, words
 from sparsevlm.analysis.report import Report, Section, measured
@@ -17,10 +19,6 @@ from sparsevlm.analysis.study import OURS, Results
 from sparsevlm.analysis.tables import interval
 from sparsevlm.analysis.words import count_signs, label
 from sparsevlm.benchmarks import BENCHMARKS
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.figure import Figure
 
 BLIND = ("random", "uniform", "pooled")
 ALL_TEXT = "sparsevlm-all-text"

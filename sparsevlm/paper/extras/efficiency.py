@@ -74,12 +74,8 @@ def scope(records: Mapping[str, dict]) -> pd.DataFrame:
 def analytic(text_tokens: int = PAPER_TEXT_TOKENS) -> pd.DataFrame:
     """FLOPs and KV cache of the full-size models, from the schedules alone.
 
-    Returns
-    -------
-    DataFrame
-        One row per model and budget, the dense one first: "model", "tokens", "TFLOPs",
-        "FLOPs / dense", "KV (MB)", "KV / dense"; and the paper's TFLOPs and latency ratio where it
-        has them.
+    One row per model and budget, the dense one first; with the paper's TFLOPs and latency ratio
+    where it has them.
     """
     rows = []
     for shape in (one for one in SHAPES.values() if one.name != "reference"):
@@ -204,18 +200,9 @@ def parts(record: dict) -> pd.DataFrame:
 def first_tokens(shape: str, folder: Path = RECORDS) -> pd.DataFrame:
     """Time to the first token of a full-size model on a GPU, beside the latency of Table 1.
 
-    Parameters
-    ----------
-    shape : str
-        Name in `speed.shapes.SHAPES`; the record must be of batch 1 and not scaled.
-    folder : Path
-        Holds the records; `workflow/gpu.sh` writes them.
-
-    Returns
-    -------
-    DataFrame
-        One row per method and budget: device, milliseconds, over the dense model's, and the
-        paper's two. Without rows where no GPU was measured.
+    One row per method and budget: device, milliseconds, over the dense model's, and the paper's
+    two; without rows where no GPU was measured. The records, which `workflow/gpu.sh` writes, must
+    be of batch 1 and not scaled.
     """
     printed = published.by_setting("table1") if shape == "llava-1.5-7b" else {}
     rows = []

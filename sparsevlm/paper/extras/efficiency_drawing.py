@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis.drawing import apart
 from sparsevlm.analysis.style import OUTPUT, SMALLEST, use_style
@@ -18,10 +21,6 @@ from sparsevlm.paper.extras.efficiency import (
     parts,
     scale,
 )
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Records = Mapping[str, dict]
 
@@ -38,8 +37,6 @@ LEGEND = {"fontsize": SMALLEST, "handlelength": 1.1, "labelspacing": 0.25, "colu
 
 def draw(records: Records) -> Figure:
     """FLOPs, time by part, overhead by phase, its share and memory by number of tokens, kernels."""
-    import matplotlib.pyplot as plt
-
     use_style()
     down, across, height = (2, 3, 2.45) if OUTPUT.columns == 2 else (6, 1, 1.5)
     fig, grid = plt.subplots(down, across, figsize=(OUTPUT.width, down * height))

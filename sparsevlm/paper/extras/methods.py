@@ -8,19 +8,16 @@ compare with each other and those of different sources show how far a row moves 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, tables
 from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.study import Results
 from sparsevlm.analysis.words import label
 from sparsevlm.evaluation.paths import DATA
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 FILE = DATA / "independent.csv"
 # How a value came about: the source ran all methods itself in one environment, or this row, or it

@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis.drawing import error_bars, panels
 from sparsevlm.analysis.statistics import Estimate
@@ -25,15 +26,11 @@ from sparsevlm.evaluation.paths import DATA, relative
 from sparsevlm.evaluation.plan import algorithms
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results import provenance
-from sparsevlm.evaluation.results.atomic import write_text
 from sparsevlm.evaluation.results.failures import RunError
 from sparsevlm.evaluation.results.run import digest
 from sparsevlm.evaluation.runs import ensure_records
 from sparsevlm.evaluation.studies import studies
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from sparsevlm.models.atomic import write_text
 
 FILE = DATA / "miniature" / "separation.json"
 NAMES = tuple(name for name in studies() if name.startswith("apart_"))
@@ -46,13 +43,7 @@ def _code(algorithms: Iterable[str]) -> str:
 
 
 def entry(results: Results) -> dict:
-    """Return what the file holds of a study: per method, the lead of SparseVLM, paired.
-
-    Parameters
-    ----------
-    results : Results
-        Of the study.
-    """
+    """Return what the file holds of a study: per method, the lead of SparseVLM, paired."""
     profile = results.profile
     dense = {
         benchmark: accuracy_by_kind(benchmark, record.predictions)
@@ -187,10 +178,7 @@ def put(results: Results, path: Path = FILE) -> None:
 def update(names: Sequence[str] = NAMES, jobs: int = 2) -> dict[str, str]:
     """Ask what was not asked yet, and write study by study.
 
-    Returns
-    -------
-    dict of str
-        What failed in the first study that failed, with the reason; those after it are not run.
+    Returns what failed in the first study that failed, with the reason; those after it are not run.
     """
     profile = get_profile("mini")
     for name in names:

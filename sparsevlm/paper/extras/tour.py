@@ -6,28 +6,26 @@ enters it; `say` puts into words what came out (`tour.md.j2`) and compares it wi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+import torch
+from IPython.display import HTML, Markdown
+from torch import Tensor
 
 from sparsevlm.analysis.examples import choose_examples, examples_of
 from sparsevlm.analysis.observe import AskedExample, RecordedExample, record
+from sparsevlm.analysis.panels import RATERS
 from sparsevlm.analysis.report import templates
+from sparsevlm.analysis.survivors import rgb
+from sparsevlm.core.sparsevlm import SparseVLM
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.models.sizes import ModelSizes, kv_bytes, prefill_flops
 from sparsevlm.paper.figures import figure_2, figure_3
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-    from IPython.display import HTML, Markdown
-    from torch import Tensor
-
-    from sparsevlm.core.sparsevlm import SparseVLM
 
 AGREES = 0.99  # of the tokens: in half precision rounding may swap some of equal score
 NAMED = 6  # words that a sentence names
@@ -35,18 +33,9 @@ NAMED = 6  # words that a sentence names
 
 @dataclass(frozen=True)
 class TourData:
-    """One question under SparseVLM, with the inputs of its first stage.
+    """One question under SparseVLM at a budget, with the inputs of its first stage.
 
-    Attributes
-    ----------
-    about : str
-        What the reader has to know of the image.
-    run : RecordedExample
-    pruner : SparseVLM
-        The method at the budget.
-    tokens : int
-        The budget.
-    sizes : ModelSizes
+    `about` is what the reader has to know of the image.
     """
 
     about: str
@@ -67,8 +56,6 @@ class TourData:
             Of the words to the picture, ``[heads, words, visual tokens]``; of the picture,
             ``[visual tokens, hidden]``.
         """
-        import torch
-
         seen, first = self.run.recording, self.run.stages[0]
         return tuple(map(torch.from_numpy, (seen.visual, seen.text, first.rows, first.hidden)))
 
@@ -100,19 +87,13 @@ def measure(
 ) -> TourData:
     """Ask one question under SparseVLM and keep what every stage saw.
 
-    Parameters
-    ----------
-    profile : Profile or str
-    tokens : int
-        The budget.
-    image, question : str
-        Your own, see `choose_examples`.
+    `image` and `question` are the user's own, see `choose_examples`.
     """
     loaded = load_model(as_profile(profile))
     examples = examples_of(loaded)
     (example,) = choose_examples(examples, figure_3.ASKED[:1], image, question)
     run = record(loaded, example, tokens)
-    pruner = loaded.pruner("sparsevlm", tokens)
+    pruner = loaded.sizes.pruner("sparsevlm", tokens)
     return TourData(examples.about([example]), run, pruner, tokens, loaded.sizes)
 
 
@@ -124,8 +105,6 @@ def say(step: str, data: TourData, *returned: object) -> Markdown:
     AssertionError
         The model's own run has something else: the page does not show what the model does.
     """
-    from IPython.display import Markdown
-
     made = templates(Path(__file__).parent)
     made.filters |= {"percent": percent, "plain": plain}
     made.globals |= {"same": same, "close": close, "members": members}
@@ -134,11 +113,6 @@ def say(step: str, data: TourData, *returned: object) -> Markdown:
 
 def shaded_words(data: TourData, relevance: Tensor, rating: Tensor) -> HTML:
     """The words after the picture on their relevance; raters are framed, the prompt's own pale."""
-    from IPython.display import HTML
-
-    from sparsevlm.analysis.panels import RATERS
-    from sparsevlm.analysis.survivors import rgb
-
     boxes, most = [], float(relevance.max())
     for place, (word, value) in enumerate(zip(data.run.words, relevance.tolist(), strict=True)):
         own = "" if place in data.run.asked else "; font-style:italic; opacity:0.7"

@@ -6,27 +6,30 @@ In one column of a paper the parts of a drawing stand below each other.
 from __future__ import annotations
 
 import textwrap
-from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor
 
+from sparsevlm.analysis.drawing import log_y_axis
+from sparsevlm.analysis.observe import AskedExample
+from sparsevlm.analysis.panels import (
+    Canvas,
+    bare,
+    draw_answer,
+    draw_map,
+    draw_stage,
+    ramp,
+    shortened,
+)
 from sparsevlm.analysis.style import OUTPUT, SMALLEST, use_style
+from sparsevlm.analysis.survivors import GROUP_COLORS, draw_scale, drawable
 from sparsevlm.paper.extras.tour import TourData, members
 from sparsevlm.paper.figures.figure_2 import DROPPED, KEPT, RECYCLED, TEXT
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from torch import Tensor
-
-    from sparsevlm.analysis.observe import AskedExample
-    from sparsevlm.analysis.panels import Canvas
 
 
 def draw_question(data: TourData) -> Figure:
     """The picture with its patches, the question, and the sequence that both make."""
-    from sparsevlm.analysis.panels import Canvas, draw_stage
-    from sparsevlm.analysis.survivors import drawable
-
     use_style()  # lines are broken by what its fonts draw
     run, (rows, columns) = data.run, data.run.grid
     words = drawable(" ".join(run.example.question.split()))
@@ -52,9 +55,6 @@ def draw_question(data: TourData) -> Figure:
 
 def draw_rating(data: TourData, rating: Tensor, scores: Tensor) -> Figure:
     """P with a row per rater, the mean of its columns, and this mean on the picture."""
-    from sparsevlm.analysis.panels import Canvas, bare, draw_map, ramp, shortened
-    from sparsevlm.analysis.survivors import draw_scale
-
     run, left, side = data.run, 0.95, 2.0
     width = OUTPUT.width - 3.2 if OUTPUT.columns == 2 else 2.25
     names = [shortened(run.words[i], 12) for i in run.raters]
@@ -97,9 +97,6 @@ def draw_rating(data: TourData, rating: Tensor, scores: Tensor) -> Figure:
 
 def draw_choice(data: TourData, scores: Tensor, keep: Tensor, best: Tensor) -> Figure:
     """The scores in order, cut into kept, recycled and dropped; the same on the picture."""
-    from sparsevlm.analysis.drawing import log_y_axis
-    from sparsevlm.analysis.panels import Canvas, draw_stage
-
     run, n = data.run, len(scores)
     wide, beside, low = (3.7, 4.6, 0.12) if OUTPUT.columns == 2 else (2.5, 0.62, 2.6)
     canvas = Canvas(OUTPUT.width, low + 2.38)
@@ -124,10 +121,6 @@ def draw_choice(data: TourData, scores: Tensor, keep: Tensor, best: Tensor) -> F
 def draw_groups(data: TourData, best: Tensor, squared: Tensor, density: Tensor,
                 centers: Tensor, labels: Tensor) -> Figure:  # fmt: skip
     """Density against distance to a denser token: centers stand out; then the groups in place."""
-    from sparsevlm.analysis.drawing import log_y_axis
-    from sparsevlm.analysis.panels import Canvas, draw_stage
-    from sparsevlm.analysis.survivors import GROUP_COLORS
-
     wide, beside, low = (3.6, 4.3, 0.1) if OUTPUT.columns == 2 else (2.65, 0.5, 2.8)
     canvas = Canvas(OUTPUT.width, low + 2.65)
     axes = canvas.panel(0.5, 0.1, wide, 2.2)
@@ -148,8 +141,6 @@ def draw_groups(data: TourData, best: Tensor, squared: Tensor, density: Tensor,
 
 def draw_sequence(data: TourData, kept: int, left: int) -> Figure:
     """The sequence before the stage and after it, to one scale."""
-    from sparsevlm.analysis.panels import Canvas
-
     canvas, layer = Canvas(OUTPUT.width, 1.3), data.run.stages[0].layer
     _draw_sequences(canvas, data, 0.05, 0.6, 0.05, OUTPUT.width - 0.15, {
         f"layer {layer} has read": (data.run.sample.num_visual,),
@@ -160,8 +151,6 @@ def draw_sequence(data: TourData, kept: int, left: int) -> Figure:
 
 def draw_answers(dense: AskedExample, pruned: AskedExample) -> Figure:
     """What the dense model answers from, what the pruned one does, and the tokens of each layer."""
-    from sparsevlm.analysis.panels import Canvas, draw_answer, draw_stage
-
     side, beside, low = (2.0, 4.75, 0.24) if OUTPUT.columns == 2 else (1.5, 0.5, 2.4)
     canvas, ours = Canvas(OUTPUT.width, low + 2.51), side + 0.15
     for x, title, one, stage in ((0.03, "dense", dense, None), (ours, "SparseVLM", pruned, -1)):

@@ -7,7 +7,7 @@ settings for videos only; `table_3` measures it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import accounting, drawing, study
 from sparsevlm.analysis.report import Report, Section, comparison, measured
@@ -15,9 +15,6 @@ from sparsevlm.analysis.study import OURS, Results
 from sparsevlm.analysis.words import label
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.methods import METHODS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 ANALYTIC_TITLE = "LLaVA-1.5-7B, by our formulas: tokens and FLOPs of the variants with fixed counts"
 

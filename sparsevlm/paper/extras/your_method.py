@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
 
-from sparsevlm.analysis import study
+import torch
+from matplotlib.figure import Figure
+
+from sparsevlm.analysis import panels, study
 from sparsevlm.analysis.examples import examples_of
 from sparsevlm.analysis.observe import AskedExample, ask_example
 from sparsevlm.analysis.study import OURS, Results
@@ -21,9 +23,6 @@ from sparsevlm.evaluation.runs import ensure_records
 from sparsevlm.evaluation.workers import execute_together
 from sparsevlm.methods import Method
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 STUDY = "your_method"
 PICTURES = 2
 
@@ -31,21 +30,12 @@ PICTURES = 2
 def survivors(profile: Profile, method: Method) -> dict[str, list[AskedExample]]:
     """Ask about two sample pictures under SparseVLM and a method, at the study's least budget.
 
-    Parameters
-    ----------
-    profile : Profile
-    method : Method
-        From `sparsevlm.own_method`.
-
-    Returns
-    -------
-    dict of list of AskedExample
-        By name of the method, in the order of the pictures.
+    By name of the method, in the order of the pictures.
     """
     narrowed = profile.for_study(STUDY)
     loaded, tokens = load_model(narrowed), min(narrowed.budgets)
     examples = examples_of(loaded).drawn(PICTURES)
-    pruners = {name: loaded.pruner(name, tokens) for name in (OURS, method.name)}
+    pruners = {name: loaded.sizes.pruner(name, tokens) for name in (OURS, method.name)}
     return {
         name: [ask_example(loaded, example, pruner) for example in examples]
         for name, pruner in pruners.items()
@@ -54,24 +44,22 @@ def survivors(profile: Profile, method: Method) -> dict[str, list[AskedExample]]
 
 def draw_survivors(asked: dict[str, list[AskedExample]], method: Method) -> Figure:
     """Draw every picture, and beside it what each method keeps of it, with question and answers."""
-    from sparsevlm.analysis.panels import Canvas, draw_survivors, shortened
-
     side, step, part = 1.04, 1.1, 3.4
     parts = [(n * part, 0.0, n * part + 3.25, 1.7) for n in range(PICTURES)]
-    canvas = Canvas(part * PICTURES - 0.05, 1.7, parts)
+    canvas = panels.Canvas(part * PICTURES - 0.05, 1.7, parts)
     names = {OURS: "SparseVLM", method.name: method.label}
     for number, examples in enumerate(zip(*(asked[name] for name in names), strict=True)):
         left, first = number * part + 0.02, examples[0]
-        canvas.text(left, 0.04, shortened(first.example.question, 56), weight="bold")
-        draw_survivors(canvas.panel(left, 0.2, side, side), first.image, first.grid)
+        canvas.text(left, 0.04, panels.shortened(first.example.question, 56), weight="bold")
+        panels.draw_survivors(canvas.panel(left, 0.2, side, side), first.image, first.grid)
         told = f"true: {first.example.answer}" if first.example.answer else "the picture"
         canvas.text(left, 0.24 + side, told, size=6)
         for column, (label, one) in enumerate(zip(names.values(), examples, strict=True), start=1):
             at, last = left + column * step, one.sample.stages[-1]
             panel = canvas.panel(at, 0.2, side, side)
-            draw_survivors(panel, one.image, one.grid, last.kept, last.groups)
-            canvas.text(at, 0.24 + side, shortened(label), size=6)
-            canvas.text(at, 0.35 + side, shortened(f"answers: {one.answer.text}"), size=6)
+            panels.draw_survivors(panel, one.image, one.grid, last.kept, last.groups)
+            canvas.text(at, 0.24 + side, panels.shortened(label), size=6)
+            canvas.text(at, 0.35 + side, panels.shortened(f"answers: {one.answer.text}"), size=6)
     return canvas.figure
 
 
@@ -80,12 +68,6 @@ def measure(profile: Profile, method: Method) -> Results:
 
     The others' results are shared with every notebook. A function in memory has no code that an id
     could name, so its answers are made anew in a folder that is removed afterwards.
-
-    Parameters
-    ----------
-    profile : Profile
-    method : Method
-        From `sparsevlm.own_method`.
 
     Raises
     ------
@@ -103,7 +85,6 @@ def measure(profile: Profile, method: Method) -> Results:
 
 
 def _own_records(profile: Profile) -> list[Record]:
-    import torch
     from tqdm import tqdm
 
     backend, threads = backend_of(profile.model), torch.get_num_threads()

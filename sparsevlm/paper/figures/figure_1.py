@@ -1,29 +1,33 @@
-"""Figure 1: one image, three questions; what the question changes, and where it changes nothing.
-
-Compute, then draw: `measure` runs the model, `draw` and the tables need what it returned only.
-"""
+"""Figure 1: one image, three questions; what the question changes, and where it changes nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
 from sparsevlm.analysis.observe import AskedExample, ask_example
+from sparsevlm.analysis.panels import (
+    Canvas,
+    bare,
+    count_of_target,
+    draw_answer,
+    draw_line,
+    draw_stage,
+    draw_survivors,
+    outline,
+)
 from sparsevlm.analysis.statistics import mean_and_interval
+from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT
+from sparsevlm.analysis.survivors import word_lines
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from sparsevlm.runtime.trace import SampleTrace
+from sparsevlm.runtime.trace import SampleTrace
 
 ASKED = (
     SceneQuestion("TextVQA", 7, "what letter is on the white card ?", "S"),
@@ -44,8 +48,6 @@ class Figure1Data:
     ----------
     about : str
         What the reader has to know of the images.
-    tokens : int
-        The budget.
     asked : dict
         Per method, one `AskedExample` per question.
     focus : dict
@@ -67,20 +69,14 @@ def measure(
 ) -> Figure1Data:
     """Ask the questions under every method, and measure `focus` on drawn questions.
 
-    Parameters
-    ----------
-    profile : Profile or str
-        Its limit is that of the drawn questions.
-    tokens : int
-        The budget.
-    image, question : str
-        Your own, see `choose_examples`; up to three questions.
+    `image` and `question` are the user's own, see `choose_examples`; there is room for three. The
+    limit of the profile is that of the drawn questions.
     """
     profile = as_profile(profile)
     loaded = load_model(profile)
     examples = examples_of(loaded)
     chosen = choose_examples(examples, ASKED, image, question, per_image=3)
-    pruners = {name: loaded.pruner(name, tokens) for name in METHODS}
+    pruners = {name: loaded.sizes.pruner(name, tokens) for name in METHODS}
     asked = {
         name: [ask_example(loaded, example, pruner) for example in chosen]
         for name, pruner in pruners.items()
@@ -111,9 +107,6 @@ def focus(sample: SampleTrace, target: Sequence[int]) -> float:
 
 def draw(data: Figure1Data) -> Figure:
     """The image; guided survivors; the measure; text-agnostic survivors."""
-    from sparsevlm.analysis.panels import Canvas, draw_survivors
-    from sparsevlm.analysis.style import OUTPUT
-
     guided, agnostic = data.asked[GUIDED], data.asked[AGNOSTIC[0]]
     big, left = 1.5, 0.04
     if OUTPUT.columns == 2:
@@ -131,8 +124,8 @@ def draw(data: Figure1Data) -> Figure:
     canvas.text(left, 0.73 + big, key, size=6, color="#555555", linespacing=1.3)
     names = {GUIDED: "the question decides", AGNOSTIC[0]: "the question is not looked at"}
     for top, letter, (method, how) in zip(rows, "bd", names.items(), strict=True):
-        title = f"({letter}) {_label(method)}, {data.tokens} tokens: {how}"
-        canvas.text(first, top, title, weight="bold", color=_color(method))
+        title = f"({letter}) {METHOD_STYLE[method].label}, {data.tokens} tokens: {how}"
+        canvas.text(first, top, title, weight="bold", color=METHOD_STYLE[method].color)
     for column, (one, merged) in enumerate(zip(guided, agnostic, strict=True)):
         x = first + column * step
         _draw_question(canvas.panel(x, rows[0] + 0.19, side, 0.39), one, round(17.5 * side))
@@ -144,23 +137,8 @@ def draw(data: Figure1Data) -> Figure:
     return canvas.figure
 
 
-def _color(method: str) -> str:
-    from sparsevlm.analysis.style import METHOD_STYLE
-
-    return METHOD_STYLE[method].color
-
-
-def _label(method: str) -> str:
-    from sparsevlm.analysis.style import METHOD_STYLE
-
-    return METHOD_STYLE[method].label
-
-
 def _draw_question(axes: Axes, one: AskedExample, room: int) -> None:
     """The question in three lines, or in smaller ones where it is long."""
-    from sparsevlm.analysis.panels import draw_line
-    from sparsevlm.analysis.survivors import word_lines
-
     axes.axis("off")
     lines = word_lines(one.words, min(room, 18), one.asked, most=3)
     for number, line in enumerate(lines):
@@ -168,8 +146,6 @@ def _draw_question(axes: Axes, one: AskedExample, room: int) -> None:
 
 
 def _draw_kept(axes: Axes, one: AskedExample) -> None:
-    from sparsevlm.analysis.panels import count_of_target, draw_answer, draw_stage
-
     draw_stage(axes, one, -1)
     draw_answer(axes, one)
     count_of_target(axes, one, -1, "{left} of {all}")
@@ -177,8 +153,6 @@ def _draw_kept(axes: Axes, one: AskedExample) -> None:
 
 def _draw_merged(axes: Axes, one: AskedExample) -> None:
     """The image as the merged tokens show it: every token one color, borders between them."""
-    from sparsevlm.analysis.panels import bare, draw_answer, outline
-
     (rows, columns), last = one.grid, one.sample.stages[-1]
     size = max(1, one.image.height // rows)
     pixels = np.asarray(one.image.resize((columns * size, rows * size)), float)
@@ -200,11 +174,11 @@ def _draw_merged(axes: Axes, one: AskedExample) -> None:
 def _draw_focus(axes: Axes, data: Figure1Data) -> None:
     for row, method in enumerate(METHODS):
         mean, low, high = 100 * mean_and_interval(data.focus[method])
-        axes.barh(row, mean, 0.62, color=_color(method))
+        axes.barh(row, mean, 0.62, color=METHOD_STYLE[method].color)
         axes.plot([low, high], [row, row], color="#222222", lw=0.9)
         axes.text(high + 1, row, f"{mean:.0f} %", va="center", size=6.5)
     axes.axvline(100 * data.area.mean(), color="#222222", lw=0.7, ls=(0, (3, 2)))
-    axes.set_yticks(range(len(METHODS)), [_label(m) for m in METHODS])
+    axes.set_yticks(range(len(METHODS)), [METHOD_STYLE[m].label for m in METHODS])
     axes.invert_yaxis()
     axes.set_xlim(0, 100 * max(mean_and_interval(data.focus[m])[2] for m in METHODS) * 1.3)
     axes.set_xlabel(f"%, mean of {len(data.area)} drawn\nquestions; dashes:\nchance", size=6)
@@ -214,8 +188,6 @@ def _draw_focus(axes: Axes, data: Figure1Data) -> None:
 
 def table(data: Figure1Data) -> pd.DataFrame:
     """Every question of the image under every method; truth and focus where they are known."""
-    import pandas as pd
-
     rows = []
     for method, asked in data.asked.items():
         for one in asked:
@@ -240,8 +212,6 @@ def summary(data: Figure1Data) -> pd.DataFrame:
 
     Without rows where no targets are known.
     """
-    import pandas as pd
-
     every = {**data.focus, "chance (area)": data.area} if data.focus else {}
     rows = {name: 100 * mean_and_interval(values) for name, values in every.items()}
     frame = pd.DataFrame(rows, index=["mean", "low", "high"]).T.round(1)

@@ -6,16 +6,12 @@ of the eight benchmarks, and a layout for many of them.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import pandas as pd
 
 from sparsevlm.analysis.examples import SceneQuestion
+from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.paper.figures import figure_6
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from sparsevlm.evaluation.profiles import Profile
-    from sparsevlm.paper.figures.figure_6 import SurvivorData
+from sparsevlm.paper.figures.figure_6 import SurvivorData
 
 # Two of them go wrong when mini-llava is pruned.
 ASKED = (
@@ -48,8 +44,6 @@ draw = figure_6.draw
 
 def table(data: SurvivorData) -> pd.DataFrame:
     """One row per question: answers, and what is left of the target where it is known."""
-    import pandas as pd
-
     rows = []
     for one, dense in zip(data.pruned, data.dense, strict=True):
         example = one.example

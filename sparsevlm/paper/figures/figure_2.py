@@ -1,26 +1,28 @@
-"""Figure 2: the method, drawn from one real forward pass.
-
-Compute, then draw: `measure` runs the model, `draw` and the tables need what it returned only.
-"""
+"""Figure 2: the method, drawn from one real forward pass."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from sparsevlm.analysis.drawing import log_y_axis
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
 from sparsevlm.analysis.observe import RecordedExample, StageBreakdown, record
+from sparsevlm.analysis.panels import (
+    Canvas,
+    bare,
+    draw_map,
+    draw_relevance,
+    draw_stage,
+    ramp,
+    shortened,
+)
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from sparsevlm.analysis.panels import Canvas
 
 ASKED = (SceneQuestion("POPE", 7, "is there a orange frame in the image ?", "yes"),)
 KEPT, RECYCLED, DROPPED, TEXT = "#D55E00", "#56B4E9", "#d9d9d9", "#555555"
@@ -46,17 +48,9 @@ class Figure2Data:
 def measure(
     profile: Profile | str, tokens: int = 64, stage: int = 1, image: str = "", question: str = ""
 ) -> Figure2Data:
-    """Ask the question under SparseVLM and take one pruning stage apart.
+    """Ask the question under SparseVLM and take one pruning stage apart, counted from 0.
 
-    Parameters
-    ----------
-    profile : Profile or str
-    tokens : int
-        The budget.
-    stage : int
-        Which stage, from 0.
-    image, question : str
-        Your own, see `choose_examples`.
+    `image` and `question` are the user's own, see `choose_examples`.
 
     Raises
     ------
@@ -74,8 +68,6 @@ def measure(
 
 def table(data: Figure2Data) -> pd.DataFrame:
     """Every visual token before the stage: patch, rating by every rater, score, status."""
-    import pandas as pd
-
     stage, run = data.stage, data.run
     frame = pd.DataFrame({"token": stage.source})
     for word, row in zip((run.words[i] for i in run.raters), stage.rating, strict=True):
@@ -87,8 +79,6 @@ def table(data: Figure2Data) -> pd.DataFrame:
 
 def summary(run: RecordedExample) -> pd.DataFrame:
     """All stages of a run in numbers: rank, kept, recycled, dropped, and the lambda behind it."""
-    import pandas as pd
-
     rows = []
     for stage, traced in zip(run.breakdowns, run.sample.stages, strict=True):
         kept, recycled, dropped = (int((stage.status == code).sum()) for code in range(3))
@@ -104,8 +94,6 @@ def summary(run: RecordedExample) -> pd.DataFrame:
 
 def draw(data: Figure2Data) -> Figure:
     """Who rates, P, scores, level, token status, and the visual tokens of every layer."""
-    from sparsevlm.analysis.panels import Canvas, draw_relevance, draw_stage
-
     parts = [(0, 0, 3.25, 1.8), (3.5, 0, 6.75, 1.8)]
     parts += [(x - 0.04, 1.8, x + 1.58, 3.7) for x in _LEFT] + [(0, 3.7, 6.75, 5.0)]
     canvas = Canvas(6.75, 5.0, parts)
@@ -144,8 +132,6 @@ def _step(canvas: Canvas, x: float, y: float, number: int, title: str, shown: bo
 
 
 def _draw_rating(canvas: Canvas, data: Figure2Data) -> None:
-    from sparsevlm.analysis.panels import bare, ramp, shortened
-
     stage, run = data.stage, data.run
     rows, x, width = len(run.raters), 4.1, 2.6
     height = min(0.3, 0.72 / rows)
@@ -176,16 +162,12 @@ def _count(axes: Axes, run: RecordedExample, number: int) -> None:
 
 
 def _draw_scores(axes: Axes, data: Figure2Data) -> None:
-    from sparsevlm.analysis.panels import draw_map
-
     values = data.run.on_grid(data.number, data.stage.scores)
     draw_map(axes, values, data.run.grid, KEPT, data.run.target)
     axes.set_xlabel("grey: dropped before", size=6.5, color=TEXT, labelpad=2)
 
 
 def _draw_level(axes: Axes, data: Figure2Data) -> None:
-    from sparsevlm.analysis.drawing import log_y_axis
-
     stage = data.stage
     order = np.argsort(-stage.scores, kind="stable")
     place, lowest = np.arange(1, len(order) + 1), max(stage.scores.min() / 2, 1e-9)
@@ -204,8 +186,6 @@ def _draw_level(axes: Axes, data: Figure2Data) -> None:
 
 
 def _draw_layers(axes: Axes, data: Figure2Data) -> None:
-    from sparsevlm.analysis.panels import shortened
-
     sample, light, written = data.run.sample, 0, None
     groups = {stage.layer: len(stage.groups) for stage in sample.stages}
     few = len(sample.tokens_in) <= _FEW_LAYERS

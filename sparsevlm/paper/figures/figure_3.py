@@ -1,25 +1,19 @@
-"""Figure 3: how relevant every word of a prompt is to the image, and which words rate.
-
-Compute, then draw: `measure` runs the model, `draw` and the tables need what it returned only.
-"""
+"""Figure 3: how relevant every word of a prompt is to the image, and which words rate."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
 from sparsevlm.analysis.observe import RecordedExample, record
+from sparsevlm.analysis.panels import Canvas, draw_answer, draw_relevance, draw_stage, shortened
+from sparsevlm.analysis.style import OUTPUT
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import pandas as pd
-    from matplotlib.figure import Figure
-
-    from sparsevlm.analysis.panels import Canvas
 
 # Four kinds of questions; two where the rule finds the words that matter, two where it does not.
 ASKED = (
@@ -53,13 +47,7 @@ def measure(
 ) -> Figure3Data:
     """Ask every question twice.
 
-    Parameters
-    ----------
-    profile : Profile or str
-    tokens : int
-        The budget.
-    image, question : str
-        Your own, see `choose_examples`; up to four questions.
+    `image` and `question` are the user's own, see `choose_examples`; there is room for four.
     """
     loaded = load_model(as_profile(profile))
     examples = examples_of(loaded)
@@ -73,9 +61,6 @@ def measure(
 
 def draw(data: Figure3Data) -> Figure:
     """Two columns of prompts: words by relevance; image, survivors without and with raters."""
-    from sparsevlm.analysis.panels import Canvas
-    from sparsevlm.analysis.style import OUTPUT
-
     places, low, across = [], 0.2, OUTPUT.columns
     for row in range(0, len(data.prompts), across):
         rooms = [_room(prompt.raters) for prompt in data.prompts[row : row + across]]
@@ -98,8 +83,6 @@ def _room(run: RecordedExample) -> float:
 
 def _draw_prompt(canvas: Canvas, prompt: RaterComparison, left: float, top: float,
                  room: float) -> None:  # fmt: skip
-    from sparsevlm.analysis.panels import draw_answer, draw_relevance, draw_stage, shortened
-
     side, seen = 1.02, prompt.raters
     line = canvas.panel(left, top, 3.18, room)
     draw_relevance(line, seen.words, seen.relevance, seen.raters, bar=BAR)
@@ -115,8 +98,6 @@ def _draw_prompt(canvas: Canvas, prompt: RaterComparison, left: float, top: floa
 
 def table(data: Figure3Data) -> pd.DataFrame:
     """Every word of every prompt: its relevance, the mean, and whether it rates."""
-    import pandas as pd
-
     rows = [
         {
             "kind": run.example.kind, "question": run.example.question, "position": index,
@@ -131,8 +112,6 @@ def table(data: Figure3Data) -> pd.DataFrame:
 
 def summary(data: Figure3Data) -> pd.DataFrame:
     """Per prompt and choice of raters: the answer, and what is left of the target if known."""
-    import pandas as pd
-
     rows = []
     for prompt in data.prompts:
         for who, run in (("raters only", prompt.raters), ("all words rate", prompt.all_text)):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, published, tables, words
 from sparsevlm.analysis.report import Report, Section, comparison, notes, title
@@ -17,10 +18,6 @@ from sparsevlm.analysis.tables import ends, interval, number
 from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.benchmarks.registry import accuracy_by_kind
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 PAPER_MODEL = "Mini-Gemini-7B"
 PAPER = published.by_setting("figure4")
@@ -108,11 +105,8 @@ def by_split(results: Results) -> pd.DataFrame:
 def data(results: Results) -> pd.DataFrame:
     """Return everything that the figure draws, one row per point.
 
-    Returns
-    -------
-    DataFrame
-        Columns: source ("measured" or "published"), model, benchmark, method, tokens (the dense
-        model's are empty), score, and the ends of its interval where it is measured.
+    The source is "measured" or "published"; the dense model's tokens are empty, and so are the ends
+    of the interval where a score was published.
     """
     rows = []
     for setting in results.settings:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, published, report, tables
 from sparsevlm.analysis.report import Report, Section, comparison
@@ -14,10 +14,6 @@ from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.analysis.tables import NONE, ends, interval, number
 from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 RATERS = "sparsevlm"
 # In the paper's order of bars.
@@ -47,11 +43,8 @@ def lead(results: Results, benchmark: str, method: str) -> Estimate | None:
 def numbers(results: Results) -> pd.DataFrame:
     """Return what is drawn: one row per benchmark and bar, numbers unrounded.
 
-    Returns
-    -------
-    DataFrame
-        Columns: benchmark, who rates; score, low, high; the lead of the raters with its paired
-        interval; the published score; visual tokens in and out.
+    Score, low, high; the lead of the raters with its paired interval; the published score; visual
+    tokens in and out.
     """
     tokens = budget(results)
     return pd.DataFrame([

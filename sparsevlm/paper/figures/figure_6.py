@@ -1,26 +1,30 @@
-"""Figure 6: which visual tokens survive each stage, for one image under different questions.
-
-Compute, then draw: `measure` runs the model, `draw` and the table need what it returned only.
-"""
+"""Figure 6: which visual tokens survive each stage, for one image under different questions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
 from sparsevlm.analysis.observe import AskedExample, ask_example
+from sparsevlm.analysis.panels import (
+    Canvas,
+    count_of_target,
+    draw_answer,
+    draw_line,
+    draw_stage,
+    shortened,
+)
+from sparsevlm.analysis.style import OUTPUT
+from sparsevlm.analysis.survivors import GROUP_COLORS, RATER_COLOR
 from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from sparsevlm.analysis.panels import Canvas
 
 # Scenes with small seeds: training and benchmarks never draw them. Two questions each.
 ASKED = (
@@ -35,18 +39,9 @@ ASKED = (
 
 @dataclass(frozen=True)
 class SurvivorData:
-    """What Figures 6 and 11 show.
+    """What Figures 6 and 11 show: every question pruned, and the dense model's answers to them.
 
-    Attributes
-    ----------
-    about : str
-        What the reader has to know of the images.
-    tokens : int
-        The budget.
-    pruned : list of AskedExample
-        One per question.
-    dense : list of str
-        The answers of the dense model to the same questions.
+    `about` is what the reader has to know of the images.
     """
 
     about: str
@@ -66,15 +61,7 @@ def measure(
     asked: Sequence[SceneQuestion] = ASKED,
     per_image: int = 2,
 ) -> SurvivorData:
-    """Answer the questions dense and pruned.
-
-    Parameters
-    ----------
-    profile : Profile or str
-    tokens : int
-        The budget.
-    image, question, asked, per_image
-        See `choose_examples`.
+    """Answer the questions dense and pruned; for the others of the arguments see `choose_examples`.
 
     Raises
     ------
@@ -84,7 +71,7 @@ def measure(
     loaded = load_model(as_profile(profile))
     examples = examples_of(loaded)
     chosen = choose_examples(examples, asked, image, question, per_image)
-    pruner = loaded.pruner("sparsevlm", tokens)
+    pruner = loaded.sizes.pruner("sparsevlm", tokens)
     return SurvivorData(
         examples.about(chosen), tokens,
         pruned=[ask_example(loaded, example, pruner) for example in chosen],
@@ -92,17 +79,8 @@ def measure(
     )  # fmt: skip
 
 
-def stage_title(stage: object | None) -> str:
-    """Return the title of a column: of the image, or of a stage of the trace."""
-    return "input" if stage is None else f"after layer {stage.layer}"
-
-
 def survivor_key() -> list:
     """Return the entries of a key: kept, recycled, dropped, word that rates."""
-    from matplotlib.patches import Patch
-
-    from sparsevlm.analysis.survivors import GROUP_COLORS, RATER_COLOR
-
     return [
         Patch(facecolor="#888888", edgecolor="#222222", lw=0.6, label="kept"),
         Patch(facecolor=GROUP_COLORS[0], alpha=0.45, label="recycled (tinted by group)"),
@@ -113,11 +91,6 @@ def survivor_key() -> list:
 
 def draw(data: SurvivorData) -> Figure:
     """Two columns of examples: question, input, and what is left after every stage."""
-    from matplotlib.patches import Patch
-
-    from sparsevlm.analysis.panels import Canvas
-    from sparsevlm.analysis.style import OUTPUT
-
     top = 0.42 if OUTPUT.columns == 2 else 0.66
     count, lefts = len(data.pruned), (0.03, 3.56)[: len(data.pruned)]
     parts = [(0, 0, 3.25, top)]
@@ -136,16 +109,14 @@ def draw(data: SurvivorData) -> Figure:
     for left in lefts[: OUTPUT.columns]:
         for number, stage in enumerate((None, *data.pruned[0].sample.stages)):
             x = left + number * (_SIDE + _GAP) + _SIDE / 2
-            canvas.text(x, top - 0.18, stage_title(stage), size=6.5, ha="center",
-                        color="#555555")  # fmt: skip
+            title = f"after layer {stage.layer}" if stage else "input"
+            canvas.text(x, top - 0.18, title, size=6.5, ha="center", color="#555555")
     for one, (left, upper, *_) in zip(data.pruned, parts[1:], strict=True):
         _draw_example(canvas, one, left + 0.03, upper)
     return canvas.figure
 
 
 def _draw_example(canvas: Canvas, one: AskedExample, left: float, top: float) -> None:
-    from sparsevlm.analysis.panels import count_of_target, draw_answer, draw_stage, shortened
-
     width = 4 * _SIDE + 3 * _GAP
     _draw_question(canvas.panel(left, top, width, _HEADER - 0.03), one)
     kind = shortened(one.example.kind, 14)
@@ -162,8 +133,6 @@ def _draw_example(canvas: Canvas, one: AskedExample, left: float, top: float) ->
 
 def _draw_question(axes: Axes, one: AskedExample) -> None:
     """The question, and over the panels its options where it has any."""
-    from sparsevlm.analysis.panels import draw_line
-
     axes.axis("off")
     asked = list(one.asked)
     marks = [place for place, index in enumerate(asked, start=1) if one.words[index] == "?"]
@@ -176,14 +145,9 @@ def _draw_question(axes: Axes, one: AskedExample) -> None:
 def overlap_table(data: SurvivorData) -> pd.DataFrame:
     """Overlap of the survivors of two questions about one image, stage by stage.
 
-    Returns
-    -------
-    pandas.DataFrame
-        One row per image and stage: survivors of either question, the share of the first one's
-        survivors that the second keeps too, and what chance would give.
+    Survivors of either question, the share of the first one's survivors that the second keeps too,
+    and what chance would give.
     """
-    import pandas as pd
-
     rows = []
     for number, first in enumerate(data.pruned):
         for second in data.pruned[number + 1 :]:

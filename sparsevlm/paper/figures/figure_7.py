@@ -3,17 +3,17 @@
 Two measures of redundancy on the dense model. *Attention*: which tokens hold most of what the
 answer position attends to, in the image and in the question. *Deletion*: how often the answer
 stays the same when tokens are really taken away.
-
-Compute, then draw: `measure` runs the model, `figure_7_drawing` and the tables need what it
-returned only.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
+import pandas as pd
+import torch
 
 from sparsevlm.analysis.attention import AttentionMaps, look
 from sparsevlm.analysis.examples import Example, choose_examples, examples_of
@@ -24,11 +24,6 @@ from sparsevlm.core.schedule import PruningStage
 from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.loaded import LoadedModel, load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pandas as pd
 
 NUM_DRAWN = 16
 HELD = 0.9  # share of the attention that the counted tokens hold
@@ -42,13 +37,7 @@ ORDERS = (BACKGROUND_FIRST, IMAGE_AT_RANDOM, QUESTION_AT_RANDOM)
 
 @dataclass(frozen=True)
 class Patches(StagedPruner):
-    """Keep the named visual tokens at the input of layer 0, at their positions.
-
-    Parameters
-    ----------
-    patches : tuple of int
-        Raster indices.
-    """
+    """Keep the named visual tokens (raster indices) at the input of layer 0, at their positions."""
 
     patches: tuple[int, ...] = ()
 
@@ -63,8 +52,6 @@ class Patches(StagedPruner):
 
     def select(self, context: PruningContext) -> Selection:
         """The named tokens."""
-        import torch
-
         return Selection(torch.tensor(self.patches, device=context.visual.device))
 
 
@@ -111,19 +98,17 @@ def measure(
     image: str = "",
     question: str = "",
 ) -> Figure7Data:
-    """Measure both redundancies on drawn questions, or on your own.
+    """Measure both redundancies on drawn questions, as many as the limit, or on your own.
+
+    `image` and `question` are the user's own, see `choose_examples`.
 
     Parameters
     ----------
-    profile : Profile or str
-        Its limit is that of the drawn questions.
     layers : sequence of int
         Whose attention is looked at; all for none.
     words : str
         Whose attention: words of the text, the mean over them. "" for the last token, from which
         the answer is read.
-    image, question : str
-        Your own, see `choose_examples`.
 
     Raises
     ------
@@ -168,13 +153,7 @@ def after_deletion(
 ) -> dict[str, list[bool]]:
     """Ask again without some of the tokens: is the first token of the answer the same?
 
-    Parameters
-    ----------
-    loaded : LoadedModel
-    dense : AttentionMaps
-        The question and its answer with all tokens.
-    background : ndarray of bool or None
-        See `QuestionRedundancy`; None leaves its order of deletion out.
+    Without a background (see `QuestionRedundancy`) its order of deletion is left out.
     """
     example, num_visual = dense.example, dense.sample.num_visual
     rng = np.random.default_rng((example.seed, 7))
@@ -219,8 +198,6 @@ def entropy(weights: np.ndarray) -> float:
 
 def table(data: Figure7Data) -> pd.DataFrame:
     """One row per question: shares that hold 90 % of the attention, entropies, answers kept."""
-    import pandas as pd
-
     rows = []
     for one in data.questions:
         example, target = one.asked.example, one.asked.target
@@ -246,8 +223,6 @@ def table(data: Figure7Data) -> pd.DataFrame:
 
 def summary(data: Figure7Data) -> pd.DataFrame:
     """Mean over the questions with its 95 % bootstrap interval, in percent."""
-    import pandas as pd
-
     frame = table(data).select_dtypes("number").drop(columns="scene", errors="ignore")
     rows = {name: 100 * mean_and_interval(values.to_numpy()) for name, values in frame.items()}
     columns = ["mean", "low", "high"]

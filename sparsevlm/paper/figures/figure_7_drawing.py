@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from sparsevlm.analysis.panels import Canvas, draw_survivors, outline, shortened
 from sparsevlm.analysis.statistics import mean_and_interval
 from sparsevlm.paper.figures.figure_7 import (
     HELD,
@@ -17,12 +18,6 @@ from sparsevlm.paper.figures.figure_7 import (
     table,
 )
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-    from sparsevlm.analysis.panels import Canvas
-
 # No color of a method: nothing here is one.
 IMAGE, TEXT, CONTENT = "#2F6487", "#8C3B6B", "#8DBAD3"
 _LOOKS = dict(zip(ORDERS, ((CONTENT, "o"), (IMAGE, "s"), (TEXT, "^")), strict=True))
@@ -30,8 +25,6 @@ _LOOKS = dict(zip(ORDERS, ((CONTENT, "o"), (IMAGE, "s"), (TEXT, "^")), strict=Tr
 
 def draw(data: Figure7Data, example: int = 0) -> Figure:
     """Three panels: one question, the shares that hold the attention, answers after deletion."""
-    from sparsevlm.analysis.panels import Canvas
-
     canvas = Canvas(6.75, 2.6, [(0, 0, 1.82, 2.6), (2.1, 0, 3.5, 2.6), (3.7, 0, 6.7, 2.6)])
     percent = f"{100 * HELD:.0f} %"
     canvas.text(0.04, 0.05, f"(a) tokens that hold {percent}", weight="bold")
@@ -45,8 +38,6 @@ def draw(data: Figure7Data, example: int = 0) -> Figure:
 
 
 def _draw_example(canvas: Canvas, one: QuestionRedundancy) -> None:
-    from sparsevlm.analysis.panels import draw_survivors, outline
-
     side, asked = 1.66, one.asked
     axes = canvas.panel(0.04, 0.42, side, side)
     draw_survivors(axes, asked.image, asked.grid, holders(one.image))
@@ -58,8 +49,6 @@ def _draw_example(canvas: Canvas, one: QuestionRedundancy) -> None:
 
 def _draw_words(axes: Axes, one: QuestionRedundancy) -> None:
     """Words that hold the attention dark, the others pale; two lines."""
-    from sparsevlm.analysis.panels import shortened
-
     words = [shortened(one.asked.words[i]) for i in one.asked.asked]
     held = set(holders(one.words).tolist())
     renderer, figure = axes.figure.canvas.get_renderer(), axes.figure

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, published
 from sparsevlm.analysis.report import Report, Section
@@ -24,28 +25,18 @@ from sparsevlm.benchmarks import BENCHMARKS
 from sparsevlm.evaluation.studies import studies_of
 from sparsevlm.paper.extras.efficiency import first_tokens
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
 PAPER_NAME = {"tgif": "TGIF-QA", "msvd": "MSVD-QA"}
 LATENCY = "latency_ms"
 
 
 @dataclass(frozen=True)
 class TradeOff:
-    """What a figure of this kind shows.
+    """What a figure of this kind shows: its notebook, and the benchmarks of the paper's panels.
 
     Attributes
     ----------
-    name : str
-        Of the notebook; `studies.studies_of` names its study.
-    benchmarks : tuple of str
-        The paper's panels.
-    paper_model : str
-        As in data/published.csv.
-    item : str
-        In data/published.csv; it holds the published points.
+    paper_model, item : str
+        As in data/published.csv, where the item holds the published points.
     where : str
         What readers call it.
     suffix : str
@@ -113,13 +104,9 @@ class TradeOff:
     def numbers(self, results: Results) -> pd.DataFrame:
         """Return what is measured: one row per benchmark and setting, numbers unrounded.
 
-        Returns
-        -------
-        DataFrame
-            Columns: benchmark, method, tokens; score, low, high, and in percent of the dense one;
-            SparseVLM minus this row with its paired interval where this is random choice; visual
-            tokens in and out; GFLOPs of a prefill and their percent of the dense model's; the
-            published percent.
+        Score, low, high, and in percent of the dense one; SparseVLM minus this row with its paired
+        interval where this is random choice; visual tokens in and out; GFLOPs of a prefill and
+        their percent of the dense model's; the published percent.
         """
         rows = []
         for name in self.panels(results):

@@ -7,15 +7,13 @@ an `if miniature`, and what holds for the examples that come with a figure in an
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+from IPython.display import Markdown
 
 from sparsevlm.analysis.report import templates, title
 from sparsevlm.analysis.study import Results
 from sparsevlm.miniature.registry import marker_of
 from sparsevlm.paper.page import Page
-
-if TYPE_CHECKING:
-    from IPython.display import Markdown
 
 FOLDER = Path(__file__).parent
 
@@ -33,6 +31,4 @@ def text(name: str, of: Results | Page) -> str:
 
 def remarks(name: str, of: Results | Page) -> Markdown:
     """Show the remarks of a notebook on its results or examples."""
-    from IPython.display import Markdown
-
     return Markdown(text(name, of))

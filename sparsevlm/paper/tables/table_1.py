@@ -7,7 +7,8 @@ the question?
 from __future__ import annotations
 
 from itertools import combinations
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, published, tables, words
 from sparsevlm.analysis.report import Report, Section, measured
@@ -15,9 +16,6 @@ from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import OURS, Results
 from sparsevlm.analysis.words import label
 from sparsevlm.paper.extras.efficiency import first_tokens
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PAPER = published.by_setting("table1")
 PAPER_TITLE = f"LLaVA-1.5-7B, as published ({tables.PAPER}, Table 1)"

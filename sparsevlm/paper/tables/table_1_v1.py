@@ -8,16 +8,14 @@ many tokens that is here. Two of its eight benchmarks, VQAv2 and ConBench, have 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, published, tables
 from sparsevlm.analysis.report import Report, Section, measured
 from sparsevlm.analysis.study import Results
 from sparsevlm.analysis.words import label
 from sparsevlm.paper.tables.table_1 import RELATIVE_MEASURE, ranking
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 OURS = "sparsevlm-v1.0"
 PAPER = {

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from itertools import pairwise
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, published, tables
 from sparsevlm.analysis.report import Report, Section, comparison, notes, title
 from sparsevlm.analysis.study import DENSE_SETTING, OURS, Results
 from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PAPER_MODEL = "Qwen2-VL-7B"
 PAPER = published.by_setting("table2")

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.figure import Figure
 
-from sparsevlm.analysis import drawing, published, report, tables
-from sparsevlm.analysis.report import Report, Section, comparison, title
+from sparsevlm.analysis import drawing, published, tables
+from sparsevlm.analysis.report import Report, Section, comparison, notes, title
 from sparsevlm.analysis.study import DENSE_SETTING, RANDOM, Results
 from sparsevlm.analysis.style import SMALLEST
 from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks import BENCHMARKS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 PAPER_MODEL = "Video-LLaVA-7B"
 PAPER = published.by_setting("table3")
@@ -78,17 +75,12 @@ def claim(results: Results) -> Section:
     )
 
 
-def notes(results: Results) -> str:
-    """Return how to read the measured table."""
-    return report.notes(
-        results, "table_3", judged=bool(results.find("mean judge score", DENSE_SETTING))
-    )
-
-
 def page(results: Results) -> list[Section]:
     """Return what is measured, what is published, and the comparison."""
+    judged = bool(results.find("mean judge score", DENSE_SETTING))
+    how_to_read = notes(results, "table_3", judged=judged)
     return [
-        Section(title(results), tables.readable(results, columns(results)), notes(results)),
+        Section(title(results), tables.readable(results, columns(results)), how_to_read),
         Section(PAPER_TITLE, published_text()),
         claim(results),
     ]

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import accounting, drawing, published, statistics, tables
 from sparsevlm.analysis.report import Report, Section, comparison, notes, title
@@ -21,9 +21,6 @@ from sparsevlm.analysis.study import Results
 from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.analysis.tables import ends, interval, number
 from sparsevlm.benchmarks import BENCHMARKS
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 WITH = "sparsevlm"
 READINGS = ("sparsevlm-no-recycling", "sparsevlm-not-refilled")
@@ -61,14 +58,7 @@ def _gains(results: Results, reading: str, benchmark: str, tokens: Sequence[int]
 def gain(results: Results, reading: str, benchmark: str, tokens: Sequence[int]) -> Estimate:
     """Return the score with reconstruction minus that of a reading without, paired.
 
-    Parameters
-    ----------
-    results : Results
-    reading : str
-        One of `READINGS`.
-    benchmark : str
-    tokens : sequence of int
-        Budgets; over several of them it is the mean.
+    Over several budgets it is the mean.
     """
     return statistics.estimate(_gains(results, reading, benchmark, tokens))
 
@@ -95,12 +85,9 @@ def published_gain(benchmark: str, tokens: Sequence[int]) -> float:
 def numbers(results: Results) -> pd.DataFrame:
     """Return every number once, unrounded: one row per benchmark, method and budget.
 
-    Returns
-    -------
-    DataFrame
-        Columns: benchmark, method, tokens; score, low, high; the gain of reconstruction over this
-        row with its paired interval (empty for the method itself); published score and gain; visual
-        tokens in and out, mean over layers, samples and both benchmarks.
+    Score, low, high; the gain of reconstruction over this row with its paired interval (empty for
+    the method itself); published score and gain; visual tokens in and out, mean over layers,
+    samples and both benchmarks.
     """
     rows = []
     for name in results.profile.benchmarks:

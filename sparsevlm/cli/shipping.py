@@ -1,17 +1,58 @@
-"""Is what is shipped what this code computes? Scores of all answers, and some answers again."""
+"""What the repository shows and ships: taken from a finished run, and checked against this code.
+
+A run writes to `figures/mini/`, `artifacts/` and `results/`, which git ignores. `sparsevlm publish`
+(for maintainers) copies figures and tables of the profile "mini" to `figures/` and writes CLAIMS.md
+and data/answers.jsonl.xz. `sparsevlm verify` scores all those answers again and makes some anew.
+"""
 
 from __future__ import annotations
 
+import json
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from sparsevlm.benchmarks import get_benchmark
+from sparsevlm.cli.suite import Plan
+from sparsevlm.evaluation.asking import answer_rows, batches_of
 from sparsevlm.evaluation.backends import backend_of, versioned_samples
+from sparsevlm.evaluation.paths import FIGURES, ROOT, relative
 from sparsevlm.evaluation.results.record_files import result_row
 from sparsevlm.evaluation.results.run import Record, canonical_json
-from sparsevlm.evaluation.results.shipped import SHIPPED, read_answers
+from sparsevlm.evaluation.results.shipped import SHIPPED, read_answers, write_answers
+from sparsevlm.models.atomic import write_text
+from sparsevlm.paper.claims import page as claims_page
+from sparsevlm.paper.claims.collect import collect
+from sparsevlm.paper.claims.file import PUBLISHED
+
+
+def publish(plan: Plan, say: Callable[[str], object] = print) -> None:
+    """Replace the figures, claims and answers that the repository shows by those of profile "mini".
+
+    Raises
+    ------
+    RuntimeError
+        Something of the profile is not done, so that nothing was changed.
+    """
+    if due := [one.name for one in plan.notebooks if not one.is_done()]:
+        raise RuntimeError(
+            f"{len(due)} of {len(plan.notebooks)} notebooks of profile 'mini' are not done (the "
+            f"first: {due[0]}); run `sparsevlm reproduce` before they are published"
+        )
+    stamps = [one.output(".stamp.json").read_text(encoding="utf-8") for one in plan.notebooks]
+    written = [ROOT / path for stamp in stamps for path in json.loads(stamp)["outputs"]]
+    own = FIGURES / plan.profile.slug
+    shown = {FIGURES / path.name: path for path in written if path.parent == own}
+    for old in FIGURES.iterdir():
+        if old.is_file() and old not in shown:
+            old.unlink()
+    for target, source in shown.items():
+        shutil.copyfile(source, target)
+    write_text(PUBLISHED, claims_page.page(collect()))
+    write_answers(map(plan.store.load, plan.runs), SHIPPED)
+    say(f"figures/: {len(shown)} files; CLAIMS.md; {relative(SHIPPED)}: {len(plan.runs)} runs")
 
 
 def verify(
@@ -19,16 +60,7 @@ def verify(
 ) -> bool:
     """Score all shipped answers again, and compute some batches again; return whether all agree.
 
-    Parameters
-    ----------
-    batches : int
-        Drawn from all batches of all runs.
-    seed : int
-        Of the draw.
-    path : Path
-        A file of `shipped.write_answers`.
-    say : callable
-        Gets a line for what differs, and for each of the two parts.
+    The batches are drawn from all of all runs, by `seed`.
     """
     records = list(read_answers(path))
     answers = sum(len(record.predictions) for record in records)
@@ -65,8 +97,6 @@ def _scores_agree(record: Record) -> bool:
 
 def _computed_again(record: Record, draw: random.Random) -> Sequence[dict]:
     """One batch of a run, asked anew: its rows without what a clock said."""
-    from sparsevlm.evaluation.asking import answer_rows, batches_of
-
     run = record.run
     backend = backend_of(run.model)
     run = replace(run, revision=backend.revision(run.model))

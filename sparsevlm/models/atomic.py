@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, many: bool = False) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it becomes `path` only if the block succeeds.
 
     Parameters
@@ -19,12 +19,17 @@ def replacing(path: Path) -> Iterator[Path]:
         The file to be; its folder is made where it is missing. The temporary name keeps the
         suffix, because writers choose their format by it. Its permissions are those that `open`
         gives: by the umask, or of the file that is there.
+    many : bool
+        Whether it is one of thousands that can be made again, several processes may be at: it is
+        not synced, and the temporary name is the process's own.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.stem}.partial{path.suffix}")
+    own = f".{os.getpid()}" if many else ""
+    partial = path.with_name(f"{path.stem}{own}.partial{path.suffix}")
     try:
         yield partial
-        _sync(partial)  # before the rename, or a power cut could leave the name without the bytes
+        if not many:  # before the rename, or a power cut could leave the name without the bytes
+            _sync(partial)
         with suppress(FileNotFoundError):  # last: a file that is read-only cannot be synced
             shutil.copymode(path, partial)
         os.replace(partial, path)
