@@ -75,8 +75,8 @@ def prune(
     ValueError
         For stages outside the model, for ``static`` and a method that decides its counts at run
         time, and at a call for what is not supported: labels, a static cache, right padding,
-        several images per sample, no text after the image, a prompt in parts, ``question_tokens``
-        that a prompt does not have.
+        an image and a video in a sample, no text after the last image, a prompt in parts,
+        ``question_tokens`` that a prompt does not have.
     """
     session = PruningSession(model, pruner, visual_mask, trace, static, questions, question_tokens)
     # Closed twice, for an interrupt may come at the first.
