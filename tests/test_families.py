@@ -57,11 +57,10 @@ def test_grids_are_per_row_also_under_generate_and_beams(case):
 def test_pixels_are_those_of_the_row(case):
     inputs = case.inputs()
     adapter = find_adapter(case.model())
-    visual = adapter.visual_mask(inputs)
-    for row in range(3):
+    for row, (picture,) in enumerate(adapter.pictures(inputs, [[n] for n in case.counts])):
         alone = case.row(case.inputs(), row)
         (want,) = (value for key, value in alone.items() if key.startswith("pixel_values"))
-        assert torch.equal(adapter.pixels(inputs, visual, row).flatten(), want.flatten())
+        assert torch.equal(adapter.pixels(inputs, picture).flatten(), want.flatten())
 
 
 @pytest.mark.parametrize("name", [*NAMES, "llava", "llava-next", "mini-gemini"])

@@ -101,9 +101,8 @@ def test_the_budget_is_shared_by_whole_tiles_and_newlines():
 def test_each_row_has_the_pixels_of_its_picture():
     inputs = CASE.inputs()
     adapter = find_adapter(CASE.model())
-    visual = adapter.visual_mask(inputs)
-    for row in range(3):
-        assert torch.equal(adapter.pixels(inputs, visual, row), inputs["pixel_values"][row, 0])
+    for row, (picture,) in enumerate(adapter.pictures(inputs, [[n] for n in CASE.counts])):
+        assert torch.equal(adapter.pixels(inputs, picture), inputs["pixel_values"][row, 0])
 
 
 def changed(**fields):

@@ -22,44 +22,22 @@ class LazyContext(PruningContext):
 
     Parameters
     ----------
-    sample, number
-        Layout of a sample, or of some with parts of equal sizes, and which of its images is
-        decided for.
-    first
-        The layout at the input of layer 0.
-    hidden
-        Its tokens, ``[*batch, tokens, hidden]`` without padding.
-    inputs
-        Function that returns them at the input of layer 0.
-    rotary
-        Function that returns cosines and sines of its current tokens.
-    whole_prompt
-        Whether text before the image counts; see `Pruner.text`.
     **known
-        Further fields of `PruningContext`, by name.
+        Fields of `PruningContext` by name, and what `context_of` slices the others out of.
     """
 
-    def __init__(
-        self,
-        sample: SampleLayout,
-        number: int,
-        first: SampleLayout,
-        hidden: Tensor,
-        inputs: Callable[[], Tensor],
-        *,
-        rotary: Callable[[], Tables],
-        whole_prompt: bool,
-        **known: Any,
-    ) -> None:
-        image, columns = sample.images[number], sample.columns(number)
+    _image: ImageLayout
+    _columns: slice
+    _hidden: Tensor
+    _inputs: Callable[[], Tensor]
+    _rotary: Callable[[], Tables]
+    _first: Callable[[], slice]
+    _words: Callable[[Tensor], Tensor]
+    _first_words: Callable[[Tensor], Tensor]
+
+    def __init__(self, **known: Any) -> None:
         # Read-only for methods.
-        self.__dict__.update(
-            known, visual=hidden[..., columns, :], num_visual=image.num_visual, cache=image.cache,
-            grid=image.picture.grid, _image=image, _columns=columns, _inputs=inputs,
-            _hidden=hidden, _rotary=rotary, _first=lambda: first.columns(number),
-            _words=lambda tokens: sample.text_of(tokens, number, whole_prompt),
-            _first_words=lambda tokens: first.text_of(tokens, number, whole_prompt),
-        )  # fmt: skip
+        self.__dict__.update(known)
 
     @cached_property
     def source(self) -> Tensor:
@@ -92,6 +70,46 @@ class LazyContext(PruningContext):
         """See `PruningContext`."""
         cos, sin = self._rotary()
         return self._words(cos), self._words(sin)
+
+
+def context_of(
+    sample: SampleLayout,
+    number: int,
+    first: SampleLayout,
+    hidden: Tensor,
+    inputs: Callable[[], Tensor],
+    *,
+    rotary: Callable[[], Tables],
+    whole_prompt: bool,
+    **known: Any,
+) -> PruningContext:
+    """Context of an image of one sample, or of some with parts of equal sizes.
+
+    Parameters
+    ----------
+    sample, number
+        Layout of the sample, and which of its images is decided for.
+    first
+        The layout at the input of layer 0.
+    hidden
+        Its tokens, ``[*batch, tokens, hidden]`` without padding.
+    inputs
+        Function that returns them at the input of layer 0.
+    rotary
+        Function that returns cosines and sines of its current tokens.
+    whole_prompt
+        Whether text before the image counts; see `Pruner.text`.
+    **known
+        Further fields of `PruningContext`.
+    """
+    image, columns = sample.images[number], sample.columns(number)
+    return LazyContext(
+        visual=hidden[..., columns, :], num_visual=image.num_visual, grid=image.picture.grid,
+        cache=image.cache, _image=image, _columns=columns, _hidden=hidden, _inputs=inputs,
+        _rotary=rotary, _first=lambda: first.columns(number),
+        _words=lambda tokens: sample.text_of(tokens, number, whole_prompt),
+        _first_words=lambda tokens: first.text_of(tokens, number, whole_prompt), **known,
+    )  # fmt: skip
 
 
 def check_selection(image: ImageLayout, selection: Selection) -> None:

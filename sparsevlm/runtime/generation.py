@@ -205,9 +205,8 @@ def locate_span(shape: tuple[int, int], span: tuple[int, int], prompt_length: in
 def arrange(
     extents: Sequence[Extent],
     pictures: Sequence[Sequence[Picture]],
-    length: int,
+    visual: Tensor,
     prompt_length: int,
-    device: torch.device,
 ) -> tuple[SampleLayout, ...]:
     """Layout of every row.
 
@@ -217,17 +216,17 @@ def arrange(
         From `locate`.
     pictures
         Of every row, in order: together they have its visual tokens.
-    length, prompt_length
-        Tokens of a row, padding included; those at its head that are prompt.
-    device
-        Of the tokens.
+    visual
+        ``[batch, tokens]`` bool: its size and its device are looked at.
+    prompt_length
+        Leading tokens of the row, padding included, that are prompt.
 
     Raises
     ------
     ValueError
         If a row is not left-padded, or no text token follows its last image.
     """
-    samples = []
+    samples, length, device = [], visual.shape[1], visual.device
     for row, (extent, shown) in enumerate(zip(extents, pictures, strict=True)):
         if extent.start + extent.tokens != length:
             raise ValueError(

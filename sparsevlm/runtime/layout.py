@@ -10,6 +10,7 @@ synchronization.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -243,38 +244,56 @@ def _counted(first: int, count: int, of: SampleLayout | ImageLayout) -> Tensor:
     return torch.arange(first, first + count, device=of.device).expand(*of.batch, -1)
 
 
-def apply(image: ImageLayout, visual: Tensor, selection: Selection) -> tuple[ImageLayout, Tensor]:
-    """Carry out a selection on an image, or on one in each of some samples.
+def apply(
+    sample: SampleLayout, hidden: Tensor, selections: Sequence[Selection]
+) -> tuple[SampleLayout, Tensor]:
+    """Carry out what was selected of every image of one sample, or of some at once.
 
     Parameters
     ----------
-    image
-        Its layout.
-    visual
-        ``[*batch, visual, hidden]`` its tokens.
-    selection
-        The decision.
+    sample
+        Where its tokens are.
+    hidden
+        ``[*batch, tokens, hidden]`` without padding.
+    selections
+        The decisions, one for each image.
 
     Returns
     -------
-    image, visual
-        The same, after it; themselves where it keeps all tokens as they are.
+    sample, hidden
+        The same, after it; themselves where all tokens stay as they are.
     """
+    images, parts, end = [], [], 0
+    for number, (image, selection) in enumerate(zip(sample.images, selections, strict=True)):
+        columns = sample.columns(number)
+        image, visual = _apply(image, hidden[..., columns, :], selection)
+        images.append(image)
+        parts += [hidden[..., end : columns.start, :], *visual]
+        end = columns.stop
+    if all(new is old for new, old in zip(images, sample.images, strict=True)):
+        return sample, hidden
+    rows = torch.cat([*parts, hidden[..., end:, :]], dim=-2)  # a single copy
+    return replace(sample, images=tuple(images)), rows
+
+
+def _apply(
+    image: ImageLayout, visual: Tensor, selection: Selection
+) -> tuple[ImageLayout, list[Tensor]]:
     keep, groups, anchors = selection.keep, selection.groups, selection.anchors
     vectors = selection.vectors
     if vectors is None and keep.shape[-1] == image.visual:
-        return image, visual
+        return image, [visual]
     created = 0 if vectors is None else vectors.shape[-2]
-    after = pick(visual, keep)
+    middle = [pick(visual, keep)]
     if vectors is not None and created:
-        after = torch.cat([after, vectors], dim=-2)
+        middle.append(vectors)
     order = selection.order
     if anchors is not None:
         order = torch.cat([keep, anchors], dim=-1).argsort(dim=-1, stable=True)
     if order is not None:
-        after = pick(after, order)
-    change = Change(image, keep, created, anchors, order, groups and groups.alone)
-    recycled = image.num_recycled + created
-    return replace(
-        image, visual=keep.shape[-1] + created, num_recycled=recycled, change=change
-    ), after
+        middle = [pick(torch.cat(middle, dim=-2), order)]
+    after = replace(
+        image, visual=keep.shape[-1] + created, num_recycled=image.num_recycled + created,
+        change=Change(image, keep, created, anchors, order, groups and groups.alone),
+    )  # fmt: skip
+    return after, middle

@@ -13,7 +13,7 @@ from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
 from sparsevlm.runtime.adapter import Adapter, Picture
 from sparsevlm.runtime.attention import QueriesKeys
-from sparsevlm.runtime.context import LazyContext, Looks, Sights, check_selection
+from sparsevlm.runtime.context import Looks, Sights, check_selection, context_of
 from sparsevlm.runtime.layout import SampleLayout
 from sparsevlm.runtime.segments import (
     LayerSegment,
@@ -98,21 +98,15 @@ class Prefill:
         rows, samples = [], []
         for group, sample in enumerate(self.samples):
             row = hidden[sample.rows, hidden.shape[1] - sample.tokens :]
-            images, parts, end = [], [], 0
-            for number, image in enumerate(sample.images):
-                selection = self._select(group, sample, number, row, layer, found)
-                columns = sample.columns(number)
-                after, kept = layout.apply(image, row[..., columns, :], selection)
-                self.decisions[group][number].append(
-                    Decision(layer, image, after, selection.without_vectors())
-                )
-                images.append(after)
-                parts += [row[..., end : columns.start, :], kept]
-                end = columns.stop
-            if any(new is not old for new, old in zip(images, sample.images, strict=True)):
-                row = torch.cat([*parts, row[..., end:, :]], dim=-2)
-                sample = replace(sample, images=tuple(images))
-            samples.append(sample)
+            selections = [
+                self._select(group, sample, number, row, layer, found)
+                for number in range(len(sample.images))
+            ]
+            after, row = layout.apply(sample, row, selections)
+            changed = zip(self.decisions[group], sample.images, after.images, strict=True)
+            for (decisions, *images), selection in zip(changed, selections, strict=True):
+                decisions.append(Decision(layer, *images, selection.without_vectors()))
+            samples.append(after)
             rows.append(sample.stacked(row))
         if all(new is old for new, old in zip(samples, self.samples, strict=True)):
             return hidden
@@ -145,7 +139,7 @@ class Prefill:
 
         whole = self.pruner.text == "whole_prompt"
         mask = self.masks.setdefault((group, number), {})
-        context = LazyContext(
+        context = context_of(
             sample, number, first, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
             static=self.static, whole_prompt=whole, prompt_key=prompt_key,
             attention_rows=lambda raters: announced().rows(

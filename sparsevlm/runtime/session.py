@@ -195,9 +195,7 @@ class PruningSession:
             extents = generation.locate_span(visual.shape, self.span, prompt_length)
         runs = [[stop - start for start, stop in one.runs] for one in extents]
         pictures = self.adapter.pictures(arguments, runs)
-        samples = generation.arrange(
-            extents, pictures, visual.shape[1], prompt_length, visual.device
-        )
+        samples = generation.arrange(extents, pictures, visual, prompt_length)
         samples = silence(samples, self.last_tokens)
         key = prompt_key(self.adapter, arguments, visual, prompt_length)
         static = visual.device.type != "cpu" if self.static is None else self.static
