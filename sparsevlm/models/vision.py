@@ -106,9 +106,9 @@ def share_out(
             if length:
                 sizes = ", ".join(str(one.tokens) for one in shown) or "no more"
                 raise ValueError(
-                    f"sample {row} has {sum(lengths)} {word} placeholders, {list(lengths)} side by "
-                    f"side, but its {word}s give {sizes} visual tokens: repeat the placeholder as "
-                    f"often as its {word} has tokens, and take others out of the texts"
+                    f"sample {row} has {' + '.join(map(str, lengths))} {word} placeholders, but "
+                    f"its {word}s give {sizes} visual tokens: repeat the placeholder as often as "
+                    f"its {word} has tokens; one inside a text counts too, take it out"
                 )
         found.append(shown)
     if (rest := sum(1 for _ in left)) > 0:
@@ -252,6 +252,8 @@ class VisionLanguageModel(Adapter):
         pixels, made = self.seen(arguments, word)[0], self.made(arguments, word)
         number = len(made if pixels is None else pixels)
         each = len(made[0]) if len(made) else sum(lengths) // max(number, 1)
+        if not each or any(length % each for length in lengths):
+            each = max(lengths, default=0)  # `share_out` says what is wrong
         return [(each, self.grid(each))] * number
 
     def grid(self, tokens: int) -> Grid | None:
