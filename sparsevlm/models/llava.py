@@ -18,7 +18,6 @@ class Llava(ClipModel):
     """Any `LlavaForConditionalGeneration`: visual tokens are the image placeholders."""
 
     towers = ("vision_tower",)
-    keys: ClassVar = {"image": ("pixel_values",)}
     clip_towers: ClassVar = {"image": "vision_tower"}
 
     def tower(self, arguments: dict, picture: Picture) -> TowerView:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -65,7 +65,6 @@ class LlavaNext(VisionLanguageModel):
 
     tower_lack = "pictures in tiles, with newlines among their tokens that no tower made"
     towers = ("vision_tower",)
-    keys: ClassVar = {"image": ("image_sizes",)}
 
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         super().__init__(model, visual_mask)

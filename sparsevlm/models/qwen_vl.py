@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -22,7 +21,7 @@ class QwenVL(VisionLanguageModel):
     has_mrope = True
     tower_lack = "a vision tower without a CLS token"
     towers = ("visual",)
-    keys: ClassVar = {"image": ("image_grid_thw",), "video": ("video_grid_thw",)}
+    words = ("image", "video")
 
     def given(
         self, arguments: dict, word: str, lengths: Sequence[int]

@@ -16,11 +16,7 @@ class VideoLlava(ClipModel):
     """`VideoLlavaForConditionalGeneration`: visual tokens are the image and video placeholders."""
 
     towers = ("image_tower", "video_tower")
-    # The argument for images had another name in older releases of transformers.
-    keys: ClassVar = {
-        "image": ("pixel_values", "pixel_values_images"),
-        "video": ("pixel_values_videos",),
-    }
+    words = ("image", "video")
     clip_towers: ClassVar = {"image": "image_tower", "video": "video_tower"}
     # Side by side the frames of two are those of one to a tower that `generate` runs.
     single = ("video",)

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from sparsevlm.runtime.adapter import Adapter, Grid, Picture
 
+# The arguments with one entry for each; older releases of transformers have another name for one.
 PIXELS = {"image": ("pixel_values", "pixel_values_images"), "video": ("pixel_values_videos",)}
 SIZES = {"image": ("image_grid_thw", "image_sizes"), "video": ("video_grid_thw",)}
 KEPT = 2  # a call to the model comes with at most two outputs, one of images and one of videos
@@ -119,53 +120,6 @@ def share_out(
     return found
 
 
-def placeholders(
-    arguments: dict, kinds: Sequence[tuple[str, int, Sequence[str]]], notes: TowerNotes
-) -> Tensor:
-    """Where the placeholders of images and videos stand, ``[batch, tokens]`` bool.
-
-    Parameters
-    ----------
-    arguments
-        Of ``base``.
-    kinds
-        Of images, and of videos: the word for it, the placeholder's id, and the arguments that have
-        one entry for each.
-    notes
-        Of the model's towers.
-
-    Raises
-    ------
-    ValueError
-        Without ``input_ids``, for placeholders without an image (or video), and for a sample with
-        placeholders of both kinds.
-    """
-    ids = arguments.get("input_ids")
-    if ids is None:
-        raise ValueError(
-            "prune() finds the visual tokens by their placeholder, so it needs input_ids; "
-            "inputs_embeds alone do not show them"
-        )
-    encoded = arguments.get("mm_encoder_outputs") or {}
-    masks = torch.stack([ids == token_id for _, token_id, _ in kinds])
-    for (word, token_id, keys), mask in zip(kinds, masks, strict=True):
-        # The model itself compares numbers only where it is given something to compare with.
-        given = any(arguments.get(key) is not None for key in keys)
-        known = given or notes.alive or encoded.get(word) is not None
-        if not known and mask.any():
-            row = int(mask.any(dim=1).nonzero()[0])
-            raise ValueError(
-                f"sample {row} has {int(mask[row].sum())} {word} placeholders (id {token_id}), but "
-                f"no {word} was given: give its pixels, or take the placeholder out of the text"
-            )
-    if len(masks) > 1 and (both := masks.any(dim=2).all(dim=0)).any():
-        raise ValueError(
-            f"sample {int(both.nonzero()[0])} has an image and a video, which together "
-            "are not supported; give each its own sample"
-        )
-    return masks.any(dim=0)
-
-
 class VisionLanguageModel(Adapter):
     """An architecture with placeholders for its visual tokens, whose vision towers are watched.
 
@@ -173,14 +127,14 @@ class VisionLanguageModel(Adapter):
     ----------
     towers
         Names in ``base`` of the towers that `generate` runs ahead of the model.
-    keys
-        "image" and "video", where the model takes them: the arguments that have one entry for each.
+    words
+        "image" and "video", where the model takes them.
     single
         Of which a sample may have one only.
     """
 
     towers: ClassVar[tuple[str, ...]] = ()
-    keys: ClassVar[dict[str, tuple[str, ...]]]
+    words: ClassVar[tuple[str, ...]] = ("image",)
     single: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
@@ -203,10 +157,32 @@ class VisionLanguageModel(Adapter):
         Raises
         ------
         ValueError
-            For a sample with an image and a video.
+            Without ``input_ids``, for placeholders without an image (or video), and for a sample
+            with placeholders of both kinds.
         """
-        kinds = [(word, self.token(word), keys) for word, keys in self.keys.items()]
-        return placeholders(arguments, kinds, self.notes)
+        ids = arguments.get("input_ids")
+        if ids is None:
+            raise ValueError(
+                "prune() finds the visual tokens by their placeholder, so it needs input_ids; "
+                "inputs_embeds alone do not show them"
+            )
+        masks = torch.stack([ids == self.token(word) for word in self.words])
+        for word, mask in zip(self.words, masks, strict=True):
+            # The model itself compares numbers only where it is given something to compare with.
+            given = self.seen(arguments, word)[0] is not None or len(self.made(arguments, word))
+            if not given and not self.notes.alive and mask.any():
+                row = int(mask.any(dim=1).nonzero()[0])
+                raise ValueError(
+                    f"sample {row} has {int(mask[row].sum())} {word} placeholders (id "
+                    f"{self.token(word)}), but no {word} was given: give its pixels, or take the "
+                    "placeholder out of the text"
+                )
+        if len(masks) > 1 and (both := masks.any(dim=2).all(dim=0)).any():
+            raise ValueError(
+                f"sample {int(both.nonzero()[0])} has an image and a video, which together are "
+                "not supported; give each its own sample"
+            )
+        return masks.any(dim=0)
 
     def pictures(self, arguments: dict, runs: Sequence[Sequence[int]]) -> list[list[Picture]]:
         """Images and videos of every row, as many as their placeholders are for.
@@ -222,13 +198,13 @@ class VisionLanguageModel(Adapter):
             If they do not fit the placeholders, or a sample has several where it may have one.
         """
         found: list[list[Picture]] = [[] for _ in runs]
-        for word in self.keys:
-            has = self._rows_with(arguments, word) if len(self.keys) > 1 else [True] * len(runs)
-            mine = [row if mine else [] for row, mine in zip(runs, has, strict=True)]
-            lengths = [length for row in mine for length in row]
-            for row, shown in enumerate(
-                share_out(mine, self.given(arguments, word, lengths), word)
-            ):
+        for word in self.words:
+            mine = runs
+            if len(self.words) > 1:
+                has = (arguments["input_ids"] == self.token(word)).any(dim=1).tolist()
+                mine = [row if own else [] for row, own in zip(runs, has, strict=True)]
+            given = self.given(arguments, word, [length for row in mine for length in row])
+            for row, shown in enumerate(share_out(mine, given, word)):
                 if word in self.single and len(shown) > 1:
                     raise ValueError(
                         f"sample {row} has {len(shown)} {word}s, and this {type(self).__name__} "
@@ -297,10 +273,6 @@ class VisionLanguageModel(Adapter):
     def token(self, word: str) -> int:
         """Id of the placeholder of an "image" or a "video"."""
         return getattr(self.config, f"{word}_token_id")
-
-    def _rows_with(self, arguments: dict, word: str) -> list[bool]:
-        """Whether a row has placeholders of an "image" or a "video"."""
-        return (arguments["input_ids"] == self.token(word)).any(dim=1).tolist()
 
 
 def square(num_visual: int) -> Grid | None:

@@ -19,14 +19,11 @@ class Picture(NamedTuple):
 
     Attributes
     ----------
-    tokens
-        Visual tokens that the model made of it.
-    grid
-        Their shape, (rows, columns) or (frames, rows, columns), where known.
-    word
-        ``"image"`` or ``"video"``.
-    number
-        Which of those that the vision tower saw; ``None`` where it is not known.
+    tokens, grid
+        Visual tokens that the model made of it; their shape, (rows, columns) or (frames, rows,
+        columns), where known.
+    word, number
+        ``"image"`` or ``"video"``; which of those that the tower saw, ``None`` where not known.
     """
 
     tokens: int
@@ -82,21 +79,16 @@ class Adapter(ABC):
         """Watch what `tower` needs, for a method that asks for it; after `attach`, and as it."""
 
     def tower(self, arguments: dict, picture: Picture) -> Any:
-        """What the vision tower made of a picture: `sparsevlm.models.tower.TowerView`.
-
-        Parameters
-        ----------
-        arguments, picture
-            Of ``base``, and one of `pictures`.
-        """
+        """What the vision tower made of one of `pictures`: `sparsevlm.models.tower.TowerView`."""
         raise ValueError(f"this {type(self).__name__} has {self.tower_lack}")
 
     @abstractmethod
     def visual_mask(self, arguments: dict) -> Tensor:
         """``[batch, tokens]`` bool, True at visual tokens, from the arguments of ``base``."""
 
+    @abstractmethod
     def pictures(self, arguments: dict, runs: Sequence[Sequence[int]]) -> list[list[Picture]]:
-        """Images and videos of every row, in order; here one for each run of visual tokens.
+        """Images and videos of every row, in order: together they have its visual tokens.
 
         Parameters
         ----------
@@ -105,10 +97,9 @@ class Adapter(ABC):
         runs
             Lengths of the runs of adjacent visual tokens of every row; none in a row of text.
         """
-        return [[Picture(length) for length in row] for row in runs]
 
     def pixels(self, arguments: dict, picture: Picture) -> Tensor | None:
-        """What the vision tower got for a picture, ``None`` where that is not known."""
+        """What the vision tower got for one of `pictures`, ``None`` where that is not known."""
         return None
 
     def rotary(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:

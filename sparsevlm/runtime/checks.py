@@ -270,14 +270,15 @@ def warn_of_few_words(prefill: Prefill, ids: Tensor | None) -> None:
             continue
         first = sample.start + sample.words(len(images) - 1)[0].start
         image = "image" if len(images) == 1 else "last image"
+        kind = "positions" if ids is None else "token ids"
         for index, row in enumerate(sample.numbers):
             rated = positions_of(decisions[0].selection.raters, index)
             named = rated if ids is None else ids[row, [first + place for place in rated]].tolist()
             warnings.warn(
                 f"only {sample.prompt_text} text tokens follow the {image} of sample {row}, and "
-                f"its visual tokens were rated by the {'positions' if ids is None else 'token ids'} "
-                f"{named} alone: the words of a chat template? The {before} text tokens before "
-                "it do not rate it (nor do they in the official code). Write the question "
+                f"its visual tokens were rated by the {kind} {named} alone: the words of a chat "
+                f"template? The {before} text tokens before it do not rate it (nor do they in the "
+                "official code). Write the question "
                 'after the image, or let all words rate: make_pruner(..., text="whole_prompt")',
                 stacklevel=2,
             )

@@ -69,6 +69,8 @@ def test_beams_and_graphs_and_later_turns(family):
         with sv.capture(model, **mask) as graphs:
             assert torch.equal(family.logits(model, inputs), want)
         assert graphs.captures == 1
+        if family.has_mrope:
+            return  # such a model counts positions of its own, for the rows as they were
         cache = DynamicCache(config=model.get_decoder().config)
         with torch.no_grad():
             model(**inputs, past_key_values=cache)

@@ -14,7 +14,6 @@ from sparsevlm.runtime.adapter import Grid, Picture
 class MiniGemini(ClipModel):
     """`MiniGeminiForConditionalGeneration`: behind the projector it is LLaVA."""
 
-    keys: ClassVar = {"image": ("pixel_values",)}
     clip_towers: ClassVar = {"image": "vision_tower"}
     single = ("image",)
     mined: Tensor | None = None
