@@ -282,3 +282,18 @@ def warn_of_few_words(prefill: Prefill, ids: Tensor | None) -> None:
                 'after the image, or let all words rate: make_pruner(..., text="whole_prompt")',
                 stacklevel=2,
             )
+
+
+def warn_of_small_pictures(prefill: Prefill) -> None:
+    """Warn where every stage keeps more tokens than a picture has."""
+    keeps = [stage.keep for stage in getattr(prefill.pruner, "stages", ())]
+    fewest = 0 if not keeps or None in keeps else min(keeps)
+    for row, sample in enumerate(prefill.first):
+        for number, image in enumerate(sample.images):
+            if image.visual < fewest:
+                warnings.warn(
+                    f"the method is to keep {fewest} visual tokens, and image {number} of sample "
+                    f"{row} has {image.visual}: it is hardly pruned, if at all. Give a smaller "
+                    "budget, or a larger picture",
+                    stacklevel=2,
+                )

@@ -259,6 +259,7 @@ class PruningSession:
             return
         else:
             checks.warn_of_few_words(state, self.ids)
+            checks.warn_of_small_pictures(state)
         if self.trace is not None:
             self.trace.record(resolve)
 

@@ -40,7 +40,7 @@ def test_more_tokens_than_the_picture_has():
         with pytest.raises(ValueError, match="integer from 1 to 144, got 145"):
             build(FAMILIES["llava"], method, 145)
     family = FAMILIES["video-llava"]
-    with pytest.warns(UserWarning, match="keep 60 visual tokens, and this picture has 36: all"):
+    with pytest.warns(UserWarning, match="keep 60 visual tokens, and image 0 of sample 1 has 36"):
         with family.prune(family.model(), build(family, "vispruner", 60), {}) as trace:
             family.logits(family.model(), family.inputs())
     assert [sample.tokens_out[0] for sample in trace.samples] == [60, 36, 60]
