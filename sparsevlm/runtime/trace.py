@@ -178,7 +178,8 @@ class Trace:
             content = json.loads(gzip.decompress(Path(path).read_bytes()))
             if content["format"] != FORMAT:
                 raise KeyError(content["format"])
-            samples = [_sample(row) for row in content["samples"]]
+            # Traces of prompts with one image were written without the number of the row.
+            samples = [_sample({"sample": n, **row}) for n, row in enumerate(content["samples"])]
             return cls(content["pruner"], samples)
         except (gzip.BadGzipFile, EOFError, KeyError, TypeError, ValueError) as error:
             raise ValueError(

@@ -125,5 +125,6 @@ def test_the_trace_is_saved_and_loaded(run, tmp_path):
     assert path.stat().st_size < MAX_BYTES
     loaded = sv.Trace.load(path)
     assert loaded.samples == trace.samples
+    assert [one.sample for one in loaded.samples] == [one.sample for one in trace.samples]
     assert loaded.pruner == trace.pruner == run.pruner.to_json()
     assert loaded.mean_tokens_out == pytest.approx(trace.mean_tokens_out)
