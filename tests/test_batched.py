@@ -34,8 +34,8 @@ def pruned(
     """Logits, samples of the trace, and the sizes of what was decided for at once."""
     sizes, together = [], prefill.together
 
-    def noted(samples, grids):
-        found = together(samples, grids) if at_once else samples
+    def noted(samples):
+        found = together(samples) if at_once else samples
         sizes.extend(len(one.numbers) for one in found)
         return found
 

@@ -14,7 +14,9 @@ from sparsevlm.core import recycling
 from sparsevlm.core.interface import Groups, PruningContext, Selection
 from sparsevlm.models.llava import LanguageModel
 from sparsevlm.runtime import layout, prefill, segments
+from sparsevlm.runtime.adapter import Picture
 from sparsevlm.runtime.context import context_of
+from sparsevlm.runtime.generation import arrange, locate_span
 
 
 def embeds(seed=0):
@@ -64,9 +66,9 @@ def test_tables_are_made_where_they_may_depend_on_the_length(monkeypatch):
         LanguageModel, "rotary", lambda self, *args: asked.append(1) or rotary(self, *args)
     )
     adapter = LanguageModel(model, (3, 147))
-    samples = layout.locate_span((1, 156), (3, 147), 156, torch.device("cpu"))
+    samples = (located(156, (3, 147)),)
     tables = rotary(adapter, embeds(), torch.arange(156)[None])
-    after, hidden = layout.apply(samples[0], embeds()[0], Selection(torch.arange(40)))
+    after, hidden = layout.apply(samples[0], embeds()[0], [Selection(torch.arange(40))])
     found = []
     for kind in ("default", "yarn"):
         monkeypatch.setattr(model.model.rotary_emb, "rope_type", kind)
@@ -89,15 +91,22 @@ def test_no_mask_is_made_where_the_model_has_none(monkeypatch, kernel, made):
     assert len(asked) == made
 
 
+def located(length, span):
+    """A row of a sample with one image."""
+    (extent,), picture = locate_span((1, length), span, length), Picture(span[1] - span[0])
+    (sample,) = arrange([extent], [[picture]], torch.zeros(1, length), length)
+    return sample
+
+
 def cut_twice(anchored):
     """A sample of 3 + 10 + 4 tokens after two stages, and what it must be made of."""
-    (sample,) = layout.locate_span((1, 17), (3, 13), 17, torch.device("cpu"))
+    sample = located(17, (3, 13))
     hidden = torch.arange(17.0)[:, None]
     keep, anchors = torch.tensor([0, 2, 5, 9]), torch.tensor([1, 7]) if anchored else None
     vectors, groups = torch.tensor([[100.0], [101.0]]), Groups(torch.arange(2), torch.arange(2))
-    first, hidden = layout.apply(sample, hidden, Selection(keep, groups, vectors, anchors))
+    first, hidden = layout.apply(sample, hidden, [Selection(keep, groups, vectors, anchors)])
     keep = torch.tensor([1, 2, 4])
-    return first, *layout.apply(first, hidden, Selection(keep))
+    return first, *layout.apply(first, hidden, [Selection(keep)])
 
 
 @pytest.mark.parametrize(
@@ -108,19 +117,20 @@ def cut_twice(anchored):
     ],
 )
 def test_who_is_left_is_worked_out_on_demand(anchored, rows, source, slots):
-    first, second, hidden = cut_twice(anchored)
+    first, sample, hidden = cut_twice(anchored)
+    (second,) = sample.images
     before, text = [0, 1, 2], [13, 14, 15, 16]
     pick = [1, 2, 4]
     assert hidden.flatten().tolist() == [*before, *[rows[i] for i in pick], *text]
     assert not {"source", "slots"} & set(vars(second)), "nobody has asked yet"
-    assert second.slots.tolist() == [*before, *[slots[i] for i in pick], *text]
+    assert sample.slots.tolist() == [*before, *[slots[i] for i in pick], *text]
     assert second.source.tolist() == [source[i] for i in pick]
-    assert first.source.tolist() == source and first.slots.tolist()[3:-4] == slots
-    assert (second.tokens, second.visual, second.num_recycled) == (10, 3, 2)
+    assert first.images[0].source.tolist() == source and first.slots.tolist()[3:-4] == slots
+    assert (sample.tokens, second.visual, second.num_recycled) == (10, 3, 2)
 
 
 def test_a_view_cuts_its_parts_out_on_demand():
-    first, second, hidden = cut_twice(False)
+    _, second, hidden = cut_twice(False)
     inputs, tables = torch.arange(17.0)[:, None] + 50, []
 
     def rotary():
@@ -128,9 +138,9 @@ def test_a_view_cuts_its_parts_out_on_demand():
         return hidden * 2, hidden * 3
 
     context = context_of(
-        second, hidden, lambda: inputs, layer=1, num_layers=4, grid=None, rotary=rotary,
-        rows=lambda columns, raters: (columns, raters), mean=lambda columns: columns,
-        prompt_key=lambda: 5, whole_prompt=False,
+        second, 0, located(17, (3, 13)), hidden, lambda: inputs, layer=1, num_layers=4,
+        rotary=rotary, attention_rows=None, attention_mean=None, prompt_key=lambda: 5,
+        whole_prompt=False,
     )  # fmt: skip
     assert isinstance(context, PruningContext) and not tables
     assert context.visual.flatten().tolist() == [5, 8, 100] and context.num_current == 3
@@ -140,8 +150,8 @@ def test_a_view_cuts_its_parts_out_on_demand():
     assert context.inputs_text.flatten().tolist() == [63, 64, 65, 66]
     assert context.rotary_visual[1].flatten().tolist() == [15, 24, 300]
     assert context.rotary_text[0].flatten().tolist() == [26, 28, 30, 32]
-    columns, raters = context.attention_rows(torch.tensor([0, 3]))
-    assert raters.tolist() == [0, 3] and columns == context.attention_mean() == slice(3, 6)
+    assert second.places(torch.tensor([0, 3]), 0, False).tolist() == [0, 3]
+    assert second.columns(0) == slice(3, 6)
     with pytest.raises(AttributeError):
         context.layer = 2
     assert replace(context, layer=2).source is context.source

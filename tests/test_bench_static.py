@@ -12,7 +12,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import sparsevlm as sv
 from sparsevlm.methods import constants
-from sparsevlm.runtime import layout
+from sparsevlm.runtime.adapter import Picture
+from sparsevlm.runtime.generation import arrange, locate, locate_span
 from sparsevlm.runtime.prefill import Prefill
 
 # Operators that make the host wait for a device: reading a value, shapes that depend on values,
@@ -163,14 +164,7 @@ def test_a_known_span_is_located_without_looking():
     visual = torch.zeros(2, 20, dtype=torch.bool)
     visual[:, 4:15] = True
     for span, prompt in (((4, 15), 20), ((4, -3), 18)):
-        want = layout.locate(visual, None, prompt)
-        found = layout.locate_span((2, 20), span, prompt, visual.device)
-        for one, other in zip(found, want, strict=True):
-            for name in ("before", "visual", "text", "prompt_text", "num_visual"):
-                assert getattr(one, name) == getattr(other, name)
-            assert torch.equal(one.source, other.source) and torch.equal(one.slots, other.slots)
-    empty = layout.locate(torch.zeros(1, 20, dtype=torch.bool), None, 20)[0]
-    found = layout.locate_span((1, 20), (20, 30), 20, visual.device)[0]
-    assert (found.visual, found.text, found.prompt_text) == (empty.visual, 20, empty.prompt_text)
+        assert locate_span((2, 20), span, prompt) == locate(visual, None)
+    assert locate_span((1, 20), (20, 30), 20) == locate(torch.zeros(1, 20) > 0, None)
     with pytest.raises(ValueError, match="no text after the image"):
-        layout.locate_span((1, 20), (4, 20), 20, visual.device)
+        arrange(locate_span((1, 20), (4, 20), 20), [[Picture(16)]], visual[:1], 20)

@@ -128,9 +128,13 @@ def test_a_second_image_is_text_to_the_official_code(sdpa_model, inputs):
         "attention_mask": torch.ones_like(ids),
         "pixel_values": one["pixel_values"].repeat(2, 1, 1, 1),
     }
-    with sv.prune(sdpa_model, build("sparsevlm")):
-        with pytest.raises(ValueError, match="several images per sample"):
-            sdpa_model(**two)
+    questions = ids.shape[1] // 2 - start - NUM_VISUAL
+    _, samples = pruned(sdpa_model, two, build("sparsevlm"))
+    assert [sample.num_visual for sample in samples] == [NUM_VISUAL] * 2
+    assert samples[0].tokens_out == samples[1].tokens_out
+    words = [questions + start + questions, questions]  # behind each image, without the other's
+    for sample, count in zip(samples, words, strict=True):
+        assert max(sample.stages[0].raters) < count
 
 
 def test_forty_layers_outrun_the_official_copies():

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import tiny_video_llava as video
 import torch
 from contract.cases import FAMILIES
 from contract.runs import build
+from contract.several import prompt_of
 
 from sparsevlm.runtime.adapter import find_adapter
 
@@ -57,11 +57,10 @@ def test_grids_are_per_row_also_under_generate_and_beams(case):
 def test_pixels_are_those_of_the_row(case):
     inputs = case.inputs()
     adapter = find_adapter(case.model())
-    visual = adapter.visual_mask(inputs)
-    for row in range(3):
+    for row, (picture,) in enumerate(adapter.pictures(inputs, [[n] for n in case.counts])):
         alone = case.row(case.inputs(), row)
         (want,) = (value for key, value in alone.items() if key.startswith("pixel_values"))
-        assert torch.equal(adapter.pixels(inputs, visual, row).flatten(), want.flatten())
+        assert torch.equal(adapter.pixels(inputs, picture).flatten(), want.flatten())
 
 
 @pytest.mark.parametrize("name", [*NAMES, "llava", "llava-next", "mini-gemini"])
@@ -91,22 +90,11 @@ def refused(case, inputs, match, run="logits"):
             getattr(case, run)(case.model(), inputs)
 
 
-def joined(case, inputs, first, second):
-    """Both rows as one sample."""
-    parts = [case.row(inputs, first), case.row(inputs, second)]
-    found = {}
-    for name in {**parts[0], **parts[1]}:
-        dim = 1 if parts[0]["input_ids"].shape == parts[0].get(name, torch.zeros(0)).shape else 0
-        found[name] = torch.cat([part[name] for part in parts if name in part], dim)
-    return found
-
-
 @pytest.mark.parametrize("run", ["logits", "generate"])
-def test_several_per_sample_are_refused(case, run):
-    inputs = case.inputs()
-    same = (0, 1) if case.name.startswith("qwen") else (0, 2)
-    refused(case, joined(case, inputs, *same), "are not supported, give each", run)
-    refused(case, joined(case, inputs, 1, 2), "an image and a video|images and videos", run)
+def test_an_image_and_a_video_are_refused(case, run):
+    refused(case, prompt_of(case, (1, 2)), "image and a video", run)
+    if case.name == "video-llava":
+        refused(case, prompt_of(case, (0, 2)), "2 videos.*give each video its own sample", run)
 
 
 def test_visual_mask_is_left_out(case):
@@ -114,24 +102,16 @@ def test_visual_mask_is_left_out(case):
         find_adapter(case.model(), (0, 5))
 
 
-def test_two_neighbouring_images_are_not_one():
-    case = FAMILIES["video-llava"]
-    inputs = case.row(case.inputs(), 1)
-    ids = inputs["input_ids"]
-    another = torch.full((1, video.NUM_IMAGE), video.IMAGE_TOKEN)
-    ids = torch.cat([ids[:, :5], another, ids[:, 5:]], 1)
-    pixels = inputs[video.KEYS["image"]].repeat(2, 1, 1, 1)
-    both = {"input_ids": ids, "attention_mask": torch.ones_like(ids), video.KEYS["image"]: pixels}
-    refused(case, both, "give each image its own sample", "logits")
-    refused(case, both, "give each", "generate")
-
-
 def test_a_wrong_grid_is_refused():
     case = FAMILIES["qwen2-vl"]
     inputs = case.inputs()
     grid = inputs["image_grid_thw"].clone()
     grid[0, 1] += 2
-    refused(case, {**inputs, "image_grid_thw": grid}, "expand the placeholder")
+    refused(
+        case,
+        {**inputs, "image_grid_thw": grid},
+        "120 image placeholders, but its images give 132",
+    )
 
 
 # --- Positions in three axes ----------------------------------------------------------------------

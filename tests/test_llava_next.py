@@ -101,30 +101,19 @@ def test_the_budget_is_shared_by_whole_tiles_and_newlines():
 def test_each_row_has_the_pixels_of_its_picture():
     inputs = CASE.inputs()
     adapter = find_adapter(CASE.model())
-    visual = adapter.visual_mask(inputs)
-    for row in range(3):
-        assert torch.equal(adapter.pixels(inputs, visual, row), inputs["pixel_values"][row, 0])
+    for row, (picture,) in enumerate(adapter.pictures(inputs, [[n] for n in CASE.counts])):
+        assert torch.equal(adapter.pixels(inputs, picture), inputs["pixel_values"][row, 0])
 
 
 def changed(**fields):
     return {**CASE.inputs(), **fields}
 
 
-def two_pictures():
-    """Two rows as one."""
-    parts = [CASE.row(CASE.inputs(), row) for row in (0, 2)]
-    return {
-        name: torch.cat([part[name] for part in parts], 1 if name in ("input_ids",) else 0)
-        for name in ("input_ids", "pixel_values", "image_sizes")
-    }
-
-
 @pytest.mark.parametrize(("inputs", "said"), [
     (lambda: changed(image_sizes=None), "pixel_values came without image_sizes"),
     (lambda: changed(image_sizes=torch.tensor([tiny.SIZES[0]] * 3)),
-     "sample 1 has 168 image placeholders, but its picture gives 114 visual tokens"),
+     "sample 1 has 168 image placeholders, but its images give 114, 114 visual tokens"),
     (lambda: changed(pixel_values=None, image_sizes=None), "no image was given"),
-    (two_pictures, "several images per sample are not supported"),
 ])  # fmt: skip
 def test_inputs_that_are_refused(inputs, said):
     with CASE.prune(CASE.model(), build(CASE, "uniform"), inputs()):

@@ -129,11 +129,11 @@ def test_refusals(sdpa_model, inputs):
     embeds = model.get_input_embeddings()(one["input_ids"])
     without_ids = {"inputs_embeds": embeds, "input_ids": None, "pixel_values": None}
     refused(model, one, "needs input_ids", **without_ids)
-    two = one["pixel_values"].repeat(2, 1, 1, 1)
     ids = torch.cat([one["input_ids"], one["input_ids"]], 1)
     both = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-    refused(model, one, "several images per sample", pixel_values=two, **both)
-    refused(model, one, "not one block.*a placeholder inside a text counts as one", **both)
+    refused(model, one, r"576 \+ 576 image placeholders, but its images give 576 ", **both)
+    three = one["pixel_values"].repeat(3, 1, 1, 1)
+    refused(model, one, "3 images were given", pixel_values=three, **both)
     ids = one["input_ids"][:, : len(BEFORE) + NUM_VISUAL]
     no_question = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
     refused(model, one, "question is empty", **no_question)

@@ -76,7 +76,7 @@ def test_a_word_before_the_image_sees_all_of_the_prompt(mask):
     additive = torch.zeros(1, 1, tokens, tokens).masked_fill(~seen, -torch.inf)
     given = {None: None, "bool": seen[None, None], "additive": additive}[mask]
     found = QueriesKeys(query, key, 0.5, given)
-    raters = torch.tensor([0, 3, 4, 6])
+    raters = torch.tensor([0, 3, 4 + visual, 6 + visual]) - before - visual
     rows = found.rows(0, 0, slice(before, before + visual), raters, {}, before + visual + after)
     for number, place in enumerate([0, 3, 4 + visual, 6 + visual]):
         end = before + visual + after if place < before else place + 1

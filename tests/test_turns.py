@@ -264,7 +264,10 @@ def test_the_picture_is_not_encoded_again():
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (0, "question_tokens=0 for sample 0, after whose image 6 tokens come; give the length"),
+        (
+            0,
+            "question_tokens=0 for sample 0, after whose last image 6 tokens come; give",
+        ),
         (7, "from 1 to 6"),
         ((3, 3), "one for each of the 3 samples"),
         ((), "one for each of the 3 samples"),

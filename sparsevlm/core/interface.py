@@ -24,10 +24,10 @@ TEXTS = ("after_image", "whole_prompt")
 
 @dataclass(frozen=True)
 class PruningContext:
-    """What a pruner may look at: one sample at one stage, or some of equal sizes. Read-only.
+    """What a pruner may look at: one image of a sample at one stage, or of some. Read-only.
 
     For a pruner that is `batched` all tensors here, and those of its `Selection`, may have one more
-    dimension in front, ``[batch]``: samples with equal parts and grid, decided for at once.
+    dimension in front, ``[batch]``: samples with equal parts and grids, decided for at once.
 
     Attributes
     ----------
@@ -62,7 +62,7 @@ class PruningContext:
         Function without arguments; the attention of all tokens of the prompt to each current visual
         token, mean over heads and tokens, ``[num_current]``.
     cache
-        Dictionary that lives for one prefill of one sample.
+        Dictionary that lives for one prefill of one image.
     static
         Whether no shape may depend on values and no value may be read by the host, where the method
         can do without.
@@ -121,7 +121,7 @@ class Groups:
 
 @dataclass(frozen=True)
 class Selection:
-    """The decision of a pruner for one sample at one stage.
+    """The decision of a pruner for one image of a sample at one stage.
 
     Attributes
     ----------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -64,12 +63,5 @@ class InputPruner(AtInput):
 
 
 def kept_of(pruner: StagedPruner, context: PruningContext) -> int:
-    """How many tokens a stage keeps; all, and a warning, where the picture has fewer."""
-    keep, there = pruner.keep_at(context.layer), context.num_current
-    if keep > there:
-        warnings.warn(
-            f"{pruner.name} is to keep {keep} visual tokens, and this picture has {there}: all of "
-            "them stay. Give a smaller budget, or a larger picture",
-            stacklevel=2,
-        )
-    return min(keep, there)
+    """How many tokens a stage keeps; all, where the picture has fewer."""
+    return min(pruner.keep_at(context.layer), context.num_current)

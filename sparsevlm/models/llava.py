@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -11,54 +10,44 @@ from torch import Tensor
 
 from sparsevlm.core.schedule import plain
 from sparsevlm.models.tower import ClipModel, TowerView, tower_of
-from sparsevlm.models.vision import check_equal, number_of
-from sparsevlm.runtime.adapter import Adapter, Grid
+from sparsevlm.models.vision import square
+from sparsevlm.runtime.adapter import Adapter, Grid, Picture
 
 
 class Llava(ClipModel):
     """Any `LlavaForConditionalGeneration`: visual tokens are the image placeholders."""
 
     towers = ("vision_tower",)
-    keys: ClassVar = {"image": ("pixel_values",)}
     clip_towers: ClassVar = {"image": "vision_tower"}
 
-    def tower(self, arguments: dict, visual: Tensor, row: int) -> TowerView:
-        """What the vision tower made of this row's image.
+    def tower(self, arguments: dict, picture: Picture) -> TowerView:
+        """What the vision tower made of an image.
 
         Parameters
         ----------
-        arguments, visual, row
+        arguments, picture
             See `Adapter.tower`.
         """
         states = self.states.of(self.base.vision_tower, arguments, "image")
-        number = number_of(visual.any(dim=1).tolist(), row, len(states.after), "image")
         has_cls = self.config.vision_feature_select_strategy == "full"
-        project = self.base.multi_modal_projector
+        project, number = self.base.multi_modal_projector, picture.number
         return tower_of(states, slice(number, number + 1), project, has_cls=has_cls)
 
-    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
-        """Patches of the vision tower, or a square where that fits."""
-        self.check_number(arguments, list(map(bool, counts)), "image")
-        vision = self.config.vision_config
-        if vision.model_type != "pixtral":  # which takes images of any size
-            check_equal(counts, "image")
-        side = vision.image_size // vision.patch_size
-        return [(side, side) if side * side == count else square(count) for count in counts]
-
-    def pixels(self, arguments: dict, visual: Tensor, row: int) -> Tensor | None:
-        """Pixels of this row's image, also where `generate` encoded it ahead of the model.
+    def given(
+        self, arguments: dict, word: str, lengths: Sequence[int]
+    ) -> list[tuple[int, Grid | None]]:
+        """Tokens and grid of every image; a Pixtral takes images of any size.
 
         Parameters
         ----------
-        arguments, visual, row
-            See `Adapter.pixels`.
+        arguments, word, lengths
+            See `VisionLanguageModel.given`.
         """
-        seen = self.notes.find(arguments, "image")
-        pixels = arguments.get("pixel_values") if seen is None else seen.pixels
-        rows = visual.any(dim=1).tolist()
-        if pixels is None or not rows[row]:
-            return None
-        return pixels[number_of(rows, row, len(pixels), "image")]
+        vision, sizes = self.config.vision_config, self.seen(arguments, word)[1]
+        if vision.model_type != "pixtral" or sizes is None:
+            return super().given(arguments, word, lengths)
+        sizes = torch.as_tensor(sizes) // vision.patch_size
+        return [(rows * columns, (rows, columns)) for rows, columns in sizes.tolist()]
 
 
 class LanguageModel(Adapter):
@@ -108,14 +97,6 @@ class LanguageModel(Adapter):
         mask[:, :columns] = self.given.to(mask)
         return mask
 
-    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
-        """A square, where that fits."""
-        return [square(count) for count in counts]
-
-
-def square(num_visual: int) -> Grid | None:
-    """(side, side) of a square number of tokens, else None."""
-    if not num_visual:
-        return None
-    side = math.isqrt(num_visual)
-    return (side, side) if side * side == num_visual else None
+    def pictures(self, arguments: dict, runs: Sequence[Sequence[int]]) -> list[list[Picture]]:
+        """Each run is an image; a square, where that fits."""
+        return [[Picture(length, square(length)) for length in row] for row in runs]

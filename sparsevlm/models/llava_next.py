@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 from transformers.image_processing_utils import select_best_resolution
 
-from sparsevlm.models.vision import VisionLanguageModel, number_of
-from sparsevlm.runtime.adapter import Grid
+from sparsevlm.models.vision import VisionLanguageModel
+from sparsevlm.runtime.adapter import Grid, Picture
 
 
 def tile_tokens(size: Sequence[int], config: Any) -> Grid:
@@ -65,7 +65,6 @@ class LlavaNext(VisionLanguageModel):
 
     tower_lack = "pictures in tiles, with newlines among their tokens that no tower made"
     towers = ("vision_tower",)
-    keys: ClassVar = {"image": ("image_sizes",)}
 
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         super().__init__(model, visual_mask)
@@ -93,31 +92,28 @@ class LlavaNext(VisionLanguageModel):
             )
         return super().visual_mask(arguments)
 
-    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
-        """None: the whole and the tiles are two grids, of different cells.
-
-        Raises
-        ------
-        ValueError
-            If a picture does not give as many tokens as its row has placeholders.
-        """
-        rows, given = self.rows_with(arguments, "image"), self._counts(arguments)
-        for row in (index for index, has in enumerate(rows) if has and given):
-            expected = given[number_of(rows, row, len(given), "image")]
-            if expected != counts[row]:
-                raise ValueError(
-                    f"sample {row} has {counts[row]} image placeholders, but its picture gives "
-                    f"{expected} visual tokens; repeat the placeholder so often, and take others "
-                    "out of the texts"
-                )
-        return [None] * len(counts)
-
-    def pixels(self, arguments: dict, visual: Tensor, row: int) -> Tensor | None:
-        """The whole picture of this row ``[3, side, side]``, without its tiles.
+    def given(
+        self, arguments: dict, word: str, lengths: Sequence[int]
+    ) -> list[tuple[int, Grid | None]]:
+        """Tokens of every picture; no grid: the whole and the tiles are two, of different cells.
 
         Parameters
         ----------
-        arguments, visual, row
+        arguments, word, lengths
+            See `VisionLanguageModel.given`.
+        """
+        made, sizes = self.made(arguments, word), arguments.get("image_sizes")
+        if len(made):
+            return [(len(one), None) for one in made]
+        sizes = [] if sizes is None else sizes.tolist()
+        return [(num_tokens(size, self.config), None) for size in sizes]
+
+    def pixels(self, arguments: dict, picture: Picture) -> Tensor | None:
+        """The whole of a picture ``[3, side, side]``, without its tiles.
+
+        Parameters
+        ----------
+        arguments, picture
             See `Adapter.pixels`.
 
         Raises
@@ -125,27 +121,17 @@ class LlavaNext(VisionLanguageModel):
         ValueError
             If it was encoded ahead of the model, and others after it.
         """
-        rows, seen = visual.any(dim=1).tolist(), self.notes.find(arguments, "image")
-        pixels = arguments.get("pixel_values") if seen is None else seen.pixels
-        if pixels is None or not rows[row]:
-            return None
+        seen = self.notes.find(arguments, "image")
         if seen is None:
-            return pixels[number_of(rows, row, len(pixels), "image")][0]
+            views = super().pixels(arguments, picture)
+            return None if views is None else views[0]
         # `generate` keeps no sizes; a picture's first token is a copy of what was projected.
-        made = arguments["mm_encoder_outputs"]["image"].pooler_output
-        first = made[number_of(rows, row, len(made), "image")][0]
-        for view, projected in zip(pixels, self.firsts, strict=False):
+        assert picture.number is not None, "it was encoded"
+        first = self.made(arguments, "image")[picture.number][0]
+        for view, projected in zip(seen.pixels, self.firsts, strict=False):
             if torch.equal(projected, first):
                 return view
         raise ValueError(
             "this image was not the last that was encoded inside the block of prune(), so which "
             "pixels are its own is not known; give the pixels with the question"
         )
-
-    def _counts(self, arguments: dict) -> list[int]:
-        """Visual tokens of every picture, from its size or from what the encoder made of it."""
-        made = (arguments.get("mm_encoder_outputs") or {}).get("image")
-        if made is not None:
-            return list(map(len, made.pooler_output))
-        sizes = arguments.get("image_sizes")
-        return [] if sizes is None else [num_tokens(size, self.config) for size in sizes.tolist()]

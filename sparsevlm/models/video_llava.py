@@ -2,106 +2,87 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor
 
 from sparsevlm.models.tower import ClipModel, TowerView, tower_of
-from sparsevlm.models.vision import check_equal, number_of
-from sparsevlm.runtime.adapter import Grid
+from sparsevlm.runtime.adapter import Grid, Picture
 
 
 class VideoLlava(ClipModel):
     """`VideoLlavaForConditionalGeneration`: visual tokens are the image and video placeholders."""
 
     towers = ("image_tower", "video_tower")
-    # The argument for images had another name in older releases of transformers.
-    keys: ClassVar = {
-        "image": ("pixel_values", "pixel_values_images"),
-        "video": ("pixel_values_videos",),
-    }
+    words = ("image", "video")
     clip_towers: ClassVar = {"image": "image_tower", "video": "video_tower"}
+    # Side by side the frames of two are those of one to a tower that `generate` runs.
+    single = ("video",)
 
-    def tower(self, arguments: dict, visual: Tensor, row: int) -> TowerView:
-        """What the vision tower made of this row's image, or of the frames of its video.
+    def tower(self, arguments: dict, picture: Picture) -> TowerView:
+        """What the vision tower made of an image, or of the frames of a video.
 
         Parameters
         ----------
-        arguments, visual, row
+        arguments, picture
             See `Adapter.tower`.
         """
-        word = next(word for word in self.keys if self.rows_with(arguments, word)[row])
-        rows, per_frame = self.rows_with(arguments, word), self._tokens_per_frame(word)
+        word, per_frame = picture.word, self._tokens_per_frame(picture.word)
         states = self.states.of(getattr(self.base, self.clip_towers[word]), arguments, word)
-        frames = int(visual[row].sum()) // per_frame
-        number = number_of(rows, row, len(states.after) // frames, word)
+        frames = picture.tokens // per_frame
         return tower_of(
             states,
-            slice(number * frames, (number + 1) * frames),
+            slice(picture.number * frames, (picture.number + 1) * frames),
             self.base.multi_modal_projector,
             has_cls=per_frame == states.after.shape[1],
         )
 
-    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
-        """(rows, columns) of an image, (frames, rows, columns) of a video.
+    def given(
+        self, arguments: dict, word: str, lengths: Sequence[int]
+    ) -> list[tuple[int, Grid | None]]:
+        """Tokens and grid: (rows, columns) of an image, (frames, rows, columns) of a video.
 
         The model keeps the CLS token of every frame of a video, ahead of the frame's patches, so a
-        row has ``frames * (rows * columns + 1)`` tokens, one per frame more than its grid has
+        video has ``frames * (rows * columns + 1)`` tokens, one per frame more than its grid has
         cells. The CLS token of an image is dropped, unless the config selects ``"full"`` features.
-
-        Raises
-        ------
-        ValueError
-            If the placeholders of a row are not those of one image or one video.
-        """
-        found: list[Grid | None] = [None] * len(counts)
-        side = self.config.vision_config.image_size // self.config.vision_config.patch_size
-        for word in self.keys:
-            per_frame, rows = self._tokens_per_frame(word), self.rows_with(arguments, word)
-            self.check_number(arguments, rows, word)
-            for row, has in enumerate(rows):
-                if not has:
-                    continue
-                frames, rest = divmod(counts[row], per_frame)
-                if rest or (word == "image" and frames != 1):
-                    raise ValueError(
-                        f"sample {row} has {counts[row]} {word} placeholders; expected "
-                        f"{per_frame} per {'image' if word == 'image' else 'frame'}, and one "
-                        f"{word} per sample: give each its own sample, and take placeholders out "
-                        "of the texts"
-                    )
-                found[row] = (side, side) if word == "image" else (frames, side, side)
-            check_equal((count for count, has in zip(counts, rows, strict=True) if has), word)
-        return found
-
-    def pixels(self, arguments: dict, visual: Tensor, row: int) -> Tensor | None:
-        """Pixels of this row's image, or of all frames of its video.
 
         Parameters
         ----------
-        arguments, visual, row
+        arguments, word, lengths
+            See `VisionLanguageModel.given`.
+        """
+        if word == "image":
+            return super().given(arguments, word, lengths)
+        per_frame, pixels = self._tokens_per_frame(word), self.seen(arguments, word)[0]
+        frames = self.made(arguments, word) if pixels is None else pixels
+        if pixels is not None and pixels.ndim == 5:
+            number, each = len(pixels), pixels.shape[1]
+        else:  # the tower gets the frames of all videos, which have as many, in one row
+            each = max(1, next(iter(lengths), 0) // per_frame)
+            number = len(frames) // each
+        return [(each * per_frame, (each, *self.grid(0)))] * number
+
+    def grid(self, tokens: int) -> Grid:
+        """The patches of an image, or of a frame."""
+        side = self.config.vision_config.image_size // self.config.vision_config.patch_size
+        return side, side
+
+    def pixels(self, arguments: dict, picture: Picture) -> Tensor | None:
+        """Pixels of an image, or of all frames of a video.
+
+        Parameters
+        ----------
+        arguments, picture
             See `Adapter.pixels`.
         """
-        for word in self.keys:
-            rows = self.rows_with(arguments, word)
-            if rows[row]:
-                given = self._seen(arguments, word, int(visual[row].sum()))
-                return None if given is None else given[number_of(rows, row, len(given), word)]
-        return None
+        pixels = self.seen(arguments, picture.word)[0]
+        if pixels is not None and picture.word == "video" and pixels.ndim == 4:
+            pixels = pixels.unflatten(0, (-1, picture.tokens // self._tokens_per_frame("video")))
+        return None if pixels is None or picture.number is None else pixels[picture.number]
 
     def _tokens_per_frame(self, word: str) -> int:
-        vision = self.config.vision_config
-        patches = (vision.image_size // vision.patch_size) ** 2
+        patches = math.prod(self.grid(0))
         whole = word == "video" or self.config.vision_feature_select_strategy == "full"
         return patches + 1 if whole else patches
-
-    def _seen(self, arguments: dict, word: str, count: int) -> Tensor | None:
-        seen = self.notes.find(arguments, word)
-        if seen is None:
-            given = (arguments.get(key) for key in self.keys[word])
-            return next((pixels for pixels in given if pixels is not None), None)
-        if word == "image":
-            return seen.pixels
-        # The tower gets the frames of all videos in one row.
-        return seen.pixels.unflatten(0, (-1, count // self._tokens_per_frame(word)))

@@ -6,16 +6,20 @@ pixels and grids. A hook on each tower keeps what went in, beside the output tha
 
 from __future__ import annotations
 
+import math
 import weakref
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from sparsevlm.runtime.adapter import Adapter
+from sparsevlm.runtime.adapter import Adapter, Grid, Picture
 
+# The arguments with one entry for each; older releases of transformers have another name for one.
+PIXELS = {"image": ("pixel_values", "pixel_values_images"), "video": ("pixel_values_videos",)}
+SIZES = {"image": ("image_grid_thw", "image_sizes"), "video": ("video_grid_thw",)}
 KEPT = 2  # a call to the model comes with at most two outputs, one of images and one of videos
 
 
@@ -27,12 +31,13 @@ class Seen:
     ----------
     pixels
         First argument of the tower.
-    grid_thw
-        ``[number, 3]`` frames, rows and columns of patches; ``None`` for towers without it.
+    sizes
+        ``[number, 3]`` frames, rows and columns of patches, or ``[number, 2]`` height and width in
+        pixels; ``None`` for towers without it.
     """
 
     pixels: Tensor
-    grid_thw: Tensor | None
+    sizes: Tensor | None
 
 
 class TowerNotes:
@@ -47,9 +52,9 @@ class TowerNotes:
 
     def _note(self, module: nn.Module, args: tuple, kwargs: dict, output: object) -> None:
         pixels: Any = args[0] if args else kwargs.get("pixel_values", kwargs.get("hidden_states"))
-        grid_thw = args[1] if len(args) > 1 else kwargs.get("grid_thw")
+        sizes = args[1] if len(args) > 1 else kwargs.get("grid_thw", kwargs.get("image_sizes"))
         known = [note for note in self.notes if note[0]() is not None]
-        self.notes = [*known, (weakref.ref(output), Seen(pixels, grid_thw))][-KEPT:]
+        self.notes = [*known, (weakref.ref(output), Seen(pixels, sizes))][-KEPT:]
 
     @property
     def alive(self) -> bool:
@@ -64,106 +69,55 @@ class TowerNotes:
         return next((seen for known, seen in self.notes if known() is output), None)
 
 
-def number_of(rows: list[bool], row: int, number: int, word: str) -> int:
-    """Which of ``number`` images (or videos) belongs to a row.
+def share_out(
+    runs: Sequence[Sequence[int]], given: Sequence[tuple[int, Grid | None]], word: str
+) -> list[list[Picture]]:
+    """Which images (or videos) a row shows.
 
     Parameters
     ----------
-    rows
-        For every row of the batch whether it has one.
-    row
-        The row asked for.
-    number
-        Images that the tower saw. Beam search repeats every row after that.
+    runs
+        See `Adapter.pictures`. Beam search repeats every row after the tower saw the images.
+    given
+        Tokens and grid of every image that the tower saw; none where that is not known, and then
+        each run is one.
     word
-        ``"image"`` or ``"video"``, for the error.
+        ``"image"`` or ``"video"``.
 
     Raises
     ------
     ValueError
-        If there are more images than rows that have one, or they cannot be shared out evenly.
+        If the placeholders of a row are not those of the next images.
     """
-    having = sum(rows)
-    if number > having or having % max(number, 1):
+    if not given:
+        return [[Picture(length, None, word) for length in row] for row in runs]
+    pictures = [Picture(*one, word, number) for number, one in enumerate(given)]
+    repeats, rest = divmod(sum(map(sum, runs)), max(1, sum(one.tokens for one in pictures)))
+    repeats = repeats if repeats and not rest and len(runs) % repeats == 0 else 1
+    found: list[list[Picture]] = []
+    left = iter(pictures)
+    for row, lengths in enumerate(runs):
+        shown: list[Picture] = []
+        if row % repeats and lengths == runs[row - 1]:
+            shown, lengths = found[-1], ()
+        for length in lengths:
+            while length > 0 and (one := next(left, None)) is not None:
+                shown.append(one)
+                length -= one.tokens
+            if length:
+                sizes = ", ".join(str(one.tokens) for one in shown) or "no more"
+                raise ValueError(
+                    f"sample {row} has {' + '.join(map(str, lengths))} {word} placeholders, but "
+                    f"its {word}s give {sizes} visual tokens: repeat the placeholder as often as "
+                    f"its {word} has tokens; one inside a text counts too, take it out"
+                )
+        found.append(shown)
+    if (rest := sum(1 for _ in left)) > 0:
         raise ValueError(
-            f"{number} {word}s for {having} samples with {word} placeholders: several {word}s per "
-            f"sample are not supported, give each {word} its own sample"
+            f"{len(pictures)} {word}s were given, and the samples have placeholders for "
+            f"{len(pictures) - rest}: write the others, or leave the {word}s out"
         )
-    return sum(rows[:row]) // (having // number)
-
-
-def placeholders(
-    arguments: dict, kinds: Sequence[tuple[str, int, Sequence[str]]], notes: TowerNotes
-) -> Tensor:
-    """Where the placeholders of images and videos stand, ``[batch, tokens]`` bool.
-
-    Parameters
-    ----------
-    arguments
-        Of ``base``.
-    kinds
-        Of images, and of videos: the word for it, the placeholder's id, and the arguments that have
-        one entry for each.
-    notes
-        Of the model's towers.
-
-    Raises
-    ------
-    ValueError
-        Without ``input_ids``, for more images (or videos) than samples, for placeholders without an
-        image (or video), and for a sample with placeholders of both kinds.
-    """
-    ids = arguments.get("input_ids")
-    if ids is None:
-        raise ValueError(
-            "prune() finds the visual tokens by their placeholder, so it needs input_ids; "
-            "inputs_embeds alone do not show them"
-        )
-    given = [
-        sum(len(arguments[key]) for key in keys if arguments.get(key) is not None)
-        for _, _, keys in kinds
-    ]
-    if sum(given) > len(ids):
-        words = " and ".join(f"{word}s" for word, _, _ in kinds)
-        raise ValueError(
-            f"{sum(given)} {words} for {len(ids)} samples: several {words} per sample are not "
-            f"supported, give each {kinds[0][0]} its own sample"
-        )
-    encoded = arguments.get("mm_encoder_outputs") or {}
-    masks = torch.stack([ids == token_id for _, token_id, _ in kinds])
-    for (word, token_id, _), number, mask in zip(kinds, given, masks, strict=True):
-        # The model itself compares numbers only where it is given something to compare with.
-        known = number or notes.alive or encoded.get(word) is not None
-        if not known and mask.any():
-            row = int(mask.any(dim=1).nonzero()[0])
-            raise ValueError(
-                f"sample {row} has {int(mask[row].sum())} {word} placeholders (id {token_id}), but "
-                f"no {word} was given: give its pixels, or take the placeholder out of the text"
-            )
-    if len(masks) > 1 and (both := masks.any(dim=2).all(dim=0)).any():
-        raise ValueError(
-            f"sample {int(both.nonzero()[0])} has an image and a video; several per sample are "
-            "not supported, give each its own sample"
-        )
-    return masks.any(dim=0)
-
-
-def check_equal(counts: Iterable[int], word: str) -> None:
-    """Check that the images (or videos) of a batch, all of one size, have as many placeholders.
-
-    The model compares the sum over the batch only.
-
-    Raises
-    ------
-    ValueError
-        If they have not.
-    """
-    found = sorted({count for count in counts if count})
-    if len(found) > 1:
-        raise ValueError(
-            f"the samples of this batch have {' and '.join(map(str, found))} {word} placeholders, "
-            f"but their {word}s give equally many tokens: one inside a text counts too, take it out"
-        )
+    return found
 
 
 class VisionLanguageModel(Adapter):
@@ -173,12 +127,15 @@ class VisionLanguageModel(Adapter):
     ----------
     towers
         Names in ``base`` of the towers that `generate` runs ahead of the model.
-    keys
-        "image" and "video", where the model takes them: the arguments that have one entry for each.
+    words
+        "image" and "video", where the model takes them.
+    single
+        Of which a sample may have one only.
     """
 
     towers: ClassVar[tuple[str, ...]] = ()
-    keys: ClassVar[dict[str, tuple[str, ...]]]
+    words: ClassVar[tuple[str, ...]] = ("image",)
+    single: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None:
         if visual_mask is not None:
@@ -200,33 +157,125 @@ class VisionLanguageModel(Adapter):
         Raises
         ------
         ValueError
-            For a sample with an image and a video, or with several.
+            Without ``input_ids``, for placeholders without an image (or video), and for a sample
+            with placeholders of both kinds.
         """
-        kinds = [(word, self.token(word), keys) for word, keys in self.keys.items()]
-        return placeholders(arguments, kinds, self.notes)
+        ids = arguments.get("input_ids")
+        if ids is None:
+            raise ValueError(
+                "prune() finds the visual tokens by their placeholder, so it needs input_ids; "
+                "inputs_embeds alone do not show them"
+            )
+        masks = torch.stack([ids == self.token(word) for word in self.words])
+        for word, mask in zip(self.words, masks, strict=True):
+            # The model itself compares numbers only where it is given something to compare with.
+            given = self.seen(arguments, word)[0] is not None or len(self.made(arguments, word))
+            if not given and not self.notes.alive and mask.any():
+                row = int(mask.any(dim=1).nonzero()[0])
+                raise ValueError(
+                    f"sample {row} has {int(mask[row].sum())} {word} placeholders (id "
+                    f"{self.token(word)}), but no {word} was given: give its pixels, or take the "
+                    "placeholder out of the text"
+                )
+        if len(masks) > 1 and (both := masks.any(dim=2).all(dim=0)).any():
+            raise ValueError(
+                f"sample {int(both.nonzero()[0])} has an image and a video, which together are "
+                "not supported; give each its own sample"
+            )
+        return masks.any(dim=0)
 
-    def check_number(self, arguments: dict, rows: list[bool], word: str) -> None:
-        """Check that no row has several images (or videos), also where others have none.
+    def pictures(self, arguments: dict, runs: Sequence[Sequence[int]]) -> list[list[Picture]]:
+        """Images and videos of every row, as many as their placeholders are for.
 
         Parameters
         ----------
-        arguments
-            Of ``base``.
-        rows, word
-            See `number_of`.
+        arguments, runs
+            See `Adapter.pictures`.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit the placeholders, or a sample has several where it may have one.
         """
-        encoded = (arguments.get("mm_encoder_outputs") or {}).get(word)
-        if encoded is not None and word == "video":
-            return  # these are frames, of all videos in one row
-        given = map(arguments.get, self.keys[word]) if encoded is None else [encoded.pooler_output]
-        number = next((len(one) for one in given if one is not None), 0)
-        if number:
-            number_of(rows, 0, number, word)
+        found: list[list[Picture]] = [[] for _ in runs]
+        for word in self.words:
+            mine = runs
+            if len(self.words) > 1:
+                has = (arguments["input_ids"] == self.token(word)).any(dim=1).tolist()
+                mine = [row if own else [] for row, own in zip(runs, has, strict=True)]
+            given = self.given(arguments, word, [length for row in mine for length in row])
+            for row, shown in enumerate(share_out(mine, given, word)):
+                if word in self.single and len(shown) > 1:
+                    raise ValueError(
+                        f"sample {row} has {len(shown)} {word}s, and this {type(self).__name__} "
+                        f"takes one: give each {word} its own sample"
+                    )
+                found[row] += shown
+        return found
+
+    def given(
+        self, arguments: dict, word: str, lengths: Sequence[int]
+    ) -> list[tuple[int, Grid | None]]:
+        """Tokens and grid of every image (or video) that the tower saw; here all have as many.
+
+        Parameters
+        ----------
+        arguments, word
+            Of ``base``, and ``"image"`` or ``"video"``.
+        lengths
+            Of the runs of its placeholders in all rows.
+        """
+        pixels, made = self.seen(arguments, word)[0], self.made(arguments, word)
+        number = len(made if pixels is None else pixels)
+        each = len(made[0]) if len(made) else sum(lengths) // max(number, 1)
+        if not each or any(length % each for length in lengths):
+            each = max(lengths, default=0)  # `share_out` says what is wrong
+        return [(each, self.grid(each))] * number
+
+    def grid(self, tokens: int) -> Grid | None:
+        """Shape of the tokens of an image: the patches of its tower, where as many."""
+        side = self.config.vision_config.image_size // self.config.vision_config.patch_size
+        return (side, side) if side * side == tokens else square(tokens)
+
+    def pixels(self, arguments: dict, picture: Picture) -> Tensor | None:
+        """Pixels of a picture, also where `generate` encoded it ahead of the model.
+
+        Parameters
+        ----------
+        arguments, picture
+            See `Adapter.pixels`.
+        """
+        pixels = self.seen(arguments, picture.word)[0]
+        return None if pixels is None or picture.number is None else pixels[picture.number]
+
+    def seen(self, arguments: dict, word: str) -> tuple[Tensor | None, Tensor | None]:
+        """Pixels of all images (or videos) of a call, and their sizes, where there are any.
+
+        Parameters
+        ----------
+        arguments, word
+            See `given`.
+        """
+        found = self.notes.find(arguments, word)
+        if found is not None:
+            return found.pixels, found.sizes
+        pixels, sizes = (
+            [arguments[name] for name in names[word] if arguments.get(name) is not None]
+            for names in (PIXELS, SIZES)
+        )
+        return next(iter(pixels), None), next(iter(sizes), None)
+
+    def made(self, arguments: dict, word: str) -> Sequence[Tensor]:
+        """``[tokens, hidden]`` of every image, where `generate` encoded them ahead of the model."""
+        found = (arguments.get("mm_encoder_outputs") or {}).get(word)
+        return () if found is None else found.pooler_output
 
     def token(self, word: str) -> int:
         """Id of the placeholder of an "image" or a "video"."""
         return getattr(self.config, f"{word}_token_id")
 
-    def rows_with(self, arguments: dict, word: str) -> list[bool]:
-        """Whether a row has placeholders of an "image" or a "video"."""
-        return (arguments["input_ids"] == self.token(word)).any(dim=1).tolist()
+
+def square(num_visual: int) -> Grid | None:
+    """(side, side) of a square number of tokens, else None."""
+    side = math.isqrt(num_visual)
+    return (side, side) if num_visual and side * side == num_visual else None

@@ -6,12 +6,30 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 Grid = tuple[int, ...]
+
+
+class Picture(NamedTuple):
+    """An image, or a video, of a prompt.
+
+    Attributes
+    ----------
+    tokens, grid
+        Visual tokens that the model made of it; their shape, (rows, columns) or (frames, rows,
+        columns), where known.
+    word, number
+        ``"image"`` or ``"video"``; which of those that the tower saw, ``None`` where not known.
+    """
+
+    tokens: int
+    grid: Grid | None = None
+    word: str = "image"
+    number: int | None = None
 
 
 class Adapter(ABC):
@@ -60,43 +78,29 @@ class Adapter(ABC):
     def attach_tower(self, hook: Callable) -> None:  # noqa: B027 - see `tower_lack`
         """Watch what `tower` needs, for a method that asks for it; after `attach`, and as it."""
 
-    def tower(self, arguments: dict, visual: Tensor, row: int) -> Any:
-        """What the vision tower made of a row's picture: `sparsevlm.models.tower.TowerView`.
-
-        For ``arguments``, ``visual`` and ``row`` see `pixels`.
-        """
+    def tower(self, arguments: dict, picture: Picture) -> Any:
+        """What the vision tower made of one of `pictures`: `sparsevlm.models.tower.TowerView`."""
         raise ValueError(f"this {type(self).__name__} has {self.tower_lack}")
 
     @abstractmethod
     def visual_mask(self, arguments: dict) -> Tensor:
         """``[batch, tokens]`` bool, True at visual tokens, from the arguments of ``base``."""
 
-    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
-        """Shape of every row's visual tokens, (rows, columns) or (frames, rows, columns).
+    @abstractmethod
+    def pictures(self, arguments: dict, runs: Sequence[Sequence[int]]) -> list[list[Picture]]:
+        """Images and videos of every row, in order: together they have its visual tokens.
 
         Parameters
         ----------
         arguments
             Of ``base``.
-        counts
-            Visual tokens of every row; 0 for a row without an image.
+        runs
+            Lengths of the runs of adjacent visual tokens of every row; none in a row of text.
         """
-        return [None] * len(counts)
 
-    def pixels(self, arguments: dict, visual: Tensor, row: int) -> Tensor | None:
-        """What the vision tower gets for this row, ``None`` where there is nothing.
-
-        Parameters
-        ----------
-        arguments, visual
-            Of ``base``, and its `visual_mask`.
-        row
-            Number of the row.
-        """
-        pixels = arguments.get("pixel_values")
-        if pixels is None or not visual[row].any():
-            return None
-        return pixels[int(visual[:row].any(dim=1).sum())]
+    def pixels(self, arguments: dict, picture: Picture) -> Tensor | None:
+        """What the vision tower got for one of `pictures`, ``None`` where that is not known."""
+        return None
 
     def rotary(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
         """Rotary tables ``[batch, tokens, head_dim]`` for one position per token, ``[batch,

@@ -176,13 +176,13 @@ class QueriesKeys:
             A block of its tokens, counted from ``start``.
         raters
             Tokens behind the block, counted from its end: ``[raters]``, of some rows also
-            ``[batch, raters]``.
+            ``[batch, raters]``. Negative ones are before it, see ``whole``.
         cache
             Of this sample and prefill. Keeps the mask of the raters, of which a later stage needs
             the end.
         whole
-            Tokens of the prompt, where those before the block may rate too: they come first in
-            the count, and see the whole prompt.
+            Tokens of the prompt, where those before the block may rate too: they see the whole
+            prompt.
         """
         if whole is not None:
             return self._rows_of_all(sample, start, columns, raters, whole)
@@ -198,8 +198,7 @@ class QueriesKeys:
         self, sample: int | slice, start: int, columns: slice, raters: Tensor, prompt: int
     ) -> Tensor:
         query, key = self.query[sample, :, start:], self.key[sample, :, start:]
-        early = raters < columns.start
-        raters = raters + (columns.stop - columns.start) * ~early
+        early, raters = raters < 0, raters + columns.stop
         mask = self._mask(sample, start)
         if mask is None:
             mask = causal_bias(raters, query.shape[-2], key.shape[-2], key.dtype)

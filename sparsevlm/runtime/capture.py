@@ -189,7 +189,7 @@ class Captured:
             return key
         state = _state(session)
         layout = tuple(sample.sizes for sample in state.first)
-        return (*key, session.pruner, session.trace is not None, layout, tuple(state.grids))
+        return (*key, session.pruner, session.trace is not None, layout)
 
     def _capture(
         self, tensors: list[Tensor | None], extras: dict, session: PruningSession | None
@@ -281,15 +281,14 @@ def _state(session: PruningSession) -> Prefill:
 def _begun(state: Prefill) -> Prefill:
     """The same prefill, at its beginning."""
     return Prefill(
-        state.pruner, state.adapter, state.first, state.mask, state.grids, state.prompt_key,
-        state.static,
+        state.pruner, state.adapter, state.first, state.mask, state.prompt_key, state.static
     )  # fmt: skip
 
 
 def _left(state: Prefill, traced: bool) -> dict[str, object]:
     """What decode steps and the trace need of a finished prefill."""
-    for sample in state.groups:
-        sample.cache.clear()
+    for image in (image for sample in state.groups for image in sample.images):
+        image.cache.clear()
     # Decode steps get tables of their own.
     without: Any = {"cos": None, "sin": None, "arguments": {}}
     segments = [replace(segment, **without) for segment in state.segments]

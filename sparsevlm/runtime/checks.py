@@ -261,21 +261,39 @@ def warn_of_few_words(prefill: Prefill, ids: Tensor | None) -> None:
     ids
         ``[batch, tokens]`` of it, where there are any.
     """
-    for sample, decisions in zip(prefill.groups, prefill.decisions, strict=True):
-        few = sample.prompt_text <= WORDS_OF_A_TEMPLATE and sample.before > sample.prompt_text
+    for sample, images in zip(prefill.groups, prefill.decisions, strict=True):
+        before, decisions = sum(one.before for one in sample.images), images[-1] if images else []
+        few = sample.prompt_text <= WORDS_OF_A_TEMPLATE and before > sample.prompt_text
         # Methods without this choice, such as FastV, rate by the last token of any prompt.
         chosen = few and prefill.pruner.to_json().get("text") == "after_image"
         if not chosen or not decisions or decisions[0].selection.raters is None:
             continue
-        first = sample.start + sample.before + sample.visual + sample.silent
+        first = sample.start + sample.words(len(images) - 1)[0].start
+        image = "image" if len(images) == 1 else "last image"
+        kind = "positions" if ids is None else "token ids"
         for index, row in enumerate(sample.numbers):
             rated = positions_of(decisions[0].selection.raters, index)
             named = rated if ids is None else ids[row, [first + place for place in rated]].tolist()
             warnings.warn(
-                f"only {sample.prompt_text} text tokens follow the image of sample {row}, and the "
-                f"visual tokens were rated by the {'positions' if ids is None else 'token ids'} "
-                f"{named} alone: the words of a chat template? The {sample.before} tokens before "
-                "the image rate nothing (nor do they in the official code). Write the question "
+                f"only {sample.prompt_text} text tokens follow the {image} of sample {row}, and "
+                f"its visual tokens were rated by the {kind} {named} alone: the words of a chat "
+                f"template? The {before} text tokens before it do not rate it (nor do they in the "
+                "official code). Write the question "
                 'after the image, or let all words rate: make_pruner(..., text="whole_prompt")',
                 stacklevel=2,
             )
+
+
+def warn_of_small_pictures(prefill: Prefill) -> None:
+    """Warn where every stage keeps more tokens than a picture has."""
+    keeps = [stage.keep for stage in getattr(prefill.pruner, "stages", ())]
+    fewest = 0 if not keeps or None in keeps else min(keeps)
+    for row, sample in enumerate(prefill.first):
+        for number, image in enumerate(sample.images):
+            if image.visual < fewest:
+                warnings.warn(
+                    f"the method is to keep {fewest} visual tokens, and image {number} of sample "
+                    f"{row} has {image.visual}: it is hardly pruned, if at all. Give a smaller "
+                    "budget, or a larger picture",
+                    stacklevel=2,
+                )

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.interface import PruningContext, Selection
-from sparsevlm.runtime.adapter import Adapter, abilities
-from sparsevlm.runtime.layout import SampleLayout
+from sparsevlm.runtime.adapter import Adapter, Picture, abilities
+from sparsevlm.runtime.layout import ImageLayout, SampleLayout
 
 Tables = tuple[Tensor, Tensor]
 
@@ -23,15 +23,17 @@ class LazyContext(PruningContext):
     Parameters
     ----------
     **known
-        Fields of `PruningContext` by name, and what the others are sliced out of (see
-        `context_of`): ``_sample``, ``_hidden``, ``_inputs``, ``_rotary``, ``_whole_prompt``.
+        Fields of `PruningContext` by name, and what `context_of` slices the others out of.
     """
 
-    _sample: SampleLayout
+    _image: ImageLayout
+    _columns: slice
     _hidden: Tensor
     _inputs: Callable[[], Tensor]
     _rotary: Callable[[], Tables]
-    _whole_prompt: bool
+    _first: Callable[[], slice]
+    _words: Callable[[Tensor], Tensor]
+    _first_words: Callable[[Tensor], Tensor]
 
     def __init__(self, **known: Any) -> None:
         # Read-only for methods.
@@ -40,91 +42,85 @@ class LazyContext(PruningContext):
     @cached_property
     def source(self) -> Tensor:
         """See `PruningContext`."""
-        return self._sample.source
+        return self._image.source
 
     @cached_property
     def text(self) -> Tensor:
         """See `PruningContext`."""
-        return self._words(self._hidden, self._sample.visual)
+        return self._words(self._hidden)
 
     @cached_property
     def inputs_visual(self) -> Tensor:
         """See `PruningContext`."""
-        sample = self._sample
-        return self._inputs()[..., sample.before : sample.before + sample.num_visual, :]
+        return self._inputs()[..., self._first(), :]
 
     @cached_property
     def inputs_text(self) -> Tensor:
         """See `PruningContext`."""
-        return self._words(self._inputs(), self._sample.num_visual)
+        return self._first_words(self._inputs())
 
     @cached_property
     def rotary_visual(self) -> Tables:
         """See `PruningContext`."""
         cos, sin = self._rotary()
-        return cos[..., self._sample.columns, :], sin[..., self._sample.columns, :]
+        return cos[..., self._columns, :], sin[..., self._columns, :]
 
     @cached_property
     def rotary_text(self) -> Tables:
         """See `PruningContext`."""
         cos, sin = self._rotary()
-        return self._words(cos, self._sample.visual), self._words(sin, self._sample.visual)
-
-    def _words(self, tokens: Tensor, visual: int) -> Tensor:
-        sample, before = self._sample, self._sample.before
-        after = tokens[..., before + visual :, :][..., sample.silent : sample.prompt_text, :]
-        return torch.cat([tokens[..., :before, :], after], -2) if self._whole_prompt else after
+        return self._words(cos), self._words(sin)
 
 
 def context_of(
     sample: SampleLayout,
+    number: int,
+    first: SampleLayout,
     hidden: Tensor,
     inputs: Callable[[], Tensor],
     *,
     rotary: Callable[[], Tables],
-    rows: Callable[[slice, Tensor], Tensor],
-    mean: Callable[[slice], Tensor],
     whole_prompt: bool,
     **known: Any,
 ) -> PruningContext:
-    """Context of one sample, or of some with parts of equal sizes.
+    """Context of an image of one sample, or of some with parts of equal sizes.
 
     Parameters
     ----------
-    sample
-        Its layout.
+    sample, number
+        Layout of the sample, and which of its images is decided for.
+    first
+        The layout at the input of layer 0.
     hidden
         Its tokens, ``[*batch, tokens, hidden]`` without padding.
     inputs
         Function that returns them at the input of layer 0.
     rotary
         Function that returns cosines and sines of its current tokens.
-    rows, mean
-        Functions of the visual columns that return the attention of some text tokens to them, and
-        of all tokens; see `PruningContext.attention_rows` and `PruningContext.attention_mean`.
     whole_prompt
         Whether text before the image counts; see `Pruner.text`.
     **known
         Further fields of `PruningContext`.
     """
-    columns = sample.columns
+    image, columns = sample.images[number], sample.columns(number)
     return LazyContext(
-        visual=hidden[..., columns, :], num_visual=sample.num_visual, cache=sample.cache,
-        attention_rows=lambda raters: rows(columns, raters), attention_mean=lambda: mean(columns),
-        _sample=sample, _hidden=hidden, _inputs=inputs, _rotary=rotary, _whole_prompt=whole_prompt,
-        **known,
+        visual=hidden[..., columns, :], num_visual=image.num_visual, grid=image.picture.grid,
+        cache=image.cache, _image=image, _columns=columns, _hidden=hidden, _inputs=inputs,
+        _rotary=rotary, _first=lambda: first.columns(number),
+        _words=lambda tokens: sample.text_of(tokens, number, whole_prompt),
+        _first_words=lambda tokens: first.text_of(tokens, number, whole_prompt), **known,
     )  # fmt: skip
 
 
-def check_selection(sample: SampleLayout, selection: Selection) -> None:
-    """Check that a selection fits the sample, or the samples, it was made for.
+def check_selection(image: ImageLayout, selection: Selection) -> None:
+    """Check that a selection fits the image, or the images of some samples, it was made for.
 
     Raises
     ------
     ValueError
         If it keeps nothing, or more than there is, or is not made of indices.
     """
-    keep, batch = selection.keep, sample.batch
+    keep, batch = selection.keep, image.batch
     if keep.ndim != 1 + len(batch) or keep.dtype != torch.int64 or keep.shape[:-1] != batch:
         several = f" for each of {batch[0]} samples" if batch else ""
         raise ValueError(
@@ -132,9 +128,9 @@ def check_selection(sample: SampleLayout, selection: Selection) -> None:
         )
     kept = keep.shape[-1]
     created = 0 if selection.vectors is None else selection.vectors.shape[-2]
-    if not 1 <= kept + created or kept > sample.visual:
+    if not 1 <= kept + created or kept > image.visual:
         raise ValueError(
-            f"Selection keeps {kept} and recycles into {created} of {sample.visual} visual "
+            f"Selection keeps {kept} and recycles into {created} of {image.visual} visual "
             "tokens; at least one must stay, and no more than there are"
         )
     if (selection.vectors is None) != (selection.groups is None):
@@ -143,8 +139,8 @@ def check_selection(sample: SampleLayout, selection: Selection) -> None:
 
 def prompt_key(
     adapter: Adapter, arguments: dict, visual: Tensor, prompt_length: int
-) -> Callable[[int, Tensor], int]:
-    """Function of a row and its embeddings: a checksum of the prompt's ids and pixels.
+) -> Callable[[int, Picture, Tensor], int]:
+    """Function of a row, a picture of it and its embeddings: a checksum of prompt and pixels.
 
     It identifies the prompt, whatever batch it comes in. Embeddings differ in the last
     bits between batches, so they count only where there are no ids.
@@ -160,13 +156,13 @@ def prompt_key(
     mask = arguments.get("attention_mask")
     arguments = without_cache(arguments)
 
-    def key(row: int, inputs: Tensor) -> int:
+    def key(row: int, picture: Picture, inputs: Tensor) -> int:
         if ids is None:
             return _checksum(inputs)
         chosen = ~visual[row] if mask is None else ~visual[row] & mask[row].bool()
         text = ids[row][chosen][: int(chosen[:prompt_length].sum())]
         value = _checksum(text)
-        pixels = adapter.pixels(arguments, visual, row)
+        pixels = adapter.pixels(arguments, picture)
         if pixels is not None:
             value = crc32(value.to_bytes(4, "little"), _checksum(pixels))
         return value
@@ -179,27 +175,29 @@ class Looks:
 
     Parameters
     ----------
-    adapter, arguments, visual
+    adapter, arguments
         See `prompt_key`; none while a prefill is captured, whose graph is of the decoder alone.
+    rows
+        Of the call.
     questions
         See `sparsevlm.prune`.
     """
 
     def __init__(
-        self, adapter: Any = None, arguments: dict | None = None, visual: Any = None,
+        self, adapter: Any = None, arguments: dict | None = None, rows: int = 0,
         questions: Sequence[str] | None = None,
     ) -> None:  # fmt: skip
-        self._adapter, self._visual = adapter, visual
+        self._adapter, self._rows = adapter, rows
         self._arguments, self._questions = without_cache(arguments or {}), questions
 
-    def tower(self, row: int) -> Any:
-        """What the vision tower made of the picture of a row."""
-        return self._known().tower(self._arguments, self._visual, row)
+    def tower(self, picture: Picture) -> Any:
+        """What the vision tower made of a picture."""
+        return self._known().tower(self._arguments, picture)
 
     def question(self, row: int) -> str:
         """The question of a row; beam search repeats every row."""
         self._known()
-        given, rows = self._questions, len(self._visual)
+        given, rows = self._questions, self._rows
         if isinstance(given, str) or not given or rows % len(given):
             raise ValueError(
                 "this method reads the question's own words: give prune(model, pruner, "
@@ -217,14 +215,14 @@ class Looks:
 
 
 class Sights:
-    """What few methods look at, of one sample at a stage; computed when asked for.
+    """What few methods look at, of one image of a sample at a stage; computed when asked for.
 
     Parameters
     ----------
-    looks, row
-        Of the call, and which row the sample is.
-    sample
-        Its layout.
+    looks
+        Of the call.
+    sample, number
+        Layout of the sample, and which of its images is decided for.
     decoder, segment
         Of the model, and its tokens' positions.
     found
@@ -232,24 +230,24 @@ class Sights:
     """
 
     def __init__(
-        self, looks: Looks, row: int, sample: SampleLayout, decoder: Any, found: Callable,
+        self, looks: Looks, sample: SampleLayout, number: int, decoder: Any, found: Callable,
         segment: Any,
     ) -> None:  # fmt: skip
-        self._looks, self._row, self._sample, self._decoder = looks, row, sample, decoder
-        self._found, self._segment = found, segment
+        self._looks, self._sample, self._number = looks, sample, number
+        self._decoder, self._found, self._segment = decoder, found, segment
 
     @property
     def before(self) -> int:
         """Tokens ahead of the visual ones, without padding."""
-        return self._sample.before
+        return self._sample.columns(self._number).start
 
     def tower(self) -> Any:
         """See `Adapter.tower`."""
-        return self._looks.tower(self._row)
+        return self._looks.tower(self._sample.images[self._number].picture)
 
     def question(self) -> str:
         """The text that `prune` was given."""
-        return self._looks.question(self._row)
+        return self._looks.question(self._sample.numbers[0])
 
     @cached_property
     def _keys(self) -> Tensor:
@@ -258,24 +256,24 @@ class Sights:
         A call without position ids counts padding, which attention does not notice and the size
         of a key's parts does. A decoder that rotates in another way than Llama is left as it is.
         """
-        start = self._segment.length - self._sample.tokens
-        keys = self._found().key[self._row, :, start:].transpose(0, 1)
+        start, row = self._segment.length - self._sample.tokens, self._sample.rows
+        keys = self._found().key[row, :, start:].transpose(0, 1)
         if "gravity" not in abilities(self._decoder):
             return keys
-        cos, sin = (table[:1] for table in self._segment.tables_of(self._row, start))
+        cos, sin = (table[:1] for table in self._segment.tables_of(row, start))
         first, second = keys.chunk(2, dim=-1)
         return keys * cos + torch.cat([second, -first], dim=-1) * sin
 
     @property
     def keys_visual(self) -> Tensor:
         """``[num_current, key_heads, head_dim]`` of the layer looked at, after RoPE."""
-        return self._keys[self._sample.columns]
+        return self._keys[self._sample.columns(self._number)]
 
     @property
     def keys_text(self) -> Tensor:
         """``[num_text, key_heads, head_dim]`` of the text after the image that may rate."""
-        first = self._sample.columns.stop
-        return self._keys[first + self._sample.silent : first + self._sample.prompt_text]
+        parts = [self._keys[words] for words in self._sample.words(self._number)]
+        return torch.cat(parts)
 
     def final_norm(self, hidden: Tensor) -> Tensor:
         """The decoder's last norm, of ``[tokens, hidden]``."""

@@ -1,17 +1,20 @@
-"""A call of `generate` under `prune`: which of the model's calls are about its prompt."""
+"""A prompt under `prune`: which of the model's calls are about it, and where its images are."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import get_ident
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
+from sparsevlm.runtime.adapter import Picture
 from sparsevlm.runtime.checks import check_cache
 from sparsevlm.runtime.hooks import HookOwner
+from sparsevlm.runtime.layout import ImageLayout, SampleLayout
 
 
 class Generation(StoppingCriteria):
@@ -147,3 +150,102 @@ def arguments_of(function: Callable, args: tuple, kwargs: dict) -> dict:
         return kwargs
     bound = inspect.signature(function).bind_partial(*args, **kwargs).arguments
     return {**bound, **bound.pop("kwargs", {})}
+
+
+class Extent(NamedTuple):
+    """The real tokens of a row: how many there are, the first, and (start, stop) of visual ones."""
+
+    tokens: int
+    start: int
+    runs: list[tuple[int, int]]
+
+
+def locate(visual: Tensor, attention_mask: Tensor | None) -> list[Extent]:
+    """Find the visual tokens of every row; the one host synchronization of a prefill.
+
+    Parameters
+    ----------
+    visual
+        ``[batch, tokens]`` bool.
+    attention_mask
+        ``[batch, tokens]``, non-zero for real tokens, or ``None``.
+    """
+    marks = visual[None] if attention_mask is None else torch.stack([visual, attention_mask.bool()])
+    marks = marks.cpu().to(torch.int8)
+    edges = [row.nonzero().flatten().tolist() for row in _edges(marks[0])]
+    runs = [list(zip(row[::2], row[1::2], strict=True)) for row in edges]
+    counts = marks[-1].sum(-1).tolist() if len(marks) > 1 else [visual.shape[1]] * len(runs)
+    firsts = marks[-1].argmax(-1).tolist() if len(marks) > 1 else [0] * len(runs)
+    return list(map(Extent, counts, firsts, runs))
+
+
+def _edges(marks: Tensor) -> Tensor:
+    return torch.nn.functional.pad(marks, (1, 1)).diff(dim=1)
+
+
+def locate_span(shape: tuple[int, int], span: tuple[int, int], prompt_length: int) -> list[Extent]:
+    """The same where all rows are without padding and have their visual tokens at one known place.
+
+    No tensor is looked at, so the host waits for nothing.
+
+    Parameters
+    ----------
+    shape
+        (batch, tokens).
+    span
+        (start, stop) of the visual tokens, in the prompt.
+    prompt_length
+        Leading tokens of the row that are prompt.
+    """
+    batch, length = shape
+    start, stop, _ = slice(*span).indices(prompt_length)
+    return [Extent(length, 0, [(start, stop)] if stop > start else [])] * batch
+
+
+def arrange(
+    extents: Sequence[Extent],
+    pictures: Sequence[Sequence[Picture]],
+    visual: Tensor,
+    prompt_length: int,
+) -> tuple[SampleLayout, ...]:
+    """Layout of every row.
+
+    Parameters
+    ----------
+    extents
+        From `locate`.
+    pictures
+        Of every row, in order: together they have its visual tokens.
+    visual
+        ``[batch, tokens]`` bool: its size and its device are looked at.
+    prompt_length
+        Leading tokens of the row, padding included, that are prompt.
+
+    Raises
+    ------
+    ValueError
+        If a row is not left-padded, or no text token follows its last image.
+    """
+    samples, length, device = [], visual.shape[1], visual.device
+    for row, (extent, shown) in enumerate(zip(extents, pictures, strict=True)):
+        if extent.start + extent.tokens != length:
+            raise ValueError(
+                f"sample {row} is not padded on the left only; set tokenizer.padding_side='left'"
+            )
+        images, end, left = [], extent.start, iter(shown)
+        for place, stop in extent.runs:
+            while place < stop:  # images side by side are one run
+                one = next(left)
+                images.append(ImageLayout(place - end, one.tokens, place, one, device))
+                place = end = place + one.tokens
+        if images and prompt_length <= end:
+            raise ValueError(
+                f"sample {row} has no text after the image, so the question is empty; write the "
+                "question after the image"
+            )
+        text = length - end
+        prompt_text = prompt_length - end if images else text
+        samples.append(
+            SampleLayout(tuple(images), text, prompt_text, extent.start, device, rows=row)
+        )
+    return tuple(samples)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from sparsevlm.core.interface import Pruner, PruningContext, Selection, phase
 from sparsevlm.runtime import layout
-from sparsevlm.runtime.adapter import Adapter, Grid
+from sparsevlm.runtime.adapter import Adapter, Picture
 from sparsevlm.runtime.attention import QueriesKeys
 from sparsevlm.runtime.context import Looks, Sights, check_selection, context_of
 from sparsevlm.runtime.layout import SampleLayout
@@ -38,10 +39,8 @@ class Prefill:
         Layout of the rows.
     attention_mask
         ``[batch, tokens]`` or ``None``.
-    grids
-        Shape of every row's visual tokens, where known.
     prompt_key
-        Function of the row number; see `PruningContext`.
+        Of the call.
     static
         See `PruningContext`.
     """
@@ -52,15 +51,14 @@ class Prefill:
         adapter: Adapter,
         samples: tuple[SampleLayout, ...],
         attention_mask: Tensor | None,
-        grids: Sequence[Grid | None],
-        prompt_key: Callable[[int, Tensor], int],
+        prompt_key: Callable[[int, Picture, Tensor], int],
         static: bool = False,
     ) -> None:
         self.pruner, self.adapter, self.decoder = pruner, adapter, adapter.decoder
         # By row, and then by what is decided at once.
         self.first, at_once = samples, getattr(pruner, "batched", False)
-        self.groups = self.samples = together(samples, grids) if at_once else samples
-        self.grids, self.static = grids, static
+        self.groups = self.samples = together(samples) if at_once else samples
+        self.static = static
         self.prompt_key: Any = prompt_key
         self.looks: Any = Looks()  # the session knows better
         # A decoder may be spread over several devices: all pruning is done on that of the prompt.
@@ -74,9 +72,10 @@ class Prefill:
         self.inputs: Any = None  # of layer 0, while the prefill runs
         self.segments: list[LayerSegment] = []
         self.segment_of: dict[int, int] = {}
-        self.decisions: list[list[Decision]] = [[] for _ in self.groups]
+        # By group, and then by image.
+        self.decisions: list[list[list[Decision]]] = [[[] for _ in s.images] for s in self.groups]
         self.attention: dict[int, QueriesKeys] = {}
-        self.masks: list[dict] = [{} for _ in self.groups]
+        self.masks: dict[tuple[int, int], dict] = {}
 
     def start(self, hidden: Tensor, arguments: dict, positions: Tensor | None) -> None:
         """Note the input of layer 0: embeddings, rotary tables and the decoder's position ids."""
@@ -94,21 +93,20 @@ class Prefill:
 
     @phase("cut")
     def prune(self, layer: int, hidden: Tensor) -> Tensor:
-        """Ask the pruner about every sample and apply its selections; returns the new rows."""
+        """Ask the pruner about every image and apply its selections; returns the new rows."""
         found, hidden = self.attention.pop(layer, None), hidden.to(self.home)
         rows, samples = [], []
-        for number, sample in enumerate(self.samples):
+        for group, sample in enumerate(self.samples):
             row = hidden[sample.rows, hidden.shape[1] - sample.tokens :]
-            if sample.visual:
-                selection = self._select(number, sample, row, layer, found)
-                sample_after, row_after = sample, row
-                if selection.keep.shape[-1] < sample.visual or selection.vectors is not None:
-                    sample_after, row_after = layout.apply(sample, row, selection)
-                self.decisions[number].append(
-                    Decision(layer, sample, sample_after, selection.without_vectors())
-                )
-                sample, row = sample_after, row_after
-            samples.append(sample)
+            selections = [
+                self._select(group, sample, number, row, layer, found)
+                for number in range(len(sample.images))
+            ]
+            after, row = layout.apply(sample, row, selections)
+            changed = zip(self.decisions[group], sample.images, after.images, strict=True)
+            for (decisions, *images), selection in zip(changed, selections, strict=True):
+                decisions.append(Decision(layer, *images, selection.without_vectors()))
+            samples.append(after)
             rows.append(sample.stacked(row))
         if all(new is old for new, old in zip(samples, self.samples, strict=True)):
             return hidden
@@ -117,16 +115,18 @@ class Prefill:
         return hidden
 
     def _select(
-        self, number: int, sample: SampleLayout, row: Tensor, layer: int, found: QueriesKeys | None
-    ) -> Selection:
-        segment, rows = self.segments[-1], sample.rows
-        start = segment.length - sample.tokens
+        self, group: int, sample: SampleLayout, number: int, row: Tensor, layer: int,
+        found: QueriesKeys | None,
+    ) -> Selection:  # fmt: skip
+        segment, rows, first = self.segments[-1], sample.rows, self.groups[group]
+        start, columns = segment.length - sample.tokens, sample.columns(number)
 
         def inputs() -> Tensor:
-            return self.inputs[rows, self.inputs.shape[1] - self.groups[number].tokens :]
+            return self.inputs[rows, self.inputs.shape[1] - first.tokens :]
 
         def prompt_key() -> Any:
-            keys = list(map(self.prompt_key, sample.numbers, sample.stacked(inputs())))
+            pictures = [self.first[row].images[number].picture for row in sample.numbers]
+            keys = list(map(self.prompt_key, sample.numbers, pictures, sample.stacked(inputs())))
             return keys if sample.batch else keys[0]
 
         def announced() -> QueriesKeys:
@@ -138,21 +138,22 @@ class Prefill:
             return found
 
         whole = self.pruner.text == "whole_prompt"
-        prompt = sample.columns.stop + sample.prompt_text
-        looked = self.looks, rows, sample, self.decoder, announced, segment
+        mask = self.masks.setdefault((group, number), {})
         context = context_of(
-            sample, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
-            grid=self.grids[sample.numbers[0]], static=self.static, whole_prompt=whole,
-            rows=lambda columns, raters: announced().rows(
-                rows, start, columns, raters + sample.silent if sample.silent else raters,
-                self.masks[number], prompt if whole else None,
+            sample, number, first, row, inputs, layer=layer, num_layers=len(self.decoder.layers),
+            static=self.static, whole_prompt=whole, prompt_key=prompt_key,
+            attention_rows=lambda raters: announced().rows(
+                rows, start, columns, sample.places(raters, number, whole), mask,
+                sample.prompt if whole else None,
             ),
-            mean=lambda columns: announced().mean(rows, start, columns, prompt),
-            rotary=lambda: segment.tables_of(rows, start), prompt_key=prompt_key,
-            seen=None if sample.batch else Sights(*looked),
+            attention_mean=lambda: announced().mean(rows, start, columns, sample.prompt),
+            rotary=lambda: segment.tables_of(rows, start),
+            seen=None if sample.batch else Sights(
+                self.looks, sample, number, self.decoder, announced, segment
+            ),
         )  # fmt: skip
         selection = self._decide(context)
-        check_selection(sample, selection)
+        check_selection(sample.images[number], selection)
         return selection
 
     @phase("scoring")
@@ -189,7 +190,7 @@ class Prefill:
         self.complete = True
         self.prompt_key = self.looks = None  # they know the pixels
         self.attention.clear()
-        self.inputs, self.masks = None, []
+        self.inputs, self.masks = None, {}
         self._forget()
 
     def _forget(self) -> None:
@@ -234,10 +235,16 @@ class Prefill:
         """Turn the decisions into plain numbers, of some rows or (``None``) as they are."""
         found = [
             sample_trace(
-                last, index, decisions, num_layers=len(self.decoder.layers),
-                grid=self.grids[row], counted_layer=self.pruner.counted_layer, turns=turns,
+                last, number, index, decisions[number] if decisions else (), row=row, turns=turns,
+                num_layers=len(self.decoder.layers), counted_layer=self.pruner.counted_layer,
             )
             for last, decisions in zip(self.samples, self.decisions, strict=True)
             for index, row in enumerate(last.numbers)
+            for number in range(max(len(last.images), 1))
         ]  # fmt: skip
-        return found if rows is None else [found[row] for row in rows.tolist()]
+        if rows is None:
+            return found
+        chosen = enumerate(rows.tolist())
+        return [
+            replace(one, sample=new) for new, old in chosen for one in found if one.sample == old
+        ]

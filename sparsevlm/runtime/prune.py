@@ -38,6 +38,10 @@ def prune(
     the block belongs to the thread that entered it; `generate` with a streamer may run in
     another, one at a time.
 
+    Each image of a prompt is pruned for itself, to the counts of the method: the text behind it
+    rates, up to the end of the prompt, and no token of another image. It has a `SampleTrace` of
+    its own.
+
     Parameters
     ----------
     model
@@ -46,7 +50,8 @@ def prune(
         The method, e.g. from `make_pruner`.
     visual_mask
         Only for models that have no image placeholder (plain language models called with
-        ``inputs_embeds``): ``[batch, tokens]`` bool, or (start, stop) for all rows.
+        ``inputs_embeds``): ``[batch, tokens]`` bool, each run of which is an image, or (start,
+        stop) for all rows.
     trace
         Whether to record a trace.
     static
@@ -75,8 +80,8 @@ def prune(
     ValueError
         For stages outside the model, for ``static`` and a method that decides its counts at run
         time, and at a call for what is not supported: labels, a static cache, right padding,
-        several images per sample, no text after the image, a prompt in parts, ``question_tokens``
-        that a prompt does not have.
+        an image and a video in a sample, no text after the last image, a prompt in parts,
+        ``question_tokens`` that a prompt does not have.
     """
     session = PruningSession(model, pruner, visual_mask, trace, static, questions, question_tokens)
     # Closed twice, for an interrupt may come at the first.

@@ -177,25 +177,18 @@ class Positions:
         return kind == "default" and not self.adapter.has_mrope
 
 
-def together(samples: Sequence[SampleLayout], grids: Sequence[object]) -> tuple[SampleLayout, ...]:
-    """Adjacent samples at their beginning that have parts of equal sizes and grids as one layout.
-
-    Parameters
-    ----------
-    samples
-        From `locate`.
-    grids
-        Shape of the visual tokens of each.
-    """
-
-    def sizes(row: int) -> tuple:
-        return *samples[row].sizes, grids[row]
-
+def together(samples: Sequence[SampleLayout]) -> tuple[SampleLayout, ...]:
+    """Adjacent samples at their beginning with parts of equal sizes and grids as one layout."""
     groups = []
-    for _, found in itertools.groupby(range(len(samples)), sizes):
+    for _, found in itertools.groupby(samples, lambda sample: sample.sizes):
         first, *more = found
-        rows = slice(first, first + 1 + len(more)) if more else first
-        groups.append(replace(samples[first], rows=rows, cache={}))
+        if not more:
+            groups.append(first)
+            continue
+        count = 1 + len(more)
+        images = tuple(replace(image, batch=(count,), cache={}) for image in first.images)
+        rows = slice(first.rows, first.rows + count)
+        groups.append(replace(first, rows=rows, images=images))
     return tuple(groups)
 
 
@@ -207,14 +200,14 @@ def silence(
     Parameters
     ----------
     samples
-        From `locate`.
+        From `arrange`.
     question_tokens
         How many, of all or of each (beam search repeats every row); ``None``: all of them.
 
     Raises
     ------
     ValueError
-        If there is not a number for each sample, or fewer tokens than that follow its image.
+        If there is not a number for each sample, or fewer tokens than that follow its last image.
     """
     if question_tokens is None:
         return samples
@@ -227,13 +220,13 @@ def silence(
     found = []
     for row, sample in enumerate(samples):
         count = given[row * len(given) // len(samples)]
-        if sample.visual and not 1 <= count <= sample.prompt_text:
+        if sample.images and not 1 <= count <= sample.prompt_text:
             raise ValueError(
-                f"question_tokens={count} for sample {row}, after whose image "
+                f"question_tokens={count} for sample {row}, after whose last image "
                 f"{sample.prompt_text} tokens come; give the length of the last question, from 1 "
                 f"to {sample.prompt_text}"
             )
-        found.append(replace(sample, silent=sample.prompt_text - count if sample.visual else 0))
+        found.append(replace(sample, asked=count) if sample.images else sample)
     return tuple(found)
 
 

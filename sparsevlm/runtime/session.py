@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sparsevlm.core.interface import Pruner, phase
-from sparsevlm.runtime import checks, layout
+from sparsevlm.runtime import checks, generation
 from sparsevlm.runtime.adapter import find_adapter, project, unwrap
 from sparsevlm.runtime.attention import QueriesKeys, watch_attention
 from sparsevlm.runtime.context import Looks, prompt_key
@@ -189,12 +189,18 @@ class PruningSession:
             return
         self._watch()
         visual, prompt_length, self.traced = self._prompt(arguments)
-        samples = silence(self._locate(visual, mask, prompt_length), self.last_tokens)
+        if self.span is None or mask is not None or not self.traced:
+            extents = generation.locate(visual, mask)
+        else:
+            extents = generation.locate_span(visual.shape, self.span, prompt_length)
+        runs = [[stop - start for start, stop in one.runs] for one in extents]
+        pictures = self.adapter.pictures(arguments, runs)
+        samples = generation.arrange(extents, pictures, visual, prompt_length)
+        samples = silence(samples, self.last_tokens)
         key = prompt_key(self.adapter, arguments, visual, prompt_length)
-        grids = self.adapter.grids(arguments, [sample.visual for sample in samples])
         static = visual.device.type != "cpu" if self.static is None else self.static
-        self.current = Prefill(self.pruner, self.adapter, samples, mask, grids, key, static)
-        self.current.looks = Looks(self.adapter, arguments, visual, self.questions)
+        self.current = Prefill(self.pruner, self.adapter, samples, mask, key, static)
+        self.current.looks = Looks(self.adapter, arguments, len(samples), self.questions)
 
     def _continued(self, cache: object, arguments: dict) -> Prefill:
         """The prompt that a filled cache holds, if the call can be its continuation."""
@@ -237,13 +243,6 @@ class PruningSession:
         visual = self.adapter.visual_mask(arguments)
         return functional.pad(visual, (0, length - visual.shape[1])), *known
 
-    def _locate(
-        self, visual: Tensor, mask: Tensor | None, prompt_length: int
-    ) -> tuple[layout.SampleLayout, ...]:
-        if self.span is None or mask is not None or not self.traced:
-            return layout.locate(visual, mask, prompt_length)
-        return layout.locate_span(visual.shape, self.span, prompt_length, visual.device)
-
     def _before_decoder(self, module: nn.Module, args: tuple, kwargs: dict) -> None:
         self.position_ids = arguments_of(module.forward, args, kwargs).get("position_ids")
 
@@ -260,6 +259,7 @@ class PruningSession:
             return
         else:
             checks.warn_of_few_words(state, self.ids)
+            checks.warn_of_small_pictures(state)
         if self.trace is not None:
             self.trace.record(resolve)
 

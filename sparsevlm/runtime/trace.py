@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from sparsevlm.core.interface import Selection
-    from sparsevlm.runtime.layout import SampleLayout
+    from sparsevlm.runtime.layout import ImageLayout, SampleLayout
 
 FORMAT = "sparsevlm-trace-2"
 MAX_BYTES = 1_000_000
@@ -24,7 +24,7 @@ MAX_BYTES = 1_000_000
 
 @dataclass(frozen=True)
 class StageTrace:
-    """One stage of one sample. All indices are ORIGINAL ones, of the tokens before any stage.
+    """One stage of one image. All indices are ORIGINAL ones, of its tokens before any stage.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class StageTrace:
 
 @dataclass(frozen=True)
 class SampleTrace:
-    """One sample.
+    """One image of a sample, or a sample without any.
 
     Attributes
     ----------
@@ -69,11 +69,13 @@ class SampleTrace:
     tokens_in, tokens_out
         Visual tokens entering and leaving every layer, recycled ones included.
     output_index
-        For every row of the model's output for this sample: its index in the input, padding
-        included; -1 for a recycled token.
+        For every row of the model's output for this sample, all images and the text: its index in
+        the input, padding included; -1 for a recycled token.
     turns
         Questions asked of these survivors: 1 is the one that chose them, and every later call on
         their cache (a `generate`, or a plain call with more than one token) is one more.
+    sample, image
+        Row of the batch, and which of its images. All else here is about this image alone.
     """
 
     num_visual: int
@@ -83,6 +85,8 @@ class SampleTrace:
     tokens_out: list[int]
     output_index: list[int] = field(default_factory=list)
     turns: int = 1
+    sample: int = field(default=0, compare=False)
+    image: int = 0
 
 
 class Trace:
@@ -107,7 +111,7 @@ class Trace:
 
     @property
     def samples(self) -> list[SampleTrace]:
-        """One `SampleTrace` per row of the last prefill.
+        """One `SampleTrace` per row of the last prefill; of a row with several images one of each.
 
         Raises
         ------
@@ -122,12 +126,12 @@ class Trace:
 
     @property
     def mean_tokens_in(self) -> float:
-        """Mean over layers and samples (with an image) of the visual tokens entering."""
+        """Mean over layers and images of the visual tokens entering."""
         return _mean([s.tokens_in for s in self.samples if s.num_visual])
 
     @property
     def mean_tokens_out(self) -> float:
-        """Mean over layers and samples (with an image) of the visual tokens left."""
+        """Mean over layers and images of the visual tokens left."""
         return _mean([s.tokens_out for s in self.samples if s.num_visual])
 
     def save(self, path: str | os.PathLike[str]) -> Path:
@@ -174,7 +178,8 @@ class Trace:
             content = json.loads(gzip.decompress(Path(path).read_bytes()))
             if content["format"] != FORMAT:
                 raise KeyError(content["format"])
-            samples = [_sample(row) for row in content["samples"]]
+            # Traces of prompts with one image were written without the number of the row.
+            samples = [_sample({"sample": n, **row}) for n, row in enumerate(content["samples"])]
             return cls(content["pruner"], samples)
         except (gzip.BadGzipFile, EOFError, KeyError, TypeError, ValueError) as error:
             raise ValueError(
@@ -196,52 +201,56 @@ def _mean(per_sample: list[list[int]]) -> float:
 
 @dataclass(frozen=True)
 class Decision:
-    """What was selected at one stage, for one sample or some at once: tensors, read on demand."""
+    """What was selected at a stage for an image, or one in each of some samples; read on demand."""
 
     layer: int
-    before: SampleLayout
-    after: SampleLayout
+    before: ImageLayout
+    after: ImageLayout
     selection: Selection
 
 
 def sample_trace(
     last: SampleLayout,
+    number: int,
     index: int,
     decisions: Sequence[Decision],
     *,
+    row: int,
     num_layers: int,
     counted_layer: str,
-    grid: tuple[int, ...] | None,
     turns: int = 1,
 ) -> SampleTrace:
-    """Trace of one sample.
+    """Trace of one image.
 
     Parameters
     ----------
     last
-        Its layout after the last stage, or that of the samples it was decided for with.
+        Layout of its sample after the last stage, or of the samples decided for at once.
+    number
+        Which image of the sample.
     index
-        Which of these it is.
+        Which of the samples.
     decisions
-        Its own, in order.
+        About it, in order.
+    row
+        Of the batch.
     num_layers, counted_layer
         See `schedule.tokens_per_layer`.
-    grid
-        Shape of its visual tokens, where known.
     turns
         See `SampleTrace`.
     """
-    members = {token: [token] for token in range(last.num_visual)}
-    stages = [_stage_trace(decision, index, members) for decision in decisions]
+    tokens, grid = last.images[number].picture[:2] if last.images else (0, None)
+    members, silent = {token: [token] for token in range(tokens)}, last.silent(number)
+    stages = [_stage_trace(decision, index, members, silent) for decision in decisions]
     left = {decision.layer: decision.after.visual for decision in decisions}
-    current, tokens_in, tokens_out = last.num_visual, [], []
+    current, tokens_in, tokens_out = tokens, [], []
     for layer in range(-1, num_layers):
         entering, current = current, left.get(layer, current)
         if layer >= 0:
             tokens_in.append(entering)
             tokens_out.append(current if counted_layer == "this" else entering)
     slots = _numbers(last.slots, index)
-    return SampleTrace(last.num_visual, grid, stages, tokens_in, tokens_out, slots, turns)
+    return SampleTrace(tokens, grid, stages, tokens_in, tokens_out, slots, turns, row, number)
 
 
 def positions_of(raters: Tensor | None, index: int) -> list[int]:
@@ -256,7 +265,9 @@ def _numbers(values: Tensor | None, index: int) -> list:
     return (values[index] if values.ndim > 1 else values).tolist()
 
 
-def _stage_trace(decision: Decision, index: int, members: dict[int, list[int]]) -> StageTrace:
+def _stage_trace(
+    decision: Decision, index: int, members: dict[int, list[int]], silent: int
+) -> StageTrace:
     selection, before = decision.selection, decision.before
     source = _numbers(before.source, index)
     if selection.groups is not None:
@@ -276,6 +287,6 @@ def _stage_trace(decision: Decision, index: int, members: dict[int, list[int]]) 
         group_ids=recycled,
         scores=[float(f"{value:.6g}") for value in scores],
         score_ids=source if scores else [],
-        raters=[place + before.silent for place in positions_of(selection.raters, index)],
+        raters=[place + silent for place in positions_of(selection.raters, index)],
         num_left=len(after),
     )

@@ -110,7 +110,7 @@ class Family:
         Token ids of the visual tokens. They are never generated, but by a model that is told where
         the visual tokens are.
     counts, grids
-        Visual tokens and grid of every row of ``inputs()``.
+        Visual tokens and grid of every picture of ``inputs()``, one in each row, or ``per_sample``.
     num_visual
         A middle size, for `make_pruner`.
     told
@@ -132,6 +132,7 @@ class Family:
     told: bool = False
     has_mrope: bool = False
     has_tower: bool = False
+    per_sample: tuple[int, ...] = (1, 1, 1)
 
     def fresh(self, attention: str = "sdpa", seed: int = 0) -> nn.Module:
         """A new model; the same one for the same seed."""
@@ -142,7 +143,7 @@ class Family:
 
     def model(self, attention: str = "sdpa") -> nn.Module:
         """One model per test run: pruning leaves it as it was."""
-        return _model(self.name, attention)
+        return _model(self.name.removesuffix("-several"), attention)
 
     def visual(self, inputs: dict[str, Tensor]) -> Tensor:
         """Where the visual tokens are, ``[batch, tokens]`` bool."""

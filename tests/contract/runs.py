@@ -14,6 +14,7 @@ from sparsevlm.methods import options_for
 from sparsevlm.runtime.trace import SampleTrace
 
 from .cases import FAMILIES, KERNELS, NUM_LAYERS, Family
+from .several import SEVERAL
 
 NUM_HEADS = 4
 BUDGETS = {"dense": None, "sparsevlm-video": None, "sparsevlm-v1.0": 64}
@@ -32,6 +33,11 @@ REORDERED = ("visionzip", "holov")
 KINDS = ("sparsevlm", "pdrop", "tome", "vispruner")
 # So these meet the eager kernel; what else a method does, it does to tensors that a kernel left.
 EAGER = ("dense", *KINDS, "sparsevlm-plus")
+# And these several images in a prompt: LLaVA all of them, Qwen2.5-VL the first three, others two.
+# Some decide for a batch at once, some do not; some keep positions.
+WITH_SEVERAL = ("sparsevlm", "pdrop", "sparsevlm-plus", "tome", "vispruner", "sparsevlm-paper",
+                "dart", "random")  # fmt: skip
+MOST = {"llava-several": len(WITH_SEVERAL), "qwen2.5-vl-several": 3}
 
 
 def build(family: Family, method: str, tokens: int | None = 30, num_visual=None, **options):
@@ -142,8 +148,8 @@ class Run:
 
 @cache
 def _dense(name: str, kernel: str) -> tuple[Tensor, Tensor]:
-    family, model = FAMILIES[name], FAMILIES[name].model(kernel)
-    inputs = family.inputs()
+    family = {**FAMILIES, **SEVERAL}[name]
+    inputs, model = family.inputs(), family.model(kernel)
     return family.logits(model, inputs), family.generate(model, inputs)
 
 
@@ -165,6 +171,11 @@ RUNS = [
     for method in methods_of(family)
     if kernel == "sdpa" or method in EAGER
 ]
+RUNS += [
+    Run(family, method, "sdpa")
+    for family in SEVERAL.values()
+    for method in WITH_SEVERAL[: MOST.get(family.name, 2)]
+]
 
 
 def runs(*, without: tuple[str, ...] = (), only: tuple[str, ...] = ()):
@@ -178,6 +189,16 @@ def runs(*, without: tuple[str, ...] = (), only: tuple[str, ...] = ()):
 
 def visible_rows(run: Run, logits: Tensor, samples: list[SampleTrace]):
     """For every sample its number, its rows of the output and what these are in the input."""
-    for number, sample in enumerate(samples):
+    for sample in samples:
         index = torch.tensor(sample.output_index)
-        yield number, logits[number, -len(index) :], index
+        if sample.image == 0:
+            yield sample.sample, logits[sample.sample, -len(index) :], index
+
+
+def columns_of(run: Run, samples: list[SampleTrace]):
+    """For every picture of the batch its trace, and where its visual tokens are in the row."""
+    visual = run.family.visual(run.inputs)
+    places = [row.nonzero().flatten() for row in visual]
+    for sample in samples:
+        columns, places[sample.sample] = places[sample.sample].tensor_split([sample.num_visual])
+        yield sample, columns

@@ -18,8 +18,9 @@ def test_a_sample_alone_is_that_in_a_batch(run):
     """Beside other questions, with padding or without, beside other pictures: the same survivors
     and the same answer. The first row has the most padding, unless pictures differ.
     """
-    (whole, trace), answers = run.first, run.tokens
-    for index, together in enumerate(trace.samples):
+    whole, answers = run.first[0], run.tokens
+    for index in range(3):
+        together = [sample for sample in run.samples if sample.sample == index]
         inputs = run.family.row(run.inputs, index)
         with run.pruning(inputs=inputs) as trace:
             if index == 1:
@@ -27,7 +28,7 @@ def test_a_sample_alone_is_that_in_a_batch(run):
             else:
                 tokens, logits = run.family.answer(run.model, inputs)
                 assert torch.equal(tokens[0], answers[index])
-        assert decisions(trace.samples[0]) == decisions(together)
+        assert list(map(decisions, trace.samples)) == list(map(decisions, together))
         assert (logits - whole[index, -1]).abs().max() < 2e-4
 
 
@@ -46,7 +47,7 @@ def test_every_sample_may_keep_another_number(run):
         counts = {tuple(stage.num_left for stage in sample.stages) for sample in trace.samples}
         recomputed = run.family.generate(run.model, run.inputs, use_cache=False)
     assert torch.equal(together, recomputed)
-    assert len(counts) == 3
+    assert len(counts) >= 3
     for index in range(3):
         inputs = run.family.row(run.inputs, index)
         with run.pruning(pruner, inputs):

@@ -11,6 +11,7 @@ import sparsevlm as sv
 
 from .cases import FAMILIES
 from .runs import TOWER, build
+from .several import prompt_of
 
 families = pytest.mark.parametrize("family", FAMILIES.values(), ids=list(FAMILIES))
 
@@ -39,7 +40,7 @@ def test_more_tokens_than_the_picture_has():
         with pytest.raises(ValueError, match="integer from 1 to 144, got 145"):
             build(FAMILIES["llava"], method, 145)
     family = FAMILIES["video-llava"]
-    with pytest.warns(UserWarning, match="keep 60 visual tokens, and this picture has 36: all"):
+    with pytest.warns(UserWarning, match="keep 60 visual tokens, and image 0 of sample 1 has 36"):
         with family.prune(family.model(), build(family, "vispruner", 60), {}) as trace:
             family.logits(family.model(), family.inputs())
     assert [sample.tokens_out[0] for sample in trace.samples] == [60, 36, 60]
@@ -56,50 +57,14 @@ def test_an_image_that_was_encoded_before_another():
             model(**inputs, mm_encoder_outputs={"image": encoded})
 
 
-# Pictures of two sizes, where the model takes those; of Video-LLaVA two images, and two videos.
-TWO = {
-    "llava": (0, 0), "llava-next": (0, 1), "mini-gemini": (0, 0), "qwen2-vl": (0, 1),
-    "qwen2.5-vl": (0, 1), "video-llava": (1, 1), "video-llava ": (0, 0),
-}  # fmt: skip
-SEVERAL = [
-    (name, apart, how)
-    for name in TWO
-    for apart in (True, False)
-    for how in ("logits", "generate")
-    # Qwen's own positions refuse two images without marks between them. Side by side, the frames
-    # of two videos are those of one to a tower that `generate` runs.
-    if apart or not (name.startswith("qwen") or (name == "video-llava " and how == "generate"))
-]
-
-
-@pytest.mark.parametrize("others", ["none", "a text"])
-@pytest.mark.parametrize(("name", "apart", "how"), SEVERAL)
-def test_several_images_in_one_prompt(name, apart, how, others):
-    """Of one size or not, with words between or not, and where another sample has none."""
-    family, two = FAMILIES[name.strip()], TWO[name]
-    model, batch = family.model(), family.inputs()
-    rows = [family.row(batch, row) for row in two]
-    ids, pieces = [], [one["input_ids"][0].split(1) for one in rows]
-    for number, (one, piece) in enumerate(zip(rows, pieces, strict=True)):
-        visual = family.visual(one)[0].tolist()
-        first, last = visual.index(True), len(visual) - visual[::-1].index(True)
-        start = 0 if number == 0 else (1 if apart else first)
-        stop = last if number == 0 and not apart else len(visual)
-        ids += piece[start:stop]
-    prompts = [torch.cat(ids)]
-    if others == "a text":
-        prompts.append(torch.cat([prompts[0].new_zeros(len(ids) - 4), torch.arange(20, 24)]))
-    given = {"input_ids": torch.stack(prompts)}
-    given["attention_mask"] = (given["input_ids"] != 0).long()
-    for key in rows[0].keys() - {"input_ids", "attention_mask"}:
-        if rows[0][key].shape != rows[0]["input_ids"].shape:
-            given[key] = torch.cat([one[key] for one in rows if key in one])
-    if "mm_token_type_ids" in rows[0]:
-        kinds = [(given["input_ids"] == token).long() for token in family.visual_ids]
-        given["mm_token_type_ids"] = kinds[0] + 2 * kinds[1]
-    with family.prune(model, build(family, "fastv"), given):
-        with pytest.raises(ValueError, match="its own sample"):
-            getattr(family, how)(model, given)
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("how", ["logits", "generate"])
+def test_a_model_that_takes_one_image(apart, how):
+    family = FAMILIES["mini-gemini"]
+    given = prompt_of(family, (0, 1), apart)
+    with family.prune(family.model(), build(family, "fastv"), given):
+        with pytest.raises(ValueError, match="2 images.*takes one: give each image its own"):
+            getattr(family, how)(family.model(), given)
 
 
 @families

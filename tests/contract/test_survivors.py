@@ -11,13 +11,15 @@ from sparsevlm.core.schedule import recycled_counts
 from sparsevlm.runtime.trace import MAX_BYTES
 
 from .cases import NUM_LAYERS
-from .runs import MERGING, REORDERED, runs
+from .runs import MERGING, REORDERED, columns_of, runs
 from .schedules import recycle_of, scheduled
 
 
 @runs()
 def test_counts_are_as_scheduled(run):
     pruner = run.pruner
+    shown = [(row, image) for row in range(3) for image in range(run.family.per_sample[row])]
+    assert [(sample.sample, sample.image) for sample in run.samples] == shown
     for sample, count, grid in zip(run.samples, run.family.counts, run.family.grids, strict=True):
         assert (sample.num_visual, sample.grid) == (count, grid)
         assert [stage.layer for stage in sample.stages] == [stage.layer for stage in pruner.stages]
@@ -87,18 +89,20 @@ def check_recycled(pruner, stage, before, current, sample):
 @runs()
 def test_text_stays_and_in_order(run):
     visual, real = run.family.visual(run.inputs), run.inputs["attention_mask"].bool()
-    for row, sample in enumerate(run.samples):
-        places = visual[row].nonzero().flatten().tolist()
+    for sample, columns in columns_of(run, run.samples):
+        row, places = sample.sample, columns.tolist()
         text = (real[row] & ~visual[row]).nonzero().flatten().tolist()
         output = [index for index in sample.output_index if index >= 0]
         if run.method == "holov":  # descending attention in a chunk
             output = sorted(output)
         assert output == sorted(output), "the order changed"
-        assert [index for index in output if index not in set(places)] == text
+        assert [index for index in output if not visual[row, index]] == text
         left = [places.index(index) for index in output if index in set(places)]
         kept = sample.stages[-1].kept if sample.stages else list(range(sample.num_visual))
         groups = sample.stages[-1].groups if sample.stages else []
-        assert len(sample.output_index) == len(text) + len(kept) + len(groups)
+        beside = [one.tokens_out[-1] for one in run.samples if one.sample == row]
+        assert len(sample.output_index) == len(text) + sum(beside)
+        assert sample.tokens_out[-1] == len(kept) + len(groups)
         extra = [index for index in left if index not in set(kept)]
         assert [index for index in left if index in set(kept)] == kept
         if run.method in REORDERED:
@@ -109,7 +113,8 @@ def test_text_stays_and_in_order(run):
         for group in groups if anchored else []:
             assert sum(index in group for index in extra) == 1
         if not anchored:
-            start = len(sample.output_index) - (len(text) - text.index(places[-1] + 1))
+            behind = (index > places[-1] for index in sample.output_index)
+            start = list(behind).index(True)
             assert sample.output_index[start - len(groups) : start] == [-1] * len(groups)
 
 
@@ -120,5 +125,6 @@ def test_the_trace_is_saved_and_loaded(run, tmp_path):
     assert path.stat().st_size < MAX_BYTES
     loaded = sv.Trace.load(path)
     assert loaded.samples == trace.samples
+    assert [one.sample for one in loaded.samples] == [one.sample for one in trace.samples]
     assert loaded.pruner == trace.pruner == run.pruner.to_json()
     assert loaded.mean_tokens_out == pytest.approx(trace.mean_tokens_out)

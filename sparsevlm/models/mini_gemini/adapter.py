@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import ClassVar
 
 from torch import Tensor
 
 from sparsevlm.models.tower import ClipModel, TowerView, tower_of
-from sparsevlm.models.vision import check_equal, number_of
-from sparsevlm.runtime.adapter import Grid
+from sparsevlm.runtime.adapter import Grid, Picture
 
 
 class MiniGemini(ClipModel):
     """`MiniGeminiForConditionalGeneration`: behind the projector it is LLaVA."""
 
-    keys: ClassVar = {"image": ("pixel_values",)}
     clip_towers: ClassVar = {"image": "vision_tower"}
+    single = ("image",)
     mined: Tensor | None = None
 
     def attach_tower(self, hook: Callable) -> None:
@@ -27,19 +26,17 @@ class MiniGemini(ClipModel):
     def _note_mined(self, module: object, args: tuple, kwargs: dict) -> None:
         self.mined = args[0]
 
-    def tower(self, arguments: dict, visual: Tensor, row: int) -> TowerView:
-        """What CLIP made of this row's image: of an HD image the whole, then its crops.
+    def tower(self, arguments: dict, picture: Picture) -> TowerView:
+        """What CLIP made of an image: of an HD image the whole, then its crops.
 
         Parameters
         ----------
-        arguments, visual, row
+        arguments, picture
             See `Adapter.tower`.
         """
         assert self.mined is not None, "the projector was watched"
         states = self.states.of(self.base.vision_tower, arguments, "image")
-        views = self.config.num_views
-        images = len(states.after) // views
-        number = number_of(visual.any(dim=1).tolist(), row, images, "image")
+        views, number = self.config.num_views, picture.number
         order = [number * views + view for view in range(views)]
         if self.config.image_global:
             order = [order[-1], *order[:-1]]
@@ -49,11 +46,9 @@ class MiniGemini(ClipModel):
         # Not by a call, which would be noted.
         return self.base.scaled(self.base.projector.forward(features))
 
-    def grids(self, arguments: dict, counts: Sequence[int]) -> list[Grid | None]:
+    def grid(self, tokens: int) -> Grid | None:
         """(rows, columns); of an HD image (views, rows, columns): the whole, then its crops."""
-        check_equal(counts, "image")
-        self.check_number(arguments, list(map(bool, counts)), "image")
         vision, views = self.config.vision_config, self.config.num_views
         side = vision.image_size // vision.patch_size
         grid = (side, side) if views == 1 else (views, side, side)
-        return [grid if count == views * side * side else None for count in counts]
+        return grid if tokens == views * side * side else None
