@@ -54,9 +54,7 @@ def alignment_logits(model, visual: torch.Tensor) -> torch.Tensor:
     return visual @ model.model.language_model.embed_tokens.weight.T
 
 
-def alignment_loss(
-    model, visual: torch.Tensor, target: torch.Tensor, sharpness: float = 1.0
-) -> torch.Tensor:
+def alignment_loss(model, visual: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Captioning alignment of patches and words, a scalar.
 
     Every depicted word must win a softmax against the words that the patch does not depict, all
@@ -68,10 +66,8 @@ def alignment_loss(
     ----------
     visual : Tensor [..., hidden]
     target : bool Tensor [..., len(DEPICTED)]
-    sharpness : float
-        Factor on the inner products, an inverse temperature.
     """
-    logits = sharpness * alignment_logits(model, visual)
+    logits = alignment_logits(model, visual)
     ids = _DEPICTED_IDS.to(logits.device)
     positive = logits[..., ids]
     negative = logits.index_copy(
@@ -135,8 +131,8 @@ def scenes_loss(
         Draws patches and positions.
     options : dict
         ``lists`` and ``questions`` per scene, ``background`` (see `kept_patches`) and
-        ``alignment``, the weight of the alignment loss; if wanted, its ``sharpness``, and
-        ``sight`` for `seeing_layers`.
+        ``alignment``, the weight of the alignment loss (none where projector and words are frozen);
+        if wanted, ``sight`` for `seeing_layers`.
     positions : callable
         Scenes, kept patches and ``rng`` to their positions and those of the text.
     look : callable
@@ -156,8 +152,9 @@ def scenes_loss(
     blind = seeing_layers(layers, rng, len(scenes)) if options.get("sight") else None
     hidden = turn_hidden(model, visual, ids, places, blind=blind, **marks)
     loss, measures = answer_loss(model, hidden, ids, weights, turns, options["lists"])
-    aligned = alignment_loss(model, visual, target, options.get("sharpness", 1.0))
-    return loss + options["alignment"] * aligned, measures
+    if weight := options.get("alignment"):
+        loss = loss + weight * alignment_loss(model, visual, target)
+    return loss, measures
 
 
 def seeing_layers(layers: int, rng: np.random.Generator, scenes: int) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from training.llava.model import NUM_LAYERS, VISUAL_SCALE
+from training.llava.model import NUM_LAYERS
 from training.recipes import Recipe, Stage
 
 _TOWER = "vision_tower"
 _DECODER = ("layers.", "lm_head")
-_SOFT = ("sharpness", 1 / VISUAL_SCALE), ("sight", 1)
+# What decides which words rate (`model.VISUAL_SCALE`) stays as it is.
+_SEEING = (_TOWER, "multi_modal_projector", "embed_tokens")
+_SIGHT = ("sight", 1)
 RECIPES = {
     "mini-llava": Recipe(
         NUM_LAYERS,
@@ -29,12 +31,14 @@ RECIPES = {
     "mini-llava-32": Recipe(
         32,
         (
-            Stage("lists-windows", "language", 450, 10, 12, (_TOWER,), 0.005, 2e-3, 1.0, 1.0,
-                  (("lists", 8), ("questions", 0), ("background", 10), ("alignment", 0.2),
-                   *_SOFT), True),
-            Stage("scenes", "language", 2000, 8, 24, (_TOWER,), 0.005, 2e-3, 0.4, 0.02,
-                  (("lists", 6), ("questions", 8), ("background", 16), ("alignment", 0.2),
-                   *_SOFT, ("confirm", 1), ("hard", 2)), True),
+            Stage("lists-windows", "language", 450, 10, 12, _SEEING, 0.005, 2e-3, 1.0, 1.0,
+                  (("lists", 8), ("questions", 0), ("background", 10), _SIGHT), True),
+            Stage("scenes", "language", 2000, 8, 24, _SEEING, 0.005, 2e-3, 0.4, 0.02,
+                  (("lists", 6), ("questions", 8), ("background", 16), _SIGHT,
+                   ("confirm", 1), ("hard", 2)), True),
+            Stage("settle", "language", 700, 8, 24, _SEEING, 0.005, 2e-3, 0.0, 0.02,
+                  (("lists", 6), ("questions", 8), ("background", 16), _SIGHT,
+                   ("confirm", 1), ("hard", 2)), True),
         ),
         base="mini-llava",
         first_stage=50,
