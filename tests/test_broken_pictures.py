@@ -45,7 +45,7 @@ def forget():
     """What a new process does not know."""
     backends._file_digest.cache_clear()
     backends._all_samples.cache_clear()
-    workers._versioned_samples.cache_clear()
+    backends.versioned_samples.cache_clear()
 
 
 @pytest.fixture

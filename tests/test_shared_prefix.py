@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from miniature_batch import batch
 from torch import nn
+from transformers import CLIPVisionModel
 
 from sparsevlm.evaluation.answer import answer
 from sparsevlm.evaluation.backends import MiniatureBackend
+from sparsevlm.evaluation.plan import plan_runs
+from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.shared_prefix import SharedPrefix
+from sparsevlm.evaluation.workers import execute_together
 from sparsevlm.miniature.llava.prompts import builder
 from sparsevlm.miniature.llava.questions import samples
 from sparsevlm.miniature.registry import MINIATURES
@@ -84,6 +91,29 @@ def test_an_answer_keeps_the_prompt_and_what_is_forgotten_is_computed_again(mode
         assert calls[:3] == ["encoder", "layer 0", "layer 1"]
 
 
+def test_inputs_are_made_once_and_those_of_other_questions_or_pictures_anew(model, monkeypatch):
+    made, maker = [], builder(build_config())
+    visual = type(maker)._visual
+    monkeypatch.setattr(
+        type(maker), "_visual", lambda self, media: made.append(media) or visual(self, media)
+    )
+    drawn = samples("pope", 2, 0)
+    media = list(MiniatureBackend().media("mini-llava", drawn))
+    questions = [sample.question for sample in drawn]
+    plain = maker.inputs(questions, media)
+    with SharedPrefix(layers=0) as shared:
+        shared.install(model, maker)
+        first = maker.inputs(questions, media)
+        first["input_ids"] = None  # who asked may change what it was given
+        again = maker.inputs(list(questions), [[image.copy() for image in one] for one in media])
+        assert len(made) == 2 and again.keys() == plain.keys()
+        assert all(torch.equal(again[key], plain[key]) for key in plain)
+        maker.inputs(questions[::-1], media)
+        maker.inputs(questions[::-1], media[::-1])
+        assert len(made) == 4
+    assert "inputs" not in vars(maker)
+
+
 @pytest.mark.parametrize("name", sorted(MINIATURES))
 def test_every_method_answers_the_same_with_and_without(name):
     backend = MiniatureBackend()
@@ -104,8 +134,23 @@ def test_every_method_answers_the_same_with_and_without(name):
 
     plain = [ask(pruner) for pruner in pruners]
     with SharedPrefix(layers=4) as shared:
-        shared.install(loaded)
+        shared.install(loaded, maker)
         assert [ask(pruner) for pruner in pruners] == plain
+
+
+def test_a_batch_is_encoded_twice_at_most_whatever_looks_into_the_tower(tmp_path, monkeypatch):
+    encoded, forward = [], CLIPVisionModel.forward
+    monkeypatch.setattr(
+        CLIPVisionModel, "forward", lambda *a, **k: encoded.append(1) or forward(*a, **k)
+    )
+    profile = replace(
+        get_profile("mini"), benchmarks=("pope",), samples_per_benchmark=2, budgets=(64,),
+        methods=("visionzip", "divprune", "holov"), batch=2, max_new_tokens=1,
+    )  # fmt: skip
+    store, backend = Store(tmp_path), MiniatureBackend()
+    runs = plan_runs(profile, store=store)
+    assert execute_together(runs, store, backend, lambda _: None) == {}
+    assert len(encoded) == 2
 
 
 def test_a_model_without_an_encoder_is_refused():

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from fabricated import SHAPE, fabricate, narrowed
 
 from sparsevlm.analysis import study
+from sparsevlm.evaluation.backends import versioned_samples
+from sparsevlm.evaluation.plan import algorithms, plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.failures import RunError
+from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.studies import get_study, studies_of
 from sparsevlm.paper.extras import significance
 from sparsevlm.paper.notebooks import known_notebooks
@@ -47,9 +51,17 @@ def test_every_study_asks_about_2000_questions_at_one_budget_and_in_no_notebook(
         assert profile.budgets[0] == min(of.budgets) and profile.benchmarks == of.benchmarks
 
 
+def test_the_code_of_a_study_is_known_without_drawing_its_questions(tmp_path):
+    profile = replace(get_profile("mini").for_study("apart_video"), samples_per_benchmark=2)
+    before = versioned_samples.cache_info().misses
+    found = algorithms(profile)
+    assert versioned_samples.cache_info().misses == before
+    assert found == {run.algorithm for run in plan_runs(profile, store=Store(tmp_path))}
+
+
 def test_what_is_written_is_read_back_and_says_what_it_is(found, monkeypatch):
     runs = [record.run for record in results_of("apart_llava").records.values()]
-    monkeypatch.setattr(significance, "plan_runs", lambda profile: runs)
+    monkeypatch.setattr(significance, "algorithms", lambda profile: {r.algorithm for r in runs})
     llava, moved = found["studies"].values()
     assert (llava["miniature"], llava["cuts"]) == ("mini-llava", "by depth")
     assert (moved["miniature"], moved["cuts"]) == ("mini-gemini", "moved")

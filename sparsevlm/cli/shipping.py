@@ -17,7 +17,7 @@ from pathlib import Path
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.cli.suite import Plan
 from sparsevlm.evaluation.asking import answer_rows, batches_of
-from sparsevlm.evaluation.backends import backend_of
+from sparsevlm.evaluation.backends import backend_of, versioned_samples
 from sparsevlm.evaluation.paths import FIGURES, ROOT, relative
 from sparsevlm.evaluation.results.record_files import result_row
 from sparsevlm.evaluation.results.run import Record, canonical_json
@@ -100,7 +100,8 @@ def _computed_again(record: Record, draw: random.Random) -> Sequence[dict]:
     run = record.run
     backend = backend_of(run.model)
     run = replace(run, revision=backend.revision(run.model))
-    samples = backend.samples(run.model, run.benchmark, run.num_samples, run.seed)
+    asked = run.model, run.benchmark, run.num_samples, run.seed
+    samples, _ = versioned_samples(backend, *asked)
     batch = draw.choice(list(batches_of(samples, run.batch)))
     return list(map(result_row, answer_rows(run, batch, backend)))
 

@@ -51,7 +51,7 @@ class Asking:
 
     def ask(self, samples: Sequence[Sample]) -> Iterator[None]:
         """Answer all that is open; pauses after every batch."""
-        self._shared.install(_ready(self._backend, self._run)[0])
+        self._shared.install(*_ready(self._backend, self._run)[:2])
         for batch in batches_of(samples, self._run.batch):
             # A batch that was half kept is answered whole again, so that its padding, and with it
             # the last digits of every number, are those of a run that was never stopped. Rows of

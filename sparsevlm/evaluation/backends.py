@@ -235,6 +235,15 @@ class CheckpointBackend:
 EvalBackend = MiniatureBackend | CheckpointBackend  # picklable: it is sent to worker processes
 
 
+@lru_cache(maxsize=64)  # studies share benchmarks, and runs their questions
+def versioned_samples(
+    backend: EvalBackend, model: str, benchmark: str, n: int, seed: int
+) -> tuple[list[Sample], str]:
+    """Return the samples of a run and their version, made once per process."""
+    samples = backend.samples(model, benchmark, n, seed)
+    return samples, backend.version(model, samples)
+
+
 def backend_of(model: str) -> EvalBackend:
     """Return where a model and its questions come from."""
     return MiniatureBackend() if model in MINIATURES else CheckpointBackend()

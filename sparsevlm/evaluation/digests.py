@@ -52,6 +52,7 @@ def closure(module: str, root: Path = ROOT) -> frozenset[str]:
     return frozenset(seen)
 
 
+@cache
 def _path_of(module: str, root: Path) -> Path | None:
     place = root.joinpath(*module.split("."))
     candidates = (place.with_suffix(".py"), place / "__init__.py")

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.attention_aligned import moved_layers
-from sparsevlm.evaluation.backends import EvalBackend, backend_of
+from sparsevlm.evaluation.backends import EvalBackend, backend_of, versioned_samples
 from sparsevlm.evaluation.digests import ANSWER, code_digest
 from sparsevlm.evaluation.paths import ROOT
 from sparsevlm.evaluation.profiles import Profile, as_profile
@@ -99,36 +99,46 @@ def _plan_name(profile: Profile) -> str:
 
 
 def _runs(profile: Profile, backend: EvalBackend, revision: str) -> Iterator[EvaluationRun]:
+    for setting in _settings(profile, backend):
+        asked = setting["benchmark"], profile.samples_per_benchmark, profile.seed
+        samples, version = versioned_samples(backend, profile.model, *asked)
+        yield EvaluationRun(
+            model=profile.model,
+            revision=revision,
+            samples=version,
+            num_samples=len(samples),
+            seed=profile.seed,
+            dtype=profile.dtype,
+            attention=profile.attention,
+            batch=profile.batch,
+            device=profile.device,
+            **setting,
+        )
+
+
+def _settings(profile: Profile, backend: EvalBackend) -> Iterator[dict]:
+    """The fields of a profile's runs that follow from benchmark and method; no sample is drawn."""
     sizes = backend.sizes(profile.model)
     moved = moved_layers(profile.model) if profile.attention_aligned else None
     # What decides the inputs, whatever is asked and however it is pruned.
     shared = (ANSWER, *backend.modules(profile.model))
     settings = [(DENSE, None)] + [(m, b) for m in profile.methods for b in profile.budgets]
     for benchmark in profile.benchmarks:
-        n, seed = profile.samples_per_benchmark, profile.seed
-        samples = backend.samples(profile.model, benchmark, n, seed)
-        version = backend.version(profile.model, samples)
         scorer = get_benchmark(benchmark)
-        longest = profile.max_new_tokens or scorer.max_new_tokens
         for method, tokens in settings:
             layers = None if method == DENSE else moved
             pruner = sizes.pruner(method, tokens, layers)
-            modules = (*shared, type(pruner).__module__, *scorer.modules)
-            yield EvaluationRun(
-                model=profile.model,
-                revision=revision,
-                benchmark=benchmark,
-                samples=version,
-                num_samples=len(samples),
-                seed=profile.seed,
-                method=method,
-                tokens=tokens,
-                pruner=canonical_json(pruner.to_json()),
-                dtype=profile.dtype,
-                attention=profile.attention,
-                batch=profile.batch,
-                max_new_tokens=longest,
-                algorithm=code_digest(modules),
-                layers=layers,
-                device=profile.device,
-            )
+            yield {
+                "benchmark": benchmark,
+                "method": method,
+                "tokens": tokens,
+                "pruner": canonical_json(pruner.to_json()),
+                "max_new_tokens": profile.max_new_tokens or scorer.max_new_tokens,
+                "algorithm": code_digest((*shared, type(pruner).__module__, *scorer.modules)),
+                "layers": layers,
+            }
+
+
+def algorithms(profile: Profile) -> set[str]:
+    """Return the digests of the code that a profile's runs depend on; no sample is drawn."""
+    return {setting["algorithm"] for setting in _settings(profile, backend_of(profile.model))}

@@ -1,9 +1,10 @@
 """What the runs of one benchmark compute alike, computed once.
 
 They ask the same questions about the same images, and until the first token is dropped they do the
-same: vision encoder, projector and first decoder layers. While `workers.execute_together` answers
-a batch for one run after another, each part of these remembers its last input, and returns its
-output again for one that is equal in every bit. Only evaluation uses this; timing (`bench`) never.
+same: inputs, vision encoder, projector and first decoder layers. While `workers.execute_together`
+answers a batch for one run after another, each part of these remembers its last input, and returns
+its output again for one that is equal in every bit. Only evaluation uses this; timing (`bench`)
+never.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 
+from sparsevlm.models.prompt_builder import PromptBuilder
 from sparsevlm.runtime.adapter import find_adapter
 
 ENCODERS = (
@@ -51,8 +53,14 @@ class SharedPrefix:
         self._undo.clear()
         self._memories.clear()
 
-    def install(self, model: PreTrainedModel) -> None:
+    def install(self, model: PreTrainedModel, builder: PromptBuilder | None = None) -> None:
         """Let the parts of this model remember; once is enough, and again does nothing.
+
+        Parameters
+        ----------
+        model : PreTrainedModel
+        builder : PromptBuilder, optional
+            Its inputs are remembered too.
 
         Raises
         ------
@@ -67,7 +75,9 @@ class SharedPrefix:
             raise ValueError(f"no vision encoder in {type(model).__name__}; looked for {ENCODERS}")
         layers = find_adapter(model).decoder.layers[: self._layers]
         for module in (*encoders, *(part for layer in layers for part in _parts(layer))):
-            self._replace_forward(module)
+            self._replace(module, "forward")
+        if builder is not None:
+            self._replace(builder, "inputs")
         self._replace_kernel(
             model.get_decoder().config._attn_implementation,
             {layer.self_attn: self._memory() for layer in layers},
@@ -82,14 +92,15 @@ class SharedPrefix:
         self._memories.append(_Memory())
         return self._memories[-1]
 
-    def _replace_forward(self, module: nn.Module) -> None:
-        before = vars(module).get("forward")
-        module.forward = partial(self._memory().recall, module.forward)
+    def _replace(self, owner: nn.Module | PromptBuilder, name: str) -> None:
+        before = vars(owner).get(name)
+        recall = partial(self._memory().recall, getattr(owner, name))
+        object.__setattr__(owner, name, recall)  # a builder is frozen
 
         def undo() -> None:
-            del module.forward
+            object.__delattr__(owner, name)
             if before is not None:  # a wrapper of accelerate's
-                module.forward = before
+                object.__setattr__(owner, name, before)
 
         self._undo.append(undo)
 
@@ -147,4 +158,4 @@ def _equal(one: object, other: object) -> bool:
         return same and torch.equal(one, other)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         return len(one) == len(other) and all(map(_equal, one, other))
-    return type(one) is type(other) and bool(one == other)
+    return one is other or (type(one) is type(other) and bool(one == other))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing
-from functools import lru_cache
 
 from sparsevlm.benchmarks import Sample, get_benchmark
 from sparsevlm.evaluation.asking import Asking, Report
-from sparsevlm.evaluation.backends import EvalBackend
+from sparsevlm.evaluation.backends import EvalBackend, versioned_samples
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.failures import OpenSamplesError, RunBusyError, RunError
 from sparsevlm.evaluation.results.run import EvaluationRun, Record
@@ -53,7 +52,8 @@ def execute_together(
     unfinished: dict[EvaluationRun, Exception] = {}
     depths = {run: _unpruned_layers(run, backend) for run in runs}
     # The deeper first: what a run drops early would push out what the others have in common.
-    order = sorted(runs, key=depths.__getitem__, reverse=True)
+    # Then those that look into the vision tower: for them it puts out more than for the others.
+    order = sorted(runs, key=lambda run: (-depths[run], _looks_into_tower(run, backend)))
     shared_layers = depths[order[1]] if len(runs) > 1 else 0
     with SharedPrefix(shared_layers) as shared, ExitStack() as opened:
         steps = {
@@ -81,6 +81,11 @@ def _unpruned_layers(run: EvaluationRun, backend: EvalBackend) -> int:
     pruner = sizes.pruner(run.method, run.tokens, run.layers)
     stages = (layer for layer in range(-1, sizes.layers) if pruner.prunes_after(layer))
     return next(stages, sizes.layers - 1) + 1
+
+
+def _looks_into_tower(run: EvaluationRun, backend: EvalBackend) -> bool:
+    pruner = backend.sizes(run.model).pruner(run.method, run.tokens, run.layers)
+    return getattr(pruner, "needs_tower", False)
 
 
 def _execute(
@@ -124,9 +129,8 @@ def _versions(
 
 
 def _samples(backend: EvalBackend, run: EvaluationRun, store: Store) -> list[Sample]:
-    samples, version = _versioned_samples(
-        backend, run.model, run.benchmark, run.num_samples, run.seed
-    )
+    asked = run.model, run.benchmark, run.num_samples, run.seed
+    samples, version = versioned_samples(backend, *asked)
     if version != run.samples:
         store.forget_plans()
         raise RunError(
@@ -135,9 +139,3 @@ def _samples(backend: EvalBackend, run: EvaluationRun, store: Store) -> list[Sam
             "again. What was answered about unchanged samples is kept"
         )
     return samples
-
-
-@lru_cache(maxsize=8)
-def _versioned_samples(backend: EvalBackend, model: str, benchmark: str, n: int, seed: int):
-    samples = backend.samples(model, benchmark, n, seed)
-    return samples, backend.version(model, samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -15,13 +16,17 @@ from sparsevlm.miniature.scenes import Scene, make_scene
 # Scenes of the benchmarks; training uses seeds below this (`training.recipes`).
 BENCHMARK_SEEDS = 2 * 10**9
 
+# Questions are made of a scene before its image is looked at: those of a benchmark are kept.
+SCENES_KEPT = 256
+kept_scene = lru_cache(maxsize=SCENES_KEPT)(make_scene)
+
 
 def benchmark_samples(
     benchmark: str,
     n: int,
     seed: int,
     families: Mapping[str, Sequence[Family]] = FAMILIES,
-    draw: Callable[[int], Scene] = make_scene,
+    draw: Callable[[int], Scene] = kept_scene,
     scope: str = "",
 ) -> list[Sample]:
     """The first ``n`` samples of a miniature benchmark, whole groups only.

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.miniature.mini_gemini.images import make_image, small_cards
 from sparsevlm.miniature.question_families import FAMILIES as FAMILIES
-from sparsevlm.miniature.questions import benchmark_samples
+from sparsevlm.miniature.questions import SCENES_KEPT, benchmark_samples
 from sparsevlm.miniature.scenes import SceneObject
 
 SMALL_TEXT = "small text"
 
 
-scene = make_image  # of a seed, with its objects
+scene = lru_cache(maxsize=SCENES_KEPT)(make_image)  # of a seed, with its objects
 
 
 def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
@@ -38,7 +39,7 @@ def samples(benchmark: str, n: int, seed: int) -> list[Sample]:
 
 def small_print(sample: Sample) -> Sample:
     """The sample with a question about a small card; unchanged where there was no room for one."""
-    cards = small_cards(make_image(sample.seed))
+    cards = small_cards(scene(sample.seed))
     if not cards:
         return sample
     card = cards[int(np.random.default_rng((sample.seed, 4)).integers(len(cards)))]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from sparsevlm.miniature.question_families import (
     other_values,
     rotations,
 )
-from sparsevlm.miniature.questions import benchmark_samples
+from sparsevlm.miniature.questions import SCENES_KEPT, benchmark_samples
 from sparsevlm.miniature.qwen2_vl.images import make_image
 from sparsevlm.miniature.scenes import CORNERS
 
@@ -46,7 +46,7 @@ FAMILIES = {
 }
 
 
-scene = make_image  # of a seed, with its objects
+scene = lru_cache(maxsize=SCENES_KEPT)(make_image)  # of a seed, with its objects
 
 
-samples = partial(benchmark_samples, families=FAMILIES, draw=make_image, scope="qwen2-vl/")
+samples = partial(benchmark_samples, families=FAMILIES, draw=scene, scope="qwen2-vl/")

@@ -23,11 +23,11 @@ from sparsevlm.analysis.style import METHOD_STYLE
 from sparsevlm.analysis.words import label
 from sparsevlm.benchmarks.registry import accuracy_by_kind
 from sparsevlm.evaluation.paths import DATA, relative
-from sparsevlm.evaluation.plan import plan_runs
+from sparsevlm.evaluation.plan import algorithms
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.failures import RunError
-from sparsevlm.evaluation.results.run import EvaluationRun, digest
+from sparsevlm.evaluation.results.run import digest
 from sparsevlm.evaluation.runs import ensure_records
 from sparsevlm.evaluation.studies import studies
 from sparsevlm.models.atomic import write_text
@@ -38,9 +38,8 @@ FORMAT = 1
 COMMAND = "sparsevlm significance"
 
 
-def _code_of(runs: Iterable[EvaluationRun]) -> str:
-    """Return the digest of the code that some runs depend on."""
-    return digest(*sorted({run.algorithm for run in runs}))
+def _code(algorithms: Iterable[str]) -> str:
+    return digest(*sorted(set(algorithms)))
 
 
 def entry(results: Results) -> dict:
@@ -64,7 +63,7 @@ def entry(results: Results) -> dict:
         "cuts": "moved" if profile.attention_aligned else "by depth",
         "questions": sum(found["questions"] for found in dense.values()),
         "dense": dense,
-        "algorithm": _code_of(record.run for record in results.records.values()),
+        "algorithm": _code(record.run.algorithm for record in results.records.values()),
         "provenance": provenance.collect(),
         "cells": sorted(results.ids),
         "rows": rows,
@@ -131,7 +130,7 @@ def sources(found: dict) -> pd.DataFrame:
     """When and by which code each study was made, and whether the code has changed since."""
     rows = []
     for name, study in found["studies"].items():
-        made, today = study["provenance"], _code_of(plan_runs(get_profile("mini").for_study(name)))
+        made, today = study["provenance"], _code(algorithms(get_profile("mini").for_study(name)))
         rows.append({
             "study": name, "made": made["time"][:10],
             "commit": made["commit"][:8] + (" (changed)" if made["dirty"] else ""),
