@@ -22,6 +22,7 @@ def plan(tmp_path, monkeypatch):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     monkeypatch.setattr(publishing, "FIGURES", tmp_path / "figures")
     monkeypatch.setattr(publishing, "PUBLISHED", tmp_path / "CLAIMS.md")
+    monkeypatch.setattr(publishing, "SHIPPED", tmp_path / "answers.jsonl.xz")
     monkeypatch.setattr(publishing, "collect", lambda: ClaimReport((), {}))
     monkeypatch.setattr(NotebookRun, "inputs_id", lambda run: "these")
     (tmp_path / "figures" / "mini").mkdir(parents=True)
@@ -54,3 +55,4 @@ def test_figures_and_claims_of_a_finished_run_are_published(plan, tmp_path):
     shown = {path.name: path.read_text() for path in (tmp_path / "figures").glob("*.pdf")}
     assert shown == {"probe.pdf": "new"}
     assert (tmp_path / "CLAIMS.md").read_text().startswith("# Claims")
+    assert (tmp_path / "answers.jsonl.xz").exists()
