@@ -32,7 +32,7 @@ class Study:
     benchmarks: tuple[str, ...]
     methods: tuple[str, ...]
     budgets: tuple[int, ...]
-    profiles: dict[str, dict[str, str | int]] = Field(default_factory=dict)
+    profiles: dict[str, dict[str, str | int | tuple[str, ...]]] = Field(default_factory=dict)
     only: str = ""
 
 
