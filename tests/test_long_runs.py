@@ -15,8 +15,8 @@ from sparsevlm.evaluation.results.store import RunError, Store
 from sparsevlm.evaluation.workers import execute_run
 
 PROFILE = replace(
-    get_profile("mini"), benchmarks=("pope",), samples_per_benchmark=8, methods=("sparsevlm",),
-    budgets=(192,), batch=2, max_new_tokens=2,
+    get_profile("mini"), model="mini-llava", benchmarks=("pope",), samples_per_benchmark=8,
+    methods=("sparsevlm",), budgets=(192,), batch=2, max_new_tokens=2,
 )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ from sparsevlm.evaluation.workers import execute_run
 
 PROFILE = replace(
     get_profile("mini"),
+    model="mini-llava",
     benchmarks=("pope", "mme"),
     samples_per_benchmark=6,
     methods=("sparsevlm", "random"),
@@ -63,7 +64,7 @@ def test_a_profile_has_the_dense_model_and_every_method_at_every_budget(runs):
 
 
 def test_table_1_of_the_miniature_has_176_cells(source, tmp_path):
-    full = replace(get_profile("mini"), samples_per_benchmark=4, budgets=(200, 192, 180))
+    full = replace(get_profile("mini"), model="mini-llava", samples_per_benchmark=4, budgets=(200, 192, 180))
     assert len(plan_runs(full, backend=source, store=Store(tmp_path))) == 8 * (1 + 7 * 3)
 
 

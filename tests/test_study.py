@@ -62,7 +62,7 @@ def test_the_frame_holds_every_number_once_with_its_source(records):
     frame, names = results.frame, PROFILE.benchmarks
     key = ["benchmark", "method", "tokens", "measure"]
     assert tuple(frame) == study.COLUMNS and not frame.duplicated(key).any()
-    assert set(frame["study"]) == {"controls"} and set(frame["model"]) == {"mini-llava"}
+    assert set(frame["study"]) == {"controls"} and set(frame["model"]) == {"mini-llava-32"}
     ours = frame[(frame["method"] == "sparsevlm") & (frame["tokens"] == 64)]
     (pope,) = ours[(ours["measure"] == "score") & (ours["benchmark"] == "pope")].itertuples()
     record = results.records["sparsevlm", 64, "pope"]

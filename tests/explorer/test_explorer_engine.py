@@ -25,7 +25,7 @@ ON_A_CPU = replace(get_profile("a100"), device="cpu", dtype="float32")
 
 @pytest.fixture(scope="module")
 def engine():
-    return Engine.of(get_profile("mini"))
+    return Engine.of(ExplorerSession().profile)
 
 
 @pytest.fixture(scope="module")
