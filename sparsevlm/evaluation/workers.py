@@ -84,7 +84,7 @@ def _unpruned_layers(run: EvaluationRun, backend: EvalBackend) -> int:
 
 
 def _looks_into_tower(run: EvaluationRun, backend: EvalBackend) -> bool:
-    pruner = backend.sizes(run.model).pruner(run.method, run.tokens, run.layers)
+    pruner = backend.sizes(run.model).pruner(run.method, run.tokens)
     return getattr(pruner, "needs_tower", False)
 
 

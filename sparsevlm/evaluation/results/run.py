@@ -34,6 +34,11 @@ def digest(*parts: str | bytes) -> str:
     return total.hexdigest()[:ID_LENGTH]
 
 
+def id_of(run: Mapping) -> str:
+    """Return the id of a run as JSON values, of another version too (`EvaluationRun.id`)."""
+    return digest(canonical_json({k: v for k, v in run.items() if k != "device"}))
+
+
 @dataclass(frozen=True)
 class EvaluationRun:
     """One model on one benchmark under one pruner.
@@ -88,9 +93,7 @@ class EvaluationRun:
     @property
     def id(self) -> str:
         """Sixteen hexadecimal digits that change with every field but the device."""
-        named = self.to_json()
-        del named["device"]
-        return digest(canonical_json(named))
+        return id_of(self.to_json())
 
     @property
     def questions(self) -> tuple:

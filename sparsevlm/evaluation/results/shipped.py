@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from sparsevlm.evaluation.paths import DATA
-from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json
+from sparsevlm.evaluation.results.run import EvaluationRun, Record, canonical_json, id_of
 from sparsevlm.evaluation.results.store import Store
 from sparsevlm.models.atomic import replacing
 
@@ -47,28 +47,36 @@ def read_answers(path: Path = SHIPPED) -> Iterator[Record]:
     FileNotFoundError
         The file is missing.
     """
+    for fields in _lines(path):
+        yield _record(fields)
+
+
+def _lines(path: Path) -> Iterator[dict]:
     with lzma.open(path, "rt", encoding="utf-8") as lines:
-        for line in lines:
-            fields = json.loads(line)
-            yield Record(
-                run=EvaluationRun.from_json(fields["run"]),
-                predictions=tuple(fields["predictions"]),
-                scores=fields["scores"],
-                sessions=tuple(fields["sessions"]),
-                seconds=0.0,
-            )
+        yield from map(json.loads, lines)
+
+
+def _record(fields: dict) -> Record:
+    return Record(
+        run=EvaluationRun.from_json(fields["run"]),
+        predictions=tuple(fields["predictions"]),
+        scores=fields["scores"],
+        sessions=tuple(fields["sessions"]),
+        seconds=0.0,
+    )
 
 
 def take_shipped(runs: Sequence[EvaluationRun], store: Store, path: Path = SHIPPED) -> int:
     """Put the shipped records of these runs into a store that lacks them; return how many.
 
     A run's id holds the code, the weights and the questions, so what other code has answered is
-    not taken.
+    not taken, of an older version either.
     """
     wanted = {run.id for run in runs if not store.has(run)}
     taken = 0
-    for record in read_answers(path) if wanted else ():
-        if record.id in wanted:
+    for fields in _lines(path) if wanted else ():
+        if id_of(fields["run"]) in wanted:
+            record = _record(fields)
             with store.writing(record.run, [row["id"] for row in record.predictions]) as writer:
                 for session in record.sessions:
                     writer.start_session(session)
