@@ -39,6 +39,10 @@ RECIPES = {
             Stage("settle", "language", 700, 8, 24, _SEEING, 0.005, 2e-3, 0.0, 0.02,
                   (("lists", 6), ("questions", 8), ("background", 16), _SIGHT,
                    ("confirm", 1), ("hard", 2)), True),
+            # All patches are shown: with a tenth of the background it misread some whole pictures.
+            Stage("whole", "language", 100, 8, 24, _SEEING, 0.003, 1e-3, 0.0, 0.02,
+                  (("lists", 6), ("questions", 8), ("background", 0), _SIGHT,
+                   ("confirm", 1), ("hard", 2)), True),
         ),
         base="mini-llava",
         first_stage=50,
