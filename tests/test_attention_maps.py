@@ -7,12 +7,11 @@ from dataclasses import replace
 import matplotlib
 import numpy as np
 import pytest
-from other_models import profile_of
+from other_models import QUICK, profile_of
 
 from sparsevlm.analysis.attention import look
 from sparsevlm.analysis.observe import record
 from sparsevlm.evaluation.loaded import load_model
-from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.paper.extras import attention_drawing, attention_maps
 
 matplotlib.use("Agg")
@@ -21,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:More than 20 figures")
 
 @pytest.fixture(scope="module")
 def found():
-    return attention_maps.measure(get_profile("mini").limited(4))
+    return attention_maps.measure(QUICK.limited(4))
 
 
 def test_rows_are_distributions_over_all_that_was_there(found):
@@ -34,14 +33,14 @@ def test_rows_are_distributions_over_all_that_was_there(found):
 
 
 def test_the_dense_rows_are_what_the_pruner_saw_before_its_first_stage(found):
-    run = record(load_model(get_profile("mini")), found.maps.example, 64)
+    run = record(load_model(QUICK), found.maps.example, 64)
     np.testing.assert_allclose(run.stages[0].rows, found.maps.visual[0], atol=1e-5)
     np.testing.assert_allclose(run.relevance, found.maps.relevance, atol=1e-5)
     assert run.raters == found.maps.raters and run.words == found.maps.words
 
 
 def test_looking_leaves_the_model_as_it_was(found):
-    loaded = load_model(get_profile("mini"))
+    loaded = load_model(QUICK)
     usual = loaded.model.config._attn_implementation
     seen = look(loaded, found.maps.example)
     assert loaded.model.config._attn_implementation == usual != "eager"
@@ -102,7 +101,7 @@ def test_a_row_per_stage_shows_what_the_method_saw_and_did(found):
     ],
 )  # fmt: skip
 def test_any_method_word_and_layer(how, layers, who):
-    data = attention_maps.measure(get_profile("mini").limited(4), **how)
+    data = attention_maps.measure(QUICK.limited(4), **how)
     stages = data.stages
     frame = attention_maps.stage_table(stages).iloc[stages.shown]
     assert frame["after layer"].tolist() == layers
@@ -114,7 +113,7 @@ def test_any_method_word_and_layer(how, layers, who):
 
 
 def test_without_a_target_the_most_attended_of_the_dropped_are_shown():
-    profile = get_profile("mini").limited(4)
+    profile = QUICK.limited(4)
     data = attention_maps.measure(profile, image="coffee", question="what color is it ?").stages
     stage, values = data.run.sample.stages[0], data.values(0)
     gone = {*range(576)} - {*stage.kept}.union(*stage.groups)
@@ -162,4 +161,4 @@ def test_any_model_has_its_maps(model, tmp_path):
 )  # fmt: skip
 def test_layers_that_cannot_be_shown_are_refused(layers, message):
     with pytest.raises(ValueError, match=message):
-        attention_maps.measure(get_profile("mini").limited(4), layers=layers)
+        attention_maps.measure(QUICK.limited(4), layers=layers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import matplotlib
 import pytest
-from other_models import profile_of
+from other_models import QUICK, profile_of
 
 from sparsevlm.analysis.examples import named_patches
 from sparsevlm.miniature.facts import Facts
@@ -46,7 +46,7 @@ def test_the_true_answers_are_true(asked):
 @pytest.fixture(scope="module")
 def found():
     asked = [figure_11.ASKED[number] for number in (0, 4, 9)]
-    return figure_6.measure("mini", 64, asked=asked)
+    return figure_6.measure(QUICK, 64, asked=asked)
 
 
 def test_the_figure_has_every_stage_of_every_question(found):

@@ -8,7 +8,7 @@ from itertools import combinations
 import matplotlib
 import numpy as np
 import pytest
-from other_models import profile_of
+from other_models import QUICK, profile_of
 
 from sparsevlm.analysis.panels import RATERS, Canvas, draw_relevance
 from sparsevlm.paper.figures import figure_3
@@ -18,7 +18,7 @@ matplotlib.use("Agg")
 
 @pytest.fixture(scope="module")
 def found():
-    return figure_3.measure("mini", 64)
+    return figure_3.measure(QUICK, 64)
 
 
 def test_four_kinds_of_questions_are_shown():

@@ -5,13 +5,12 @@ from __future__ import annotations
 import matplotlib
 import numpy as np
 import pytest
-from other_models import profile_of
+from other_models import QUICK, profile_of
 
 from sparsevlm.analysis.attention import look
 from sparsevlm.analysis.examples import Scenes
 from sparsevlm.analysis.observe import ask_example
 from sparsevlm.evaluation.loaded import load_model
-from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.miniature.registry import get_miniature
 from sparsevlm.paper.figures import figure_7, figure_7_drawing
 
@@ -39,7 +38,7 @@ def test_entropy_is_one_for_even_and_zero_for_a_single_token():
 
 @pytest.fixture(scope="module")
 def loaded():
-    return load_model(get_profile("mini"))
+    return load_model(QUICK)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +59,7 @@ def test_kept_patches_are_all_that_the_model_gets(loaded, ring, number):
 
 @pytest.fixture(scope="module")
 def found():
-    return figure_7.measure(get_profile("mini").limited(4))
+    return figure_7.measure(QUICK.limited(4))
 
 
 def test_attention_is_divided_into_image_and_question(found):
@@ -141,11 +140,11 @@ def test_any_model_is_measured(model, tmp_path):
 
 def test_own_question_layers_and_words():
     own = {"image": "scene_4", "question": "what color is the ring ?"}
-    data = figure_7.measure("mini", [1], "ring", **own)
+    data = figure_7.measure(QUICK, [1], "ring", **own)
     (one,) = data.questions
     target = list(one.asked.target)
     assert one.image[target].sum() > 10 * len(target) / 576  # the naming word finds the object
     with pytest.raises(ValueError, match="no word 'cat' in the text; known: what, color"):
-        figure_7.measure("mini", words="cat", **own)
+        figure_7.measure(QUICK, words="cat", **own)
     with pytest.raises(ValueError, match=r"layers must be from 0 to 7, got \[8\]"):
-        figure_7.measure("mini", layers=[0, 8], **own)
+        figure_7.measure(QUICK, layers=[0, 8], **own)

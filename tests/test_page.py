@@ -41,7 +41,7 @@ def test_no_run_writes_to_the_tracked_folder(opened):
         ({"tokens": 128}, "mini", "probe_part_tokens-128"),
         ({"limit": 8}, "mini-8", "probe_part"),
         ({"profile": "mini-8"}, "mini-8", "probe_part"),
-        ({"model": "mini-llava-32"}, "mini+mini-llava-32", "probe_part"),
+        ({"model": "mini-llava"}, "mini+mini-llava", "probe_part"),
         ({"profile": "a100", "tokens": 128}, "a100", "probe_part_tokens-128"),
         ({"model": "llava-13b", "profile": "a100"}, "a100+llava-hf_llava-1.5-13b-hf", "probe_part"),
         ({"question": "is it red ?"}, "mini", "probe_part_question-is-it-red"),
@@ -59,9 +59,9 @@ def test_long_values_have_short_names_that_differ(opened):
 
 
 def test_limit_and_model_are_applied(opened):
-    profile = opened(limit=8, model="mini-llava-32").profile
-    assert (profile.samples_per_benchmark, profile.model) == (8, "mini-llava-32")
-    assert profile.for_study("table_1").model == "mini-llava-32"
+    profile = opened(limit=8, model="mini-llava").profile
+    assert (profile.samples_per_benchmark, profile.model) == (8, "mini-llava")
+    assert profile.for_study("table_1").model == "mini-llava"
 
 
 def test_a_figure_is_saved_there(opened, tmp_path, monkeypatch):

@@ -64,7 +64,9 @@ def test_a_profile_has_the_dense_model_and_every_method_at_every_budget(runs):
 
 
 def test_table_1_of_the_miniature_has_176_cells(source, tmp_path):
-    full = replace(get_profile("mini"), model="mini-llava", samples_per_benchmark=4, budgets=(200, 192, 180))
+    full = replace(
+        get_profile("mini"), model="mini-llava", samples_per_benchmark=4, budgets=(200, 192, 180)
+    )
     assert len(plan_runs(full, backend=source, store=Store(tmp_path))) == 8 * (1 + 7 * 3)
 
 
@@ -107,7 +109,7 @@ def test_another_seed_or_other_weights_are_other_cells(source, runs, tmp_path):
 
 
 def test_missing_weights_and_unfinished_profiles_are_said(tmp_path):
-    with pytest.raises(FileNotFoundError, match="'mini-llava' is incomplete.*make train"):
+    with pytest.raises(FileNotFoundError, match="'mini-llava-32' is incomplete.*make train"):
         plan_runs("mini", backend=MiniatureBackend(str(tmp_path)), store=Store(tmp_path))
     with pytest.raises(NotImplementedError, match="'shape' cannot run"):
         plan_runs("shape", store=Store(tmp_path))

@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import matplotlib
 import pytest
-from other_models import profile_of
+from other_models import QUICK, profile_of
 
 from sparsevlm.analysis.observe import ask_example
 from sparsevlm.core import raters, recycling, schedule, scoring, sparsity
 from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.loaded import load_model
-from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.paper.extras import tour, tour_drawing
 
 matplotlib.use("Agg")
@@ -60,8 +59,8 @@ def walk(data, loaded):
 
 @pytest.fixture(scope="module")
 def found():
-    data = tour.measure("mini", 64)
-    return data, *walk(data, load_model(get_profile("mini")))
+    data = tour.measure(QUICK, 64)
+    return data, *walk(data, load_model(QUICK))
 
 
 def test_every_step_is_the_models_own_and_says_so(found):
