@@ -46,13 +46,12 @@ CHANGED = {
     "batch": 1,
     "max_new_tokens": 9,
     "algorithm": "changed code",
-    "layers": (0, 3),
 }
 
 
 def test_the_id_of_a_run_stays_the_same_between_versions_of_this_code():
     """If this fails, every stored result loses its name: change it only on purpose."""
-    assert RUN.id == "bd55429389b83000"
+    assert RUN.id == "fee8a95621973c54"
 
 
 @pytest.mark.parametrize("name", CHANGED)

@@ -46,7 +46,7 @@ def test_the_table_has_dense_and_every_rater_by_benchmark(results):
     ]  # fmt: skip
     assert table.loc[("POPE", "raters")].tolist()[1:] == ["–", "77.5"]
     assert table.loc[("POPE", "all text"), "raters ahead by"].startswith("-")
-    assert "mini-llava (miniature model, not LLaVA-1.5)" in figure_5.page(results)[0].heading
+    assert "mini-llava-32 (miniature model, not LLaVA-1.5)" in figure_5.page(results)[0].heading
 
 
 def test_the_comparison_follows_the_numbers(results):

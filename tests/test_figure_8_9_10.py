@@ -83,7 +83,7 @@ def test_one_row_of_panels_shows_measured_and_published_on_one_scale(llava):
     ]  # fmt: skip
     assert len({axes.get_ylim() for axes in fig.axes}) == 1
     about = fig.legends[0]
-    assert about.get_title().get_text() == "measured: mini-llava, miniature model, not LLaVA-1.5"
+    assert about.get_title().get_text() == "measured: mini-llava-32, miniature model, not LLaVA-1.5"
     assert "SparseVLM, LLaVA-1.5-7B, Table 1" in [t.get_text() for t in about.get_texts()]
     pope, latency = fig.axes[0], fig.axes[3]
     ours = next(c for c in pope.containers if c.get_label() == "SparseVLM").lines[0]

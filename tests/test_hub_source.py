@@ -12,7 +12,12 @@ from synthetic_videoqa import write_synthetic_videos
 from tiny_checkpoints import FAMILIES, as_fetched, save_tiny
 
 from sparsevlm.benchmarks.loaders import DataError, layout_of
-from sparsevlm.evaluation.backends import CheckpointBackend, _all_samples, _file_digest
+from sparsevlm.evaluation.backends import (
+    CheckpointBackend,
+    _all_samples,
+    _file_digest,
+    versioned_samples,
+)
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import Store
@@ -192,5 +197,6 @@ def test_a_plan_for_a_part_of_the_data_is_not_one_for_the_whole(checkpoints, tmp
     assert plan_runs(profile, backend=source, store=store)[0].num_samples == 8
     part.unlink()
     _all_samples.cache_clear()  # another process
+    versioned_samples.cache_clear()
     with pytest.raises(DataError, match="8"):
         plan_runs(profile, backend=CheckpointBackend(str(tmp_path), quantization=None), store=store)

@@ -16,7 +16,7 @@ from training import losses, train
 from training.card import finished_run, stage_seconds
 from training.drafts import HARD_KINDS
 from training.llava.losses import LOSSES, language_loss, scene_turns, vision_loss
-from training.llava.model import VISUAL_SCALE, build_model, spread_layers, starting_model
+from training.llava.model import build_model, spread_layers, starting_model
 from training.llava.probes import probes
 from training.llava.recipes import RECIPES
 from training.llava.vision import depicted_words, encode_images, pixel_tensor, project
@@ -175,15 +175,15 @@ def test_the_deep_miniature_has_a_decoder_of_its_own_behind_eyes_and_words_of_th
     assert not torch.equal(one.self_attn.q_proj.weight, other.self_attn.q_proj.weight)
     assert torch.equal(starting_model(deep, seed=0).lm_head.weight, model.lm_head.weight)
 
-    # Visual tokens are as long as words, and mean what they meant.
-    scene = [make_scene(5)]
-    visual, before = (project(each, encode_images(each, scene)) for each in (model, base))
+    # Visual tokens are as long as words; words and projector stay so, for nothing trains them.
+    with torch.no_grad():
+        visual = project(model, encode_images(model, [make_scene(5)]))
     words = model.model.language_model.embed_tokens.weight.norm(dim=-1).mean()
-    assert visual.norm(dim=-1).mean() == pytest.approx(words.item(), rel=0.15)
-    target = depicted_words(scene)
-    assert alignment_loss(model, visual, target, 1 / VISUAL_SCALE).item() == pytest.approx(
-        alignment_loss(base, before, target).item(), rel=1e-4
-    )
+    assert visual.norm(dim=-1).mean().item() == pytest.approx(words.item(), rel=0.15)
+    for stage in deep.stages:
+        trained = train.trainable(model, stage)
+        decoder = ("model.language_model.layers", "model.language_model.norm", "lm_head")
+        assert trained and all(name.startswith(decoder) for name in trained)
 
 
 def test_spread_layers_keep_the_function_bit_for_bit_and_the_new_ones_can_learn():

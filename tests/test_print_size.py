@@ -89,9 +89,7 @@ def evidence():
     found = []
     for name, study_name in miniature_validity.STUDY_OF.items():
         attention = miniature_validity.AttentionByLayer.read(name, (0, 1, 3))
-        answers = results("table_1" if study_name == "table_1_deep" else study_name)
-        aligned = answers if name in miniature_validity.ALIGNED_STUDY_OF else None
-        found.append(miniature_validity.Evidence(attention, answers, aligned))
+        found.append(miniature_validity.Evidence(attention, results(study_name)))
     return found
 
 

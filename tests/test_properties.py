@@ -13,7 +13,9 @@ from sparsevlm.core.recycling import MEAN_EPSILON, merge, reconstruct, select_to
 from sparsevlm.core.schedule import PruningStage, recycled_counts, tokens_per_layer
 from sparsevlm.core.sparsevlm import OPTIONS
 from sparsevlm.core.sparsity import numerical_rank
-from sparsevlm.runtime.layout import apply, locate
+from sparsevlm.runtime.adapter import Picture
+from sparsevlm.runtime.generation import arrange, locate
+from sparsevlm.runtime.layout import apply
 from sparsevlm.runtime.segments import pad_left
 
 few = settings(derandomize=True, deadline=None, database=None, max_examples=25)
@@ -87,14 +89,21 @@ def laid_out(rows):
     return visual, mask, hidden
 
 
+def layouts(visual, mask):
+    extents = locate(visual, mask)
+    pictures = [[Picture(stop - start) for start, stop in extent.runs] for extent in extents]
+    return arrange(extents, pictures, visual, visual.shape[1])
+
+
 @many
 @given(batches)
 def test_every_part_of_a_row_is_found(rows):
     visual, mask, _ = laid_out(rows)
     length = visual.shape[1]
-    for sample, (before, count, text) in zip(locate(visual, mask, length), rows, strict=True):
-        found = sample.before, sample.visual, sample.text
-        assert found == ((before, count, text) if count else (0, 0, before + text))
+    for sample, (before, count, text) in zip(layouts(visual, mask), rows, strict=True):
+        found = [(image.before, image.visual) for image in sample.images]
+        assert found == ([(before, count)] if count else [])
+        assert sample.text == (text if count else before + text)
         assert sample.slots.tolist() == list(range(length - before - count - text, length))
 
 
@@ -105,25 +114,26 @@ def test_only_what_is_dropped_is_lost(rows, seed, anchored):
     visual, mask, hidden = laid_out(rows)
     generator = torch.Generator().manual_seed(seed)
     length, pieces = visual.shape[1], []
-    for index, sample in enumerate(locate(visual, mask, length)):
+    for index, sample in enumerate(layouts(visual, mask)):
         row, kept = hidden[index, length - sample.tokens :], visual[index].nonzero().flatten()
         text = [i for i in range(length - sample.tokens, length) if not visual[index, i]]
         for _ in range(3):
-            if not sample.visual:
+            if not sample.images:
                 continue
-            order = torch.randperm(sample.visual, generator=generator)
-            keep = order[: 1 + int(order[0]) % sample.visual].sort().values
+            (image,) = sample.images
+            order = torch.randperm(image.visual, generator=generator)
+            keep = order[: 1 + int(order[0]) % image.visual].sort().values
             rest = order[len(keep) :]
             selection = Selection(keep)
             if len(rest):
                 anchors = rest[:1] if anchored else None
                 merged = Groups(rest, torch.zeros_like(rest))
                 selection = Selection(keep, merged, torch.full((1, 1), -5.0), anchors)
-            slots = sample.slots[sample.columns]
+            slots = sample.slots[sample.columns(0)]
             kept = slots[keep][slots[keep] >= 0]
             created = 1 if len(rest) else 0
-            expected = sample.before + len(keep) + created + sample.text
-            sample, row = apply(sample, row, selection)
+            expected = image.before + len(keep) + created + sample.text
+            sample, row = apply(sample, row, [selection])
             assert sample.tokens == len(row) == len(sample.slots) == expected
         known = row[:, 0] >= 0
         # What is still itself has its own value, so hidden states and slots moved alike.
@@ -132,7 +142,7 @@ def test_only_what_is_dropped_is_lost(rows, seed, anchored):
         assert slots == sorted(set(slots))
         assert set(text) <= set(slots)
         assert set(kept.tolist()) <= set(slots)
-        assert len(sample.source) == sample.visual
+        assert all(len(image.source) == image.visual for image in sample.images)
         pieces.append(row)
     padded = pad_left([piece[None] for piece in pieces])
     for index, piece in enumerate(pieces):

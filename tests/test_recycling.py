@@ -7,7 +7,8 @@ from golden_data import arrays, cases
 from sparsevlm.core import recycling
 from sparsevlm.core.interface import Groups, Selection
 from sparsevlm.core.schedule import recycled_counts
-from sparsevlm.runtime.layout import SampleLayout, apply
+from sparsevlm.runtime.adapter import Picture
+from sparsevlm.runtime.layout import ImageLayout, SampleLayout, apply
 
 CLUSTERS = [case for case in cases("functions") if case.startswith("cluster/")]
 SEQUENCES = [case for case in cases("functions") if case.startswith("recycle_")]
@@ -44,9 +45,10 @@ def test_official_sequence(case):
     members, _ = dropped.topk(recycled)[::-1]
     vectors, labels, _ = recycling.reconstruct(hidden[first + members], groups, ties="strict")
     text = info["n_text"]
-    sample = SampleLayout(first, count, text, text, count, 0, hidden.device)
-    after, out = apply(sample, hidden, Selection(keep, Groups(members, labels), vectors))
-    assert after.visual == info["v_token_num_after"]
+    image = ImageLayout(first, count, first, Picture(count), hidden.device)
+    sample = SampleLayout((image,), text, text, 0, hidden.device)
+    after, out = apply(sample, hidden, [Selection(keep, Groups(members, labels), vectors)])
+    assert after.images[0].visual == info["v_token_num_after"]
     torch.testing.assert_close(out, gold["out"])
 
 

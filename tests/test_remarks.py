@@ -25,7 +25,7 @@ def results():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_miniature_is_spoken_of_only_where_one_answered(name, results):
     mini = remarks.text(name, results)
-    assert "mini-llava (miniature model, not LLaVA-1.5), 24 questions per benchmark" in mini
+    assert "mini-llava-32 (miniature model, not LLaVA-1.5), 24 questions per benchmark" in mini
     assert "no reproduction of the paper's" in mini
     real = replace(results.profile, model="llava-hf/llava-1.5-7b-hf", limit=24, note="a part")
     assert "24 samples" in real.marker and "a part" in real.marker

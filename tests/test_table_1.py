@@ -193,7 +193,7 @@ def test_markdown_marks_the_miniature_and_shows_both_tables(results):
     page = report.markdown(table_1.page(results))
     lines = page.splitlines()
     assert lines[0] == (
-        "## mini-llava (miniature model, not LLaVA-1.5), 38–40 questions per benchmark"
+        "## mini-llava-32 (miniature model, not LLaVA-1.5), 38–40 questions per benchmark"
     )
     assert sum(line.startswith("| 64 | SparseVLM |") for line in lines) == 2
     widths = {line.count("|") for line in lines if line.startswith("|")}
@@ -232,7 +232,7 @@ def test_the_files_are_written_whole_and_read_back(results, tmp_path):
 def test_the_tables_for_latex_are_whole_and_escaped(results, tmp_path):
     text = next(p for p in table_1.REPORT.save(results, tmp_path) if p.suffix == ".tex").read_text()
     assert text.count("\\begin{tabular}") == text.count("\\toprule") == 3
-    assert text.startswith("% mini-llava (miniature model, not LLaVA-1.5), ")
+    assert text.startswith("% mini-llava-32 (miniature model, not LLaVA-1.5), ")
     assert "Acc. (\\%)" in text and not re.search(r"(?m)^[^%\n].*[^\\][%_#]", text)
     first = text.split("\\midrule")[1].split("\\bottomrule")[0].strip().splitlines()
     assert {line.count("&") for line in first} == {15} and first[0].startswith("all & Dense & ")
@@ -242,7 +242,7 @@ def test_the_tables_for_latex_are_whole_and_escaped(results, tmp_path):
 def test_the_figure_says_which_panel_is_measured_and_which_published(results):
     fig = table_1.figure(results)
     here, paper = fig.axes
-    assert here.get_title() == "measured: mini-llava\nminiature model, not LLaVA-1.5"
+    assert here.get_title() == "measured: mini-llava-32\nminiature model, not LLaVA-1.5"
     assert paper.get_title() == "published: LLaVA-1.5-7B\nTable 1 of the paper"
     drawn = {line.get_label(): line for line in paper.lines}
     assert set(drawn) == {"SparseVLM", "FastV", "PDrop", "ToMe", "Dense"}
