@@ -27,8 +27,8 @@ from sparsevlm.explorer import explore, is_live
 from sparsevlm.paper.page import begin
 
 page = begin("explore", globals())
-explorer = explore(page.profile, image=image, question=question, method=method, tokens=tokens,
-                   session=session)  # fmt: skip
+explorer = explore(page.profile, model=model, image=image, question=question, method=method,
+                   tokens=tokens, session=session)  # fmt: skip
 explorer if is_live() else None
 
 # %% [markdown]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sparsevlm.models.sizes import ModelSizes
 
 TRACES = DATA / "traces"
-MODEL = "mini-llava"  # answers while a slider is drawn, in place of a miniature that is slow
+MODEL = "mini-llava"  # of the lesson and the bundled answers, where no other one is asked for
 BUDGETS, COMPARED_AT = (64, 128, 192), 64  # of the bundled answers
 
 
