@@ -10,6 +10,7 @@ _DECODER = ("layers.", "lm_head")
 # What decides which words rate (`model.VISUAL_SCALE`) stays as it is.
 _SEEING = (_TOWER, "multi_modal_projector", "embed_tokens")
 _SIGHT = ("sight", 1)
+_ASKED = ("lists", 6), ("questions", 8), _SIGHT, ("confirm", 1), ("hard", 2)
 RECIPES = {
     "mini-llava": Recipe(
         NUM_LAYERS,
@@ -34,15 +35,12 @@ RECIPES = {
             Stage("lists-windows", "language", 450, 10, 12, _SEEING, 0.005, 2e-3, 1.0, 1.0,
                   (("lists", 8), ("questions", 0), ("background", 10), _SIGHT), True),
             Stage("scenes", "language", 2000, 8, 24, _SEEING, 0.005, 2e-3, 0.4, 0.02,
-                  (("lists", 6), ("questions", 8), ("background", 16), _SIGHT,
-                   ("confirm", 1), ("hard", 2)), True),
+                  (("background", 16), *_ASKED), True),
             Stage("settle", "language", 700, 8, 24, _SEEING, 0.005, 2e-3, 0.0, 0.02,
-                  (("lists", 6), ("questions", 8), ("background", 16), _SIGHT,
-                   ("confirm", 1), ("hard", 2)), True),
+                  (("background", 16), *_ASKED), True),
             # All patches are shown: with a tenth of the background it misread some whole pictures.
             Stage("whole", "language", 100, 8, 24, _SEEING, 0.003, 1e-3, 0.0, 0.02,
-                  (("lists", 6), ("questions", 8), ("background", 0), _SIGHT,
-                   ("confirm", 1), ("hard", 2)), True),
+                  (("background", 0), *_ASKED), True),
         ),
         base="mini-llava",
         first_stage=50,
