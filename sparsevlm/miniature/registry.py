@@ -39,7 +39,7 @@ class MiniatureSpec:
         of tokens of every image, and the records say what was really kept.
     slow : bool
         Its answers come with the repository and are taken from there, as long as the code is the
-        one that gave them: to compute them all takes half an hour.
+        one that gave them: to compute them all takes several minutes.
     """
 
     name: str
