@@ -50,7 +50,7 @@ def paired_difference(first, second, aggregate, **how):
 
 
 def test_a_group_is_drawn_as_a_whole_and_every_split_keeps_its_size():
-    splits = ["a"] * 5 + ["b"] * 3
+    splits = ("a",) * 5 + ("b",) * 3
     weights = resample_weights(splits, resamples=500)
     assert weights.shape == (500, 8)
     assert (weights[:, :5].sum(1) == 5).all() and (weights[:, 5:].sum(1) == 3).all()

@@ -84,26 +84,15 @@ def stats_of_groups(rows: Sequence[Row], counts: Callable[[Sequence[Row]], Count
     return GroupCounts(tuple(order), tuple(groups[n][0]["split"] for n in order), keys, values)
 
 
+@lru_cache(maxsize=8)  # all methods of a benchmark share theirs
 def resample_weights(
-    splits: Sequence[str], *, resamples: int = RESAMPLES, seed: int = SEED
+    splits: tuple[str, ...], *, resamples: int = RESAMPLES, seed: int = SEED
 ) -> np.ndarray:
     """Return how often each group is drawn in each resample, int array [resamples, groups].
 
     Every split keeps its size. The same splits and seed give the same weights, which is what pairs
     the methods.
-
-    Raises
-    ------
-    ValueError
-        There are no groups, or fewer than one resample.
     """
-    if not len(splits) or resamples < 1:
-        raise ValueError(f"needs groups and resamples, got {len(splits)} and {resamples}")
-    return _weights(tuple(splits), resamples, seed)
-
-
-@lru_cache(maxsize=8)  # all methods of a benchmark share theirs
-def _weights(splits: tuple[str, ...], resamples: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     weights = np.zeros((resamples, len(splits)), dtype=np.int32)
     for split in sorted(set(splits)):
@@ -123,14 +112,14 @@ def resampled_scores(
     return np.asarray(headline(table.totals(np.concatenate([observed, drawn]))))
 
 
-def estimate(values: np.ndarray, *, level: float = LEVEL) -> Estimate:
+def estimate(values: np.ndarray) -> Estimate:
     """Return the first of `values` with the percentile interval of the others.
 
     A number that does not exist (a relative accuracy where the dense model scores 0) gives nan.
     """
-    tail = 100 * (1 - level) / 2
+    tail = 100 * (1 - LEVEL) / 2
     low, high = np.percentile(values[1:], [tail, 100 - tail])
-    return Estimate(float(values[0]), float(low), float(high), level)
+    return Estimate(float(values[0]), float(low), float(high))
 
 
 def mean_and_interval(values: np.ndarray) -> np.ndarray:
@@ -139,7 +128,7 @@ def mean_and_interval(values: np.ndarray) -> np.ndarray:
     The three are mean, low and high. The values of the questions are not paired.
     """
     values = np.asarray(values, float)
-    weights = resample_weights([""] * len(values), seed=0) / len(values)
+    weights = resample_weights(("",) * len(values), seed=0) / len(values)
     low, high = np.percentile(np.tensordot(weights, values, axes=1), (2.5, 97.5), axis=0)
     return np.stack([values.mean(0), low, high])
 
@@ -197,11 +186,6 @@ def mcnemar(first: Sequence[float], second: Sequence[float]) -> McNemar:
     if not np.isin(np.concatenate([a, b]), (0.0, 1.0)).all():
         raise ValueError("McNemar's test needs outcomes of 0 or 1; resample their scores instead")
     only_first, only_second = int(np.sum(a > b)), int(np.sum(b > a))
-    return McNemar(only_first, only_second, _two_sided_binomial(only_first, only_second))
-
-
-def _two_sided_binomial(heads: int, tails: int) -> float:
-    tosses = heads + tails
-    fewest = min(heads, tails)
+    tosses, fewest = only_first + only_second, min(only_first, only_second)
     tail = sum(math.comb(tosses, k) for k in range(fewest + 1))
-    return min(1.0, 2 * tail / 2**tosses)
+    return McNemar(only_first, only_second, min(1.0, 2 * tail / 2**tosses))

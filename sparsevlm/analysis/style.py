@@ -163,12 +163,18 @@ def save_figure(
     make_drawable(fig)
     target = folder_of(chosen, folder)
     note = _note(name, chosen.slug, marker, sources, str(fig.get_label()))
+    creator = "sparsevlm-repro"
+    metadata = {  # the note under the keys that each format allows
+        "png": {"Software": creator, "Description": note},
+        "svg": {"Creator": creator, "Description": note, "Date": None},
+        "pdf": {"Creator": creator, "Subject": note, "CreationDate": None},
+    }
     files = []
     for kind in (kind for kind in FORMATS if kind in OUTPUT.formats):
         path = target / f"{name}.{kind}"
         text = {"svg.fonttype": "none" if OUTPUT.svg_text else "path"}
         with replacing(path) as partial, matplotlib.rc_context(text):
-            fig.savefig(partial, dpi=300, metadata=_metadata(kind, name, note))
+            fig.savefig(partial, dpi=300, metadata={"Title": name, **metadata[kind]})
             if kind == "svg":
                 text = Path(partial).read_text(encoding="utf-8")
                 Path(partial).write_text(with_stable_ids(text), encoding="utf-8")
@@ -177,7 +183,11 @@ def save_figure(
     if data is None or "csv" not in OUTPUT.formats:
         sidecar.unlink(missing_ok=True)
         return files
-    write_text(sidecar, data_text(data))
+    # Its bytes depend on its content only: numbers have six significant digits, which is more than
+    # a figure shows and less than what differs between processors.
+    named = any(name is not None for name in data.index.names)
+    text = data.to_csv(index=named, lineterminator="\n", float_format="%.6g")
+    write_text(sidecar, text)
     return [*files, sidecar]
 
 
@@ -192,16 +202,6 @@ def with_stable_ids(svg: str) -> str:
     return re.sub(
         r'(id="|url\(#)(p[0-9a-f]{10})', lambda m: m[1] + number.get(m[2], m[2]), svg
     )  # fmt: skip
-
-
-def data_text(data: pd.DataFrame) -> str:
-    """Return a frame as CSV whose bytes depend on its content only.
-
-    Numbers have six significant digits, which is more than a figure shows and less than what
-    differs between processors. The index is written where it has names.
-    """
-    named = any(name is not None for name in data.index.names)
-    return data.to_csv(index=named, lineterminator="\n", float_format="%.6g")
 
 
 def _note(name: str, profile: str, marker: str, sources: Sequence[str], about: str) -> str:
@@ -220,16 +220,6 @@ def _note(name: str, profile: str, marker: str, sources: Sequence[str], about: s
         },
         sort_keys=True,
     )
-
-
-def _metadata(kind: str, name: str, note: str) -> dict[str, object]:
-    """The note under the keys that each format allows."""
-    creator = "sparsevlm-repro"
-    if kind == "png":
-        return {"Title": name, "Software": creator, "Description": note}
-    if kind == "svg":
-        return {"Title": name, "Creator": creator, "Description": note, "Date": None}
-    return {"Title": name, "Creator": creator, "Subject": note, "CreationDate": None}
 
 
 def _draw_marker(fig: Figure, text: str) -> None:
