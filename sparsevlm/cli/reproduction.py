@@ -8,53 +8,33 @@ from typing import Annotated
 
 import typer
 
-from sparsevlm.cli.base import (
-    DONE,
-    FAILED,
-    NONE,
-    Limit,
-    ModelName,
-    Only,
-    Parameters,
-    ProfileName,
-    Shard,
-    UsageError,
-    Words,
-    app,
-    chosen_profile,
-    count,
-    flag,
-    option,
-    plan_of,
-    refusing,
-    words,
-)
+from sparsevlm.cli import base
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="NOTEBOOK", help="default: all")]
 Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="show only these")]
-Jobs = Annotated[int | None, count("processes (default: by the number of cores; 1 on a GPU)")]
+Jobs = Annotated[int | None, base.count("processes (default: by the number of cores; 1 on a GPU)")]
 
 
-@app.command()
+@base.app.command()
 def reproduce(
-    profile: ProfileName = "mini",
-    only: Only = NONE,
-    model: ModelName = "",
-    limit: Limit = 0,
-    parameters: Parameters = None,
+    profile: base.ProfileName = "mini",
+    only: base.Only = base.NONE,
+    model: base.ModelName = "",
+    limit: base.Limit = 0,
+    parameters: base.Parameters = None,
     jobs: Jobs = None,
-    shard: Shard = None,
+    shard: base.Shard = None,
     shipped: Annotated[
-        bool, flag("--shipped", "take the answers in data/ that this very code has given")
+        bool, base.flag("--shipped", "take the answers in data/ that this very code has given")
     ] = False,
-    dry_run: Annotated[bool, flag("--dry-run", "say what would run")] = False,
+    dry_run: Annotated[bool, base.flag("--dry-run", "say what would run")] = False,
 ) -> int:
     """Run what is missing: evaluation runs, then the notebooks that changed."""
     from sparsevlm.cli import suite
     from sparsevlm.evaluation.runs import default_jobs
     from sparsevlm.paper.claims.file import refresh
 
-    plan = plan_of(chosen_profile(profile, model, limit), only, parameters)
+    plan = base.plan_of(base.chosen_profile(profile, model, limit), only, parameters)
     whole = not (only or model or limit or shard or parameters)
     if shard:
         plan = suite.shard(plan, *map(int, shard.split("/")))
@@ -64,7 +44,7 @@ def reproduce(
         print(f"taken from data/: {take_shipped(plan.runs, plan.store)} of {len(plan.runs)} runs")
     if dry_run:
         print("\n".join(plan.due()))
-        return DONE
+        return base.DONE
     outcome = suite.run_plan(plan, jobs=jobs or default_jobs(plan.profile))
     if whole and not outcome.failed:
         refresh()
@@ -79,110 +59,112 @@ def _report(plan, outcome) -> int:
     if outcome.failed:
         done = f"{len(outcome.executed) + len(outcome.current)} of {len(plan.notebooks)} notebooks"
         print(f"{where}: {done} done, {len(outcome.failed)} failed (reasons above)")
-        return FAILED
+        return base.FAILED
     there = f"; tables and figures are in figures/{where}" if plan.notebooks else ""
     print(f"{where}: {len(plan.runs)} evaluation runs, {len(plan.notebooks)} notebooks done{there}")
-    return DONE
+    return base.DONE
 
 
-@app.command()
+@base.app.command()
 def run(
     names: Names = None,
-    profile: ProfileName = "mini",
-    model: ModelName = "",
-    limit: Limit = 0,
-    parameters: Parameters = None,
+    profile: base.ProfileName = "mini",
+    model: base.ModelName = "",
+    limit: base.Limit = 0,
+    parameters: base.Parameters = None,
 ) -> int:
     """Run notebooks again, from the results at hand."""
     from sparsevlm.cli.suite import run_plan
 
-    plan = plan_of(chosen_profile(profile, model, limit), names or (), parameters)
+    plan = base.plan_of(base.chosen_profile(profile, model, limit), names or (), parameters)
     return _report(plan, run_plan(plan, jobs=1, force=True, runs=False))
 
 
-@app.command()
+@base.app.command()
 def export(
     name: Annotated[str, typer.Argument(metavar="NOTEBOOK", help="such as figure_6 or table_1")],
-    profile: ProfileName = "mini",
-    model: ModelName = "",
-    limit: Limit = 0,
-    parameters: Parameters = None,
-    width: Annotated[str, option("inches: 6.75 or 3.25", "INCHES")] = "",
+    profile: base.ProfileName = "mini",
+    model: base.ModelName = "",
+    limit: base.Limit = 0,
+    parameters: base.Parameters = None,
+    width: Annotated[str, base.option("inches: 6.75 or 3.25", "INCHES")] = "",
     formats: Annotated[
-        Words, option("of pdf,png,svg,tex,csv,md,html; default: all", "A,B", "--format",
-                      parser=words)] = NONE,
-    svg_text: Annotated[bool, flag("--svg-text", "keep the text of an SVG as text")] = False,
-    to: Annotated[str, option("where to write (default: artifacts/export)", "FOLDER")] = "",
+        base.Words, base.option("of pdf,png,svg,tex,csv,md,html; default: all", "A,B", "--format",
+                      parser=base.words)] = base.NONE,
+    svg_text: Annotated[bool, base.flag("--svg-text", "keep the text of an SVG as text")] = False,
+    to: Annotated[str, base.option("where to write (default: artifacts/export)", "FOLDER")] = "",
 ) -> int:  # fmt: skip
     """Draw a notebook's figures and tables for a paper, from the results at hand."""
     from sparsevlm.cli import runner, suite
     from sparsevlm.evaluation.paths import ARTIFACTS
 
     given = [*(parameters or ()), *([f"width={width}"] if width else ())]
-    plan = plan_of(chosen_profile(profile, model, limit), [name], given)
+    plan = base.plan_of(base.chosen_profile(profile, model, limit), [name], given)
     (notebook,) = plan.notebooks
     if missing := suite.missing_reason(notebook, plan):
         raise FileNotFoundError(f"{name}: {missing}")
     folder = Path(to) if to else ARTIFACTS / "export"
-    with refusing():
+    with base.refusing():
         written = runner.export(notebook, folder, formats, svg_text)
     print("\n".join(f"wrote {path}" for path in written))
-    return DONE
+    return base.DONE
 
 
-@app.command()
+@base.app.command()
 def publish() -> int:
     """For maintainers: let the repository show what `reproduce` has made of profile mini."""
     from sparsevlm.cli.shipping import publish as replace
 
-    replace(plan_of(chosen_profile("mini"), ()))
-    return DONE
+    replace(base.plan_of(base.chosen_profile("mini"), ()))
+    return base.DONE
 
 
-@app.command()
+@base.app.command()
 def verify(
-    batches: Annotated[int, count("how many batches are computed again")] = 20,
-    seed: Annotated[int, option("of the draw", "N")] = 0,
+    batches: Annotated[int, base.count("how many batches are computed again")] = 20,
+    seed: Annotated[int, base.option("of the draw", "N")] = 0,
 ) -> int:
     """Score the shipped answers again, and compute some of them again."""
     from sparsevlm.cli.shipping import verify as agree
 
-    return DONE if agree(batches, seed) else FAILED
+    return base.DONE if agree(batches, seed) else base.FAILED
 
 
-@app.command()
+@base.app.command()
 def claims(
     ids: Ids = None,
-    check: Annotated[bool, flag("--check", "fail if the published CLAIMS.md is outdated")] = False,
+    check: Annotated[
+        bool, base.flag("--check", "fail if the published CLAIMS.md is outdated")
+    ] = False,
 ) -> int:
     """Write the claims page, artifacts/CLAIMS.md, or show single claims."""
     from sparsevlm.paper.claims import file as claims_file
 
     if check and ids:
-        raise UsageError("--check is for the whole page; give it without ids")
+        raise base.UsageError("--check is for the whole page; give it without ids")
     if check:
-        return DONE if claims_file.check() else FAILED
+        return base.DONE if claims_file.check() else base.FAILED
     if not ids:
         claims_file.update()
-        return DONE
+        return base.DONE
     try:
         claims_file.show(ids)
     except KeyError as error:
-        raise UsageError(error.args[0]) from None
-    return DONE
+        raise base.UsageError(error.args[0]) from None
+    return base.DONE
 
 
-@app.command()
-def site(profile: ProfileName = "mini") -> int:
+@base.app.command()
+def site(profile: base.ProfileName = "mini") -> int:
     """Write static pages of executed notebooks and claims."""
     from sparsevlm.cli.site import build
     from sparsevlm.evaluation.paths import relative
 
-    print(f"open {relative(build(chosen_profile(profile)))}")
-    return DONE
+    print(f"open {relative(build(base.chosen_profile(profile)))}")
+    return base.DONE
 
 
-@app.command()
+@base.app.command()
 def provenance(
     file: Annotated[str, typer.Argument(metavar="FILE", help="a figure of this suite")],
 ) -> int:
@@ -192,15 +174,15 @@ def provenance(
     from sparsevlm.evaluation.results.provenance import read
 
     print(json.dumps(read(Path(file)), indent=2))
-    return DONE
+    return base.DONE
 
 
-@app.command("list")
+@base.app.command("list")
 def list_names(
     section: Annotated[
         str, typer.Argument(metavar="SECTION", help="only the names of this one, such as notebooks")
     ] = "",
-    profile: Annotated[str, option("only the notebooks that belong to it")] = "",
+    profile: Annotated[str, base.option("only the notebooks that belong to it")] = "",
 ) -> int:
     """List methods, benchmarks, profiles, models and notebooks."""
     from sparsevlm.benchmarks import BENCHMARKS
@@ -209,7 +191,7 @@ def list_names(
     from sparsevlm.paper.notebooks import known_notebooks, notebooks_of
     from sparsevlm.paper.parameters import full_model_name, registered
 
-    chosen = profile and chosen_profile(profile).name
+    chosen = profile and base.chosen_profile(profile).name
     notebooks = notebooks_of(chosen) if chosen else known_notebooks()
     sections = {
         "methods": {name: method.label for name, method in METHODS.items()},
@@ -224,36 +206,38 @@ def list_names(
     }
     if section:
         if section not in sections:
-            raise UsageError(f"unknown section {section!r}; known: {', '.join(sections)}")
+            raise base.UsageError(f"unknown section {section!r}; known: {', '.join(sections)}")
         print("\n".join(sections[section]))
-        return DONE
+        return base.DONE
     for title, entries in sections.items():
         print(title)
         for name, what in entries.items():
             print(f"  {name:<22} {what}")
-    return DONE
+    return base.DONE
 
 
-@app.command()
+@base.app.command()
 def check(
-    profile: Annotated[str, option("a100: is this machine ready for it, and how long")] = "mini",
-    only: Only = NONE,
-    model: ModelName = "",
-    limit: Limit = 0,
-    fix: Annotated[bool, flag("--fix", "generate the notebooks again")] = False,
+    profile: Annotated[
+        str, base.option("a100: is this machine ready for it, and how long")
+    ] = "mini",
+    only: base.Only = base.NONE,
+    model: base.ModelName = "",
+    limit: base.Limit = 0,
+    fix: Annotated[bool, base.flag("--fix", "generate the notebooks again")] = False,
 ) -> int:
     """Check notebooks and bundled files, or whether a machine is ready for a profile."""
     from sparsevlm.miniature.registry import MINIATURES
 
-    chosen = chosen_profile(profile, model, limit)
+    chosen = base.chosen_profile(profile, model, limit)
     if chosen.model not in MINIATURES and not chosen.missing:
         from sparsevlm.cli import preflight, preflight_estimate
 
-        with refusing():
+        with base.refusing():
             needs = preflight_estimate.needs_of(chosen, only)
         return preflight.main(chosen, needs)
     if only or model or limit:
-        raise UsageError(
+        raise base.UsageError(
             "--only, --model and --limit are for a profile that runs a checkpoint, such as a100; "
             f"{chosen.model} comes with the repository"
         )
@@ -267,7 +251,7 @@ def check(
     for problem in found:
         print(problem)
     print("check: all is well" if not found else f"check: {len(found)} problem(s)")
-    return FAILED if found else DONE
+    return base.FAILED if found else base.DONE
 
 
 def missing_assets(miniatures: Path | None = None) -> list[str]:

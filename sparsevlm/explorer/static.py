@@ -14,16 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from matplotlib.patches import Patch, Rectangle
 
+from sparsevlm.analysis import survivors
 from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, SMALLEST, use_style
-from sparsevlm.analysis.survivors import (
-    RATER_COLOR,
-    bare,
-    draw_words,
-    make_drawable,
-    rgb,
-    shortened,
-    word_lines,
-)  # fmt: skip
 from sparsevlm.explorer.color_map import (
     LEVELS,
     RIGHT,
@@ -96,14 +88,14 @@ def draw(
         _draw_text(place(x, top - row + 0.1, width - x - 0.03, y - top + row - 0.1), one, model)
     _draw_key(fig, found[0], choice)
     fig.text(0.005, 0.13 / height, "\n".join(warning), size=SMALLEST, color=WRONG, va="bottom")
-    make_drawable(fig)
+    survivors.make_drawable(fig)
     return fig
 
 
 def draw_image(axes: Axes, shown: Montage) -> None:
     """The montage as it is."""
     axes.imshow(shown.image, interpolation="nearest")
-    bare(axes)
+    survivors.bare(axes)
     axes.autoscale(False)  # what is drawn on it must not widen it
 
 
@@ -117,7 +109,7 @@ def draw_panel(
              if box is not None]  # fmt: skip
     washed = [(box, style) for box, style in drawn if style.share]
     boxes = [Rectangle(box[:2], box[2], box[3]) for box, _ in washed]
-    faces = [(*(v / 255 for v in rgb(style.color)), style.share) for _, style in washed]
+    faces = [(*(v / 255 for v in survivors.rgb(style.color)), style.share) for _, style in washed]
     # Without edges and antialiasing no seams show between neighbors.
     axes.add_collection(
         PatchCollection(boxes, facecolors=faces, edgecolors="none", antialiased=False)
@@ -151,7 +143,9 @@ def outline(boxes: Sequence[Box]) -> list:
 
 def _text_inches(found: Exploration) -> float:
     """The height that `_draw_text` needs above the foot of a row."""
-    lines = 8.5 * len(textwrap.wrap(found.title, 32)) + 10 * len(word_lines(found.words, 25))
+    lines = 8.5 * len(textwrap.wrap(found.title, 32)) + 10 * len(
+        survivors.word_lines(found.words, 25)
+    )
     return (lines + 40) / 72
 
 
@@ -169,11 +163,11 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
         write(0, down, line, size=7, weight="bold", color=color)
         down += 8.5
     down -= 7
-    for line in word_lines(found.words, 25):
+    for line in survivors.word_lines(found.words, 25):
         down += 10
         rated = [place for place, index in enumerate(line) if index in found.raters]
         words = [found.words[index] for index in line]
-        draw_words(axes, words, rated, 0.0, 1 - down / 72 / inches, size=6.5)
+        survivors.draw_words(axes, words, rated, 0.0, 1 - down / 72 / inches, size=6.5)
     down += 4
     mark, ink = ("✓", RIGHT) if found.same_answer else ("✗", WRONG)
     rows = ("dense", found.dense, "", "#222222"), ("pruned", found.pruned, f" {mark}", ink)
@@ -181,7 +175,7 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
         down += 9.5
         said = " ".join(f"{t.text} ({percent(t.probability)})" for t in tokens)
         write(0, down, name, size=6, color="#777777")
-        write(0.22, down, shortened(said, 36) + verdict, size=6, color=color)
+        write(0.22, down, survivors.shortened(said, 36) + verdict, size=6, color=color)
     cost = PrefillCost.of(found, model)
     flops, kv = cost.flops / cost.dense_flops, cost.kv / cost.dense_kv
     notes = (f"tokens out {cost.mean_out:.1f}, in {cost.mean_in:.1f}",
@@ -201,7 +195,7 @@ def _draw_key(fig: Figure, found: Exploration, choice: ColorChoice) -> None:
             _draw_bar(fig, text)
             place = (1.0, 1.0) if two else (0.0, 1 - 0.4 / fig.get_figheight())
     if found.raters:
-        handles.append(Patch(facecolor=RATER_COLOR, label="word that rates"))
+        handles.append(Patch(facecolor=survivors.RATER_COLOR, label="word that rates"))
     fig.legend(
         handles=handles, loc="upper right" if place[0] else "upper left", ncols=6 if two else 2,
         bbox_to_anchor=place,

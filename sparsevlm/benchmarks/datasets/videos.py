@@ -21,15 +21,9 @@ from sparsevlm.benchmarks.loaders.frames import KINDS, VIDEOS, read_frames
 from sparsevlm.benchmarks.loaders.layout import DataError, write_file
 from sparsevlm.benchmarks.loaders.parquet import files_of, read_rows
 from sparsevlm.benchmarks.loaders.videoqa import ANSWERS, QUESTIONS, read
+from sparsevlm.models.checkpoints import places
 from sparsevlm.models.checkpoints.hub import CHANGED, download, explained, listing
 from sparsevlm.models.checkpoints.orders import Say
-from sparsevlm.models.checkpoints.places import (
-    CheckpointError,
-    Locked,
-    fault,
-    read_lock,
-    write_lock,
-)
 
 BLOCK = 1 << 23  # bytes that are asked for at a time
 SHOWN = 3  # of many names
@@ -60,7 +54,7 @@ def collect(name: str, data: Path, endpoint: str | None, say: Say) -> None:
             if not (folder / file).exists():
                 shelf.get({Path(file).stem: folder}, (Path(file).suffix,))
             if not (folder / file).exists():
-                raise CheckpointError(
+                raise places.CheckpointError(
                     f"{shelf} has no {file} of {name}; put it at {folder / file} by hand, then the "
                     f"same command looks for the videos; {way_out}"
                 )
@@ -68,7 +62,7 @@ def collect(name: str, data: Path, endpoint: str | None, say: Say) -> None:
         say(f"{name}: {len(missing)} videos to find in {shelf}")
         shelf.get({stem: to for one in missing for stem in (one, one.removeprefix(prefix))}, KINDS)
         if missing := _missing(name, folder):
-            raise CheckpointError(
+            raise places.CheckpointError(
                 f"{shelf} has not {len(missing)} of the videos that are asked about, such as "
                 f"{', '.join(missing[:SHOWN])}; put them into {to} by hand; {way_out}"
             )
@@ -101,7 +95,7 @@ def _missing(name: str, folder: Path) -> list[str]:
     try:
         samples = read(name, folder)
     except (DataError, LookupError, TypeError) as error:
-        raise CheckpointError(
+        raise places.CheckpointError(
             f"the questions of {name} cannot be read ({error}); delete {QUESTIONS} and {ANSWERS} "
             f"in {folder}, then `sparsevlm fetch {name}` gets them again"
         ) from error
@@ -114,7 +108,7 @@ def _require_decodable(name: str, folder: Path, way_out: str) -> None:
     for media in dict.fromkeys(sample.media for sample in read(name, folder)):
         path = folder / media
         if path.suffix in VIDEOS and find_spec("av") is None:
-            raise CheckpointError(
+            raise places.CheckpointError(
                 f"the videos of {name} are there and were not looked into: pip install "
                 "'sparsevlm-repro[a100]', then run the same command again"
             )
@@ -125,7 +119,7 @@ def _require_decodable(name: str, folder: Path, way_out: str) -> None:
             if path.is_file():
                 path.unlink()
     if bad:
-        raise CheckpointError(
+        raise places.CheckpointError(
             f"{len(bad)} videos of {name} cannot be decoded and were thrown away ({bad[0]}); run "
             f"the same command again, and if they come broken again: {way_out}"
         )
@@ -136,12 +130,12 @@ class _Shelf:
 
     def __init__(self, videos: Videos, data: Path, endpoint: str | None) -> None:
         self.hints, self.endpoint, self.data = videos.hints, endpoint, data
-        self.repository, locks = videos.of, read_lock(data)
+        self.repository, locks = videos.of, places.read_lock(data)
         key = f"{videos.of.id} videos"
         if key in locks:  # what an earlier fetch pinned stays pinned
             self.repository = replace(self.repository, revision=locks[key].revision)
         self.locked = listing(self.repository, endpoint)
-        write_lock(data, {**locks, key: Locked(self.locked.revision, ())})
+        places.write_lock(data, {**locks, key: places.Locked(self.locked.revision, ())})
 
     def __str__(self) -> str:
         return f"{self.repository.id} at {self.locked.revision[:12]}"
@@ -150,14 +144,14 @@ class _Shelf:
         """Bring files of some names, by stem, into the folders that they are wanted in."""
         plain = [file for file in self.locked.files if self._fits(file.name, wanted, kinds)]
         staged = self.data / ".fetch" / "videos"
-        some = [file for file in plain if fault(staged, file, read=False)]
+        some = [file for file in plain if places.fault(staged, file, read=False)]
         if some:
             download(self.repository, self.locked, some, staged, self.endpoint)
         for file in plain:
             path = PurePosixPath(file.name)
-            if wrong := fault(staged, file):
+            if wrong := places.fault(staged, file):
                 (staged / path).unlink(missing_ok=True)
-                raise CheckpointError(CHANGED.format(wrong, self.repository.id))
+                raise places.CheckpointError(CHANGED.format(wrong, self.repository.id))
             (staged / path).replace(wanted[path.stem] / path.name)
         for archive in self._archives():
             lacking = {
@@ -190,6 +184,6 @@ class _Shelf:
                             path = PurePosixPath(member.filename)
                             extract(opened, member, wanted[path.stem] / path.name)
         except UNREADABLE as error:
-            raise CheckpointError(
+            raise places.CheckpointError(
                 f"{archive} of {self} cannot be read ({error}); run the same command again"
             ) from error

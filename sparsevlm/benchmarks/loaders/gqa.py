@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import (
-    SHORT_ANSWER,
-    DataError,
-    read_json,
-    read_jsonl,
-    require_keys,
-)
+from sparsevlm.benchmarks.loaders import layout
 from sparsevlm.benchmarks.sample import Sample
 
 QUESTIONS = "llava_gqa_testdev_balanced.jsonl"
@@ -26,16 +20,16 @@ def read(folder: Path) -> list[Sample]:
     DataError
         A question has no answer.
     """
-    answers = read_json(folder / ANSWERS)
-    rows = read_jsonl(folder / QUESTIONS)
+    answers = layout.read_json(folder / ANSWERS)
+    rows = layout.read_jsonl(folder / QUESTIONS)
     return [_sample(row, answers) for row in rows]
 
 
 def _sample(row: dict, answers: dict) -> Sample:
     name = str(row["question_id"])
     if name not in answers:
-        raise DataError(f"{ANSWERS} has no question {name!r}, which {QUESTIONS} asks")
-    known = require_keys(answers[name], ("answer",), f"{name!r} in {ANSWERS}")
+        raise layout.DataError(f"{ANSWERS} has no question {name!r}, which {QUESTIONS} asks")
+    known = layout.require_keys(answers[name], ("answer",), f"{name!r} in {ANSWERS}")
     return Sample(
         id=name,
         media=f"{IMAGES}/{row['image']}",
@@ -50,7 +44,7 @@ def copy_sample(row: dict, media: str, before: int) -> Sample:
     return Sample(
         id=str(row["id"]),
         media=media,
-        question=f"{row['question'].strip()}\n{SHORT_ANSWER}",
+        question=f"{row['question'].strip()}\n{layout.SHORT_ANSWER}",
         answer=row["answer"],
         split=row["types"]["structural"],
     )

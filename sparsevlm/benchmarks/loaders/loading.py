@@ -12,16 +12,8 @@ from pathlib import Path
 
 from sparsevlm.benchmarks.counting import groups_of
 from sparsevlm.benchmarks.datasets.declared import Layout, datasets
-from sparsevlm.benchmarks.loaders import videoqa
+from sparsevlm.benchmarks.loaders import parquet, videoqa
 from sparsevlm.benchmarks.loaders.layout import DataError, part_of
-from sparsevlm.benchmarks.loaders.parquet import (
-    about_parquet,
-    can_complete,
-    complete_from_copy,
-    has_parquet,
-    layout_of_copy,
-    read_copy,
-)
 from sparsevlm.benchmarks.registry import get_benchmark
 from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.core.schedule import plain
@@ -72,13 +64,13 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
     (layout, read), folder, made = _loader(name), Path(folder), []
     part = part_of(folder)
     if missing := layout.of_part(part).missing(folder):
-        if not has_parquet(name, folder):
-            parquet = about_parquet(name, folder)
-            raise DataError(f"{name}: " + "; ".join(missing + [parquet] * bool(parquet)))
-        if can_complete(name, folder, layout):
-            made = _read(partial(complete_from_copy, name), folder)
+        if not parquet.has_parquet(name, folder):
+            copy = parquet.about_parquet(name, folder)
+            raise DataError(f"{name}: " + "; ".join(missing + [copy] * bool(copy)))
+        if parquet.can_complete(name, folder, layout):
+            made = _read(partial(parquet.complete_from_copy, name), folder)
         else:
-            layout, read = layout_of_copy(name), partial(read_copy, name)
+            layout, read = parquet.layout_of_copy(name), partial(parquet.read_copy, name)
     samples = _read(read, folder)
     faults = _faults(name, samples)
     if complete:

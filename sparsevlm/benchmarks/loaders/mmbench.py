@@ -14,13 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import (
-    LETTER_ANSWER,
-    DataError,
-    require_keys,
-    require_one_of,
-    write_picture,
-)
+from sparsevlm.benchmarks.loaders import layout
 from sparsevlm.benchmarks.mmbench import ROTATION
 from sparsevlm.benchmarks.sample import Sample
 
@@ -71,11 +65,13 @@ def read_table(path: Path) -> list[dict]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file, delimiter="\t"))
     for number, row in enumerate(rows, start=1):
-        require_keys(row, KEYS, f"row {number} of {path}")
+        layout.require_keys(row, KEYS, f"row {number} of {path}")
         if lacking := [key for key in ("question", "answer", "image") if not row[key]]:
-            raise DataError(f"row {number} of {path} has no {', '.join(lacking)}")
+            raise layout.DataError(f"row {number} of {path} has no {', '.join(lacking)}")
         if not row["index"].isdecimal():
-            raise DataError(f"row {number} of {path} must have a number as index: {row['index']!r}")
+            raise layout.DataError(
+                f"row {number} of {path} must have a number as index: {row['index']!r}"
+            )
     return rows
 
 
@@ -97,8 +93,8 @@ def copy_sample(row: dict, media: str, before: int = 0) -> Sample:
     return Sample(
         id=str(row["index"]),
         media=media,
-        question="\n".join([*lines, LETTER_ANSWER]),
-        answer=require_one_of(row["answer"], LETTERS, f"row {row['index']} of {TABLE}"),
+        question="\n".join([*lines, layout.LETTER_ANSWER]),
+        answer=layout.require_one_of(row["answer"], LETTERS, f"row {row['index']} of {TABLE}"),
         group=str(int(row["index"]) % ROTATION),
         split=row["category"],
         options=tuple(options),
@@ -110,5 +106,7 @@ def _picture(row: dict, folder: Path) -> str:
     try:
         content = base64.b64decode(row["image"], validate=True)
     except binascii.Error as error:
-        raise DataError(f"the picture of row {row['index']} of {TABLE} is no base64") from error
-    return write_picture(content, folder, IMAGES)
+        raise layout.DataError(
+            f"the picture of row {row['index']} of {TABLE} is no base64"
+        ) from error
+    return layout.write_picture(content, folder, IMAGES)

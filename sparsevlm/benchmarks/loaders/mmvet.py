@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import (
-    read_json,
-    read_jsonl,
-    require_keys,
-    require_same_ids,
-)
+from sparsevlm.benchmarks.loaders import layout
 from sparsevlm.benchmarks.mmvet import AND_ABILITY
 from sparsevlm.benchmarks.sample import Sample
 
@@ -27,9 +22,9 @@ def read(folder: Path) -> list[Sample]:
     DataError
         Questions and answers are of two versions.
     """
-    answers = read_json(folder / ANSWERS)
-    rows = read_jsonl(folder / QUESTIONS)
-    require_same_ids(map(_name, rows), answers, (QUESTIONS, ANSWERS))
+    answers = layout.read_json(folder / ANSWERS)
+    rows = layout.read_jsonl(folder / QUESTIONS)
+    layout.require_same_ids(map(_name, rows), answers, (QUESTIONS, ANSWERS))
     return [_sample(row, answers[_name(row)]) for row in rows]
 
 
@@ -38,7 +33,7 @@ def _name(row: dict) -> str:
 
 
 def _sample(row: dict, known: dict) -> Sample:
-    require_keys(known, ("answer", "capability"), f"{_name(row)!r} in {ANSWERS}")
+    layout.require_keys(known, ("answer", "capability"), f"{_name(row)!r} in {ANSWERS}")
     return Sample(
         id=_name(row),
         media=f"{IMAGES}/{row['image']}",

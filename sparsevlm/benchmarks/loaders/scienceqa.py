@@ -7,14 +7,7 @@ from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import (
-    LETTER_ANSWER,
-    DataError,
-    read_json,
-    require_keys,
-    require_one_of,
-    require_same_ids,
-)
+from sparsevlm.benchmarks.loaders import layout
 from sparsevlm.benchmarks.sample import Sample
 
 QUESTIONS = "llava_test_CQM-A.json"
@@ -34,26 +27,26 @@ def read(folder: Path) -> list[Sample]:
     DataError
         The questions are not those of the test split.
     """
-    problems, rows = read_json(folder / PROBLEMS), read_json(folder / QUESTIONS)
+    problems, rows = layout.read_json(folder / PROBLEMS), layout.read_json(folder / QUESTIONS)
     for row in rows:
-        require_keys(row, ("id", "conversations"), f"a question of {QUESTIONS}")
-    test = require_keys(read_json(folder / SPLITS), ("test",), SPLITS)["test"]
-    require_same_ids((row["id"] for row in rows), test, (QUESTIONS, f"{SPLITS}, test"))
+        layout.require_keys(row, ("id", "conversations"), f"a question of {QUESTIONS}")
+    test = layout.require_keys(layout.read_json(folder / SPLITS), ("test",), SPLITS)["test"]
+    layout.require_same_ids((row["id"] for row in rows), test, (QUESTIONS, f"{SPLITS}, test"))
     return [_sample(row, problems) for row in rows]
 
 
 def _sample(row: dict, problems: dict) -> Sample:
     name = row["id"]
     if name not in problems:
-        raise DataError(f"question {name!r} is not in {PROBLEMS}; take it from {SOURCE}")
-    problem = require_keys(problems[name], ("answer", "choices"), f"{name!r} in {PROBLEMS}")
+        raise layout.DataError(f"question {name!r} is not in {PROBLEMS}; take it from {SOURCE}")
+    problem = layout.require_keys(problems[name], ("answer", "choices"), f"{name!r} in {PROBLEMS}")
     known = range(len(problem["choices"]))
-    answer = require_one_of(problem["answer"], known, f"{name!r} in {PROBLEMS}")
+    answer = layout.require_one_of(problem["answer"], known, f"{name!r} in {PROBLEMS}")
     question = row["conversations"][0]["value"].replace("<image>", "").strip()
     return Sample(
         id=name,
         media=f"{IMAGES}/{row['image']}" if "image" in row else "",
-        question=f"{question}\n{LETTER_ANSWER}",
+        question=f"{question}\n{layout.LETTER_ANSWER}",
         answer=string.ascii_uppercase[answer],
         split="image" if "image" in row else "text",
         options=problem["choices"],
@@ -71,15 +64,15 @@ def from_copy(rows: Iterable[dict], folder: Path) -> Iterator[tuple[str, bytes]]
     DataError
         A row belongs to no question.
     """
-    problems, asked = read_json(folder / PROBLEMS), read_json(folder / QUESTIONS)
+    problems, asked = layout.read_json(folder / PROBLEMS), layout.read_json(folder / QUESTIONS)
     pictures = {row["id"]: row["image"] for row in asked if "image" in row}
     open_: dict[tuple, deque] = defaultdict(deque)
-    for name in read_json(folder / SPLITS)["test"]:
+    for name in layout.read_json(folder / SPLITS)["test"]:
         open_[_content(problems[name], name in pictures)].append(name)
     for number, row in enumerate(rows):
         names = open_[_content(row, row["image"] is not None)]
         if not names:
-            raise DataError(
+            raise layout.DataError(
                 f"row {number} of the hub's table in {folder} ({row['question']!r}) is no test "
                 f"question of {PROBLEMS}; fetch both again with `sparsevlm fetch scienceqa`"
             )
@@ -107,11 +100,11 @@ def copy_sample(row: dict, media: str, before: int) -> Sample:
         "Options: " + " ".join(f"({letter}) {choice}" for letter, choice in options),
     ]
     known = range(len(row["choices"]))
-    answer = require_one_of(row["answer"], known, f"row {before} of the table")
+    answer = layout.require_one_of(row["answer"], known, f"row {before} of the table")
     return Sample(
         id=str(before),
         media=media,
-        question="\n".join(lines).replace("  ", " ").strip() + f"\n{LETTER_ANSWER}",
+        question="\n".join(lines).replace("  ", " ").strip() + f"\n{layout.LETTER_ANSWER}",
         answer=string.ascii_uppercase[answer],
         split="image" if media else "text",
         options=tuple(row["choices"]),

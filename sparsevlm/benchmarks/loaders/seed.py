@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import (
-    DataError,
-    read_json,
-    read_jsonl,
-    require_keys,
-    require_one_of,
-    require_same_ids,
-)
+from sparsevlm.benchmarks.loaders import layout
 from sparsevlm.benchmarks.sample import Sample
 
 QUESTIONS = "llava-seed-bench.jsonl"
@@ -32,17 +25,19 @@ def read(folder: Path) -> list[Sample]:
     DataError
         Questions and answers are of two versions.
     """
-    data = require_keys(read_json(folder / ANSWERS), ("questions", "question_type"), ANSWERS)
+    data = layout.require_keys(
+        layout.read_json(folder / ANSWERS), ("questions", "question_type"), ANSWERS
+    )
     abilities = {number: name for name, number in data["question_type"].items()}
     answers = {}
     for known in data["questions"]:
-        require_keys(known, KEYS, f"a question of {ANSWERS}")
+        layout.require_keys(known, KEYS, f"a question of {ANSWERS}")
         answers[_name(known)] = known
-    rows = read_jsonl(folder / QUESTIONS)
+    rows = layout.read_jsonl(folder / QUESTIONS)
     if not (folder / FRAMES).exists():
         rows = [row for row in rows if not str(row["image"]).startswith(f"{FRAMES}/")]
         answers = {name: row for name, row in answers.items() if row["data_type"] == "image"}
-    require_same_ids(map(_name, rows), answers, (QUESTIONS, ANSWERS))
+    layout.require_same_ids(map(_name, rows), answers, (QUESTIONS, ANSWERS))
     return [_sample(row, answers[_name(row)], abilities) for row in rows]
 
 
@@ -53,12 +48,12 @@ def _name(row: dict) -> str:
 
 def _sample(row: dict, known: dict, abilities: dict[int, str]) -> Sample:
     if known["question_type_id"] not in abilities:
-        raise DataError(f"{ANSWERS} has no question_type {known['question_type_id']!r}")
+        raise layout.DataError(f"{ANSWERS} has no question_type {known['question_type_id']!r}")
     return Sample(
         id=_name(row),
         media=str(row["image"]),
         question=row["text"],
-        answer=require_one_of(known["answer"], LETTERS, f"{_name(row)!r} in {ANSWERS}"),
+        answer=layout.require_one_of(known["answer"], LETTERS, f"{_name(row)!r} in {ANSWERS}"),
         split=abilities[known["question_type_id"]],
         options=tuple(str(known[key]) for key in CHOICES),
     )

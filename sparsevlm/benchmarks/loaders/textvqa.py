@@ -8,14 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from sparsevlm.benchmarks.loaders.layout import (
-    SHORT_ANSWER,
-    DataError,
-    numbered,
-    read_json,
-    read_jsonl,
-    require_keys,
-)
+from sparsevlm.benchmarks.loaders import layout
 from sparsevlm.benchmarks.sample import Sample
 
 QUESTIONS = "llava_textvqa_val_v051_ocr.jsonl"
@@ -37,12 +30,14 @@ def read(folder: Path) -> list[Sample]:
     DataError
         A question has no answers, or its prompt lacks the line of OCR tokens.
     """
-    data = require_keys(read_json(folder / ANSWERS), ("data",), ANSWERS)["data"]
+    data = layout.require_keys(layout.read_json(folder / ANSWERS), ("data",), ANSWERS)["data"]
     for known in data:
-        require_keys(known, ("image_id", "question", "answers"), f"a question of {ANSWERS}")
+        layout.require_keys(known, ("image_id", "question", "answers"), f"a question of {ANSWERS}")
     answers = {(known["image_id"], known["question"].lower()): known["answers"] for known in data}
-    rows = read_jsonl(folder / QUESTIONS)
-    names = numbered(row["question_id"] for row in rows)  # LLaVA's file has the image's name here
+    rows = layout.read_jsonl(folder / QUESTIONS)
+    names = layout.numbered(
+        row["question_id"] for row in rows
+    )  # LLaVA's file has the image's name here
     return [
         _sample(row, f"{image}.{before}", answers)
         for row, (image, before) in zip(rows, names, strict=True)
@@ -52,13 +47,13 @@ def read(folder: Path) -> list[Sample]:
 def _sample(row: dict, name: str, answers: dict) -> Sample:
     lines = row["text"].split("\n")
     if len(lines) != 3 or not lines[1].startswith(OCR_LINE.rstrip()):
-        raise DataError(
+        raise layout.DataError(
             f"the prompt of {name!r} must be the question, {OCR_LINE!r} with tokens, and the "
             f"instruction; got {row['text']!r}; take {QUESTIONS}, not the file without OCR"
         )
     key = (row["question_id"], lines[0].lower())
     if key not in answers:
-        raise DataError(f"{ANSWERS} has no answers to {lines[0]!r} about {key[0]!r}")
+        raise layout.DataError(f"{ANSWERS} has no answers to {lines[0]!r} about {key[0]!r}")
     return Sample(
         id=name,
         media=f"{IMAGES}/{row['image']}",
@@ -74,7 +69,7 @@ def copy_sample(row: dict, media: str, before: int) -> Sample:
     return Sample(
         id=str(row["question_id"]),
         media=media,
-        question="\n".join([row["question"].strip(), tokens, SHORT_ANSWER]),
+        question="\n".join([row["question"].strip(), tokens, layout.SHORT_ANSWER]),
         answer=Counter(row["answers"]).most_common(1)[0][0],
         answers=tuple(row["answers"]),
     )
@@ -87,7 +82,7 @@ def from_copy(rows: Iterable[dict], folder: Path) -> Iterator[tuple[str, bytes]]
     """
     prompts = {
         (row["question_id"], lines[0].lower()): lines[1]
-        for row in read_jsonl(folder / QUESTIONS)
+        for row in layout.read_jsonl(folder / QUESTIONS)
         if len(lines := row["text"].split("\n")) == 3
     }
     data, other = [], 0

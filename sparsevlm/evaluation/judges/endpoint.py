@@ -9,14 +9,8 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 
+from sparsevlm.evaluation.judges import client as http
 from sparsevlm.evaluation.judges.chat import ChatJudge, Keep, Messages, family_of
-from sparsevlm.evaluation.judges.client import (
-    LOCAL,
-    Client,
-    RefusedError,
-    RetryPolicy,
-    StoppedError,
-)
 from sparsevlm.evaluation.judges.interface import JudgeError
 
 # The paper's judges, snapshots of gpt-3.5-turbo and GPT-4, ended in October 2026; this is what
@@ -64,7 +58,7 @@ class EndpointJudge(ChatJudge):
     options: Mapping | None = None
     limit_field: str | None = None
     parallel: int = 4
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    retry: http.RetryPolicy = field(default_factory=http.RetryPolicy)
 
     def __post_init__(self) -> None:
         family = family_of(self.model)
@@ -131,7 +125,7 @@ class EndpointJudge(ChatJudge):
         answered: list[int] = []
         settings = {**self.options, self.limit_field: self.max_tokens}
 
-        def ask_one(client: Client, index: int) -> None:
+        def ask_one(client: http.Client, index: int) -> None:
             try:
                 values = client.post(
                     {"model": self.model, "messages": list(conversations[index]), **settings}
@@ -140,7 +134,7 @@ class EndpointJudge(ChatJudge):
                 said = said.encode("utf-8", "replace").decode()  # JSON can hold half a character
                 keep(index, *json.loads(client.without_key(said)))
                 answered.append(index)
-            except RefusedError as error:
+            except http.RefusedError as error:
                 refused[index] = f"refused: {error}"
                 if error.field in settings:
                     client.stop.set()
@@ -161,13 +155,13 @@ class EndpointJudge(ChatJudge):
 
         url, failure = f"{self.address}/chat/completions", None
         with (
-            Client(url, self._key(), self.key_variable, self.retry) as client,
+            http.Client(url, self._key(), self.key_variable, self.retry) as client,
             ThreadPoolExecutor(min(self.parallel, len(conversations))) as pool,
         ):
             work = [pool.submit(ask_one, client, index) for index in range(len(conversations))]
             try:
                 for done in as_completed(work):
-                    if not isinstance(done.exception(), StoppedError):
+                    if not isinstance(done.exception(), http.StoppedError):
                         failure = failure or done.exception()
             finally:
                 client.stop.set()
@@ -179,7 +173,7 @@ class EndpointJudge(ChatJudge):
 def is_local(address: str) -> bool:
     """Whether an address is of this machine, whose servers seldom want a key."""
     host = urllib.parse.urlsplit(address).hostname or ""
-    return host in LOCAL or f"[{host}]" in LOCAL or host.startswith("127.")
+    return host in http.LOCAL or f"[{host}]" in http.LOCAL or host.startswith("127.")
 
 
 def default_address() -> str:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sparsevlm.analysis import accounting, statistics
 from sparsevlm.analysis.statistics import Estimate
-from sparsevlm.paper.claims import declared, paper
+from sparsevlm.paper.claims import declared, paper, records
 from sparsevlm.paper.claims.claim import (
     CONSISTENT,
     COUNTS,
@@ -27,13 +27,6 @@ from sparsevlm.paper.claims.claim import (
     judge_miniature,
     last_digit,
 )
-from sparsevlm.paper.claims.records import (
-    MEASURES,
-    NotJudgedError,
-    NotRunError,
-    ProfileRecords,
-    Queries,
-)
 
 PROFILES = ("mini", "a100")
 ALLOWED = (ast.Expression, ast.Call, ast.Name, ast.expr_context, ast.Constant, ast.List,
@@ -46,8 +39,8 @@ def collect(
 ) -> ClaimReport:
     """Return the report as formulas and records at hand give it, by default on all claims."""
     claims = declared.load() if claims is None else claims
-    measures = MEASURES if measures is None else measures
-    found = {name: ProfileRecords(name, measures) for name in PROFILES}
+    measures = records.MEASURES if measures is None else measures
+    found = {name: records.ProfileRecords(name, measures) for name in PROFILES}
     entries = []
     for claim in claims:
         mini, a100 = (_from_records(claim, found[name]) for name in found)
@@ -73,16 +66,18 @@ def _from_formula(claim: Claim) -> ClaimResult:
     return ClaimResult(value, judge(claim.expected, value, claim.tolerance))
 
 
-def _from_records(claim: Claim, found: ProfileRecords) -> ClaimResult:
+def _from_records(claim: Claim, found: records.ProfileRecords) -> ClaimResult:
     if not claim.records:
         return NOTHING
-    found.note, queries = "", Queries(found)
-    known = {name: getattr(queries, name) for name in vars(Queries) if not name.startswith("_")}
+    found.note, queries = "", records.Queries(found)
+    known = {
+        name: getattr(queries, name) for name in vars(records.Queries) if not name.startswith("_")
+    }
     try:
         value = evaluate(claim.records, known)
-    except NotJudgedError as error:
+    except records.NotJudgedError as error:
         return ClaimResult(None, "", str(error))
-    except NotRunError as error:
+    except records.NotRunError as error:
         return ClaimResult(None, NOT_RUN, str(error))
     if found.profile == "mini":
         return ClaimResult(value, judge_miniature(value))

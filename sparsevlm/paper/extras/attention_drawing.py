@@ -6,36 +6,17 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from sparsevlm.analysis.panels import (
-    ALL_TEXT,
-    LAST_TOKEN,
-    RATERS,
-    WRONG,
-    Canvas,
-    draw_answer,
-    draw_map,
-    draw_stage,
-    draw_words,
-    outline,
-    ramp,
-    shortened,
-)
+from sparsevlm.analysis import panels
 from sparsevlm.analysis.statistics import mean_and_interval
 from sparsevlm.analysis.style import OUTPUT, use_style
 from sparsevlm.analysis.survivors import draw_scale, draw_survivors, word_lines
-from sparsevlm.paper.extras.attention_maps import (
-    WHO,
-    AttentionData,
-    StageAttention,
-    lost_patches,
-    stage_table,
-)  # fmt: skip
+from sparsevlm.paper.extras import attention_maps
 from sparsevlm.paper.figures.figure_2 import KEPT
 
 _GAP = 0.09  # between panels, in inches
 
 
-def draw_stages(data: StageAttention, with_answer: bool = True) -> Figure:
+def draw_stages(data: attention_maps.StageAttention, with_answer: bool = True) -> Figure:
     """A row per stage: the picture before it, the attention, the survivors, and what is lost.
 
     In one column of a paper these four are two rows.
@@ -46,19 +27,20 @@ def draw_stages(data: StageAttention, with_answer: bool = True) -> Figure:
     tall = side * min(1.4, rows / columns)
     lines, top = word_lines(run.words, 35 * OUTPUT.columns, run.asked), 0.1
     step, shown = 0.2 + 4 / across * (tall + 0.58), data.shown or range(len(run.stages))
-    canvas = Canvas(OUTPUT.width, top + 0.22 * len(lines) + step * len(shown) + 0.32)
+    canvas = panels.Canvas(OUTPUT.width, top + 0.22 * len(lines) + step * len(shown) + 0.32)
     for line in lines:
         axes = canvas.panel(0.03, top, OUTPUT.width - 0.15, 0.2)
         axes.axis("off")
         chosen = [place for place, word in enumerate(line) if word in data.chosen]
-        draw_words(axes, [run.words[i] for i in line], chosen, 0.0, 0.1, 10)
+        panels.draw_words(axes, [run.words[i] for i in line], chosen, 0.0, 0.1, 10)
         top += 0.22
-    who = shortened(", ".join(shortened(run.words[i]) for i in data.chosen), 40 * OUTPUT.columns)
+    who = ", ".join(panels.shortened(run.words[i]) for i in data.chosen)
+    who = panels.shortened(who, 40 * OUTPUT.columns)
     canvas.text(0.03, top - 0.02, f"attention of: {who}", color="#555555")
     if with_answer:
         corner = canvas.panel(OUTPUT.width - 0.05, top - 0.04, 0.01, 0.2)
         corner.axis("off")
-        draw_answer(corner, run, 0.9, ha="right", size=9)
+        panels.draw_answer(corner, run, 0.9, ha="right", size=9)
     top += 0.12
     for number in shown:
         places = [(0.03 + n % across * (side + _GAP), top + 0.2 + n // across * (tall + 0.58))
@@ -68,14 +50,14 @@ def draw_stages(data: StageAttention, with_answer: bool = True) -> Figure:
     return canvas.figure
 
 
-def _draw_stage(canvas: Canvas, data: StageAttention, number: int,
+def _draw_stage(canvas: panels.Canvas, data: attention_maps.StageAttention, number: int,
                 places: list[tuple[float, float]], side: float, tall: float) -> None:  # fmt: skip
     run, seen = data.run, data.run.stages[number]
-    row = stage_table(data).iloc[number]
+    row = attention_maps.stage_table(data).iloc[number]
     canvas.text(0.03, places[0][1] - 0.12,
                 f"after layer {seen.layer}" if seen.layer >= 0 else "before layer 0",
                 size=8.5, weight="bold")  # fmt: skip
-    lost = lost_patches(data, number)
+    lost = attention_maps.lost_patches(data, number)
     titles = (
         f"before: {row['tokens before']:.0f} tokens",
         f"layer {seen.attention_layer}: {row['on the image']:.0f} % on the picture",
@@ -89,22 +71,23 @@ def _draw_stage(canvas: Canvas, data: StageAttention, number: int,
         notes[0] = f"target: {len(run.target)} patches"
         notes[1] = f"{row['on the target']:.0f} % of this on the target"
         notes[3] = f"{left} kept, {len(run.target) - left - len(lost)} merged, {len(lost)} dropped"
-    panels = []
+    boxes = []
     for (x, y), title, note in zip(places, titles, notes, strict=True):
         canvas.text(x, y + 0.05, title, size=7)
-        panels.append(canvas.panel(x, y + 0.2, side, tall))
+        boxes.append(canvas.panel(x, y + 0.2, side, tall))
         canvas.text(x, y + tall + 0.23, note, size=6.5, color="#555555")
-    draw_stage(panels[0], run, number - 1 if number else None, width=1.0)
-    largest = draw_map(panels[1], data.values(number), run.grid, KEPT, run.target, run.image)
+    panels.draw_stage(boxes[0], run, number - 1 if number else None, width=1.0)
+    largest = panels.draw_map(boxes[1], data.values(number), run.grid, KEPT, run.target, run.image)
     x, y = places[1]
-    draw_scale(canvas.panel(x, y + tall + 0.37, side, 0.05), largest, ramp(KEPT), "per token")
-    draw_stage(panels[2], run, number, width=1.0)
-    draw_survivors(panels[3], run.image, run.grid, lost)
-    outline(panels[3], run.grid, run.target)
-    outline(panels[3], run.grid, lost, WRONG, 1.0)
+    scale = canvas.panel(x, y + tall + 0.37, side, 0.05)
+    draw_scale(scale, largest, panels.ramp(KEPT), "per token")
+    panels.draw_stage(boxes[2], run, number, width=1.0)
+    draw_survivors(boxes[3], run.image, run.grid, lost)
+    panels.outline(boxes[3], run.grid, run.target)
+    panels.outline(boxes[3], run.grid, lost, panels.WRONG, 1.0)
 
 
-def draw_layers(data: AttentionData) -> Figure:
+def draw_layers(data: attention_maps.AttentionData) -> Figure:
     """Attention by layer of the raters, all words, last token: on the target, over its area.
 
     Where no targets are known: of all attention the share that goes to the image.
@@ -113,7 +96,8 @@ def draw_layers(data: AttentionData) -> Figure:
     figure, axes = plt.subplots(figsize=(OUTPUT.width, 2.3))
     shares = data.mass if len(data.mass) else data.image_mass
     layers = np.arange(shares.shape[1])
-    looks = zip(WHO, (RATERS, ALL_TEXT, LAST_TOKEN), ("o", "P", "s"), strict=True)
+    colors = (panels.RATERS, panels.ALL_TEXT, panels.LAST_TOKEN)
+    looks = zip(attention_maps.WHO, colors, ("o", "P", "s"), strict=True)
     for column, (who, color, mark) in enumerate(looks):
         mean, low, high = 100 * mean_and_interval(shares[..., column])
         axes.fill_between(layers, low, high, color=color, alpha=0.15, lw=0)

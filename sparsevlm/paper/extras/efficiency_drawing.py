@@ -11,16 +11,7 @@ from matplotlib.figure import Figure
 
 from sparsevlm.analysis.drawing import apart
 from sparsevlm.analysis.style import OUTPUT, SMALLEST, use_style
-from sparsevlm.paper.extras.efficiency import (
-    LIMIT_PERCENT,
-    ONCE_PER_PROMPT,
-    analytic,
-    having,
-    operators,
-    overhead,
-    parts,
-    scale,
-)
+from sparsevlm.paper.extras import efficiency
 
 Records = Mapping[str, dict]
 
@@ -65,7 +56,7 @@ def _ask(axes: Axes, question: str, about: str) -> None:
 
 
 def _flops(axes: Axes, records: Records) -> None:
-    table = analytic()
+    table = efficiency.analytic()
     for color, (model, rows) in zip(MODEL_COLORS, table.groupby("model", sort=False), strict=True):
         share = 100 * rows["tokens"] / rows["tokens"].iloc[0]
         axes.plot(share, 100 * rows["FLOPs / dense"], "o-", color=color, ms=2.5, lw=0.9,
@@ -80,8 +71,8 @@ def _flops(axes: Axes, records: Records) -> None:
 
 
 def _answer(axes: Axes, records: Records) -> None:
-    for record in list(having(records, "answers").values())[:1]:
-        table = parts(record)
+    for record in list(efficiency.having(records, "answers").values())[:1]:
+        table = efficiency.parts(record)
         place = range(len(table))
         left = [0.0] * len(table)
         for part, color in PART_COLORS.items():
@@ -97,20 +88,20 @@ def _answer(axes: Axes, records: Records) -> None:
 
 
 def _overhead(axes: Axes, records: Records) -> None:
-    for record in list(having(records, "budgets").values())[:1]:
-        table = overhead(record)
+    for record in list(efficiency.having(records, "budgets").values())[:1]:
+        table = efficiency.overhead(record)
         table = table[table["method"] == "sparsevlm"]
         place = range(len(table))
         bottom = [0.0] * len(table)
-        for phase in ONCE_PER_PROMPT:
+        for phase in efficiency.ONCE_PER_PROMPT:
             height = table[phase]
             if height.sum() > 0:
                 axes.bar(place, height, bottom=bottom, color=PHASE_COLORS[phase], label=phase,
                          width=0.6)  # fmt: skip
                 bottom = [a + b for a, b in zip(bottom, height, strict=True)]
         axes.set_xticks(place, table["tokens"])
-        axes.axhline(LIMIT_PERCENT, color="#333333", lw=0.7, ls=(0, (4, 2)))
-        axes.set_ylim(0, 1.5 * max(LIMIT_PERCENT, max(bottom)))
+        axes.axhline(efficiency.LIMIT_PERCENT, color="#333333", lw=0.7, ls=(0, (4, 2)))
+        axes.set_ylim(0, 1.5 * max(efficiency.LIMIT_PERCENT, max(bottom)))
         _legend(axes, ncols=2, loc="upper left")
         _ask(axes, "What does choosing cost?", f"dashes: our limit{_of(record)}")
     axes.set(xlabel="visual tokens", ylabel="% of the prefill without it")
@@ -121,9 +112,9 @@ def _of(record: dict) -> str:
 
 
 def _by_size(axes: Axes, records: Records, column: str, question: str, about: str) -> None:
-    for record in list(having(records, "scale").values())[:1]:
-        for line, (budget, rows) in zip(BUDGET_LINES, scale(record).groupby("budget", sort=False),
-                                        strict=False):  # fmt: skip
+    for record in list(efficiency.having(records, "scale").values())[:1]:
+        groups = efficiency.scale(record).groupby("budget", sort=False)
+        for line, (budget, rows) in zip(BUDGET_LINES, groups, strict=False):
             share = 100 if column == "memory_to_dense" else 1
             axes.plot(rows["visual tokens"], share * rows[column], "o", ls=line, color="#D55E00",
                       ms=2.5, label=f"{budget} of {record['shape']['num_visual']}")  # fmt: skip
@@ -149,9 +140,9 @@ def _memory(axes: Axes, records: Records) -> None:
 
 
 def _kernels(axes: Axes, records: Records) -> None:
-    found = having(records, "operators").values()
+    found = efficiency.having(records, "operators").values()
     for record in sorted(found, key=lambda one: one["shape"]["hidden"])[:1]:
-        table = operators(record)
+        table = efficiency.operators(record)
         table = table[(table["method"] == "sparsevlm") & (table["tokens"] == table["tokens"].min())]
         place = range(len(table))
         for shift, (run, color) in zip((-0.27, 0, 0.27), KERNEL_COLORS.items(), strict=True):

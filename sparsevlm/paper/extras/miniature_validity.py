@@ -97,7 +97,8 @@ class AttentionByLayer:
         """Depth in words: which stages can cost anything."""
         matter = [stage for stage in self.stages if stage + 1 < self.done]
         best = max(range(len(self.naming)), key=self.naming.__getitem__)
-        dropped = f"what is dropped after {_join(matter)}" if matter else "nothing that it drops"
+        listed = (" and " if len(matter) < 3 else ", ").join(map(str, matter))
+        dropped = f"what is dropped after {listed}" if matter else "nothing that it drops"
         return (
             f"{self.name}: the naming word looks at its object most in layer {best} "
             f"({self.naming[best]:.0%} of a head's attention, for {self.area:.1%} of the tokens); "
@@ -105,10 +106,6 @@ class AttentionByLayer:
             f"SparseVLM prunes after {', '.join(map(str, self.stages))}; "
             f"{dropped} can change an answer."
         )
-
-
-def _join(layers: Sequence[int]) -> str:
-    return (" and " if len(layers) < 3 else ", ").join(map(str, layers))
 
 
 @dataclass(frozen=True)
@@ -228,24 +225,21 @@ def draw_attention(found: Sequence[Evidence]) -> Figure:
     """Return by layer where the model looks, and whether it still needs the picture."""
     fig, (above, below) = drawing.panels(2, len(found), 3.3, sharey=True)
     for upper, lower, one in zip(above, below, found, strict=True):
-        _draw_looks(upper, one.attention)
-        right = one.attention.without
+        looks, size = one.attention, {"markersize": 2.5}
+        layers, right = range(len(looks.naming)), looks.without
+        upper.plot(layers, looks.naming, "o-", color=RATERS, label="of the word that names it",
+                   **size)  # fmt: skip
+        upper.plot(layers, looks.last, "s-", color=LAST_TOKEN, label="of the last token", **size)
+        upper.axhline(looks.area, color=QUIET, linestyle=":", linewidth=0.9, label="its area")
         lower.step(range(len(right)), right, where="mid", color="black", linewidth=1)
         for axes in (upper, lower):
-            _draw_stages(axes, one.attention)
+            _draw_stages(axes, looks)
         upper.set_title(one.name)
         lower.set_xlabel("layer")
     drawing.y_label(above, "attention on\nwhat is asked for")
     drawing.y_label(below, "right if the picture is\nhidden from here on")
     drawing.legend_above(fig, above, 5)
     return fig
-
-
-def _draw_looks(axes: Axes, one: AttentionByLayer) -> None:
-    layers, size = range(len(one.naming)), {"markersize": 2.5}
-    axes.plot(layers, one.naming, "o-", color=RATERS, label="of the word that names it", **size)
-    axes.plot(layers, one.last, "s-", color=LAST_TOKEN, label="of the last token", **size)
-    axes.axhline(one.area, color=QUIET, linestyle=":", linewidth=0.9, label="its area")
 
 
 def _draw_stages(axes: Axes, one: AttentionByLayer) -> None:

@@ -11,17 +11,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from sparsevlm.analysis import panels
 from sparsevlm.analysis.drawing import log_y_axis
 from sparsevlm.analysis.observe import AskedExample
-from sparsevlm.analysis.panels import (
-    Canvas,
-    bare,
-    draw_answer,
-    draw_map,
-    draw_stage,
-    ramp,
-    shortened,
-)
 from sparsevlm.analysis.style import OUTPUT, SMALLEST, use_style
 from sparsevlm.analysis.survivors import GROUP_COLORS, draw_scale, drawable
 from sparsevlm.paper.extras.tour import TourData, members
@@ -37,9 +29,9 @@ def draw_question(data: TourData) -> Figure:
     size = min(12.0, max(6.0, 14 * (90 / max(1, len(words))) ** 0.5))
     lines = textwrap.wrap(words, int(122 * width / size), max_lines=9, placeholder=" …")
     bars = max(1.1, top + 0.15 + len(lines) * size * 1.3 / 72)
-    canvas = Canvas(OUTPUT.width, max(2.75, bars + 1.5))
+    canvas = panels.Canvas(OUTPUT.width, max(2.75, bars + 1.5))
     picture = canvas.panel(0.03, 0.05, 2.5, 2.5)
-    draw_stage(picture, run, width=1.6)
+    panels.draw_stage(picture, run, width=1.6)
     look = {"color": "white", "lw": 0.25, "alpha": 0.55}
     picture.hlines(range(1, rows), 0, columns, **look)
     picture.vlines(range(1, columns), 0, rows, **look)
@@ -57,12 +49,12 @@ def draw_rating(data: TourData, rating: Tensor, scores: Tensor) -> Figure:
     """P with a row per rater, the mean of its columns, and this mean on the picture."""
     run, left, side = data.run, 0.95, 2.0
     width = OUTPUT.width - 3.2 if OUTPUT.columns == 2 else 2.25
-    names = [shortened(run.words[i], 12) for i in run.raters]
+    names = [panels.shortened(run.words[i], 12) for i in run.raters]
     row = max(0.11, min(0.5, 1.25 / len(names)))
-    high, colors = row * len(names), ramp(KEPT)
+    high, colors = row * len(names), panels.ramp(KEPT)
     tall = side * min(1.0, run.grid[0] / run.grid[1])
     beside, top = (4.7, 0.06) if OUTPUT.columns == 2 else (0.95, high + 1.35)
-    canvas = Canvas(OUTPUT.width, max(high + 1.25, top + tall + 0.69))
+    canvas = panels.Canvas(OUTPUT.width, max(high + 1.25, top + tall + 0.69))
     canvas.text(left, 0.06, "P: where the raters look", weight="bold")
     below = 0.26 + high + 0.3
     canvas.text(left, below - 0.17, "score: mean of the column", weight="bold")
@@ -74,7 +66,7 @@ def draw_rating(data: TourData, rating: Tensor, scores: Tensor) -> Figure:
         shades = np.sqrt(values.numpy() / largest)
         axes.imshow(shades, aspect="auto", cmap=colors, vmin=0, vmax=1, interpolation="nearest",
                     extent=(0, values.shape[1], len(values), 0))  # fmt: skip
-        bare(axes)
+        panels.bare(axes)
         axes.set_yticks(np.arange(len(labels)) + 0.5, labels)
         axes.tick_params(axis="y", length=0, labelsize=max(SMALLEST, min(8, 62 * row)))
     axes.set_xticks(
@@ -90,7 +82,7 @@ def draw_rating(data: TourData, rating: Tensor, scores: Tensor) -> Figure:
                     color=TEXT)  # fmt: skip
     canvas.text(beside, top, "the same scores on the picture", weight="bold")
     axes = canvas.panel(beside, top + 0.2, side, tall)
-    largest = draw_map(axes, scores.numpy(), run.grid, KEPT, run.target, run.image)
+    largest = panels.draw_map(axes, scores.numpy(), run.grid, KEPT, run.target, run.image)
     draw_scale(canvas.panel(beside, top + 0.27 + tall, side, 0.08), largest, colors, "score")
     return canvas.figure
 
@@ -99,7 +91,7 @@ def draw_choice(data: TourData, scores: Tensor, keep: Tensor, best: Tensor) -> F
     """The scores in order, cut into kept, recycled and dropped; the same on the picture."""
     run, n = data.run, len(scores)
     wide, beside, low = (3.7, 4.6, 0.12) if OUTPUT.columns == 2 else (2.5, 0.62, 2.6)
-    canvas = Canvas(OUTPUT.width, low + 2.38)
+    canvas = panels.Canvas(OUTPUT.width, low + 2.38)
     axes = canvas.panel(0.62, 0.12, wide, 1.95)
     order = np.sort(scores.numpy())[::-1] * 100
     ends = [0, len(keep), len(keep) + len(best), n]
@@ -114,7 +106,7 @@ def draw_choice(data: TourData, scores: Tensor, keep: Tensor, best: Tensor) -> F
     axes.set_ylim(max(order.min(), order.max() * 1e-5, 1e-12) / 1.5, order.max() * 1.5)
     axes.set_ylabel("score, %")
     axes.legend(loc="upper right")
-    draw_stage(canvas.panel(beside, low, 2.1, 2.1), run, 0, [best.tolist()], width=1.2)
+    panels.draw_stage(canvas.panel(beside, low, 2.1, 2.1), run, 0, [best.tolist()], width=1.2)
     return canvas.figure
 
 
@@ -122,7 +114,7 @@ def draw_groups(data: TourData, best: Tensor, squared: Tensor, density: Tensor,
                 centers: Tensor, labels: Tensor) -> Figure:  # fmt: skip
     """Density against distance to a denser token: centers stand out; then the groups in place."""
     wide, beside, low = (3.6, 4.3, 0.1) if OUTPUT.columns == 2 else (2.65, 0.5, 2.8)
-    canvas = Canvas(OUTPUT.width, low + 2.65)
+    canvas = panels.Canvas(OUTPUT.width, low + 2.65)
     axes = canvas.panel(0.5, 0.1, wide, 2.2)
     distance = (squared / data.sizes.hidden).sqrt()  # as the official code scales it
     away = distance.where(density > density[:, None], distance.amax()).amin(dim=1)
@@ -135,13 +127,15 @@ def draw_groups(data: TourData, best: Tensor, squared: Tensor, density: Tensor,
         log_y_axis(axes)
     axes.legend(loc="best")
     axes.grid()
-    draw_stage(canvas.panel(beside, low, 2.4, 2.4), data.run, 0, members(best, labels), width=1.2)
+    panels.draw_stage(
+        canvas.panel(beside, low, 2.4, 2.4), data.run, 0, members(best, labels), width=1.2
+    )
     return canvas.figure
 
 
 def draw_sequence(data: TourData, kept: int, left: int) -> Figure:
     """The sequence before the stage and after it, to one scale."""
-    canvas, layer = Canvas(OUTPUT.width, 1.3), data.run.stages[0].layer
+    canvas, layer = panels.Canvas(OUTPUT.width, 1.3), data.run.stages[0].layer
     _draw_sequences(canvas, data, 0.05, 0.6, 0.05, OUTPUT.width - 0.15, {
         f"layer {layer} has read": (data.run.sample.num_visual,),
         f"layer {layer + 1} reads": (kept, left - kept),
@@ -152,13 +146,13 @@ def draw_sequence(data: TourData, kept: int, left: int) -> Figure:
 def draw_answers(dense: AskedExample, pruned: AskedExample) -> Figure:
     """What the dense model answers from, what the pruned one does, and the tokens of each layer."""
     side, beside, low = (2.0, 4.75, 0.24) if OUTPUT.columns == 2 else (1.5, 0.5, 2.4)
-    canvas, ours = Canvas(OUTPUT.width, low + 2.51), side + 0.15
+    canvas, ours = panels.Canvas(OUTPUT.width, low + 2.51), side + 0.15
     for x, title, one, stage in ((0.03, "dense", dense, None), (ours, "SparseVLM", pruned, -1)):
         left = one.sample.stages[stage].num_left if stage else one.sample.num_visual
         canvas.text(x, 0.05, f"{title}: {left} tokens", weight="bold")
         axes = canvas.panel(x, 0.24, side, side)
-        draw_stage(axes, one, stage, width=1.2)
-        draw_answer(axes, one, y=-0.05, size=10)
+        panels.draw_stage(axes, one, stage, width=1.2)
+        panels.draw_answer(axes, one, y=-0.05, size=10)
     axes = canvas.panel(beside, low, OUTPUT.width - beside - 0.05, 2.0)
     layers = np.arange(len(pruned.sample.tokens_in))
     axes.bar(layers, dense.sample.tokens_in, 0.85, color=DROPPED, label="dense")
@@ -170,7 +164,7 @@ def draw_answers(dense: AskedExample, pruned: AskedExample) -> Figure:
     return canvas.figure
 
 
-def _draw_sequences(canvas: Canvas, data: TourData, top: float, step: float, left: float,
+def _draw_sequences(canvas: panels.Canvas, data: TourData, top: float, step: float, left: float,
                     width: float, visual: dict[str, tuple[int, ...]]) -> None:  # fmt: skip
     """Bars to one scale: what stands before the picture, visual tokens, merged ones, the text."""
     run, total = data.run, None

@@ -10,18 +10,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sparsevlm.analysis import panels
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
 from sparsevlm.analysis.observe import AskedExample, ask_example
-from sparsevlm.analysis.panels import (
-    Canvas,
-    bare,
-    count_of_target,
-    draw_answer,
-    draw_line,
-    draw_stage,
-    draw_survivors,
-    outline,
-)
 from sparsevlm.analysis.statistics import mean_and_interval
 from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT
 from sparsevlm.analysis.survivors import word_lines
@@ -115,9 +106,9 @@ def draw(data: Figure1Data) -> Figure:
     else:
         side, step, first, height = 1.02, 1.07, left, 6.1
         rows, own = (2.5, 4.5), (1.72, 0.07)
-    canvas = Canvas(OUTPUT.width, height)
+    canvas = panels.Canvas(OUTPUT.width, height)
     canvas.text(left, 0.07, "(a) the picture", weight="bold")
-    draw_survivors(canvas.panel(left, 0.69, big, big), guided[0].image, guided[0].grid)
+    panels.draw_survivors(canvas.panel(left, 0.69, big, big), guided[0].image, guided[0].grid)
     key = "bold line: what is asked for (count:\nits patches kept); tinted: recycled"
     if not any(one.target for one in guided):
         key = "lines: kept; tinted: recycled"
@@ -129,7 +120,10 @@ def draw(data: Figure1Data) -> Figure:
     for column, (one, merged) in enumerate(zip(guided, agnostic, strict=True)):
         x = first + column * step
         _draw_question(canvas.panel(x, rows[0] + 0.19, side, 0.39), one, round(17.5 * side))
-        _draw_kept(canvas.panel(x, rows[0] + 0.62, side, side), one)
+        kept = canvas.panel(x, rows[0] + 0.62, side, side)
+        panels.draw_stage(kept, one, -1)
+        panels.draw_answer(kept, one)
+        panels.count_of_target(kept, one, -1, "{left} of {all}")
         _draw_merged(canvas.panel(x, rows[1] + 0.2, side, side), merged)
     if data.focus:
         canvas.text(*own, "(c) tokens left that show\nwhat is asked for", weight="bold")
@@ -142,13 +136,7 @@ def _draw_question(axes: Axes, one: AskedExample, room: int) -> None:
     axes.axis("off")
     lines = word_lines(one.words, min(room, 18), one.asked, most=3)
     for number, line in enumerate(lines):
-        draw_line(axes, one, line, (len(lines) - 1 - number) / 3, 7, room=room)
-
-
-def _draw_kept(axes: Axes, one: AskedExample) -> None:
-    draw_stage(axes, one, -1)
-    draw_answer(axes, one)
-    count_of_target(axes, one, -1, "{left} of {all}")
+        panels.draw_line(axes, one, line, (len(lines) - 1 - number) / 3, 7, room=room)
 
 
 def _draw_merged(axes: Axes, one: AskedExample) -> None:
@@ -161,9 +149,9 @@ def _draw_merged(axes: Axes, one: AskedExample) -> None:
         patches[group] = patches[group].mean(0)
     axes.imshow(patches.reshape(rows, columns, 3).round().astype(np.uint8), interpolation="nearest",
                 extent=(0, columns, rows, 0))  # fmt: skip
-    bare(axes)
-    outline(axes, one.grid, one.target, "#111111", 1.1)
-    draw_answer(axes, one)
+    panels.bare(axes)
+    panels.outline(axes, one.grid, one.target, "#111111", 1.1)
+    panels.draw_answer(axes, one)
     wide = axes.get_position().width * axes.figure.get_figwidth() > 1.2
     y = -0.03 if one.example.answer and wide else -0.13  # clear of a long answer
     merged = f"{len(last.groups)} merged"
@@ -195,16 +183,13 @@ def table(data: Figure1Data) -> pd.DataFrame:
             if one.example.answer:
                 row["truth"] = one.example.answer
             row["tokens left"] = one.sample.stages[-1].num_left
-            row["same tokens as question 1"] = _same(one.sample, asked[0].sample)
+            pairs = zip(one.sample.stages, asked[0].sample.stages, strict=True)
+            same = all((a.kept, a.groups) == (b.kept, b.groups) for a, b in pairs)
+            row["same tokens as question 1"] = same
             if one.target:
                 row["focus"] = round(focus(one.sample, one.target), 3)
             rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _same(one: SampleTrace, other: SampleTrace) -> bool:
-    return all((a.kept, a.groups) == (b.kept, b.groups)
-               for a, b in zip(one.stages, other.stages, strict=True))  # fmt: skip
 
 
 def summary(data: Figure1Data) -> pd.DataFrame:

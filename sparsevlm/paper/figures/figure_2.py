@@ -113,7 +113,9 @@ def draw(data: Figure2Data) -> Figure:
     before = canvas.panel(_LEFT[0], middle + 0.2, _SIDE, _SIDE)
     draw_stage(before, run, number - 1 if number else None, width=1.2, color="#111111")
     _count(before, run, number - 1)
-    _draw_scores(canvas.panel(_LEFT[1], middle + 0.2, _SIDE, _SIDE), data)
+    scores = canvas.panel(_LEFT[1], middle + 0.2, _SIDE, _SIDE)
+    draw_map(scores, run.on_grid(number, data.stage.scores), run.grid, KEPT, run.target)
+    scores.set_xlabel("grey: dropped before", size=6.5, color=TEXT, labelpad=2)
     _draw_level(canvas.panel(_LEFT[2] + 0.27, middle + 0.2, 1.17, _SIDE), data)
     after = canvas.panel(_LEFT[3], middle + 0.2, _SIDE, _SIDE)
     draw_stage(after, run, number, width=1.2)
@@ -159,12 +161,6 @@ def _count(axes: Axes, run: RecordedExample, number: int) -> None:
         stage = run.sample.stages[number]
         text = f"{len(stage.kept)} patches + {len(stage.groups)} merged"
     axes.set_xlabel(text, size=6.5, color=TEXT, labelpad=2)
-
-
-def _draw_scores(axes: Axes, data: Figure2Data) -> None:
-    values = data.run.on_grid(data.number, data.stage.scores)
-    draw_map(axes, values, data.run.grid, KEPT, data.run.target)
-    axes.set_xlabel("grey: dropped before", size=6.5, color=TEXT, labelpad=2)
 
 
 def _draw_level(axes: Axes, data: Figure2Data) -> None:

@@ -10,16 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from sparsevlm.analysis import panels
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
 from sparsevlm.analysis.observe import AskedExample, ask_example
-from sparsevlm.analysis.panels import (
-    Canvas,
-    count_of_target,
-    draw_answer,
-    draw_line,
-    draw_stage,
-    shortened,
-)
 from sparsevlm.analysis.style import OUTPUT
 from sparsevlm.analysis.survivors import GROUP_COLORS, RATER_COLOR
 from sparsevlm.core.sparsevlm import Dense
@@ -96,7 +89,7 @@ def draw(data: SurvivorData) -> Figure:
     parts = [(0, 0, 3.25, top)]
     parts += [(x - 0.03, top + row * _STEP, x + 3.2, top + (row + 1) * _STEP)
               for row in range(-(-count // 2)) for x in lefts][:count]  # fmt: skip
-    canvas = Canvas(6.75, parts[-1][3] + 0.1, parts)
+    canvas = panels.Canvas(6.75, parts[-1][3] + 0.1, parts)
     entries = survivor_key()
     if any(one.target for one in data.pruned):
         label = "asked for (count: its patches kept)"
@@ -116,19 +109,21 @@ def draw(data: SurvivorData) -> Figure:
     return canvas.figure
 
 
-def _draw_example(canvas: Canvas, one: AskedExample, left: float, top: float) -> None:
+def _draw_example(canvas: panels.Canvas, one: AskedExample, left: float, top: float) -> None:
     width = 4 * _SIDE + 3 * _GAP
     _draw_question(canvas.panel(left, top, width, _HEADER - 0.03), one)
-    kind = shortened(one.example.kind, 14)
+    kind = panels.shortened(one.example.kind, 14)
     canvas.text(left + width, top, kind, size=6, ha="right", color="#777777")
     for number in range(1 + len(one.sample.stages)):
         axes = canvas.panel(left + number * (_SIDE + _GAP), top + _HEADER, _SIDE, _SIDE)
         stage = number - 1 if number else None
-        draw_stage(axes, one, stage, width=0.9, pixels=190)
+        panels.draw_stage(axes, one, stage, width=0.9, pixels=190)
         if stage is None:
-            draw_answer(axes, one, -0.04, size=6)
+            panels.draw_answer(axes, one, -0.04, size=6)
         else:
-            count_of_target(axes, one, stage, "{left} of {all}", y=-0.04, size=6, color="#777777")
+            panels.count_of_target(
+                axes, one, stage, "{left} of {all}", y=-0.04, size=6, color="#777777"
+            )
 
 
 def _draw_question(axes: Axes, one: AskedExample) -> None:
@@ -138,8 +133,8 @@ def _draw_question(axes: Axes, one: AskedExample) -> None:
     marks = [place for place, index in enumerate(asked, start=1) if one.words[index] == "?"]
     end = marks[0] if marks else len(asked)
     if end < len(asked):
-        draw_line(axes, one, asked[:end], 0.5, 6.5, room=50)
-    draw_line(axes, one, asked[end:] or asked, 0.0, 6.5, room=62)
+        panels.draw_line(axes, one, asked[:end], 0.5, 6.5, room=50)
+    panels.draw_line(axes, one, asked[end:] or asked, 0.0, 6.5, room=62)
 
 
 def overlap_table(data: SurvivorData) -> pd.DataFrame:

@@ -8,25 +8,17 @@ from matplotlib.figure import Figure
 
 from sparsevlm.analysis.panels import Canvas, draw_survivors, outline, shortened
 from sparsevlm.analysis.statistics import mean_and_interval
-from sparsevlm.paper.figures.figure_7 import (
-    HELD,
-    ORDERS,
-    Figure7Data,
-    QuestionRedundancy,
-    deleted,
-    holders,
-    table,
-)
+from sparsevlm.paper.figures import figure_7
 
 # No color of a method: nothing here is one.
 IMAGE, TEXT, CONTENT = "#2F6487", "#8C3B6B", "#8DBAD3"
-_LOOKS = dict(zip(ORDERS, ((CONTENT, "o"), (IMAGE, "s"), (TEXT, "^")), strict=True))
+_LOOKS = dict(zip(figure_7.ORDERS, ((CONTENT, "o"), (IMAGE, "s"), (TEXT, "^")), strict=True))
 
 
-def draw(data: Figure7Data, example: int = 0) -> Figure:
+def draw(data: figure_7.Figure7Data, example: int = 0) -> Figure:
     """Three panels: one question, the shares that hold the attention, answers after deletion."""
     canvas = Canvas(6.75, 2.6, [(0, 0, 1.82, 2.6), (2.1, 0, 3.5, 2.6), (3.7, 0, 6.7, 2.6)])
-    percent = f"{100 * HELD:.0f} %"
+    percent = f"{100 * figure_7.HELD:.0f} %"
     canvas.text(0.04, 0.05, f"(a) tokens that hold {percent}", weight="bold")
     canvas.text(0.04, 0.175, "of the attention of the answer", weight="bold")
     _draw_example(canvas, data.questions[example])
@@ -37,20 +29,20 @@ def draw(data: Figure7Data, example: int = 0) -> Figure:
     return canvas.figure
 
 
-def _draw_example(canvas: Canvas, one: QuestionRedundancy) -> None:
+def _draw_example(canvas: Canvas, one: figure_7.QuestionRedundancy) -> None:
     side, asked = 1.66, one.asked
     axes = canvas.panel(0.04, 0.42, side, side)
-    draw_survivors(axes, asked.image, asked.grid, holders(one.image))
+    draw_survivors(axes, asked.image, asked.grid, figure_7.holders(one.image))
     outline(axes, asked.grid, asked.target, "#111111", 1.2)
     line = canvas.panel(0.04, 2.14, 2.0, 0.4)
     line.axis("off")
     _draw_words(line, one)
 
 
-def _draw_words(axes: Axes, one: QuestionRedundancy) -> None:
+def _draw_words(axes: Axes, one: figure_7.QuestionRedundancy) -> None:
     """Words that hold the attention dark, the others pale; two lines."""
     words = [shortened(one.asked.words[i]) for i in one.asked.asked]
-    held = set(holders(one.words).tolist())
+    held = set(figure_7.holders(one.words).tolist())
     renderer, figure = axes.figure.canvas.get_renderer(), axes.figure
     size = 7 * min(1, 55 / len(" ".join(words)))
     at, y, width = 0.0, 0.95, axes.get_window_extent(renderer).width
@@ -65,13 +57,13 @@ def _draw_words(axes: Axes, one: QuestionRedundancy) -> None:
             at, y = 0.0, y - 0.4
             shown.set_position((at, y))
         at += share + 0.02 * figure.dpi / width * 2
-    patches = len(holders(one.image))
+    patches = len(figure_7.holders(one.image))
     text = f"{len(held)} of {len(words)} words, {patches} of {len(one.image)} patches"
     axes.text(0, y - 0.4, text, transform=axes.transAxes, size=6, va="top", color="#555555")
 
 
-def _draw_shares(axes: Axes, data: Figure7Data) -> None:
-    frame = table(data)
+def _draw_shares(axes: Axes, data: figure_7.Figure7Data) -> None:
+    frame = figure_7.table(data)
     for x, (name, color) in enumerate((("image", IMAGE), ("words", TEXT))):
         values = 100 * frame[f"holders, {name}"].to_numpy()
         jitter = np.random.default_rng(0).uniform(-0.17, 0.17, len(values))
@@ -87,12 +79,12 @@ def _draw_shares(axes: Axes, data: Figure7Data) -> None:
     axes.grid(axis="y")
 
 
-def _draw_deletion(axes: Axes, data: Figure7Data) -> None:
+def _draw_deletion(axes: Axes, data: figure_7.Figure7Data) -> None:
     for order in data.questions[0].same:
         values = np.array([one.same[order] for one in data.questions])
         # With nothing deleted every answer is the same.
         mean, low, high = np.insert(100 * mean_and_interval(values), 0, 100, axis=1)
-        shares, (color, marker) = 100 * np.array([0, *deleted(order)]), _LOOKS[order]
+        shares, (color, marker) = 100 * np.array([0, *figure_7.deleted(order)]), _LOOKS[order]
         axes.fill_between(shares, low, high, color=color, alpha=0.15, lw=0)
         axes.plot(shares, mean, color=color, marker=marker, label=order)
     axes.set(xlim=(0, 100), ylim=(0, 105), xlabel="tokens deleted, %")
