@@ -13,9 +13,16 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import PlaceHolderLayoutEngine
 from PIL.Image import Image
 
-from sparsevlm.analysis import survivors
 from sparsevlm.analysis.observe import AskedExample
 from sparsevlm.analysis.style import METHOD_STYLE, OUTPUT, SMALLEST, use_style
+from sparsevlm.analysis.survivors import (
+    bare,
+    draw_survivors,
+    draw_words,
+    kept_outline,
+    shadow,
+    shortened,
+)  # fmt: skip
 
 RIGHT, WRONG = "#00795A", "#B00020"
 QUIET = "#666666"
@@ -115,7 +122,7 @@ def draw_stage(
     if groups is None:
         groups = traced.groups if traced else ()
     kept = traced.kept if traced else None
-    survivors.draw_survivors(axes, one.image, one.grid, kept, groups, pixels)
+    draw_survivors(axes, one.image, one.grid, kept, groups, pixels)
     outline(axes, one.grid, one.target, color or ("#111111" if traced else "white"), width)
 
 
@@ -140,9 +147,9 @@ def draw_map(
     shown = np.sqrt(np.asarray(values) / largest).reshape(rows, columns)
     axes.imshow(shown, cmap=shades, vmin=0, vmax=1, **where)
     if image is not None:  # a shadow on the map, so that the colors are those of the scale
-        axes.imshow(survivors.shadow(image), **where)
+        axes.imshow(shadow(image), **where)
     outline(axes, grid, target)
-    survivors.bare(axes)
+    bare(axes)
     return largest
 
 
@@ -150,7 +157,7 @@ def outline(axes: Axes, grid: tuple[int, int], patches: Sequence[int] | None,
             color: str = "#111111", width: float = 0.7) -> None:  # fmt: skip
     """Draw a line around some patches; nothing where they are not known."""
     if patches is not None:
-        lines = survivors.kept_outline(grid, patches)
+        lines = kept_outline(grid, patches)
         axes.add_collection(LineCollection(lines, colors=color, lw=width))
 
 
@@ -160,8 +167,8 @@ def draw_answer(axes: Axes, one: AskedExample, y: float = -0.03, room: int = 28,
 
     Green and a tick, or red, a cross and the right one. More than `room` characters are cut.
     """
-    answer, truth = survivors.shortened(one.answer.text, room), one.example.answer
-    text, color = f"{answer or 'nothing'} ✗ ({survivors.shortened(truth, room)})", WRONG
+    answer, truth = shortened(one.answer.text, room), one.example.answer
+    text, color = f"{answer or 'nothing'} ✗ ({shortened(truth, room)})", WRONG
     if not truth:
         text, color = answer or "no answer", "#222222"
     elif one.answer.text == truth:
@@ -184,13 +191,11 @@ def count_of_target(axes: Axes, one: AskedExample, stage: int, text: str, **how:
 def draw_line(axes: Axes, one: AskedExample, line: Sequence[int], y: float, size: float,
               room: int = 99) -> None:  # fmt: skip
     """Write some words, raters in color; smaller, then cut, if more characters than `room`."""
-    words = [survivors.shortened(one.words[i]) for i in line]
+    words = [shortened(one.words[i]) for i in line]
     smaller = max(SMALLEST, size * min(1, room / len(" ".join(words))))
     while len(words) > 1 and len(" ".join(words)) * smaller > room * size:
         words[-2:] = ["…"]
-    survivors.draw_words(
-        axes, words, [n for n, i in enumerate(line) if i in one.raters], 0.0, y, smaller
-    )
+    draw_words(axes, words, [n for n, i in enumerate(line) if i in one.raters], 0.0, y, smaller)
 
 
 def draw_relevance(
@@ -203,7 +208,7 @@ def draw_relevance(
     follows the value over the largest one, and dashes are the mean. `boxed` words have a frame in
     the color of the raters, and their value in digits; a bar of 1 is `bar` inches high.
     """
-    words, figure = [survivors.shortened(word) for word in words], axes.figure
+    words, figure = [shortened(word) for word in words], axes.figure
     box = axes.get_position()
     wide, high = box.width * figure.get_figwidth(), box.height * figure.get_figheight()
     axes.set(xlim=(0, wide), ylim=(high, 0))

@@ -17,7 +17,7 @@ from sparsevlm.evaluation.paths import relative
 from sparsevlm.explorer.color_map import MODES, ColorChoice
 from sparsevlm.explorer.lesson import LessonBar
 from sparsevlm.explorer.share import zipped
-from sparsevlm.explorer.state import COMPARISONS, ExplorerState
+from sparsevlm.explorer.state import ExplorerState
 from sparsevlm.models.images import load_image
 
 OWN = "own"
@@ -31,7 +31,7 @@ BASELINES = (
     "fastv", "pdrop", "tome", "divprune", "visionzip", "dart", "cdpruner-words", "holov",
     "vispruner", "random", "uniform", "dense",
 )  # fmt: skip
-COMPARE_LABELS = ("nothing", "a second question", "the other methods")
+COMPARE = {"nothing": "nothing", "a second question": "question", "the other methods": "methods"}
 MODE_LABELS = ("the picture", "when it was lost", "score", "attention")
 
 
@@ -97,9 +97,7 @@ class Controls:
         self.method = _dropdown("method", methods, "12em")
         self.variant = _dropdown("variant", list(VARIANTS.items()), "13em")
         self.tokens = widgets.BoundedIntText(description="tokens", min=1, max=4096)
-        self.compare = _dropdown(
-            "compare with", list(zip(COMPARE_LABELS, COMPARISONS, strict=True)), "17em"
-        )
+        self.compare = _dropdown("compare with", list(COMPARE.items()), "17em")
         self.mode = widgets.ToggleButtons(
             options=list(zip(MODE_LABELS, MODES, strict=True)),
             style={"button_width": "auto"},

@@ -164,12 +164,6 @@ def color_map(found: Exploration, choice: ColorChoice) -> ColorMap:
     return ColorMap(HEAT, codes, tuple(positions), scales, notes)
 
 
-def plain_map(found: Exploration) -> ColorMap:
-    """The image as it is."""
-    return ColorMap((TokenStyle(),), ((0,) * found.trace.num_visual,),
-                    (0,) * (len(found.trace.tokens_in) + 1))  # fmt: skip
-
-
 def legend(found: Exploration, choice: ColorChoice) -> list[tuple[TokenStyle | str, str]]:
     """What the colors mean: (style or CSS gradient, text); the exact quantity for a heat map."""
     if choice.mode == "status":

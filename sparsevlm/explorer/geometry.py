@@ -142,7 +142,10 @@ def montage(shown: ImageInput, geometry: Geometry, show_padding: bool = False) -
     # A step of Qwen-VL has two frames, and the last one may have been filled up.
     each = math.ceil(len(shown.frames) / steps)
     frames = [shown.frames[i * each] for i in range(steps)]
-    view = _view(geometry, show_padding)
+    view: Box = (0, 0, *geometry.size)
+    if show_padding:
+        left, top, right, bottom = geometry.box
+        view = min(0, left), min(0, top), max(view[2], right), max(view[3], bottom)
     width, height = view[2] - view[0], view[3] - view[1]
     columns = math.ceil(math.sqrt(steps))
     lines = math.ceil(steps / columns)
@@ -162,14 +165,6 @@ def montage(shown: ImageInput, geometry: Geometry, show_padding: bool = False) -
         for found in geometry.rectangles()
     )
     return Montage(image, rectangles)
-
-
-def _view(geometry: Geometry, show_padding: bool) -> Box:
-    width, height = geometry.size
-    if not show_padding:
-        return 0, 0, width, height
-    left, top, right, bottom = geometry.box
-    return min(0, left), min(0, top), max(width, right), max(height, bottom)
 
 
 def _framed(frame: Image.Image, original: tuple[int, int], view: Box, scale: float) -> Image.Image:

@@ -16,13 +16,12 @@ from sparsevlm.explorer.color_map import (
     TokenStyle,
     color_map,
     legend,
-    plain_map,
     snapshot_at,
 )
 from sparsevlm.explorer.exploration import Exploration, ModelInfo
 from sparsevlm.explorer.geometry import Geometry, Montage
 from sparsevlm.explorer.token_status import (
-    PrefillCost,
+    prefill_cost,
     snapshots,
     stage_positions,
     token_histories,
@@ -106,8 +105,11 @@ def _base(found: Exploration, title: str, colors: ColorMap, **more: object) -> d
 
 def _lens(found: Exploration, geometry: Geometry, choice: ColorChoice) -> dict:
     """The picture, or what was chosen to be seen on it."""
-    colors = plain_map(found) if choice.mode == "status" else color_map(found, choice)
     positions = range(len(found.trace.tokens_in) + 1)
+    colors = color_map(found, choice)
+    if choice.mode == "status":  # the image as it is
+        bare = (0,) * found.trace.num_visual
+        colors = ColorMap((TokenStyle(),), (bare,), (0,) * len(positions))
     layers = [f"in layer {max(position - 1, 0)}" for position in positions]
     title = LENSES[choice.mode]
     if choice.mode == "attention":
@@ -140,7 +142,7 @@ def _panel(
         color=METHOD_STYLE[query.method].color, words=_words(found), editable=is_own,
         switchable=is_own and found.pruner["name"] == "sparsevlm",
         captions=[through[index].caption for index in at],
-        totals=[list(line) for line in PrefillCost.of(found, model).lines()],
+        totals=[list(line) for line in prefill_cost(found, model)],
         info=token_histories(found, geometry), keep=list(query.keep), drop=list(query.drop),
         groups=groups, snapshot=at,
         sinks=_sinks(found, choice),

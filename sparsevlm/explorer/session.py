@@ -57,7 +57,9 @@ class ExplorerSession:
         image = ImageInput.open(source)
         path = TRACES / f"{image.name}.json.gz"
         saved = SavedSession.load(path) if image.name and path.exists() else None
-        self.is_bundled = saved is not None and self._is_current(saved.model)
+        name = self.profile.model
+        current = name, backend_of(name).revision(name) if saved else ""
+        self.is_bundled = saved is not None and (saved.model.name, saved.model.revision) == current
         if self.is_bundled:
             self._take(saved)
         else:
@@ -74,10 +76,6 @@ class ExplorerSession:
     def _take(self, saved: SavedSession) -> None:
         self.image, self.geometry, self.model = saved.image, saved.geometry, saved.model
         self._known = {found.query: found for found in saved.explorations}
-
-    def _is_current(self, model: ModelInfo) -> bool:
-        name = self.profile.model
-        return model.name == name and model.revision == backend_of(name).revision(name)
 
     def sizes(self) -> ModelSizes:
         """Sizes of the profile's model, known without loading it."""
@@ -102,10 +100,9 @@ class ExplorerSession:
         """
         if self.image is None:
             raise RuntimeError("there is no image to ask about; put() one first")
-        known = self._known.get(query)
-        if known is None or (
-            whole and not known.attention.is_whole(len(known.words)) and self._is_at_hand()
-        ):
+        known, loaded = self._known.get(query), self._engine and self._engine.info.name
+        at_hand = self.is_bundled or (self.model is not None and loaded == self.model.name)
+        if known is None or (whole and at_hand and not known.attention.is_whole(len(known.words))):
             engine = self.engine()
             if self.model is not None and engine.info.name != self.model.name:
                 raise ValueError(
@@ -137,11 +134,6 @@ class ExplorerSession:
         thread = Thread(target=load, daemon=True)
         thread.start()
         return thread
-
-    def _is_at_hand(self) -> bool:
-        """Whether the model that gave the recorded answers is loaded, or bundled."""
-        loaded = self._engine is not None and self._engine.info.name == self.model.name
-        return loaded or self.is_bundled
 
     def is_known(self, query: Query) -> bool:
         """Whether an answer needs no model."""

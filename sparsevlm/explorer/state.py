@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CAUTION = Path(__file__).with_name("templates") / "caution.txt.j2"
-COMPARISONS = ("nothing", "question", "methods")
 
 
 class ExplorerState:

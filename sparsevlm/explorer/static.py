@@ -30,7 +30,7 @@ from sparsevlm.explorer.color_map import (
 from sparsevlm.explorer.exploration import Exploration, ModelInfo
 from sparsevlm.explorer.geometry import Box, Montage
 from sparsevlm.explorer.scene import percent
-from sparsevlm.explorer.token_status import PrefillCost, snapshots, stage_positions
+from sparsevlm.explorer.token_status import prefill_cost, snapshots, stage_positions
 
 TEXT, TALLEST = 2.0, 3.0  # inches for words and answers, and for a panel
 GAP, HEAD, FOOT = 0.08, 0.38, 0.34
@@ -176,10 +176,8 @@ def _draw_text(axes: Axes, found: Exploration, model: ModelInfo) -> None:
         said = " ".join(f"{t.text} ({percent(t.probability)})" for t in tokens)
         write(0, down, name, size=6, color="#777777")
         write(0.22, down, survivors.shortened(said, 36) + verdict, size=6, color=color)
-    cost = PrefillCost.of(found, model)
-    flops, kv = cost.flops / cost.dense_flops, cost.kv / cost.dense_kv
-    notes = (f"tokens out {cost.mean_out:.1f}, in {cost.mean_in:.1f}",
-             f"FLOPs {flops:.0%}, KV {kv:.0%} of dense")  # fmt: skip
+    left, entering, flops, kv = (value for _, value, _ in prefill_cost(found, model))
+    notes = (f"tokens out {left}, in {entering}", f"FLOPs {flops}, KV {kv} of dense")
     for line, note in enumerate(notes):
         write(0, down + 11 + 8 * line, note, size=SMALLEST, color="#555555")
 

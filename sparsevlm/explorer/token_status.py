@@ -133,52 +133,28 @@ def stage_name(layer: int) -> str:
     return "at the input" if layer < 0 else f"after layer {layer}"
 
 
-@dataclass(frozen=True)
-class PrefillCost:
-    """What a prefill costs on paper, and what the dense model's would.
+def prefill_cost(found: Exploration, model: ModelInfo) -> list[tuple[str, str, str]]:
+    """Name, value and explanation of what Table 1 counts: what a prefill costs on paper.
 
-    `mean_in` and `mean_out` are the visual tokens that enter a layer (what is computed and paid
-    for) and are left by it (the paper's budget), mean over layers, recycled ones included.
-    Operations are counted as the paper does; the cache is in bytes.
+    Operations are counted as the paper does. Text tokens are in them and in the bytes of the cache,
+    not in the means of tokens.
     """
-
-    mean_in: float
-    mean_out: float
-    flops: float
-    dense_flops: float
-    kv: float
-    dense_kv: float
-
-    @classmethod
-    def of(cls, found: Exploration, model: ModelInfo) -> PrefillCost:
-        """Count; text tokens are in operations and bytes, not in the means of tokens."""
-        trace = found.trace
-        entering = [tokens + found.num_text for tokens in trace.tokens_in]
-        whole = [trace.num_visual + found.num_text] * len(entering)
-        size = {"bytes_per_value": model.bytes_per_value}
-        return cls(
-            fmean(trace.tokens_in),
-            fmean(trace.tokens_out),
-            prefill_flops(entering, model.sizes),
-            prefill_flops(whole, model.sizes),
-            kv_bytes(entering, model.sizes, **size),
-            kv_bytes(whole, model.sizes, **size),
-        )
-
-    def lines(self) -> list[tuple[str, str, str]]:
-        """Name, value and explanation of what Table 1 counts."""
-        flops, kv = self.flops / self.dense_flops, self.kv / self.dense_kv
-        return [
-            ("tokens out", f"{self.mean_out:.1f}",
-             "visual tokens that a layer leaves, recycled ones included, mean over layers: the "
-             "budget of the paper"),
-            ("tokens in", f"{self.mean_in:.1f}",
-             "visual tokens that enter a layer, mean over layers: what is computed and stored"),
-            ("FLOPs", f"{flops:.0%}",
-             f"of the dense prefill, text included: {_si(self.flops)} of {_si(self.dense_flops)}"),
-            ("KV cache", f"{kv:.0%}",
-             f"of the dense one, text included: {_si(self.kv)}B of {_si(self.dense_kv)}B"),
-        ]  # fmt: skip
+    trace, sizes, size = found.trace, model.sizes, model.bytes_per_value
+    entering = [tokens + found.num_text for tokens in trace.tokens_in]
+    whole = [trace.num_visual + found.num_text] * len(entering)
+    flops, dense_flops = (prefill_flops(counts, sizes) for counts in (entering, whole))
+    kv, dense_kv = (kv_bytes(counts, sizes, bytes_per_value=size) for counts in (entering, whole))
+    return [
+        ("tokens out", f"{fmean(trace.tokens_out):.1f}",
+         "visual tokens that a layer leaves, recycled ones included, mean over layers: the "
+         "budget of the paper"),
+        ("tokens in", f"{fmean(trace.tokens_in):.1f}",
+         "visual tokens that enter a layer, mean over layers: what is computed and stored"),
+        ("FLOPs", f"{flops / dense_flops:.0%}",
+         f"of the dense prefill, text included: {_si(flops)} of {_si(dense_flops)}"),
+        ("KV cache", f"{kv / dense_kv:.0%}",
+         f"of the dense one, text included: {_si(kv)}B of {_si(dense_kv)}B"),
+    ]  # fmt: skip
 
 
 def _si(value: float) -> str:

@@ -113,18 +113,22 @@ def test_padding_is_named():
 
 
 def test_the_cost_follows_the_formulas_of_the_paper():
-    found = status.PrefillCost.of(FOUND, MODEL)
     d, m = 8, 16
-    expected = sum(4 * n * d**2 + 2 * n**2 * d + 3 * n * d * m for n in (16, 14, 14, 12))
-    assert found.flops == expected and found.kv == 2 * (16 + 14 + 14 + 12) * 8 * 4
-    assert (found.mean_out, found.mean_in) == (3.0, 4.0)
+    flops, dense = (
+        sum(4 * n * d**2 + 2 * n**2 * d + 3 * n * d * m for n in entering)
+        for entering in ((16, 14, 14, 12), (16, 16, 16, 16))
+    )
+    kv, whole = 2 * (16 + 14 + 14 + 12) * 8 * 4, 2 * 4 * 16 * 8 * 4
     made = scene.scene([FOUND], MODEL, PLACE, _plain(), ColorChoice())
     assert made["labels"][0] == "input: 6 tokens"
     assert made["labels"][3] == "after layer 2: 4 tokens in, 2 out"
     totals = {name: (value, hint) for name, value, hint in made["panels"][1]["totals"]}
     assert totals["tokens out"][0] == "3.0" and "the budget of the paper" in totals["tokens out"][1]
     assert totals["tokens in"][0] == "4.0" and "computed and stored" in totals["tokens in"][1]
-    assert totals["FLOPs"][0] == f"{found.flops / found.dense_flops:.0%}"
+    assert totals["FLOPs"][0] == f"{flops / dense:.0%}"
+    assert f"{flops / 1e3:.3g} k of {dense / 1e3:.3g} k" in totals["FLOPs"][1]
+    assert totals["KV cache"][0] == f"{kv / whole:.0%}"
+    assert f"{kv / 1e3:.3g} kB of {whole / 1e3:.3g} kB" in totals["KV cache"][1]
 
 
 def test_colors_of_the_status():
