@@ -7,7 +7,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from packaging.version import Version
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.cli.preflight_estimate import GIB, Needs
 from sparsevlm.evaluation.profiles import Profile
+from sparsevlm.evaluation.results.provenance import version_of
 
 GB = 1e9
 LEAST = {"torch": "2.11", "transformers": "5.17"}
@@ -51,7 +51,7 @@ def software(needs: Needs, quantization: str | None) -> Iterator[Finding]:
     """Look at Python and the packages."""
     yield Finding("python", platform.python_version())
     for package, least in LEAST.items():
-        text = _version(package)
+        text = version_of(package)
         if text and Version(text) >= Version(least):
             yield Finding(package, text)
         else:
@@ -65,13 +65,6 @@ def software(needs: Needs, quantization: str | None) -> Iterator[Finding]:
     if quantization:
         for package in ("accelerate", "bitsandbytes"):
             yield _package(package, "4 bits", "pip install 'sparsevlm-repro[quantised]'")
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _package(name: str, needed: str, todo: str) -> Finding:

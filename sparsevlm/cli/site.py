@@ -183,20 +183,13 @@ def _copy(one: NotebookCard, source: Path, figures: Path, site: Path) -> None:
         (site / folder).mkdir(parents=True, exist_ok=True)
     if one.executed:
         text = (source / f"{one.name}.html").read_text(encoding="utf-8")
-        write_text(site / one.page, with_way_back(text, one.name))
+        # Links to the index and the claims go above it, and its tables become scrollable.
+        bar = _templates().get_template("way_back.html.j2").render(name=one.name)
+        head = re.search(r"<body[^>]*>", text)
+        write_text(site / one.page, f"{text[: head.end()]}\n{bar}{text[head.end() :]}")
     for name in one.files:
         shutil.copyfile(figures / name, site / "figures" / name)
     if one.image:
-        _thumbnail(figures / one.image, site / "thumbnails" / one.image)
-
-
-def with_way_back(html: str, name: str) -> str:
-    """Return an executed notebook with links to the index and the claims, its tables scrollable."""
-    bar = _templates().get_template("way_back.html.j2").render(name=name)
-    return re.sub(r"(<body[^>]*>)", lambda found: f"{found[1]}\n{bar}", html, count=1)
-
-
-def _thumbnail(figure: Path, target: Path) -> None:
-    image = load_image(figure)
-    image.thumbnail((THUMBNAIL_WIDTH, 4 * THUMBNAIL_WIDTH), Resampling.LANCZOS)
-    image.save(target, optimize=True)
+        image = load_image(figures / one.image)
+        image.thumbnail((THUMBNAIL_WIDTH, 4 * THUMBNAIL_WIDTH), Resampling.LANCZOS)
+        image.save(site / "thumbnails" / one.image, optimize=True)

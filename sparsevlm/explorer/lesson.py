@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import ipywidgets as widgets
 import yaml
@@ -18,12 +17,9 @@ from pydantic import TypeAdapter
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.explorer.color_map import ColorChoice
 from sparsevlm.explorer.exploration import Exploration, Query
-from sparsevlm.explorer.session import MODEL
+from sparsevlm.explorer.session import MODEL, ExplorerSession
+from sparsevlm.explorer.state import ExplorerState
 from sparsevlm.miniature.scenes import make_scene
-
-if TYPE_CHECKING:
-    from sparsevlm.explorer.session import ExplorerSession
-    from sparsevlm.explorer.state import ExplorerState
 
 IMAGE, SEED = "scene_6", 6
 INVITATION = "A lesson of four clicks shows what pruning does, and how it can fail."

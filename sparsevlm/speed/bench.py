@@ -47,7 +47,12 @@ def run_bench(options: Options) -> dict[str, object]:
     if options.device == "cpu":
         torch.set_num_threads(1)
     try:
-        return _measure(options, shape)
+        found = _protocol(options, shape)
+        if "operators" in options.parts:
+            found["operators"] = calculated.operators(shape, options)
+        if "footprint" in options.parts:
+            found["footprint"] = calculated.footprint(shape, options)
+        return found | _timed(options, shape) if _is_timed(options) else found
     finally:
         torch.set_num_threads(threads)
 
@@ -76,15 +81,6 @@ def _checked(options: Options) -> Shape:
 
 def _is_timed(options: Options) -> bool:
     return bool(set(options.parts) - set(CALCULATED))
-
-
-def _measure(options: Options, shape: Shape) -> dict[str, object]:
-    found = _protocol(options, shape)
-    if "operators" in options.parts:
-        found["operators"] = calculated.operators(shape, options)
-    if "footprint" in options.parts:
-        found["footprint"] = calculated.footprint(shape, options)
-    return found | _timed(options, shape) if _is_timed(options) else found
 
 
 def _timed(options: Options, shape: Shape) -> dict[str, object]:

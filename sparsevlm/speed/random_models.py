@@ -86,7 +86,13 @@ def _config(shape: Shape) -> dict[str, object]:
         return _sizes(shape)
     if shape.family == "qwen2_vl":
         return _qwen2_vl(shape)
-    found = {"text_config": LlamaConfig(**_sizes(shape)), "vision_config": _clip(shape)}
+    tower = shape.tower
+    clip = CLIPVisionConfig(
+        hidden_size=tower.hidden, intermediate_size=tower.intermediate,
+        num_hidden_layers=tower.layers, num_attention_heads=tower.heads, image_size=tower.image,
+        patch_size=tower.patch, projection_dim=768,
+    )  # fmt: skip
+    found = {"text_config": LlamaConfig(**_sizes(shape)), "vision_config": clip}
     if shape.family == "video_llava":  # with both towers
         return {
             **found, "image_token_index": IMAGE, "video_token_index": VIDEO,
@@ -132,15 +138,6 @@ def _sizes(shape: Shape) -> dict[str, object]:
         "num_key_value_heads": shape.kv_heads, "max_position_embeddings": shape.tokens + 1024,
         "bos_token_id": 1, "eos_token_id": None, "pad_token_id": 0,
     }  # fmt: skip
-
-
-def _clip(shape: Shape) -> CLIPVisionConfig:
-    tower = shape.tower
-    return CLIPVisionConfig(
-        hidden_size=tower.hidden, intermediate_size=tower.intermediate,
-        num_hidden_layers=tower.layers, num_attention_heads=tower.heads, image_size=tower.image,
-        patch_size=tower.patch, projection_dim=768,
-    )  # fmt: skip
 
 
 _FAMILIES = {

@@ -153,7 +153,9 @@ class _Shelf:
                 (staged / path).unlink(missing_ok=True)
                 raise places.CheckpointError(CHANGED.format(wrong, self.repository.id))
             (staged / path).replace(wanted[path.stem] / path.name)
-        for archive in self._archives():
+        names = [f.name for f in self.locked.files if f.name.lower().endswith(".zip")]
+        # Those of the benchmark's name first.
+        for archive in sorted(names, key=lambda n: (not any(h in n for h in self.hints), n)):
             lacking = {
                 stem: to for stem, to in wanted.items()
                 if not any((to / f"{stem}{kind}").exists() for kind in kinds)
@@ -165,11 +167,6 @@ class _Shelf:
         path = PurePosixPath(name)
         hinted = not self.hints or any(hint.lower() in name.lower() for hint in self.hints)
         return hinted and path.suffix.lower() in kinds and path.stem in wanted
-
-    def _archives(self) -> list[str]:
-        """Zip archives, those of the benchmark's name first."""
-        names = [f.name for f in self.locked.files if f.name.lower().endswith(".zip")]
-        return sorted(names, key=lambda name: (not any(h in name for h in self.hints), name))
 
     def _get_members(self, archive: str, wanted: Mapping[str, Path], kinds: Sequence[str]) -> None:
         from huggingface_hub import HfFileSystem

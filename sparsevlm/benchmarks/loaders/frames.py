@@ -71,13 +71,16 @@ def _read(path: Path, number: int, way: Way, changed: int) -> tuple[Image.Image,
 
     suffix = path.suffix.lower()
     if path.is_dir():
-        return _of_folder(path, choose, way)
+        files = sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURES), key=_natural)
+        return tuple(load_image(files[i], way) for i in choose(len(files)))
     if suffix not in KINDS:
         known = ", ".join(KINDS)
         raise DataError(f"{path} is none of {known}, nor a folder of pictures; convert it")
     try:
         if suffix == ".gif":
-            return _of_gif(path, choose, way)
+            with Image.open(path) as image:
+                frames = [load_image(frame, way) for frame in ImageSequence.Iterator(image)]
+            return tuple(frames[i] for i in choose(len(frames)))
         return (_of_video if suffix in VIDEOS else _of_array)(path, choose)
     except (DataError, MemoryError):
         raise
@@ -86,11 +89,6 @@ def _read(path: Path, number: int, way: Way, changed: int) -> tuple[Image.Image,
             f"{path} is damaged or no video, or holds no array of frames ({error}); "
             "download it again"
         ) from error
-
-
-def _of_folder(path: Path, choose: Choose, way: Way) -> tuple[Image.Image, ...]:
-    files = sorted((p for p in path.iterdir() if p.suffix.lower() in PICTURES), key=_natural)
-    return tuple(load_image(files[i], way) for i in choose(len(files)))
 
 
 def _natural(path: Path) -> list:
@@ -107,12 +105,6 @@ def _of_array(path: Path, choose: Choose) -> tuple[Image.Image, ...]:
             f"{list(frames.shape)}"
         )
     return tuple(Image.fromarray(frames[i]) for i in choose(len(frames)))
-
-
-def _of_gif(path: Path, choose: Choose, way: Way) -> tuple[Image.Image, ...]:
-    with Image.open(path) as image:
-        frames = [load_image(frame, way) for frame in ImageSequence.Iterator(image)]
-    return tuple(frames[i] for i in choose(len(frames)))
 
 
 def _of_video(path: Path, choose: Choose) -> tuple[Image.Image, ...]:

@@ -19,15 +19,7 @@ from sparsevlm.benchmarks.sample import Sample
 from sparsevlm.core.schedule import plain
 from sparsevlm.models.images import load_image
 
-Read = Callable[[Path], list[Sample]]
 SHOWN = 3  # of many like faults
-
-
-def _loader(name: str) -> tuple[Layout, Read]:
-    """The layout and the reader of a benchmark."""
-    if get_benchmark(name).media == "video":
-        return datasets()[name].layout, partial(videoqa.read, name)
-    return datasets()[name].layout, import_module(f"{__package__}.{name}").read
 
 
 def layout_of(name: str) -> Layout:
@@ -38,7 +30,7 @@ def layout_of(name: str) -> Layout:
     ValueError
         There is no such benchmark.
     """
-    return _loader(name)[0]
+    return datasets()[get_benchmark(name).name].layout
 
 
 def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample]:
@@ -61,8 +53,10 @@ def load(name: str, folder: str | Path, *, complete: bool = True) -> list[Sample
         Files are missing or wrong, samples are too few, too many or there twice, a pair or a
         circular question is not whole, or an image is missing. The message says where to get it.
     """
-    (layout, read), folder, made = _loader(name), Path(folder), []
-    part = part_of(folder)
+    layout, folder, made = layout_of(name), Path(folder), []
+    part, read = part_of(folder), partial(videoqa.read, name)
+    if get_benchmark(name).media == "image":
+        read = import_module(f"{__package__}.{name}").read
     if missing := layout.of_part(part).missing(folder):
         if not parquet.has_parquet(name, folder):
             copy = parquet.about_parquet(name, folder)
@@ -146,7 +140,6 @@ def verify(name: str, folder: str | Path, *, complete: bool = True) -> list[str]
         There is no such benchmark.
     """
     folder = Path(folder)
-    _loader(name)
     try:
         samples = load(name, folder, complete=complete)
     except (DataError, OSError) as error:

@@ -66,13 +66,15 @@ def _git(*arguments: str) -> str | None:
 
 def versions() -> dict[str, str | None]:
     """Return the versions of Python and of the packages that numbers depend on."""
-    found: dict[str, str | None] = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = None
-    return found
+    return {"python": platform.python_version(), **{name: version_of(name) for name in PACKAGES}}
+
+
+def version_of(package: str) -> str | None:
+    """Return the version of an installed package, None for one that is not there."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def device() -> str:

@@ -10,9 +10,10 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from sparsevlm.analysis import drawing, published, study, tables
 from sparsevlm.analysis.panels import LAST_TOKEN, QUIET, RATERS
@@ -23,10 +24,6 @@ from sparsevlm.evaluation.backends import backend_of
 from sparsevlm.evaluation.paths import DATA
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.paper.extras import methods
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 # Every miniature with the study that it answers.
 STUDY_OF = {
