@@ -14,10 +14,11 @@ from sparsevlm.paper.extras import miniature_validity
 READS = [0.9, 0.1, 1.0, 0.7, 0.9, 0.2, 0.6, 0.2, 0.3, 0.1]
 
 
-def test_a_card_without_probes_says_how_to_measure(tmp_path):
+def test_a_card_without_probes_says_how_to_measure(tmp_path, monkeypatch):
     (tmp_path / "mini-x.json").write_text("{}")
+    monkeypatch.setattr(miniature_validity, "CARDS", tmp_path)
     with pytest.raises(ValueError, match=r"card --name mini-x --measure-again"):
-        miniature_validity.AttentionByLayer.read("mini-x", (1,), tmp_path)
+        miniature_validity.Evidence.read("mini-x", (1,), None)
 
 
 def test_a_method_with_stages_of_its_own_refuses_layers():
@@ -43,11 +44,11 @@ def test_studies_of_miniatures_belong_to_their_profile():
 
 def evidence(name: str, table: str, skill: dict) -> miniature_validity.Evidence:
     profile = narrowed(table, benchmarks=("pope", "gqa"), budgets=(128, 64))
-    attention = miniature_validity.AttentionByLayer(
-        name, tuple(READS), (0.1,) * 10, 0.02, (0.3, 0.4, 0.8, 0.9, *(1.0,) * 7), (1, 3, 7)
-    )
+    right = (0.3, 0.4, 0.8, 0.9, *(1.0,) * 7)
     results = study.from_records(profile, fabricate(profile, skill), SHAPE)
-    return miniature_validity.Evidence(attention, results)
+    return miniature_validity.Evidence(
+        name, tuple(READS), (0.1,) * 10, 0.02, right, (1, 3, 7), results
+    )
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,8 @@ def found() -> list[miniature_validity.Evidence]:
 
 
 def test_the_sentence_names_the_stages_that_can_cost_something(found):
-    assert found[0].attention.done == 4
-    sentence = found[0].attention.sentence
+    assert found[0].done == 4
+    sentence = found[0].sentence
     assert "prunes after 1, 3, 7; what is dropped after 1 can change an answer" in sentence
 
 

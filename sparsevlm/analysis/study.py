@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -181,7 +182,7 @@ def from_records(
         statistics.check_paired(first.setdefault(key[2], table), table)
         seed = statistics.SEED + names.index(key[2])  # one per benchmark, so that methods pair
         scores[key] = statistics.resampled_scores(table, judging.aggregate(key[2]), seed=seed)
-        counts[key] = _Counts.of(record, rows, sizes)
+        counts[key] = _counts(record, rows, sizes)
     dense = [scores[(*DENSE_SETTING, name)] for name in names]
     relative = {
         setting: statistics.relative_accuracy([scores[(*setting, n)] for n in names], dense)
@@ -193,26 +194,19 @@ def from_records(
     return replace(empty, frame=frame)
 
 
-@dataclass(frozen=True)
-class _Counts:
+_Counts = Mapping[str, Any]  # of one record
+
+
+def _counts(record: Record, rows: Sequence[Mapping], sizes: ModelSizes) -> _Counts:
     """What one record adds to the frame beside its score; read from its rows once."""
-
-    questions: int
-    tokens_in: float
-    tokens_out: float
-    flops: list[float]  # of the prefill of every sample
-    cache: list[float]  # bytes of its keys and values
-    judge: dict
-
-    @classmethod
-    def of(cls, record: Record, rows: Sequence[Mapping], sizes: ModelSizes) -> _Counts:
-        entering = [[n + row["text_tokens"] for n in row["tokens_in"]] for row in rows]
-        return cls(
-            len(rows), record.tokens_in, record.tokens_out,
-            [prefill_flops(one, sizes) for one in entering],
-            [kv_bytes(one, sizes) for one in entering],
-            BENCHMARKS[record.run.benchmark].score(rows).get("judge") or {},
-        )  # fmt: skip
+    entering = [[n + row["text_tokens"] for n in row["tokens_in"]] for row in rows]
+    return {
+        "questions": len(rows), "tokens in": record.tokens_in, "tokens out": record.tokens_out,
+        # Of the prefill of every sample, and bytes of its keys and values.
+        "flops": [prefill_flops(one, sizes) for one in entering],
+        "cache": [kv_bytes(one, sizes) for one in entering],
+        "judge": BENCHMARKS[record.run.benchmark].score(rows).get("judge") or {},
+    }  # fmt: skip
 
 
 def _rows(study: Results, setting: Setting, counts: Mapping[tuple, _Counts]) -> Iterator[tuple]:
@@ -221,14 +215,14 @@ def _rows(study: Results, setting: Setting, counts: Mapping[tuple, _Counts]) -> 
     names = profile.benchmarks
     own, dense = ([counts[(*one, name)] for name in names] for one in (setting, DENSE_SETTING))
     cases = [
-        (name, _of_benchmark(study, setting, name, of.judge), [name])
+        (name, _of_benchmark(study, setting, name, of["judge"]), [name])
         for name, of in zip(names, own, strict=True)
     ]
     cases.append(("", _of_setting(study, setting) | _costs(own, dense), names))
-    if points := [of.judge["score"] for of in own if "accuracy" in of.judge]:
+    if points := [of["judge"]["score"] for of in own if "accuracy" in of["judge"]]:
         cases[-1][1]["mean judge score"] = fmean(points)
     for name, measures, asked in cases:
-        questions = sum(counts[(*setting, one)].questions for one in asked)
+        questions = sum(counts[(*setting, one)]["questions"] for one in asked)
         source = " ".join(study.records[(*setting, one)].id for one in asked)
         known = {"score": BENCHMARKS[name].paper_column} if name else PAPER_MEASURE
         for kind, found in measures.items():
@@ -268,8 +262,7 @@ def _of_setting(study: Results, setting: Setting) -> dict[str, Estimate | float]
 def _costs(own: Sequence[_Counts], dense: Sequence[_Counts]) -> dict[str, float]:
     flops, cache = _mean(own, "flops"), _mean(own, "cache")
     return {
-        "tokens in": fmean(one.tokens_in for one in own),
-        "tokens out": fmean(one.tokens_out for one in own),
+        **{kind: fmean(one[kind] for one in own) for kind in ("tokens in", "tokens out")},
         "GFLOPs": flops / 1e9,
         "FLOPs (%)": 100 * flops / _mean(dense, "flops"),
         "KV (MB)": cache / 1e6,
@@ -279,4 +272,4 @@ def _costs(own: Sequence[_Counts], dense: Sequence[_Counts]) -> dict[str, float]
 
 def _mean(counts: Sequence[_Counts], kind: str) -> float:
     """The mean over the samples of all benchmarks."""
-    return fmean(number for one in counts for number in getattr(one, kind))
+    return fmean(number for one in counts for number in one[kind])

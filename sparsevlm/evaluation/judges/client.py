@@ -71,10 +71,6 @@ class RetryPolicy:
     first_wait_s: float = 1.0
     longest_wait_s: float = 120.0
 
-    def __post_init__(self) -> None:
-        if self.tries < 1 or self.timeout_s <= 0 or not 0 <= self.first_wait_s:
-            raise ValueError(f"tries and timeout_s must be positive, waits not negative: {self}")
-
     def wait_s(self, state) -> float:
         """Return how long to wait after a failure, which tenacity describes by `state`."""
         asked = state.outcome.exception().wait_s

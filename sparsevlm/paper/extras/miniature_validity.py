@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -33,14 +32,15 @@ STUDY_OF = {
     "mini-video-llava": "table_3",
     "mini-qwen2-vl": "table_2",
 }
+CARDS = DATA / "miniature"
 DEPTHS = {"8 layers": "mini-llava", "32 layers": "mini-llava-32"}
 NEEDED = 0.99  # share of its accuracy at which a miniature is done with the image
 PRICED = (OURS, "fastv", RANDOM)
 
 
 @dataclass(frozen=True)
-class AttentionByLayer:
-    """Where a dense miniature looks, from its card.
+class Evidence:
+    """One miniature: where it looks without pruning, from its card, and the results of its study.
 
     Attributes
     ----------
@@ -56,6 +56,8 @@ class AttentionByLayer:
         on. The last entry is the untouched model.
     stages : tuple of int
         Layers after which SparseVLM prunes, by the same fractions of depth for every model.
+    results : Results
+        Of the study that it answers, all methods on the same questions.
     """
 
     name: str
@@ -64,13 +66,12 @@ class AttentionByLayer:
     area: float
     without: tuple[float, ...]
     stages: tuple[int, ...]
+    results: Results
 
     @classmethod
-    def read(
-        cls, name: str, stages: tuple[int, ...], folder: Path = DATA / "miniature"
-    ) -> AttentionByLayer:
-        """Read a card; ValueError if it has no probes."""
-        path = folder / f"{name}.json"
+    def read(cls, name: str, stages: tuple[int, ...], results: Results) -> Evidence:
+        """Read the card of a miniature; ValueError if it has no probes."""
+        path = CARDS / f"{name}.json"
         probes = json.loads(path.read_text(encoding="utf-8")).get("probes")
         if not probes:
             raise ValueError(
@@ -80,7 +81,7 @@ class AttentionByLayer:
         attention = probes["attention"]
         return cls(
             name, tuple(attention["naming word"]), tuple(attention["last token"]),
-            attention["area"][0], tuple(probes["without_image_from"]), stages,
+            attention["area"][0], tuple(probes["without_image_from"]), stages, results,
         )  # fmt: skip
 
     @property
@@ -88,6 +89,12 @@ class AttentionByLayer:
         """The first layer from which on the image is not needed any more."""
         enough = NEEDED * self.without[-1]
         return next(layer for layer, right in enumerate(self.without) if right >= enough)
+
+    @property
+    def questions(self) -> int:
+        """Questions that every method answered."""
+        names = self.results.profile.benchmarks
+        return sum(self.results.records[(*DENSE_SETTING, n)].run.num_samples for n in names)
 
     @property
     def sentence(self) -> str:
@@ -105,32 +112,6 @@ class AttentionByLayer:
         )
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """One miniature: where it looks, and the results of its study.
-
-    Attributes
-    ----------
-    attention : AttentionByLayer
-    results : Results
-        Of the study that it answers, all methods on the same questions.
-    """
-
-    attention: AttentionByLayer
-    results: Results
-
-    @property
-    def name(self) -> str:
-        """Of the miniature."""
-        return self.attention.name
-
-    @property
-    def questions(self) -> int:
-        """Questions that every method answered."""
-        names = self.results.profile.benchmarks
-        return sum(self.results.records[(*DENSE_SETTING, n)].run.num_samples for n in names)
-
-
 def load(profile: Profile | str) -> list[Evidence]:
     """Return every miniature with its study, from finished records.
 
@@ -144,8 +125,8 @@ def load(profile: Profile | str) -> list[Evidence]:
     for name, study_name in STUDY_OF.items():
         narrowed = profile.for_study(study_name)
         pruner = backend_of(narrowed.model).sizes(name).pruner(OURS, narrowed.budgets[-1])
-        attention = AttentionByLayer.read(name, tuple(stage.layer for stage in pruner.stages))
-        found.append(Evidence(attention, study.measure(profile, study_name)))
+        stages = tuple(stage.layer for stage in pruner.stages)
+        found.append(Evidence.read(name, stages, study.measure(profile, study_name)))
     return found
 
 
@@ -158,7 +139,7 @@ def price(found: Sequence[Evidence]) -> Section:
                 what = " minus ".join(label(method) for method, _ in pair)
                 apart[one.name, what, b] = one.results.difference(*pair)
     section = comparison("What pruning costs", apart, names=("miniature", "difference"))
-    return replace(section, sentences=[one.attention.sentence for one in found])
+    return replace(section, sentences=[one.sentence for one in found])
 
 
 def remains(found: Sequence[Evidence]) -> Section:
@@ -213,7 +194,7 @@ def attention_frame(found: Sequence[Evidence]) -> pd.DataFrame:
             "area": one.area, "right_without_picture_from_here": one.without[layer],
             "cut_after": layer in one.stages,
         }
-        for one in (each.attention for each in found)
+        for one in found
         for layer, (naming, last) in enumerate(zip(one.naming, one.last, strict=True))
     ])  # fmt: skip
 
@@ -222,15 +203,14 @@ def draw_attention(found: Sequence[Evidence]) -> Figure:
     """Return by layer where the model looks, and whether it still needs the picture."""
     fig, (above, below) = drawing.panels(2, len(found), 3.3, sharey=True)
     for upper, lower, one in zip(above, below, found, strict=True):
-        looks, size = one.attention, {"markersize": 2.5}
-        layers, right = range(len(looks.naming)), looks.without
-        upper.plot(layers, looks.naming, "o-", color=RATERS, label="of the word that names it",
+        layers, right, size = range(len(one.naming)), one.without, {"markersize": 2.5}
+        upper.plot(layers, one.naming, "o-", color=RATERS, label="of the word that names it",
                    **size)  # fmt: skip
-        upper.plot(layers, looks.last, "s-", color=LAST_TOKEN, label="of the last token", **size)
-        upper.axhline(looks.area, color=QUIET, linestyle=":", linewidth=0.9, label="its area")
+        upper.plot(layers, one.last, "s-", color=LAST_TOKEN, label="of the last token", **size)
+        upper.axhline(one.area, color=QUIET, linestyle=":", linewidth=0.9, label="its area")
         lower.step(range(len(right)), right, where="mid", color="black", linewidth=1)
         for axes in (upper, lower):
-            _draw_stages(axes, looks)
+            _draw_stages(axes, one)
         upper.set_title(one.name)
         lower.set_xlabel("layer")
     drawing.y_label(above, "attention on\nwhat is asked for")
@@ -239,7 +219,7 @@ def draw_attention(found: Sequence[Evidence]) -> Figure:
     return fig
 
 
-def _draw_stages(axes: Axes, one: AttentionByLayer) -> None:
+def _draw_stages(axes: Axes, one: Evidence) -> None:
     count = len(one.naming)
     for number, stage in enumerate(one.stages):
         axes.axvline(stage + 0.5, color=QUIET, linestyle="--", linewidth=0.6,

@@ -41,11 +41,6 @@ def budgets(results: Results) -> list[int]:
     return sorted(results.profile.budgets)
 
 
-def score(results: Results, method: str, benchmark: str, tokens: Sequence[int]) -> Estimate:
-    """Return the mean of a score over some budgets."""
-    return statistics.estimate(_mean_score(results, method, benchmark, tokens))
-
-
 def _mean_score(results: Results, method: str, benchmark: str, tokens: Sequence[int]) -> np.ndarray:
     return np.mean([results.scores[method, one, benchmark] for one in tokens], axis=0)
 
@@ -116,8 +111,8 @@ def readable(results: Results) -> pd.DataFrame:
     for name in results.profile.benchmarks:
         column = BENCHMARKS[name].paper_column
         for method in (*READINGS, WITH):
-            scores = [score(results, method, name, at) for at in places]
-            rows[column, NAMES[method]] = [number(one.value) for one in scores]
+            scores = [_mean_score(results, method, name, at)[0] for at in places]
+            rows[column, NAMES[method]] = [number(one) for one in scores]
         for reading in READINGS:
             gained = [gain(results, reading, name, at) for at in places]
             rows[column, f"gain over {NAMES[reading]}"] = [interval(one, "+") for one in gained]
