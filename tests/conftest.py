@@ -36,6 +36,16 @@ def inputs():
     return tiny_inputs()
 
 
+@pytest.fixture
+def server(monkeypatch):
+    """A judge that is asked over the network, and a key for it."""
+    from judge_server import serving, set_key  # after the hook above
+
+    set_key(monkeypatch)
+    with serving() as running:
+        yield running
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     """An untrained miniature on the disk."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from io import BytesIO
 
 import pytest
+from executing import execute_run
 from PIL import Image
 from synthetic import write_synthetic
 from test_images import BROKEN, ODD
@@ -60,7 +61,7 @@ def execute(run, store, source):
     """Run a run as a new process does; returns how many answers it gave."""
     forget()
     done = []
-    workers.execute_run(run, store, source, done.append)
+    execute_run(run, store, source, done.append)
     return sum(done[1:])
 
 
@@ -81,7 +82,7 @@ def test_a_picture_that_vanishes_is_named_and_asked_about_when_it_is_back(
     workers._samples(source, run, store)  # the process has begun
     path.unlink()
     with pytest.raises(OpenSamplesError) as error:
-        workers.execute_run(run, store, source, lambda n: None)
+        execute_run(run, store, source, lambda n: None)
     message = str(error.value)
     assert f"sample {samples[2].id} ({samples[2].media}): no image at {path}" in message
     ((_, failures),) = error.value.runs
@@ -111,7 +112,7 @@ def test_a_truncated_picture_can_be_repaired_and_costs_only_its_own_answers(
     path.write_bytes(kept[: len(kept) // 2])
     forget()
     runs = plan_runs(profile, backend=source, store=store)
-    failed = execute_runs(runs, store, 1, False, backend=source)
+    failed = execute_runs(runs, store, backend=source)
     assert list(failed) == [f"sample {name} ({samples[0].media})" for name in sorted(concerned)]
     for reason in failed.values():
         assert f"the image {path} is damaged or truncated" in reason
@@ -160,7 +161,7 @@ def test_every_kind_of_broken_picture_costs_its_own_questions_and_nothing_else(
     forget()
     gqa = replace(profile, benchmarks=("gqa",), samples_per_benchmark=24)
     runs = plan_runs(gqa, backend=source, store=store)
-    failed = execute_runs(runs, store, 1, False, backend=source)
+    failed = execute_runs(runs, store, backend=source)
     open_ids = {s.id for s in source.samples(gqa.model, "gqa", 24, 0) if s.media in wrong}
     assert len(open_ids) == len(wrong) == len(BROKEN) + 1
     assert len(wrong) <= SHOWN and {name.split()[1] for name in failed} == open_ids
@@ -178,7 +179,7 @@ def test_every_kind_of_broken_picture_costs_its_own_questions_and_nothing_else(
     with pytest.raises(RunError, match="have changed .*run the same command again"):
         execute(runs[0], store, source)
     again = plan_runs(gqa, backend=source, store=store)
-    assert execute_runs(again, store, 1, False, backend=source) == {}
+    assert execute_runs(again, store, backend=source) == {}
     for run in again:
         first, *_ = store.load(run).sessions
         assert len(first["events"]) == len(wrong)
@@ -207,7 +208,7 @@ def test_a_broken_video_costs_its_own_questions(tmp_path):
     forget()
     dense, _ = plan_runs(profile, backend=source, store=store)
     with pytest.raises(OpenSamplesError) as error:
-        workers.execute_run(dense, store, source, lambda n: None)
+        execute_run(dense, store, source, lambda n: None)
     ((_, failures),) = error.value.runs
     samples = source.samples(profile.model, "msvd", 8, 0)
     broken = {sample.id for sample in samples if data / sample.media in (*folders, none, cut)}

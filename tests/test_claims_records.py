@@ -14,6 +14,7 @@ from sparsevlm.analysis import statistics, study
 from sparsevlm.analysis.statistics import Estimate
 from sparsevlm.analysis.study import Results
 from sparsevlm.evaluation.profiles import get_profile
+from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.runs import missing_runs, plan_runs
 from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims import collect as claims_collect
@@ -204,7 +205,7 @@ def test_the_committed_page_names_the_declared_claims():
 
 
 def test_the_committed_page_is_what_the_records_give():
-    missing = missing_runs(plan_runs(get_profile("mini").for_study("table_1")))
+    missing = missing_runs(plan_runs(get_profile("mini").for_study("table_1")), Store())
     if missing:
         pytest.skip(f"{len(missing)} results of the miniature are not at hand")
     if not (claims_records.FIGURES / "mini" / "figure_1.data.csv").exists():

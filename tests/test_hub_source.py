@@ -7,6 +7,7 @@ from dataclasses import replace
 from multiprocessing import current_process, get_context
 
 import pytest
+from executing import execute_run
 from synthetic import write_synthetic
 from synthetic_videoqa import write_synthetic_videos
 from tiny_checkpoints import FAMILIES, as_fetched, save_tiny
@@ -21,7 +22,6 @@ from sparsevlm.evaluation.backends import (
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import Store
-from sparsevlm.evaluation.workers import execute_run
 from sparsevlm.models.checkpoints.places import CheckpointError
 from sparsevlm.models.placement import gpu_of
 

@@ -61,13 +61,6 @@ def test_the_estimate_counts_what_has_to_be_asked(tmp_path):
     assert not list(tmp_path.iterdir())  # estimating leaves nothing behind
 
 
-def test_settings_out_of_range_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="at least 1"):
-        Parrot(task=VIDEO, folder=tmp_path, tries=0)
-    with pytest.raises(ValueError, match="at least 1"):
-        Parrot(task=VIDEO, folder=tmp_path, max_tokens=0)
-
-
 # The match, and a record
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from types import SimpleNamespace
 
 import pytest
-from judge_server import GOOD, KEY, deepseek_r1, gpt_5, said, serving, set_key
+from judge_server import GOOD, KEY, deepseek_r1, gpt_5, said
 
 from sparsevlm.benchmarks import Sample
 from sparsevlm.evaluation.judges import command
@@ -73,13 +73,6 @@ def test_the_match_judges_finished_runs_that_need_a_judge(store):
     ]
     assert len(list((store.folder / "runs").glob("*.verdicts-*.json"))) == 2
     assert all(store.load(run) for run in runs[:3])  # the records are as they were
-
-
-@pytest.fixture
-def server(monkeypatch):
-    set_key(monkeypatch)
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture

@@ -26,13 +26,6 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
-def server(monkeypatch):
-    set_key(monkeypatch)
-    with serving() as running:
-        yield running
-
-
-@pytest.fixture
 def make(server, tmp_path):
     return partial(endpoint_judge, server, tmp_path / "cache")
 

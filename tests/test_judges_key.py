@@ -8,16 +8,9 @@ import traceback
 from functools import partial
 
 import pytest
-from judge_server import GOOD, KEY, endpoint_judge, rows, said, serving, set_key
+from judge_server import GOOD, KEY, endpoint_judge, rows, said
 
 from sparsevlm.evaluation.judges.interface import JudgeError, Verdict
-
-
-@pytest.fixture
-def server(monkeypatch):
-    set_key(monkeypatch)
-    with serving() as running:
-        yield running
 
 
 @pytest.fixture

@@ -6,13 +6,13 @@ import json
 from dataclasses import replace
 
 import pytest
+from executing import execute_run
 from untrained import Hungry, python, quiet
 
 from sparsevlm.evaluation.asking import _models
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.failures import OpenSamplesError
 from sparsevlm.evaluation.results.store import RunError, Store
-from sparsevlm.evaluation.workers import execute_run
 
 PROFILE = replace(
     get_profile("mini"), model="mini-llava", benchmarks=("pope",), samples_per_benchmark=8,

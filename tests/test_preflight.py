@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import redirect_stdout
 from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -66,9 +68,10 @@ def complete(checkpoint, tmp_path):
 
 
 def run(source, *only, **changes):
-    said, profile = [], replace(get_profile("a100"), **changes)
-    code = preflight.main(profile, needs_of(profile, only), source, said.append)
-    return code, said
+    profile = replace(get_profile("a100"), **changes)
+    with redirect_stdout(StringIO()) as said:
+        code = preflight.main(profile, needs_of(profile, only), source)
+    return code, said.getvalue().splitlines()
 
 
 def test_nothing_is_there(tmp_path):

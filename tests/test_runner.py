@@ -145,15 +145,13 @@ def run_with(monkeypatch, tmp_path, execute):
                  zip(pages, ((RUNS[1].id,), ()), strict=True)]  # fmt: skip
     for notebook in notebooks:
         notebook.source.write_text("")
-    return suite.run_plan(
-        suite.Plan(MINI, RUNS, tuple(notebooks), Store(tmp_path)), jobs=2, progress=False
-    )
+    return suite.run_plan(suite.Plan(MINI, RUNS, tuple(notebooks), Store(tmp_path)), jobs=2)
 
 
 def test_all_missing_runs_are_run_in_one_pool_before_the_notebooks(monkeypatch, tmp_path):
     asked = []
 
-    def execute(runs, store, jobs, progress, backend):
+    def execute(runs, store, jobs, backend):
         asked.append((runs, jobs))
         return {"run b1, dense": "KeyError: b1"}
 
@@ -179,20 +177,17 @@ def test_shards_are_all_runs_once_and_no_notebook(run):
     ]
     assert {len(part.runs) for part in parts} == {2, 3}
     assert all(part.notebooks == () for part in parts)
-    for part, count in ((0, 3), (4, 3)):
-        with pytest.raises(ValueError, match="A from 1 to B"):
-            suite.shard(whole, part, count)
 
 
-def test_a_notebook_that_fails_stops_no_other(run, tmp_path):
+def test_a_notebook_that_fails_stops_no_other(run, tmp_path, capsys):
     bad = replace(run, page=page_with(0, "bad"), records=())
     good = replace(run, records=())
     lacking = replace(run, page=page_with(4, "lacking"), records=tuple(one.id for one in RUNS))
     shutil.copy(run.source, bad.source)
     shutil.copy(run.source, lacking.source)
     plan = suite.Plan(MINI, RUNS, (bad, lacking, good), Store(tmp_path / "store"))
-    said = []
-    outcome = suite.run_plan(plan, jobs=1, runs=False, say=said.append, progress=False)
+    outcome = suite.run_plan(plan, jobs=1, runs=False)
+    said = capsys.readouterr().out.splitlines()
     assert outcome.executed == ["probe"] and good.is_done()
     assert set(outcome.failed) == {"bad", "lacking"}
     assert "division by zero" in outcome.failed["bad"]
@@ -202,9 +197,7 @@ def test_a_notebook_that_fails_stops_no_other(run, tmp_path):
     )
     assert said[0] == "bad: failed" and said[1].startswith("probe: ") and said[1].endswith(" s")
 
-    again = suite.run_plan(
-        replace(plan, notebooks=(good,)), jobs=1, runs=False, say=said.append, progress=False
-    )
+    again = suite.run_plan(replace(plan, notebooks=(good,)), jobs=1, runs=False)
     assert (again.executed, again.current, again.failed) == ([], ["probe"], {})
 
 
@@ -229,7 +222,9 @@ print("threads:", os.environ["OMP_NUM_THREADS"])
 """
 
 
-def test_two_jobs_are_two_notebooks_at_a_time_and_one_that_fails_stops_no_other(run, tmp_path):
+def test_two_jobs_are_two_notebooks_at_a_time_and_one_that_fails_stops_no_other(
+    run, tmp_path, capsys
+):
     pair = []
     for number, other in ((1, 2), (2, 1)):
         pair.append(replace(run, page=page_with(number, f"meeting{number}"), records=()))
@@ -237,8 +232,8 @@ def test_two_jobs_are_two_notebooks_at_a_time_and_one_that_fails_stops_no_other(
     bad = replace(run, page=page_with(0, "bad"), records=())
     shutil.copy(run.source, bad.source)
     plan = suite.Plan(MINI, (), (*pair, bad), Store(tmp_path / "store"))
-    said = []
-    outcome = suite.run_plan(plan, jobs=2, runs=False, say=said.append, progress=False)
+    outcome = suite.run_plan(plan, jobs=2, runs=False)
+    said = capsys.readouterr().out.splitlines()
     assert sorted(outcome.executed) == ["meeting1", "meeting2"]
     assert "division by zero" in outcome.failed["bad"] and len(said) == 3
     threads = max(1, (os.cpu_count() or 1) // 2)
@@ -248,7 +243,7 @@ def test_two_jobs_are_two_notebooks_at_a_time_and_one_that_fails_stops_no_other(
 STOPPED = """
 import sys
 from pathlib import Path
-from sparsevlm.cli import base, reproduction
+from sparsevlm.cli import base
 from sparsevlm.cli.app import main
 from sparsevlm.cli.suite import Plan
 from sparsevlm.cli.runner import NotebookRun
@@ -262,7 +257,7 @@ def plan(*asked):
     return Plan(mini, (), tuple(runs), None)
 
 if __name__ == "__main__":
-    reproduction.plan_of = plan  # the rest is the command's own
+    base.plan_of = plan  # the rest is the command's own
     sys.exit(main(["run"]))
 """
 SLOW = """\

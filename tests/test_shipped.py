@@ -60,25 +60,26 @@ def test_answers_of_a_slow_model_are_taken_before_anything_is_computed(made, tmp
     monkeypatch.setattr(runs, "take_shipped", partial(take_shipped, path=path))
     monkeypatch.setitem(MINIATURES, "mini-llava", replace(MINIATURES["mini-llava"], slow=True))
     new = Store(tmp_path)
-    assert runs.execute_runs(planned, new, progress=False, backend=None) == {}
+    assert runs.execute_runs(planned, new, backend=None) == {}
     assert runs.missing_runs(planned, new) == []
 
 
-def test_computed_again_they_are_the_same_in_every_byte(made):
-    said = []
-    assert verify(3, 0, made[2], said.append)
+def test_computed_again_they_are_the_same_in_every_byte(made, capsys):
+    assert verify(3, 0, made[2])
+    said = capsys.readouterr().out.splitlines()
     assert said[0] == "scored again: 16 answers of 2 runs, 0 runs differ"
     assert said[1].startswith("computed again: ") and said[1].endswith("of 0 differ in some byte")
 
 
-def test_an_answer_that_was_edited_is_found(made, tmp_path):
-    path, said = tmp_path / "edited.xz", []
+def test_an_answer_that_was_edited_is_found(made, tmp_path, capsys):
+    path = tmp_path / "edited.xz"
     text = lzma.decompress(made[2].read_bytes()).decode()
     assert '"prediction":"yes"' in text
     path.write_bytes(
         lzma.compress(text.replace('"prediction":"yes"', '"prediction":"no"').encode())
     )
-    assert not verify(8, 0, path, said.append)
+    assert not verify(8, 0, path)
+    said = capsys.readouterr().out.splitlines()
     assert sum("give other scores now" in line for line in said) == 2
     assert any("was 'no'" in line and "is 'yes'" in line for line in said)
 
@@ -105,4 +106,4 @@ def test_what_is_shipped_is_what_table_1_shows():
 
 
 def test_some_of_what_is_shipped_is_computed_again():
-    assert verify(2, 1, SHIPPED, print)
+    assert verify(2, 1, SHIPPED)

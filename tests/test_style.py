@@ -21,6 +21,7 @@ from sparsevlm.analysis import style
 from sparsevlm.evaluation.paths import FIGURES  # noqa: E402
 from sparsevlm.evaluation.profiles import get_profile  # noqa: E402
 from sparsevlm.evaluation.results import provenance  # noqa: E402
+from sparsevlm.evaluation.results.store import Store
 from sparsevlm.evaluation.runs import missing_runs, plan_runs  # noqa: E402
 from sparsevlm.evaluation.studies import studies_of  # noqa: E402
 
@@ -211,7 +212,7 @@ def test_a_committed_figure_is_what_the_records_give(name, tmp_path):
     studies = studies_of(REDRAW[name])
     study = studies[0] if len(studies) == 1 else ""
     runs = [run for each in studies for run in plan_runs(get_profile("mini").for_study(each))]
-    if missing := missing_runs(runs):
+    if missing := missing_runs(runs, Store()):
         pytest.skip(f"{len(missing)} results of the miniature are not at hand")
     note = provenance.read(FIGURES / f"{name}.svg")
     if note["versions"] != provenance.versions():

@@ -56,20 +56,22 @@ def tiny_llava(
 def tiny_inputs(lengths: tuple[int, ...] = (6, 11, 9), seed: int = 0) -> dict[str, torch.Tensor]:
     """A left-padded batch: three tokens, the image, then a question of each length."""
     generator = torch.Generator().manual_seed(seed)
-    longest = max(lengths)
+    prompts = padded(lengths, [IMAGE_TOKEN] * NUM_VISUAL, generator)
+    return {**prompts, "pixel_values": torch.randn(len(lengths), 3, 96, 96, generator=generator)}
+
+
+def padded(
+    lengths: tuple[int, ...], visual: list[int], generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Ids and mask: three tokens, the visual ones, then random words; padded on the left."""
     ids, mask = [], []
     for length in lengths:
         question = torch.randint(5, VOCABULARY, (length,), generator=generator).tolist()
-        row = [*BEFORE, *[IMAGE_TOKEN] * NUM_VISUAL, *question]
-        padding = longest - length
+        row = [*BEFORE, *visual, *question]
+        padding = max(lengths) - length
         ids.append([PAD_TOKEN] * padding + row)
         mask.append([0] * padding + [1] * len(row))
-    pixels = torch.randn(len(lengths), 3, 96, 96, generator=generator)
-    return {
-        "input_ids": torch.tensor(ids),
-        "attention_mask": torch.tensor(mask),
-        "pixel_values": pixels,
-    }
+    return {"input_ids": torch.tensor(ids), "attention_mask": torch.tensor(mask)}
 
 
 def row(inputs: dict[str, torch.Tensor], index: int) -> dict[str, torch.Tensor]:

@@ -7,13 +7,13 @@ for the architecture itself: 4 x 4 visual tokens, windows of 4 x 4 cells as diff
 from __future__ import annotations
 
 import torch
+from tiny import PAD_TOKEN, VOCABULARY, padded
 from transformers import CLIPVisionConfig, ConvNextConfig, GemmaConfig, LlamaConfig
 
 from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig
 from sparsevlm.models.mini_gemini.modeling import MiniGeminiForConditionalGeneration
 
-IMAGE_TOKEN, PAD_TOKEN, NUM_VISUAL, NUM_LAYERS, VOCABULARY = 128, 0, 256, 8, 128
-BEFORE = (1, 10, 11)
+IMAGE_TOKEN, NUM_VISUAL, NUM_LAYERS = 128, 256, 8
 SIDE, SIDE_AUX = 64, 128
 
 
@@ -141,19 +141,11 @@ def batch(
 ) -> dict[str, torch.Tensor]:
     """Inputs; ``low`` is (side,) or (views, side)."""
     generator = torch.Generator().manual_seed(seed)
-    longest = max(lengths)
-    ids, mask = [], []
-    for length in lengths:
-        question = torch.randint(5, VOCABULARY, (length,), generator=generator).tolist()
-        row = [*BEFORE, *[IMAGE_TOKEN] * num_visual, *question]
-        padding = longest - length
-        ids.append([PAD_TOKEN] * padding + row)
-        mask.append([0] * padding + [1] * len(row))
+    prompts = padded(lengths, [IMAGE_TOKEN] * num_visual, generator)
     *views, side = low
     images = len(lengths)
     return {
-        "input_ids": torch.tensor(ids),
-        "attention_mask": torch.tensor(mask),
+        **prompts,
         "pixel_values": torch.randn(images, *views, 3, side, side, generator=generator),
         "pixel_values_aux": torch.randn(images, 3, aux, aux, generator=generator),
     }

@@ -105,12 +105,12 @@ def draw_survivors(
     bare(axes)
 
 
-def shadow(image: Image, strength: float = 0.4) -> np.ndarray:
+def shadow(image: Image) -> np.ndarray:
     """The image as black that is the more opaque the darker it is, [height, width, 4] in 0 to 1."""
     small = ImageOps.autocontrast(image.convert("L"))
     small.thumbnail((480, 480))
     lightness = np.asarray(small) / 255
-    return np.dstack([np.zeros((*lightness.shape, 3)), strength * (1 - lightness)])
+    return np.dstack([np.zeros((*lightness.shape, 3)), 0.4 * (1 - lightness)])
 
 
 def draw_scale(axes: Axes, largest: float, color: Colormap, label: str = "") -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from httpx import URL
@@ -29,9 +29,7 @@ from sparsevlm.models.checkpoints.places import CheckpointError, locate
 from sparsevlm.models.prompts.official import differences, prompts_of
 
 
-def main(
-    profile: Profile, needs: Needs, source: CheckpointBackend | None = None, say: Callable = print
-) -> int:
+def main(profile: Profile, needs: Needs, source: CheckpointBackend | None = None) -> int:
     """Print what is there for the notebooks, then estimates; 0 if nothing is missing, else 1."""
     source = source or CheckpointBackend()
     whole = estimate(needs.settings, needs.models, source.quantization)
@@ -49,35 +47,35 @@ def main(
     if TASKS.keys() & set(needs.benchmarks):
         found.append(judge())
     for finding in found:
-        say(str(finding))
-    say("")
-    _say_hours(profile, needs, whole, source, say)
-    say("")
+        print(str(finding))
+    print()
+    _say_hours(profile, needs, whole, source)
+    print()
     lacking = sum(finding.state == "missing" for finding in found)
     names = dict.fromkeys(finding.fetch for finding in found if finding.fetch)
     if names:
-        say(f"To get what can be fetched: sparsevlm fetch {' '.join(names)}")
-    say("check: ready to start" if not lacking else f"check: {lacking} thing(s) missing")
+        print(f"To get what can be fetched: sparsevlm fetch {' '.join(names)}")
+    print("check: ready to start" if not lacking else f"check: {lacking} thing(s) missing")
     return 1 if lacking else 0
 
 
 def _say_hours(
-    profile: Profile, needs: Needs, whole: TimeEstimate, source: CheckpointBackend, say: Callable
+    profile: Profile, needs: Needs, whole: TimeEstimate, source: CheckpointBackend
 ) -> None:
     """Print what every notebook will take, and all together."""
     if not whole.runs:
-        say("No benchmark is asked, so this takes minutes of a GPU, not hours.")
+        print("No benchmark is asked, so this takes minutes of a GPU, not hours.")
         return
-    say(
+    print(
         "Estimates for one A100-80G at batch 1, not measurements (preflight_estimate.py says from "
         f"what), profile {profile.slug}:"
     )
     for name, settings in needs.notebooks.items():
         if settings:
-            say(_line(name, estimate(settings, needs.models, source.quantization)))
-    say(_line("total", whole))
+            print(_line(name, estimate(settings, needs.models, source.quantization)))
+    print(_line("total", whole))
     if len(needs.notebooks) > 1:
-        say(
+        print(
             f"In total {whole.hours:.1f} GPU hours are paid for: runs that several of these share "
             "are run once, and counted once."
         )

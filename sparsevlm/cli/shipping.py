@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import random
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,7 +28,7 @@ from sparsevlm.paper.claims.collect import collect
 from sparsevlm.paper.claims.file import PUBLISHED
 
 
-def publish(plan: Plan, say: Callable[[str], object] = print) -> None:
+def publish(plan: Plan) -> None:
     """Replace the figures, claims and answers that the repository shows by those of profile "mini".
 
     Raises
@@ -52,12 +52,10 @@ def publish(plan: Plan, say: Callable[[str], object] = print) -> None:
         shutil.copyfile(source, target)
     write_text(PUBLISHED, claims_page.page(collect()))
     write_answers(map(plan.store.load, plan.runs), SHIPPED)
-    say(f"figures/: {len(shown)} files; CLAIMS.md; {relative(SHIPPED)}: {len(plan.runs)} runs")
+    print(f"figures/: {len(shown)} files; CLAIMS.md; {relative(SHIPPED)}: {len(plan.runs)} runs")
 
 
-def verify(
-    batches: int, seed: int, path: Path = SHIPPED, say: Callable[[str], object] = print
-) -> bool:
+def verify(batches: int, seed: int, path: Path = SHIPPED) -> bool:
     """Score all shipped answers again, and compute some batches again; return whether all agree.
 
     The batches are drawn from all of all runs, by `seed`.
@@ -66,8 +64,8 @@ def verify(
     answers = sum(len(record.predictions) for record in records)
     wrong = [record.run.title for record in records if not _scores_agree(record)]
     for title in wrong:
-        say(f"{title}: its answers give other scores now")
-    say(f"scored again: {answers} answers of {len(records)} runs, {len(wrong)} runs differ")
+        print(f"{title}: its answers give other scores now")
+    print(f"scored again: {answers} answers of {len(records)} runs, {len(wrong)} runs differ")
 
     weights = [len(record.predictions) for record in records]
     draw = random.Random(seed)
@@ -81,9 +79,9 @@ def verify(
             before = kept[row["id"]]
             if canonical_json(row) != canonical_json(before):
                 differ += 1
-                say(f"{record.run.title}: {row['id']} was {_told(before)}, is {_told(row)}")
+                print(f"{record.run.title}: {row['id']} was {_told(before)}, is {_told(row)}")
         again += len(rows)
-    say(
+    print(
         f"computed again: {again} answers in {batches} batches, seed {seed}: prompt, answer and "
         f"tokens per layer of {differ} differ in some byte"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -125,21 +125,11 @@ def shard(plan: Plan, part: int, parts: int) -> Plan:
 
     Part 1 of 4 has runs 1, 5, 9, ...: methods and benchmarks of every kind, so that the parts take
     about the same time. What is finished does not change the parts.
-
-    Raises
-    ------
-    ValueError
-        There is no such part.
     """
-    if not 1 <= part <= parts:
-        raise ValueError(f"a shard of the runs is A/B with A from 1 to B, got {part}/{parts}")
     return replace(plan, runs=plan.runs[part - 1 :: parts], notebooks=())
 
 
-def run_plan(
-    plan: Plan, *, jobs: int, force: bool = False, runs: bool = True,
-    say: Callable[[str], None] = print, progress: bool = True,
-) -> Outcome:  # fmt: skip
+def run_plan(plan: Plan, *, jobs: int, force: bool = False, runs: bool = True) -> Outcome:
     """Run what a plan lacks; a run or notebook that fails stops no other.
 
     Parameters
@@ -155,35 +145,34 @@ def run_plan(
     # Those that read no answers come first, so that there is something to look at.
     free = [notebook for notebook in plan.notebooks if not notebook.records]
     free.sort(key=lambda notebook: (notebook.name != SHOWN_FIRST, notebook.name not in SLOWEST))
-    _execute_due(free, plan, outcome, jobs, force, say, progress)
+    _execute_due(free, plan, outcome, jobs, force)
     if runs and plan.runs:
         try:
             backend = backend_of(plan.profile.model)
-            outcome.failed |= execute_runs(plan.runs, plan.store, jobs, progress, backend=backend)
+            outcome.failed |= execute_runs(plan.runs, plan.store, jobs, backend=backend)
         except RunError as error:
             left = len(missing_runs(plan.runs, plan.store))
             outcome.failed[f"{left} of {len(plan.runs)} runs"] = str(error)
     reading = [notebook for notebook in plan.notebooks if notebook.records]
     reading.sort(key=lambda notebook: (notebook.name not in SLOWEST, -len(notebook.records)))
-    _execute_due(reading, plan, outcome, jobs, force, say, progress)
+    _execute_due(reading, plan, outcome, jobs, force)
     return outcome
 
 
 def _execute_due(
-    notebooks: Sequence[NotebookRun], plan: Plan, outcome: Outcome, jobs: int, force: bool,
-    say: Callable[[str], None], progress: bool,
-) -> None:  # fmt: skip
+    notebooks: Sequence[NotebookRun], plan: Plan, outcome: Outcome, jobs: int, force: bool
+) -> None:
     """Execute those of the notebooks whose inputs changed and are there; note the others."""
     todo = []
     for notebook in notebooks:
         if not force and notebook.is_done():
             outcome.current.append(notebook.name)
-            say(f"{notebook.name}: up to date, {relative(notebook.output('.html'))}")
+            print(f"{notebook.name}: up to date, {relative(notebook.output('.html'))}")
         elif reason := missing_reason(notebook, plan):
             outcome.failed[notebook.name] = reason
         else:
             todo.append(notebook)
-    _execute_all(todo, outcome, min(jobs, len(todo)), say, progress)
+    _execute_all(todo, outcome, min(jobs, len(todo)))
 
 
 def missing_reason(notebook: NotebookRun, plan: Plan) -> str:
@@ -198,9 +187,7 @@ def missing_reason(notebook: NotebookRun, plan: Plan) -> str:
     )
 
 
-def _execute_all(
-    todo: Sequence[NotebookRun], outcome: Outcome, jobs: int, say: Callable, progress: bool
-) -> None:
+def _execute_all(todo: Sequence[NotebookRun], outcome: Outcome, jobs: int) -> None:
     """Execute notebooks, `jobs` at a time with a share of the cores each; note what came of them.
 
     One that fails costs no other.
@@ -212,7 +199,7 @@ def _execute_all(
     # Processes, as papermill keeps global state; spawned, as a forked torch can hang.
     with (
         ProcessPoolExecutor(jobs, get_context("spawn"), _start_worker, (jobs,)) as pool,
-        tqdm(total=len(todo), unit="notebooks", disable=not progress) as bar,
+        tqdm(total=len(todo), unit="notebooks") as bar,
         _interrupting_workers(),
     ):
         waiting, running = iter(todo), {}
@@ -224,7 +211,7 @@ def _execute_all(
             if not running:
                 break
             for ended in wait(running, return_when=FIRST_COMPLETED).done:
-                say(_noted(running.pop(ended), ended, outcome))
+                print(_noted(running.pop(ended), ended, outcome))
                 bar.update()
 
 

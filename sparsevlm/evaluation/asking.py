@@ -26,7 +26,7 @@ class Asking:
     Parameters
     ----------
     run, backend, writer, report
-        See `execute_run`.
+        See `execute_together`.
     shared
         Remembers for all runs of the same questions.
     """

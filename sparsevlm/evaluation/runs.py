@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
-from sparsevlm.core.schedule import plain
 from sparsevlm.evaluation.backends import EvalBackend, backend_of
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import Profile, as_profile
@@ -32,9 +31,8 @@ def default_jobs(profile: Profile) -> int:
     return 1 if profile.device == "cuda" else min(os.cpu_count() or 1, 8)
 
 
-def missing_runs(runs: Iterable[EvaluationRun], store: Store | None = None) -> list[EvaluationRun]:
+def missing_runs(runs: Iterable[EvaluationRun], store: Store) -> list[EvaluationRun]:
     """Return the runs that are not finished, each once, in order."""
-    store = store or Store()
     return [run for run in dict.fromkeys(runs) if not store.has(run)]
 
 
@@ -64,7 +62,6 @@ def ensure_records(
     profile: Profile | str,
     *,
     jobs: int | None = None,
-    progress: bool = True,
     backend: EvalBackend | None = None,
     store: Store | None = None,
 ) -> list[Record]:
@@ -83,7 +80,7 @@ def ensure_records(
     backend = backend or backend_of(profile.model)
     runs = plan_runs(profile, backend=backend, store=store)
     jobs = jobs or default_jobs(profile)
-    if failed := execute_runs(runs, store, jobs, progress, backend=backend):
+    if failed := execute_runs(runs, store, jobs, backend=backend):
         reasons = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         raise RunError(
             f"{len(missing_runs(runs, store))} of {len(runs)} results could not be made, all "
@@ -93,12 +90,7 @@ def ensure_records(
 
 
 def execute_runs(
-    runs: Sequence[EvaluationRun],
-    store: Store | None = None,
-    jobs: int = 1,
-    progress: bool = True,
-    *,
-    backend: EvalBackend,
+    runs: Sequence[EvaluationRun], store: Store, jobs: int = 1, *, backend: EvalBackend
 ) -> dict[str, str]:
     """Run what is not finished, in worker processes of one thread each.
 
@@ -115,17 +107,11 @@ def execute_runs(
     RunError
         The disk is full, a worker died, or the code at hand is not what the runs were planned
         with. What was answered is kept.
-    ValueError
-        `jobs` is not a positive integer.
     """
     from tqdm import tqdm
 
     from sparsevlm.evaluation.pool import run_all
 
-    jobs = plain(jobs)
-    if type(jobs) is not int or jobs < 1:
-        raise ValueError(f"jobs must be a positive integer, got {jobs!r}")
-    store = store or Store()
     store.tidy()
     take_shipped([run for run in runs if is_slow(run.model)], store)
     todo = missing_runs(runs, store)
@@ -136,7 +122,7 @@ def execute_runs(
     samples = sum(run.num_samples for run in todo)
     # In a file, of a run of days, every update is a line.
     often = 1 if sys.stderr.isatty() else 10
-    with tqdm(total=samples, unit="samples", disable=not progress, mininterval=often) as bar:
+    with tqdm(total=samples, unit="samples", mininterval=often) as bar:
         while todo:
             outcome = run_all(todo, store, min(jobs, len(todo)), backend, bar)
             failed |= outcome.failed

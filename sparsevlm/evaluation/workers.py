@@ -10,25 +10,9 @@ from sparsevlm.evaluation.asking import Asking, Report
 from sparsevlm.evaluation.backends import EvalBackend, versioned_samples
 from sparsevlm.evaluation.results import provenance
 from sparsevlm.evaluation.results.failures import OpenSamplesError, RunBusyError, RunError
-from sparsevlm.evaluation.results.run import EvaluationRun, Record
+from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store, Writer
 from sparsevlm.evaluation.shared_prefix import SharedPrefix
-
-
-def execute_run(run: EvaluationRun, store: Store, backend: EvalBackend, report: Report) -> Record:
-    """Answer what is still open of a run, and finish it.
-
-    Raises
-    ------
-    OpenSamplesError
-        Some samples cannot be answered; all others are, and are kept.
-    RunError
-        The weights, samples or pruner at hand are not those that the run names; the model does not
-        fit into memory; or the store refuses (see `Store.writing`).
-    """
-    for error in execute_together([run], store, backend, report).values():
-        raise error
-    return store.load(run)
 
 
 def execute_together(
@@ -41,13 +25,15 @@ def execute_together(
     Returns
     -------
     dict of Exception
-        Of the runs that are not finished, why: `OpenSamplesError`, `RunBusyError`, or an error of
-        the code that answers. None of these stops another run.
+        Of the runs that are not finished, why: `OpenSamplesError` where some samples cannot be
+        answered (all others are, and are kept), `RunBusyError`, or an error of the code that
+        answers. None of these stops another run.
 
     Raises
     ------
     RunError, OSError
-        What concerns all of them; see `execute_run`.
+        What concerns all of them: the weights, samples or pruner at hand are not those that the
+        runs name; the model does not fit into memory; or the store refuses (see `Store.writing`).
     """
     unfinished: dict[EvaluationRun, Exception] = {}
     depths = {run: _unpruned_layers(run, backend) for run in runs}

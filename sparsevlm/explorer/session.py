@@ -183,7 +183,7 @@ def bundled_queries(sample: SampleImage) -> list[Query]:
     return [Query(question, *method) for question in sample.questions[:2] for method in methods]
 
 
-def record_bundled(folder: Path = TRACES) -> list[Path]:
+def record_bundled() -> list[Path]:
     """Ask the model of "mini" all that is bundled, again: after it was trained anew.
 
     Until then answers of other weights are ignored, see `ExplorerSession.put`. There is one file
@@ -195,5 +195,5 @@ def record_bundled(folder: Path = TRACES) -> list[Path]:
         image = ImageInput.open(sample.name)
         found = [engine.explore(image, query) for query in bundled_queries(sample)]
         saved = SavedSession(engine.info, image, found[0][1], tuple(one for one, _ in found))
-        files.append(saved.save(folder / f"{sample.name}.json.gz"))
+        files.append(saved.save(TRACES / f"{sample.name}.json.gz"))
     return files

@@ -9,15 +9,8 @@ from __future__ import annotations
 from math import prod
 
 import torch
+import transformers as hf
 from torch import Generator, Tensor, nn
-from transformers import (
-    CLIPVisionConfig,
-    LlamaConfig,
-    LlamaForCausalLM,
-    LlavaForConditionalGeneration,
-    Qwen2VLForConditionalGeneration,
-    VideoLlavaForConditionalGeneration,
-)
 
 from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig, convnext_large
 from sparsevlm.models.mini_gemini.modeling import MiniGeminiForConditionalGeneration
@@ -87,12 +80,12 @@ def _config(shape: Shape) -> dict[str, object]:
     if shape.family == "qwen2_vl":
         return _qwen2_vl(shape)
     tower = shape.tower
-    clip = CLIPVisionConfig(
+    clip = hf.CLIPVisionConfig(
         hidden_size=tower.hidden, intermediate_size=tower.intermediate,
         num_hidden_layers=tower.layers, num_attention_heads=tower.heads, image_size=tower.image,
         patch_size=tower.patch, projection_dim=768,
     )  # fmt: skip
-    found = {"text_config": LlamaConfig(**_sizes(shape)), "vision_config": clip}
+    found = {"text_config": hf.LlamaConfig(**_sizes(shape)), "vision_config": clip}
     if shape.family == "video_llava":  # with both towers
         return {
             **found, "image_token_index": IMAGE, "video_token_index": VIDEO,
@@ -141,9 +134,9 @@ def _sizes(shape: Shape) -> dict[str, object]:
 
 
 _FAMILIES = {
-    "llama": LlamaForCausalLM,
-    "llava": LlavaForConditionalGeneration,
-    "video_llava": VideoLlavaForConditionalGeneration,
-    "qwen2_vl": Qwen2VLForConditionalGeneration,
+    "llama": hf.LlamaForCausalLM,
+    "llava": hf.LlavaForConditionalGeneration,
+    "video_llava": hf.VideoLlavaForConditionalGeneration,
+    "qwen2_vl": hf.Qwen2VLForConditionalGeneration,
     "mini_gemini": MiniGeminiForConditionalGeneration,
 }

@@ -151,10 +151,6 @@ class ChatJudge(ABC):
         if self.reading not in self.task.readings:
             known = ", ".join(self.task.readings)
             raise ValueError(f"{self.task.name} has no reading {self.reading!r}; known: {known}")
-        if self.tries < 1 or self.max_tokens < 1:
-            raise ValueError(
-                f"tries and max_tokens must be at least 1: {self.tries}, {self.max_tokens}"
-            )
 
     @abstractmethod
     def asked(self) -> dict:

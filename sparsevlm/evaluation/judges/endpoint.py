@@ -82,8 +82,6 @@ class EndpointJudge(ChatJudge):
                 f"a key must not travel unencrypted to {parts.hostname}; use https, or "
                 '--key-variable "" for a server that needs no key'
             )
-        if self.parallel < 1:
-            raise ValueError(f"parallel must be at least 1, got {self.parallel}")
         fixed = {"model", "messages", "n", "stream", self.limit_field}
         if taken := sorted(set(self.options) & fixed):
             raise ValueError(f"options must not hold {', '.join(taken)}, which are set elsewhere")

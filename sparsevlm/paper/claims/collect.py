@@ -10,23 +10,8 @@ import numpy as np
 
 from sparsevlm.analysis import accounting, statistics
 from sparsevlm.analysis.statistics import Estimate
+from sparsevlm.paper.claims import claim as claims
 from sparsevlm.paper.claims import declared, paper, records
-from sparsevlm.paper.claims.claim import (
-    CONSISTENT,
-    COUNTS,
-    DEVIATES,
-    IN_PART,
-    NOT_RUN,
-    NOTHING,
-    SLIP,
-    Claim,
-    ClaimReport,
-    ClaimResult,
-    Entry,
-    judge,
-    judge_miniature,
-    last_digit,
-)
 
 PROFILES = ("mini", "a100")
 ALLOWED = (ast.Expression, ast.Call, ast.Name, ast.expr_context, ast.Constant, ast.List,
@@ -34,41 +19,41 @@ ALLOWED = (ast.Expression, ast.Call, ast.Name, ast.expr_context, ast.Constant, a
 
 
 def collect(
-    claims: Sequence[Claim] | None = None,
+    asked: Sequence[claims.Claim] | None = None,
     measures: Mapping[str, Callable[[str], object]] | None = None,
-) -> ClaimReport:
+) -> claims.ClaimReport:
     """Return the report as formulas and records at hand give it, by default on all claims."""
-    claims = declared.load() if claims is None else claims
+    asked = declared.load() if asked is None else asked
     measures = records.MEASURES if measures is None else measures
     found = {name: records.ProfileRecords(name, measures) for name in PROFILES}
     entries = []
-    for claim in claims:
+    for claim in asked:
         mini, a100 = (_from_records(claim, found[name]) for name in found)
-        entries.append(Entry(claim, _from_paper(claim), _from_formula(claim), mini, a100))
+        entries.append(claims.Entry(claim, _from_paper(claim), _from_formula(claim), mini, a100))
     missing = {name: one.missing for name, one in found.items() if one.missing}
     judges = {name: one.judges for name, one in found.items() if one.judges}
-    return ClaimReport(tuple(entries), missing, judges)
+    return claims.ClaimReport(tuple(entries), missing, judges)
 
 
-def _from_paper(claim: Claim) -> ClaimResult:
+def _from_paper(claim: claims.Claim) -> claims.ClaimResult:
     if not claim.paper:
-        return NOTHING
+        return claims.NOTHING
     value = evaluate(claim.paper, public_functions(paper))
-    slack = 0.0 if claim.unit in COUNTS else last_digit(claim.expected)
-    agrees = judge(claim.expected, value, slack) != DEVIATES
-    return ClaimResult(value, CONSISTENT if agrees else SLIP)
+    slack = 0.0 if claim.unit in claims.COUNTS else claims.last_digit(claim.expected)
+    agrees = claims.judge(claim.expected, value, slack) != claims.DEVIATES
+    return claims.ClaimResult(value, claims.CONSISTENT if agrees else claims.SLIP)
 
 
-def _from_formula(claim: Claim) -> ClaimResult:
+def _from_formula(claim: claims.Claim) -> claims.ClaimResult:
     if not claim.analytic:
-        return NOTHING
+        return claims.NOTHING
     value = evaluate(claim.analytic, public_functions(accounting))
-    return ClaimResult(value, judge(claim.expected, value, claim.tolerance))
+    return claims.ClaimResult(value, claims.judge(claim.expected, value, claim.tolerance))
 
 
-def _from_records(claim: Claim, found: records.ProfileRecords) -> ClaimResult:
+def _from_records(claim: claims.Claim, found: records.ProfileRecords) -> claims.ClaimResult:
     if not claim.records:
-        return NOTHING
+        return claims.NOTHING
     found.note, queries = "", records.Queries(found)
     known = {
         name: getattr(queries, name) for name in vars(records.Queries) if not name.startswith("_")
@@ -76,14 +61,14 @@ def _from_records(claim: Claim, found: records.ProfileRecords) -> ClaimResult:
     try:
         value = evaluate(claim.records, known)
     except records.NotJudgedError as error:
-        return ClaimResult(None, "", str(error))
+        return claims.ClaimResult(None, "", str(error))
     except records.NotRunError as error:
-        return ClaimResult(None, NOT_RUN, str(error))
+        return claims.ClaimResult(None, claims.NOT_RUN, str(error))
     if found.profile == "mini":
-        return ClaimResult(value, judge_miniature(value))
+        return claims.ClaimResult(value, claims.judge_miniature(value))
     if found.note:
-        return ClaimResult(value, IN_PART, found.note)
-    return ClaimResult(value, judge(claim.expected, value, claim.tolerance))
+        return claims.ClaimResult(value, claims.IN_PART, found.note)
+    return claims.ClaimResult(value, claims.judge(claim.expected, value, claim.tolerance))
 
 
 def public_functions(module: ModuleType) -> dict[str, Callable]:
