@@ -29,7 +29,7 @@ def test_rows_are_distributions_over_all_that_was_there(found):
     assert example.visual.shape == (8, 4, len(example.words), 576)
     assert example.rows.shape[-1] == example.answer.num_before + 576 + len(example.words)
     # causal: the first word sees no later one
-    assert (example.text[:, :, 0, 1:] == 0).all()
+    assert (example.rows[:, :, 0, 1 - len(example.words) :] == 0).all()
 
 
 def test_the_dense_rows_are_what_the_pruner_saw_before_its_first_stage(found):

@@ -40,11 +40,6 @@ class AttentionMaps(AskedExample):
         """The columns of the visual tokens, ``[layers, heads, num_text, num_visual]``."""
         return self.rows[..., self.answer.num_before : -len(self.words)]
 
-    @property
-    def text(self) -> np.ndarray:
-        """The columns of the text after the image, ``[layers, heads, num_text, num_text]``."""
-        return self.rows[..., -len(self.words) :]
-
     def positions(self, words: str) -> list[int]:
         """Return the positions of the named words, each as often as it is there.
 

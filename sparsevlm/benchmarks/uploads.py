@@ -121,20 +121,16 @@ UPLOADS: dict[str, tuple[str, Callable[[Sequence[Row], Path], bytes]]] = {
 
 
 def write_upload(name: str, rows: Sequence[Row], folder: str | Path, stem: str | Path) -> Path:
-    """Write the official file for the rows of a complete record and return its path.
+    """Write the official file of one of `UPLOADS` for a complete record, and return its path.
 
     The folder is that of the benchmark's data, as for `load`; the stem is the file without its
     ending.
 
     Raises
     ------
-    ValueError
-        The benchmark has no such file: its scorer runs here.
     DataError
         See `mmbench_sheet`.
     """
-    if name not in UPLOADS:
-        raise ValueError(f"{name!r} has no file to upload; known: {', '.join(UPLOADS)}")
     ending, make = UPLOADS[name]
     path = Path(stem).with_name(Path(stem).name + ending)
     with replacing(path) as partial:

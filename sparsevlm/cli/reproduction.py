@@ -147,10 +147,8 @@ def claims(
     if not ids:
         claims_file.update()
         return base.DONE
-    try:
+    with base.refusing():
         claims_file.show(ids)
-    except KeyError as error:
-        raise base.UsageError(error.args[0]) from None
     return base.DONE
 
 

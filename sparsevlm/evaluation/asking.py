@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import groupby
 
 import torch
@@ -81,17 +82,14 @@ class Asking:
                 raise
             reason = str(error).strip().partition("\n")[0]
         else:
-            self._keep(rows, self._open_ids(part))
+            kept, open_ids = self._writer.rows, self._open_ids(part)
+            self._writer.append(
+                [r for r in rows if r["id"] in open_ids or kept[r["id"]]["batch"] != r["batch"]]
+            )
+            self._report(len(open_ids))
             return True
         self._shrink(part, reason)  # here, because the error holds the tensors of its frames
         return False
-
-    def _keep(self, rows: Sequence[dict], open_ids: set[str]) -> None:
-        kept = self._writer.rows
-        self._writer.append(
-            [r for r in rows if r["id"] in open_ids or kept[r["id"]]["batch"] != r["batch"]]
-        )
-        self._report(len(open_ids))
 
     def _leave_out_unreadable(self, part: Sequence[Sample], error: InputError) -> None:
         model, builder, _ = _ready(self._backend, self._run)
@@ -127,7 +125,7 @@ class Asking:
     def _fail(self, sample: Sample, reason: str) -> None:
         failure = Failure(sample.id, sample.media, reason)
         self._failures[sample.id] = failure
-        self._writer.note({"kind": "no answer", **failure.to_json()})
+        self._writer.note({"kind": "no answer", **asdict(failure)})
 
 
 def batches_of(samples: Sequence[Sample], size: int) -> Iterator[list[Sample]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from html import escape
 from pathlib import Path
 
@@ -131,7 +131,9 @@ class Controls:
             on(widget, lambda _: self._choose_colors())
         on(self.padding, lambda shown: setattr(state, "show_padding", shown))
         self.go.on_click(lambda _: self._do(lambda _: None))
-        self.lesson.on_turn(lambda by: self._do(lambda by: self.lesson.turn(state, by), by))
+        turn = partial(self.lesson.turn, state)
+        self.lesson.back.on_click(lambda _: self._do(turn, -1))
+        self.lesson.next.on_click(lambda _: self._do(turn, 1))
         self.release.on_click(lambda _: self._do(lambda _: state.release()))
         self.share.on_click(lambda _: self._share())
         self.view.on_msg(lambda _, content, buffers: self._do(self._clicked, content))

@@ -6,7 +6,7 @@ in its sentences is that of this model, now.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import ipywidgets as widgets
@@ -117,11 +117,6 @@ class LessonBar(widgets.HBox):
         self.back.layout.width = self.next.layout.width = "auto"
         super().__init__([self.told, self.back, self.next])
         self.add_class("sv-lesson")
-
-    def on_turn(self, act: Callable[[int], None]) -> None:
-        """Call ``act`` with -1 or 1 when a button is pressed."""
-        self.back.on_click(lambda _: act(-1))
-        self.next.on_click(lambda _: act(1))
 
     def turn(self, state: ExplorerState, by: int) -> None:
         """Bring the explorer to the step before or after, or to the first one."""

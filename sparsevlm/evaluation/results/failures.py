@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from sparsevlm.evaluation.results.run import EvaluationRun
 
@@ -29,10 +29,6 @@ class Failure:
     id: str
     media: str
     reason: str
-
-    def to_json(self) -> dict[str, str]:
-        """Return the fields."""
-        return asdict(self)
 
 
 Unfinished = tuple[EvaluationRun, tuple[Failure, ...]]

@@ -157,16 +157,12 @@ class Record:
     @property
     def tokens_in(self) -> float:
         """Visual tokens entering a layer, mean over layers and samples: what is computed."""
-        return _mean_over_layers(row["tokens_in"] for row in self.predictions)
+        return fmean(fmean(row["tokens_in"]) for row in self.predictions)
 
     @property
     def tokens_out(self) -> float:
         """Visual tokens left by a layer, mean over layers and samples: the paper's budget."""
-        return _mean_over_layers(row["tokens_out"] for row in self.predictions)
-
-
-def _mean_over_layers(per_layer: Iterable[list[float]]) -> float:
-    return fmean(fmean(layers) for layers in per_layer)
+        return fmean(fmean(row["tokens_out"]) for row in self.predictions)
 
 
 def samples_digest(samples: Iterable[Sample], media: Iterable[Iterable]) -> str:

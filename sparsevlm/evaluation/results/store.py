@@ -13,7 +13,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import closing, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from sparsevlm.evaluation.paths import RESULTS
@@ -196,7 +196,7 @@ class Writer:
         """
         values = {
             "run": self.run.to_json(),
-            "open": [failure.to_json() for failure in failures],
+            "open": list(map(asdict, failures)),
             "versions": dict(versions),
         }
         self._write("open.json", json.dumps(values, indent=1, ensure_ascii=False) + "\n")

@@ -92,7 +92,7 @@ def show(ids: Sequence[str]) -> None:
 
     Raises
     ------
-    KeyError
+    ValueError
         There is no such claim; the message names the nearest.
     """
     from sparsevlm.paper.claims import declared
@@ -102,6 +102,6 @@ def show(ids: Sequence[str]) -> None:
     known = {claim.id: claim for claim in declared.load()}
     for name in ids:
         if name not in known:
-            raise KeyError(claims_page.unknown(name, list(known)))
+            raise ValueError(claims_page.unknown(name, list(known)))
     entries = collect([known[name] for name in ids]).entries
     print("\n\n".join(claims_page.one(entry) for entry in entries))

@@ -132,7 +132,8 @@ def _measured(
     rows = maps.positions(words) if words else [-1]
     layers = maps.layers(list(layers))
     image = maps.visual[layers][:, :, rows].mean((0, 1, 2))
-    text = maps.text[layers][:, :, rows].mean((0, 1, 2))[list(maps.asked)]
+    words_after = maps.rows[layers][:, :, rows, -len(maps.words) :]
+    text = words_after.mean((0, 1, 2))[list(maps.asked)]
     background = None
     if example.scene is not None:
         background = example.scene.patch_objects.reshape(-1) < 0
