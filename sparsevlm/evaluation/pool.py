@@ -14,12 +14,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context, parent_process
 from typing import TYPE_CHECKING
 
-from sparsevlm.evaluation.results.failures import (
-    OpenSamplesError,
-    RunBusyError,
-    RunError,
-    Unfinished,
-)
+from sparsevlm.evaluation.results import failures
 from sparsevlm.evaluation.results.run import EvaluationRun
 from sparsevlm.evaluation.results.store import Store
 
@@ -46,7 +41,7 @@ class PoolOutcome:
     """
 
     failed: dict[str, str] = field(default_factory=dict)
-    unfinished: list[Unfinished] = field(default_factory=list)
+    unfinished: list[failures.Unfinished] = field(default_factory=list)
     busy: list[EvaluationRun] = field(default_factory=list)
 
 
@@ -133,12 +128,12 @@ def _note(group: Sequence[EvaluationRun], future: Future, outcome: PoolOutcome) 
     try:
         stopped, unfinished = future.result()
     except BrokenProcessPool:
-        raise RunError(
+        raise failures.RunError(
             "a worker process died (killed, or out of memory); what was answered is kept. "
             "Run the same command again, with fewer --jobs if memory is short"
         ) from None
     if stopped:
-        raise RunError(stopped)
+        raise failures.RunError(stopped)
     for run in group:
         kind, content = unfinished.get(run.id, ("done", None))
         if kind == "failed":
@@ -181,7 +176,7 @@ def starting_deaf() -> Iterator[None]:
 _shared: tuple = ()  # the counter of samples, and the event that ends the worker
 
 
-class _Stopped(RunError):
+class _Stopped(failures.RunError):
     """The parent ends the run."""
 
 
@@ -220,15 +215,15 @@ def _execute(
     logging.disable_progress_bar()  # the parent shows one
     try:
         unfinished = execute_together(group, store, backend, _report)
-    except (RunError, OSError) as error:
+    except (failures.RunError, OSError) as error:
         return str(error), {}
     return "", {run.id: _told(error) for run, error in unfinished.items()}
 
 
 def _told(error: Exception) -> tuple[str, object]:
-    if isinstance(error, OpenSamplesError):
+    if isinstance(error, failures.OpenSamplesError):
         return "open", error.runs
-    if isinstance(error, RunBusyError):
+    if isinstance(error, failures.RunBusyError):
         return "busy", None
     return "failed", traceback.format_exception_only(error)[-1].strip()
 

@@ -12,15 +12,8 @@ from matplotlib.figure import Figure
 from sparsevlm.analysis.drawing import log_y_axis
 from sparsevlm.analysis.examples import SceneQuestion, choose_examples, examples_of
 from sparsevlm.analysis.observe import RecordedExample, StageBreakdown, record
-from sparsevlm.analysis.panels import (
-    Canvas,
-    bare,
-    draw_map,
-    draw_relevance,
-    draw_stage,
-    ramp,
-    shortened,
-)
+from sparsevlm.analysis.panels import Canvas, draw_map, draw_relevance, draw_stage, ramp, shortened
+from sparsevlm.analysis.survivors import bare
 from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 
