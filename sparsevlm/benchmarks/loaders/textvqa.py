@@ -35,9 +35,8 @@ def read(folder: Path) -> list[Sample]:
         layout.require_keys(known, ("image_id", "question", "answers"), f"a question of {ANSWERS}")
     answers = {(known["image_id"], known["question"].lower()): known["answers"] for known in data}
     rows = layout.read_jsonl(folder / QUESTIONS)
-    names = layout.numbered(
-        row["question_id"] for row in rows
-    )  # LLaVA's file has the image's name here
+    # LLaVA's file has the image's name in place of the question's.
+    names = layout.numbered(row["question_id"] for row in rows)
     return [
         _sample(row, f"{image}.{before}", answers)
         for row, (image, before) in zip(rows, names, strict=True)
