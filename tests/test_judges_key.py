@@ -71,7 +71,6 @@ def test_a_server_without_a_key(server, make):
         ({"address": f"https://me:{KEY}@x/v1"}, "must not hold a name"),
         ({"address": f"https://x/v1?key={KEY}"}, "must not hold a name"),
         ({"address": "http://far.example/v1"}, "unencrypted to far.example"),
-        ({"parallel": 0}, "parallel must be"),
         ({"options": {"messages": []}}, "must not hold messages"),
         ({"options": {"max_tokens": 1}}, "must not hold max_tokens"),
     ],
