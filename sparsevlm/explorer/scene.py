@@ -106,10 +106,11 @@ def _base(found: Exploration, title: str, colors: ColorMap, **more: object) -> d
 def _lens(found: Exploration, geometry: Geometry, choice: ColorChoice) -> dict:
     """The picture, or what was chosen to be seen on it."""
     positions = range(len(found.trace.tokens_in) + 1)
-    colors = color_map(found, choice)
     if choice.mode == "status":  # the image as it is
         bare = (0,) * found.trace.num_visual
         colors = ColorMap((TokenStyle(),), (bare,), (0,) * len(positions))
+    else:
+        colors = color_map(found, choice)
     layers = [f"in layer {max(position - 1, 0)}" for position in positions]
     title = LENSES[choice.mode]
     if choice.mode == "attention":

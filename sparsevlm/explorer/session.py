@@ -58,8 +58,8 @@ class ExplorerSession:
         path = TRACES / f"{image.name}.json.gz"
         saved = SavedSession.load(path) if image.name and path.exists() else None
         name = self.profile.model
-        current = name, backend_of(name).revision(name) if saved else ""
-        self.is_bundled = saved is not None and (saved.model.name, saved.model.revision) == current
+        own = saved is not None and saved.model.name == name
+        self.is_bundled = own and saved.model.revision == backend_of(name).revision(name)
         if self.is_bundled:
             self._take(saved)
         else:

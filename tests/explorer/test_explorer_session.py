@@ -108,6 +108,12 @@ def test_traces_of_other_weights_are_not_shown(monkeypatch):
     assert not session.is_known(Query("what letter is on the brown card ?"))
 
 
+def test_traces_of_another_model_are_left_without_a_look_at_its_weights(monkeypatch):
+    monkeypatch.setenv("SPARSEVLM_CHECKPOINTS", "/nonexistent")
+    session = ExplorerSession("a100")
+    assert session.put("scene_6").name == "scene_6" and not session.is_bundled
+
+
 def test_a_session_of_another_model_takes_no_new_questions(session, tmp_path):
     found = session.answer(Query("what letter is on the brown card ?"))
     saved = session.saved([found])
