@@ -113,11 +113,21 @@ class WordAttention:
         """Attention of a layer to every token that is there, ``{id: value}``, mean over some words.
 
         It is that of one head, or for ``None`` the mean over heads. A layer that was not recorded
-        gives an empty dictionary; head and words are recorded ones (`ColorChoice.fitting`).
+        gives an empty dictionary.
+
+        Raises
+        ------
+        ValueError
+            For a head or word without recorded rows.
         """
         recorded = next((rows for rows in self.layers if rows.layer == layer), None)
         if recorded is None:
             return {}
+        if head is not None and not 0 <= head < self.num_heads:
+            raise ValueError(f"head {head} was not recorded; heads: {self.num_heads}, or the mean")
+        lacking = sorted(set(words) - set(self.words))
+        if lacking or not words:
+            raise ValueError(f"no rows of words {lacking} were recorded; there are {self.words}")
         rows = recorded.codes[:, [self.words.index(word) for word in words]]
         chosen = decode(rows if head is None else rows[[head]]).mean((0, 1))
         return dict(zip(recorded.source, chosen.tolist(), strict=True))

@@ -190,6 +190,9 @@ def test_attention_survives_a_file():
     for wanted in ((0, None, (1, 4)), (0, 1, (4,))):
         assert again.values(*wanted) == found.values(*wanted)
     assert again.num_heads == 2 and again.sinks == ((5,),) and again.values(3, None, (1,)) == {}
+    for wrong in ((0, 2, (1,)), (0, None, (2,)), (0, None, ())):
+        with pytest.raises(ValueError, match="recorded"):
+            again.values(*wrong)
 
 
 @pytest.mark.parametrize(
