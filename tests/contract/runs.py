@@ -36,7 +36,7 @@ EAGER = ("dense", *KINDS, "sparsevlm-plus")
 # And these several images in a prompt: LLaVA all of them, Qwen2.5-VL the first three, others two.
 # Some decide for a batch at once, some do not; some keep positions.
 WITH_SEVERAL = ("sparsevlm", "pdrop", "sparsevlm-plus", "tome", "vispruner", "sparsevlm-paper",
-                "dart", "random")  # fmt: skip
+                "dart", "random", "visionzip", "holov", "divprune", "cdpruner-words")  # fmt: skip
 MOST = {"llava-several": len(WITH_SEVERAL), "qwen2.5-vl-several": 3}
 
 
