@@ -20,8 +20,7 @@ class Picture(NamedTuple):
     Attributes
     ----------
     tokens, grid
-        Visual tokens that the model made of it; their shape, (rows, columns) or (frames, rows,
-        columns), where known.
+        Its visual tokens; their shape, (rows, columns) or (frames, rows, columns), where known.
     word, number
         ``"image"`` or ``"video"``; which of those that the tower saw, ``None`` where not known.
     """
@@ -54,6 +53,8 @@ class Adapter(ABC):
         What the model has in place of a CLIP vision tower; empty where `tower` works.
     told
         Whether the visual tokens are where the user says, and not where a placeholder is.
+    asked
+        Shapes by name of the tensors given to the `generate` now running, which hands on others.
     """
 
     base: Any
@@ -61,6 +62,7 @@ class Adapter(ABC):
     has_mrope: ClassVar[bool] = False
     tower_lack: str = "no vision tower that prune() can look into"
     told: ClassVar[bool] = False
+    asked: dict[str, torch.Size] = {}  # noqa: RUF012 - replaced, never changed
 
     @abstractmethod
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None: ...
@@ -103,9 +105,8 @@ class Adapter(ABC):
         return None
 
     def rotary(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotary tables ``[batch, tokens, head_dim]`` for one position per token, ``[batch,
-        tokens]``: with M-RoPE the same in time, height and width, as text has it. On the device of
-        ``hidden``, wherever the model makes them.
+        """Rotary tables ``[batch, tokens, head_dim]`` of positions ``[batch, tokens]``: with M-RoPE
+        the same in time, height and width, as text has it. On the device of ``hidden``.
         """
         if self.has_mrope:
             positions = positions.expand(3, *positions.shape)

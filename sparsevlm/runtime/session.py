@@ -224,8 +224,8 @@ class PruningSession:
         source: Any = embeds if ids is None else ids
         if getattr(source, "ndim", 0) < 2:
             raise ValueError("prune() needs input_ids [batch, tokens], or their inputs_embeds")
-        length = source.shape[1]
-        inside = self.generation
+        length, inside = source.shape[1], self.generation
+        self.adapter.asked = {} if inside is None else inside.shapes
         known = (length, True) if inside is None else inside.prompt_of(ids, length)
         self.last_tokens = None if known is None else self.question_tokens
         if known is None:

@@ -126,14 +126,47 @@ def test_images_and_placeholders_that_do_not_fit(name):
                 family.logits(family.model(), given)
 
 
-@pytest.mark.parametrize("name", ["qwen2-vl", "qwen2.5-vl"])
-def test_several_videos(name):
+@pytest.mark.parametrize("how", ["logits", "generate", "beams"])
+@pytest.mark.parametrize("name", ["qwen2-vl", "qwen2.5-vl", "video-llava"])
+def test_several_videos(name, how):
+    """One, two apart, and two side by side, beside a sample without a video."""
     family = FAMILIES[name]
-    inputs = batch_of([prompt_of(family, (2,)), prompt_of(family, (2, 2))])
-    with family.prune(family.model(), build(family, "sparsevlm"), inputs) as trace:
-        family.generate(family.model(), inputs)
-    assert [sample.sample for sample in trace.samples] == [0, 1, 1]
-    assert {sample.grid for sample in trace.samples} == {family.grids[2]}
+    shown = [(2,), (1,), (2, 2)] if family.has_mrope else [(2,), (1,), (2, 2), (2, 2)]
+    prompts = [prompt_of(family, rows, place < 3) for place, rows in enumerate(shown)]
+    inputs, pruner = batch_of(prompts), build(family, "sparsevlm")
+    with family.prune(family.model(), pruner, inputs) as trace:
+        if how == "logits":
+            family.logits(family.model(), inputs)
+        else:
+            family.generate(family.model(), inputs, num_beams=1 + (how == "beams"))
+    found = [one for one in trace.samples if how != "beams" or one.sample % 2 == 0]
+    rows = [row for row, pictures in enumerate(shown) for _ in pictures]
+    assert [one.sample // (1 + (how == "beams")) for one in found] == rows
+    assert [one.grid for one in found] == [family.grids[row] for rows in shown for row in rows]
+    alone = []
+    for prompt in prompts:
+        with family.prune(family.model(), pruner, prompt) as trace:
+            family.logits(family.model(), prompt)
+        alone += [[stage.kept for stage in one.stages] for one in trace.samples]
+    assert [[stage.kept for stage in one.stages] for one in found] == alone
+
+
+def test_videos_that_were_encoded_ahead():
+    """Their frames lie in one row: where a video ends is known for those of the usual length."""
+    family, pruner = FAMILIES["video-llava"], build(FAMILIES["video-llava"], "fastv")
+    model = family.model()
+    for apart in (True, False):
+        inputs = prompt_of(family, (2, 2), apart)
+        with torch.no_grad():
+            features = model.model.get_video_features(inputs.pop("pixel_values_videos"))
+        inputs["mm_encoder_outputs"] = {"video": features}
+        with torch.no_grad(), sv.prune(model, pruner) as trace:
+            if apart:
+                model(**inputs)
+                assert [one.grid for one in trace.samples] == [family.grids[2]] * 2
+                continue
+            with pytest.raises(ValueError, match="where one video ends.*give pixel_values_videos"):
+                model(**inputs)
 
 
 BLIND = [
