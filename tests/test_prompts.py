@@ -65,7 +65,7 @@ def test_an_image_named_in_the_question_stays_there_for_mini_gemini():
         builder.inputs(["is <image> <image> ?"], [[picture(9, 9)]])
 
 
-# --- Several images, and further questions ---------------------------------------------------------
+# --- Several images, and further questions --------------------------------------------------------
 
 SEVERAL = [family for family in FAMILIES if family != "mini_gemini"]
 
@@ -124,7 +124,7 @@ def test_images_and_their_places():
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_further_question_behind_an_answer(family):
-    """As if the tokenizer had seen the whole conversation; an answer that was cut off gets an end."""
+    """As if the tokenizer had seen the whole; an answer that was cut off gets an end."""
     builder = builder_of(family)
     letters, end = builder.tokenizer("sure")["input_ids"], builder.template.end
     stop = builder.tokenizer.convert_tokens_to_ids(end)

@@ -94,7 +94,9 @@ class Conversation:
             Arguments of `generate`; greedy without.
         """
         if not self._open:
-            raise RuntimeError("ask inside the block: with Conversation(...) as chat: chat.ask(...)")
+            raise RuntimeError(
+                "ask inside the block: with Conversation(...) as chat: chat.ask(...)"
+            )
 
         # 1. The first question brings the images; a further one stands behind all that was said.
         builder, asked = self._builder, None
