@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
-from sparsevlm.models.template import Images
 from sparsevlm.runtime.adapter import find_adapter, unwrap
 from sparsevlm.runtime.prune import prune
 
@@ -123,10 +122,7 @@ def answer(
     model = unwrap(model)
     inputs = inputs_on(model, builder, questions, media)
 
-    prompts = [
-        builder.prompt(question, len(images), isinstance(images, Images))
-        for question, images in zip(questions, media, strict=True)
-    ]
+    prompts = list(map(builder.prompt_of, questions, media))
 
     # 2. The pruned model generates, and token ids become text.
     settings = {**generation, "forced": forced, "probabilities": probabilities}

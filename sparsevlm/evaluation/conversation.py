@@ -12,7 +12,6 @@ from transformers import DynamicCache
 
 from sparsevlm.evaluation.answer import Answer, generated, inputs_on
 from sparsevlm.evaluation.shared_prefix import SharedPrefix
-from sparsevlm.models.template import Images
 from sparsevlm.runtime.adapter import find_adapter, unwrap
 from sparsevlm.runtime.prune import prune
 
@@ -95,7 +94,7 @@ class Conversation:
         """
         if not self._open:
             raise RuntimeError(
-                "ask inside the block: with Conversation(...) as chat: chat.ask(...)"
+                "ask inside its block: with Conversation(...) as chat: chat.ask(...)"
             )
 
         # 1. The first question brings the images; a further one stands behind all that was said.
@@ -104,8 +103,7 @@ class Conversation:
             self._first = inputs_on(self._model, builder, [question], [self._images])
             self._visual = find_adapter(self._model).visual_mask(self._first)
             self._cache = DynamicCache(config=self._model.get_decoder().config)
-            inputs, several = self._first, isinstance(self._images, Images)
-            prompt = builder.prompt(question, len(self._images), several)
+            inputs, prompt = self._first, builder.prompt_of(question, self._images)
         else:
             last, (text, new) = self.answers[-1], builder.further(question)
             inputs = self._behind([*last.input_ids, *builder.ended(last.token_ids), *new])

@@ -74,6 +74,10 @@ class PromptBuilder(ABC):
             lead, question = "", self.template.mark.join(parts)
         return f"{self.template.before}{lead}{question}{self.template.after}"
 
+    def prompt_of(self, question: str, images: Media) -> str:
+        """Return the `prompt` of a question about these images."""
+        return self.prompt(question, len(images), isinstance(images, Images))
+
     def further(self, question: str) -> tuple[str, list[int]]:
         """Return the text of a further question behind the end of an answer, and its token ids.
 
@@ -126,10 +130,7 @@ class PromptBuilder(ABC):
             )
         if odd := [one for one in media if not hasattr(one, "__len__")]:
             raise ValueError(f"each question needs a list of media: [[image]]; got {odd[0]!r}")
-        prompts = [
-            self.prompt(question, len(images), isinstance(images, Images))
-            for question, images in zip(questions, media, strict=True)
-        ]
+        prompts = list(map(self.prompt_of, questions, media))
         counts, pixels = self._visual(media)
         rows = [
             self._ids(prompt, "video" if is_video(images) else "image", count)
