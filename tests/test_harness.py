@@ -131,6 +131,8 @@ def test_several_pictures_are_all_shown_and_pruned_each_for_itself(tmp_path, fam
     assert [mean for _, mean in answerer.counts] == pytest.approx(means)
     assert left[0] > left[2]
     assert len(answerer.answer(asked, shown, max_new_tokens=2, num_beams=2)) == 3
+    with pytest.raises(ValueError, match="3 questions got 6 answers; leave num_return_sequences"):
+        answerer.answer(asked, shown, max_new_tokens=2, num_beams=2, num_return_sequences=2)
 
 
 def test_a_model_that_takes_one_picture_says_so(tmp_path):

@@ -176,6 +176,10 @@ def generated(
     )
     new = output.sequences[:, inputs["input_ids"].shape[1] :]
     texts, ids = builder.decode(new), new.tolist()
+    if len(ids) != len(prompts):
+        raise ValueError(
+            f"{len(prompts)} questions got {len(ids)} answers; leave num_return_sequences out"
+        )
     chances = _probabilities(output, new) if probabilities else [()] * len(ids)
     shown: list[list[SampleTrace]] = [[] for _ in range(trace.samples[-1].sample + 1)]
     for one in trace.samples:
