@@ -155,16 +155,17 @@ class PromptBuilder(ABC):
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
-    def ids(self, question: str, num_images: int = 1) -> list[int]:
-        """Return the token ids of a prompt, one placeholder standing for all visual tokens.
+    def ids(self, question: str, num_images: int = 1, several: bool = False) -> list[int]:
+        """Return the token ids of a prompt, with one placeholder for each image, or for the video.
 
         Raises
         ------
         ValueError
             What `prompt` refuses, or a tokenizer that lacks the placeholder.
         """
-        word = "video" if num_images > 1 else "image"
-        return self._ids(self.prompt(question, num_images), word, [1] * min(num_images, 1))
+        word = "video" if num_images > 1 and not several else "image"
+        number = num_images if several else min(num_images, 1)
+        return self._ids(self.prompt(question, num_images, several), word, [1] * number)
 
     @abstractmethod
     def _visual(self, media: Sequence[Media]) -> tuple[list[list[int]], dict[str, Tensor]]:
