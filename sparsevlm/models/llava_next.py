@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import product
 from typing import Any
 
 import torch
@@ -28,15 +29,25 @@ def tile_tokens(size: Sequence[int], config: Any) -> Grid:
     LLaVA-NeXT's "spatial_unpad", as transformers has it: the tiles are laid together, and what
     padding put on the shorter side is taken off again. Difference: none.
     """
-    vision = config.vision_config
-    best = select_best_resolution(tuple(size), config.image_grid_pinpoints)
-    rows, columns = (pixels // vision.image_size * _side(config) for pixels in best)
+    rows, columns = (count * _side(config) for count in tiles(size, config))
     height, width = size
     if width / height > columns / rows:
         rows -= (rows - int(round(height * (columns / width), 7))) // 2 * 2
     else:
         columns -= (columns - int(round(width * (rows / height), 7))) // 2 * 2
     return rows, columns
+
+
+def tiles(size: Sequence[int], config: Any) -> Grid:
+    """(rows, columns) of the tiles that a picture is cut into.
+
+    Parameters
+    ----------
+    size, config
+        As `tile_tokens`.
+    """
+    best = select_best_resolution(tuple(size), config.image_grid_pinpoints)
+    return tuple(pixels // config.vision_config.image_size for pixels in best)
 
 
 def num_tokens(size: Sequence[int], config: Any) -> int:
@@ -59,8 +70,8 @@ class LlavaNext(VisionLanguageModel):
     """`LlavaNextForConditionalGeneration`: visual tokens are the image placeholders.
 
     First come those of the whole picture, then those of its tiles laid together, row by row, each
-    row with a newline behind it. The budget is "shared": all of them compete for one number of
-    tokens per picture, newlines included. There is no share per tile.
+    row with a newline behind it. All of them compete for one number of tokens per picture, or each
+    view has its share (`sparsevlm.methods.per_tile`), a newline with the tile to its left.
     """
 
     tower_lack = "pictures in tiles, with newlines among their tokens that no tower made"
@@ -107,6 +118,40 @@ class LlavaNext(VisionLanguageModel):
             return [(len(one), None) for one in made]
         sizes = [] if sizes is None else sizes.tolist()
         return [(num_tokens(size, self.config), None) for size in sizes]
+
+    def views(self, arguments: dict, picture: Picture) -> tuple[Tensor, list[Grid]]:
+        """See `Adapter.views`; tiles of which nothing is left are none.
+
+        Parameters
+        ----------
+        arguments, picture
+            See `Adapter.pixels`.
+
+        Raises
+        ------
+        ValueError
+            If the size of the picture is not known.
+        """
+        sizes, side = arguments.get("image_sizes"), _side(self.config)
+        size = None if sizes is None or picture.number is None else sizes[picture.number].tolist()
+        if size is None or num_tokens(size, self.config) != picture.tokens:
+            raise ValueError(
+                f"which tile each of the {picture.tokens} tokens of a picture is of follows from "
+                f"its height and width, and these are {size}; give image_sizes [images, 2] with "
+                'the question, or take budget="shared"'
+            )
+        # Padding was taken off on both sides alike; a newline goes with the tile to its left.
+        left, cut = tile_tokens(size, self.config), tiles(size, self.config)
+        rows, columns = (
+            (torch.arange(some) + (count * side - some) // 2) // side
+            for some, count in zip(left, cut, strict=True)
+        )
+        columns = torch.cat([columns, columns[-1:].sum(0, keepdim=True)])
+        parts = [part.unique(return_inverse=True, return_counts=True) for part in (rows, columns)]
+        (_, row, heights), (_, column, widths) = parts
+        tile = 1 + row[:, None] * len(widths) + column
+        grids = [(side, side), *product(heights.tolist(), widths.tolist())]
+        return torch.cat([tile.new_zeros(side**2), tile.flatten()]), grids
 
     def pixels(self, arguments: dict, picture: Picture) -> Tensor | None:
         """The whole of a picture ``[3, side, side]``, without its tiles.

@@ -1,0 +1,282 @@
+"""A budget per tile: each view of a picture, the whole and its tiles, is pruned for itself.
+
+A shared budget lets all tokens of a picture compete for one number, which may leave nothing of a
+tile. Here every view has its share of that number, so both ways leave as many tokens.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, lru_cache
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from sparsevlm.core.interface import Groups, PruningContext, Selection, StagedPruner
+from sparsevlm.core.schedule import PruningStage, kept_count, recycled_counts
+from sparsevlm.methods.bases import PrunerWrapper
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class PerTile(PrunerWrapper):
+    """Another pruner, asked about each view of a picture as about a picture of its own.
+
+    At every stage the views together are left with as many tokens as the pruner alone would leave
+    of the picture, in the shares of `shares`; a view whose share is too small for the groups that
+    it recycles into has a few more.
+
+    Parameters
+    ----------
+    inner
+        A pruner with counts in all its stages.
+
+    Raises
+    ------
+    ValueError
+        If its counts follow the question, it has no stage, or it looks into the vision tower.
+    """
+
+    inner: StagedPruner
+
+    batched = False
+
+    def __post_init__(self) -> None:
+        lack = None
+        if not self.inner.stages:
+            lack = "never prunes"
+        elif any(stage.keep is None for stage in self.inner.stages):
+            lack = "decides at run time how many tokens stay"
+        elif self.inner.needs_tower:
+            lack = "looks into the vision tower, at a picture as a whole"
+        if lack:
+            raise ValueError(
+                f'budget="per_tile" gives every tile its share of a count, and {self.name} {lack}; '
+                'use budget="shared", or a method with counts such as sparsevlm, fastv or pdrop'
+            )
+
+    def to_json(self) -> dict:
+        """The method's own, and how its budget is to be read."""
+        return {**self.inner.to_json(), "budget": "per_tile"}
+
+    def select(self, context: PruningContext) -> Selection:
+        """Ask about every view, and join the answers.
+
+        Raises
+        ------
+        ValueError
+            For a model that has no tiles, and a method that sorts the tokens anew.
+        """
+        if "views" not in context.cache:
+            context.cache["views"] = _Views(context)
+        views = context.cache["views"]
+        keep = self.inner.keep_at(context.layer)
+        drops = getattr(self.inner, "always_drop", False)
+        parts = shares(self._left(keep, context.num_current, drops), views.sizes)
+        found = []
+        for view, part, count in zip(views.of(context), parts, views.counts, strict=True):
+            if not count:
+                continue
+            one = self._of(context.layer, part, count).select(view)
+            if one.order is not None:
+                raise ValueError(
+                    f"{self.name} sorts the tokens that it hands over, which views that lie row by "
+                    'row between each other cannot take; use budget="shared"'
+                )
+            if not part:  # asked for its scores alone
+                one = Selection(one.keep[:0], scores=one.scores, raters=one.raters)
+            found.append((view, one))
+        return views.join(context, found)
+
+    def _left(self, keep: int, count: int, always_drop: bool = False) -> int:
+        """Tokens that a stage leaves of so many, recycled ones included."""
+        recycle = getattr(self.inner, "recycle", 0)
+        kept = kept_count(keep, count, always_drop, recycle)
+        return kept + recycled_counts(count - kept, recycle)[1]
+
+    def _of(self, layer: int, part: int, count: int) -> StagedPruner:
+        """The method with the one stage that leaves a part of so many tokens."""
+        fitting = (keep for keep in range(part, 1, -1) if self._left(keep, count) <= part)
+        changed: dict[str, Any] = {"stages": (PruningStage(layer, next(fitting, 1)),)}
+        if any(field.name == "always_drop" for field in fields(self.inner)):
+            changed["always_drop"] = False  # the share says it
+        return replace(self.inner, **changed)
+
+
+@lru_cache(maxsize=256)
+def shares(total: int, sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Parts of a number of tokens in proportion to the sizes of the views, by Sainte-Laguë.
+
+    Unlike by largest remainders, no part grows where the number falls: so a later stage never
+    keeps more of a view than an earlier one.
+
+    Parameters
+    ----------
+    total
+        At most the sum of ``sizes``.
+    sizes
+        Tokens of every view before any stage.
+
+    Returns
+    -------
+    tuple of int
+        As many parts, none above its size; of equal claims the first view's is met first.
+    """
+    claims = ((2 * n + 1) / size for size in sizes for n in range(size))
+    of = (view for view, size in enumerate(sizes) for _ in range(size))
+    met = Counter(view for _, view in sorted(zip(claims, of, strict=True))[:total])
+    return tuple(met[view] for view in range(len(sizes)))
+
+
+class _Views:
+    """The views of one picture, from stage to stage.
+
+    Attributes
+    ----------
+    sizes, counts
+        Tokens of every view before any stage, and now.
+    caches, created
+        Of every view: its `PruningContext.cache`, and how many recycled tokens it has had.
+    first
+        Of every view: its original tokens.
+    labels, ids
+        By `PruningContext.source`: the view of a token, and its ``source`` within the view.
+    """
+
+    def __init__(self, context: PruningContext) -> None:
+        import torch
+
+        labels, self.grids = context.seen.views()
+        self.sizes = self.counts = tuple(map(prod, self.grids))
+        self.caches: list[dict] = [{} for _ in self.sizes]
+        self.created = [0] * len(self.sizes)
+        self.labels = labels.to(context.visual.device)
+        self.first = self.labels.argsort(stable=True).split(self.sizes)
+        counted = [torch.arange(size, device=self.labels.device) for size in self.sizes]
+        self.ids = torch.cat(counted).scatter(0, torch.cat(self.first), torch.cat(counted))
+
+    def of(self, context: PruningContext) -> list[_View]:
+        """What each of them shows; the host knows the counts, and waits for no value."""
+        order = self.labels[context.source].argsort(stable=True).split(self.counts)
+        return [_View(context, self, number, places) for number, places in enumerate(order)]
+
+    def join(self, context: PruningContext, found: Sequence[tuple[_View, Selection]]) -> Selection:
+        """One selection of the picture from those of its views."""
+        import torch
+
+        device = context.visual.device
+        counts = dict.fromkeys(range(len(self.sizes)), 0)
+        counts |= {view.number: _left(one) for view, one in found}
+        self.counts = tuple(counts.values())
+        keep = torch.cat([view.places[one.keep] for view, one in found]).sort().values
+        scores = raters = None
+        if all(one.scores is not None for _, one in found):
+            scores = torch.cat([one.scores for _, one in found])
+            scores = scores.scatter(0, torch.cat([view.places for view, _ in found]), scores)
+        if all(one.raters is not None for _, one in found):
+            # Whoever rated a view, once; the last place is for none.
+            rated = torch.cat([one.raters for _, one in found]) % (context.num_text + 1)
+            places = torch.arange(context.num_text, device=device)
+            among = torch.zeros(context.num_text + 1, dtype=torch.bool, device=device)
+            raters = places.where(among.index_fill(0, rated, True)[:-1], -1)
+        merging = [(view, one) for view, one in found if one.vectors is not None]
+        return Selection(keep, *self._merged(merging), scores=scores, raters=raters)
+
+    def _merged(self, found: Sequence[tuple[_View, Selection]]) -> tuple:
+        """Groups, vectors and anchors of the picture; noted are the tokens that they become."""
+        import torch
+
+        if not found:
+            return None, None, None
+        members, labels, of, ids, made = [], [], [], [], 0
+        for view, one in found:
+            members.append(view.places[one.groups.members])
+            labels.append(one.groups.labels + made)
+            merged = torch.arange(len(one.vectors), device=view.places.device)
+            of.append(torch.full_like(merged, view.number))
+            if one.groups.alone is not None:
+                merged = (~one.groups.alone).cumsum(0) - 1
+            ids.append(merged + self.sizes[view.number] + self.created[view.number])
+            self.created[view.number] += len(merged)
+            made += len(merged)
+        alone = anchors = None
+        of, ids = torch.cat(of), torch.cat(ids)
+        if found[0][1].anchors is not None:
+            anchors = torch.cat([view.places[one.anchors] for view, one in found])
+        if found[0][1].groups.alone is not None:
+            alone = torch.cat([one.groups.alone for _, one in found])
+            # A token that goes on as itself has no new number: the others are counted first.
+            order = alone.long().argsort(stable=True)
+            of, ids = of[order], ids[order]
+        self.labels, self.ids = torch.cat([self.labels, of]), torch.cat([self.ids, ids])
+        vectors = torch.cat([one.vectors for _, one in found])
+        return Groups(torch.cat(members), torch.cat(labels), alone), vectors, anchors
+
+
+def _left(selection: Selection) -> int:
+    return len(selection.keep) + (0 if selection.vectors is None else len(selection.vectors))
+
+
+class _View(PruningContext):
+    """A `PruningContext` of one view; what it does not define is that of the picture."""
+
+    def __init__(self, whole: PruningContext, views: _Views, number: int, places: Tensor) -> None:
+        self.__dict__.update(
+            whole=whole, number=number, places=places, _views=views, cache=views.caches[number],
+            num_visual=views.sizes[number], grid=views.grids[number], static=whole.static,
+            seen=_Sights(whole.seen, places),
+        )  # fmt: skip
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.whole, name)
+
+    @cached_property
+    def visual(self) -> Tensor:
+        """See `PruningContext`."""
+        return self.whole.visual[self.places]
+
+    @cached_property
+    def source(self) -> Tensor:
+        """See `PruningContext`."""
+        return self._views.ids[self.whole.source[self.places]]
+
+    @cached_property
+    def inputs_visual(self) -> Tensor:
+        """See `PruningContext`."""
+        return self.whole.inputs_visual[self._views.first[self.number]]
+
+    @cached_property
+    def rotary_visual(self) -> tuple[Tensor, Tensor]:
+        """See `PruningContext`."""
+        cos, sin = self.whole.rotary_visual
+        return cos[self.places], sin[self.places]
+
+    def attention_rows(self, rows: Tensor) -> Tensor:
+        """See `PruningContext`."""
+        return self.whole.attention_rows(rows)[..., self.places]
+
+    def attention_mean(self) -> Tensor:
+        """See `PruningContext`."""
+        return self.whole.attention_mean()[self.places]
+
+    def prompt_key(self) -> int:
+        """See `PruningContext`; another one for every view, or all would be drawn alike."""
+        return self.whole.prompt_key() + self.number
+
+
+class _Sights:
+    """What few methods look at, of one view."""
+
+    def __init__(self, whole: Any, places: Tensor) -> None:
+        self._whole, self._places = whole, places
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._whole, name)
+
+    @property
+    def keys_visual(self) -> Tensor:
+        """See `sparsevlm.runtime.context.Sights`."""
+        return self._whole.keys_visual[self._places]
