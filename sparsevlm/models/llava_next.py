@@ -62,6 +62,34 @@ def num_tokens(size: Sequence[int], config: Any) -> int:
     return _side(config) ** 2 + rows * (columns + 1)
 
 
+def views_of(size: Sequence[int], config: Any) -> tuple[Tensor, list[Grid]]:
+    """Which view each token of a picture is of: 0 for the whole, then the tiles row by row.
+
+    A newline is of the tile to its left. Tiles of which nothing is left are none.
+
+    Parameters
+    ----------
+    size, config
+        As `tile_tokens`.
+
+    Returns
+    -------
+    labels, grids
+        ``[num_tokens]`` int64, and (rows, columns) of each view, a column of newlines included.
+    """
+    side = _side(config)
+    rows, columns = (  # padding was taken off on both sides alike
+        (torch.arange(left) + (count * side - left) // 2) // side
+        for left, count in zip(tile_tokens(size, config), tiles(size, config), strict=True)
+    )
+    columns = torch.cat([columns, columns[-1:].sum(0, keepdim=True)])
+    parts = [part.unique(return_inverse=True, return_counts=True) for part in (rows, columns)]
+    (_, row, heights), (_, column, widths) = parts
+    tile = 1 + row[:, None] * len(widths) + column
+    grids = [(side, side), *product(heights.tolist(), widths.tolist())]
+    return torch.cat([tile.new_zeros(side**2), tile.flatten()]), grids
+
+
 def _side(config: Any) -> int:
     return config.vision_config.image_size // config.vision_config.patch_size
 
@@ -120,7 +148,7 @@ class LlavaNext(VisionLanguageModel):
         return [(num_tokens(size, self.config), None) for size in sizes]
 
     def views(self, arguments: dict, picture: Picture) -> tuple[Tensor, list[Grid]]:
-        """See `Adapter.views`; tiles of which nothing is left are none.
+        """See `Adapter.views` and `views_of`.
 
         Parameters
         ----------
@@ -132,26 +160,18 @@ class LlavaNext(VisionLanguageModel):
         ValueError
             If the size of the picture is not known.
         """
-        sizes, side = arguments.get("image_sizes"), _side(self.config)
-        size = None if sizes is None or picture.number is None else sizes[picture.number].tolist()
+        sizes, size = arguments.get("image_sizes"), None
+        if sizes is not None and (number := picture.number) is not None:
+            if made := [id(one) for one in self.made(arguments, "image")]:
+                number = [*dict.fromkeys(made)].index(made[number])  # beams repeat what was made
+            size = sizes[number].tolist()
         if size is None or num_tokens(size, self.config) != picture.tokens:
             raise ValueError(
                 f"which tile each of the {picture.tokens} tokens of a picture is of follows from "
                 f"its height and width, and these are {size}; give image_sizes [images, 2] with "
                 'the question, or take budget="shared"'
             )
-        # Padding was taken off on both sides alike; a newline goes with the tile to its left.
-        left, cut = tile_tokens(size, self.config), tiles(size, self.config)
-        rows, columns = (
-            (torch.arange(some) + (count * side - some) // 2) // side
-            for some, count in zip(left, cut, strict=True)
-        )
-        columns = torch.cat([columns, columns[-1:].sum(0, keepdim=True)])
-        parts = [part.unique(return_inverse=True, return_counts=True) for part in (rows, columns)]
-        (_, row, heights), (_, column, widths) = parts
-        tile = 1 + row[:, None] * len(widths) + column
-        grids = [(side, side), *product(heights.tolist(), widths.tolist())]
-        return torch.cat([tile.new_zeros(side**2), tile.flatten()]), grids
+        return views_of(size, self.config)
 
     def pixels(self, arguments: dict, picture: Picture) -> Tensor | None:
         """The whole of a picture ``[3, side, side]``, without its tiles.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 from zlib import crc32
@@ -184,9 +184,8 @@ class Looks:
     """
 
     def __init__(
-        self, adapter: Any = None, arguments: dict | None = None, rows: int = 0,
-        questions: Sequence[str] | None = None,
-    ) -> None:  # fmt: skip
+        self, adapter: Any = None, arguments: Any = None, rows: int = 0, questions: Any = None
+    ) -> None:
         self._adapter, self._rows = adapter, rows
         self._arguments, self._questions = without_cache(arguments or {}), questions
 
@@ -230,8 +229,9 @@ class Sights:
     """
 
     def __init__(
-        self, looks: Looks, sample: SampleLayout, number: int, decoder: Any, found: Any, segment: Any
-    ) -> None:
+        self, looks: Looks, sample: SampleLayout, number: int, decoder: Any, found: Callable,
+        segment: Any,
+    ) -> None:  # fmt: skip
         self._looks, self._sample, self._number = looks, sample, number
         self._decoder, self._found, self._segment = decoder, found, segment
 

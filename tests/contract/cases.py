@@ -117,8 +117,8 @@ class Family:
         Whether the model must be told where its visual tokens are.
     has_mrope
         Whether positions have rows and columns.
-    has_tower
-        Whether it has a CLIP vision tower, with a CLS token.
+    has_tower, has_tiles
+        Whether it has a CLIP vision tower, with a CLS token; whether it sees pictures in tiles.
     """
 
     name: str
@@ -132,6 +132,7 @@ class Family:
     told: bool = False
     has_mrope: bool = False
     has_tower: bool = False
+    has_tiles: bool = False
     per_sample: tuple[int, ...] = (1, 1, 1)
 
     def fresh(self, attention: str = "sdpa", seed: int = 0) -> nn.Module:
@@ -196,7 +197,7 @@ FAMILIES = {
         ),
         Family(
             "llava-next", llava_next.tiny_llava_next, llava_next.tiny_llava_next_inputs, plain_row,
-            (llava_next.IMAGE_TOKEN,), llava_next.NUM_VISUAL, (None,) * 3, 110,
+            (llava_next.IMAGE_TOKEN,), llava_next.NUM_VISUAL, (None,) * 3, 110, has_tiles=True,
         ),
         Family("qwen2-vl", qwen.tiny_qwen2_vl, **QWEN),
         Family("qwen2.5-vl", qwen.tiny_qwen2_5_vl, **QWEN),
