@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import dataclass, replace
 from math import prod
 from types import SimpleNamespace
 
@@ -14,7 +15,7 @@ from contract.cases import FAMILIES
 from contract.runs import build
 from contract.several import SEVERAL
 from PIL import Image
-from tiny_checkpoints import VICUNA, letters_tokenizer
+from tiny_checkpoints import VICUNA, letters_tokenizer, picture, save_tiny
 from transformers import (
     LlamaConfig,
     LlavaNextConfig,
@@ -28,7 +29,8 @@ import sparsevlm as sv
 from sparsevlm.core.raters import select_raters
 from sparsevlm.core.recycling import reconstruct, select_top
 from sparsevlm.core.schedule import recycled_counts
-from sparsevlm.methods.per_tile import shares
+from sparsevlm.integrations.answering import Answerer
+from sparsevlm.methods.per_tile import PerTile, shares
 from sparsevlm.models.llava_next import num_tokens, tile_tokens, tiles, views_of
 from sparsevlm.models.prompts import prompt_builder
 from sparsevlm.runtime.adapter import find_adapter
@@ -111,8 +113,8 @@ def test_the_budget_is_shared_by_whole_tiles_and_newlines():
 def test_each_row_has_the_pixels_of_its_picture():
     inputs = CASE.inputs()
     adapter = find_adapter(CASE.model())
-    for row, (picture,) in enumerate(adapter.pictures(inputs, [[n] for n in CASE.counts])):
-        assert torch.equal(adapter.pixels(inputs, picture), inputs["pixel_values"][row, 0])
+    for row, (shown,) in enumerate(adapter.pictures(inputs, [[n] for n in CASE.counts])):
+        assert torch.equal(adapter.pixels(inputs, shown), inputs["pixel_values"][row, 0])
 
 
 def changed(**fields):
@@ -353,7 +355,7 @@ def test_the_sizes_of_pictures_that_were_encoded_before():
     pixels, sizes = inputs.pop("pixel_values"), inputs.pop("image_sizes")
     with torch.no_grad(), sv.prune(model, pruner) as trace:
         encoded = {"mm_encoder_outputs": {"image": model.get_image_features(pixels, sizes)}}
-        for wrong in ({}, {"image_sizes": sizes.flip(0)}):
+        for wrong in ({}, {"image_sizes": sizes.flip(0)}, {"image_sizes": sizes[:2]}):
             with pytest.raises(ValueError, match="give image_sizes .* with the question"):
                 model(**inputs, **encoded, **wrong)
         model(**inputs, **encoded, image_sizes=sizes)
@@ -367,5 +369,35 @@ def test_the_record_of_a_run_says_how_its_budget_is_shared():
     assert apart.to_json() == {**shared.to_json(), "budget": "per_tile"}
     assert apart == build(CASE, "fastv", budget="per_tile") == pickle.loads(pickle.dumps(apart))
     assert shared == build(CASE, "fastv-per-tile", budget="shared")
-    (sample, *_) = traced(CASE, apart)
-    assert sample.stages
+
+
+def test_an_evaluation_asks_with_a_budget_per_tile(tmp_path):
+    save_tiny("llava_next", tmp_path)
+    how = {"device": "cpu", "dtype": "float32", "tokens": 20}
+    one = Answerer(str(tmp_path), method="fastv-per-tile", **how)
+    other = Answerer(str(tmp_path), method="fastv", budget="per_tile", **how)
+    assert one.pruner == other.pruner and one.pruner.to_json()["budget"] == "per_tile"
+    assert len(one.answer(["Why?"], [[picture(40, 20)]], max_new_tokens=2)) == 1
+    shared = Answerer(str(tmp_path), method="fastv", **how)
+    shared.answer(["Why?"], [[picture(40, 20)]], max_new_tokens=2)
+    assert one.counts == shared.counts and one.counts[0][0] == 114
+
+
+def test_a_graph_of_the_decoder_alone_knows_no_tiles():
+    model, inputs = CASE.model(), CASE.inputs()
+    with sv.capture(model), sv.prune(model, build(CASE, "fastv-per-tile"), static=True):
+        with pytest.raises(ValueError, match=r"looks at .* tiles .*leave the block of capture\(\)"):
+            CASE.logits(model, inputs)
+
+
+def test_a_method_that_sorts_the_tokens_anew():
+    @dataclass(frozen=True)
+    class Backwards(sv.ScorePruner):
+        def select(self, context):
+            found = super().select(context)
+            return replace(found, order=torch.arange(len(found.keep)).flip(0))
+
+    pruner = Backwards((sv.PruningStage(1, 30),), score=lambda visual, *_: visual[:, 0])
+    with CASE.prune(CASE.model(), PerTile(pruner), CASE.inputs(), questions=["?"]):
+        with pytest.raises(ValueError, match='yours sorts the tokens .* use budget="shared"'):
+            CASE.logits(CASE.model(), CASE.inputs())

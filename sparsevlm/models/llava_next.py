@@ -164,7 +164,7 @@ class LlavaNext(VisionLanguageModel):
         if sizes is not None and (number := picture.number) is not None:
             if made := [id(one) for one in self.made(arguments, "image")]:
                 number = [*dict.fromkeys(made)].index(made[number])  # beams repeat what was made
-            size = sizes[number].tolist()
+            size = sizes[number].tolist() if number < len(sizes) else None
         if size is None or num_tokens(size, self.config) != picture.tokens:
             raise ValueError(
                 f"which tile each of the {picture.tokens} tokens of a picture is of follows from "
