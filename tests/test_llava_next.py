@@ -15,6 +15,7 @@ from contract.cases import FAMILIES
 from contract.runs import build
 from contract.several import SEVERAL
 from PIL import Image
+from test_bench_static import waits_in_cuts
 from tiny_checkpoints import VICUNA, letters_tokenizer, picture, save_tiny
 from transformers import (
     LlamaConfig,
@@ -401,3 +402,15 @@ def test_a_method_that_sorts_the_tokens_anew():
     with CASE.prune(CASE.model(), PerTile(pruner), CASE.inputs(), questions=["?"]):
         with pytest.raises(ValueError, match='yours sorts the tokens .* use budget="shared"'):
             CASE.logits(CASE.model(), CASE.inputs())
+
+
+def test_the_host_waits_for_the_sizes_alone(monkeypatch):
+    """Once for a picture, however many stages there are."""
+    one, three = (
+        waits_in_cuts(
+            monkeypatch, CASE, build(CASE, f"{name}-per-tile"), CASE.inputs(), static=True
+        )
+        for name in ("fastv", "sparsevlm")
+    )
+    assert sorted(one) == sorted(three)
+    assert "nonzero" not in one
