@@ -12,7 +12,7 @@ import pytest
 import tiny_llava_next as tiny
 import torch
 from contract.cases import FAMILIES
-from contract.runs import build
+from contract.runs import TOWER, build, fits
 from contract.several import SEVERAL
 from PIL import Image
 from test_bench_static import waits_in_cuts
@@ -257,6 +257,25 @@ def test_fastv_keeps_the_best_of_every_view(name):
         assert found.kept == sorted(want) != stage.kept
         assert found.scores == pytest.approx(stage.scores) and found.raters == stage.raters
         assert other.tokens_in == one.tokens_in and other.tokens_out == one.tokens_out
+
+
+COUNTED = [
+    name for name, method in sv.METHODS.items()
+    if method.budget == "shared" and fits(CASE, name)
+    and name not in ("dense", "sparsevlm-paper", "sparsevlm-v1.0", "sparsevlm-video", *TOWER)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("method", COUNTED)
+def test_both_ways_leave_as_many_tokens(method):
+    """With a budget of most tokens too, where a method drops one of each picture."""
+    for tokens in (30, 105):
+        shared, apart = (
+            traced(CASE, build(CASE, method, tokens, budget=budget))
+            for budget in ("shared", "per_tile")
+        )
+        for one, other in zip(shared, apart, strict=True):
+            assert (one.tokens_in, one.tokens_out) == (other.tokens_in, other.tokens_out)
 
 
 @torch.no_grad()

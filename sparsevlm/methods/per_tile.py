@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -74,8 +74,7 @@ class PerTile(PrunerWrapper):
             context.cache["views"] = _Views(context)
         views = context.cache["views"]
         keep = self.inner.keep_at(context.layer)
-        drops = getattr(self.inner, "always_drop", False)
-        parts = shares(self._left(keep, context.num_current, drops), views.sizes)
+        parts = shares(self._left(keep, context.num_current), views.sizes)
         found = []
         for view, part, count in zip(views.of(context), parts, views.counts, strict=True):
             if not count:
@@ -91,18 +90,19 @@ class PerTile(PrunerWrapper):
             found.append((view, one))
         return views.join(context, found)
 
-    def _left(self, keep: int, count: int, always_drop: bool = False) -> int:
+    def _left(self, keep: int, count: int) -> int:
         """Tokens that a stage leaves of so many, recycled ones included."""
         recycle = getattr(self.inner, "recycle", 0)
-        kept = kept_count(keep, count, always_drop, recycle)
+        kept = kept_count(keep, count, getattr(self.inner, "always_drop", False), recycle)
         return kept + recycled_counts(count - kept, recycle)[1]
 
     def _of(self, layer: int, part: int, count: int) -> StagedPruner:
         """The method with the one stage that leaves a part of so many tokens."""
         fitting = (keep for keep in range(part, 1, -1) if self._left(keep, count) <= part)
-        changed: dict[str, Any] = {"stages": (PruningStage(layer, next(fitting, 1)),)}
-        if any(field.name == "always_drop" for field in fields(self.inner)):
-            changed["always_drop"] = False  # the share says it
+        keep = next(fitting, 1)
+        changed: dict[str, Any] = {"stages": (PruningStage(layer, keep),)}
+        if self._left(keep, count) < part:  # one is dropped of another view
+            changed["always_drop"] = False
         return replace(self.inner, **changed)
 
 

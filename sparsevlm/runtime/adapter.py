@@ -125,6 +125,7 @@ class Adapter(ABC):
 ADAPTERS: dict[str, str | type[Adapter]] = {
     "LlavaForConditionalGeneration": "sparsevlm.models.llava:Llava",
     "LlavaNextForConditionalGeneration": "sparsevlm.models.llava_next:LlavaNext",
+    "LlavaOnevisionForConditionalGeneration": "sparsevlm.models.llava_onevision:LlavaOnevision",
     "LlamaForCausalLM": "sparsevlm.models.llava:LanguageModel",
     "VideoLlavaForConditionalGeneration": "sparsevlm.models.video_llava:VideoLlava",
     "Qwen2VLForConditionalGeneration": "sparsevlm.models.qwen_vl:QwenVL",
@@ -160,8 +161,7 @@ COMPILED = "a compiled graph does not run the hooks of prune()"
 OPAQUE = {
     "OptimizedModule": f"{COMPILED}; pass model._orig_mod and call that",
     "ScriptModule": "a TorchScript graph runs no hooks; pass the model that it was made from",
-    "FullyShardedDataParallel": "it keeps weights in pieces between calls; load the model whole, "
-    "e.g. with a device_map, and pass that",
+    "FullyShardedDataParallel": "it keeps weights in pieces between calls; pass one that is whole",
     "DataParallel": "it runs copies of the model on several devices at once; pass model.module and "
     "call that, with one process per device",
 }

@@ -164,6 +164,8 @@ def fits(family: Family, method: str) -> bool:
 def methods_of(family: Family) -> list[str]:
     """Every method that fits, and with M-RoPE also positions as of plain text."""
     fitting = [method for method in sv.METHODS if fits(family, method)]
+    if family.name == "llava-onevision":  # as LLaVA-NeXT, which runs all
+        fitting = [method for method in fitting if method in (*EAGER, "random", f"fastv{PER_TILE}")]
     return [*fitting, *([RENUMBERED] if family.has_mrope else [])]
 
 
