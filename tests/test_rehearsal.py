@@ -7,7 +7,7 @@ import csv
 import json
 
 import pytest
-from rehearsal.run import Rehearsal, faults
+from rehearsal.run import OF_MINIATURES, ROOT, Rehearsal, faults
 
 NOTEBOOKS = ("table_4", "figure_1", "explore")
 
@@ -38,6 +38,15 @@ def test_notebooks_by_plain_papermill(rehearsal):
         assert (folder / f"{name}.pdf").stat().st_size > 0
     claims = rehearsal.sparsevlm("claims")
     assert "measured in part" in claims
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem
+)
+def test_a_notebooks_own_text_holds_for_every_profile(path):
+    """What holds for a miniature only is in its remarks, which show where one has answered."""
+    if path.stem not in OF_MINIATURES:
+        assert faults(json.loads(path.read_text())) == []
 
 
 def test_a_word_of_the_miniatures_and_an_error_are_faults():

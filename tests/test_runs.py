@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import textwrap
 import threading
 import time
+import weakref
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 
@@ -19,6 +21,7 @@ from untrained import quiet
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.evaluation.answer import answer
 from sparsevlm.evaluation.backends import MiniatureBackend
+from sparsevlm.evaluation.loaded import load_model
 from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.evaluation.results.store import RunBusyError, RunError, Store
 from sparsevlm.evaluation.runs import (
@@ -253,6 +256,13 @@ def test_missing_records_are_computed_and_only_those(source, runs, uninterrupted
 def test_a_cell_is_not_filled_with_something_else(source, runs, tmp_path, field, value, message):
     with pytest.raises(RunError, match=message):
         execute_run(replace(runs[0], **{field: value}), Store(tmp_path), source, quiet)
+
+
+def test_workers_have_the_memory_of_a_model_that_was_loaded_for_drawing(source, runs, tmp_path):
+    model = weakref.ref(load_model(replace(get_profile("mini"), model="mini-llava")).model)
+    assert not execute_runs(runs[:1], Store(tmp_path), 1, progress=False, backend=source)
+    gc.collect()
+    assert model() is None
 
 
 def test_what_stops_a_worker_reaches_the_user_as_one_sentence(source, runs, tmp_path):

@@ -36,7 +36,7 @@ measured, moved, beside = methods.page(results)
 #
 # Tokens left by a layer are the budget, tokens entering it are what is computed. Methods that cut
 # before the first layer pay for the budget only; those that look at a layer pay for the layers
-# before it. *CDPruner, words for CLIP* is a substitute: a miniature has no text tower.
+# before it. *CDPruner, words for CLIP* is a substitute for models without a text tower.
 
 # %%
 measured
@@ -56,10 +56,6 @@ beside
 
 # %%
 files = page.save_report(methods.REPORT, results)
-
-# %% [markdown]
-# **What this does not show.** The miniature's vision tower has three layers and small, simple
-# pictures: what its CLS token looks at may be little like what CLIP's does.
 
 # %%
 remarks("methods", results)

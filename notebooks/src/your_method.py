@@ -50,6 +50,7 @@ import sparsevlm as sv
 from sparsevlm.analysis import tables
 from sparsevlm.paper.extras import variants, your_method
 from sparsevlm.paper.page import begin
+from sparsevlm.paper.remarks import remarks
 
 page = begin("your_method", globals())
 method = sv.own_method(score)
@@ -96,5 +97,7 @@ files = page.save(figure, data=data, sources=results.ids, study="your_method")
 # place in every table ([docs/architecture.md](../docs/architecture.md)).
 #
 # **What this does not show.** A score that was changed until it wins on these questions has been
-# fitted to them; measure it on others before you believe it. A bundled miniature shows what a score
-# does; whether it helps a large model takes `-p profile a100`.
+# fitted to them; measure it on others before you believe it.
+
+# %%
+remarks("your_method", results)

@@ -16,6 +16,7 @@ from sparsevlm.evaluation.results.failures import Failure, RunError
 from sparsevlm.evaluation.results.run import EvaluationRun, canonical_json
 from sparsevlm.evaluation.results.store import Writer
 from sparsevlm.evaluation.shared_prefix import SharedPrefix
+from sparsevlm.models.placement import no_progress_bar
 
 Report = Callable[[int], None]  # called with the number of samples just done
 
@@ -225,7 +226,10 @@ def _loaded(backend: EvalBackend, model: str, revision: str, run: EvaluationRun)
 
 def _load(backend: EvalBackend, run: EvaluationRun):
     try:
-        return backend.load(run.model, dtype=run.dtype, attention=run.attention, device=run.device)
+        with no_progress_bar():
+            return backend.load(
+                run.model, dtype=run.dtype, attention=run.attention, device=run.device
+            )
     except Exception as error:
         if not _is_out_of_memory(error):
             raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -65,6 +67,14 @@ def load_model(profile: Profile) -> LoadedModel:
     """
     profile.require_runnable()
     return _load(profile.model, profile.dtype, profile.attention, profile.device)
+
+
+def forget_models() -> None:
+    """Give back the memory of the models that `load_model` keeps: workers load them anew."""
+    _load.cache_clear()
+    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 @lru_cache(maxsize=2)

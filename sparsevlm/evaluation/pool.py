@@ -212,12 +212,10 @@ def _execute(
     What is returned is plain data: not every exception can be sent to another process.
     """
     import torch
-    from transformers.utils import logging
 
     from sparsevlm.evaluation.workers import execute_together
 
     torch.set_num_threads(1)
-    logging.disable_progress_bar()  # the parent shows one
     try:
         unfinished = execute_together(group, store, backend, _report)
     except (RunError, OSError) as error:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from sparsevlm.core.schedule import plain
 from sparsevlm.evaluation.backends import EvalBackend, backend_of
+from sparsevlm.evaluation.loaded import forget_models
 from sparsevlm.evaluation.plan import plan_runs
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.evaluation.results.failures import RunError, summarise
@@ -131,6 +132,7 @@ def execute_runs(
     todo = missing_runs(runs, store)
     if not todo:  # no bar either: most notebooks find everything at hand
         return {}
+    forget_models()
     failed: dict[str, str] = {}
     unfinished = []
     samples = sum(run.num_samples for run in todo)

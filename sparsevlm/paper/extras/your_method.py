@@ -14,7 +14,7 @@ from sparsevlm.analysis.observe import AskedExample, ask_example
 from sparsevlm.analysis.study import OURS, Results
 from sparsevlm.analysis.style import METHOD_STYLE, method_styles
 from sparsevlm.evaluation.backends import backend_of
-from sparsevlm.evaluation.loaded import load_model
+from sparsevlm.evaluation.loaded import forget_models, load_model
 from sparsevlm.evaluation.plan import DENSE, plan_runs
 from sparsevlm.evaluation.profiles import Profile
 from sparsevlm.evaluation.results.run import Record
@@ -88,6 +88,7 @@ def _own_records(profile: Profile) -> list[Record]:
     from tqdm import tqdm
 
     backend, threads = backend_of(profile.model), torch.get_num_threads()
+    forget_models()
     torch.set_num_threads(1)  # as a worker has: the last digits of its numbers are the same
     try:
         with TemporaryDirectory() as folder:
