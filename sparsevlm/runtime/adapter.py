@@ -161,7 +161,7 @@ COMPILED = "a compiled graph does not run the hooks of prune()"
 OPAQUE = {
     "OptimizedModule": f"{COMPILED}; pass model._orig_mod and call that",
     "ScriptModule": "a TorchScript graph runs no hooks; pass the model that it was made from",
-    "FullyShardedDataParallel": "it keeps weights in pieces between calls; pass one that is whole",
+    "FullyShardedDataParallel": "it keeps weights in pieces between calls; load the model whole",
     "DataParallel": "it runs copies of the model on several devices at once; pass model.module and "
     "call that, with one process per device",
 }
