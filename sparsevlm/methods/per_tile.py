@@ -96,7 +96,7 @@ class PerTile(PrunerWrapper):
         kept = kept_count(keep, count, getattr(self.inner, "always_drop", False), recycle)
         return kept + recycled_counts(count - kept, recycle)[1]
 
-    def _of(self, layer: int, part: int, count: int) -> StagedPruner:
+    def _of(self, layer: int, part: int, count: int) -> Any:
         """The method with the one stage that leaves a part of so many tokens."""
         fitting = (keep for keep in range(part, 1, -1) if self._left(keep, count) <= part)
         keep = next(fitting, 1)
@@ -167,57 +167,64 @@ class _Views:
         """One selection of the picture from those of its views."""
         import torch
 
-        device = context.visual.device
-        counts = dict.fromkeys(range(len(self.sizes)), 0)
-        counts |= {view.number: _left(one) for view, one in found}
-        self.counts = tuple(counts.values())
+        counts = [0] * len(self.sizes)
+        for view, one in found:
+            counts[view.number] = len(one.keep) + (0 if one.vectors is None else len(one.vectors))
+        self.counts = tuple(counts)
         keep = torch.cat([view.places[one.keep] for view, one in found]).sort().values
-        scores = raters = None
-        if all(one.scores is not None for _, one in found):
-            scores = torch.cat([one.scores for _, one in found])
-            scores = scores.scatter(0, torch.cat([view.places for view, _ in found]), scores)
-        if all(one.raters is not None for _, one in found):
+        scores = [one.scores for _, one in found if one.scores is not None]
+        raters = [one.raters for _, one in found if one.raters is not None]
+        scored = rated = None
+        if len(scores) == len(found):
+            places = torch.cat([view.places for view, _ in found])
+            scored = torch.cat(scores).scatter(0, places, torch.cat(scores))
+        if raters:
             # Whoever rated a view, once; the last place is for none.
-            rated = torch.cat([one.raters for _, one in found]) % (context.num_text + 1)
-            places = torch.arange(context.num_text, device=device)
-            among = torch.zeros(context.num_text + 1, dtype=torch.bool, device=device)
-            raters = places.where(among.index_fill(0, rated, True)[:-1], -1)
-        merging = [(view, one) for view, one in found if one.vectors is not None]
-        return Selection(keep, *self._merged(merging), scores=scores, raters=raters)
+            words = torch.arange(context.num_text, device=keep.device)
+            among = torch.zeros(context.num_text + 1, dtype=torch.bool, device=keep.device)
+            among.index_fill_(0, torch.cat(raters) % (context.num_text + 1), True)
+            rated = words.where(among[:-1], -1)
+        return Selection(keep, *self._merged(found), scored, rated)
 
-    def _merged(self, found: Sequence[tuple[_View, Selection]]) -> tuple:
+    def _merged(
+        self, found: Sequence[tuple[_View, Selection]]
+    ) -> tuple[Groups | None, Tensor | None, Tensor | None]:
         """Groups, vectors and anchors of the picture; noted are the tokens that they become."""
         import torch
 
-        if not found:
-            return None, None, None
-        members, labels, of, ids, made = [], [], [], [], 0
+        made = 0
+        vectors: list[Tensor] = []
+        parts: dict[str, list[Tensor]] = {
+            name: [] for name in ("members", "labels", "alone", "anchors", "of", "ids")
+        }
         for view, one in found:
-            members.append(view.places[one.groups.members])
-            labels.append(one.groups.labels + made)
-            merged = torch.arange(len(one.vectors), device=view.places.device)
-            of.append(torch.full_like(merged, view.number))
-            if one.groups.alone is not None:
-                merged = (~one.groups.alone).cumsum(0) - 1
-            ids.append(merged + self.sizes[view.number] + self.created[view.number])
-            self.created[view.number] += len(merged)
-            made += len(merged)
-        alone = anchors = None
-        of, ids = torch.cat(of), torch.cat(ids)
-        if found[0][1].anchors is not None:
-            anchors = torch.cat([view.places[one.anchors] for view, one in found])
-        if found[0][1].groups.alone is not None:
-            alone = torch.cat([one.groups.alone for _, one in found])
+            if one.groups is None or one.vectors is None:
+                continue
+            count, alone, anchors = len(one.vectors), one.groups.alone, one.anchors
+            merged = torch.arange(count, device=view.places.device)
+            parts["members"].append(view.places[one.groups.members])
+            parts["labels"].append(one.groups.labels + made)
+            parts["of"].append(torch.full_like(merged, view.number))
+            if anchors is not None:
+                parts["anchors"].append(view.places[anchors])
+            if alone is not None:
+                parts["alone"].append(alone)
+                merged = (~alone).cumsum(0) - 1
+            parts["ids"].append(merged + self.sizes[view.number] + self.created[view.number])
+            self.created[view.number] += count
+            made += count
+            vectors.append(one.vectors)
+        if not vectors:
+            return None, None, None
+        whole = {name: torch.cat(some) if some else None for name, some in parts.items()}
+        members, labels, alone, anchors, of, ids = whole.values()
+        assert members is not None and labels is not None and of is not None and ids is not None
+        if alone is not None:
             # A token that goes on as itself has no new number: the others are counted first.
             order = alone.long().argsort(stable=True)
             of, ids = of[order], ids[order]
         self.labels, self.ids = torch.cat([self.labels, of]), torch.cat([self.ids, ids])
-        vectors = torch.cat([one.vectors for _, one in found])
-        return Groups(torch.cat(members), torch.cat(labels), alone), vectors, anchors
-
-
-def _left(selection: Selection) -> int:
-    return len(selection.keep) + (0 if selection.vectors is None else len(selection.vectors))
+        return Groups(members, labels, alone), torch.cat(vectors), anchors
 
 
 class _View(PruningContext):

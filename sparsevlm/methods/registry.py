@@ -67,7 +67,8 @@ class Method:
         """The method at a budget; see `make_pruner`."""
         if self.budget == "per_tile":
             shared = replace(self, budget="shared")
-            return PerTile(shared.build(tokens, num_layers, num_visual, **options))
+            found: Any = PerTile(shared.build(tokens, num_layers, num_visual, **options))
+            return found
         if self.builder is not None:
             return self.builder(tokens, num_layers, num_visual, **options)
         layers = {"layers": options.pop("layers")} if "layers" in options else {}

@@ -111,7 +111,7 @@ def views_of(size: Sequence[int], config: Any) -> tuple[Tensor, list[Grid]]:
     parts = [part.unique(return_inverse=True, return_counts=True) for part in (rows, columns)]
     (_, row, heights), (_, column, widths) = parts
     tile = 1 + row[:, None] * len(widths) + column
-    grids = [(side, side), *product(heights.tolist(), widths.tolist())]
+    grids: list[Grid] = [(side, side), *product(heights.tolist(), widths.tolist())]
     return torch.cat([tile.new_zeros(side**2), tile.flatten()]), grids
 
 
