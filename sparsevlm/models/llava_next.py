@@ -115,12 +115,6 @@ def views_of(size: Sequence[int], config: Any) -> tuple[Tensor, list[Grid]]:
     return torch.cat([tile.new_zeros(side**2), tile.flatten()]), grids
 
 
-def _tiles_along(left: int, whole: int, count: int, side: int) -> Tensor:
-    """Tile of each token that is left of a line; padding was taken off on both sides alike."""
-    middles = (2 * torch.arange(left) + 1) * whole // (2 * max(left, 1))
-    return (middles + (count * side - whole) // 2) // side
-
-
 def side_of(config: Any) -> int:
     """Patches along a side of a view."""
     return config.vision_config.image_size // config.vision_config.patch_size
