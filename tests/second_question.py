@@ -21,8 +21,8 @@ from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
 from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.answer import Answer
 from sparsevlm.evaluation.backends import backend_of
-from sparsevlm.evaluation.recording import PrunerWrapper
 from sparsevlm.evaluation.shared_prefix import SharedPrefix
+from sparsevlm.methods.bases import PrunerWrapper
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.question_families import FAMILIES, Draft
 from sparsevlm.miniature.scenes import make_scene

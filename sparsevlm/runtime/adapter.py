@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -84,6 +84,13 @@ class Adapter(ABC):
         """What the vision tower made of one of `pictures`: `sparsevlm.models.tower.TowerView`."""
         raise ValueError(f"this {type(self).__name__} has {self.tower_lack}")
 
+    def views(self, arguments: dict, picture: Picture) -> tuple[Tensor, list[Grid]]:
+        """Of which view each token of a picture is (0: the whole), and the grid of every view."""
+        raise ValueError(
+            f"a budget per tile is for pictures in tiles, and {type(self).__name__} sees a picture "
+            'as one; use budget="shared", or a LLaVA-NeXT'
+        )
+
     @abstractmethod
     def visual_mask(self, arguments: dict) -> Tensor:
         """``[batch, tokens]`` bool, True at visual tokens, from the arguments of ``base``."""
@@ -119,6 +126,7 @@ class Adapter(ABC):
 ADAPTERS: dict[str, str | type[Adapter]] = {
     "LlavaForConditionalGeneration": "sparsevlm.models.llava:Llava",
     "LlavaNextForConditionalGeneration": "sparsevlm.models.llava_next:LlavaNext",
+    "LlavaOnevisionForConditionalGeneration": "sparsevlm.models.llava_onevision:LlavaOnevision",
     "LlamaForCausalLM": "sparsevlm.models.llava:LanguageModel",
     "VideoLlavaForConditionalGeneration": "sparsevlm.models.video_llava:VideoLlava",
     "Qwen2VLForConditionalGeneration": "sparsevlm.models.qwen_vl:QwenVL",
@@ -130,8 +138,7 @@ ADAPTERS: dict[str, str | type[Adapter]] = {
 # What `prune` can do with a decoder, by the name of its class. With every one here it drops tokens
 # and looks at the attention of the layer just run; "next": it makes queries and keys of the layer
 # to come as Llama does; "gravity": every layer rotates whole heads, half by half, as SparseVLM+'s
-# correction takes it. tests/test_decoders.py compares each with its own eager attention: add yours
-# there and here.
+# correction takes it. tests/test_decoders.py compares each with eager attention: add yours there.
 DECODERS: dict[str, frozenset[str]] = {
     **dict.fromkeys(
         ("LlamaModel", "MistralModel", "MixtralModel", "Qwen2Model", "Qwen2MoeModel",
@@ -155,8 +162,7 @@ COMPILED = "a compiled graph does not run the hooks of prune()"
 OPAQUE = {
     "OptimizedModule": f"{COMPILED}; pass model._orig_mod and call that",
     "ScriptModule": "a TorchScript graph runs no hooks; pass the model that it was made from",
-    "FullyShardedDataParallel": "it keeps weights in pieces between calls; load the model whole, "
-    "e.g. with a device_map, and pass that",
+    "FullyShardedDataParallel": "it keeps weights in pieces between calls; load the model whole",
     "DataParallel": "it runs copies of the model on several devices at once; pass model.module and "
     "call that, with one process per device",
 }
@@ -177,18 +183,14 @@ def find_adapter(model: nn.Module, visual_mask: Tensor | tuple[int, int] | None 
     TypeError
         If there is none, or its decoder is not one of `DECODERS`.
     """
-    model = unwrap(model)
-    found = _entry(model, ADAPTERS)
+    found = _entry(model := unwrap(model), ADAPTERS)
     if found is None:
         raise TypeError(
             f"cannot prune a {type(model).__name__}; known: {', '.join(ADAPTERS)}."
             f"{_inside(model)} For another model write an Adapter and enter it in "
             "sparsevlm.runtime.adapter.ADAPTERS"
         )
-    if isinstance(found, str):
-        module, _, name = found.partition(":")
-        found = getattr(import_module(module), name)
-    adapter = found(model, visual_mask)
+    adapter = (resolve_name(found) if isinstance(found, str) else found)(model, visual_mask)
     for part in adapter.base.children():
         _refuse_opaque(part)
     if _entry(adapter.decoder, DECODERS) is None:
@@ -197,9 +199,8 @@ def find_adapter(model: nn.Module, visual_mask: Tensor | tuple[int, int] | None 
             f"this decoder attends is not known here. Known: {', '.join(DECODERS)}; for another "
             "one see sparsevlm.runtime.adapter.DECODERS"
         )
-    for layer in adapter.decoder.layers:
-        _refuse_opaque(layer)
-        _refuse_opaque(layer.self_attn)
+    for part in (part for layer in adapter.decoder.layers for part in (layer, layer.self_attn)):
+        _refuse_opaque(part)
     return adapter
 
 

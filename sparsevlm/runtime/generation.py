@@ -124,6 +124,11 @@ class Generation(StoppingCriteria):
             self.ids = None if ids is None else ids[:, : self.length]
         return self.length, waits
 
+    def shown(self, arguments: dict) -> dict:
+        """Arguments of a call, and what ``generate`` kept from the model: the sizes of pictures."""
+        given = {name: one for name, one in arguments.items() if one is not None}
+        return {**self.arguments, **given}
+
     def _begins(self, ids: Tensor | None) -> bool:
         known = self.ids
         if ids is None or known is None or len(ids) != len(known):
