@@ -73,8 +73,7 @@ class Adapter(ABC):
         Parameters
         ----------
         hook
-            ``hook(module.register_..._hook, function)`` registers a function, called with keyword
-            arguments too, and removes it at the end.
+            ``hook(module.register_..._hook, function)``, with keyword arguments, undone at the end.
         """
 
     def attach_tower(self, hook: Callable) -> None:  # noqa: B027 - see `tower_lack`
