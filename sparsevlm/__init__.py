@@ -22,6 +22,8 @@ _HOMES = {
     "sparsevlm.core.sparsevlm": ("SparseVLM", "Dense"),
     "sparsevlm.methods": ("METHODS", "Method", "ScorePruner", "make_pruner", "own_method"),
     "sparsevlm.models.images": ("load_image",),
+    "sparsevlm.models.template": ("Images",),
+    "sparsevlm.evaluation.conversation": ("Conversation",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

@@ -14,19 +14,20 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from transformers import DynamicCache
 
 import sparsevlm as sv
 from sparsevlm.analysis.statistics import mean_and_interval
 from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
 from sparsevlm.core.sparsevlm import Dense
+from sparsevlm.evaluation.answer import Answer
 from sparsevlm.evaluation.backends import backend_of
-from sparsevlm.evaluation.recording import PrunerWrapper
 from sparsevlm.evaluation.shared_prefix import SharedPrefix
+from sparsevlm.methods.bases import PrunerWrapper
 from sparsevlm.miniature.facts import Facts
 from sparsevlm.miniature.question_families import FAMILIES, Draft
 from sparsevlm.miniature.scenes import make_scene
 
+WAYS, HOW = ("afresh", "survivors"), {"max_new_tokens": 8}
 FIRST_SCENE = 3 * 10**9  # behind those of the benchmarks
 ARMS = (
     "alone, dense", "alone, afresh", "alone, what survived",
@@ -74,42 +75,36 @@ class Asked:
         )
         self.pruner = backend.sizes("mini-llava").pruner("sparsevlm", tokens)
 
-    def generate(self, given: dict, pruner, cache=None, question_tokens=None) -> torch.Tensor:
-        """Ids of prompt and answer."""
-        with sv.prune(self.model, pruner, question_tokens=question_tokens):
-            return self._generate(given, cache)
+    def generate(self, given: dict, pruner: StagedPruner) -> str:
+        """An answer to a prompt, all of whose text after the image rates."""
+        with sv.prune(self.model, pruner):
+            ids = self.model.generate(**given, **HOW, do_sample=False, pad_token_id=0)
+        return self.builder.decode(ids[:, given["input_ids"].shape[1] :])[0]
 
-    def _generate(self, given: dict, cache=None) -> torch.Tensor:
-        return self.model.generate(
-            **given, past_key_values=cache, max_new_tokens=8, do_sample=False, pad_token_id=0
-        )
+    def talk(self, image, first: Draft, second: Draft, again: str) -> Answer:
+        """The answer to the second question of a conversation."""
+        with sv.Conversation(self.model, self.builder, self.pruner, [image], again=again) as chat:
+            chat.ask(first.question, **HOW)
+            return chat.ask(second.question, **HOW)
 
     @torch.inference_mode()
     def right(self, image, first: Draft, second: Draft) -> list[bool]:
         """For each of `ARMS`, whether the second question is answered rightly."""
         one, two = (self.builder.inputs([draft.question], [[image]]) for draft in (first, second))
-        visual = self.model.config.image_token_id
-        words = two["input_ids"][two["input_ids"] != visual][None]
         dense, remembered = Dense(), Remembered(self.pruner)
-
-        with sv.prune(self.model, self.pruner) as trace:
-            cache = DynamicCache(config=self.model.get_decoder().config)
-            ids = torch.cat([self._generate(one, cache), words], dim=1)
-            whole = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
-            kept = self._generate(whole, cache)
-            assert trace.samples[0].turns == 2
         self.generate(one, remembered)
-        found = [self.generate(two, pruner) for pruner in (dense, self.pruner, remembered)]
-        whole["pixel_values"] = one["pixel_values"]
-        last = words.shape[1]
-        found += [self.generate(whole, dense), self.generate(whole, self.pruner, None, last)]
-        found += [self.generate(whole, self.pruner), kept]
-        prompts = [two["input_ids"].shape[1]] * 3 + [ids.shape[1]] * 4
-        texts = [
-            self.builder.decode(row[:, length:])[0]
-            for row, length in zip(found, prompts, strict=True)
-        ]
-        return [text == second.answer for text in texts]
+        alone = [self.generate(two, pruner) for pruner in (dense, self.pruner, remembered)]
+        return [text == second.answer for text in (*alone, *self.behind(image, first, second))]
+
+    def behind(self, image, first: Draft, second: Draft) -> list[str]:
+        """The answers to the second question of a conversation, in the order of `ARMS`."""
+        afresh, kept = (self.talk(image, first, second, again) for again in WAYS)
+        assert (kept.trace.turns, kept.input_ids) == (2, afresh.input_ids)
+        whole = self.builder.inputs([first.question], [[image]])
+        whole["input_ids"] = torch.tensor([afresh.input_ids])
+        whole["attention_mask"] = torch.ones_like(whole["input_ids"])
+        dense, every = (self.generate(whole, pruner) for pruner in (Dense(), self.pruner))
+        return [dense, afresh.text, every, kept.text]
 
 
 def measure(tokens: int, count: int) -> np.ndarray:

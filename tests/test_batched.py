@@ -16,7 +16,10 @@ ONE_BY_ONE = (
     "dense", "sparsevlm-paper", "sparsevlm-v1.0", "sparsevlm-video", "divprune", "visionzip",
     "dart", "cdpruner", "cdpruner-words", "holov", "vispruner",
 )  # fmt: skip
-AT_ONCE = [name for name in METHODS if name not in ONE_BY_ONE]
+AT_ONCE = [
+    name for name, method in METHODS.items()
+    if name not in ONE_BY_ONE and method.budget == "shared"
+]  # fmt: skip
 LENGTHS = {"one length": (8,) * 5, "two lengths, padded": (9, 9, 6, 9, 9, 9)}
 
 

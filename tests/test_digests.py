@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import pytest
 
 from sparsevlm.evaluation.digests import ANSWER, closure, code_digest
 from sparsevlm.evaluation.paths import ROOT
-from sparsevlm.evaluation.plan import package_digest
+from sparsevlm.evaluation.plan import algorithms, package_digest
+from sparsevlm.evaluation.profiles import get_profile
 
 BUILDER = "sparsevlm.models.prompts.llava"
 
@@ -87,6 +89,12 @@ def test_a_new_import_counts_by_itself(tree):
     with_sugar = digest(tree)
     path.write_text("SUGAR = 2\n")
     assert len({before, with_sugar, digest(tree)}) == 3
+
+
+def test_a_budget_per_tile_depends_on_the_method_inside():
+    methods = ("fastv-per-tile", "random-per-tile")
+    profile = replace(get_profile("mini"), benchmarks=("pope",), methods=methods, budgets=(64,))
+    assert len(algorithms(profile)) == 3  # with the dense model
 
 
 def test_an_import_for_type_checking_alone_decides_nothing():

@@ -289,3 +289,45 @@ def test_the_tower_is_looked_at_where_the_official_code_looks(tiny, case):
         gold["visionzip_cls_hidden"][None], gold["visionzip_dom10_ctx2_contextual"]
     ])))  # fmt: skip
     torch.testing.assert_close(seen[-1][0, [1, 11, 12]], normed, rtol=0, atol=1e-4)
+
+
+@torch.no_grad()
+def test_each_of_several_images_is_decided_as_recorded(tiny):
+    """Two images apart in one sample, in the other order side by side in the next one."""
+    model, folder = tiny
+    gold = [arrays("newer/tower_tiny", case) for case in ("img0", "img1")]
+    image, words = [4] * 36, [7, 8, 9]
+    rows = torch.tensor([[1, *image, *words, *image, *words], [1, *words, *image, *image, *words]])
+    starts = (((0, 1), (1, 40)), ((1, 4), (0, 40)))  # which image, and where it begins
+    pixels = torch.stack([gold[number]["image"] for row in starts for number, _ in row])
+
+    def kept(pruner, questions=("w1", "w1")):
+        """For each image in turn its number and its tokens, -1 for what is made anew."""
+        with sv.prune(model, pruner, questions=questions) as trace:
+            model(input_ids=rows, pixel_values=pixels)
+        left = trace.samples[0].tokens_out[-1]
+        for row, told in enumerate(starts):
+            index = iter(trace.samples[2 * row].output_index)
+            texts = [[1], words] if row == 0 else [[1, *words], []]
+            for (number, start), text in zip(told, texts, strict=True):
+                for _ in text:
+                    next(index)
+                found = [next(index) for _ in range(left)]
+                yield row, gold[number], [max(place - start, -1) for place in found]
+
+    for _, want, found in kept(divprune.DivPrune(stage(8))):
+        assert found == sorted(want["divprune_T8_order"].tolist())
+    for _, want, found in kept(vispruner.VisPruner(stage(8))):
+        assert found == want["vispruner_T8_r0.5"].tolist()
+    for _, want, found in kept(holov.HoloV(stage(8), 4)):
+        assert found == want["holov_P4_T8"].tolist()
+    for _, want, found in kept(visionzip.VisionZip(stage(12))):
+        dominant = sorted(want["visionzip_dom10_ctx2_all_indices"].tolist())[1:]
+        assert found == [-1, *[place - 1 for place in dominant], -1, -1]
+    lengths = ("short", "long")
+    for own in gold:  # each image was recorded with two questions of its own
+        asked = [own[f"text_ids_{length}"].tolist()[1:-1] for length in lengths]
+        texts = [" ".join(f"w{number}" for number in ids) for ids in asked]
+        for row, want, found in kept(cdpruner.CDPruner(stage(8), clip=folder), texts):
+            if want is own:
+                assert found == sorted(own[f"cdpruner_T8_{lengths[row]}_order"].tolist())

@@ -16,12 +16,13 @@ from sparsevlm.integrations.answering import (
     Answerer,
     cut_at,
     generation_of,
-    pictures_of,
+    media_of,
     size_of,
 )
 from sparsevlm.miniature.questions import benchmark_samples
 from sparsevlm.miniature.scenes import make_scene
 from sparsevlm.miniature.weights import load_miniature
+from sparsevlm.models.template import Images
 
 try:
     import tomllib
@@ -87,13 +88,58 @@ def test_a_miniature_wants_one_picture():
 
 
 def test_visuals_of_a_task(tmp_path):
-    (one,) = pictures_of(Image.new("L", (3, 2)))
-    assert one.mode == "RGB"
+    one, video = Image.new("L", (3, 2)), str(tmp_path)
     for number in range(3):
         Image.new("RGB", (3, 2)).save(tmp_path / f"{number}.png")
-    assert len(pictures_of(str(tmp_path))) == 8
+    for visuals, question, count, several in (
+        ([], "a", 0, False), ([one], "a", 1, False), ([one], "is <image> red ?", 1, True),
+        ([one, one], "a", 2, True), ([video], "a", 8, False),
+    ):  # fmt: skip
+        media = media_of(visuals, question)
+        assert (len(media), isinstance(media, Images)) == (count, several)
+        assert all(image.mode == "RGB" for image in media)
+    for visuals in ([video, one], [one, video, one], [video, video]):
+        with pytest.raises(ValueError, match="of question 3 .* videos and .* takes one video, or"):
+            media_of(visuals, "a", "of question 3")
     with pytest.raises(TypeError, match="a picture or the path of a video, got .*dict"):
-        pictures_of({"bytes": b""})
+        media_of([{"bytes": b""}], "a")
+
+
+@pytest.mark.parametrize("family", ["llava", "llava_next", "qwen2_vl", "video_llava"])
+def test_several_pictures_are_all_shown_and_pruned_each_for_itself(tmp_path, family):
+    """In a batch with a question about one; against the model's own call, and beams."""
+    save_tiny(family, tmp_path)
+    answerer = Answerer(str(tmp_path), tokens=20, device="cpu", dtype="float32")
+    asked = ["Same?", "Is <image> like <image>?", "Why?"]
+    shown = [Images([picture(30, 20), picture(20, 30)])] * 2 + [[picture(30, 20)]]
+    got = answerer.answer(asked, shown, max_new_tokens=3)
+    model, builder = answerer.model, answerer.builder
+    inputs = builder.inputs(asked, shown)
+    with torch.inference_mode(), sv.prune(model, answerer.pruner) as trace:
+        output = model.generate(**inputs, max_new_tokens=3, do_sample=False, pad_token_id=0)
+    assert got == builder.decode(output[:, inputs["input_ids"].shape[1] :])
+    assert [one.sample for one in trace.samples] == [0, 0, 1, 1, 2]
+    totals = [sum(s.num_visual for s in trace.samples if s.sample == row) for row in range(3)]
+    token = builder.config.image_token_id
+    assert totals == (inputs["input_ids"] == token).sum(1).tolist()
+    left = [sum(s.tokens_out[-1] for s in trace.samples if s.sample == row) for row in range(3)]
+    assert [count for count, _ in answerer.counts] == totals
+    means = [
+        sum(sum(s.tokens_out) / len(s.tokens_out) for s in trace.samples if s.sample == row)
+        for row in range(3)
+    ]
+    assert [mean for _, mean in answerer.counts] == pytest.approx(means)
+    assert left[0] > left[2]
+    assert len(answerer.answer(asked, shown, max_new_tokens=2, num_beams=2)) == 3
+    with pytest.raises(ValueError, match="3 questions got 6 answers; leave num_return_sequences"):
+        answerer.answer(asked, shown, max_new_tokens=2, num_beams=2, num_return_sequences=2)
+
+
+def test_a_model_that_takes_one_picture_says_so(tmp_path):
+    save_tiny("mini_gemini", tmp_path)
+    answerer = Answerer(str(tmp_path), method="dense", device="cpu", dtype="float32")
+    with pytest.raises(ValueError, match="one image with a question, got 2 images; ask about each"):
+        answerer.answer(["Same?"], [Images([picture(9, 9)] * 2)])
 
 
 # Settings of a task

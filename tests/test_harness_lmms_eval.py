@@ -17,6 +17,7 @@ from synthetic_parquet import write_synthetic_parquet
 
 from sparsevlm.benchmarks import get_benchmark
 from sparsevlm.benchmarks.loaders import load
+from sparsevlm.miniature.scenes import make_scene
 
 if not find_spec("lmms_eval"):
     needs = "needs lmms-eval: pip install 'sparsevlm-repro[lmms-eval]'"
@@ -51,6 +52,71 @@ def local_task(copy: Path, folder: Path) -> Path:
     path = folder / "pope_local.yaml"
     path.write_text(json.dumps(task))  # which is YAML too
     return path
+
+
+PAIRS = """
+import io
+from PIL import Image
+
+def pictures(doc):
+    return [Image.open(io.BytesIO(doc[name])) for name in ("one", "two")]
+"""
+
+
+def pairs_task(folder: Path) -> Path:
+    """A task that shows two pictures: in front of the question, or where it has places for them."""
+    import pandas as pd
+
+    folder.mkdir()
+    rows = []
+    for number in range(4):
+        found = []
+        for seed in (number, number + 10):
+            make_scene(seed).image.save(folder / "scene.png")
+            found.append((folder / "scene.png").read_bytes())
+        asked = "is <image> or <image> red ?" if number % 2 else "what shape is the red thing ?"
+        rows.append({"one": found[0], "two": found[1], "question": asked, "answer": "yes"})
+    pd.DataFrame(rows).to_parquet(folder / "test.parquet")
+    (folder / "utils.py").write_text(PAIRS)
+    path = folder / "pairs_local.yaml"
+    path.write_text(
+        f"""
+task: pairs_local
+dataset_path: parquet
+dataset_kwargs: {{data_files: {{test: {folder}/test.parquet}}}}
+test_split: test
+output_type: generate_until
+doc_to_visual: !function utils.pictures
+doc_to_text: question
+doc_to_target: answer
+generation_kwargs: {{max_new_tokens: 6}}
+metric_list: [{{metric: exact_match, aggregation: mean, higher_is_better: true}}]
+"""
+    )
+    return path
+
+
+def test_a_task_with_two_pictures_is_answered_as_the_suite_answers_it(tmp_path):
+    from sparsevlm.integrations.answering import Answerer
+    from sparsevlm.models.template import Images
+
+    task = pairs_task(tmp_path / "tasks")
+    said = lmms_eval(
+        tmp_path, "--model", "sparsevlm", "--model_args",
+        f"pretrained=mini-llava,method=sparsevlm,tokens={TOKENS}", "--batch_size", "2",
+        "--tasks", task.stem, "--include_path", str(task.parent),
+        "--output_path", str(tmp_path / "out"), "--log_samples",
+    )  # fmt: skip
+    (lines,) = tmp_path.glob("out/**/*_samples_pairs_local.jsonl")
+    rows = [json.loads(line) for line in lines.read_text().splitlines()]
+    answers = {row["doc_id"]: row["filtered_resps"] for row in rows}
+    answerer = Answerer("mini-llava", tokens=TOKENS, device="cpu")
+    for number in range(4):
+        asked = "is <image> or <image> red ?" if number % 2 else "what shape is the red thing ?"
+        shown = Images([make_scene(number).image, make_scene(number + 10).image])
+        (want,) = answerer.answer([asked], [shown], max_new_tokens=6)
+        assert answers[number] in (want, [want])
+    assert "SparseVLM: 128.00 of 1152.00 visual tokens left" in said
 
 
 @pytest.fixture(scope="module")

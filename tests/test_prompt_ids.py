@@ -60,10 +60,11 @@ def made(tmp_path_factory):
     return build
 
 
-def ids_of(builder, question, images):
+def ids_of(builder, question, images, several=False):
     """The ids of a prompt, -200 for the placeholder."""
     visual = {builder.config.image_token_id, getattr(builder.config, "video_token_id", None)}
-    return [VISUAL if token in visual else token for token in builder.ids(question, images)]
+    found = builder.ids(question, images, several)
+    return [VISUAL if token in visual else token for token in found]
 
 
 def test_the_vocabularies_are_the_real_ones(made):
@@ -117,6 +118,34 @@ def test_an_image_in_the_middle_of_a_question(made, form):
         f"{official_prompts.SYSTEM.format('user')}Is <image> this  red? ASSISTANT:"
     )
     assert found == want and want[want.index(VISUAL) + 1] == 29871
+
+
+@pytest.mark.parametrize("form", OF_VICUNA)
+def test_several_images_and_a_further_question_of_llava(made, form):
+    """Piece by piece, as LLaVA's `tokenizer_image_token` and its rounds of a conversation."""
+    builder, system = made("llava", form), official_prompts.SYSTEM.format("user")
+    for question, written in (
+        ("Same?", "<image> <image>\nSame?"), ("Is <image> like <image>?",) * 2,
+    ):  # fmt: skip
+        want = official_prompts.llava_ids(f"{system}{written} ASSISTANT:")
+        assert ids_of(builder, question, 2, several=True) == want and want.count(VISUAL) == 2
+    text, ids = builder.further("Is it red?")
+    assert text == "USER: Is it red? ASSISTANT:"
+    assert ids == official_prompts.sentencepiece().encode(text)
+    assert builder.ended([3869]) == [3869, 2]
+
+
+@pytest.mark.parametrize("form", ["as released", "vocab.json"])
+def test_several_images_and_a_further_question_of_qwen(made, form):
+    """The tokenizer's own ids of the whole."""
+    builder = made("qwen2_vl", form)
+    for question in ("Same?", "Is <image> like <image>?"):
+        prompt = builder.prompt(question, 2, several=True)
+        assert prompt.count("<|vision_start|><|image_pad|><|vision_end|>") == 2
+        assert builder.ids(question, 2, several=True) == builder.tokenizer(prompt)["input_ids"]
+    whole = builder.tokenizer(f"Yes.<|im_end|>{builder.further('Is it red?')[0]}")["input_ids"]
+    said = builder.tokenizer("Yes.")["input_ids"]
+    assert whole == [*builder.ended(said), *builder.further("Is it red?")[1]]
 
 
 def test_the_recorded_prompts_are_of_the_official_scripts():

@@ -22,6 +22,7 @@ from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokeni
 
 from sparsevlm.models.prompt_builder import pad_batch
 from sparsevlm.models.prompts import prompt_builder
+from sparsevlm.models.template import Images
 
 IMAGE_START = 35  # where LLaVA's own scripts see the first visual token
 
@@ -60,8 +61,83 @@ def test_the_prompts():
 def test_an_image_named_in_the_question_stays_there_for_mini_gemini():
     builder = builder_of("mini_gemini")
     assert "USER: Is <image> red? ASSISTANT:" in builder.prompt("Is <image> red?")
-    with pytest.raises(ValueError, match="<image> once in the prompt, found it 2 times"):
-        builder.inputs(["<image><image>"], [[picture(9, 9)]])
+    with pytest.raises(ValueError, match="says <image> 2 times and comes with 1 images: write"):
+        builder.inputs(["is <image> <image> ?"], [[picture(9, 9)]])
+
+
+# --- Several images, and further questions --------------------------------------------------------
+
+SEVERAL = [family for family in FAMILIES if family != "mini_gemini"]
+
+
+@pytest.mark.parametrize("family", SEVERAL)
+def test_several_images_stand_in_front_or_where_the_question_says_so(family):
+    """Each with its own tokens and pixels, beside a sample with one."""
+    builder, images = builder_of(family), [picture(60, 40), picture(40, 60)]
+    mark = builder.template.image.rstrip()
+    gap = builder.template.image[len(mark) :]
+    front, placed = (
+        builder.prompt(question, 2, several=True)
+        for question in ("Same?", "Is <image> the same as <image>?")
+    )
+    assert f"{mark}{' ' if gap else ''}{mark}{gap}Same?" in front
+    assert f"Is {mark} the same as {mark}?" in placed
+    questions = ["Same?", "Is <image> the same as <image>?", "Why?"]
+    media = [Images(images), Images(images), images[:1]]
+    inputs = builder.inputs(questions, media)
+    alone = [builder.inputs(["Why?"], [[one]]) for one in images]
+    token = builder.config.image_token_id
+    counts = [int((one["input_ids"] == token).sum()) for one in alone]
+    sums = (inputs["input_ids"] == token).sum(1).tolist()
+    assert sums == [sum(counts), sum(counts), counts[0]]
+    row = inputs["input_ids"][1]
+    between = builder.tokenizer(" the same as ", add_special_tokens=False)["input_ids"]
+    first = int((row == token).nonzero()[0])
+    marks = family == "qwen2_vl"  # one on each side
+    start = first + counts[0] + marks
+    assert row[start : start + len(between)].tolist() == between
+    name = next(name for name in inputs if name.startswith("pixel_values"))
+    if family == "qwen2_vl":
+        want = torch.cat([one[name] for one in (*alone, *alone, alone[0])])
+        assert inputs["image_grid_thw"].tolist()[:2] == [
+            one["image_grid_thw"][0].tolist() for one in alone
+        ]
+        assert torch.equal(inputs[name], want)
+        return
+    parts = [one[name][0] for one in (*alone, *alone, alone[0])]
+    for got, want in zip(inputs[name], parts, strict=True):
+        assert torch.equal(got[: len(want)], want)
+
+
+def test_images_and_their_places():
+    builder = builder_of("llava")
+    for question in ("<image> and <image> and <image>?", "the <image>?"):
+        with pytest.raises(ValueError, match=r"says <image> \d times and comes with 2 images"):
+            builder.prompt(question, 2, several=True)
+    with pytest.raises(ValueError, match=r"got 2 images; several images are Images\(\[...\]\)"):
+        builder.prompt("Why?", 2)
+    with pytest.raises(ValueError, match="one image with a question, got 2 images; ask about each"):
+        builder_of("mini_gemini").inputs(["Why?"], [Images([picture(9, 9)] * 2)])
+    with pytest.raises(ValueError, match="the question is empty"):
+        builder.prompt(" <image>", 1, several=True)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_further_question_behind_an_answer(family):
+    """As if the tokenizer had seen the whole; an answer that was cut off gets an end."""
+    builder = builder_of(family)
+    letters, end = builder.tokenizer("sure")["input_ids"], builder.template.end
+    stop = builder.tokenizer.convert_tokens_to_ids(end)
+    for said in (letters, [*letters, stop], [*letters, stop, 0, 0]):
+        assert builder.ended(said) == [*letters, stop]
+    text, ids = builder.further("Why?")
+    assert f"{end}{text}" == {
+        "qwen2_vl": "<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n",
+    }.get(family, "</s>USER: Why? ASSISTANT:")
+    whole = builder.tokenizer(f"sure{end}{text}")["input_ids"]
+    assert whole == [*builder.ended(letters), *ids]
+    with pytest.raises(ValueError, match="the question is empty"):
+        builder.further(" ")
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -180,7 +180,8 @@ def test_counts_may_be_integers_of_any_library(name, kind):
               for key, value in how.items()}  # fmt: skip
     found = sv.make_pruner(name, tokens=None if tokens is None else number(tokens), **given)
     assert found == plain and written(found) == written(plain)
-    assert {type(value) for value in vars(found).values()} <= {tuple, str, int, float, bool,
+    own = getattr(found, "inner", found)
+    assert {type(value) for value in vars(own).values()} <= {tuple, str, int, float, bool,
                                                               type(None)}  # fmt: skip
     assert all(type(stage.layer) is int for stage in found.stages)
 

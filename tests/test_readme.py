@@ -25,6 +25,13 @@ def test_the_code_for_ones_own_program_runs_and_answers(capsys):
     assert abs(mean_tokens_out - 64) <= 1
 
 
+def test_the_code_for_a_conversation_runs_and_answers(capsys):
+    exec(compile(BLOCKS[0] + BLOCKS[1], "README.md", "exec"), {})
+    _, first, second = capsys.readouterr().out.splitlines()
+    assert "thing ? square [" in first and "cross ? yellow [" in second
+    assert first.split("[")[1] != second.split("[")[1]
+
+
 @pytest.mark.parametrize("target", re.findall(r"\]\(([^)#]+)\)", README))
 def test_links_lead_somewhere(target):
     assert target.startswith("https://") or (ROOT / target).exists()

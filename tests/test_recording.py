@@ -7,7 +7,8 @@ import torch
 from tiny import NUM_LAYERS, NUM_VISUAL, row, tiny_inputs
 
 import sparsevlm as sv
-from sparsevlm.evaluation.recording import PrunerWrapper, RecordingPruner
+from sparsevlm.evaluation.recording import RecordingPruner
+from sparsevlm.methods.bases import PrunerWrapper
 
 
 def make(name):

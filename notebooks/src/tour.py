@@ -143,6 +143,28 @@ display(tour.say("answers", data, dense, pruned))
 files = page.save(tour_drawing.draw_answers(dense, pruned), "answers")
 
 # %% [markdown]
+# ## 8. And another question about the same picture?
+#
+# What one question throws away may be what the next one asks for. A `Conversation` encodes the
+# picture once and prunes the whole anew for each question; its last words alone choose. What an
+# answer on the survivors of the first question would lose is measured in
+# [docs/algorithm.md](../docs/algorithm.md#several-questions-about-one-picture).
+
+# %%
+import sparsevlm as sv
+from sparsevlm.analysis.examples import examples_of
+
+known = examples_of(loaded).open(image or data.run.example.name)
+first, kept = data.run.example.question, []
+others = [one.question for one in known if one.question not in ("", first)]
+with sv.Conversation(loaded.model, loaded.builder, data.pruner, [data.run.example.image]) as chat:
+    for asked in (first, *others[:1]):
+        found = chat.ask(asked, max_new_tokens=16)
+        kept.append(set(found.trace.stages[-1].kept))
+        same = f", {len(kept[0] & kept[1])} of them as before" if len(kept) > 1 else ""
+        print(f"{asked} {found.text}: {len(kept[-1])} patches at the end{same}")
+
+# %% [markdown]
 # ## Try your own
 #
 # Change `image`, `question` or `tokens` in the parameters above and run all cells, or:

@@ -51,6 +51,10 @@ _LOOKS: dict[str, tuple[str, Any]] = {
     "cdpruner": ("#E7298A", (5, 0, 180)), "cdpruner-words": ("#F781BF", (5, 2, 0)),
     "holov": ("#A50026", (6, 1, 0)), "vispruner": ("#08519C", (8, 1, 0)),
     "random": ("#999999", "x"), "uniform": ("#666666", "+"), "pooled": ("#BBBBBB", "X"),
+    # Darker than those whose budget is shared.
+    "sparsevlm-per-tile": ("#8C2D04", (7, 0, 0)), "fastv-per-tile": ("#023858", (7, 1, 0)),
+    "pdrop-per-tile": ("#004D33", (3, 0, 60)), "tome-per-tile": ("#8C510A", (5, 1, 180)),
+    "random-per-tile": ("#4D4D4D", (6, 2, 0)),
 }
 # fmt: on
 # For methods that have no look of their own, in the order of `METHODS`.

@@ -67,8 +67,8 @@ class PruningContext:
         Whether no shape may depend on values and no value may be read by the host, where the method
         can do without.
     seen
-        What few methods look at: keys, vision tower, question; see `runtime.context.Sights`. Of one
-        sample only: not for a pruner that is `batched`.
+        What few methods look at: keys, vision tower, tiles, question; see `runtime.context.Sights`.
+        Of one sample only: not for a pruner that is `batched`.
     """
 
     layer: int

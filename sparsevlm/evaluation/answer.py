@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from sparsevlm.core.interface import Pruner
     from sparsevlm.models.prompt_builder import PromptBuilder
-    from sparsevlm.runtime.trace import SampleTrace
+    from sparsevlm.runtime.trace import SampleTrace, Trace
 
 
 class InputError(ValueError):
@@ -52,8 +52,9 @@ class Answer:
         Those before the first visual token; all where there is none.
     words : tuple of str
         Tokens of the prompt after the last visual one, as a reader would write them: what may rate.
-    trace : SampleTrace
-        Survivors, groups and counts, layer by layer.
+    traces : tuple of SampleTrace
+        Survivors, groups and counts, layer by layer, of every image or of the video; one without
+        visual tokens where there is none.
     """
 
     text: str
@@ -64,7 +65,12 @@ class Answer:
     num_text: int
     num_before: int
     words: tuple[str, ...]
-    trace: SampleTrace
+    traces: tuple[SampleTrace, ...]
+
+    @property
+    def trace(self) -> SampleTrace:
+        """The first of `traces`."""
+        return self.traces[0]
 
 
 def answer(
@@ -88,7 +94,8 @@ def answer(
     questions
         Plain texts, instructions included.
     media
-        For each question its images: none, one, or the frames of a video in order.
+        For each question its images: none, one, the frames of a video in order, or several as
+        `Images`.
     pruner
         `sparsevlm.core.sparsevlm.Dense` for the model as it is.
     max_new_tokens
@@ -115,7 +122,48 @@ def answer(
     model = unwrap(model)
     inputs = inputs_on(model, builder, questions, media)
 
-    # 2. The pruned model generates.
+    prompts = list(map(builder.prompt_of, questions, media))
+
+    # 2. The pruned model generates, and token ids become text.
+    settings = {**generation, "forced": forced, "probabilities": probabilities}
+    with torch.inference_mode(), prune(model, pruner, questions=questions) as trace:
+        visual = find_adapter(model).visual_mask(inputs)
+        return generated(
+            model, builder, inputs, visual, prompts, trace,
+            max_new_tokens=max_new_tokens, **settings,
+        )  # fmt: skip
+
+
+def generated(
+    model: PreTrainedModel,
+    builder: PromptBuilder,
+    inputs: dict,
+    visual: torch.Tensor,
+    prompts: Sequence[str],
+    trace: Trace,
+    *,
+    max_new_tokens: int | None = None,
+    forced: Sequence[int] | None = None,
+    probabilities: bool = False,
+    **generation: object,
+) -> list[Answer]:
+    """Generate inside a block of `prune`.
+
+    Parameters
+    ----------
+    model, builder
+        See `answer`.
+    inputs
+        Of the model.
+    visual
+        ``[batch, tokens]`` bool, its visual tokens.
+    prompts
+        Of every row, see `Answer.prompt`.
+    trace
+        Of the block.
+    max_new_tokens, forced, probabilities, **generation
+        See `answer`.
+    """
     settings: dict = {"do_sample": False, "pad_token_id": builder.tokenizer.pad_token_id or 0}
     if max_new_tokens is not None:
         settings["max_new_tokens"] = max_new_tokens
@@ -123,35 +171,30 @@ def answer(
         settings["max_new_tokens"] = len(forced)
         settings["logits_processor"] = LogitsProcessorList([_Dictate(forced)])
     settings |= generation
-    with torch.inference_mode(), prune(model, pruner, questions=questions) as trace:
-        output = model.generate(
-            **inputs, **settings, return_dict_in_generate=True, output_logits=probabilities
+    output = model.generate(
+        **inputs, **settings, return_dict_in_generate=True, output_logits=probabilities
+    )
+    new = output.sequences[:, inputs["input_ids"].shape[1] :]
+    texts, ids = builder.decode(new), new.tolist()
+    if len(ids) != len(prompts):
+        raise ValueError(
+            f"{len(prompts)} questions got {len(ids)} answers; leave num_return_sequences out"
         )
-
-    # 3. Token ids become text, one row per question.
-    generated = output.sequences[:, inputs["input_ids"].shape[1] :]
-    texts = builder.decode(generated)
-    chances = _probabilities(output, generated) if probabilities else [()] * len(texts)
-    prompts = _prompts(find_adapter(model).visual_mask(inputs), inputs, builder.tokenizer)
+    chances = _probabilities(output, new) if probabilities else [()] * len(ids)
+    shown: list[list[SampleTrace]] = [[] for _ in range(trace.samples[-1].sample + 1)]
+    for one in trace.samples:
+        shown[one.sample].append(one)
+    known = _prompts(visual, inputs, builder.tokenizer)
     return [
         Answer(
-            text=text,
-            prompt=builder.prompt(question, len(images)),
-            token_ids=tuple(ids),
-            probabilities=chance,
-            trace=seen,
-            **prompt,
+            text=texts[row],
+            prompt=prompts[row],
+            token_ids=tuple(ids[row]),
+            probabilities=chances[row],
+            traces=tuple(shown[row * len(shown) // len(ids)]),  # beams repeat every row
+            **known[row],
         )
-        for text, question, images, ids, chance, seen, prompt in zip(
-            texts,
-            questions,
-            media,
-            generated.tolist(),
-            chances,
-            trace.samples,
-            prompts,
-            strict=True,
-        )
+        for row in range(len(ids))
     ]
 
 

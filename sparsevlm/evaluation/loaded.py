@@ -50,7 +50,7 @@ class LoadedModel:
         """Answer one question about one image, or the frames of a video; see `answer.answer`."""
         from sparsevlm.evaluation.answer import answer
 
-        return answer(self.model, self.builder, [question], [list(images)], pruner, **how)[0]
+        return answer(self.model, self.builder, [question], [images], pruner, **how)[0]
 
 
 def load_model(profile: Profile) -> LoadedModel:

@@ -125,13 +125,15 @@ def _settings(profile: Profile, backend: EvalBackend) -> Iterator[dict]:
         scorer = get_benchmark(benchmark)
         for method, tokens in settings:
             pruner = sizes.pruner(method, tokens)
+            parts = (pruner, getattr(pruner, "inner", pruner))
+            code = (*shared, *(type(part).__module__ for part in parts), *scorer.modules)
             yield {
                 "benchmark": benchmark,
                 "method": method,
                 "tokens": tokens,
                 "pruner": canonical_json(pruner.to_json()),
                 "max_new_tokens": profile.max_new_tokens or scorer.max_new_tokens,
-                "algorithm": code_digest((*shared, type(pruner).__module__, *scorer.modules)),
+                "algorithm": code_digest(code),
             }
 
 

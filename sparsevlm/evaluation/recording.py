@@ -1,4 +1,4 @@
-"""Pruners around a pruner: their base, and one that notes what the pruner inside was shown."""
+"""A pruner around a pruner, which notes what the one inside was shown."""
 
 from __future__ import annotations
 
@@ -11,18 +11,8 @@ from torch import Tensor
 
 from sparsevlm.core.interface import PruningContext, Selection, StagedPruner
 from sparsevlm.core.raters import text_relevance
+from sparsevlm.methods.bases import PrunerWrapper
 from sparsevlm.runtime.trace import SampleTrace
-
-
-class PrunerWrapper:
-    """Base of a pruner around another one. What it does not define is that of the inner pruner."""
-
-    inner: StagedPruner
-
-    def __getattr__(self, name: str) -> object:
-        if name == "inner":  # not set yet, while a wrapper is copied
-            raise AttributeError(name)
-        return getattr(self.inner, name)
 
 
 @dataclass(frozen=True)

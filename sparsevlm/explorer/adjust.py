@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.interface import Groups, PruningContext, Selection, StagedPruner
-from sparsevlm.evaluation.recording import PrunerWrapper
+from sparsevlm.methods.bases import PrunerWrapper
 
 
 @dataclass(frozen=True)

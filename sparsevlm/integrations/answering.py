@@ -17,6 +17,7 @@ from sparsevlm.benchmarks.loaders.frames import read_frames
 from sparsevlm.evaluation.answer import answer
 from sparsevlm.evaluation.backends import CheckpointBackend, backend_of
 from sparsevlm.models.images import load_image
+from sparsevlm.models.template import IMAGE, Images
 
 # lmms-eval puts this stop string into every task that names none; long answers have paragraphs.
 BLANKET = "\n\n"
@@ -42,8 +43,9 @@ class Answerer:
     Attributes
     ----------
     counts : list of (int, float)
-        Of every answer: visual tokens of the prompt, and their mean over the layers after pruning
-        (equivalent tokens as the paper counts them). Questions without an image are left out.
+        Of every answer: visual tokens of the prompt, of all its images, and their mean over the
+        layers after pruning (equivalent tokens as the paper counts them). Questions without an
+        image are left out.
 
     Raises
     ------
@@ -81,34 +83,47 @@ class Answerer:
     ) -> list[str]:
         """Return the answers, in the order of the questions.
 
-        Questions are plain texts, instructions included; each has its images: none, one, or the
-        frames of a video. `generation` is as `generate` takes it; without any: greedy, as long as
-        the model's own limit.
+        Questions are plain texts, instructions included; each has its images: none, one, the
+        frames of a video, or several as `Images`. `generation` is as `generate` takes it; without
+        any: greedy, as long as the model's own limit.
         """
         said = answer(self.model, self.builder, questions, media, self.pruner, **generation)
-        seen = [one.trace for one in said if one.trace.num_visual]
-        self.counts += [(trace.num_visual, fmean(trace.tokens_out)) for trace in seen]
+        for shown in (one.traces for one in said if one.trace.num_visual):
+            left = fmean(map(sum, zip(*(trace.tokens_out for trace in shown), strict=True)))
+            self.counts.append((sum(trace.num_visual for trace in shown), left))
         return [one.text for one in said]
 
 
-def pictures_of(visual: object, name: str = "") -> list[Image]:
-    """Return one visual of a task as images: itself, or eight frames of the video at a path.
+def media_of(visuals: Sequence[object], question: str, name: str = "") -> Sequence[Image]:
+    """Return the visuals of a question: its pictures, or eight frames of the video at a path.
 
-    Opened the official way (`load_image`), as the harness's own models do; an error calls a
-    picture by `name`.
+    Pictures are opened the official way (`load_image`), as the harness's own models do; an error
+    calls one by `name`. Several are `Images`, and so is one with a place in the question.
 
     Raises
     ------
+    ValueError
+        A video and something else.
     TypeError
-        It is neither.
+        One is neither.
     ImageError, DataError
-        The picture or the video cannot be read.
+        A picture or the video cannot be read.
     """
-    if isinstance(visual, Image):
-        return [load_image(visual, "official", name)]
-    if isinstance(visual, (str, Path)):
-        return read_frames(Path(visual))
-    raise TypeError(f"a task's visual must be a picture or the path of a video, got {type(visual)}")
+    for one in visuals:
+        if not isinstance(one, (Image, str, Path)):
+            raise TypeError(
+                f"a task's visual must be a picture or the path of a video, got {type(one)}"
+            )
+    videos = [one for one in visuals if not isinstance(one, Image)]
+    if videos and len(visuals) > 1:
+        raise ValueError(
+            f"the images {name} are {len(videos)} videos and {len(visuals) - len(videos)} pictures;"
+            " a question takes one video, or pictures"
+        )
+    if videos:
+        return read_frames(Path(videos[0]))
+    pictures = [load_image(one, "official", name) for one in visuals]
+    return Images(pictures) if len(pictures) > 1 or IMAGE in question else pictures
 
 
 def size_of(batch_size: int | str) -> int:

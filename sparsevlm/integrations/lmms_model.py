@@ -16,7 +16,7 @@ from sparsevlm.integrations.answering import (
     Answerer,
     cut_at,
     generation_of,
-    pictures_of,
+    media_of,
     size_of,
 )
 from sparsevlm.models.images import ImageError
@@ -83,7 +83,7 @@ class PrunedModel(lmms):
         answers: list[str] = []
         with tqdm(total=len(requests), disable=self.rank != 0, desc="Answering") as bar:
             for settings, batch in self._batches([request.args for request in requests]):
-                asked = [(text, self._pictures(*rest)) for text, _, *rest in batch]
+                asked = [(text, self._media(text, *rest)) for text, _, *rest in batch]
                 texts = self.answerer.answer(*zip(*asked, strict=True), **generation_of(settings))
                 answers += [cut_at(text, settings.get("until")) for text in texts]
                 bar.update(len(batch))
@@ -96,18 +96,13 @@ class PrunedModel(lmms):
             for start in range(0, len(run), self.batch_size):
                 yield run[start][1], run[start : start + self.batch_size]
 
-    def _pictures(self, to_visual, number: int, task: str, split: str) -> list:
+    def _media(self, text: str, to_visual, number: int, task: str, split: str) -> Sequence:
         name = f"of question {number} of {task}"
         try:
             visuals = to_visual(self.task_dict[task][split][number]) or []
         except Exception as error:  # a broken picture makes Pillow raise anything
             raise ImageError(f"the image {name} cannot be opened ({error})") from error
-        if len(visuals) > 1:
-            raise ValueError(
-                f"{task} shows {len(visuals)} pictures with question {number}; pruning takes one "
-                "picture or video per question"
-            )
-        return pictures_of(visuals[0], name) if visuals else []
+        return media_of(visuals, text, name)
 
     def _report(self) -> None:
         """Say what pruning left: nothing in the results of lmms-eval would show it."""

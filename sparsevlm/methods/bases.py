@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sparsevlm.core.budget import check_budget, schedule_for
 from sparsevlm.core.interface import PruningContext, StagedPruner
@@ -60,6 +61,17 @@ class InputPruner(AtInput):
     """
 
     positions: str = "renumbered"
+
+
+class PrunerWrapper:
+    """Base of a pruner around another one. What it does not define is that of the inner pruner."""
+
+    inner: StagedPruner
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "inner":  # not set yet, while a wrapper is copied
+            raise AttributeError(name)
+        return getattr(self.inner, name)
 
 
 def kept_of(pruner: StagedPruner, context: PruningContext) -> int:

@@ -23,11 +23,14 @@ from sparsevlm.methods.newer.divprune import DivPrune
 from sparsevlm.methods.newer.holov import HoloV
 from sparsevlm.methods.newer.visionzip import VisionZip
 from sparsevlm.methods.newer.vispruner import VisPruner
+from sparsevlm.methods.per_tile import PerTile
 from sparsevlm.methods.pooled import Pooled
 from sparsevlm.methods.pyramiddrop import PyramidDrop
 from sparsevlm.methods.random import Random
 from sparsevlm.methods.tome import ToMe
 from sparsevlm.methods.uniform import Uniform
+
+BUDGETS = ("shared", "per_tile")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Method:
         class method ``for_budget`` of ``kind``, with the other options as fields.
     meets_budget
         Whether the tokens left follow the budget, and not the question.
+    budget
+        Of `BUDGETS`; see `make_pruner`.
     """
 
     name: str
@@ -54,11 +59,16 @@ class Method:
     kind: type[StagedPruner]
     builder: Callable[..., StagedPruner] | None = None
     meets_budget: bool = True
+    budget: str = "shared"
 
     def build(
         self, tokens: int | None, num_layers: int, num_visual: int, **options: Any
     ) -> StagedPruner:
         """The method at a budget; see `make_pruner`."""
+        if self.budget == "per_tile":
+            shared = replace(self, budget="shared")
+            found: Any = PerTile(shared.build(tokens, num_layers, num_visual, **options))
+            return found
         if self.builder is not None:
             return self.builder(tokens, num_layers, num_visual, **options)
         layers = {"layers": options.pop("layers")} if "layers" in options else {}
@@ -110,11 +120,20 @@ METHODS: dict[str, Method] = {
         Method("pooled", "Pooled grid", Pooled),
     )
 }  # fmt: skip
+# For tables and figures that compare both ways; `make_pruner` takes any method with counts.
+METHODS |= {
+    f"{name}-per-tile": replace(
+        METHODS[name], name=f"{name}-per-tile", label=f"{METHODS[name].label}, per tile",
+        budget="per_tile",
+    )
+    for name in ("sparsevlm", "fastv", "pdrop", "tome", "random")
+}  # fmt: skip
 
 
 def make_pruner(
-    name: str, *, tokens: int | None, num_layers: int, num_visual: int, **overrides: Any
-) -> StagedPruner:
+    name: str, *, tokens: int | None, num_layers: int, num_visual: int, budget: str = "",
+    **overrides: Any,
+) -> StagedPruner:  # fmt: skip
     """Build a method at a budget.
 
     Parameters
@@ -126,6 +145,11 @@ def make_pruner(
         for the variants whose counts follow the question where other settings are given.
     num_layers, num_visual
         Decoder layers of the model and visual tokens of an image.
+    budget
+        For pictures in tiles (LLaVA-NeXT). ``"shared"``: all tokens of a picture compete.
+        ``"per_tile"``: the whole picture and each tile have their shares of the budget, and are
+        pruned each for itself; see `sparsevlm.methods.per_tile`. Default: as the name says, shared
+        but for those in "-per-tile".
     **overrides
         Fields of the method's dataclass, e.g. ``raters="all_text"`` or ``seed=1``; for SparseVLM,
         FastV, Random and Uniform also ``layers``, to prune after other ones.
@@ -142,7 +166,10 @@ def make_pruner(
     """
     if name not in METHODS:
         raise ValueError(f"unknown method {name!r}; known: {', '.join(METHODS)}")
+    if budget and budget not in BUDGETS:
+        raise ValueError(f"budget must be one of {', '.join(BUDGETS)}; got {budget!r}")
     method = METHODS[name]
+    method = replace(method, budget=budget or method.budget)
     tokens, num_layers = plain(tokens), as_int("num_layers", num_layers, 1)
     num_visual = as_int("num_visual", num_visual, 1)
     unknown = sorted(set(overrides) - method.options)

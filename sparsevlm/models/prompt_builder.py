@@ -14,55 +14,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from PIL.Image import Image
 from torch import Tensor
 from transformers import BatchFeature
 
-Media = Sequence[Image]  # of one question: none, one image, or the frames of a video in order
+from sparsevlm.models.template import IMAGE, Images, Media, Template, is_video
+
 Fit = Literal["pad", "crop", "stretch"]
-
-
-@dataclass(frozen=True)
-class Template:
-    """How a conversation of one question is written.
-
-    Attributes
-    ----------
-    before, after : str
-        What stands around the question.
-    image, video : str or None
-        Placeholder and separator ahead of the question; None where the model takes no such input.
-    text_only : bool
-        Whether a question may come without an image.
-    word_mark : str
-        What SentencePiece puts before the words of this language model, and before the first one of
-        every text; "" where it does not, or where the tokenizer is another one.
-    """
-
-    before: str
-    after: str
-    image: str | None = "<image>\n"
-    video: str | None = None
-    text_only: bool = True
-    word_mark: str = ""
-
-    def lead(self, num_images: int) -> str:
-        """Return what stands between `before` and the question.
-
-        Raises
-        ------
-        ValueError
-            The model does not take so many images.
-        """
-        nothing = "" if self.text_only else None
-        lead = self.video if num_images > 1 else self.image if num_images else nothing
-        if lead is None:
-            kinds = {
-                "no image": nothing, "one image": self.image, "the frames of a video": self.video
-            }  # fmt: skip
-            known = " or ".join(kind for kind, text in kinds.items() if text is not None)
-            raise ValueError(f"this model takes {known} with a question, got {num_images} images")
-        return lead
 
 
 @dataclass(frozen=True)
@@ -87,8 +44,8 @@ class PromptBuilder(ABC):
     template: Template
     fit: Fit
 
-    def prompt(self, question: str, num_images: int = 1) -> str:
-        """Return the text of a prompt, with one placeholder for the image or video.
+    def prompt(self, question: str, num_images: int = 1, several: bool = False) -> str:
+        """Return the text of a prompt, with one placeholder for each image, or for the video.
 
         Parameters
         ----------
@@ -96,26 +53,49 @@ class PromptBuilder(ABC):
             Plain text.
         num_images
             None, one, or the frames of a video.
+        several
+            Whether the images are `Images`, and ``<image>`` in the question is the place of one.
 
         Raises
         ------
         ValueError
             A question that is empty, no text or text without a UTF-8 form, one with special tokens
-            in it, or a number of images that the model does not take.
+            in it, a number of images that the model does not take, or has no places for.
         """
-        if not isinstance(question, str):
-            raise ValueError(f"a question must be text, got {question!r}")
-        question.encode()  # half a surrogate pair is no text to a tokenizer; raises a ValueError
-        if not question.strip():
-            raise ValueError("the question is empty; ask something such as 'what color is it ?'")
-        if found := self._reserved(question):
-            raise ValueError(
-                f"the question contains {', '.join(map(repr, found))}, which the tokenizer of this "
-                "model reads as a mark of its own (an image, the end of a turn, ...) and not as "
-                "text; write it otherwise, say with spaces inside"
-            )
-        before, lead = self.template.before, self.template.lead(num_images)
-        return f"{before}{lead}{question}{self.template.after}"
+        parts = question.split(IMAGE) if several and isinstance(question, str) else [question]
+        self._check(" ".join(parts) if len(parts) > 1 else question)
+        lead = self.template.lead(num_images, several)
+        if len(parts) > 1:
+            if len(parts) != num_images + 1:
+                raise ValueError(
+                    f"the question says {IMAGE} {len(parts) - 1} times and comes with {num_images} "
+                    f"images: write {IMAGE} once for each, or leave it out, and they stand in front"
+                )
+            lead, question = "", self.template.mark.join(parts)
+        return f"{self.template.before}{lead}{question}{self.template.after}"
+
+    def prompt_of(self, question: str, images: Media) -> str:
+        """Return the `prompt` of a question about these images."""
+        return self.prompt(question, len(images), isinstance(images, Images))
+
+    def further(self, question: str) -> tuple[str, list[int]]:
+        """Return the text of a further question behind the end of an answer, and its token ids.
+
+        Raises
+        ------
+        ValueError
+            As `prompt`.
+        """
+        self._check(question)
+        text = f"{self.template.again}{question}{self.template.after}"
+        return text, self._without_beginning(self._ids_of_text(text))
+
+    def ended(self, answer: Sequence[int]) -> list[int]:
+        """Return the ids of an answer as a conversation goes on behind it: with its one end."""
+        end, ids = self.tokenizer.convert_tokens_to_ids(self.template.end), list(answer)
+        while ids and ids[-1] in (end, self.tokenizer.eos_token_id, self.tokenizer.pad_token_id):
+            ids.pop()
+        return [*ids, end]
 
     def inputs(self, questions: Sequence[str], media: Sequence[Media]) -> BatchFeature:
         """Return what `generate` takes, padded on the left.
@@ -125,8 +105,9 @@ class PromptBuilder(ABC):
         questions
             Plain texts.
         media
-            For each question its images: none, one, or the frames of a video in order. An image
-            in memory of mode RGB is taken as it is, any other as `load_image` reads it.
+            For each question its images: none, one, the frames of a video in order, or several
+            as `Images`. One in memory of mode RGB is taken as it is, any other as `load_image`
+            reads it.
 
         Returns
         -------
@@ -149,10 +130,10 @@ class PromptBuilder(ABC):
             )
         if odd := [one for one in media if not hasattr(one, "__len__")]:
             raise ValueError(f"each question needs a list of media: [[image]]; got {odd[0]!r}")
-        prompts = [self.prompt(q, len(images)) for q, images in zip(questions, media, strict=True)]
+        prompts = list(map(self.prompt_of, questions, media))
         counts, pixels = self._visual(media)
         rows = [
-            self._ids(prompt, len(images), count)
+            self._ids(prompt, "video" if is_video(images) else "image", count)
             for prompt, images, count in zip(prompts, media, counts, strict=True)
         ]
         return BatchFeature({**pad_batch(self.tokenizer, rows), **pixels})
@@ -174,19 +155,35 @@ class PromptBuilder(ABC):
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         return [text.strip() for text in texts]
 
-    def ids(self, question: str, num_images: int = 1) -> list[int]:
-        """Return the token ids of a prompt, one placeholder standing for all visual tokens.
+    def ids(self, question: str, num_images: int = 1, several: bool = False) -> list[int]:
+        """Return the token ids of a prompt, with one placeholder for each image, or for the video.
 
         Raises
         ------
         ValueError
             What `prompt` refuses, or a tokenizer that lacks the placeholder.
         """
-        return self._ids(self.prompt(question, num_images), num_images, 1)
+        word = "video" if num_images > 1 and not several else "image"
+        number = num_images if several else min(num_images, 1)
+        return self._ids(self.prompt(question, num_images, several), word, [1] * number)
 
     @abstractmethod
-    def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
-        """Number of visual tokens of every sample, and the tensors of all pixels."""
+    def _visual(self, media: Sequence[Media]) -> tuple[list[list[int]], dict[str, Tensor]]:
+        """Visual tokens of every image, or of the video, of every sample; all pixels."""
+
+    def _check(self, question: object) -> None:
+        """Refuse what is no question; see `prompt`."""
+        if not isinstance(question, str):
+            raise ValueError(f"a question must be text, got {question!r}")
+        question.encode()  # half a surrogate pair is no text to a tokenizer; raises a ValueError
+        if not question.strip():
+            raise ValueError("the question is empty; ask something such as 'what color is it ?'")
+        if found := self._reserved(question):
+            raise ValueError(
+                f"the question contains {', '.join(map(repr, found))}, which the tokenizer of this "
+                "model reads as a mark of its own (an image, the end of a turn, ...) and not as "
+                "text; write it otherwise, say with spaces inside"
+            )
 
     def _reserved(self, question: str) -> list[str]:
         """Marks of the template and special tokens that would be found in a question."""
@@ -202,26 +199,29 @@ class PromptBuilder(ABC):
             found |= {name for n, name in special.items() if n in ids or name in question}
         return sorted(found)
 
-    def _ids(self, prompt: str, num_images: int, count: int) -> list[int]:
-        """Token ids of a prompt, its placeholder repeated ``count`` times.
+    def _ids(self, prompt: str, word: str, counts: Sequence[int]) -> list[int]:
+        """Token ids of a prompt, each placeholder of a ``word`` repeated as often as it counts.
 
-        The text before and the text after the placeholder are tokenized on their own, as LLaVA's
+        The texts before, between and after placeholders are tokenized on their own, as LLaVA's
         `tokenizer_image_token` does: SentencePiece begins each of them with its word mark.
         """
-        if not num_images:
+        if not counts:
             return self._ids_of_text(prompt)
-        token = self.config.video_token_id if num_images > 1 else self.config.image_token_id
+        token = getattr(self.config, f"{word}_token_id")
         placeholder = self._placeholder(token)
-        pieces = prompt.split(placeholder)
-        if len(pieces) != 2:
+        first, *pieces = prompt.split(placeholder)
+        if len(pieces) != len(counts):
             raise ValueError(
-                f"expected the placeholder {placeholder} once in the prompt, found it "
-                f"{len(pieces) - 1} times in {prompt!r}; give one image or video a question"
+                f"expected the placeholder {placeholder} {len(counts)} times in the prompt, found "
+                f"it {len(pieces)} times in {prompt!r}; a question has one for each image or video"
             )
-        before, after = map(self._ids_of_text, pieces)
-        if after and after[0] == self.tokenizer.bos_token_id:
-            after = after[1:]
-        return [*before, *[token] * count, *after]
+        ids = self._ids_of_text(first)
+        for count, piece in zip(counts, map(self._ids_of_text, pieces), strict=True):
+            ids += [*[token] * count, *self._without_beginning(piece)]
+        return ids
+
+    def _without_beginning(self, ids: list[int]) -> list[int]:
+        return ids[1:] if ids and ids[0] == self.tokenizer.bos_token_id else ids
 
     def _placeholder(self, token: int) -> str:
         """What stands in a prompt for an image or video: the text of its token."""

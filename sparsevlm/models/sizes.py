@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sparsevlm.core.schedule import as_int
 
@@ -93,7 +93,7 @@ class ModelSizes:
         """
         from sparsevlm.methods import make_pruner, options_for
 
-        chosen = {**options_for(method, self.heads, self.has_mrope), **options}
+        chosen: dict[str, Any] = {**options_for(method, self.heads, self.has_mrope), **options}
         return make_pruner(
             method, tokens=tokens, num_layers=self.layers, num_visual=self.num_visual, **chosen
         )

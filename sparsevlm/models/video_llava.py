@@ -11,6 +11,8 @@ from torch import Tensor
 from sparsevlm.models.tower import ClipModel, TowerView, tower_of
 from sparsevlm.runtime.adapter import Grid, Picture
 
+PIXELS = "pixel_values_videos"
+
 
 class VideoLlava(ClipModel):
     """`VideoLlavaForConditionalGeneration`: visual tokens are the image and video placeholders."""
@@ -18,8 +20,6 @@ class VideoLlava(ClipModel):
     towers = ("image_tower", "video_tower")
     words = ("image", "video")
     clip_towers: ClassVar = {"image": "image_tower", "video": "video_tower"}
-    # Side by side the frames of two are those of one to a tower that `generate` runs.
-    single = ("video",)
 
     def tower(self, arguments: dict, picture: Picture) -> TowerView:
         """What the vision tower made of an image, or of the frames of a video.
@@ -52,15 +52,29 @@ class VideoLlava(ClipModel):
         ----------
         arguments, word, lengths
             See `VisionLanguageModel.given`.
+
+        Raises
+        ------
+        ValueError
+            For adjacent videos whose frames were encoded ahead of the call, by another hand than
+            `generate`.
         """
         if word == "image":
             return super().given(arguments, word, lengths)
         per_frame, pixels = self._tokens_per_frame(word), self.seen(arguments, word)[0]
         frames = self.made(arguments, word) if pixels is None else pixels
         if pixels is not None and pixels.ndim == 5:
-            number, each = len(pixels), pixels.shape[1]
-        else:  # the tower gets the frames of all videos, which have as many, in one row
-            each = max(1, next(iter(lengths), 0) // per_frame)
+            number, each = pixels.shape[:2]
+        elif len(frames) and PIXELS in self.asked:
+            number, each = self.asked[PIXELS][:2]
+        else:  # one frame after the other, of how many videos no tensor tells
+            each = self.config.video_seq_length // per_frame
+            if odd := next((length for length in lengths if length != each * per_frame), 0):
+                raise ValueError(
+                    f"{odd} video placeholders in a row are not the {each * per_frame} of a video "
+                    f"of {each} frames, and of videos that were encoded ahead of the call it is "
+                    "not known where one video ends: give pixel_values_videos"
+                )
             number = len(frames) // each
         return [(each * per_frame, (each, *self.grid(0)))] * number
 

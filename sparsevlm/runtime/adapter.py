@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from importlib import import_module
+from pkgutil import resolve_name
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -20,8 +20,7 @@ class Picture(NamedTuple):
     Attributes
     ----------
     tokens, grid
-        Visual tokens that the model made of it; their shape, (rows, columns) or (frames, rows,
-        columns), where known.
+        Its visual tokens; their shape, (rows, columns) or (frames, rows, columns), where known.
     word, number
         ``"image"`` or ``"video"``; which of those that the tower saw, ``None`` where not known.
     """
@@ -54,6 +53,8 @@ class Adapter(ABC):
         What the model has in place of a CLIP vision tower; empty where `tower` works.
     told
         Whether the visual tokens are where the user says, and not where a placeholder is.
+    asked
+        Shapes by name of the tensors given to the `generate` now running, which hands on others.
     """
 
     base: Any
@@ -61,6 +62,7 @@ class Adapter(ABC):
     has_mrope: ClassVar[bool] = False
     tower_lack: str = "no vision tower that prune() can look into"
     told: ClassVar[bool] = False
+    asked: dict[str, torch.Size] = {}  # noqa: RUF012 - replaced, never changed
 
     @abstractmethod
     def __init__(self, model: Any, visual_mask: Tensor | tuple[int, int] | None = None) -> None: ...
@@ -71,8 +73,7 @@ class Adapter(ABC):
         Parameters
         ----------
         hook
-            ``hook(module.register_..._hook, function)`` registers a function, called with keyword
-            arguments too, and removes it at the end.
+            ``hook(module.register_..._hook, function)``, with keyword arguments, undone at the end.
         """
 
     def attach_tower(self, hook: Callable) -> None:  # noqa: B027 - see `tower_lack`
@@ -81,6 +82,13 @@ class Adapter(ABC):
     def tower(self, arguments: dict, picture: Picture) -> Any:
         """What the vision tower made of one of `pictures`: `sparsevlm.models.tower.TowerView`."""
         raise ValueError(f"this {type(self).__name__} has {self.tower_lack}")
+
+    def views(self, arguments: dict, picture: Picture) -> tuple[Tensor, list[Grid]]:
+        """Of which view each token of a picture is (0: the whole), and the grid of every view."""
+        raise ValueError(
+            f"a budget per tile is for pictures in tiles, and {type(self).__name__} sees a picture "
+            'as one; use budget="shared", or a LLaVA-NeXT'
+        )
 
     @abstractmethod
     def visual_mask(self, arguments: dict) -> Tensor:
@@ -103,9 +111,8 @@ class Adapter(ABC):
         return None
 
     def rotary(self, hidden: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """Rotary tables ``[batch, tokens, head_dim]`` for one position per token, ``[batch,
-        tokens]``: with M-RoPE the same in time, height and width, as text has it. On the device of
-        ``hidden``, wherever the model makes them.
+        """Rotary tables ``[batch, tokens, head_dim]`` of positions ``[batch, tokens]``: with M-RoPE
+        the same in time, height and width, as text has it. On the device of ``hidden``.
         """
         if self.has_mrope:
             positions = positions.expand(3, *positions.shape)
@@ -118,6 +125,7 @@ class Adapter(ABC):
 ADAPTERS: dict[str, str | type[Adapter]] = {
     "LlavaForConditionalGeneration": "sparsevlm.models.llava:Llava",
     "LlavaNextForConditionalGeneration": "sparsevlm.models.llava_next:LlavaNext",
+    "LlavaOnevisionForConditionalGeneration": "sparsevlm.models.llava_onevision:LlavaOnevision",
     "LlamaForCausalLM": "sparsevlm.models.llava:LanguageModel",
     "VideoLlavaForConditionalGeneration": "sparsevlm.models.video_llava:VideoLlava",
     "Qwen2VLForConditionalGeneration": "sparsevlm.models.qwen_vl:QwenVL",
@@ -129,8 +137,7 @@ ADAPTERS: dict[str, str | type[Adapter]] = {
 # What `prune` can do with a decoder, by the name of its class. With every one here it drops tokens
 # and looks at the attention of the layer just run; "next": it makes queries and keys of the layer
 # to come as Llama does; "gravity": every layer rotates whole heads, half by half, as SparseVLM+'s
-# correction takes it. tests/test_decoders.py compares each with its own eager attention: add yours
-# there and here.
+# correction takes it. tests/test_decoders.py compares each with eager attention: add yours there.
 DECODERS: dict[str, frozenset[str]] = {
     **dict.fromkeys(
         ("LlamaModel", "MistralModel", "MixtralModel", "Qwen2Model", "Qwen2MoeModel",
@@ -154,8 +161,7 @@ COMPILED = "a compiled graph does not run the hooks of prune()"
 OPAQUE = {
     "OptimizedModule": f"{COMPILED}; pass model._orig_mod and call that",
     "ScriptModule": "a TorchScript graph runs no hooks; pass the model that it was made from",
-    "FullyShardedDataParallel": "it keeps weights in pieces between calls; load the model whole, "
-    "e.g. with a device_map, and pass that",
+    "FullyShardedDataParallel": "it keeps weights in pieces between calls; load the model whole",
     "DataParallel": "it runs copies of the model on several devices at once; pass model.module and "
     "call that, with one process per device",
 }
@@ -176,18 +182,14 @@ def find_adapter(model: nn.Module, visual_mask: Tensor | tuple[int, int] | None 
     TypeError
         If there is none, or its decoder is not one of `DECODERS`.
     """
-    model = unwrap(model)
-    found = _entry(model, ADAPTERS)
+    found = _entry(model := unwrap(model), ADAPTERS)
     if found is None:
         raise TypeError(
             f"cannot prune a {type(model).__name__}; known: {', '.join(ADAPTERS)}."
             f"{_inside(model)} For another model write an Adapter and enter it in "
             "sparsevlm.runtime.adapter.ADAPTERS"
         )
-    if isinstance(found, str):
-        module, _, name = found.partition(":")
-        found = getattr(import_module(module), name)
-    adapter = found(model, visual_mask)
+    adapter = (resolve_name(found) if isinstance(found, str) else found)(model, visual_mask)
     for part in adapter.base.children():
         _refuse_opaque(part)
     if _entry(adapter.decoder, DECODERS) is None:
@@ -196,9 +198,8 @@ def find_adapter(model: nn.Module, visual_mask: Tensor | tuple[int, int] | None 
             f"this decoder attends is not known here. Known: {', '.join(DECODERS)}; for another "
             "one see sparsevlm.runtime.adapter.DECODERS"
         )
-    for layer in adapter.decoder.layers:
-        _refuse_opaque(layer)
-        _refuse_opaque(layer.self_attn)
+    for part in (part for layer in adapter.decoder.layers for part in (layer, layer.self_attn)):
+        _refuse_opaque(part)
     return adapter
 
 

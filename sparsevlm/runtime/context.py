@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 from zlib import crc32
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from sparsevlm.core.interface import PruningContext, Selection
-from sparsevlm.runtime.adapter import Adapter, Picture, abilities
+from sparsevlm.runtime.adapter import Adapter, Grid, Picture, abilities
 from sparsevlm.runtime.layout import ImageLayout, SampleLayout
 
 Tables = tuple[Tensor, Tensor]
@@ -184,15 +184,14 @@ class Looks:
     """
 
     def __init__(
-        self, adapter: Any = None, arguments: dict | None = None, rows: int = 0,
-        questions: Sequence[str] | None = None,
-    ) -> None:  # fmt: skip
+        self, adapter: Any = None, arguments: Any = None, rows: int = 0, questions: Any = None
+    ) -> None:
         self._adapter, self._rows = adapter, rows
         self._arguments, self._questions = without_cache(arguments or {}), questions
 
-    def tower(self, picture: Picture) -> Any:
-        """What the vision tower made of a picture."""
-        return self._known().tower(self._arguments, picture)
+    def ask(self, what: str, picture: Picture) -> Any:
+        """What the adapter says of a picture: its ``"tower"``, or its ``"views"``."""
+        return getattr(self._known(), what)(self._arguments, picture)
 
     def question(self, row: int) -> str:
         """The question of a row; beam search repeats every row."""
@@ -208,8 +207,8 @@ class Looks:
     def _known(self) -> Any:
         if self._adapter is None:
             raise ValueError(
-                "capture() replays the decoder alone, and this method looks at the vision tower or "
-                "the question's text; leave the block of capture(), or use another method"
+                "capture() replays the decoder alone, and this method looks at vision tower, tiles "
+                "or the question's text; leave the block of capture(), or use another method"
             )
         return self._adapter
 
@@ -243,7 +242,11 @@ class Sights:
 
     def tower(self) -> Any:
         """See `Adapter.tower`."""
-        return self._looks.tower(self._sample.images[self._number].picture)
+        return self._looks.ask("tower", self._sample.images[self._number].picture)
+
+    def views(self) -> tuple[Tensor, list[Grid]]:
+        """See `Adapter.views`."""
+        return self._looks.ask("views", self._sample.images[self._number].picture)
 
     def question(self) -> str:
         """The text that `prune` was given."""
@@ -272,8 +275,7 @@ class Sights:
     @property
     def keys_text(self) -> Tensor:
         """``[num_text, key_heads, head_dim]`` of the text after the image that may rate."""
-        parts = [self._keys[words] for words in self._sample.words(self._number)]
-        return torch.cat(parts)
+        return torch.cat([self._keys[words] for words in self._sample.words(self._number)])
 
     def final_norm(self, hidden: Tensor) -> Tensor:
         """The decoder's last norm, of ``[tokens, hidden]``."""

@@ -39,6 +39,7 @@ class Generation(StoppingCriteria):
         # What is no prompt is for `generate` itself to refuse.
         given = [one if getattr(one, "ndim", 0) > 1 else None for one in given]
         self.length = next((prompt.shape[1] for prompt in given if prompt is not None), 1)
+        self.shapes = {name: one.shape for name, one in arguments.items() if hasattr(one, "shape")}
         cache = arguments.get("past_key_values")
         check_cache(cache)
         # With a filled cache the prompt is the one in the cache, and no prefill comes.
@@ -122,6 +123,11 @@ class Generation(StoppingCriteria):
             self.awaited = False
             self.ids = None if ids is None else ids[:, : self.length]
         return self.length, waits
+
+    def shown(self, arguments: dict) -> dict:
+        """Arguments of a call, and what ``generate`` kept from the model: the sizes of pictures."""
+        given = {name: one for name, one in arguments.items() if one is not None}
+        return {**self.arguments, **given}
 
     def _begins(self, ids: Tensor | None) -> bool:
         known = self.ids

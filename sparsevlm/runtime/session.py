@@ -200,7 +200,8 @@ class PruningSession:
         key = prompt_key(self.adapter, arguments, visual, prompt_length)
         static = visual.device.type != "cpu" if self.static is None else self.static
         self.current = Prefill(self.pruner, self.adapter, samples, mask, key, static)
-        self.current.looks = Looks(self.adapter, arguments, len(samples), self.questions)
+        shown = arguments if self.generation is None else self.generation.shown(arguments)
+        self.current.looks = Looks(self.adapter, shown, len(samples), self.questions)
 
     def _continued(self, cache: object, arguments: dict) -> Prefill:
         """The prompt that a filled cache holds, if the call can be its continuation."""
@@ -224,8 +225,8 @@ class PruningSession:
         source: Any = embeds if ids is None else ids
         if getattr(source, "ndim", 0) < 2:
             raise ValueError("prune() needs input_ids [batch, tokens], or their inputs_embeds")
-        length = source.shape[1]
-        inside = self.generation
+        length, inside = source.shape[1], self.generation
+        self.adapter.asked = {} if inside is None else inside.shapes
         known = (length, True) if inside is None else inside.prompt_of(ids, length)
         self.last_tokens = None if known is None else self.question_tokens
         if known is None:
@@ -294,7 +295,5 @@ class PruningSession:
 
 def session_of(model: nn.Module) -> PruningSession | None:
     """The open session of a model or of its decoder."""
-    for session in list(SESSIONS.values()):
-        if session.open and (session.model is model or session.adapter.decoder is model):
-            return session
-    return None
+    found = (one for one in list(SESSIONS.values()) if model in (one.model, one.adapter.decoder))
+    return next((one for one in found if one.open), None)

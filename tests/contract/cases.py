@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 
 import tiny_llava_next as llava_next
+import tiny_llava_onevision as onevision
 import tiny_mini_gemini as mini_gemini
 import tiny_qwen_vl as qwen
 import tiny_video_llava as video
@@ -117,8 +118,8 @@ class Family:
         Whether the model must be told where its visual tokens are.
     has_mrope
         Whether positions have rows and columns.
-    has_tower
-        Whether it has a CLIP vision tower, with a CLS token.
+    has_tower, has_tiles
+        Whether it has a CLIP vision tower, with a CLS token; whether it sees pictures in tiles.
     """
 
     name: str
@@ -132,6 +133,7 @@ class Family:
     told: bool = False
     has_mrope: bool = False
     has_tower: bool = False
+    has_tiles: bool = False
     per_sample: tuple[int, ...] = (1, 1, 1)
 
     def fresh(self, attention: str = "sdpa", seed: int = 0) -> nn.Module:
@@ -196,7 +198,13 @@ FAMILIES = {
         ),
         Family(
             "llava-next", llava_next.tiny_llava_next, llava_next.tiny_llava_next_inputs, plain_row,
-            (llava_next.IMAGE_TOKEN,), llava_next.NUM_VISUAL, (None,) * 3, 110,
+            (llava_next.IMAGE_TOKEN,), llava_next.NUM_VISUAL, (None,) * 3, 110, has_tiles=True,
+        ),
+        Family(
+            "llava-onevision", onevision.tiny_llava_onevision,
+            onevision.tiny_llava_onevision_inputs, onevision.onevision_row,
+            (onevision.IMAGE_TOKEN, onevision.VIDEO_TOKEN), onevision.NUM_VISUAL, (None,) * 3, 91,
+            has_tiles=True,
         ),
         Family("qwen2-vl", qwen.tiny_qwen2_vl, **QWEN),
         Family("qwen2.5-vl", qwen.tiny_qwen2_5_vl, **QWEN),

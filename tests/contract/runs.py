@@ -20,7 +20,7 @@ NUM_HEADS = 4
 BUDGETS = {"dense": None, "sparsevlm-video": None, "sparsevlm-v1.0": 64}
 RENUMBERED = "sparsevlm:renumbered"
 # All tokens are merged before layer 0, each into the place of one of them.
-MERGING = ("tome", "pooled")
+MERGING = ("tome", "pooled", "tome-per-tile")
 # These look into a CLIP vision tower; the last one is not built without a CLIP of its own, and the
 # contract runs its substitute.
 TOWER = ("visionzip", "holov", "vispruner", "cdpruner")
@@ -36,8 +36,9 @@ EAGER = ("dense", *KINDS, "sparsevlm-plus")
 # And these several images in a prompt: LLaVA all of them, Qwen2.5-VL the first three, others two.
 # Some decide for a batch at once, some do not; some keep positions.
 WITH_SEVERAL = ("sparsevlm", "pdrop", "sparsevlm-plus", "tome", "vispruner", "sparsevlm-paper",
-                "dart", "random")  # fmt: skip
+                "dart", "random", "visionzip", "holov", "divprune", "cdpruner-words")  # fmt: skip
 MOST = {"llava-several": len(WITH_SEVERAL), "qwen2.5-vl-several": 3}
+PER_TILE = "-per-tile"
 
 
 def build(family: Family, method: str, tokens: int | None = 30, num_visual=None, **options):
@@ -57,7 +58,7 @@ def build_unmerged(family: Family, method: str):
     options = {}
     if method.startswith("sparsevlm"):
         options = {"recycle": 0, "positions": "original"}
-    elif method in ("pdrop", "divprune", "cdpruner-words", "vispruner"):
+    elif method.removesuffix(PER_TILE) in ("pdrop", "divprune", "cdpruner-words", "vispruner"):
         options = {"positions": "original"}
     if method == "sparsevlm-v1.0":
         # At its released scale some stages keep recycled tokens only.
@@ -155,12 +156,16 @@ def _dense(name: str, kernel: str) -> tuple[Tensor, Tensor]:
 
 def fits(family: Family, method: str) -> bool:
     """Whether the family has what the method looks at; `test_refusals` has the others."""
+    if PER_TILE in method and not family.has_tiles:
+        return False
     return method != "cdpruner" and (family.has_tower or method not in TOWER)
 
 
 def methods_of(family: Family) -> list[str]:
     """Every method that fits, and with M-RoPE also positions as of plain text."""
     fitting = [method for method in sv.METHODS if fits(family, method)]
+    if family.name == "llava-onevision":  # as LLaVA-NeXT, which runs all
+        fitting = [method for method in fitting if method in (*EAGER, "random", f"fastv{PER_TILE}")]
     return [*fitting, *([RENUMBERED] if family.has_mrope else [])]
 
 
@@ -174,7 +179,8 @@ RUNS = [
 RUNS += [
     Run(family, method, "sdpa")
     for family in SEVERAL.values()
-    for method in WITH_SEVERAL[: MOST.get(family.name, 2)]
+    for method in (*WITH_SEVERAL[: MOST.get(family.name, 2)], f"sparsevlm{PER_TILE}")
+    if fits(family, method)
 ]
 
 

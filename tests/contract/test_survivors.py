@@ -81,6 +81,10 @@ def check_recycled(pruner, stage, before, current, sample):
         return
     kept = stage.num_left - len(created)
     recycled, num_groups = recycled_counts(current - kept, recycle_of(pruner))
+    if pruner.to_json().get("budget") == "per_tile":
+        # Each of at most five views rounds for itself; `test_llava_next` looks into them.
+        assert 0 <= len(created) - num_groups < 5
+        return
     assert len(created) == num_groups
     if not before:
         assert sum(map(len, created)) == recycled

@@ -149,9 +149,10 @@ def test_methods_and_variants(controls, explorer):
     assert own(controls)["title"] == "Dense" and controls.tokens.disabled
     offered = {value for _, value in controls.method.options} | set(VARIANTS.values())
     # Ablations and the pooled grid belong to the tables; nobody needs them at hand here. CDPruner
-    # needs a CLIP of its own.
+    # needs a CLIP of its own, and a budget per tile LLaVA-NeXT.
     apart = {"pooled", "sparsevlm-all-tokens", "sparsevlm-no-recycling", "sparsevlm-not-refilled"}
     apart |= {"cdpruner", "sparsevlm-kept-positions"}
+    apart |= {name for name, method in sv.METHODS.items() if method.budget == "per_tile"}
     assert offered == set(sv.METHODS) - apart and set(METHOD_STYLE) == set(sv.METHODS)
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from transformers import LlavaConfig, LlavaForConditionalGeneration
 
 from sparsevlm.miniature.vocabulary import build_tokenizer
-from sparsevlm.models.prompt_builder import Template
 from sparsevlm.models.prompts.llava import LlavaPromptBuilder
+from sparsevlm.models.template import Template
 
 MODEL = LlavaForConditionalGeneration
 PIXEL_MEAN, PIXEL_STD = 115 / 255, 65 / 255
-TEMPLATE = Template("USER : ", " ASSISTANT :", "<image> ", text_only=False)
+TEMPLATE = Template("USER : ", " ASSISTANT :", "<image> ", text_only=False, again="USER : ")
 
 
 def builder(config: LlavaConfig | None) -> LlavaPromptBuilder:

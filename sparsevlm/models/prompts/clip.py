@@ -11,7 +11,8 @@ from transformers import CLIPImageProcessorPil
 from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from sparsevlm.models.images import ImageError, as_pixels
-from sparsevlm.models.prompt_builder import Fit, Template
+from sparsevlm.models.prompt_builder import Fit
+from sparsevlm.models.template import Template
 
 STRIP = 2**24  # pixels that are padded at a time
 LONGEST = 200  # times as long as wide, of an image whose middle is cut out; Qwen's own limit

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from sparsevlm.models.prompt_builder import Fit, Media, PromptBuilder, Template
+from sparsevlm.models.prompt_builder import Fit, PromptBuilder
 from sparsevlm.models.prompts.clip import (
     CLIP_MEAN,
     CLIP_STD,
@@ -16,6 +16,7 @@ from sparsevlm.models.prompts.clip import (
     seen_by_clip,
     vicuna,
 )
+from sparsevlm.models.template import Media, Template
 
 VICUNA_V1 = vicuna("user")  # conversation "vicuna_v1", with which LLaVA-1.5 was trained
 
@@ -41,9 +42,10 @@ class LlavaPromptBuilder(PromptBuilder):
 
     def seen(self, images: Media) -> Media:
         """See `PromptBuilder.seen`."""
-        return seen_by_clip(images, self.config.vision_config.image_size, self.fit)
+        side = self.config.vision_config.image_size
+        return type(images)(seen_by_clip(images, side, self.fit))
 
-    def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
+    def _visual(self, media: Sequence[Media]) -> tuple[list[list[int]], dict[str, Tensor]]:
         vision = self.config.vision_config
         count = (vision.image_size // vision.patch_size) ** 2
         count += self.config.vision_feature_select_strategy == "full"
@@ -53,4 +55,4 @@ class LlavaPromptBuilder(PromptBuilder):
             pixels["pixel_values"] = clip_pixels(
                 images, vision.image_size, self.fit, self.mean, self.std
             )
-        return [count * len(one) for one in media], pixels
+        return [[count] * len(one) for one in media], pixels

@@ -11,9 +11,10 @@ from transformers import LlavaNextImageProcessorPil
 
 from sparsevlm.models.images import as_pixels
 from sparsevlm.models.llava_next import num_tokens
-from sparsevlm.models.prompt_builder import Fit, Media, PromptBuilder, Template
+from sparsevlm.models.prompt_builder import Fit, PromptBuilder
 from sparsevlm.models.prompts.clip import CLIP_MEAN, CLIP_STD, Channels
 from sparsevlm.models.prompts.llava import VICUNA_V1
+from sparsevlm.models.template import Media, Template
 
 VICUNA_ROWS = 32064  # of its embedding, the placeholder and padding included
 
@@ -37,10 +38,10 @@ class LlavaNextPromptBuilder(PromptBuilder):
     mean: Channels = CLIP_MEAN
     std: Channels = CLIP_STD
 
-    def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
+    def _visual(self, media: Sequence[Media]) -> tuple[list[list[int]], dict[str, Tensor]]:
         images = [as_pixels(image) for one in media for image in one]
         if not images:
-            return [0] * len(media), {}
+            return [[] for _ in media], {}
         side = self.config.vision_config.image_size
         processor = LlavaNextImageProcessorPil(
             size={"shortest_edge": side}, crop_size={"height": side, "width": side},
@@ -49,7 +50,7 @@ class LlavaNextPromptBuilder(PromptBuilder):
         )  # fmt: skip
         made = processor(images, return_tensors="pt")
         counts = iter([num_tokens(size, self.config) for size in made["image_sizes"].tolist()])
-        return [sum(next(counts) for _ in one) for one in media], dict(made)
+        return [[next(counts) for _ in one] for one in media], dict(made)
 
 
 def llava_next_builder(config: Any, tokenizer: object, **options: Any) -> LlavaNextPromptBuilder:

@@ -10,18 +10,19 @@ from torch import Tensor
 
 from sparsevlm.models.mini_gemini.configuration import MiniGeminiConfig
 from sparsevlm.models.mini_gemini.vision import resized
-from sparsevlm.models.prompt_builder import Fit, Media, PromptBuilder, Template
+from sparsevlm.models.prompt_builder import Fit, PromptBuilder
 from sparsevlm.models.prompts.clip import clip_pixels, seen_by_clip
 from sparsevlm.models.prompts.llava import VICUNA_V1
+from sparsevlm.models.template import IMAGE, Media, Template
 
-PLACEHOLDER = "<image>"
 # The release has one template per language model.
 _TEMPLATES = {
     "llama": replace(VICUNA_V1, text_only=False),
     "gemma": Template(
-        "<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n", text_only=False
+        "<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n", text_only=False,
+        end="<end_of_turn>", again="\n<start_of_turn>user\n",
     ),
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -40,29 +41,28 @@ class MiniGeminiPromptBuilder(PromptBuilder):
     template: Template
     fit: Fit = "pad"
 
-    def prompt(self, question: str, num_images: int = 1) -> str:
+    def prompt(self, question: str, num_images: int = 1, several: bool = False) -> str:
         """See `PromptBuilder.prompt`; an ``<image>`` in the question is where the image stands."""
-        prompt = super().prompt(question, num_images)
-        image = self.template.image or ""
-        return prompt.replace(image, "", 1) if PLACEHOLDER in question else prompt
+        if num_images > 1:
+            raise ValueError(
+                f"this model takes one image with a question, got {num_images} images; ask about "
+                "each of them alone"
+            )
+        return super().prompt(question, num_images, several or IMAGE in question)
 
     def seen(self, images: Media) -> Media:
         """See `PromptBuilder.seen`."""
         return seen_by_clip(images, self.config.image_size_aux, self.fit)
 
-    def _reserved(self, question: str) -> list[str]:
-        """An ``<image>`` is cut out before anything is tokenized."""
-        return super()._reserved(question.replace(PLACEHOLDER, " "))
-
     def _placeholder(self, token: int) -> str:
         """The release has no token for it."""
-        return PLACEHOLDER
+        return IMAGE
 
-    def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
+    def _visual(self, media: Sequence[Media]) -> tuple[list[list[int]], dict[str, Tensor]]:
         images = [image for one in media for image in one]
         aux = clip_pixels(images, self.config.image_size_aux, self.fit)
         pixels = {"pixel_values": low_pixels(aux, self.config), "pixel_values_aux": aux}
-        return [self.config.num_visual] * len(media), pixels
+        return [[self.config.num_visual] for _ in media], pixels
 
 
 def mini_gemini_builder(config: MiniGeminiConfig, tokenizer: object) -> MiniGeminiPromptBuilder:

@@ -12,14 +12,17 @@ from torch import Tensor
 from transformers import BatchFeature, Qwen2VLImageProcessorPil
 
 from sparsevlm.models.images import as_pixels
-from sparsevlm.models.prompt_builder import Fit, Media, PromptBuilder, Template
+from sparsevlm.models.prompt_builder import Fit, PromptBuilder
 from sparsevlm.models.prompts.clip import CLIP_MEAN, CLIP_STD, Channels
+from sparsevlm.models.template import Media, Template, is_video
 
 CHAT = Template(
     before="<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n<|im_start|>user\n",
     after="<|im_end|>\n<|im_start|>assistant\n",
     image="<|vision_start|><|image_pad|><|vision_end|>",
     video="<|vision_start|><|video_pad|><|vision_end|>",
+    end="<|im_end|>",
+    again="\n<|im_start|>user\n",
 )
 
 
@@ -69,20 +72,19 @@ class QwenPromptBuilder(PromptBuilder):
         made["mm_token_type_ids"] = image + 2 * video.long()
         return made
 
-    def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
+    def _visual(self, media: Sequence[Media]) -> tuple[list[list[int]], dict[str, Tensor]]:
         vision = self.config.vision_config
-        counts: list[int] = []
+        counts: list[list[int]] = []
         patches: dict[str, list[Tensor]] = {"image": [], "video": []}
         grids: dict[str, list[tuple[int, int, int]]] = {"image": [], "video": []}
         for images in media:
-            count = 0
-            if images:
-                kind: Literal["image", "video"] = "video" if len(images) > 1 else "image"
-                found, grid = qwen_patches(images, self.image_processor(kind))
+            counts.append([])
+            kind: Literal["image", "video"] = "video" if is_video(images) else "image"
+            for shown in [images] if kind == "video" else [[one] for one in images]:
+                found, grid = qwen_patches(shown, self.image_processor(kind))
                 patches[kind].append(found)
                 grids[kind].append(grid)
-                count = prod(grid) // vision.spatial_merge_size**2
-            counts.append(count)
+                counts[-1].append(prod(grid) // vision.spatial_merge_size**2)
         pixels = {}
         for given, name in {"image": "pixel_values", "video": "pixel_values_videos"}.items():
             if patches[given]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import VideoLlavaForConditionalGeneration
 
 from sparsevlm.models.images import sample_frames
-from sparsevlm.models.prompt_builder import Fit, Media, PromptBuilder, Template
+from sparsevlm.models.prompt_builder import Fit, PromptBuilder
 from sparsevlm.models.prompts.clip import (
     CLIP_MEAN,
     CLIP_STD,
@@ -20,6 +20,7 @@ from sparsevlm.models.prompts.clip import (
     seen_by_clip,
     vicuna,
 )
+from sparsevlm.models.template import Media, Template, is_video
 
 # Conversation "llava_v1", with which Video-LLaVA was trained and evaluated: a human, not a user.
 LLAVA_V1 = replace(vicuna("human"), video="<video>\n")
@@ -57,31 +58,32 @@ class VideoLlavaPromptBuilder(PromptBuilder):
         return self.config.video_seq_length // (self._patches + 1)
 
     def frames(self, images: Media) -> Media:
-        """Return `num_frames` frames of a video, or the one image."""
-        return sample_frames(images, self.num_frames) if len(images) > 1 else images
+        """Return `num_frames` frames of a video, or the images."""
+        return sample_frames(images, self.num_frames) if is_video(images) else images
 
     def seen(self, images: Media) -> Media:
         """See `PromptBuilder.seen`."""
         side = self.config.vision_config.image_size
-        return seen_by_clip(self.frames(images), side, self.fit)
+        return type(images)(seen_by_clip(self.frames(images), side, self.fit))
 
     @property
     def _patches(self) -> int:
         vision = self.config.vision_config
         return (vision.image_size // vision.patch_size) ** 2
 
-    def _visual(self, media: Sequence[Media]) -> tuple[list[int], dict[str, Tensor]]:
+    def _visual(self, media: Sequence[Media]) -> tuple[list[list[int]], dict[str, Tensor]]:
         # The model drops the CLS token of an image, but keeps that of every frame.
         of_image = self._patches + (self.config.vision_feature_select_strategy == "full")
         of_video = self.num_frames * (self._patches + 1)
-        images = [image for one in media if len(one) == 1 for image in one]
-        videos = [self.frames(one) for one in media if len(one) > 1]
+        images = [image for one in media if not is_video(one) for image in one]
+        videos = [self.frames(one) for one in media if is_video(one)]
         pixels = {}
         if images:
             pixels[image_key()] = self._pixels(images)
         if videos:
             pixels["pixel_values_videos"] = torch.stack([self._pixels(video) for video in videos])
-        return [of_video if len(one) > 1 else of_image * len(one) for one in media], pixels
+        shown = [[of_video] if is_video(one) else [of_image] * len(one) for one in media]
+        return shown, pixels
 
     def _pixels(self, images: Media) -> Tensor:
         side = self.config.vision_config.image_size
