@@ -86,11 +86,11 @@ def results(study_name, module="", mute=""):
 
 @cache
 def evidence():
-    found = []
-    for name, study_name in miniature_validity.STUDY_OF.items():
-        attention = miniature_validity.AttentionByLayer.read(name, (0, 1, 3))
-        found.append(miniature_validity.Evidence(attention, results(study_name)))
-    return found
+    read = miniature_validity.Evidence.read
+    return [
+        read(name, (0, 1, 3), results(study_name))
+        for name, study_name in miniature_validity.STUDY_OF.items()
+    ]
 
 
 @cache
