@@ -261,7 +261,7 @@ def test_a_cell_is_not_filled_with_something_else(source, runs, tmp_path, field,
 
 def test_workers_have_the_memory_of_a_model_that_was_loaded_for_drawing(source, runs, tmp_path):
     model = weakref.ref(load_model(replace(get_profile("mini"), model="mini-llava")).model)
-    assert not execute_runs(runs[:1], Store(tmp_path), 1, progress=False, backend=source)
+    assert not execute_runs(runs[:1], Store(tmp_path), 1, backend=source)
     gc.collect()
     assert model() is None
 
