@@ -217,7 +217,6 @@ def test_a_committed_figure_is_what_the_records_give(name, tmp_path):
     note = provenance.read(FIGURES / f"{name}.svg")
     if note["versions"] != provenance.versions():
         pytest.skip("the committed figure was drawn with other versions")
-    assert set(note["cells"]) <= {run.id for run in runs}, "run `make figures`"
     with matplotlib.rc_context():
         style.save_figure(_redrawn(name), name, "mini", folder=tmp_path, study=study)
     drawn, committed = (

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -26,6 +27,8 @@ from sparsevlm.models.atomic import write_text
 from sparsevlm.paper.claims import page as claims_page
 from sparsevlm.paper.claims.collect import collect
 from sparsevlm.paper.claims.file import PUBLISHED
+
+PROVENANCE = re.compile(rb"<metadata>.*?</metadata>|\b[0-9a-f]{7,40}\b", re.DOTALL)
 
 
 def publish(plan: Plan) -> None:
@@ -48,11 +51,31 @@ def publish(plan: Plan) -> None:
     for old in FIGURES.iterdir():
         if old.is_file() and old not in shown:
             old.unlink()
+    # A figure is replaced whole, and only where something in it is new: not for other run ids.
+    changed = {_figure(target) for target, source in shown.items() if _differs(target, source)}
     for target, source in shown.items():
-        shutil.copyfile(source, target)
+        if _figure(target) in changed:
+            shutil.copyfile(source, target)
     write_text(PUBLISHED, claims_page.page(collect()))
     write_answers(map(plan.store.load, plan.runs), SHIPPED)
-    print(f"figures/: {len(shown)} files; CLAIMS.md; {relative(SHIPPED)}: {len(plan.runs)} runs")
+    print(
+        f"figures/: {len(changed)} of {len(set(map(_figure, shown)))} figures and tables are new; "
+        f"CLAIMS.md; {relative(SHIPPED)}: {len(plan.runs)} runs"
+    )
+
+
+def _figure(path: Path) -> str:
+    return path.name.partition(".")[0]
+
+
+def _differs(target: Path, source: Path) -> bool:
+    """Whether what is drawn, a number or a text is another one; PNG and PDF are as the SVG."""
+    if not target.exists():
+        return True
+    if target.suffix not in (".svg", ".csv", ".md"):
+        return False
+    old, new = (PROVENANCE.sub(b"", path.read_bytes()) for path in (target, source))
+    return old != new
 
 
 def verify(batches: int, seed: int, path: Path = SHIPPED) -> bool:
