@@ -56,7 +56,7 @@ OTHERS = {
     "attention_maps_stages": lambda: attention_drawing.draw_stages(maps().stages),
     "attention_maps_layers": lambda: attention_drawing.draw_layers(maps()),
 }
-TOUR = ("question", "rating", "choice", "groups", "sequence", "answers")
+TOUR = ("question", "rating", "choice", "groups", "sequence", "answers", "conversation")
 EXPLORED = ("status", "lost", "score", "attention", "methods", "caution")
 
 

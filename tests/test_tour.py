@@ -13,10 +13,13 @@ from sparsevlm.analysis.observe import ask_example
 from sparsevlm.core import raters, recycling, schedule, scoring, sparsity
 from sparsevlm.core.sparsevlm import Dense
 from sparsevlm.evaluation.loaded import load_model
+from sparsevlm.evaluation.paths import DATA
+from sparsevlm.evaluation.profiles import get_profile
 from sparsevlm.paper.extras import tour, tour_drawing
 
 matplotlib.use("Agg")
 pytestmark = pytest.mark.filterwarnings("ignore:More than 20 figures")
+CARD = "what is written on the brown card ?"
 TICK = "✓ the same in the model's own run."
 
 
@@ -52,6 +55,7 @@ def walk(data, loaded):
         "groups": lambda: draw.draw_groups(data, best, squared, density, centers, labels),
         "sequence": lambda: draw.draw_sequence(data, len(keep), len(keep) + len(merged)),
         "answers": lambda: draw.draw_answers(dense, pruned),
+        "conversation": lambda: draw.draw_conversation(tour.converse(loaded, data)),
     }
     text = {step: " ".join(tour.say(step, data, *of).data.split()) for step, of in said.items()}
     return text, figures, said
@@ -108,9 +112,23 @@ def test_another_result_than_the_models_is_an_error(found):
     assert "99.5 % the same" in tour.same(range(199), range(200))
 
 
-@pytest.mark.parametrize("name, axes", [("rating", 4), ("groups", 2), ("answers", 3)])
+@pytest.mark.parametrize(
+    "name, axes", [("rating", 4), ("groups", 2), ("answers", 3), ("conversation", 3)]
+)
 def test_every_drawing_has_its_panels(found, name, axes):
     assert len(found[2][name]().axes) == axes
+
+
+def test_each_question_of_a_conversation_has_its_own_survivors():
+    mini = get_profile("mini")
+    data, loaded = tour.measure(mini, 64), load_model(mini)
+    first, second = tour.converse(loaded, data)
+    assert first.sample.stages == data.run.sample.stages
+    assert (first.answer.text, second.example.question) == (data.run.answer.text, CARD)
+    assert second.answer.text == second.example.answer == "P"
+    assert set(second.sample.stages[-1].kept) != set(first.sample.stages[-1].kept)
+    photograph = tour.converse(loaded, data, str(DATA / "samples" / "coffee.jpg"))
+    assert len(photograph) == 1, "no other question is known about a file"
 
 
 def test_the_costs_are_those_of_the_layers(found):

@@ -151,18 +151,8 @@ files = page.save(tour_drawing.draw_answers(dense, pruned), "answers")
 # [docs/algorithm.md](../docs/algorithm.md#several-questions-about-one-picture).
 
 # %%
-import sparsevlm as sv
-from sparsevlm.analysis.examples import examples_of
-
-known = examples_of(loaded).open(image or data.run.example.name)
-first, kept = data.run.example.question, []
-others = [one.question for one in known if one.question not in ("", first)]
-with sv.Conversation(loaded.model, loaded.builder, data.pruner, [data.run.example.image]) as chat:
-    for asked in (first, *others[:1]):
-        found = chat.ask(asked, max_new_tokens=16)
-        kept.append(set(found.trace.stages[-1].kept))
-        same = f", {len(kept[0] & kept[1])} of them as before" if len(kept) > 1 else ""
-        print(f"{asked} {found.text}: {len(kept[-1])} patches at the end{same}")
+asked = tour.converse(loaded, data, image)
+files = page.save(tour_drawing.draw_conversation(asked), "conversation")
 
 # %% [markdown]
 # ## Try your own

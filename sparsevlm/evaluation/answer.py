@@ -241,9 +241,12 @@ def _prompts(visual: torch.Tensor, inputs: dict, tokenizer) -> list[dict]:
     return found
 
 
-def readable(token: str) -> str:
-    """Return a token of a sentence-piece or byte-level tokenizer as a reader would write it."""
-    text = token.replace("▁", " ").replace("Ġ", " ").replace("<0x0A>", "⏎")
+def readable(token: str | None) -> str:
+    """Return a token of a sentence-piece or byte-level tokenizer as a reader would write it.
+
+    A model may answer with an id that its tokenizer has no token for: ``None``.
+    """
+    text = (token or "\ufffd").replace("▁", " ").replace("Ġ", " ").replace("<0x0A>", "⏎")
     text = text.replace("Ċ", "⏎").replace("\n", "⏎")
     return text.strip() or "␣"
 

@@ -17,12 +17,13 @@ from IPython.display import HTML, Markdown
 from torch import Tensor
 
 from sparsevlm.analysis.examples import choose_examples, examples_of
-from sparsevlm.analysis.observe import AskedExample, RecordedExample, record
+from sparsevlm.analysis.observe import MAX_NEW_TOKENS, AskedExample, RecordedExample, record
 from sparsevlm.analysis.panels import RATERS
 from sparsevlm.analysis.report import templates
 from sparsevlm.analysis.survivors import rgb
 from sparsevlm.core.sparsevlm import SparseVLM
-from sparsevlm.evaluation.loaded import load_model
+from sparsevlm.evaluation.conversation import Conversation
+from sparsevlm.evaluation.loaded import LoadedModel, load_model
 from sparsevlm.evaluation.profiles import Profile, as_profile
 from sparsevlm.models.sizes import ModelSizes, kv_bytes, prefill_flops
 from sparsevlm.paper.figures import figure_2, figure_3
@@ -95,6 +96,21 @@ def measure(
     run = record(loaded, example, tokens)
     pruner = loaded.sizes.pruner("sparsevlm", tokens)
     return TourData(examples.about([example]), run, pruner, tokens, loaded.sizes)
+
+
+def converse(loaded: LoadedModel, data: TourData, image: str = "") -> list[AskedExample]:
+    """Ask the question, then the shortest other known one about its picture, in a conversation.
+
+    `image` is the user's own, about which no other one may be known: then there is one answer.
+    """
+    run, asked = data.run, []
+    known = examples_of(loaded).open(image or run.example.name)
+    others = [one for one in known if one.question not in ("", run.example.question)]
+    with Conversation(loaded.model, loaded.builder, data.pruner, [run.example.image]) as chat:
+        for example in (run.example, *sorted(others, key=lambda one: len(one.question))[:1]):
+            found = chat.ask(example.question, max_new_tokens=MAX_NEW_TOKENS)
+            asked.append(AskedExample(example, found, run.image, range(len(found.words))))
+    return asked
 
 
 def say(step: str, data: TourData, *returned: object) -> Markdown:

@@ -6,6 +6,7 @@ In one column of a paper the parts of a drawing stand below each other.
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -161,6 +162,27 @@ def draw_answers(dense: AskedExample, pruned: AskedExample) -> Figure:
     axes.set_xticks(layers[:: 1 + len(layers) // 9])
     axes.set_ylim(0, 1.3 * pruned.sample.num_visual)
     axes.legend(loc="upper right", ncols=2, fontsize=6.5)
+    return canvas.figure
+
+
+def draw_conversation(asked: Sequence[AskedExample]) -> Figure:
+    """The picture, and what is left of it in the end for each question of a conversation."""
+    side = (OUTPUT.width - 0.2) / 3
+    room, size = int(side * 15), 7.5 if OUTPUT.columns == 2 else 6.0
+    lines = [textwrap.wrap(one.example.question, room, max_lines=4, placeholder=" …")
+             for one in asked]  # fmt: skip
+    top = 0.1 + 0.12 * max(map(len, lines))
+    canvas, before = panels.Canvas(OUTPUT.width, top + side + 0.5), set()
+    panels.draw_survivors(canvas.panel(0.03, top, side, side), asked[0].image, asked[0].grid)
+    for number, (one, question) in enumerate(zip(asked, lines, strict=True), start=1):
+        left, kept = 0.03 + number * (side + 0.07), set(one.sample.stages[-1].kept)
+        canvas.text(left, 0.03, "\n".join(question), size=size, weight="bold")
+        axes = canvas.panel(left, top, side, side)
+        panels.draw_stage(axes, one, -1, width=1.2)
+        panels.draw_answer(axes, one, size=size)
+        again = f", {len(kept & before)} as before" if before else ""
+        canvas.text(left, top + side + 0.2, f"{len(kept)} kept{again}", size=6)
+        before = kept
     return canvas.figure
 
 
