@@ -93,8 +93,6 @@ def refused(case, inputs, match, run="logits"):
 @pytest.mark.parametrize("run", ["logits", "generate"])
 def test_an_image_and_a_video_are_refused(case, run):
     refused(case, prompt_of(case, (1, 2)), "image and a video", run)
-    if case.name == "video-llava":
-        refused(case, prompt_of(case, (0, 2)), "2 videos.*give each video its own sample", run)
 
 
 def test_visual_mask_is_left_out(case):

@@ -138,10 +138,11 @@ def test_images_of_one_size_have_as_many_placeholders(name):
     family = FAMILIES[name]
     model, inputs = family.model(), family.inputs()
     ids, visual = inputs["input_ids"].clone(), family.visual(inputs)
-    first, last = (visual[row].nonzero() for row in (0, 2))
-    assert ids[0, first[0]] == ids[2, last[0]] != ids[2, last[0] - 1]
-    token = ids[0, first[0]].item()
-    ids[0, first[0]], ids[2, last[0] - 1] = 20, token
+    tokens = [ids[row][visual[row]][0].item() for row in range(len(ids))]
+    other = max(row for row, token in enumerate(tokens) if token == tokens[0])
+    first, last = (visual[row].nonzero()[0] for row in (0, other))
+    assert other and ids[other, last - 1] != tokens[0]
+    ids[0, first], ids[other, last - 1] = 20, tokens[0]
     with family.prune(model, build("fastv"), inputs):
         with pytest.raises(ValueError, match="placeholders.*take"):
             family.logits(model, {**inputs, "input_ids": ids})
