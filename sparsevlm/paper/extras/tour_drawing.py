@@ -180,7 +180,7 @@ def draw_conversation(asked: Sequence[AskedExample]) -> Figure:
         axes = canvas.panel(left, top, side, side)
         panels.draw_stage(axes, one, -1, width=1.2)
         panels.draw_answer(axes, one, size=size)
-        again = f", {len(kept & before)} as before" if before else ""
+        again = f", {len(kept & before) or 'none'} as before" if before else ""
         canvas.text(left, top + side + 0.2, f"{len(kept)} kept{again}", size=6)
         before = kept
     return canvas.figure
