@@ -45,7 +45,7 @@ def loaded():
 def ring():
     """A question about the ring of scene 4."""
     scenes = Scenes("", get_miniature("mini-llava"))
-    return scenes.ask(scenes.open("scene_4")[0], "what color is the ring ?")
+    return scenes.ask(scenes.of_image("scene_4")[0], "what color is the ring ?")
 
 
 @pytest.mark.parametrize("number", [0, 1])

@@ -108,7 +108,7 @@ class Photographs:
         every = [self._of(name) for name in self._names]
         return [example for turn in zip(*every, strict=True) for example in turn][:count]
 
-    def open(self, image: str) -> list[Example]:
+    def of_image(self, image: str) -> list[Example]:
         """Return the examples of a bundled image, or one without a question about a file.
 
         Raises
@@ -171,12 +171,12 @@ class Scenes(Photographs):
             every.append([example for example in made if example.target][:turns])
         return [example for turn in zip(*every, strict=True) for example in turn][:count]
 
-    def open(self, image: str) -> list[Example]:
+    def of_image(self, image: str) -> list[Example]:
         """Return the examples of ``scene_N``, drawn from any seed N, or of another image."""
         prefix, _, seed = (image or "scene_0").partition("_")
         if prefix == "scene" and seed.isdecimal():
             return self._about(int(seed), 3)
-        return super().open(image)
+        return super().of_image(image)
 
     def ask(self, example: Example, question: str) -> Example:
         """Return the example with another question; its target is known in a scene."""
@@ -256,7 +256,7 @@ def choose_examples(
     """
     if not image and not question:
         return examples.chosen(asked, per_image)
-    found = examples.open(image)
+    found = examples.of_image(image)
     if question:
         found = [examples.ask(found[0], part.strip()) for part in question.split("|")]
         if len(found) > len(asked):

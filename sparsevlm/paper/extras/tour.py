@@ -104,7 +104,7 @@ def converse(loaded: LoadedModel, data: TourData, image: str = "") -> list[Asked
     `image` is the user's own, about which no other one may be known: then there is one answer.
     """
     run, asked = data.run, []
-    known = examples_of(loaded).open(image or run.example.name)
+    known = examples_of(loaded).of_image(image or run.example.name)
     others = [one for one in known if one.question not in ("", run.example.question)]
     with Conversation(loaded.model, loaded.builder, data.pruner, [run.example.image]) as chat:
         for example in (run.example, *sorted(others, key=lambda one: len(one.question))[:1]):
