@@ -7,9 +7,9 @@ tile. Here every view has its share of that number, so both ways leave as many t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -161,7 +161,8 @@ class _Views:
     def of(self, context: PruningContext) -> list[_View]:
         """What each of them shows; the host knows the counts, and waits for no value."""
         order = self.labels[context.source].argsort(stable=True).split(self.counts)
-        return [_View(context, self, number, places) for number, places in enumerate(order)]
+        mean = cache(context.attention_mean)  # of the picture: the same for every view
+        return [_View(context, self, mean, *one) for one in enumerate(order)]
 
     def join(self, context: PruningContext, found: Sequence[tuple[_View, Selection]]) -> Selection:
         """One selection of the picture from those of its views."""
@@ -230,11 +231,14 @@ class _Views:
 class _View(PruningContext):
     """A `PruningContext` of one view; what it does not define is that of the picture."""
 
-    def __init__(self, whole: PruningContext, views: _Views, number: int, places: Tensor) -> None:
+    def __init__(
+        self, whole: PruningContext, views: _Views, mean: Callable[[], Tensor], number: int,
+        places: Tensor,
+    ) -> None:  # fmt: skip
         self.__dict__.update(
-            whole=whole, number=number, places=places, _views=views, cache=views.caches[number],
-            num_visual=views.sizes[number], grid=views.grids[number], static=whole.static,
-            seen=_Sights(whole.seen, places),
+            whole=whole, number=number, places=places, _views=views, _mean=mean,
+            cache=views.caches[number], num_visual=views.sizes[number], grid=views.grids[number],
+            static=whole.static, seen=_Sights(whole.seen, places),
         )  # fmt: skip
 
     def __getattr__(self, name: str) -> Any:
@@ -267,7 +271,7 @@ class _View(PruningContext):
 
     def attention_mean(self) -> Tensor:
         """See `PruningContext`."""
-        return self.whole.attention_mean()[self.places]
+        return self._mean()[self.places]
 
     def prompt_key(self) -> int:
         """See `PruningContext`; another one for every view, or all would be drawn alike."""
