@@ -109,7 +109,7 @@ class Asking:
 
     def _shrink(self, part: Sequence[Sample], reason: str) -> None:
         self._shared.forget()
-        _free_memory()
+        free_memory()
         if len(part) == 1:
             self._fail(
                 part[0],
@@ -249,7 +249,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
 
 
-def _free_memory() -> None:
+def free_memory() -> None:
     """Return unused memory to the device.
 
     Call it outside of the ``except`` block: while an error is handled, its traceback holds the

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -71,10 +69,11 @@ def load_model(profile: Profile) -> LoadedModel:
 
 def forget_models() -> None:
     """Give back the memory of the models that `load_model` keeps: workers load them anew."""
-    _load.cache_clear()
-    if (torch := sys.modules.get("torch")) is not None and torch.cuda.is_available():
-        gc.collect()
-        torch.cuda.empty_cache()
+    if _load.cache_info().currsize:  # without one nothing needs torch
+        from sparsevlm.evaluation.asking import free_memory
+
+        _load.cache_clear()
+        free_memory()
 
 
 @lru_cache(maxsize=2)
